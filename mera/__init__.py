@@ -1,0 +1,11 @@
+"""Hierarchical normalizing flows: layouts compiled to einops plans, RG-Flow, Real NVP, and your own."""
+
+from mera import bijectors, graph, models
+from mera.flow import Flow
+from mera.graph import Layout, LayoutError
+from mera.models import build
+from mera.priors import Prior
+
+__version__ = "0.1.0"
+
+__all__ = ["Flow", "Layout", "LayoutError", "Prior", "bijectors", "build", "graph", "models"]

@@ -1,0 +1,31 @@
+"""Bijectors, and what couplings are made of."""
+
+from mera.bijectors.actnorm import ActNorm
+from mera.bijectors.base import Bijector
+from mera.bijectors.compose import Chain, Invert
+from mera.bijectors.conditioners import ResidualConv, ResidualMLP, SeparateMLPs
+from mera.bijectors.coupling import Coupling
+from mera.bijectors.elementwise import Additive, Affine, Elementwise
+from mera.bijectors.image import Dequantize, Logit
+from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+
+__all__ = [
+    "ActNorm",
+    "Additive",
+    "Affine",
+    "Bijector",
+    "Chain",
+    "ChannelHalves",
+    "Coupling",
+    "Dequantize",
+    "Elementwise",
+    "Gather",
+    "Invert",
+    "Logit",
+    "Masked",
+    "Partition",
+    "ResidualConv",
+    "ResidualMLP",
+    "SeparateMLPs",
+    "checkerboard",
+]

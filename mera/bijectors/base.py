@@ -1,0 +1,49 @@
+"""The contract of every bijector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Bijector"]
+
+
+class Bijector(nn.Module, ABC):
+    r"""An invertible map between events, whose Jacobian's determinant is known.
+
+    Direction: `forward` is from data to latents, `inverse` from latents to data. Both return the value and the
+    logarithm of \|det J\| of the map just made, in nats, so that for y, a = f(x) and x, b = f.inverse(y): a = -b.
+
+    Shapes: a value is (B, *event_shape), a log-det (B,). The first axis may hold anything that is independent:
+    images, or all patches of all images.
+
+    Args:
+        event_shape: the shape of one event, or None for a map that takes any.
+    """
+
+    def __init__(self, event_shape: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.event_shape = None if event_shape is None else tuple(event_shape)
+
+    @property
+    def receptive_kernel(self) -> tuple[int, ...] | None:
+        """For a field bijector, the sites around a site that it reads, in each dimension; else None."""
+        return None
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Data to latents: (B, *event_shape) -> the same, and log-det (B,)."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents to data: (B, *event_shape) -> the same, and log-det (B,) of this direction."""
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> Tensor:
+        """Start from data: set what should depend on a first batch, and return that batch transformed.
+
+        Maps with nothing to set only transform. It is never called implicitly.
+        """
+        return self(x)[0]

@@ -1,0 +1,85 @@
+"""Bijectors made of bijectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mera.bijectors.base import Bijector
+
+__all__ = ["Chain", "Invert"]
+
+
+class Chain(Bijector):
+    """The first bijector, then the second, and so on; their log-dets add up.
+
+    Raises:
+        ValueError: if there is none, or two neighbours disagree on the event shape.
+    """
+
+    def __init__(self, bijectors: Iterable[Bijector]) -> None:
+        members = list(bijectors)
+        if not members:
+            raise ValueError("Expected at least one bijector; got none")
+        shape = None
+        for index, member in enumerate(members):
+            if member.event_shape is not None and shape is not None and member.event_shape != shape:
+                raise ValueError(
+                    f"Expected event shape {shape} for member {index}, as before it in the chain; "
+                    f"got {member.event_shape} ({type(member).__name__})"
+                )
+            shape = member.event_shape if member.event_shape is not None else shape
+        super().__init__(shape)
+        self.members = nn.ModuleList(members)
+
+    @property
+    def receptive_kernel(self) -> tuple[int, ...] | None:
+        """The members' kernels, one behind the other."""
+        kernels = [member.receptive_kernel for member in self.members if member.receptive_kernel is not None]
+        return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*kernels, strict=True)) if kernels else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """All members in order."""
+        log_det = x.new_zeros(x.shape[0])
+        for member in self.members:
+            x, change = member(x)
+            log_det = log_det + change
+        return x, log_det
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The members' inverses, from the last to the first."""
+        log_det = y.new_zeros(y.shape[0])
+        for member in reversed(self.members):
+            y, change = member.inverse(y)
+            log_det = log_det + change
+        return y, log_det
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> Tensor:
+        """Each member starts from what the members before it make of the data."""
+        for member in self.members:
+            x = member.initialize(x)
+        return x
+
+
+class Invert(Bijector):
+    """A bijector with its two directions exchanged."""
+
+    def __init__(self, bijector: Bijector) -> None:
+        super().__init__(bijector.event_shape)
+        self.bijector = bijector
+
+    @property
+    def receptive_kernel(self) -> tuple[int, ...] | None:
+        """That of the bijector within, whose both directions read as far."""
+        return self.bijector.receptive_kernel
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of the bijector within."""
+        return self.bijector.inverse(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The bijector within."""
+        return self.bijector(y)

@@ -1,0 +1,139 @@
+"""How a coupling cuts an event into the two halves that take turns in transforming each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ChannelHalves", "Gather", "Masked", "Partition", "checkerboard"]
+
+
+def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
+    """A bool mask (C, *sites) that is true where the site's coordinates add up to an even number.
+
+    >>> checkerboard((1, 2, 4)).int()
+    tensor([[[1, 0, 1, 0],
+             [0, 1, 0, 1]]], dtype=torch.int32)
+    """
+    channels, *sites = event_shape
+    coordinates = torch.meshgrid(*(torch.arange(n) for n in sites), indexing="ij")
+    even = torch.stack(coordinates).sum(0) % 2 == 0
+    return even.expand(channels, *sites).clone()
+
+
+class Partition(nn.Module, ABC):
+    """Two halves of an event, and the way back.
+
+    Args:
+        shapes: the shapes of the first and of the second half.
+    """
+
+    def __init__(self, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        super().__init__()
+        self.shapes = shapes
+
+    @abstractmethod
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, *event_shape) -> the halves."""
+
+    @abstractmethod
+    def merge(self, first: Tensor, second: Tensor) -> Tensor:
+        """The halves -> (B, *event_shape)."""
+
+    def confine(self, half: Tensor, index: int) -> Tensor:
+        """Zero whatever in half `index` is not a variable of that half; most halves hold nothing else."""
+        return half
+
+
+class Gather(Partition):
+    """Vectors of the variables under a mask, and of the others.
+
+    Args:
+        mask: bool, the shape of the event; true is the first half.
+    """
+
+    order: Tensor
+    back: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        _check_mask(mask)
+        flat = mask.flatten()
+        count = int(flat.sum())
+        super().__init__(((count,), (flat.numel() - count,)))
+        self.count = count
+        self.event_shape = tuple(mask.shape)
+        order = torch.cat([flat.nonzero()[:, 0], (~flat).nonzero()[:, 0]])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("back", order.argsort(), persistent=False)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, *event_shape) -> (B, n), (B, N - n)."""
+        x = x.flatten(1).index_select(1, self.order)
+        return x[:, : self.count], x[:, self.count :]
+
+    def merge(self, first: Tensor, second: Tensor) -> Tensor:
+        """(B, n), (B, N - n) -> (B, *event_shape)."""
+        x = torch.cat([first, second], dim=1).index_select(1, self.back)
+        return x.unflatten(1, self.event_shape)
+
+
+class Masked(Partition):
+    """Whole events with zeros in place of the other half, for conditioners that need the sites in their place.
+
+    Args:
+        mask: bool, the shape of the event; true is the first half.
+    """
+
+    masks: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        _check_mask(mask)
+        super().__init__((tuple(mask.shape), tuple(mask.shape)))
+        self.register_buffer("masks", torch.stack([mask, ~mask]), persistent=False)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, *event_shape) -> twice the same shape."""
+        return self.confine(x, 0), self.confine(x, 1)
+
+    def merge(self, first: Tensor, second: Tensor) -> Tensor:
+        """The sum: where one half has its variables, the other has zeros."""
+        return first + second
+
+    def confine(self, half: Tensor, index: int) -> Tensor:
+        """Zero the variables of the other half."""
+        return half * self.masks[index]
+
+
+class ChannelHalves(Partition):
+    """The first half of the channels, rounded up, and the rest.
+
+    Args:
+        event_shape: (C, *sites) with C >= 2.
+    """
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        channels, *sites = event_shape
+        if channels < 2:
+            raise ValueError(f"Expected at least 2 channels to halve; got event shape {tuple(event_shape)}")
+        count = (channels + 1) // 2
+        super().__init__(((count, *sites), (channels - count, *sites)))
+        self.count = count
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, *sites) -> (B, n, *sites), (B, C - n, *sites)."""
+        return x[:, : self.count], x[:, self.count :]
+
+    def merge(self, first: Tensor, second: Tensor) -> Tensor:
+        """Side by side along the channels."""
+        return torch.cat([first, second], dim=1)
+
+
+def _check_mask(mask: Tensor) -> None:
+    if mask.dtype != torch.bool:
+        raise ValueError(f"Expected a mask of dtype bool; got {mask.dtype}")
+    if mask.all() or not mask.any():
+        raise ValueError(
+            f"Expected a mask that leaves variables on both sides; got {int(mask.sum())} of {mask.numel()}"
+        )

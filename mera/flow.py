@@ -1,0 +1,217 @@
+"""A flow: a compiled layout with its bijectors, a prior of its latents, and a way from images to data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mera.bijectors import Bijector, Chain, Dequantize, Logit
+from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
+from mera.priors import Prior
+
+__all__ = ["Flow", "Latents"]
+
+Latents = tuple[Tensor, ...]
+"""One tensor a level, finest first: z[h] is (B, channels_h, *sites_h)."""
+
+
+class Flow(nn.Module):
+    r"""A hierarchical normalizing flow: log p(x) = log p(z) + log \|det dz/dx\| (paper, Eq. 1 and 7).
+
+    Forward goes from data to latents, the direction of renormalisation; inverse generates.
+
+    Args:
+        layout: what the flow is made of.
+        prior: see `mera.priors.Prior`.
+        preprocess: from uint8 images to the flow's own space; dequantisation and logit unless said otherwise.
+
+    Attributes:
+        layout: the layout.
+        plan: what it was compiled to.
+        bijectors: the modules, by the key that the plan's steps name.
+
+    Raises:
+        LayoutError: if the layout is not a bijection.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        prior: str | torch.distributions.Distribution = "laplace",
+        preprocess: Bijector | None = None,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.plan = compile(layout)
+        self.bijectors = nn.ModuleDict()
+        for step in self.plan.steps:
+            if step.module and step.module not in self.bijectors:
+                self.bijectors[step.module] = _make_bijector(step, layout)
+        self.prior = Prior(prior)
+        self.preprocess = preprocess if preprocess is not None else Chain([Dequantize(), Logit()])
+
+    # Data and latents
+
+    def forward(self, x: Tensor) -> tuple[Latents, Tensor]:
+        r"""Data (B, C, *shape) to latents and log \|det dz/dx\| (B,).
+
+        Raises:
+            ValueError: if shape or dtype is not the flow's.
+        """
+        self._check("data", x, self.plan.input.event_shape)
+        return run_forward(self.plan, x, lambda step, events: self.bijectors[step.module](events))
+
+    def inverse(self, z: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        r"""Latents to data and log \|det dx/dz\| (B,).
+
+        Raises:
+            ValueError: if the number of levels, a shape or a dtype is not the flow's.
+        """
+        self._check_latents(z)
+        return run_inverse(self.plan, z, lambda step, events: self.bijectors[step.module].inverse(events))
+
+    def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
+        """Lay each latent at its own site of the pixel lattice, (B, C, *shape), as the paper does."""
+        self._check_latents(z)
+        return run_inverse(self.plan, z, _identity)[0]
+
+    def from_lattice(self, t: Tensor) -> Latents:
+        """The latents from where `to_lattice` laid them."""
+        self._check("latents on the lattice", t, self.plan.input.event_shape)
+        return run_forward(self.plan, t, _identity)[0]
+
+    # Probability
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) of data (B, C, *shape): (B,), in nats, in the flow's own space."""
+        z, log_det = self(x)
+        return self.prior.log_prob(z) + log_det
+
+    def bits_per_dim(self, images: Tensor) -> Tensor:
+        """-log2 p(image) for each variable of uint8 images (B, C, *shape): (B,), in bits per dimension.
+
+        Preprocessing is counted. Dequantisation draws noise, so that a second call differs a little; the
+        expectation is an upper bound.
+
+        Raises:
+            ValueError: if the images are not uint8 or not of the flow's shape.
+        """
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+            raise ValueError(f"Expected images of dtype uint8; got {getattr(images, 'dtype', type(images).__name__)}")
+        self._check_shape("images", images, self.plan.input.event_shape)
+        x, log_det = self.preprocess(images)
+        nats = self.log_prob(x) + log_det
+        return -nats / (math.prod(self.plan.input.event_shape) * math.log(2))
+
+    @torch.no_grad()
+    def sample(self, n: int, temperature: float | Sequence[float] = 1.0) -> Tensor:
+        """Draw data (n, C, *shape) in the flow's own space; `flow.to_images` makes pictures of it.
+
+        Args:
+            n: how many.
+            temperature: T of p(z)^(1/T), one for all levels or one for each, finest first (paper, Eq. 12 and 14).
+        """
+        return self.inverse(self.sample_latents(n, temperature))[0]
+
+    @torch.no_grad()
+    def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
+        """Draw latents from the prior at a temperature; arguments as for `sample`."""
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"Expected a number of samples >= 0; got {n!r}")
+        levels = self.plan.latents
+        several = isinstance(temperature, Sequence)
+        temperatures = list(temperature) if several else [temperature] * len(levels)
+        if len(temperatures) != len(levels):
+            raise ValueError(f"Expected one temperature, or one for each of {len(levels)} levels; got {temperature}")
+        shapes = [(n, *level.lattice.event_shape) for level in levels]
+        return self.prior.sample(shapes, temperatures, self._reference)
+
+    @torch.no_grad()
+    def to_images(self, x: Tensor) -> Tensor:
+        """Data in the flow's own space to uint8 images (B, C, *shape)."""
+        return self.preprocess.inverse(x)[0]
+
+    @torch.no_grad()
+    def from_images(self, images: Tensor) -> Tensor:
+        """uint8 images to data in the flow's own space, dequantised with noise."""
+        return self.preprocess(images)[0]
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Let normalisation layers start from a first batch of data (B, C, *shape)."""
+        self._check("data", x, self.plan.input.event_shape)
+
+        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            return self.bijectors[step.module].initialize(events), events.new_zeros(events.shape[0])
+
+        run_forward(self.plan, x, transform)
+
+    # Description and checks
+
+    def summary(self) -> str:
+        """Levels, nodes and parameters, as a table; `print(flow)` shows it."""
+        from mera.summary import summarize
+
+        return summarize(self)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    @property
+    def _reference(self) -> Tensor:
+        """A tensor with the flow's dtype and device."""
+        return next((p for p in self.parameters() if p.is_floating_point()), torch.empty(()))
+
+    def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
+        self._check_shape(what, x, event_shape)
+        if x.dtype != self._reference.dtype:
+            raise ValueError(
+                f"Expected {what} of dtype {self._reference.dtype}, as the flow's parameters; got {x.dtype}"
+            )
+
+    @staticmethod
+    def _check_shape(what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
+        if not isinstance(x, Tensor):
+            raise ValueError(f"Expected {what} as a tensor; got {type(x).__name__}")
+        if tuple(x.shape[1:]) != event_shape or x.ndim != 1 + len(event_shape):
+            wanted = ", ".join(map(str, event_shape))
+            raise ValueError(f"Expected {what} of shape (B, {wanted}); got {tuple(x.shape)}")
+
+    def _check_latents(self, z: Sequence[Tensor]) -> None:
+        levels = self.plan.latents
+        if isinstance(z, Tensor) or len(z) != len(levels):
+            got = f"a tensor of shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"{len(z)} tensors"
+            raise ValueError(f"Expected latents as a tuple of {len(levels)} tensors, one a level; got {got}")
+        for h, (level, latent) in enumerate(zip(z, levels, strict=True)):
+            self._check(f"latents of level {h}", level, latent.lattice.event_shape)
+        if len({level.shape[0] for level in z}) > 1:
+            raise ValueError(f"Expected one batch size for all levels; got {[level.shape[0] for level in z]}")
+
+
+def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+    """The transform that changes nothing: what is left of a flow is where each variable goes."""
+    return events, events.new_zeros(events.shape[0])
+
+
+def _make_bijector(step: Step, layout: Layout) -> Bijector:
+    """The module of a step: the bijector that its node was given, or what the node's callable makes.
+
+    Raises:
+        LayoutError: if that is no bijector for the step's events.
+    """
+    node, action = layout.nodes[step.node], step.action
+    if not (isinstance(node, Local) and isinstance(action, Apply)):
+        raise TypeError(f"Expected a local node and its action; got {node} and {action}")
+    bijector = node.bijector
+    try:
+        if not isinstance(bijector, Bijector):
+            bijector = bijector(action.event_shape)
+        if not isinstance(bijector, Bijector):
+            raise LayoutError(f"Expected a mera.bijectors.Bijector; got {type(bijector).__name__}")
+        check_bijector(bijector, action)
+    except ValueError as error:
+        raise LayoutError(f"node {step.node!r}: {error}") from error
+    return bijector

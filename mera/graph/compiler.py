@@ -1,0 +1,70 @@
+"""From a layout to its plan."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from mera.graph.actions import Action, Apply, Cut
+from mera.graph.lattice import Lattice, LayoutError
+from mera.graph.layout import Layout
+from mera.graph.nodes import HasEventShape, Local, Node
+from mera.graph.nodes import Latent as LatentNode
+from mera.graph.plan import Latent, Plan, Step
+from mera.graph.topology import find_input, walk
+
+__all__ = ["compile"]
+
+
+def compile(layout: Layout) -> Plan:
+    """Check a layout as a whole and lower it to a `Plan`.
+
+    Raises:
+        LayoutError: if the layout is not a bijection; the message names the node, what was expected, what was given.
+    """
+    start, entry = find_input(layout.graph)
+    numbers = count(1)
+    values = {(start, 0): (0, entry.lattice, 0)}  # an output -> its value's number, lattice and level
+    keys: dict[str, tuple[str, Local, Apply]] = {}
+    steps: list[Step] = []
+    latents: list[Latent] = []
+    for name, node, source, output in walk(layout.graph):
+        value, lattice, level = values[source, output]
+        if isinstance(node, LatentNode):
+            latents.append(Latent(name, value, lattice))
+            continue
+        for action in _lower(name, node, lattice):
+            targets = tuple(next(numbers) for _ in action.outputs)
+            key = _module_key(keys, name, node, action) if isinstance(node, Local) else ""
+            steps.append(Step(name, level, action, value, targets, key))
+            value, level = targets[0], level + isinstance(action, Cut)
+        for index, target in enumerate(targets):
+            values[name, index] = (target, action.outputs[index], level)
+    latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of one size stay as declared
+    return Plan(entry.lattice, tuple(steps), tuple(latents))
+
+
+def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
+    """The actions of a node, or an error with its name."""
+    try:
+        return node.lower(lattice)
+    except LayoutError as error:
+        raise LayoutError(f"node {name!r}: {error}") from None
+
+
+def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Local, action: Apply) -> str:
+    """The key of a node's module: its `share`, or that of the node which was handed the same bijector, or its name.
+
+    `keys` remembers who used each key first; a later user must be able to use the same module.
+    """
+    key = node.share or name
+    if node.share is None and isinstance(node.bijector, HasEventShape):
+        key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
+    first, other, first_action = keys.setdefault(key, (name, node, action))
+    if node.bijector != other.bijector:
+        raise LayoutError(f"node {name!r}: Expected the bijector of {first!r}, whose module it shares; got another")
+    if action.event_shape != first_action.event_shape:
+        raise LayoutError(
+            f"node {name!r}: Expected events of shape {first_action.event_shape} as in {first!r}, "
+            f"whose module it shares; got {action.event_shape}"
+        )
+    return key

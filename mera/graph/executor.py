@@ -1,0 +1,92 @@
+"""Running a plan: every plan, both directions, all patches of a step as one batch.
+
+What the bijectors do is the caller's: `transform(step, events)` returns the transformed events and the log-det of
+each. A flow passes its modules; rearranging latents onto the pixels passes the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+
+from mera.graph.actions import Action, Apply, Cut, Regroup
+from mera.graph.plan import Plan, Step
+
+__all__ = ["Transform", "run_forward", "run_inverse"]
+
+Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
+
+
+def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Data (B, channels, *shape) to latents, one tensor a level, finest first, and the log-det (B,)."""
+    values = {0: x}
+    log_det = x.new_zeros(x.shape[0])
+    for step in plan.steps:
+        value = values.pop(step.source)
+        if isinstance(step.action, Apply):
+            value, change = _apply(step, step.action, value, transform)
+            log_det = log_det + change
+            values[step.targets[0]] = value
+        else:
+            values.update(zip(step.targets, _rearrange(step.action, value), strict=True))
+    return tuple(values[latent.value] for latent in plan.latents), log_det
+
+
+def run_inverse(plan: Plan, z: Sequence[Tensor], transform: Transform) -> tuple[Tensor, Tensor]:
+    """Latents to data, and the log-det (B,) of that direction; `transform` is the inverse of each bijector."""
+    values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
+    log_det = z[0].new_zeros(z[0].shape[0])
+    for step in reversed(plan.steps):
+        outputs = [values.pop(target) for target in step.targets]
+        if isinstance(step.action, Apply):
+            values[step.source], change = _apply(step, step.action, outputs[0], transform)
+            log_det = log_det + change
+        else:
+            values[step.source] = _restore(step.action, outputs)
+    return values[0], log_det
+
+
+def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Bring the patches together, transform them, put them back."""
+    batch, sizes = x.shape[0], action.sizes
+    shifts, axes = [shift for _, shift in action.roll], [axis for axis, _ in action.roll]
+    if axes:
+        x = torch.roll(x, [-shift for shift in shifts], axes)
+    outer = [x]
+    for axis, start, stop in action.crop:
+        outer.append(outer[-1].narrow(axis, start, stop - start))
+    events = rearrange(outer.pop(), action.pattern, **sizes)
+    events, log_det = transform(step, events)
+    x = rearrange(events, _reverse(action.pattern), b=batch, **sizes)
+    for axis, start, stop in reversed(action.crop):
+        x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
+    if axes:
+        x = torch.roll(x, shifts, axes)
+    return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
+
+
+def _rearrange(action: Action, x: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of an action that moves variables and changes none."""
+    match action:
+        case Regroup():
+            return (rearrange(x, action.pattern, **action.sizes),)
+        case Cut():
+            return x[:, : action.keep], x[:, action.keep :]
+
+
+def _restore(action: Action, outputs: list[Tensor]) -> Tensor:
+    """The input of an action that moves variables and changes none."""
+    match action:
+        case Regroup():
+            return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
+        case Cut():
+            return torch.cat(outputs, dim=1)
+
+
+def _reverse(pattern: str) -> str:
+    """The einops pattern of the way back."""
+    there, back = pattern.split(" -> ")
+    return f"{back} -> {there}"

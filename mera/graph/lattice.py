@@ -1,0 +1,68 @@
+"""Lattices, and the one error of geometry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+__all__ = ["Lattice", "LayoutError", "per_dimension"]
+
+
+class LayoutError(ValueError):
+    """A layout that cannot be a bijection; the message names the node, what was expected, what was given."""
+
+
+def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int) -> tuple[int, ...]:
+    """One integer for each lattice dimension: a single integer serves them all.
+
+    Raises:
+        LayoutError: if `value` is not an integer or `dim` of them, or if one is below `minimum`.
+    """
+    values = (value,) * dim if isinstance(value, int) else tuple(value)
+    fits = len(values) == dim and all(type(v) is int and v >= minimum for v in values)
+    if not fits:
+        raise LayoutError(f"Expected {what} to be an integer >= {minimum} or {dim} of them; got {value!r}")
+    return values
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """What lies on an edge of a layout: `channels` variables at each site of a rectangular lattice.
+
+    Args:
+        channels: variables at a site.
+        shape: edge lengths, one for each of 1, 2 or 3 dimensions.
+        periodic: for each dimension, whether the last site has the first as its neighbour.
+    """
+
+    channels: int
+    shape: tuple[int, ...]
+    periodic: tuple[bool, ...]
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, (channels, *shape)."""
+        return (self.channels, *self.shape)
+
+    @property
+    def sites(self) -> int:
+        """The number of sites."""
+        return math.prod(self.shape)
+
+    def coarsen(self, stride: tuple[int, ...]) -> Lattice:
+        """Each cell of `stride` sites becomes one site that holds all their channels."""
+        shape = tuple(n // s for n, s in zip(self.shape, stride, strict=True))
+        return replace(self, channels=self.channels * math.prod(stride), shape=shape)
+
+    def with_channels(self, channels: int) -> Lattice:
+        """The same sites with another number of channels."""
+        return replace(self, channels=channels)
+
+    def __str__(self) -> str:
+        return f"{self.channels} x {' x '.join(map(str, self.shape))}"

@@ -1,0 +1,183 @@
+"""Declaring a hierarchical flow: a `networkx.DiGraph` of nodes, and a builder that refuses mistakes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import networkx as nx
+
+from mera.graph.lattice import Lattice, LayoutError
+from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
+from mera.graph.topology import find_input
+
+__all__ = ["Layout", "Port"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An output of a node, to be handed to the node that consumes it."""
+
+    node: str
+    output: int
+    lattice: Lattice
+
+    @property
+    def channels(self) -> int:
+        """Channels at each site here."""
+        return self.lattice.channels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Edge lengths of the lattice here."""
+        return self.lattice.shape
+
+
+class Layout:
+    r"""A hierarchical flow, declared from the data (below) to the latents (above).
+
+    The graph is a tree of nodes: each takes one output of an earlier node, and every output is taken exactly once
+    (by a `latent` at the end). Nodes carry their settings in the attribute `node`, edges the attribute `output`,
+    the index of the output they take.
+
+    Args:
+        shape: edge lengths of the lattice, in 1, 2 or 3 dimensions.
+        channels: variables at each site.
+        boundary: "periodic" or "open", for all dimensions or one for each.
+
+    Raises:
+        LayoutError: if these do not describe a lattice.
+
+    Example:
+        One step of a binary MERA on 8 sites, whose bijectors only rescale:
+
+        >>> from mera.bijectors import ActNorm
+        >>> from mera.graph import Layout, compile
+        >>> layout = Layout(shape=(8,), channels=1)
+        >>> x = layout.local(layout.input, ActNorm, kernel=4, offset=2, name="disentangler")
+        >>> x = layout.local(x, ActNorm, kernel=4, name="decimator")
+        >>> coarse, fine = layout.decimate(x)
+        >>> coarse.shape, fine.channels
+        ((4,), 1)
+        >>> layout.latent(fine)
+        >>> layout.latent(coarse)
+        >>> [str(latent.lattice) for latent in compile(layout).latents]
+        ['1 x 4', '1 x 4']
+    """
+
+    def __init__(self, shape: Sequence[int], channels: int = 1, boundary: str | Sequence[str] = "periodic") -> None:
+        lattice = _lattice(shape, channels, boundary)
+        self.graph = nx.DiGraph()
+        self.graph.add_node("input", node=Input(lattice))
+        self.input = Port("input", 0, lattice)
+
+    @classmethod
+    def from_graph(cls, graph: nx.DiGraph) -> Layout:
+        """A layout from a graph made elsewhere, with the attributes that the class names.
+
+        Raises:
+            LayoutError: if it holds something that is no node, or not one input. `compile` checks the rest.
+        """
+        layout = cls.__new__(cls)
+        layout.graph = graph.copy()
+        name, node = find_input(layout.graph)
+        layout.input = Port(name, 0, node.lattice)
+        return layout
+
+    def add(self, node: Node, source: Port, name: str | None = None) -> tuple[Port, ...]:
+        """Add any node behind `source`; the methods below are shorthands of this one.
+
+        Raises:
+            LayoutError: if the node cannot stand there, with its name.
+        """
+        name = self._free_name(node) if name is None else name
+        try:
+            self._check_name(name)
+            self._check_source(source)
+            actions = node.lower(source.lattice)
+        except LayoutError as error:
+            raise LayoutError(f"node {name!r}: {error}") from None
+        self.graph.add_node(name, node=node)
+        self.graph.add_edge(source.node, name, output=source.output)
+        lattices = actions[-1].outputs if actions else (source.lattice,) * node.outputs
+        return tuple(Port(name, index, lattice) for index, lattice in enumerate(lattices))
+
+    def local(
+        self,
+        source: Port,
+        bijector: Any,
+        kernel: int | tuple[int, ...],
+        stride: int | tuple[int, ...] | None = None,
+        offset: int | tuple[int, ...] = 0,
+        share: str | None = None,
+        name: str | None = None,
+    ) -> Port:
+        """Add a local bijector (see `mera.graph.nodes.Local` for the arguments)."""
+        (port,) = self.add(Local(bijector, kernel, stride, offset, share), source, name)
+        return port
+
+    def decimate(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> tuple[Port, Port]:
+        """Keep the sites at `stride`: the coarse lattice, and the sites that are sent out."""
+        coarse, fine = self.add(Decimate(stride), source, name)
+        return coarse, fine
+
+    def squeeze(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> Port:
+        """Turn the sites of each `stride` cell into channels."""
+        (port,) = self.add(Squeeze(stride), source, name)
+        return port
+
+    def split(self, source: Port, keep: int, name: str | None = None) -> tuple[Port, Port]:
+        """Cut the channels: the first `keep`, and the rest."""
+        kept, rest = self.add(Split(keep), source, name)
+        return kept, rest
+
+    def latent(self, source: Port, name: str | None = None) -> None:
+        """Let `source` leave the flow as the latents of one level."""
+        self.add(Latent(), source, name)
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """The nodes by name, in the order in which they were declared."""
+        return dict(self.graph.nodes(data="node"))
+
+    def __repr__(self) -> str:
+        return f"Layout({self.input.lattice}, {self.graph.number_of_nodes()} nodes)"
+
+    def _free_name(self, node: Node) -> str:
+        kind = type(node).__name__.lower()
+        return next(name for i in count() if (name := f"{kind}{i}") not in self.graph)
+
+    def _check_name(self, name: str) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise LayoutError("Expected a name that is not empty and has no dot in it")
+        if name in self.graph:
+            raise LayoutError("Expected a name that is not taken; got that of an earlier node")
+
+    def _check_source(self, source: Port) -> None:
+        if not isinstance(source, Port):
+            raise LayoutError(f"Expected the output of an earlier node; got {source!r}")
+        if source.node not in self.graph:
+            raise LayoutError(f"Expected the output of a node of this layout; got {source.node!r} of another")
+        for _, taker, output in self.graph.out_edges(source.node, data="output"):
+            if output == source.output:
+                raise LayoutError(
+                    f"Expected an output that is not taken yet; got output {output} of {source.node!r}, "
+                    f"which {taker!r} takes"
+                )
+
+
+def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
+    """The input lattice, from what a user writes."""
+    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if len(shape) not in (1, 2, 3) or not all(type(n) is int and n > 0 for n in shape):
+        raise LayoutError(f"Expected a lattice shape of 1 to 3 positive integers; got {shape!r}")
+    if type(channels) is not int or channels < 1:
+        raise LayoutError(f"Expected a positive number of channels; got {channels!r}")
+    boundaries = (boundary,) * len(shape) if isinstance(boundary, str) else tuple(boundary)
+    if len(boundaries) != len(shape) or not set(boundaries) <= {"periodic", "open"}:
+        raise LayoutError(
+            f"Expected boundary 'periodic' or 'open', for all dimensions or each of {len(shape)}; got {boundary!r}"
+        )
+    return Lattice(channels, shape, tuple(b == "periodic" for b in boundaries))

@@ -1,0 +1,185 @@
+"""What a layout is made of: the kinds of node, each of which knows its geometry and what it refuses.
+
+A node turns the lattice on its input edge into a chain of actions (`lower`); its outputs are those of the last
+action. A new kind of node is one more class here; a reader of plans never hears of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from mera.graph.actions import Action, Apply, Cut, Regroup
+from mera.graph.lattice import Lattice, LayoutError, per_dimension
+
+__all__ = ["Decimate", "HasEventShape", "Input", "Latent", "Local", "Node", "Split", "Squeeze", "check_bijector"]
+
+
+@runtime_checkable
+class HasEventShape(Protocol):
+    """All that the graph asks of a bijector: the shape of its events, or None if any shape will do."""
+
+    event_shape: tuple[int, ...] | None
+
+
+class Node(ABC):
+    """A kind of node; instances are values that carry a node's settings."""
+
+    outputs: ClassVar[int] = 1
+    """How many output edges a node of this kind has."""
+
+    @abstractmethod
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """The actions that this node performs on `lattice`, each on the first output of the one before.
+
+        Raises:
+            LayoutError: if they would not be a bijection.
+        """
+
+
+@dataclass(frozen=True)
+class Input(Node):
+    """Where the data enters."""
+
+    lattice: Lattice
+
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """Nothing is done to the data."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Latent(Node):
+    """Where variables leave the flow as latents: one level of it."""
+
+    outputs: ClassVar[int] = 0
+
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """Nothing is done to the latents."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Local(Node):
+    """A local bijector, the same at every position of a grid of `stride` sites.
+
+    Args:
+        bijector: a bijector, or a callable that makes one from an event shape.
+        kernel: sites that one position reads, for each dimension or one number for all.
+        stride: sites between positions. Equal to the kernel (the default): the lattice is tiled with patches,
+            each an event. Less than the kernel: a field bijector, which takes the whole lattice as one event.
+        offset: where the grid starts, 0 <= offset < stride. Patches wrap around a periodic border; at an open
+            border the patches that it would cut are left out, and the sites they would hold pass unchanged.
+        share: nodes with the same key here use one and the same module.
+    """
+
+    bijector: Any
+    kernel: int | tuple[int, ...]
+    stride: int | tuple[int, ...] | None = None
+    offset: int | tuple[int, ...] = 0
+    share: str | None = None
+
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """One `Apply`."""
+        kernel = per_dimension(self.kernel, lattice.dim, "the kernel", 1)
+        stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "the stride", 1)
+        offset = per_dimension(self.offset, lattice.dim, "the offset", 0)
+        apply = Apply(lattice, kernel, stride, offset)
+        for d, n in enumerate(lattice.shape):
+            _check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
+        if isinstance(self.bijector, HasEventShape):
+            check_bijector(self.bijector, apply)
+        elif not isinstance(self.bijector, Callable):
+            raise LayoutError(
+                f"Expected a bijector, or a callable that makes one from an event shape; got {self.bijector!r}"
+            )
+        return (apply,)
+
+
+@dataclass(frozen=True)
+class Decimate(Node):
+    """Keep the sites at `stride`; the other sites of each cell go out as channels of one site (paper, Eq. 5)."""
+
+    outputs: ClassVar[int] = 2
+    stride: int | tuple[int, ...] = 2
+
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """Squeeze, which puts a cell's first site first, then cut behind that site's channels."""
+        (squeeze,) = Squeeze(self.stride).lower(lattice)
+        return squeeze, Cut(squeeze.outputs[0], lattice.channels)
+
+
+@dataclass(frozen=True)
+class Squeeze(Node):
+    """Space to channels: each cell of `stride` sites becomes one site with all their channels."""
+
+    stride: int | tuple[int, ...] = 2
+
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """One `Regroup`."""
+        stride = per_dimension(self.stride, lattice.dim, "the stride", 1)
+        if max(stride) == 1:
+            raise LayoutError("Expected a stride above 1 in some dimension; got 1, which leaves the lattice as it is")
+        for n, s in zip(lattice.shape, stride, strict=True):
+            if n % s:
+                raise LayoutError(f"Expected an edge that the stride {s} divides; got a lattice of edge {n}")
+        return (Regroup(lattice, stride),)
+
+
+@dataclass(frozen=True)
+class Split(Node):
+    """Cut the channels: the first `keep` go one way, the rest another."""
+
+    outputs: ClassVar[int] = 2
+    keep: int
+
+    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+        """One `Cut`."""
+        if type(self.keep) is not int or not 0 < self.keep < lattice.channels:
+            raise LayoutError(
+                f"Expected to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels; got {self.keep!r}"
+            )
+        return (Cut(lattice, self.keep),)
+
+
+def _check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:
+    """Refuse a kernel, stride and offset with which an edge of `n` sites is not covered once."""
+    if stride > kernel:
+        raise LayoutError(f"Expected a stride up to the kernel {kernel}; got {stride}, which skips sites")
+    if n % stride:
+        what = "stride" if is_field else "kernel"
+        raise LayoutError(f"Expected a {what} that divides the edge {n} of the lattice; got {stride}")
+    if offset >= stride:
+        raise LayoutError(f"Expected an offset below the stride {stride}; got {offset}")
+    if (kernel - stride) % 2:
+        raise LayoutError(
+            f"Expected the kernel to exceed the stride {stride} by as much on both sides; got kernel {kernel}"
+        )
+    if offset and not periodic:
+        if is_field:
+            raise LayoutError(f"Expected offset 0 for a field bijector between open borders; got {offset}")
+        if n == stride:
+            raise LayoutError(
+                f"Expected room for a whole patch of {kernel} sites between open borders; "
+                f"got an edge of {n} sites and offset {offset}"
+            )
+
+
+def check_bijector(bijector: HasEventShape, action: Apply) -> None:
+    """Refuse a bijector that was made for other events, or reads more sites, than its node says.
+
+    Raises:
+        LayoutError: on any mismatch.
+    """
+    shape = bijector.event_shape
+    if shape is not None and tuple(shape) != action.event_shape:
+        raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
+    reach: Sequence[int] | None = getattr(bijector, "receptive_kernel", None)
+    if reach is None:
+        return
+    if not action.is_field:
+        raise LayoutError(f"Expected a bijector of patches for kernel = stride = {action.kernel}; got a field bijector")
+    if tuple(reach) != action.kernel:
+        raise LayoutError(f"Expected the kernel of the bijector, {tuple(reach)}; got {action.kernel}")

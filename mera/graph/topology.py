@@ -1,0 +1,80 @@
+"""The shape of a layout's graph: a tree that starts at one input and ends in latents."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import networkx as nx
+
+from mera.graph.lattice import LayoutError
+from mera.graph.nodes import Input, Latent, Node
+
+__all__ = ["find_input", "walk"]
+
+
+def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
+    """The name and the node of the one input.
+
+    Raises:
+        LayoutError: if there is none, or more than one, or a node is no node.
+    """
+    for name, node in graph.nodes(data="node"):
+        if not isinstance(name, str) or not name or "." in name:
+            raise LayoutError(f"node {name!r}: Expected a name that is not empty and has no dot in it")
+        if not isinstance(node, Node):
+            raise LayoutError(f"node {name!r}: Expected a mera.graph node in the attribute 'node'; got {node!r}")
+    inputs = [(name, node) for name, node in graph.nodes(data="node") if isinstance(node, Input)]
+    if len(inputs) != 1:
+        raise LayoutError(f"Expected one input; got {[name for name, _ in inputs]}")
+    return inputs[0]
+
+
+def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
+    """(name, node, source, output) of every node but the input, sources first, else as declared.
+
+    Raises:
+        LayoutError: if a node has no input or several, an output is taken twice or by nobody, or the nodes form
+            a cycle.
+    """
+    start, _ = find_input(graph)
+    _check_edges(graph, start)
+    _check_cycle(graph)
+    _check_outputs(graph)
+    declared = {name: index for index, name in enumerate(graph)}
+    order = nx.lexicographical_topological_sort(graph, key=declared.__getitem__)
+    steps = []
+    for name in order:
+        for source, _, output in graph.in_edges(name, data="output", default=0):
+            steps.append((name, graph.nodes[name]["node"], source, output))
+    return steps
+
+
+def _check_edges(graph: nx.DiGraph, start: str) -> None:
+    for name in graph:
+        sources = list(graph.predecessors(name))
+        if name == start and sources:
+            raise LayoutError(f"node {name!r}: Expected nothing before the input; got {sources}")
+        if name != start and len(sources) != 1:
+            got = sources or "none, so that nobody produces what it takes"
+            raise LayoutError(f"node {name!r}: Expected one source; got {got}")
+
+
+def _check_cycle(graph: nx.DiGraph) -> None:
+    if not nx.is_directed_acyclic_graph(graph):
+        names = [source for source, _ in nx.find_cycle(graph)]
+        raise LayoutError(f"node {names[0]!r}: Expected no cycle; got {' -> '.join([*names, names[0]])}")
+
+
+def _check_outputs(graph: nx.DiGraph) -> None:
+    for name, node in graph.nodes(data="node"):
+        taken = Counter(output for _, _, output in graph.out_edges(name, data="output", default=0))
+        for output, times in taken.items():
+            if output not in range(node.outputs):
+                raise LayoutError(f"node {name!r}: Expected one of its {node.outputs} outputs; got output {output!r}")
+            if times > 1:
+                raise LayoutError(f"node {name!r}: Expected output {output} to be taken once; got {times} takers")
+        for output in range(node.outputs):
+            if output not in taken:
+                raise LayoutError(
+                    f"node {name!r}: Expected a node that takes output {output}, a {Latent.__name__} say; got none"
+                )

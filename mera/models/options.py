@@ -1,0 +1,51 @@
+"""Options that several models share, checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["Hidden", "PerStep", "choice", "hidden_per_step", "integers_per_step", "levels"]
+
+PerStep = int | Sequence[int]
+Hidden = Sequence[int] | Sequence[Sequence[int]]
+
+
+def levels(shape: Sequence[int], m: int) -> int:
+    """How many levels there are until a lattice of edges `shape`, halved level by level, is `m` wide.
+
+    Raises:
+        ValueError: if the smallest edge is not m times a power of two, or m does not divide the others.
+    """
+    smallest = min(shape)
+    halvings = (smallest // m).bit_length() - 1 if smallest >= m else -1
+    if halvings < 0 or any(n % (m << halvings) for n in shape) or smallest != m << halvings:
+        raise ValueError(
+            f"Expected edges that halve to the kernel m={m}, so that L = {m} * 2^h; got {'x'.join(map(str, shape))}"
+        )
+    return halvings + 1
+
+
+def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
+    """One positive integer for each RG step, finest first."""
+    values = (value,) * steps if isinstance(value, int) else tuple(value)
+    if len(values) != steps or not all(type(v) is int and v > 0 for v in values):
+        raise ValueError(f"Expected {what} as one positive integer or one for each of {steps} RG steps; got {value!r}")
+    return values
+
+
+def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
+    """The widths of the hidden layers in a residual block, for each RG step, finest first."""
+    nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
+    values = tuple(tuple(widths) for widths in value) if nested else (tuple(value),) * steps
+    if len(values) != steps or not all(ws and all(type(w) is int and w > 0 for w in ws) for ws in values):
+        raise ValueError(
+            f"Expected hidden as a tuple of positive widths, or a list of {steps} such tuples; got {value!r}"
+        )
+    return values
+
+
+def choice(value: str, choices: Sequence[str], what: str) -> str:
+    """One of several words."""
+    if value not in choices:
+        raise ValueError(f"Expected {what} among {list(choices)}; got {value!r}")
+    return value
