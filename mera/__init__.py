@@ -3,9 +3,9 @@
 from mera import bijectors, graph, models
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.models import build
+from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
 
 __version__ = "0.1.0"
 
-__all__ = ["Flow", "Layout", "LayoutError", "Prior", "bijectors", "build", "graph", "models"]
+__all__ = ["Flow", "Layout", "LayoutError", "Prior", "bijectors", "build", "graph", "load_rgflow_checkpoint", "models"]

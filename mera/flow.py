@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +14,23 @@ from mera.bijectors import Bijector, Chain, Dequantize, Logit
 from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
 from mera.priors import Prior
 
-__all__ = ["Flow", "Latents"]
+__all__ = ["Flow", "Latents", "Recipe"]
 
 Latents = tuple[Tensor, ...]
 """One tensor a level, finest first: z[h] is (B, channels_h, *sites_h)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a flow was built, so that it can be built again.
+
+    Args:
+        model: a name that `mera.build` accepts.
+        options: the options that it was given.
+    """
+
+    model: str
+    options: dict[str, Any]
 
 
 class Flow(nn.Module):
@@ -29,6 +44,7 @@ class Flow(nn.Module):
         preprocess: from uint8 images to the flow's own space; dequantisation and logit unless said otherwise.
 
     Attributes:
+        recipe: how `mera.build` made the flow; None for a flow made by hand.
         layout: the layout.
         plan: what it was compiled to.
         bijectors: the modules, by the key that the plan's steps name.
@@ -44,6 +60,7 @@ class Flow(nn.Module):
         preprocess: Bijector | None = None,
     ) -> None:
         super().__init__()
+        self.recipe: Recipe | None = None
         self.layout = layout
         self.plan = compile(layout)
         self.bijectors = nn.ModuleDict()
@@ -62,7 +79,7 @@ class Flow(nn.Module):
             ValueError: if shape or dtype is not the flow's.
         """
         self._check("data", x, self.plan.input.event_shape)
-        return run_forward(self.plan, x, lambda step, events: self.bijectors[step.module](events))
+        return run_forward(self.plan, x, lambda step, events: self._bijector(step)(events))
 
     def inverse(self, z: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         r"""Latents to data and log \|det dx/dz\| (B,).
@@ -71,7 +88,7 @@ class Flow(nn.Module):
             ValueError: if the number of levels, a shape or a dtype is not the flow's.
         """
         self._check_latents(z)
-        return run_inverse(self.plan, z, lambda step, events: self.bijectors[step.module].inverse(events))
+        return run_inverse(self.plan, z, lambda step, events: self._bijector(step).inverse(events))
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
         """Lay each latent at its own site of the pixel lattice, (B, C, *shape), as the paper does."""
@@ -122,8 +139,7 @@ class Flow(nn.Module):
         if not isinstance(n, int) or n < 0:
             raise ValueError(f"Expected a number of samples >= 0; got {n!r}")
         levels = self.plan.latents
-        several = isinstance(temperature, Sequence)
-        temperatures = list(temperature) if several else [temperature] * len(levels)
+        temperatures = list(temperature) if isinstance(temperature, Sequence) else [temperature] * len(levels)
         if len(temperatures) != len(levels):
             raise ValueError(f"Expected one temperature, or one for each of {len(levels)} levels; got {temperature}")
         shapes = [(n, *level.lattice.event_shape) for level in levels]
@@ -145,7 +161,7 @@ class Flow(nn.Module):
         self._check("data", x, self.plan.input.event_shape)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            return self.bijectors[step.module].initialize(events), events.new_zeros(events.shape[0])
+            return self._bijector(step).initialize(events), events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)
 
@@ -159,6 +175,9 @@ class Flow(nn.Module):
 
     def __repr__(self) -> str:
         return self.summary()
+
+    def _bijector(self, step: Step) -> Bijector:
+        return cast(Bijector, self.bijectors[step.module])
 
     @property
     def _reference(self) -> Tensor:

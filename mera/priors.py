@@ -79,6 +79,8 @@ def named(distribution: str | Mapping[str, Any] | distributions.Distribution) ->
             "Expected a univariate prior, with batch and event shape (); "
             f"got {tuple(distribution.batch_shape)} and {tuple(distribution.event_shape)}"
         )
+    if distribution.support.is_discrete:
+        raise ValueError(f"Expected a prior with a density; got {distribution}, which is discrete")
     return distribution
 
 
@@ -107,18 +109,18 @@ def tempered(distribution: distributions.Distribution, temperature: float) -> di
     )
 
 
-def describe(distribution: distributions.Distribution) -> str | dict[str, Any]:
+def describe(distribution: Any) -> str | dict[str, Any]:
     """A distribution as JSON can hold it; `named` makes it a distribution again.
 
     Raises:
         ValueError: if it has parameters other than numbers.
     """
     for name in ("gaussian", "laplace"):
-        known = named(name)
+        known: Any = named(name)
         if type(distribution) is type(known) and (distribution.loc, distribution.scale) == (known.loc, known.scale):
             return name
     kind = type(distribution)
-    parameters = {key: getattr(distribution, key) for key in kind.arg_constraints if key in distribution.__dict__}
+    parameters = {key: getattr(distribution, key) for key in kind.arg_constraints}
     known_kind = getattr(distributions, kind.__name__, None) is kind
     if not known_kind or not all(isinstance(value, Tensor) and value.ndim == 0 for value in parameters.values()):
         raise ValueError(f"Expected a prior that plain numbers describe; got {distribution}, which cannot be saved")
@@ -128,13 +130,13 @@ def describe(distribution: distributions.Distribution) -> str | dict[str, Any]:
 def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
     """The inverse of `describe`, which makes nothing but torch distributions."""
     parameters = dict(description)
-    kind = getattr(distributions, str(parameters.pop("distribution", None)), None)
-    if not (isinstance(kind, type) and issubclass(kind, distributions.Distribution)):
+    kind: Any = getattr(distributions, str(parameters.pop("distribution", None)), None)
+    if kind not in {c for c in vars(distributions).values() if isinstance(c, type)} - {distributions.Distribution}:
         raise ValueError(f"Expected the description of a torch distribution; got {dict(description)}")
     tensors = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
     try:
         return named(kind(**tensors))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"Expected the parameters of {kind.__name__}; got {sorted(parameters)}") from error
 
 

@@ -29,7 +29,7 @@ class Bijector(nn.Module, ABC):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """For a field bijector, the sites around a site that it reads, in each dimension; else None."""
+        """For a field bijector, the width of the window around a site that the site depends on, in each dimension."""
         return None
 
     @abstractmethod

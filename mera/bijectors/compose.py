@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +38,13 @@ class Chain(Bijector):
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The members' kernels, one behind the other."""
-        kernels = [member.receptive_kernel for member in self.members if member.receptive_kernel is not None]
+        kernels = [member.receptive_kernel for member in self._bijectors() if member.receptive_kernel is not None]
         return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*kernels, strict=True)) if kernels else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """All members in order."""
         log_det = x.new_zeros(x.shape[0])
-        for member in self.members:
+        for member in self._bijectors():
             x, change = member(x)
             log_det = log_det + change
         return x, log_det
@@ -51,7 +52,7 @@ class Chain(Bijector):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The members' inverses, from the last to the first."""
         log_det = y.new_zeros(y.shape[0])
-        for member in reversed(self.members):
+        for member in reversed(self._bijectors()):
             y, change = member.inverse(y)
             log_det = log_det + change
         return y, log_det
@@ -59,9 +60,12 @@ class Chain(Bijector):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
         """Each member starts from what the members before it make of the data."""
-        for member in self.members:
+        for member in self._bijectors():
             x = member.initialize(x)
         return x
+
+    def _bijectors(self) -> list[Bijector]:
+        return [cast(Bijector, member) for member in self.members]
 
 
 class Invert(Bijector):

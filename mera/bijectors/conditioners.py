@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,7 +154,7 @@ class ResidualConv(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"Expected an odd kernel; got {kernel}")
-        conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(in_shape) - 2]
+        conv: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(in_shape) - 2]
 
         def layer(i: int, o: int, wide: bool) -> nn.Module:
             k = kernel if wide else 1

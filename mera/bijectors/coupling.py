@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, cast
+
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector
@@ -55,19 +58,19 @@ class Coupling(Bijector):
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """Two conditioners' reach for each layer, if they are convolutions."""
-        radii = [getattr(layer[0], "radius", None) for layer in self.layers]
+        radii: list[Any] = [getattr(network, "radius", None) for pair in self._networks() for network in pair]
         if radii[0] is None or self.event_shape is None:
             return None
-        return (1 + 4 * sum(radii),) * (len(self.event_shape) - 1)
+        return (1 + 2 * sum(radii),) * (len(self.event_shape) - 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
         first, second = self.partition.split(x)
         log_det = x.new_zeros(x.shape[0])
-        for layer in self.layers:
-            second, change = self._update(second, self.transform(second, layer[0](first)), 1)
+        for there, back in self._networks():
+            second, change = self._update(second, self.transform(second, there(first)), 1)
             log_det = log_det + change
-            first, change = self._update(first, self.transform(first, layer[-1](second)), 0)
+            first, change = self._update(first, self.transform(first, back(second)), 0)
             log_det = log_det + change
         return self.partition.merge(first, second), log_det
 
@@ -75,12 +78,17 @@ class Coupling(Bijector):
         """Latents to data; see `Bijector`."""
         first, second = self.partition.split(y)
         log_det = y.new_zeros(y.shape[0])
-        for layer in reversed(self.layers):
-            first, change = self._update(first, self.transform.inverse(first, layer[-1](second)), 0)
+        for there, back in reversed(self._networks()):
+            first, change = self._update(first, self.transform.inverse(first, back(second)), 0)
             log_det = log_det + change
-            second, change = self._update(second, self.transform.inverse(second, layer[0](first)), 1)
+            second, change = self._update(second, self.transform.inverse(second, there(first)), 1)
             log_det = log_det + change
         return self.partition.merge(first, second), log_det
+
+    def _networks(self) -> list[tuple[nn.Module, nn.Module]]:
+        """For each layer, the network that reads the first half and the one that reads the second."""
+        layers = cast(Iterable[nn.ModuleList], self.layers)
+        return [(layer[0], layer[-1]) for layer in layers]
 
     def _update(self, half: Tensor, result: tuple[Tensor, Tensor], index: int) -> tuple[Tensor, Tensor]:
         """The new half and the log-det (B,) of its update, both of the half's own variables only."""

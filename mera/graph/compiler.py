@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 from mera.graph.actions import Action, Apply, Cut
 from mera.graph.lattice import Lattice, LayoutError
 from mera.graph.layout import Layout
-from mera.graph.nodes import HasEventShape, Local, Node
+from mera.graph.nodes import HasEventShape, Node
 from mera.graph.nodes import Latent as LatentNode
 from mera.graph.plan import Latent, Plan, Step
 from mera.graph.topology import find_input, walk
@@ -24,7 +25,7 @@ def compile(layout: Layout) -> Plan:
     start, entry = find_input(layout.graph)
     numbers = count(1)
     values = {(start, 0): (0, entry.lattice, 0)}  # an output -> its value's number, lattice and level
-    keys: dict[str, tuple[str, Local, Apply]] = {}
+    keys: dict[str, tuple[str, Any, Apply]] = {}
     steps: list[Step] = []
     latents: list[Latent] = []
     for name, node, source, output in walk(layout.graph):
@@ -34,7 +35,7 @@ def compile(layout: Layout) -> Plan:
             continue
         for action in _lower(name, node, lattice):
             targets = tuple(next(numbers) for _ in action.outputs)
-            key = _module_key(keys, name, node, action) if isinstance(node, Local) else ""
+            key = _module_key(keys, name, node, action) if isinstance(action, Apply) else ""
             steps.append(Step(name, level, action, value, targets, key))
             value, level = targets[0], level + isinstance(action, Cut)
         for index, target in enumerate(targets):
@@ -51,10 +52,11 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
         raise LayoutError(f"node {name!r}: {error}") from None
 
 
-def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Local, action: Apply) -> str:
+def _module_key(keys: dict[str, tuple[str, Any, Apply]], name: str, node: Any, action: Apply) -> str:
     """The key of a node's module: its `share`, or that of the node which was handed the same bijector, or its name.
 
-    `keys` remembers who used each key first; a later user must be able to use the same module.
+    `node` has a bijector (a `Local`, say). `keys` remembers who used each key first; a later user must be able to
+    use the same module.
     """
     key = node.share or name
     if node.share is None and isinstance(node.bijector, HasEventShape):

@@ -12,7 +12,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from mera.graph.actions import Action, Apply, Cut, Regroup
+from mera.graph.actions import Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
 __all__ = ["Transform", "run_forward", "run_inverse"]
@@ -68,22 +68,18 @@ def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[
     return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
 
 
-def _rearrange(action: Action, x: Tensor) -> tuple[Tensor, ...]:
+def _rearrange(action: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:
     """The outputs of an action that moves variables and changes none."""
-    match action:
-        case Regroup():
-            return (rearrange(x, action.pattern, **action.sizes),)
-        case Cut():
-            return x[:, : action.keep], x[:, action.keep :]
+    if isinstance(action, Regroup):
+        return (rearrange(x, action.pattern, **action.sizes),)
+    return x[:, : action.keep], x[:, action.keep :]
 
 
-def _restore(action: Action, outputs: list[Tensor]) -> Tensor:
+def _restore(action: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
     """The input of an action that moves variables and changes none."""
-    match action:
-        case Regroup():
-            return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
-        case Cut():
-            return torch.cat(outputs, dim=1)
+    if isinstance(action, Regroup):
+        return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
+    return torch.cat(outputs, dim=1)
 
 
 def _reverse(pattern: str) -> str:

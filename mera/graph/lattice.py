@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
-__all__ = ["Lattice", "LayoutError", "per_dimension"]
+__all__ = ["Lattice", "LayoutError", "is_integer", "per_dimension"]
 
 
 class LayoutError(ValueError):
     """A layout that cannot be a bijection; the message names the node, what was expected, what was given."""
+
+
+def is_integer(value: object) -> bool:
+    """Whether `value` counts something: any integer type, but no bool."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int) -> tuple[int, ...]:
@@ -19,11 +25,10 @@ def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int)
     Raises:
         LayoutError: if `value` is not an integer or `dim` of them, or if one is below `minimum`.
     """
-    values = (value,) * dim if isinstance(value, int) else tuple(value)
-    fits = len(values) == dim and all(type(v) is int and v >= minimum for v in values)
-    if not fits:
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
+    if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         raise LayoutError(f"Expected {what} to be an integer >= {minimum} or {dim} of them; got {value!r}")
-    return values
+    return tuple(int(v) for v in values)
 
 
 @dataclass(frozen=True)

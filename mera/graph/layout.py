@@ -9,7 +9,7 @@ from typing import Any
 
 import networkx as nx
 
-from mera.graph.lattice import Lattice, LayoutError
+from mera.graph.lattice import Lattice, LayoutError, is_integer, per_dimension
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
 
@@ -170,14 +170,14 @@ class Layout:
 
 def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
     """The input lattice, from what a user writes."""
-    shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    if len(shape) not in (1, 2, 3) or not all(type(n) is int and n > 0 for n in shape):
-        raise LayoutError(f"Expected a lattice shape of 1 to 3 positive integers; got {shape!r}")
-    if type(channels) is not int or channels < 1:
+    if not isinstance(shape, Sequence) or len(shape) not in (1, 2, 3):
+        raise LayoutError(f"Expected a lattice shape of 1 to 3 edge lengths; got {shape!r}")
+    shape = per_dimension(shape, len(shape), "the shape of the lattice", 1)
+    if not is_integer(channels) or channels < 1:
         raise LayoutError(f"Expected a positive number of channels; got {channels!r}")
     boundaries = (boundary,) * len(shape) if isinstance(boundary, str) else tuple(boundary)
     if len(boundaries) != len(shape) or not set(boundaries) <= {"periodic", "open"}:
         raise LayoutError(
             f"Expected boundary 'periodic' or 'open', for all dimensions or each of {len(shape)}; got {boundary!r}"
         )
-    return Lattice(channels, shape, tuple(b == "periodic" for b in boundaries))
+    return Lattice(int(channels), shape, tuple(b == "periodic" for b in boundaries))

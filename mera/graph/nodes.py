@@ -7,12 +7,12 @@ action. A new kind of node is one more class here; a reader of plans never hears
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from mera.graph.actions import Action, Apply, Cut, Regroup
-from mera.graph.lattice import Lattice, LayoutError, per_dimension
+from mera.graph.lattice import Lattice, LayoutError, is_integer, per_dimension
 
 __all__ = ["Decimate", "HasEventShape", "Input", "Latent", "Local", "Node", "Split", "Squeeze", "check_bijector"]
 
@@ -91,7 +91,7 @@ class Local(Node):
             _check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
         if isinstance(self.bijector, HasEventShape):
             check_bijector(self.bijector, apply)
-        elif not isinstance(self.bijector, Callable):
+        elif not callable(self.bijector):
             raise LayoutError(
                 f"Expected a bijector, or a callable that makes one from an event shape; got {self.bijector!r}"
             )
@@ -137,11 +137,11 @@ class Split(Node):
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """One `Cut`."""
-        if type(self.keep) is not int or not 0 < self.keep < lattice.channels:
+        if not is_integer(self.keep) or not 0 < self.keep < lattice.channels:
             raise LayoutError(
                 f"Expected to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels; got {self.keep!r}"
             )
-        return (Cut(lattice, self.keep),)
+        return (Cut(lattice, int(self.keep)),)
 
 
 def _check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:

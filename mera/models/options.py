@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["Hidden", "PerStep", "choice", "hidden_per_step", "integers_per_step", "levels"]
+from mera.graph.lattice import is_integer
 
+__all__ = ["Edges", "Hidden", "PerStep", "choice", "hidden_per_step", "integers_per_step", "lattice_shape", "levels"]
+
+Edges = int | Sequence[int]
 PerStep = int | Sequence[int]
 Hidden = Sequence[int] | Sequence[Sequence[int]]
+
+
+def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
+    """All edges of a lattice, from one edge and a number of dimensions, or from all edges."""
+    edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
+    if not edges or not all(is_integer(n) and n > 0 for n in edges):
+        raise ValueError(f"Expected L as a positive integer or all edges of the lattice; got {L!r}")
+    return edges
 
 
 def levels(shape: Sequence[int], m: int) -> int:
@@ -27,17 +39,20 @@ def levels(shape: Sequence[int], m: int) -> int:
 
 def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
     """One positive integer for each RG step, finest first."""
-    values = (value,) * steps if isinstance(value, int) else tuple(value)
-    if len(values) != steps or not all(type(v) is int and v > 0 for v in values):
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
+    if len(values) != steps or not all(is_integer(v) and v > 0 for v in values):
         raise ValueError(f"Expected {what} as one positive integer or one for each of {steps} RG steps; got {value!r}")
     return values
 
 
 def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
     """The widths of the hidden layers in a residual block, for each RG step, finest first."""
+    if not isinstance(value, Sequence):
+        raise ValueError(f"Expected hidden as a tuple of widths; got {value!r}")
     nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
-    values = tuple(tuple(widths) for widths in value) if nested else (tuple(value),) * steps
-    if len(values) != steps or not all(ws and all(type(w) is int and w > 0 for w in ws) for ws in values):
+    rows: Sequence[Any] = value if nested else (value,) * steps
+    values = tuple(tuple(widths) for widths in rows)
+    if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
         raise ValueError(
             f"Expected hidden as a tuple of positive widths, or a list of {steps} such tuples; got {value!r}"
         )

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch
 
 from mera.bijectors import Bijector, ChannelHalves, Masked, ResidualConv, checkerboard
 from mera.flow import Flow
 from mera.graph import Layout, Port
+from mera.graph.lattice import is_integer
 from mera.models.blocks import coupling_block
-from mera.models.options import Hidden, PerStep, choice, hidden_per_step, integers_per_step, levels
+from mera.models.options import (
+    Edges,
+    Hidden,
+    PerStep,
+    choice,
+    hidden_per_step,
+    integers_per_step,
+    lattice_shape,
+    levels,
+)
 from mera.models.registry import register
 
 __all__ = ["realnvp"]
@@ -18,7 +29,7 @@ __all__ = ["realnvp"]
 
 @register("realnvp")
 def realnvp(
-    L: int | tuple[int, ...] = 32,
+    L: Edges = 32,
     m: int = 4,
     channels: int = 3,
     *,
@@ -50,8 +61,8 @@ def realnvp(
         ValueError: if an option has a value that makes no sense.
         LayoutError: if the geometry is no bijection.
     """
-    shape = (L,) * dim if isinstance(L, int) else tuple(L)
-    if type(m) is not int or m < 1:
+    shape = lattice_shape(L, dim)
+    if not is_integer(m) or m < 1:
         raise ValueError(f"Expected a positive width m; got {m!r}")
     steps = levels(shape, m)
     padding = {"open": "zeros", "periodic": "circular"}[choice(boundary, ["open", "periodic"], "a boundary")]
@@ -80,4 +91,4 @@ def realnvp(
 
 def _field(layout: Layout, x: Port, bijector: Bijector, name: str) -> Port:
     """Add couplings of the whole lattice, with the kernel that their convolutions add up to."""
-    return layout.local(x, bijector, kernel=bijector.receptive_kernel, stride=1, name=name)
+    return layout.local(x, bijector, kernel=cast(tuple, bijector.receptive_kernel), stride=1, name=name)

@@ -5,28 +5,14 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from mera.flow import Flow
+from mera.flow import Flow, Recipe
 
-__all__ = ["Recipe", "build", "builder", "names", "register"]
+__all__ = ["build", "builder", "names", "register"]
 
 Builder = Callable[..., Flow]
 _builders: dict[str, Builder] = {}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a flow was built, so that it can be built again.
-
-    Args:
-        model: a registered name.
-        options: the options that were given, by name.
-    """
-
-    model: str
-    options: dict[str, Any]
 
 
 def register(name: str) -> Callable[[Builder], Builder]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,18 @@ import torch
 from mera.bijectors import Bijector, Gather, Masked, ResidualMLP, SeparateMLPs, checkerboard
 from mera.flow import Flow
 from mera.graph import Layout
+from mera.graph.lattice import is_integer
 from mera.models.blocks import coupling_block
-from mera.models.options import Hidden, PerStep, choice, hidden_per_step, integers_per_step, levels
+from mera.models.options import (
+    Edges,
+    Hidden,
+    PerStep,
+    choice,
+    hidden_per_step,
+    integers_per_step,
+    lattice_shape,
+    levels,
+)
 from mera.models.registry import register
 
 __all__ = ["rgflow"]
@@ -32,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @register("rgflow")
 def rgflow(
-    L: int | tuple[int, ...] = 32,
+    L: Edges = 32,
     m: int = 4,
     channels: int = 3,
     *,
@@ -82,11 +92,11 @@ def rgflow(
              "residual_blocks": residual_blocks, "hidden": hidden}  # fmt: skip
     chosen = PRESETS[choice(preset, list(PRESETS), "a preset")]
     options = chosen | {name: value for name, value in given.items() if value is not None}
-    if type(m) is not int or m < 2 or m % 2:
+    if not is_integer(m) or m < 2 or m % 2:
         raise ValueError(f"Expected an even kernel size m >= 2; got {m!r}")
-    shape = (L,) * dim if isinstance(L, int) else tuple(L)
+    shape = lattice_shape(L, dim)
     steps = levels(shape, m)
-    if layers is None and not isinstance(options["layers"], int):  # a preset's depths, for any number of levels
+    if layers is None and isinstance(options["layers"], Sequence):  # a preset's depths, for any number of levels
         options["layers"] = [options["layers"][min(h, len(options["layers"]) - 1)] for h in range(steps)]
     block = BLOCKS[choice(options["conditioner"], list(BLOCKS), "a conditioner")]
     blocks = [

@@ -1,0 +1,97 @@
+"""Multi-scale synthetic images: ellipses whose colour or angle is shared by the whole image."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+__all__ = ["msds"]
+
+CELL = 8
+"""Edge of a cell, which holds one ellipse, in pixels."""
+GRID = 4
+"""Cells along an edge of the image."""
+CHUNK = 1000
+"""Images that are drawn from one seed; a set is the same however many of its images are asked for."""
+
+
+def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw the first `n` images of MSDS1 or MSDS2 (Hu et al., a later version of arXiv 2010.00029).
+
+    Each image has 4 x 4 cells of 8 x 8 pixels with one ellipse each, on black. In MSDS1 the ellipses share a colour
+    up to 32 steps, and each has its own angle; in MSDS2 they share an angle up to 45 degrees, and each has its own
+    colour. Angles are whole degrees.
+
+    Args:
+        kind: 1 or 2.
+        split: "train" or "test", two sets that have nothing in common.
+        n: how many images.
+        seed: another seed makes another pair of sets.
+
+    Returns:
+        images: (n, 3, 32, 32) uint8.
+        labels: "global_color" (n, 3) for MSDS1 or "global_angle" (n,) for MSDS2; "color" (n, 4, 4, 3), "angle"
+            (n, 4, 4) and "jitter" (n, 4, 4, 2) of each cell.
+    """
+    if kind not in (1, 2):
+        raise ValueError(f"Expected MSDS kind 1 or 2; got {kind!r}")
+    if split not in ("train", "test"):
+        raise ValueError(f"Expected split 'train' or 'test'; got {split!r}")
+    images: list[np.ndarray] = []
+    labels: list[dict[str, np.ndarray]] = []
+    for start in range(0, n, CHUNK):
+        rng = np.random.default_rng([seed, kind, split == "test", start // CHUNK])
+        label = _draw_labels(kind, rng)
+        size = min(CHUNK, n - start)
+        label = {name: values[:size] for name, values in label.items()}
+        images.append(_render(label))
+        labels.append(label)
+    return (
+        torch.from_numpy(np.concatenate(images)),
+        {name: torch.from_numpy(np.concatenate([label[name] for label in labels])) for name in labels[0]},
+    )
+
+
+def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What a chunk of images shows."""
+    cells = (CHUNK, GRID, GRID)
+    jitter = rng.integers(-1, 1, (*cells, 2), endpoint=True)
+    if kind == 1:
+        color = rng.integers(32, 223, (CHUNK, 3), endpoint=True)
+        colors = color[:, None, None] + rng.integers(-32, 32, (*cells, 3), endpoint=True)
+        angles = rng.integers(0, 180, cells, endpoint=True)
+        return {"global_color": color, "color": colors, "angle": angles, "jitter": jitter}
+    angle = rng.integers(0, 180, CHUNK, endpoint=True)
+    angles = angle[:, None, None] + rng.integers(0, 45, cells, endpoint=True)
+    colors = rng.integers(0, 255, (*cells, 3), endpoint=True)
+    return {"global_angle": angle, "color": colors, "angle": angles, "jitter": jitter}
+
+
+def _render(label: dict[str, np.ndarray]) -> np.ndarray:
+    """Paste the cells one by one, each over all images at once; neighbours may overlap by a pixel."""
+    n, margin = len(label["angle"]), 1
+    edge = GRID * CELL
+    canvas = np.zeros((n, edge + 2 * margin, edge + 2 * margin, 3))
+    image = np.arange(n)[:, None, None]
+    for row, column in np.ndindex(GRID, GRID):
+        dy, dx = label["jitter"][:, row, column].T
+        y = (margin + row * CELL + dy)[:, None, None] + np.arange(CELL)[:, None]
+        x = (margin + column * CELL + dx)[:, None, None] + np.arange(CELL)
+        alpha = _ellipses()[label["angle"][:, row, column]][..., None]
+        color = label["color"][:, row, column, None, None]
+        canvas[image, y, x] = np.rint(canvas[image, y, x] * (1 - alpha) + color * alpha)
+    inside = canvas[:, margin:-margin, margin:-margin]
+    return np.ascontiguousarray(inside.transpose(0, 3, 1, 2).astype(np.uint8))
+
+
+@cache
+def _ellipses() -> np.ndarray:
+    """Coverage (angles, 8, 8) in 0..1 of the ellipse with bounding box (1, 3, 7, 5), turned by whole degrees."""
+    upright = Image.new("L", (CELL, CELL))
+    ImageDraw.Draw(upright).ellipse((1, 3, 7, 5), fill=255)
+    turned = [upright.rotate(angle, resample=Image.Resampling.BICUBIC) for angle in range(180 + 45 + 1)]
+    return np.stack([np.asarray(image) for image in turned]) / 255

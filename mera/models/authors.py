@@ -1,0 +1,130 @@
+"""Checkpoints of the RG-Flow authors' own code."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mera.bijectors import checkerboard
+from mera.flow import Flow
+from mera.models.registry import build
+
+__all__ = ["load_rgflow_checkpoint"]
+
+# Their names and ours. Theirs count blocks (two in an RG step), then layers, residual blocks and the modules within;
+# s_layers and t_layers are the networks of log-scale and translation.
+BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
+WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
+SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
+NOT_LEARNT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
+
+
+def load_rgflow_checkpoint(
+    path: str | PathLike[str], prior: str | torch.distributions.Distribution | None = None
+) -> Flow:
+    """Load a `.state` file of the authors' code (github.com/hongyehu/RG-Flow) as a flow of `preset="authors"`.
+
+    Lattice, kernel, channels, depths, widths, dtype and prior are read off the file. Its prior is known by the
+    scale alone: 1 is taken for the Gaussian, 1/sqrt(2) for the Laplacian.
+
+    Args:
+        path: the file.
+        prior: the prior, if the file should not be asked.
+
+    Raises:
+        ValueError: if the file is damaged, holds anything but tensors (none of it is run), or is no such checkpoint.
+    """
+    state = _read(Path(path))
+    try:
+        flow = build("rgflow", **_options(state, prior))
+        flow = flow.to(next(iter(state.values())).dtype)
+        weights = {new: tensor for old, tensor in state.items() if (new := _rename(old)) is not None}
+        flow.load_state_dict(weights)
+    except (KeyError, IndexError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; {error}") from error
+    return flow
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, read without running anything that the file may hold."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever an unpickler makes of bytes that are no checkpoint
+        reason = "it holds objects other than tensors" if "Weights only" in str(error) else "it is damaged"
+        raise ValueError(f"{path}: Expected a checkpoint of tensors; {reason}, and nothing in it was run") from error
+    state = content.get("flow") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: Expected a dict with the state dict of a flow under 'flow'; got something else")
+    return dict(state)
+
+
+def _options(state: Mapping[str, Tensor], prior: str | torch.distributions.Distribution | None) -> dict[str, Any]:
+    """What to build, read off the names and shapes."""
+    blocks = 1 + max(int(match["block"]) for name in state if (match := BLOCK.fullmatch(name)))
+    if blocks % 2:
+        raise ValueError(f"two blocks an RG step are expected; got {blocks} blocks")
+    mask = state["layers.0.mask_left"]
+    channels, *sites = mask.shape
+    if len(set(sites)) != 1 or not torch.equal(mask.bool(), checkerboard(tuple(mask.shape))):
+        raise ValueError("the mask is expected to be a checkerboard on square patches, the first site first")
+    layers, residual_blocks, hidden = zip(*(_depths(state, 2 * h) for h in range(blocks // 2)), strict=True)
+    return {
+        "preset": "authors",
+        "L": sites[0] * 2 ** (blocks // 2 - 1),
+        "m": sites[0],
+        "channels": channels,
+        "layers": layers,
+        "residual_blocks": residual_blocks,
+        "hidden": hidden,
+        "prior": prior if prior is not None else _prior(state["prior.scale"]),
+    }
+
+
+def _depths(state: Mapping[str, Tensor], block: int) -> tuple[int, int, tuple[int, ...]]:
+    """Coupling layers, residual blocks, and hidden widths of a block."""
+    rows = {}  # (layer, residual block, module) -> rows of the linear layer's weight
+    for name, tensor in state.items():
+        match = BLOCK.fullmatch(name)
+        weight = WEIGHT.fullmatch(match["rest"]) if match and int(match["block"]) == block else None
+        if weight and weight["name"] == "weight_v":
+            rows[int(weight["layer"]), int(weight["res"]), int(weight["module"])] = tensor.shape[0]
+    first = sorted(key for key in rows if key[:2] == (0, 0))
+    hidden = tuple(rows[key] for key in first[:-1])
+    return 1 + max(key[0] for key in rows), 1 + max(key[1] for key in rows), hidden
+
+
+def _prior(scale: Tensor) -> str:
+    """The prior's name, from its scale."""
+    for name, known in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
+        if scale.numel() == 1 and math.isclose(scale.item(), known, rel_tol=1e-6):
+            return name
+    raise ValueError(f"a prior of scale 1 or 1/sqrt(2) is expected; got {scale.tolist()}: say which with prior=")
+
+
+def _rename(old: str) -> str | None:
+    """Our name of a tensor of theirs; None for what is not learnt."""
+    if old == "prior.scale":
+        return None
+    match = BLOCK.fullmatch(old)
+    if match is None:
+        raise ValueError(f"a tensor of that name is not expected: {old!r}")
+    if NOT_LEARNT.fullmatch(match["rest"]):
+        return None
+    block = int(match["block"])
+    node = f"bijectors.{('disentangler', 'decimator')[block % 2]}{block // 2}"
+    if weight := WEIGHT.fullmatch(match["rest"]):
+        tail = f"blocks.{weight['res']}.{weight['module']}.{weight['name']}"
+    elif weight := SCALE.fullmatch(match["rest"]):
+        tail = "scale"
+    else:
+        raise ValueError(f"a tensor of that name is not expected: {old!r}")
+    return f"{node}.layers.{weight['layer']}.0.networks.{'st'.index(weight['net'])}.{tail}"

@@ -1,0 +1,166 @@
+"""The table of laws, for every bijector by itself."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from mera import bijectors
+from mera.bijectors import (
+    ActNorm,
+    Additive,
+    Affine,
+    Bijector,
+    Chain,
+    ChannelHalves,
+    Coupling,
+    Dequantize,
+    Gather,
+    Invert,
+    Logit,
+    Masked,
+    ResidualConv,
+    ResidualMLP,
+    SeparateMLPs,
+    checkerboard,
+)
+from tests.laws import Dense, check_laws, randomize
+
+PATCH = (2, 3, 4)  # channels, height, width: all different, so that an exchanged axis shows
+EVEN = (3, 2, 4)
+LINE = (2, 5)
+CUBE = (2, 2, 3, 4)
+mlp = partial(ResidualMLP, hidden=(5, 4), blocks=2)
+paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
+conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
+
+BIJECTORS = {
+    "gather-mlp-affine": lambda: Coupling(PATCH, Gather(checkerboard(PATCH)), mlp),
+    "gather-mlp-additive": lambda: Coupling(PATCH, Gather(checkerboard(PATCH)), mlp, Additive()),
+    "gather-paper": lambda: Coupling(PATCH, Gather(checkerboard(PATCH)), paper, Affine(1.0), layers=2),
+    "gather-paper-odd": lambda: Coupling((1, 3, 3), Gather(checkerboard((1, 3, 3))), paper),
+    "gather-any-mask": lambda: Coupling(LINE, Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
+    "masked-authors": lambda: Coupling(PATCH, Masked(checkerboard(PATCH)), paper, Affine(1.0), 2, same_networks=True),
+    "masked-additive": lambda: Coupling(PATCH, Masked(checkerboard(PATCH)), mlp, Additive()),
+    "halves-mlp": lambda: Coupling(PATCH, ChannelHalves(PATCH), mlp),
+    "halves-odd": lambda: Coupling((3, 4), ChannelHalves((3, 4)), mlp, layers=2),
+    "conv-checkerboard-1d": lambda: Coupling(LINE, Masked(checkerboard(LINE)), conv),
+    "conv-checkerboard-2d": lambda: Coupling(PATCH, Masked(checkerboard(PATCH)), conv, layers=2),
+    "conv-checkerboard-3d": lambda: Coupling(CUBE, Masked(checkerboard(CUBE)), conv),
+    "conv-halves": lambda: Coupling(EVEN, ChannelHalves(EVEN), partial(conv, padding="circular")),
+    "conv-halves-additive": lambda: Coupling(EVEN, ChannelHalves(EVEN), conv, Additive()),
+    "actnorm": lambda: ActNorm(PATCH),
+    "actnorm-channels": lambda: ActNorm(PATCH, per_channel=True),
+    "chain": lambda: Chain([ActNorm(PATCH), Coupling(PATCH, Gather(checkerboard(PATCH)), mlp), ActNorm(PATCH)]),
+    "invert": lambda: Invert(Chain([ActNorm(PATCH), Coupling(PATCH, ChannelHalves(PATCH), mlp)])),
+    "dense": lambda: Dense(PATCH),
+}
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_laws(name):
+    bijector = randomize(BIJECTORS[name]())
+    check_laws(bijector, 0.7 * torch.randn(3, *bijector.event_shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_zero_size_batch(name):
+    bijector = randomize(BIJECTORS[name]())
+    x = torch.zeros(0, *bijector.event_shape, dtype=torch.float64)
+    y, log_det = bijector(x)
+    assert (y.shape, log_det.shape) == (x.shape, (0,))
+
+
+@pytest.mark.parametrize("halves", ["checkerboard", "channels"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
+    """On a lattice with room for more, what a site depends on fills its kernel from border to border."""
+    reach = 2 * 2 * layers  # two conditioners of radius 2 in each layer
+    shape = (2, 2 * reach + 3, 2 * reach + 5)
+    partition = Masked(checkerboard(shape)) if halves == "checkerboard" else ChannelHalves(shape)
+    f = randomize(Coupling(shape, partition, conv, layers=layers))
+    assert f.receptive_kernel == (1 + 2 * reach,) * 2
+    row = column = reach + 1  # a site of the half that is updated last
+    x = torch.randn(1, *shape, dtype=torch.float64, requires_grad=True)
+    dependence = torch.zeros(shape[1:])
+    for channel in range(2):
+        (gradient,) = torch.autograd.grad(f(x)[0][0, channel, row, column], x)
+        dependence += gradient[0].abs().sum(0)
+    rows, columns = dependence.nonzero().T
+    assert (rows.min(), rows.max()) == (row - reach, row + reach)
+    assert (columns.min(), columns.max()) == (column - reach, column + reach)
+
+
+def test_couplings_start_as_the_identity():
+    for make in (mlp, paper):
+        x = torch.randn(4, *PATCH)
+        y, log_det = Coupling(PATCH, Gather(checkerboard(PATCH)), make, layers=2)(x)
+        torch.testing.assert_close(y, x)
+        assert not log_det.any()
+
+
+def test_log_scale_is_bounded():
+    transform = Affine(1.5)
+    params = torch.tensor([-1e6, -1.0, 0.0, 1e6]).view(1, 1, 4).expand(1, 2, 4)
+    _, log_scale = transform(torch.zeros(1, 4), params)
+    assert log_scale.abs().max() <= 1.5
+    assert log_scale[0, 0] == -1.5
+
+
+def test_logit_laws_inside_the_interval():
+    check_laws(Logit(0.9).double(), torch.rand(3, *PATCH, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dequantize_returns_every_image(dtype):
+    images = torch.arange(256).to(torch.uint8).repeat(64).view(64, 1, 16, 16)
+    preprocess = Chain([Dequantize(), Logit()]).to(dtype)
+    x, log_det = preprocess(images)
+    assert (x.dtype, log_det.dtype) == (dtype, dtype)
+    numbers, volume = preprocess.members[0](images)
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    torch.testing.assert_close(volume, torch.full_like(volume, -256 * math.log(256)))
+    assert torch.equal(preprocess.members[0].inverse(numbers)[0], images)
+    assert (preprocess.inverse(x)[0].int() - images.int()).abs().max() <= 1  # rounding at a level's very edge
+    assert (preprocess.inverse(x)[0] != images).double().mean() < 1e-3
+
+
+def test_initialize_whitens_a_batch_and_is_saved():
+    x = 3 + 2 * torch.randn(500, *PATCH)
+    for norm in (ActNorm(PATCH), ActNorm(PATCH, per_channel=True)):
+        y = norm.initialize(x)
+        torch.testing.assert_close(y.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(y.var(correction=0), torch.tensor(1.0), atol=1e-4, rtol=0)
+        other = ActNorm(PATCH, per_channel=norm.shift.shape[-1] == 1)
+        other.load_state_dict(norm.state_dict())
+        before = other.shift.clone()
+        other.initialize(torch.randn(9, *PATCH))
+        assert torch.equal(other.shift, before)
+
+
+def test_every_public_bijector_is_in_the_table():
+    public = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {Bijector}
+    covered = {type(make()) for make in BIJECTORS.values()} | {Logit, Dequantize}
+    assert public <= covered
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Chain([]), "Expected at least one bijector"),
+        (lambda: Chain([ActNorm((2, 3)), ActNorm((3, 2))]), r"Expected event shape \(2, 3\) for member 1"),
+        (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
+        (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),
+        (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),
+        (lambda: Coupling(PATCH, ChannelHalves(PATCH), mlp, layers=0), "Expected at least one coupling layer"),
+        (lambda: Coupling((3, 4), ChannelHalves((3, 4)), mlp, same_networks=True), "halves of one shape"),
+        (lambda: ResidualConv((1, 4), (1, 4), 2, kernel=2), "Expected an odd kernel"),
+        (lambda: Logit(1.0), "Expected a constraint between 0 and 1"),
+        (lambda: Dequantize(1), "Expected from 2 to 256 levels"),
+        (lambda: Affine(0.0), "Expected a positive bound"),
+    ],
+)
+def test_bad_input_says_what_was_expected(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
