@@ -53,6 +53,8 @@ class Flow(nn.Module):
         LayoutError: if the layout is not a bijection.
     """
 
+    _reference: Tensor
+
     def __init__(
         self,
         layout: Layout,
@@ -69,6 +71,9 @@ class Flow(nn.Module):
                 self.bijectors[step.module] = _make_bijector(step, layout)
         self.prior = Prior(prior)
         self.preprocess = preprocess if preprocess is not None else Chain([Dequantize(), Logit()])
+        like = next(self.bijectors.parameters(), torch.empty(0)).detach()
+        self.preprocess.to(like.device, like.dtype)
+        self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
 
     # Data and latents
 
@@ -179,17 +184,10 @@ class Flow(nn.Module):
     def _bijector(self, step: Step) -> Bijector:
         return cast(Bijector, self.bijectors[step.module])
 
-    @property
-    def _reference(self) -> Tensor:
-        """A tensor with the flow's dtype and device."""
-        return next((p for p in self.parameters() if p.is_floating_point()), torch.empty(()))
-
     def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
         self._check_shape(what, x, event_shape)
         if x.dtype != self._reference.dtype:
-            raise ValueError(
-                f"Expected {what} of dtype {self._reference.dtype}, as the flow's parameters; got {x.dtype}"
-            )
+            raise ValueError(f"Expected {what} of dtype {self._reference.dtype}, as the flow is; got {x.dtype}")
 
     @staticmethod
     def _check_shape(what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:

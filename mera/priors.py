@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -122,7 +122,9 @@ def describe(distribution: Any) -> str | dict[str, Any]:
     kind = type(distribution)
     parameters = {key: getattr(distribution, key) for key in kind.arg_constraints}
     known_kind = getattr(distributions, kind.__name__, None) is kind
-    if not known_kind or not all(isinstance(value, Tensor) and value.ndim == 0 for value in parameters.values()):
+    if not (known_kind and parameters) or not all(
+        isinstance(value, Tensor) and value.ndim == 0 for value in parameters.values()
+    ):
         raise ValueError(f"Expected a prior that plain numbers describe; got {distribution}, which cannot be saved")
     return {"distribution": kind.__name__} | {key: value.item() for key, value in parameters.items()}
 
@@ -140,14 +142,21 @@ def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
         raise ValueError(f"Expected the parameters of {kind.__name__}; got {sorted(parameters)}") from error
 
 
-def _move(part: Any, fn: Callable[[Tensor], Tensor]) -> Any:
-    """Apply `fn` to the tensors within a distribution; those without axes work on every device as they are."""
+def _move(distribution: distributions.Distribution, fn: Callable[[Tensor], Tensor]) -> distributions.Distribution:
+    """A copy with `fn` applied to the tensors within; those without axes work on every device as they are."""
+    moved = {id(tensor): fn(tensor).to(tensor.dtype) for tensor in _tensors(distribution, set()) if tensor.ndim}
+    return copy.deepcopy(distribution, moved) if moved else distribution
+
+
+def _tensors(part: Any, seen: set[int]) -> Iterator[Tensor]:
+    """The tensors within a distribution, which may hold other distributions and transforms."""
+    if id(part) in seen:
+        return
+    seen.add(id(part))
     if isinstance(part, Tensor):
-        return fn(part).to(part.dtype) if part.ndim else part
-    if isinstance(part, (list, tuple)):
-        return type(part)(_move(item, fn) for item in part)
-    if isinstance(part, (distributions.Distribution, distributions.Transform)):
-        moved = copy.copy(part)
-        moved.__dict__.update({key: _move(value, fn) for key, value in part.__dict__.items()})
-        return moved
-    return part
+        yield part
+    elif isinstance(part, (list, tuple)):
+        for item in part:
+            yield from _tensors(item, seen)
+    elif isinstance(part, (distributions.Distribution, distributions.Transform)):
+        yield from _tensors(list(part.__dict__.values()), seen)

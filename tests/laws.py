@@ -8,7 +8,7 @@ from mera.bijectors import Bijector
 
 
 def randomize(module: nn.Module, scale: float = 0.3) -> nn.Module:
-    """float64, and every parameter away from its start: at its start a coupling is the identity, which proves nothing."""
+    """float64, and every parameter away from its start, where a coupling is the identity and proves nothing."""
     module.double()
     with torch.no_grad():
         for parameter in module.parameters():

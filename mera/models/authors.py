@@ -44,8 +44,8 @@ def load_rgflow_checkpoint(
     state = _read(Path(path))
     try:
         flow = build("rgflow", **_options(state, prior))
-        flow = flow.to(next(iter(state.values())).dtype)
         weights = {new: tensor for old, tensor in state.items() if (new := _rename(old)) is not None}
+        flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
     except (KeyError, IndexError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; {error}") from error
@@ -59,8 +59,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # whatever an unpickler makes of bytes that are no checkpoint
-        reason = "it holds objects other than tensors" if "Weights only" in str(error) else "it is damaged"
-        raise ValueError(f"{path}: Expected a checkpoint of tensors; {reason}, and nothing in it was run") from error
+        raise ValueError(
+            f"{path}: Expected a checkpoint of tensors; it is damaged or holds other objects, and nothing in it was run"
+        ) from error
     state = content.get("flow") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path}: Expected a dict with the state dict of a flow under 'flow'; got something else")
@@ -69,8 +70,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _options(state: Mapping[str, Tensor], prior: str | torch.distributions.Distribution | None) -> dict[str, Any]:
     """What to build, read off the names and shapes."""
-    blocks = 1 + max(int(match["block"]) for name in state if (match := BLOCK.fullmatch(name)))
-    if blocks % 2:
+    blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
+    if blocks == 0 or blocks % 2:
         raise ValueError(f"two blocks an RG step are expected; got {blocks} blocks")
     mask = state["layers.0.mask_left"]
     channels, *sites = mask.shape

@@ -1,0 +1,61 @@
+"""Random layouts: whatever a user might write, sensible or not."""
+
+from functools import partial
+
+from hypothesis import strategies as st
+
+from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
+from mera.graph import Layout, LayoutError
+from tests.laws import Dense
+
+
+def coupling(event_shape):
+    """Half of a patch conditions the other."""
+    return Coupling(event_shape, Gather(checkerboard(event_shape)), partial(ResidualMLP, hidden=(4,)))
+
+
+def field(event_shape, padding):
+    """A convolutional coupling of the whole lattice, kernel 5."""
+    conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding=padding)
+    return Coupling(event_shape, Masked(checkerboard(event_shape)), conditioner)
+
+
+@st.composite
+def layouts(draw):
+    """A layout, or None where a step of it was refused."""
+    dim = draw(st.integers(1, 3))
+    edges = st.sampled_from({1: [2, 3, 4, 6, 8, 12], 2: [2, 3, 4, 6], 3: [2, 3, 4]}[dim])
+    shape = tuple(draw(edges) for _ in range(dim))
+    boundary = [draw(st.sampled_from(["periodic", "open"])) for _ in range(dim)]
+    try:
+        layout = Layout(shape, draw(st.integers(1, 2)), boundary)
+        grow(draw, layout, layout.input, draw(st.integers(0, 5)))
+    except LayoutError:
+        return None
+    return layout
+
+
+def grow(draw, layout, port, budget):
+    """Add up to `budget` nodes behind a port, then let it leave; what is sent out may grow as well."""
+    while budget > 0:
+        budget -= 1
+        kind = draw(st.sampled_from(["local", "local", "field", "decimate", "squeeze", "split"]))
+        if kind == "local":
+            kernel = tuple(draw(st.sampled_from([k for k in (2, 3, 4, 1) if n % k == 0] * 3 + [4])) for n in port.shape)
+            offset = tuple(draw(st.sampled_from([0, *range(k), k])) for k in kernel)
+            bijector = draw(st.sampled_from([Dense, ActNorm, coupling]))
+            port = layout.local(port, bijector, kernel, offset=offset, share=draw(st.sampled_from([None, None, "s"])))
+        elif kind == "field":
+            padding = "circular" if all(port.lattice.periodic) else "zeros"
+            port = layout.local(
+                port, partial(field, padding=padding), kernel=5, stride=draw(st.sampled_from([1, 1, 3]))
+            )
+        elif kind == "squeeze":
+            port = layout.squeeze(port, draw(st.sampled_from([2, 2, 3])))
+        elif kind == "split":
+            port, rest = layout.split(port, draw(st.integers(1, 3)))
+            grow(draw, layout, rest, draw(st.integers(0, 1)))
+        else:
+            port, rest = layout.decimate(port, draw(st.sampled_from([2, 2, 3])))
+            grow(draw, layout, rest, draw(st.integers(0, 2)))
+    layout.latent(port)

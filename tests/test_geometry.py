@@ -1,0 +1,198 @@
+"""Layouts that are no bijection are refused, with the node, what was expected and what was given."""
+
+import pickle
+import re
+import time
+
+import networkx as nx
+import pytest
+
+import mera
+from mera.bijectors import ActNorm
+from mera.graph import Apply, Decimate, Input, Latent, Layout, LayoutError, Local, Split, compile
+from tests.laws import Dense
+
+
+def refuses(make, node, expected, got):
+    """The error names all three."""
+    with pytest.raises(LayoutError, match=f"(?s)node {node!r}: .*{re.escape(expected)}.*{re.escape(got)}"):
+        make()
+
+
+def local(shape=(8, 6), channels=2, boundary="periodic", **options):
+    layout = Layout(shape, channels, boundary)
+    return layout.local(layout.input, options.pop("bijector", Dense), name="dis", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "got"),
+    [
+        ({"kernel": 4}, "a kernel that divides the edge 6", "4"),
+        ({"kernel": (2, 5)}, "a kernel that divides the edge 6", "5"),
+        ({"kernel": 0}, "the kernel to be an integer >= 1", "0"),
+        ({"kernel": 2.0}, "the kernel to be an integer", "2.0"),
+        ({"kernel": True}, "the kernel to be an integer", "True"),
+        ({"kernel": (2, 2, 2)}, "2 of them", "(2, 2, 2)"),
+        ({"kernel": 2, "offset": 2}, "an offset below the stride 2", "2"),
+        ({"kernel": 2, "offset": -1}, "the offset to be an integer >= 0", "-1"),
+        ({"kernel": 1, "stride": 2}, "a stride up to the kernel 1", "2, which skips sites"),
+        ({"kernel": 2, "stride": 1}, "as much on both sides", "kernel 2"),
+        ({"kernel": 6, "stride": 4}, "a stride that divides the edge 6", "4"),
+        ({"kernel": (8, 6), "offset": 3, "boundary": "open"}, "room for a whole patch of 8", "an edge of 8"),
+        ({"kernel": 4, "stride": 2, "offset": 1, "boundary": "open"}, "offset 0 for a field", "1"),
+        ({"kernel": 2, "bijector": Dense((2, 2, 3))}, "event shape (2, 2, 2)", "(2, 2, 3)"),
+        ({"kernel": 2, "bijector": 3}, "a bijector, or a callable", "3"),
+        ({"kernel": 2, "name": "a.b"}, "no dot", ""),
+    ],
+)
+def test_local_nodes(options, expected, got):
+    name = options.pop("name", None)
+    if name:
+        layout = Layout((8, 6), 2)
+        refuses(lambda: layout.local(layout.input, Dense, 2, name=name), name, expected, got)
+    else:
+        refuses(lambda: local(**options), "dis", expected, got)
+
+
+def test_other_nodes():
+    layout = Layout((8, 6), 2)
+    x = layout.input
+    refuses(lambda: layout.decimate(x, 3, name="dec"), "dec", "an edge that the stride 3 divides", "8")
+    refuses(lambda: layout.decimate(x, 1, name="dec"), "dec", "a stride above 1", "1")
+    refuses(lambda: layout.squeeze(x, 4, name="sq"), "sq", "an edge that the stride 4 divides", "6")
+    for keep in (0, 2, -1, 1.0):
+        refuses(lambda keep=keep: layout.split(x, keep, name="sp"), "sp", "from 1 to 1 of 2 channels", f"{keep!r}")
+    refuses(lambda: layout.latent("x", name="z"), "z", "the output of an earlier node", "'x'")
+    other = Layout((8, 6), 2)
+    y = other.local(other.input, Dense, 2, name="elsewhere")
+    refuses(lambda: layout.latent(y, name="z"), "z", "a node of this layout", "'elsewhere'")
+    layout.local(x, Dense, 2, name="first")
+    refuses(lambda: layout.local(x, Dense, 2, name="second"), "second", "not taken yet", "which 'first' takes")
+    refuses(lambda: layout.local(x, Dense, 2, name="first"), "first", "a name that is not taken", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"shape": ()}, {"shape": (2, 2, 2, 2)}, {"shape": (4, 0)}, {"shape": (4.0,)}, {"shape": 4},
+        {"shape": (4,), "channels": 0}, {"shape": (4,), "channels": 1.5}, {"shape": (4,), "boundary": "closed"},
+        {"shape": (4, 4), "boundary": ["open"]},
+    ],
+)  # fmt: skip
+def test_lattices(arguments):
+    with pytest.raises(LayoutError, match=r"Expected .*; got "):
+        Layout(**arguments)
+
+
+def graph_of(*edges, **nodes):
+    graph = nx.DiGraph()
+    graph.add_node("input", node=Input(Layout((4,), 2).input.lattice))
+    for name, node in nodes.items():
+        graph.add_node(name, node=node)
+    for edge in edges:
+        graph.add_edge(edge[0], edge[1], **({"output": edge[2]} if len(edge) == 3 else {}))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (graph_of(("input", "a"), a=Local(Dense, 2)), "node 'a': Expected a node that takes output 0.*got none"),
+        (graph_of(a=Latent()), "node 'a': Expected one source; got none, so that nobody produces what it takes"),
+        (
+            graph_of(("input", "a"), ("input", "b"), a=Latent(), b=Latent()),
+            "node 'input': Expected output 0 to be taken once; got 2 takers",
+        ),
+        (
+            graph_of(("input", "a"), ("input", "b", 1), a=Latent(), b=Latent()),
+            "node 'input': Expected one of its 1 outputs; got output 1",
+        ),
+        (
+            graph_of(("input", "s"), ("s", "a", 0), ("s", "b", 0), s=Split(1), a=Latent(), b=Latent()),
+            "node 's': Expected output 0 to be taken once",
+        ),
+        (
+            graph_of(("input", "s"), ("s", "a", 0), ("a", "s"), s=Split(1), a=Local(Dense, 2)),
+            r"node 's': Expected one source; got \['input', 'a'\]",
+        ),
+        (
+            graph_of(("input", "z"), ("a", "b"), ("b", "a"), z=Latent(), a=Local(Dense, 2), b=Local(Dense, 2)),
+            "Expected no cycle; got a -> b -> a",
+        ),
+        (graph_of(("input", "a"), ("a", "z"), a=Local(Dense, 3), z=Latent()), "node 'a': Expected a kernel that divides"),
+        (graph_of(("input", "a"), a=None), "node 'a': Expected a mera.graph node in the attribute 'node'; got None"),
+        (graph_of(("input", "a"), ("a", "input"), a=Local(Dense, 2)), "node 'input': Expected nothing before"),
+        (nx.DiGraph(), r"Expected one input; got \[\]"),
+    ],
+)  # fmt: skip
+def test_graphs_made_elsewhere(graph, message):
+    with pytest.raises(LayoutError, match=message):
+        compile(Layout.from_graph(graph))
+
+
+def test_a_graph_handed_in_compiles_like_one_declared():
+    layout = Layout((4,), 2)
+    kept, rest = layout.decimate(layout.local(layout.input, Dense, 2, name="l"), name="d")
+    layout.latent(rest, name="fine")
+    layout.latent(kept, name="coarse")
+    graph = graph_of(
+        ("input", "l"), ("l", "d"), ("d", "fine", 1), ("d", "coarse", 0),
+        l=Local(Dense, 2), d=Decimate(), fine=Latent(), coarse=Latent(),
+    )  # fmt: skip
+    assert compile(Layout.from_graph(graph)) == compile(layout)
+
+
+def test_sharing():
+    layout = Layout((4, 8), 1)
+    x = layout.local(layout.input, ActNorm, 2, share="s", name="a")
+    x = layout.local(x, ActNorm, 4, share="s", name="b")
+    layout.latent(x)
+    refuses(lambda: compile(layout), "b", "events of shape (1, 2, 2) as in 'a'", "(1, 4, 4)")
+    layout = Layout((4, 8), 1)
+    x = layout.local(layout.input, ActNorm, 2, share="s", name="a")
+    x = layout.local(x, Dense, 2, share="s", name="b")
+    layout.latent(x)
+    refuses(lambda: compile(layout), "b", "the bijector of 'a'", "another")
+    layout = Layout((4, 8), 1)
+    norm = ActNorm((1, 2, 2))
+    layout.latent(layout.local(layout.local(layout.input, norm, 2, name="a"), norm, 2, offset=1, name="b"))
+    assert {step.module for step in compile(layout).steps} == {"a"}
+    assert len(mera.Flow(layout).bijectors) == 1
+
+
+def test_a_field_bijector_must_say_its_true_kernel():
+    conv = mera.build("realnvp", L=8, channels=1, layers=1, hidden=(4,)).bijectors["checkerboard0"]
+    layout = Layout((8, 8), 1)
+    kernel = conv.receptive_kernel
+    layout.local(layout.input, conv, kernel=kernel, stride=1)
+    refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=conv), "dis", f"{kernel}", "(3, 3)")
+    refuses(lambda: local((8, 8), 1, kernel=8, bijector=conv), "dis", "a bijector of patches", "a field bijector")
+
+
+def test_a_factory_that_makes_no_bijector_is_named():
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, lambda shape: Dense((9,)), 2, name="odd"))
+    refuses(lambda: mera.Flow(layout), "odd", "event shape (1, 2)", "(9,)")
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, lambda shape: "none", 2, name="odd"))
+    refuses(lambda: mera.Flow(layout), "odd", "mera.bijectors.Bijector", "str")
+
+
+def test_plan_of_a_large_lattice():
+    """A plan has no per-site lists: its size does not know the lattice's."""
+    layout = mera.build("rgflow", L=4096, layers=1, hidden=(4,), share_levels=True).layout
+    start = time.perf_counter()
+    plan = compile(layout)
+    assert time.perf_counter() - start < 1
+    assert len(pickle.dumps(plan)) < 100_000
+    assert hash(plan) == hash(compile(layout))
+    assert next(step.action.events for step in plan.steps if isinstance(step.action, Apply)) == 1024**2
+
+
+def test_printed_plan_names_every_step():
+    text = str(mera.build("rgflow", L=16, layers=1, hidden=(4,)).plan)
+    assert "b c (h kh) (w kw) -> (b h w) c kh kw" in text
+    assert "z0: 9 x 8 x 8" in text
+    assert text.splitlines()[0].split() == [
+        "step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends", "out",
+    ]  # fmt: skip

@@ -1,0 +1,123 @@
+"""The authors' checkpoints: their numbers, and files that are something else."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+
+DATA = Path(__file__).parent / "data"
+GOLDEN = ["rgflow_L8_m4_C1", "rgflow_L16_m4_C3"]
+exact = {"atol": 1e-10, "rtol": 0}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_numbers(name):
+    flow = mera.load_rgflow_checkpoint(DATA / f"{name}.state")
+    golden = {key: torch.from_numpy(value) for key, value in np.load(DATA / f"{name}.npz").items()}
+    assert golden["x"].dtype == torch.float64
+    z, log_det = flow(golden["x"])
+    torch.testing.assert_close(flow.to_lattice(z), golden["z"], **exact)
+    torch.testing.assert_close(log_det, golden["log_det"], **exact)
+    torch.testing.assert_close(flow.log_prob(golden["x"]), golden["log_prob"], **exact)
+    x, log_det = flow.inverse(flow.from_lattice(golden["z_in"]))
+    torch.testing.assert_close(x, golden["x_out"], **exact)
+    torch.testing.assert_close(log_det, golden["log_det_inverse"], **exact)
+
+
+def authors_state(flow: mera.Flow, scale: float) -> dict[str, torch.Tensor]:
+    """A flow of the authors' architecture under the names that their code gives."""
+    state = {"prior.scale": torch.tensor(scale)}
+    for name, tensor in flow.state_dict().items():
+        _, node, _, layer, _, _, net, *rest = name.split(".")
+        block = 2 * int(node[-1]) + node.startswith("decimator")
+        prefix = f"layers.{block}.{'st'[int(net)]}_layers.{layer}."
+        if rest[0] == "scale":
+            state[prefix + "scale.scale"] = tensor
+            state[prefix + "scale.saved_mean"] = state[prefix + "scale.saved_var"] = torch.zeros_like(tensor)
+        else:
+            state[prefix + ".".join(["res_blocks", *rest[1:]])] = tensor
+    for step in flow.plan.steps:
+        if step.module:
+            block = 2 * int(step.node[-1]) + step.node.startswith("decimator")
+            mask = mera.bijectors.checkerboard(step.action.event_shape).float()
+            state[f"layers.{block}.mask_left"], state[f"layers.{block}.mask_right"] = mask, 1 - mask
+    return state
+
+
+@pytest.mark.parametrize(
+    ("options", "scale", "dtype"),
+    [
+        ({"L": 8, "m": 2, "channels": 2, "layers": (1, 3, 2), "residual_blocks": (2, 1, 1), "hidden": (5,)}, 1.0, torch.float32),
+        ({"L": 16, "m": 8, "channels": 1, "layers": 1, "residual_blocks": 3, "hidden": (4, 6, 5)}, 0.5**0.5, torch.float64),
+        ({"L": 4, "m": 4, "channels": 4, "layers": 2, "residual_blocks": 1, "hidden": (7, 3)}, 1.0, torch.float64),
+    ],
+)  # fmt: skip
+def test_sizes_are_read_off_the_file(tmp_path, options, scale, dtype):
+    prior = "gaussian" if scale == 1.0 else "laplace"
+    flow = mera.build("rgflow", preset="authors", prior=prior, **options)
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    flow = flow.to(dtype)
+    torch.save({"flow": authors_state(flow, scale), "optimizer": {}}, tmp_path / "a.state")
+    loaded = mera.load_rgflow_checkpoint(tmp_path / "a.state")
+    x = torch.randn(3, *flow.plan.input.event_shape, dtype=dtype)
+    assert torch.equal(loaded.log_prob(x), flow.log_prob(x))
+    other = mera.load_rgflow_checkpoint(tmp_path / "a.state", prior=torch.distributions.Gumbel(0.0, 1.0))
+    assert not torch.equal(other.log_prob(x), flow.log_prob(x))
+
+
+class Malicious:
+    """Pickled, it would make a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    target = tmp_path / "executed"
+    for file, content in {
+        "a.state": lambda f: torch.save({"flow": Malicious(target), "optimizer": {}}, f),
+        "b.state": lambda f: Path(f).write_bytes(pickle.dumps(Malicious(target))),
+    }.items():
+        content(tmp_path / file)
+        with pytest.raises(ValueError, match=f"{file}: Expected a checkpoint of tensors.*nothing in it was run"):
+            mera.load_rgflow_checkpoint(tmp_path / file)
+    assert not target.exists()
+
+
+def test_damaged_or_other_files(tmp_path):
+    whole = (DATA / "rgflow_L8_m4_C1.state").read_bytes()
+    state = torch.load(DATA / "rgflow_L8_m4_C1.state", weights_only=True)["flow"]
+    path = tmp_path / "c.state"
+    for damaged in (b"", b"not a checkpoint", whole[:1000], whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"c\.state: Expected a checkpoint of tensors; it is damaged or holds other objects"
+        ):
+            mera.load_rgflow_checkpoint(path)
+    without = {name: tensor for name, tensor in state.items() if "t_layers.1.res_blocks.0.1.bias" not in name}
+    for content in ({"flow": {}}, {"model": state}, [1], {"flow": [state]}):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match="Expected a dict with the state dict of a flow under 'flow'"):
+            mera.load_rgflow_checkpoint(path)
+    odd = {name: tensor for name, tensor in state.items() if not name.startswith("layers.3.")}
+    scaled = state | {"prior.scale": torch.tensor(0.3)}
+    mask = state | {"layers.0.mask_left": state["layers.0.mask_right"]}
+    named = state | {"layers.0.extra": torch.zeros(1)}
+    shape = state | {"layers.0.s_layers.0.scale.scale": torch.zeros(3)}
+    for content, reason in (
+        (without, "Missing key"), (odd, "got 3 blocks"), (scaled, "prior="), (mask, "checkerboard"),
+        (named, "layers.0.extra"), (shape, "size mismatch"), ({"weight": torch.zeros(1)}, "authors"),
+    ):  # fmt: skip
+        torch.save({"flow": content, "optimizer": {}}, path)
+        with pytest.raises(ValueError, match=rf"(?s)c\.state: Expected a checkpoint of the authors' RG-Flow.*{reason}"):
+            mera.load_rgflow_checkpoint(path)
+    with pytest.raises(FileNotFoundError):
+        mera.load_rgflow_checkpoint(tmp_path / "missing.state")

@@ -1,0 +1,270 @@
+"""The table of laws for every model, in 1, 2 and 3 dimensions, periodic and open; and what a user is told."""
+
+import copy
+import inspect
+import io
+import math
+import pickle
+import time
+from functools import partial
+
+import pytest
+import torch
+
+import mera
+from mera import LayoutError
+from mera.models import names
+from tests.laws import check_laws, randomize
+
+rgflow = partial(mera.build, "rgflow", layers=1, hidden=(5, 4), residual_blocks=2)
+realnvp = partial(mera.build, "realnvp", layers=1, hidden=(3,), residual_blocks=1)
+
+MODELS = {
+    "rgflow": lambda: rgflow(L=8, m=4, channels=1),
+    "rgflow-authors": lambda: rgflow(L=8, m=4, channels=1, preset="authors"),
+    "rgflow-authors-m2": lambda: rgflow(L=8, m=2, channels=2, preset="authors"),
+    "rgflow-paper": lambda: rgflow(L=(4, 8), m=2, channels=2, conditioner="paper", prior="gaussian"),
+    "rgflow-paper-normed-m8": lambda: rgflow(L=8, m=8, channels=1, conditioner="paper", norm=True),
+    "rgflow-no-norm": lambda: rgflow(L=8, m=2, channels=2, norm=False),
+    "rgflow-open": lambda: rgflow(L=8, m=4, channels=2, boundary="open"),
+    "rgflow-open-authors": lambda: rgflow(L=(8, 4), m=2, channels=2, boundary="open", order="authors"),
+    "rgflow-1d": lambda: rgflow(L=16, m=4, channels=2, dim=1),
+    "rgflow-1d-open": lambda: rgflow(L=16, m=2, channels=3, dim=1, boundary="open"),
+    "rgflow-3d": lambda: rgflow(L=4, m=2, channels=2, dim=3),
+    "rgflow-3d-box-open": lambda: rgflow(L=(4, 2, 6), m=2, channels=1, boundary="open"),
+    "rgflow-shared": lambda: rgflow(L=8, m=2, channels=2, share_levels=True),
+    "realnvp": lambda: realnvp(L=8, m=4, channels=1),
+    "realnvp-periodic": lambda: realnvp(L=(4, 8), m=2, channels=2, boundary="periodic"),
+    "realnvp-1d": lambda: realnvp(L=16, m=4, channels=2, dim=1),
+    "realnvp-3d": lambda: realnvp(L=4, m=2, channels=1, dim=3, norm=False),
+}  # fmt: skip
+
+
+def batch(flow, n=2):
+    return 0.7 * torch.randn(n, *flow.plan.input.event_shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_laws(name):
+    flow = randomize(MODELS[name](), 0.2)
+    check_laws(flow, batch(flow))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_log_prob_is_prior_plus_log_det(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    z, log_det = flow(x)
+    values = torch.cat([level.flatten(1) for level in z], dim=1)
+    if "laplace" in str(flow.prior).lower():
+        density = -math.sqrt(2) * values.abs() - math.log(math.sqrt(2))
+    else:
+        density = -(values**2) / 2 - math.log(2 * math.pi) / 2
+    torch.testing.assert_close(flow.log_prob(x), density.sum(1) + log_det, atol=1e-10, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pytorch_citizenship(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    expected = flow.log_prob(x)
+    assert torch.equal(copy.deepcopy(flow).log_prob(x), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(flow)).log_prob(x), expected)
+    other = MODELS[name]().double()
+    other.load_state_dict(flow.state_dict(), strict=True)
+    assert torch.equal(other.log_prob(x), expected)
+    single = flow.to(torch.float32)
+    assert single.log_prob(x.float()).dtype == torch.float32
+    torch.testing.assert_close(single.log_prob(x.float()).double(), expected, atol=1e-2, rtol=1e-5)
+    assert single.sample(2).dtype == torch.float32
+    assert single(x.float()[:0])[1].shape == (0,)
+    torch.testing.assert_close(single.log_prob(x.float().transpose(1, 2).contiguous().transpose(1, 2)),
+                               single.log_prob(x.float()))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["rgflow", "rgflow-open", "realnvp"])
+def test_torch_compile_in_one_graph(name):
+    """The eager backend traces as every backend does and spares the time of generating code."""
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    z, log_det = torch.compile(flow, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close(log_det, flow(x)[1])
+    back, _ = torch.compile(flow.inverse, fullgraph=True, backend="eager")(tuple(level.detach() for level in z))
+    torch.testing.assert_close(back, x)
+    compiled = torch.compile(flow.log_prob, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close(compiled, flow.log_prob(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+def test_torch_compile_to_machine_code(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    _, log_det = torch.compile(flow, fullgraph=True)(x)
+    torch.testing.assert_close(log_det, flow(x)[1])
+
+
+def test_default_sizes():
+    start = time.perf_counter()
+    flow = mera.build("rgflow", L=32, m=4)
+    assert time.perf_counter() - start < 2
+    assert 1e6 <= sum(p.numel() for p in flow.parameters()) <= 2e6
+    assert [tuple(level.shape) for level in flow.sample_latents(2)] == [
+        (2, 9, 16, 16), (2, 9, 8, 8), (2, 9, 4, 4), (2, 3, 4, 4),
+    ]  # fmt: skip
+
+
+def test_published_sizes():
+    """100,647,680 parameters, counted in the authors' code."""
+    flow = mera.build("rgflow", L=32, m=4, preset="authors")
+    assert sum(p.numel() for p in flow.parameters()) == 100_647_680
+
+
+def test_order():
+    offsets = {
+        order: [step.action.offset for step in rgflow(L=8, order=order).plan.steps if step.module]
+        for order in ("paper", "authors")
+    }
+    assert offsets["paper"] == [(2, 2), (0, 0)] * 2
+    assert offsets["authors"] == [(0, 0), (2, 2)] * 2
+
+
+def test_decimation_keeps_the_sites_at_even_places():
+    """Eq. (5): the sites at the stride go on, and each latent lies at its own site of the pixel lattice."""
+    flow = rgflow(L=8, m=4, channels=2)
+    t = torch.arange(2 * 64.0).view(1, 2, 8, 8)
+    z = flow.from_lattice(t)
+    assert torch.equal(z[1], t[..., ::2, ::2])
+    assert torch.equal(z[0][:, :2], t[..., ::2, 1::2])
+    assert torch.equal(z[0][:, 2:4], t[..., 1::2, ::2])
+    assert torch.equal(flow.to_lattice(z), t)
+
+
+def test_shared_levels_have_one_disentangler_and_one_decimator():
+    flow = rgflow(L=32, share_levels=True)
+    assert sorted(flow.bijectors) == ["decimator", "disentangler"]
+    assert sum(p.numel() for p in flow.parameters()) == sum(p.numel() for p in rgflow(L=4).parameters())
+
+
+def test_parameters_of_each_step():
+    flow = mera.build("rgflow", L=16, layers=(3, 2, 1), hidden=[(4,), (5,), (6, 7)], residual_blocks=(1, 2, 3))
+    members = [len(flow.bijectors[f"decimator{h}"].members) for h in range(3)]
+    assert members == [6, 4, 2]
+
+
+@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+def test_samples_and_images(name):
+    flow = randomize(MODELS[name](), 0.2).float()
+    images = flow.to_images(flow.sample(5, temperature=0.7))
+    assert (images.dtype, images.shape) == (torch.uint8, (5, 1, 8, 8))
+    bits = flow.bits_per_dim(images)
+    x, log_det = flow.preprocess(images)
+    nats = -(flow.log_prob(x) + log_det - 0) / 64
+    torch.testing.assert_close(bits, nats / math.log(2), atol=0.1, rtol=0.05)  # two draws of the noise
+    assert flow.from_images(images).shape == (5, 1, 8, 8)
+
+
+def test_bits_per_dim_of_a_uniform_model_is_eight():
+    """Without couplings, and a prior that undoes the logit's slope, nothing is learnt: 8 bits for 8 bits."""
+
+    class Uniformity(mera.bijectors.Bijector):
+        def forward(self, x):
+            y = (torch.sigmoid(x) - 0.05) / 0.9
+            p = torch.sigmoid(x)
+            return y, (torch.log(p * (1 - p)) - math.log(0.9)).flatten(1).sum(1)
+
+        def inverse(self, y):
+            raise AssertionError("not needed here")
+
+    layout = mera.Layout((4, 4), 3)
+    layout.latent(layout.local(layout.input, Uniformity(), 4))
+    flow = mera.Flow(layout, torch.distributions.Uniform(-0.01, 1.01, validate_args=False)).double()
+    bits = flow.bits_per_dim(torch.randint(0, 256, (6, 3, 4, 4), dtype=torch.uint8))
+    torch.testing.assert_close(bits, torch.full_like(bits, 8 + math.log2(1.02)))
+
+
+def test_initialize_then_train_a_step():
+    flow = rgflow(L=8, channels=1)
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8)
+    flow.initialize(flow.from_images(images))
+    z, _ = flow(flow.from_images(images))
+    assert 0.5 < torch.cat([level.flatten() for level in z]).std() < 2
+    before = flow.bits_per_dim(images).mean()
+    optimizer = torch.optim.Adam(flow.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        flow.bits_per_dim(images).mean().backward()
+        optimizer.step()
+    assert flow.bits_per_dim(images).mean() < before
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: mera.build("rgflw"), ValueError, r"a model among \[.*'rgflow'.*\]; got 'rgflw' \(did you mean"),
+        (lambda: mera.build("rgflow", layer=2), ValueError, r"an option of 'rgflow'.*got 'layer' \(did you mean"),
+        (lambda: mera.build("rgflow", L=24, m=4), ValueError, r"L = 4 \* 2\^h; got 24x24"),
+        (lambda: mera.build("rgflow", L=2, m=4), ValueError, r"got 2x2"),
+        (lambda: mera.build("rgflow", L=32.0), ValueError, "Expected L as a positive integer"),
+        (lambda: mera.build("rgflow", m=3), ValueError, "Expected an even kernel size m >= 2; got 3"),
+        (lambda: mera.build("rgflow", channels=0), LayoutError, "Expected a positive number of channels; got 0"),
+        (lambda: mera.build("rgflow", order="newest"), ValueError, "Expected an order among .*; got 'newest'"),
+        (lambda: mera.build("rgflow", conditioner="x"), ValueError, "Expected a conditioner among .*; got 'x'"),
+        (lambda: mera.build("rgflow", preset="x"), ValueError, "Expected a preset among .*; got 'x'"),
+        (lambda: mera.build("rgflow", layers=(1, 2)), ValueError, "each of 4 RG steps; got"),
+        (lambda: mera.build("rgflow", layers=0), ValueError, "Expected layers as one positive integer"),
+        (lambda: mera.build("rgflow", hidden=8), ValueError, "Expected hidden as a tuple of widths; got 8"),
+        (lambda: mera.build("rgflow", hidden=()), ValueError, "Expected hidden as a tuple of positive widths"),
+        (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),
+        (lambda: mera.build("rgflow", layers=(1, 1, 1, 2), share_levels=True), ValueError, "to share them"),
+        (lambda: mera.build("rgflow", prior="cauchy"), ValueError, "Expected 'gaussian', 'laplace' or a torch"),
+        (lambda: mera.build("rgflow", boundary="x"), LayoutError, "Expected boundary 'periodic' or 'open'"),
+        (lambda: mera.build("realnvp", boundary="x"), ValueError, "Expected a boundary among"),
+        (lambda: mera.build("realnvp", m=0), ValueError, "Expected a positive width m; got 0"),
+    ],
+)  # fmt: skip
+def test_bad_options(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f(torch.zeros(2, 1, 16, 16)), r"Expected data of shape \(B, 1, 8, 8\); got \(2, 1, 16, 16\)"),
+        (lambda f: f(torch.zeros(1, 8, 8)), r"Expected data of shape \(B, 1, 8, 8\); got \(1, 8, 8\)"),
+        (lambda f: f(torch.zeros(2, 1, 8, 8).double()), "Expected data of dtype torch.float32.*got torch.float64"),
+        (lambda f: f.log_prob(torch.zeros(2, 1, 8, 8).int()), "got torch.int32"),
+        (lambda f: f([1.0]), "Expected data as a tensor; got list"),
+        (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got a tensor of shape"),
+        (lambda f: f.inverse(f.sample_latents(2)[:1]), "Expected latents as a tuple of 2 tensors.*got 1 tensors"),
+        (lambda f: f.inverse(f.sample_latents(2)[::-1]), "Expected latents of level 0 of shape"),
+        (lambda f: f.inverse((f.sample_latents(2)[0], f.sample_latents(3)[1])), r"one batch size.*got \[2, 3\]"),
+        (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8)), "Expected images of dtype uint8; got torch.float32"),
+        (lambda f: f.bits_per_dim(torch.zeros(2, 3, 8, 8).byte()), "Expected images of shape"),
+        (lambda f: f.sample(-1), "Expected a number of samples >= 0; got -1"),
+        (lambda f: f.sample(2, [0.5]), "one for each of 2 levels"),
+        (lambda f: f.sample(2, 0.0), "Expected a positive temperature; got 0.0"),
+        (lambda f: f.to_lattice(torch.zeros(1)), "Expected latents as a tuple"),
+        (lambda f: f.from_lattice(torch.zeros(1, 1, 4, 4)), "Expected latents on the lattice of shape"),
+        (lambda f: f.initialize(torch.zeros(1, 1, 4, 4)), "Expected data of shape"),
+    ],
+)  # fmt: skip
+def test_bad_calls(call, message):
+    flow = MODELS["rgflow"]()
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        call(flow)
+
+
+def test_every_model_is_in_the_table():
+    assert {MODELS[name]().recipe.model for name in MODELS} == set(names())
+    for name in names():
+        assert inspect.getdoc(mera.models.builder(name))
+
+
+def test_print_shows_levels_nodes_and_parameters():
+    out = io.StringIO()
+    print(MODELS["rgflow-shared"](), file=out)
+    text = out.getvalue()
+    for word in ("disentangler0", "decimator2", "z2", "shared with 'disentangler'", "parameters", "128 variables"):
+        assert word in text

@@ -1,0 +1,98 @@
+"""Densities and temperatures of the latents, against closed forms and statistics."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import distributions
+
+from mera import Prior
+from mera.priors import describe, named
+
+N = 200_000
+
+
+@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+def test_unit_variance(name):
+    assert named(name).variance.item() == pytest.approx(1, abs=1e-15)
+    (z,) = Prior(name).sample([(N, 1)], [1.0], torch.empty(0))
+    assert z.var().item() == pytest.approx(1, abs=0.02)
+    assert z.dtype == torch.float32
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.6, 2.0])
+@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+def test_a_tempered_sample_has_the_density_to_the_power(name, temperature):
+    """p^(1/T) is known up to its norm; its histogram must follow it (Eq. 12)."""
+    prior = Prior(name)
+    (z,) = prior.sample([(N, 1)], [temperature], torch.empty(0, dtype=torch.float64))
+    edges = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    grid = torch.linspace(-12, 12, 240_001, dtype=torch.float64)
+    density = torch.exp(prior.distribution.log_prob(grid) / temperature)
+    cumulative = torch.cumsum(density, 0) / density.sum()
+    expected = cumulative[torch.searchsorted(grid, edges)]
+    measured = torch.stack([(z <= edge).double().mean() for edge in edges])
+    torch.testing.assert_close(measured, expected, atol=5 / math.sqrt(N), rtol=0)
+
+
+def test_one_temperature_a_level():
+    a, b = Prior("laplace").sample([(N, 1), (N, 2)], [0.2, 0.6], torch.empty(0))
+    assert a.std().item() == pytest.approx(0.2, rel=0.02)
+    assert b.std().item() == pytest.approx(0.6, rel=0.02)
+
+
+def test_log_prob_sums_over_all_levels():
+    z = (torch.randn(3, 2, 4), torch.randn(3, 1, 2))
+    expected = sum(distributions.Normal(0, 1).log_prob(level).flatten(1).sum(1) for level in z)
+    torch.testing.assert_close(Prior("gaussian").log_prob(z), expected)
+
+
+MIXTURE = distributions.MixtureSameFamily(
+    distributions.Categorical(torch.tensor([0.3, 0.7])),
+    distributions.Normal(torch.tensor([-1.0, 1.0]), torch.tensor([0.5, 0.5])),
+)
+
+
+@pytest.mark.parametrize(
+    "distribution", [distributions.StudentT(5.0), distributions.Gumbel(0.0, 2.0), MIXTURE, distributions.Cauchy(0.0, 1.0)]
+)  # fmt: skip
+def test_any_univariate_distribution(distribution):
+    prior = Prior(distribution).double()
+    z = (torch.randn(3, 2, 4, dtype=torch.float64),)
+    log_prob = prior.log_prob(z)
+    assert log_prob.dtype == torch.float64
+    torch.testing.assert_close(log_prob, distribution.log_prob(z[0]).flatten(1).sum(1), atol=1e-5, rtol=1e-6)
+    assert prior.sample([(5, 2)], [1.0], z[0])[0].dtype == torch.float64
+    with pytest.raises(ValueError, match=r"Expected temperature 1 for a prior of type .*; got 0\.5"):
+        prior.sample([(5, 2)], [0.5], z[0])
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "laplace", distributions.StudentT(5.0, 1.0, 2.0)])
+def test_a_prior_survives_json(distribution):
+    text = json.dumps(describe(named(distribution)))
+    again = named(json.loads(text))
+    z = torch.randn(7, dtype=torch.float64)
+    torch.testing.assert_close(again.log_prob(z), named(distribution).log_prob(z))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "message"),
+    [
+        ("cauchy", "Expected 'gaussian', 'laplace' or a torch distribution"),
+        (3, "Expected 'gaussian', 'laplace' or a torch distribution"),
+        (distributions.Normal(torch.zeros(2), torch.ones(2)), "Expected a univariate prior"),
+        (distributions.Bernoulli(0.5), "Expected a prior with a density"),
+        ({"distribution": "os.system"}, "Expected the description of a torch distribution"),
+        ({"distribution": "Distribution"}, "Expected the description of a torch distribution"),
+        ({"distribution": "Normal", "mean": 0.0}, "Expected the parameters of Normal"),
+    ],
+)
+def test_bad_priors(distribution, message):
+    with pytest.raises(ValueError, match=message):
+        Prior(distribution)
+
+
+def test_a_mixture_cannot_be_described():
+    with pytest.raises(ValueError, match="which cannot be saved"):
+        describe(MIXTURE)
