@@ -51,14 +51,15 @@ def authors_state(flow: mera.Flow, scale: float) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("options", "scale", "dtype"),
     [
-        ({"L": 8, "m": 2, "channels": 2, "layers": (1, 3, 2), "residual_blocks": (2, 1, 1), "hidden": (5,)}, 1.0, torch.float32),
-        ({"L": 16, "m": 8, "channels": 1, "layers": 1, "residual_blocks": 3, "hidden": (4, 6, 5)}, 0.5**0.5, torch.float64),
-        ({"L": 4, "m": 4, "channels": 4, "layers": 2, "residual_blocks": 1, "hidden": (7, 3)}, 1.0, torch.float64),
+        ((8, 2, 2, (1, 3, 2), (2, 1, 1), (5,)), 1.0, torch.float32),
+        ((16, 8, 1, 1, 3, (4, 6, 5)), 0.5**0.5, torch.float64),
+        ((4, 4, 4, 2, 1, (7, 3)), 1.0, torch.float64),
     ],
-)  # fmt: skip
+)
 def test_sizes_are_read_off_the_file(tmp_path, options, scale, dtype):
+    names = ("L", "m", "channels", "layers", "residual_blocks", "hidden")
     prior = "gaussian" if scale == 1.0 else "laplace"
-    flow = mera.build("rgflow", preset="authors", prior=prior, **options)
+    flow = mera.build("rgflow", preset="authors", prior=prior, **dict(zip(names, options, strict=True)))
     for parameter in flow.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     flow = flow.to(dtype)
@@ -114,7 +115,7 @@ def test_damaged_or_other_files(tmp_path):
     shape = state | {"layers.0.s_layers.0.scale.scale": torch.zeros(3)}
     for content, reason in (
         (without, "Missing key"), (odd, "got 3 blocks"), (scaled, "prior="), (mask, "checkerboard"),
-        (named, "layers.0.extra"), (shape, "size mismatch"), ({"weight": torch.zeros(1)}, "authors"),
+        (named, "layers.0.extra"), (shape, "size mismatch"), ({"weight": torch.zeros(1)}, "got 0 blocks"),
     ):  # fmt: skip
         torch.save({"flow": content, "optimizer": {}}, path)
         with pytest.raises(ValueError, match=rf"(?s)c\.state: Expected a checkpoint of the authors' RG-Flow.*{reason}"):

@@ -54,9 +54,10 @@ MIXTURE = distributions.MixtureSameFamily(
 )
 
 
-@pytest.mark.parametrize(
-    "distribution", [distributions.StudentT(5.0), distributions.Gumbel(0.0, 2.0), MIXTURE, distributions.Cauchy(0.0, 1.0)]
-)  # fmt: skip
+OTHERS = [distributions.StudentT(5.0), distributions.Gumbel(0.0, 2.0), MIXTURE, distributions.Cauchy(0.0, 1.0)]
+
+
+@pytest.mark.parametrize("distribution", OTHERS)
 def test_any_univariate_distribution(distribution):
     prior = Prior(distribution).double()
     z = (torch.randn(3, 2, 4, dtype=torch.float64),)
