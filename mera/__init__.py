@@ -3,9 +3,22 @@
 from mera import bijectors, graph, models
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
+from mera.io import load, save
 from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
 
 __version__ = "0.1.0"
 
-__all__ = ["Flow", "Layout", "LayoutError", "Prior", "bijectors", "build", "graph", "load_rgflow_checkpoint", "models"]
+__all__ = [
+    "Flow",
+    "Layout",
+    "LayoutError",
+    "Prior",
+    "bijectors",
+    "build",
+    "graph",
+    "load",
+    "load_rgflow_checkpoint",
+    "models",
+    "save",
+]

@@ -93,7 +93,7 @@ class Flow(nn.Module):
             ValueError: if the number of levels, a shape or a dtype is not the flow's.
         """
         self._check_latents(z)
-        return run_inverse(self.plan, z, lambda step, events: self._bijector(step).inverse(events))
+        return run_inverse(self.plan, z, self._inverse_transform)
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
         """Lay each latent at its own site of the pixel lattice, (B, C, *shape), as the paper does."""
@@ -104,6 +104,16 @@ class Flow(nn.Module):
         """The latents from where `to_lattice` laid them."""
         self._check("latents on the lattice", t, self.plan.input.event_shape)
         return run_forward(self.plan, t, _identity)[0]
+
+    def progression(self, z: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The lattice at each level on the way from latents to data: x^(h) of Eq. (2) to (4), finest first.
+
+        The first is the data itself; the others are what the levels below have not seen yet (paper, Fig. 3a).
+        """
+        self._check_latents(z)
+        values: dict[int, Tensor] = {}
+        run_inverse(self.plan, z, self._inverse_transform, watch=values.__setitem__)
+        return tuple(values[value] for value in self.plan.entries)
 
     # Probability
 
@@ -172,6 +182,16 @@ class Flow(nn.Module):
 
     # Description and checks
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of data and latents, which `to` changes."""
+        return self._reference.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the flow is, which `to` changes."""
+        return self._reference.device
+
     def summary(self) -> str:
         """Levels, nodes and parameters, as a table; `print(flow)` shows it."""
         from mera.summary import summarize
@@ -184,10 +204,13 @@ class Flow(nn.Module):
     def _bijector(self, step: Step) -> Bijector:
         return cast(Bijector, self.bijectors[step.module])
 
+    def _inverse_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        return self._bijector(step).inverse(events)
+
     def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
         self._check_shape(what, x, event_shape)
-        if x.dtype != self._reference.dtype:
-            raise ValueError(f"Expected {what} of dtype {self._reference.dtype}, as the flow is; got {x.dtype}")
+        if x.dtype != self.dtype:
+            raise ValueError(f"Expected {what} of dtype {self.dtype}, as the flow's; got {x.dtype}")
 
     @staticmethod
     def _check_shape(what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:

@@ -52,7 +52,8 @@ class Prior(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Prior:
         """Follow the module to its device. Parameters keep their precision, so that ln p is as exact as z is."""
         super()._apply(fn, recurse)
-        self.distribution = _move(self.distribution, fn)
+        # a tensor without axes works on every device as it is
+        self.distribution = _map(self.distribution, lambda t: fn(t).to(t.dtype) if t.ndim else t)
         return self
 
 
@@ -81,7 +82,7 @@ def named(distribution: str | Mapping[str, Any] | distributions.Distribution) ->
         )
     if distribution.support is not None and distribution.support.is_discrete:
         raise ValueError(f"Expected a prior with a density; got {distribution}, which is discrete")
-    return distribution
+    return _map(distribution, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
 
 def tempered(distribution: distributions.Distribution, temperature: float) -> distributions.Distribution:
@@ -119,13 +120,18 @@ def describe(distribution: Any) -> str | dict[str, Any]:
         known: Any = named(name)
         if type(distribution) is type(known) and (distribution.loc, distribution.scale) == (known.loc, known.scale):
             return name
+    parameters = _parameters(distribution)
+    if parameters is None or any(value.ndim for value in parameters.values()):
+        raise ValueError(f"Expected a prior that plain numbers describe; got {distribution}, which cannot be saved")
+    return {"distribution": type(distribution).__name__} | {key: value.item() for key, value in parameters.items()}
+
+
+def _parameters(distribution: Any) -> dict[str, Tensor] | None:
+    """The tensors from which torch makes this distribution, or None where it takes other things than tensors."""
     kind = type(distribution)
     parameters = {key: getattr(distribution, key) for key in kind.arg_constraints}
-    known_kind = getattr(distributions, kind.__name__, None) is kind
-    numbers = [value for value in parameters.values() if isinstance(value, Tensor) and value.ndim == 0]
-    if not known_kind or not parameters or len(numbers) < len(parameters):
-        raise ValueError(f"Expected a prior that plain numbers describe; got {distribution}, which cannot be saved")
-    return {"distribution": kind.__name__} | {key: value.item() for key, value in parameters.items()}
+    of_torch = getattr(distributions, kind.__name__, None) is kind
+    return parameters if of_torch and parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
 
 
 def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
@@ -141,10 +147,12 @@ def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
         raise ValueError(f"Expected the parameters of {kind.__name__}; got {sorted(parameters)}") from error
 
 
-def _move(distribution: distributions.Distribution, fn: Callable[[Tensor], Tensor]) -> distributions.Distribution:
-    """A copy with `fn` applied to the tensors within; those without axes work on every device as they are."""
-    moved = {id(tensor): fn(tensor).to(tensor.dtype) for tensor in _tensors(distribution, set()) if tensor.ndim}
-    return copy.deepcopy(distribution, moved) if moved else distribution
+def _map(distribution: Any, fn: Callable[[Tensor], Tensor]) -> Any:
+    """A copy with `fn` applied to every tensor within. What has no density at z gets -inf there, not an error."""
+    parameters = _parameters(distribution)
+    if parameters is not None:
+        return type(distribution)(**{key: fn(value) for key, value in parameters.items()}, validate_args=False)
+    return copy.deepcopy(distribution, {id(tensor): fn(tensor) for tensor in _tensors(distribution, set())})
 
 
 def _tensors(part: Any, seen: set[int]) -> Iterator[Tensor]:

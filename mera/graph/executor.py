@@ -35,8 +35,13 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
     return tuple(values[latent.value] for latent in plan.latents), log_det
 
 
-def run_inverse(plan: Plan, z: Sequence[Tensor], transform: Transform) -> tuple[Tensor, Tensor]:
-    """Latents to data, and the log-det (B,) of that direction; `transform` is the inverse of each bijector."""
+def run_inverse(
+    plan: Plan, z: Sequence[Tensor], transform: Transform, watch: Callable[[int, Tensor], None] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Latents to data, and the log-det (B,) of that direction; `transform` is the inverse of each bijector.
+
+    `watch`, if given, is shown every value that a step consumed, with its number, as it is restored.
+    """
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
     log_det = z[0].new_zeros(z[0].shape[0])
     for step in reversed(plan.steps):
@@ -46,6 +51,8 @@ def run_inverse(plan: Plan, z: Sequence[Tensor], transform: Transform) -> tuple[
             log_det = log_det + change
         else:
             values[step.source] = _restore(step.action, outputs)
+        if watch is not None:
+            watch(step.source, values[step.source])
     return values[0], log_det
 
 

@@ -66,6 +66,14 @@ class Plan:
     steps: tuple[Step, ...]
     latents: tuple[Latent, ...]
 
+    @property
+    def entries(self) -> tuple[int, ...]:
+        """Numbers of the values that the first step of each level consumes, finest first; value 0 is the data."""
+        begins: dict[int, int] = {}
+        for step in self.steps:
+            begins.setdefault(step.level, step.source)
+        return tuple(begins.values())
+
     def __str__(self) -> str:
         levels = {latent.value: f"z{h}" for h, latent in enumerate(self.latents)}
         header = ("step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends out")
