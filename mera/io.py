@@ -21,8 +21,6 @@ __all__ = ["load", "save"]
 KEY = "mera"
 FORMAT = 1
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
-    str(dtype).removeprefix("torch."): dtype for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-}
 
 
 def save(flow: Flow, path: str | PathLike[str]) -> None:

@@ -129,7 +129,7 @@ def describe(distribution: Any) -> str | dict[str, Any]:
 def _parameters(distribution: Any) -> dict[str, Tensor] | None:
     """The tensors from which torch makes this distribution, or None where it takes other things than tensors."""
     kind = type(distribution)
-    parameters = {key: getattr(distribution, key) for key in kind.arg_constraints}
+    parameters = {key: getattr(distribution, key) for key in distribution.arg_constraints}
     of_torch = getattr(distributions, kind.__name__, None) is kind
     return parameters if of_torch and parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
 
