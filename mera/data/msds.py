@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from mera.data.dataset import ImageData, Images, register, resize
+
 __all__ = ["msds"]
+
+TRAIN, TEST = 90_000, 10_000
 
 CELL = 8
 """Edge of a cell, which holds one ellipse, in pixels."""
@@ -54,6 +59,18 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
         torch.from_numpy(np.concatenate(images)),
         {name: torch.from_numpy(np.concatenate([label[name] for label in labels])) for name in labels[0]},
     )
+
+
+def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST) -> ImageData:
+    """Both splits; nothing is read or downloaded. Fewer images are the first ones of the set."""
+    splits = (("train", train_size), ("test", test_size))
+    drawn = {split: msds(kind, split, size) for split, size in splits}
+    sets = {split: Images(resize(images, L), labels) for split, (images, labels) in drawn.items()}
+    return ImageData(f"msds{kind}", 3, **sets)
+
+
+for kind in (1, 2):
+    register(f"msds{kind}")(partial(_load, kind))
 
 
 def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -1,0 +1,5 @@
+"""`python -m mera`."""
+
+from mera.cli import main
+
+main()

@@ -1,0 +1,18 @@
+"""The command line: `mera`, or `python -m mera`."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run a command. What a user can mend is one line on standard error and exit status 1, without a traceback."""
+    from mera.cli.commands import app
+
+    try:
+        app()
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

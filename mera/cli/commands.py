@@ -1,0 +1,197 @@
+"""The commands, but for the demo: train, evaluate, sample, info."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+
+from mera import data, models
+from mera.cli.options import numbers, options_of, with_options
+from mera.data import ImageData
+from mera.flow import Flow
+from mera.io import load
+from mera.pictures import save_grid
+from mera.priors import describe
+from mera.summary import count_parameters
+from mera.table import table
+from mera.train import RunFolder, Settings, bits_per_dim, fit
+
+__all__ = ["app", "console"]
+
+console = Console(highlight=False, soft_wrap=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.")
+train_app = typer.Typer(help="Train a model, or go on with a run.")
+info_app = typer.Typer(no_args_is_help=True, help="Show the plan and the parameters of a model, without training.")
+app.add_typer(train_app, name="train")
+app.add_typer(info_app, name="info")
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
+
+
+@train_app.callback(invoke_without_command=True)
+def resume(
+    context: typer.Context,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a run to go on with.", metavar="RUN")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a model, or go on with a run."""
+    if context.invoked_subcommand is not None:
+        return
+    if resume is None:
+        raise typer.BadParameter(
+            f"Expected a model ({', '.join(models.names())}) or --resume RUN; see mera train --help"
+        )
+    run = RunFolder(resume)
+    config = run.config()
+    images = data.load(**config["data"])
+    _train(run.flow().to(choose_device(device)), images, Settings(**config["settings"]), run, resume=True)
+
+
+def _train_new(model: str, **values: Any) -> None:
+    """`mera train MODEL`: build, remember how, train."""
+    options = _given(models.builder(model), values)
+    settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
+    source = {"name": values["data"], "L": options.get("L", 32), "root": str(values["root"])}
+    if not isinstance(source["L"], int):
+        raise ValueError(f"Expected one edge L for square images; got {options['L']}")
+    if values["data"] == "folder":
+        source["channels"] = options.get("channels", 3)
+    if values["train_size"] is not None:
+        source["train_size"] = values["train_size"]
+    torch.manual_seed(settings.seed)
+    images = data.load(**source, download=values["download"])
+    options.setdefault("channels", images.channels)
+    flow = models.build(model, **options)
+    run = RunFolder(values["out"])
+    written = options | ({"prior": describe(flow.prior.distribution)} if "prior" in options else {})
+    run.create({"model": model, "options": written, "data": source, "settings": asdict(settings)})
+    _train(flow.to(choose_device(values["device"])), images, settings, run, resume=False)
+
+
+def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> None:
+    console.print(
+        f"{images.name}: {len(images.train):,} training and {len(images.test):,} test images of "
+        f"{flow.plan.input}; {count_parameters(flow):,} parameters on {flow.device}"
+    )
+    result = fit(flow, images, settings, run, resume, console)
+    done = "interrupted and saved" if result.interrupted else "finished"
+    console.print(f"{done} after {result.steps} steps: {result.test_bits:.3f} bits/dim on test images; see {run.path}")
+    if result.interrupted:
+        console.print(f"go on with: mera train --resume {run.path}")
+
+
+def _info(model: str, **values: Any) -> None:
+    flow = models.build(model, **_given(models.builder(model), values))
+    console.print(f"{flow}\n\n{flow.plan}", markup=False)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    images: Annotated[int | None, typer.Option(help="How many test images; all of them if left out.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Bits per dimension on test images, and how exactly they are rebuilt from their latents."""
+    folder = RunFolder(run)
+    flow = folder.flow().to(choose_device(device))
+    config = folder.config()
+    test = data.load(**config["data"]).test
+    bits = bits_per_dim(flow, test, images)
+    few = torch.stack([test[i] for i in range(min(100, len(test)))]).to(flow.device)
+    error = rebuild_error(flow, few)
+    rows = [
+        ("test images", len(test) if images is None else min(images, len(test))),
+        ("bits/dim", f"{bits:.4f}"),
+        ("largest error of x -> z -> x", f"{error:.2e}"),
+        ("parameters", f"{count_parameters(flow):,}"),
+    ]
+    console.print(table(["what", "value"], rows), markup=False)
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a file that mera.save wrote.")],
+    n: Annotated[int, typer.Option(help="How many.")] = 64,
+    temperature: Annotated[
+        Any, typer.Option(parser=numbers, help="One for all levels, or one for each, finest first.", metavar="T[,T...]")
+    ] = "1.0",
+    out: Annotated[Path | None, typer.Option(help="The PNG to write.", metavar="FILE")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw samples and write them as a grid."""
+    flow = (load(run) if run.is_file() else RunFolder(run).flow()).to(choose_device(device))
+    torch.manual_seed(seed)
+    images = flow.to_images(flow.sample(n, temperature))
+    name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
+    out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"
+    save_grid(images, out)
+    console.print(f"{n} samples at temperature {temperature}: {out}")
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" is the accelerator if there is one.
+
+    Raises:
+        ValueError: if torch has no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"Expected a device that torch has here; got {name!r}: {str(error).splitlines()[0]}"
+        ) from error
+    return torch.device(name)
+
+
+@torch.no_grad()
+def rebuild_error(flow: Flow, images: torch.Tensor) -> float:
+    """The largest change of a variable, in the flow's own space, on the way to the latents and back."""
+    x = flow.from_images(images)
+    return (flow.inverse(flow(x)[0])[0] - x).abs().max().item()
+
+
+def _given(builder: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """The options of a model that the user gave."""
+    names = inspect.signature(builder).parameters
+    return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _run_options() -> list[inspect.Parameter]:
+    """Options of `mera train` beside those of the model and of the settings."""
+
+    def options(
+        data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.")],
+        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")],
+        root: Annotated[Path, typer.Option(help="Where data sets are; for folder, the folder.")] = Path("data"),
+        download: Annotated[bool, typer.Option(help="Download what is missing.")] = False,
+        train_size: Annotated[int | None, typer.Option(help="Of msds1, msds2: only so many training images.")] = None,
+        device: Device = "auto",
+    ) -> None: ...
+
+    parameters = inspect.signature(options, eval_str=True, locals={"data": data}).parameters.values()
+    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+
+
+def _add_models() -> None:
+    """A `train` and an `info` command for each model."""
+    for name in models.names():
+        builder = models.builder(name)
+        summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
+        options = options_of(builder)
+        train = with_options(
+            lambda _name=name, **v: _train_new(_name, **v), _run_options(), options, options_of(Settings)
+        )
+        train_app.command(name, help=summary)(train)
+        info_app.command(name, help=summary)(with_options(lambda _name=name, **v: _info(_name, **v), options))
+
+
+_add_models()

@@ -1,0 +1,124 @@
+"""Command-line options, made from the signature and the docstring of a function or of a settings class."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from mera.models.options import Edges, Hidden, PerStep
+
+__all__ = ["integers", "numbers", "options_of", "with_options"]
+
+
+def integers(text: str) -> int | tuple[int, ...]:
+    """One integer, or several with commas between.
+
+    >>> integers("4"), integers("8,6,4,2")
+    (4, (8, 6, 4, 2))
+    """
+    return _one_or_all(text, int, "integers such as 4 or 8,6,4,2")
+
+
+def numbers(text: str) -> float | tuple[float, ...]:
+    """One number, or several with commas between."""
+    return _one_or_all(text, float, "numbers such as 0.6 or 0.2,0.6,0.6,0.6")
+
+
+def widths(text: str) -> tuple[Any, ...]:
+    """Widths with commas between; semicolons between those of RG steps.
+
+    >>> widths("64,64"), widths("64,64;32")
+    ((64, 64), ((64, 64), (32,)))
+    """
+    rows = [_one_or_all(row + ",", int, "widths such as 64,64 or 64,64;32") for row in text.split(";")]
+    return rows[0] if len(rows) == 1 else tuple(rows)
+
+
+def prior(text: str) -> str | dict[str, Any]:
+    """A name, or a distribution of torch with its parameters.
+
+    >>> prior("laplace"), prior("StudentT(df=5)")
+    ('laplace', {'distribution': 'StudentT', 'df': 5.0})
+    """
+    match = re.fullmatch(r"(\w+)\((.*)\)", text.strip())
+    if match is None:
+        return text
+    pairs = [pair.split("=") for pair in match[2].split(",") if pair.strip()]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise typer.BadParameter(f"Expected a distribution such as StudentT(df=5); got {text!r}")
+    return {"distribution": match[1]} | {name.strip(): _one_or_all(value, float, "numbers") for name, value in pairs}
+
+
+def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
+    try:
+        values = tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise typer.BadParameter(f"Expected {what}; got {text!r}") from None
+    if not values:
+        raise typer.BadParameter(f"Expected {what}; got {text!r}")
+    return values if "," in text else values[0]
+
+
+PARSERS: dict[Any, Callable[[str], Any]] = {Edges: integers, PerStep: integers, Hidden: widths}
+
+
+def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """An option for each parameter of a function or class, with the help that its docstring gives.
+
+    All options may be left out, which is then None: the function's own default.
+    """
+    hints, texts = get_type_hints(function.__init__ if inspect.isclass(function) else function), _arguments(function)
+    options = []
+    for parameter in inspect.signature(function).parameters.values():
+        name = parameter.name
+        flag = "--" + name.replace("_", "-")
+        help_text = texts.get(name, "")
+        if parameter.default is not None:
+            help_text += f" [default: {parameter.default}]"
+        kind, parser = _kind(name, hints[name])
+        names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
+        metavar = {integers: "INT[,INT...]", widths: "INT[,INT...][;...]", prior: "NAME"}.get(parser)  # type: ignore[arg-type]
+        option = typer.Option(*names, help=help_text, show_default=False, parser=parser, metavar=metavar)
+        options.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+            )
+        )
+    return options
+
+
+def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> Callable[..., None]:
+    """`run(**values)` as a function that typer can read: its options are those of all groups, in this order."""
+
+    def command(**values: Any) -> None:
+        run(**values)
+
+    parameters = [parameter for group in groups for parameter in group]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _kind(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
+    """The type that typer should ask for, and the parser of what is not plain."""
+    if name == "prior":
+        return str, prior
+    for alias, parser in PARSERS.items():
+        if hint in (alias, alias | None):
+            return str, parser
+    return next(kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None
+
+
+def _arguments(function: Callable[..., Any]) -> dict[str, str]:
+    """The Args section of a docstring: a sentence for each name, several where a line names several."""
+    section = re.search(r"Args:\n(.*?)(\n\n|\Z)", inspect.getdoc(function) or "", re.S)
+    texts: dict[str, str] = {}
+    for entry in re.split(r"\n(?=    \S)", section[1] if section else ""):
+        names, _, text = entry.strip().partition(": ")
+        for name in names.split(", "):
+            texts[name] = " ".join(text.split())
+    return texts

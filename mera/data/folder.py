@@ -1,0 +1,72 @@
+"""Any folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import Dataset
+from torchvision.transforms import v2 as transforms
+from torchvision.transforms.v2 import functional as F
+
+from mera.data.dataset import DataMissingError, ImageData, register, resize
+
+__all__ = ["ImageFiles"]
+
+SUFFIXES = frozenset(Image.registered_extensions())
+
+
+class ImageFiles(Dataset):
+    """Image files: the square at the centre, resized to L, grey or colour.
+
+    Raises:
+        ValueError: when an item is asked for whose file cannot be read, with the file's name.
+    """
+
+    def __init__(self, files: list[Path], L: int, channels: int) -> None:
+        self.files = files
+        self.L = L
+        self.mode = "L" if channels == 1 else "RGB"
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        path = self.files[index]
+        try:
+            with Image.open(path) as image:
+                pixels = transforms.functional.pil_to_tensor(image.convert(self.mode))
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
+        return resize(F.center_crop(pixels, [min(pixels.shape[-2:])] * 2), self.L)
+
+
+@register("folder")
+def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageData:
+    """All images below a folder, sub-folders included.
+
+    If the folder has sub-folders `train` and `test`, these are the splits. Else every tenth file, by name, is for
+    the test.
+
+    Args:
+        channels: 3 to read colour, 1 to read grey.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"Expected 1 or 3 channels of a folder of images; got {channels}")
+    if (root / "train").is_dir() and (root / "test").is_dir():
+        splits = [_images(root / "train"), _images(root / "test")]
+    else:
+        files = _images(root)
+        splits = [[f for i, f in enumerate(files) if i % 10 != 9], files[9::10]]
+    if not all(splits):
+        counts = " and ".join(str(len(split)) for split in splits)
+        raise DataMissingError(
+            f"Expected images below {root} for training and test; got {counts}. "
+            f"Put at least ten images there, or some in each of {root / 'train'} and {root / 'test'}."
+        )
+    return ImageData("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
+
+
+def _images(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -1,0 +1,80 @@
+"""The data sets that torchvision knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from torchvision import datasets
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import v2 as transforms
+
+from mera.data.dataset import DataMissingError, ImageData, Images, register, resize
+
+__all__ = ["OnlyImages"]
+
+
+class OnlyImages(Dataset):
+    """A torchvision data set without its targets, whose items are made uint8 tensors by `transform`."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.data[index][0]
+
+
+def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
+    """Open a torchvision data set, or say where its files are missing."""
+    try:
+        return make()
+    except RuntimeError as error:
+        raise DataMissingError(
+            f"Expected {name} in {where}; got nothing there, or only parts. "
+            f"Put its files there, or let them be downloaded (download=True, or --download)."
+        ) from error
+
+
+def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageData:
+    """A set that fits in memory."""
+    splits = []
+    for train in (True, False):
+        data = _open(partial(kind, root, train=train, download=download), name, root / folder)
+        images = torch.as_tensor(data.data)
+        images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        splits.append(Images(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
+    return ImageData(name, channels, *splits)
+
+
+for name, folder, kind, channels in (
+    ("mnist", "MNIST/raw", datasets.MNIST, 1),
+    ("fashion-mnist", "FashionMNIST/raw", datasets.FashionMNIST, 1),
+    ("cifar10", "cifar-10-batches-py", datasets.CIFAR10, 3),
+):
+    register(name)(partial(_small, name, folder, kind, channels))
+
+
+@register("celeba")
+def celeba(L: int, root: Path, download: bool) -> ImageData:
+    """Aligned faces: the 148 x 148 pixels at the centre, bicubic to L; training images flipped at random (App. A)."""
+    whole = [
+        transforms.PILToTensor(),
+        transforms.CenterCrop(148),
+        transforms.Resize([L, L], interpolation=InterpolationMode.BICUBIC, antialias=True),
+    ]
+    splits = [
+        _open(
+            partial(datasets.CelebA, root, split=split, transform=transforms.Compose(steps), download=download),
+            "celeba",
+            root / "celeba",
+        )
+        for split, steps in (("train", [*whole, transforms.RandomHorizontalFlip()]), ("test", whole))
+    ]
+    return ImageData("celeba", 3, *(OnlyImages(split) for split in splits))

@@ -1,0 +1,87 @@
+"""Pictures of images, of generation level by level, and of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from os import PathLike
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+from torchvision.utils import make_grid
+
+from mera.files import write_atomically
+
+__all__ = ["curves", "grid", "progression", "save_figure", "save_grid"]
+
+DOTS = 800
+"""How wide a grid is made, at least, by repeating pixels."""
+
+
+def grid(images: Tensor, columns: int = 8) -> Tensor:
+    """uint8 images (N, C, H, W) side by side on grey, as (3, height, width), large enough to look at."""
+    images = images.cpu()
+    sheet = make_grid(images, nrow=columns, padding=2, pad_value=96)
+    times = max(1, DOTS // sheet.shape[-1])
+    return sheet.repeat_interleave(times, -2).repeat_interleave(times, -1)
+
+
+def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> None:
+    """Write `grid(images)` as a PNG."""
+    buffer = BytesIO()
+    F.to_pil_image(grid(images, columns)).save(buffer, "png")
+    write_atomically(path, buffer.getvalue())
+
+
+def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
+    """Write a figure as a PNG."""
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=150, format="png")
+    write_atomically(path, buffer.getvalue())
+
+
+def progression(levels: Sequence[Tensor], title: str = "") -> Figure:
+    """Generation level by level, coarsest at the left (paper, Fig. 3a): a row an image, a column a level.
+
+    Args:
+        levels: uint8 images (N, C, L_h, L_h) at each level, finest first.
+    """
+    n = len(levels[0])
+    figure = Figure(figsize=(1.6 * len(levels), 1.6 * n + 0.5), layout="constrained")
+    axes = figure.subplots(n, len(levels), squeeze=False)
+    for column, images in enumerate(reversed(levels)):
+        h = len(levels) - 1 - column
+        for row, image in enumerate(images):
+            _show(axes[row][column], image)
+        edges = " x ".join(map(str, images.shape[2:]))
+        axes[0][column].set_title(f"h = {h}\n{edges}", fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "seconds", title: str = "") -> Figure:
+    """Bits per dimension on test images over time, a line a run.
+
+    Args:
+        runs: the metrics of each run by name; see `RunFolder.metrics`.
+        x: the key of the horizontal axis, "seconds" or "step".
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, metrics in runs.items():
+        axes.plot([line[x] for line in metrics], [line["test_bits"] for line in metrics], marker="o", ms=3, label=name)
+    axes.set_xlabel(x)
+    axes.set_ylabel("test bits per dimension")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def _show(axes: Any, image: Tensor) -> None:
+    """A uint8 image (C, H, W) without frame or ticks."""
+    pixels = image.cpu().movedim(0, -1)
+    axes.imshow(pixels.squeeze(-1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()

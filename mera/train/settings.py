@@ -1,0 +1,51 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the names are those of the command line.
+
+    Args:
+        steps: optimiser steps.
+        minutes: stop after so long, whichever comes first; the schedule follows. None: no limit.
+        batch_size: images in a step.
+        lr: the highest learning rate of AdamW.
+        warmup: steps until it is reached; then half a cosine down to 0.
+        weight_decay: of AdamW.
+        clip: the global norm to which gradients are clipped.
+        eval_every: steps between evaluations, saves and sample grids.
+        eval_images: test images in an evaluation.
+        seed: of weights, order and noise.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    steps: int = 2000
+    minutes: float | None = None
+    batch_size: int = 32
+    lr: float = 2e-3
+    warmup: int = 50
+    weight_decay: float = 5e-5
+    clip: float = 1.0
+    eval_every: int = 200
+    eval_images: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("steps", 1), ("batch_size", 1), ("eval_every", 1), ("eval_images", 1), ("warmup", 0)):
+            if getattr(self, name) < minimum:
+                raise ValueError(f"Expected {name} >= {minimum}; got {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Expected {name} > 0; got {getattr(self, name)}")
+        if self.weight_decay < 0:
+            raise ValueError(f"Expected weight_decay >= 0; got {self.weight_decay}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"Expected minutes > 0; got {self.minutes}")
