@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 __all__ = ["Ticker"]
 
@@ -14,26 +14,26 @@ LINE_EVERY = 10.0
 
 
 class Ticker:
-    """Counts work off, with its rate and the time left.
+    """Shows how far some work is, with its rate and the time left.
 
     Args:
         title: what is being done.
-        total: units of work.
         console: where to show it.
-        unit: the name of a unit.
+        unit: the name of a unit of work.
+        done: units that were done before.
+        fraction: the part of the work that they are.
     """
 
-    def __init__(self, title: str, total: int, console: Console, unit: str = "step") -> None:
-        self.title, self.total, self.console, self.unit = title, total, console, unit
+    def __init__(self, title: str, console: Console, unit: str = "step", done: int = 0, fraction: float = 0.0) -> None:
+        self.title, self.console, self.unit = title, console, unit
+        self.done, self.fraction = done, fraction
         self.start = self.last_line = time.monotonic()
-        self.done = self.first = 0
         self.bar = None
         if console.is_terminal:
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(), console=console,
-            )  # fmt: skip
-            self.task = self.bar.add_task(title, total=total, note="")
+            columns = TextColumn(title), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
+            self.bar = Progress(*columns, console=console)
+            self.task = self.bar.add_task("", total=1.0)
+            self.bar.update(self.task, completed=fraction)
 
     def __enter__(self) -> Ticker:
         if self.bar is not None:
@@ -44,29 +44,18 @@ class Ticker:
         if self.bar is not None:
             self.bar.stop()
 
-    def begin_at(self, done: int) -> None:
-        """Work that was done before does not count in the rate."""
-        self.done = self.first = done
-
-    def update(self, done: int, note: str = "", left: float | None = None) -> None:
-        """Show that `done` units are done.
-
-        Args:
-            done: units so far.
-            note: what else there is to say.
-            left: seconds left, if the caller knows better than the rate says.
-        """
-        self.done = done
+    def update(self, done: int, fraction: float, note: str = "") -> None:
+        """Show that `done` units are done, which is `fraction` of the work, and whatever else there is to note."""
         now = time.monotonic()
-        rate = (done - self.first) / max(now - self.start, 1e-9)
-        remaining = (self.total - done) / max(rate, 1e-9)
-        remaining = remaining if left is None else min(remaining, left)
-        text = f"{note}  {rate:.1f} {self.unit}s/s  {_clock(remaining)} left"
+        elapsed = max(now - self.start, 1e-9)
+        rate = (done - self.done) / elapsed
+        left = (1 - fraction) / max((fraction - self.fraction) / elapsed, 1e-9)
+        text = f"{self.unit} {done}  {note}  {rate:.1f} {self.unit}s/s  {_clock(left)} left"
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, note=text)
-        elif now - self.last_line >= LINE_EVERY or done == self.total:
+            self.bar.update(self.task, completed=fraction, description=text)
+        elif now - self.last_line >= LINE_EVERY or fraction >= 1:
             self.last_line = now
-            self.console.print(f"{self.title}  {done}/{self.total}  {text}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.title} {fraction:4.0%}  {text}", highlight=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:

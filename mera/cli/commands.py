@@ -20,7 +20,7 @@ from mera.pictures import save_grid
 from mera.priors import describe
 from mera.summary import count_parameters
 from mera.table import table
-from mera.train import RunFolder, Settings, bits_per_dim, fit
+from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
 
 __all__ = ["app", "console"]
 
@@ -54,7 +54,7 @@ def resume(
 
 
 def _train_new(model: str, **values: Any) -> None:
-    """`mera train MODEL`: build, remember how, train."""
+    """`mera train MODEL`."""
     options = _given(models.builder(model), values)
     settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
     source = {"name": values["data"], "L": options.get("L", 32), "root": str(values["root"])}
@@ -64,26 +64,40 @@ def _train_new(model: str, **values: Any) -> None:
         source["channels"] = options.get("channels", 3)
     if values["train_size"] is not None:
         source["train_size"] = values["train_size"]
-    torch.manual_seed(settings.seed)
     images = data.load(**source, download=values["download"])
     options.setdefault("channels", images.channels)
-    flow = models.build(model, **options)
-    run = RunFolder(values["out"])
+    start_run(RunFolder(values["out"]), model, options, source, images, settings, choose_device(values["device"]))
+
+
+def start_run(
+    run: RunFolder,
+    model: str,
+    options: dict[str, Any],
+    source: dict[str, Any],
+    images: ImageData,
+    settings: Settings,
+    device: torch.device,
+) -> tuple[Flow, Result]:
+    """Build a model, remember in its folder how it was built and what it learns, and train it."""
+    torch.manual_seed(settings.seed)
+    flow = models.build(model, **options).to(device)
     written = options | ({"prior": describe(flow.prior.distribution)} if "prior" in options else {})
     run.create({"model": model, "options": written, "data": source, "settings": asdict(settings)})
-    _train(flow.to(choose_device(values["device"])), images, settings, run, resume=False)
+    return flow, _train(flow, images, settings, run, resume=False)
 
 
-def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> None:
+def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> Result:
+    name = flow.recipe.model if flow.recipe is not None else "flow"
     console.print(
-        f"{images.name}: {len(images.train):,} training and {len(images.test):,} test images of "
-        f"{flow.plan.input}; {count_parameters(flow):,} parameters on {flow.device}"
+        f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
+        f"{len(images.train):,} training and {len(images.test):,} test images of {flow.plan.input}"
     )
     result = fit(flow, images, settings, run, resume, console)
     done = "interrupted and saved" if result.interrupted else "finished"
     console.print(f"{done} after {result.steps} steps: {result.test_bits:.3f} bits/dim on test images; see {run.path}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
+    return result
 
 
 def _info(model: str, **values: Any) -> None:

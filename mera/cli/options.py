@@ -78,7 +78,7 @@ def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
         flag = "--" + name.replace("_", "-")
         help_text = texts.get(name, "")
         if parameter.default is not None:
-            help_text += f" [default: {parameter.default}]"
+            help_text += f" Default: {parameter.default}."
         kind, parser = _kind(name, hints[name])
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
         metavar = {integers: "INT[,INT...]", widths: "INT[,INT...][;...]", prior: "NAME"}.get(parser)  # type: ignore[arg-type]

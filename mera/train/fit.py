@@ -74,9 +74,10 @@ def fit(
     settings = settings or Settings()
     console = console or Console(quiet=True)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    step, spent = 0, 0.0
+    step, spent, resumed = 0, 0.0, -1
     if resume and run is not None:
         step, spent = _restore(run.state(), optimizer)
+        resumed = step
     else:
         torch.manual_seed(settings.seed)
         first = torch.stack([data.train[i] for i in range(min(INITIAL_IMAGES, len(data.train)))])
@@ -84,31 +85,38 @@ def fit(
     order = Batches(len(data.train), settings.batch_size, settings.seed, step)
     own = torch.Generator()  # else the loader would draw from the random state that a resumed run restores
     batches = DataLoader(data.train, batch_sampler=order, collate_fn=_collate, generator=own)
-    with Recorder(run) as recorder, Ticker("train", settings.steps, console) as ticker, _stop_signal() as stop:
-        ticker.begin_at(step)
+    limit = math.inf if settings.minutes is None else 60 * settings.minutes
+
+    def progress() -> float:
+        return min(1.0, max(step / settings.steps, spent / limit))
+
+    with (
+        Recorder(run) as recorder,
+        Ticker("train", console, done=step, fraction=progress()) as ticker,
+        _stop_signal() as stop,
+    ):
         start = time.monotonic() - spent
-        limit = math.inf if settings.minutes is None else 60 * settings.minutes
-        images = iter(batches)
-        while True:
+        for images in batches:
             spent = time.monotonic() - start
-            finished = step >= settings.steps or spent >= limit
+            finished = progress() == 1
             if finished or stop.is_set() or (step % settings.eval_every == 0 and step > 0):
                 test_bits = bits_per_dim(flow, data.test, settings.eval_images)
-                recorder.evaluation(flow, step, spent, test_bits)
-                if run is not None:
-                    run.save(flow, _state(step, spent, optimizer))
+                if step > resumed:  # else all of this was written before
+                    recorder.evaluation(flow, step, spent, test_bits)
+                    if run is not None:
+                        run.save(flow, _state(step, spent, optimizer))
                 if finished or stop.is_set():
-                    return Result(step, test_bits, interrupted=not finished)
-            progress = max(step / settings.steps, spent / limit)
-            factor = learning_rate_factor(step, settings.warmup, progress)
-            bits, norm = _step(flow, next(images).to(flow.device), optimizer, settings, factor)
-            if not math.isfinite(bits) or not math.isfinite(norm):
+                    break
+            factor = learning_rate_factor(step, settings.warmup, progress())
+            bits, norm = _step(flow, images.to(flow.device), optimizer, settings, factor)
+            if not (math.isfinite(bits) and math.isfinite(norm)):
                 raise FloatingPointError(
                     f"Expected a finite loss and gradient; got {bits} bits/dim and gradient norm {norm} at step {step}"
                 )
             step += 1
             recorder.step(step, bits, norm, settings.lr * factor)
-            ticker.update(step, f"{recorder.smooth_bits:.3f} bits/dim", limit - spent)
+            ticker.update(step, progress(), f"{recorder.smooth_bits:.3f} bits/dim")
+    return Result(step, test_bits, interrupted=not finished)
 
 
 def _step(

@@ -1,0 +1,113 @@
+"""The command line, as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import mera
+from mera.cli import demo  # noqa: F401, adds its command
+from mera.cli.commands import app
+
+SMALL = ["--L", "8", "--layers", "1", "--hidden", "6"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_train_evaluate_sample_resume(tmp_path):
+    out = tmp_path / "run"
+    result = run("train", "rgflow", "--data", "msds1", "--train-size", 40, "--out", out, "--steps", 4,
+                 "--eval-images", 10, "--eval-every", 2, *SMALL, "--prior", "StudentT(df=6)", "--no-norm", "--share-levels")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "finished after 4 steps" in result.output
+    config = json.loads((out / "config.json").read_text())
+    assert config["options"] == {
+        "L": 8, "layers": 1, "hidden": [6], "norm": False, "share_levels": True, "channels": 3,
+        "prior": {"distribution": "StudentT", "df": 6.0, "loc": 0.0, "scale": 1.0},
+    }  # fmt: skip
+    assert mera.load(out / "flow.safetensors").recipe.model == "rgflow"
+    result = run("evaluate", out, "--images", 10)
+    assert result.exit_code == 0, result.output
+    assert "bits/dim" in result.output
+    result = run("sample", out, "--n", 4)
+    assert result.exit_code == 0, result.output
+    assert (out / "samples_T1.0.png").stat().st_size > 100
+    assert run("sample", out / "flow.safetensors", "--n", 2, "--out", tmp_path / "x.png").exit_code == 0
+    result = run("train", "--resume", out)
+    assert result.exit_code == 0, result.output
+
+
+def test_train_on_a_grey_folder_with_widths_of_each_step(tmp_path):
+    from PIL import Image
+
+    for i in range(10):
+        Image.new("L", (9, 9), 20 * i).save(tmp_path / f"{i}.png")
+    result = run("train", "realnvp", "--data", "folder", "--root", tmp_path, "--channels", 1, "--out", tmp_path / "run",
+                 "--steps", 1, "--L", 8, "--hidden", "4;6", "--layers", "1,1", "--residual-blocks", 1)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert mera.load(tmp_path / "run" / "flow.safetensors").recipe.options["hidden"] == [[4], [6]]
+
+
+def test_info_shows_plan_and_parameters():
+    result = run("info", "rgflow", "--L", 16, "--m", 4, "--layers", "2,1,1", "--hidden", "8,8")
+    assert result.exit_code == 0, result.output
+    assert "b c (h kh) (w kw) -> (b h w) c kh kw" in result.output
+    assert "decimator2" in result.output
+    assert "768 variables" in result.output
+
+
+@pytest.mark.parametrize("model", mera.models.names())
+def test_every_option_of_a_model_is_an_option_of_the_command(model):
+    import inspect
+
+    text = " ".join(run("train", model, "--help").output.split())
+    for name in inspect.signature(mera.models.builder(model)).parameters:
+        assert f"--{name.replace('_', '-')}"[:12] in text
+
+
+def test_demo_ends_with_pictures_and_a_table(tmp_path):
+    result = run("demo", "--out", tmp_path, "--seconds", 0.5, "--train-size", 70)
+    assert result.exit_code == 0, result.output
+    pictures = {"data", "curves", "rgflow_samples", "rgflow_progression", "realnvp_samples"}
+    assert {p.stem for p in tmp_path.glob("*.png")} == pictures
+    for word in ("rgflow", "realnvp", "test bits/dim", "error of x -> z -> x"):
+        assert word in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train"], 2, "Expected a model (realnvp, rgflow) or --resume RUN"),
+        (["train", "rgflow", "--data", "msds1", "--out", "x", "--layers", "a"], 2, "Expected integers such as"),
+        (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected widths such as"),
+        (["train", "rgflow", "--data", "msds1", "--out", "x", "--prior", "StudentT(5)"], 2, "Expected a distribution"),
+        (["sample", "x", "--temperature", ""], 2, "Expected numbers such as"),
+    ],
+)
+def test_what_cannot_be_parsed(arguments, code, message):
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "rgflow", "--data", "msds9", "--out", "x"], "error: Expected a data set among"),
+        (
+            ["train", "rgflow", "--data", "msds1", "--out", "x", "--L", "24", "--train-size", "1"],
+            "error: Expected edges",
+        ),
+        (["evaluate", "nowhere"], "error: Expected the folder of a run; got nowhere"),
+        (["evaluate", "nowhere", "--device", "abacus"], "error: Expected"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(arguments, message):
+    result = subprocess.run([sys.executable, "-m", "mera", *arguments], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,181 @@
+"""Data sets: what is generated, what is read from files that the tests make, and what is missing."""
+
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mera import data
+from mera.data.msds import msds
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_msds_is_what_its_definition_says(kind):
+    images, labels = msds(kind, "train", 300)
+    assert (images.shape, images.dtype) == ((300, 3, 32, 32), torch.uint8)
+    assert (labels["jitter"].min(), labels["jitter"].max()) == (-1, 1)
+    if kind == 1:
+        spread = labels["color"] - labels["global_color"][:, None, None]
+        assert (spread.min(), spread.max()) == (-32, 32)
+        assert (labels["global_color"].min() >= 32) & (labels["global_color"].max() <= 223)
+        assert labels["angle"].max() <= 180
+    else:
+        spread = labels["angle"] - labels["global_angle"][:, None, None]
+        assert (spread.min(), spread.max()) == (0, 45)
+        assert labels["color"].max() > 250
+    # an ellipse shows its cell's colour at its centre, wherever the jitter put it
+    for n, row, column in [(0, 0, 0), (7, 2, 3), (99, 3, 1)]:
+        dy, dx = labels["jitter"][n, row, column].tolist()
+        y, x = 8 * row + 4 + dy, 8 * column + 4 + dx
+        shown = images[n, :, y - 1 : y + 1, x - 1 : x + 1].flatten(1).amax(1).int()
+        assert (shown - labels["color"][n, row, column]).abs().max() <= 2
+
+
+def test_msds_upright_ellipse_fills_its_box():
+    images, labels = msds(1, "train", 1000)
+    (n, row, column) = (labels["angle"] % 180 == 0).nonzero()[0].tolist()
+    dy, dx = labels["jitter"][n, row, column].tolist()
+    row, column = 8 * row + dy, 8 * column + dx
+    box = images[n, :, max(row, 0) : row + 8, max(column, 0) : column + 8].amax(0) > 20
+    rows = box.any(1).nonzero()[:, 0] + max(row, 0) - row
+    assert (rows.min() >= 2) & (rows.max() <= 6)
+
+
+def test_msds_splits_differ_and_do_not_depend_on_their_size():
+    train, _ = msds(1, "train", 1200)
+    assert torch.equal(train[:50], msds(1, "train", 50)[0])
+    assert not torch.equal(train[:50], msds(1, "test", 50)[0])
+    assert not torch.equal(train[:50], msds(1, "train", 50, seed=1)[0])
+    assert len({image.numpy().tobytes() for image in train}) == 1200
+
+
+def test_msds_refuses():
+    with pytest.raises(ValueError, match="Expected MSDS kind 1 or 2; got 3"):
+        msds(3, "train", 1)
+    with pytest.raises(ValueError, match="Expected split 'train' or 'test'; got 'x'"):
+        msds(1, "x", 1)
+
+
+def test_sets_in_memory_give_batches_and_are_resized():
+    images = data.load("msds2", L=16, train_size=20, test_size=10)
+    assert (len(images.train), len(images.test), images.channels) == (20, 10, 3)
+    assert images.train[3].shape == (3, 16, 16)
+    assert torch.equal(images.train.__getitems__([4, 2])[1], images.train[2])
+    assert len(images.train.labels["angle"]) == 20
+
+
+def write_idx(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_idx_files(tmp_path, name, folder):
+    raw = tmp_path / folder / "raw"
+    digits = np.arange(5 * 28 * 28).reshape(5, 28, 28) % 256
+    for split in ("train", "t10k"):
+        write_idx(raw / f"{split}-images-idx3-ubyte", digits)
+        write_idx(raw / f"{split}-labels-idx1-ubyte", np.arange(5))
+    images = data.load(name, L=28, root=tmp_path)
+    assert torch.equal(images.train[1], torch.from_numpy(digits[1:2].astype(np.uint8)))
+    assert images.test.labels["class"].tolist() == [0, 1, 2, 3, 4]
+    assert data.load(name, L=32, root=tmp_path).test[0].shape == (1, 32, 32)
+
+
+def test_cifar10_files(tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda self: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    for file in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        (folder / file).write_bytes(pickle.dumps({"data": pixels.reshape(4, -1), "labels": [0, 1, 2, 3]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    images = data.load("cifar10", root=tmp_path)
+    assert (len(images.train), len(images.test)) == (20, 4)
+    assert torch.equal(images.test[2], torch.from_numpy(pixels[2]))
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "celeba"])
+def test_what_is_missing_is_said(tmp_path, name):
+    with pytest.raises(
+        data.DataMissingError, match=rf"(?s)Expected {name} in {tmp_path}.*Put its files there.*--download"
+    ):
+        data.load(name, root=tmp_path)
+
+
+def celeba_files(root):
+    """Eight faces of CelebA's size, split four, two and two."""
+    folder = root / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{i:06d}.jpg" for i in range(1, 9)]
+    for i, name in enumerate(names):
+        pixels = np.zeros((218, 178, 3), np.uint8)
+        pixels[35:183, 15:89, 0] = 20 * (i + 1)  # the left half of the crop
+        Image.fromarray(pixels).save(folder / "img_align_celeba" / name, quality=95)
+    lines = {
+        "list_eval_partition.txt": [f"{n} {[0, 0, 0, 0, 1, 1, 2, 2][i]}" for i, n in enumerate(names)],
+        "identity_CelebA.txt": [f"{n} {i}" for i, n in enumerate(names)],
+        "list_bbox_celeba.txt": ["8", "image_id x_1 y_1 width height"] + [f"{n} 1 1 1 1" for n in names],
+        "list_landmarks_align_celeba.txt": ["8", "lefteye_x lefteye_y"] + [f"{n} 1 1" for n in names],
+        "list_attr_celeba.txt": ["8", "Smiling Male"] + [f"{n} 1 -1" for n in names],
+    }
+    for file, content in lines.items():
+        (folder / file).write_text("\n".join(content) + "\n")
+
+
+def test_celeba_is_cropped_resized_and_flipped(tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    monkeypatch.setattr(datasets.CelebA, "_check_integrity", lambda self: True)
+    celeba_files(tmp_path)
+    images = data.load("celeba", L=32, root=tmp_path)
+    assert (len(images.train), len(images.test), images.channels) == (4, 2, 3)
+    assert images.test[0].shape == (3, 32, 32)
+    red = images.test[0][0].float()
+    assert red[:, :14].mean() == pytest.approx(140, abs=3)
+    assert red[:, 18:].mean() == pytest.approx(0, abs=3)
+    torch.manual_seed(0)
+    sides = {bool(images.train[3][0, :, :14].float().mean() > 40) for _ in range(40)}
+    assert sides == {True, False}
+
+
+def make_folder(root, n, mode="RGB"):
+    root.mkdir(parents=True)
+    for i in range(n):
+        Image.new(mode, (20 + i, 12), i).save(root / f"{i:02d}.png")
+
+
+def test_folder_of_images(tmp_path):
+    make_folder(tmp_path / "all" / "deep", 20)
+    images = data.load("folder", L=8, root=tmp_path / "all")
+    assert (len(images.train), len(images.test)) == (18, 2)
+    assert (images.train[0].shape, images.train[0].dtype) == ((3, 8, 8), torch.uint8)
+    assert data.load("folder", L=8, root=tmp_path / "all", channels=1).test[0].shape == (1, 8, 8)
+    make_folder(tmp_path / "cut" / "train", 3)
+    make_folder(tmp_path / "cut" / "test", 2, "L")
+    cut = data.load("folder", L=8, root=tmp_path / "cut")
+    assert (len(cut.train), len(cut.test)) == (3, 2)
+
+
+def test_folder_names_what_is_wrong(tmp_path):
+    with pytest.raises(data.DataMissingError, match=rf"Expected images below {tmp_path}.*got 0 and 0"):
+        data.load("folder", root=tmp_path)
+    with pytest.raises(ValueError, match="Expected 1 or 3 channels"):
+        data.load("folder", root=tmp_path, channels=2)
+    make_folder(tmp_path / "a", 10)
+    broken = tmp_path / "a" / "03.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(ValueError, match=rf"Expected an image in {broken}; got a file that cannot be read"):
+        data.load("folder", L=8, root=tmp_path / "a").train[3]
+
+
+def test_unknown_set():
+    with pytest.raises(ValueError, match=r"Expected a data set among .*'msds1'.*; got 'imagenet'"):
+        data.load("imagenet")

@@ -1,0 +1,87 @@
+"""Saved flows come back whole, or not at all."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import mera
+from mera import files
+from tests.test_models import MODELS, batch, randomize
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_flows_come_back(name, tmp_path):
+    flow = randomize(MODELS[name](), 0.2)
+    mera.save(flow, tmp_path / "flow")
+    again = mera.load(tmp_path / "flow")
+    x = batch(flow)
+    assert again.dtype == torch.float64
+    assert torch.equal(again.log_prob(x), flow.log_prob(x))
+    assert again.plan == flow.plan
+    mera.save(again, tmp_path / "twice")
+    assert torch.equal(mera.load(tmp_path / "twice").log_prob(x), flow.log_prob(x))
+
+
+def test_a_prior_of_torch_is_saved_by_its_numbers(tmp_path):
+    flow = mera.build(
+        "rgflow", L=4, channels=1, layers=1, hidden=(4,), prior=torch.distributions.StudentT(4.0, 0.0, 2.0)
+    )
+    mera.save(flow, tmp_path / "flow")
+    x = torch.randn(3, 1, 4, 4)
+    assert torch.equal(mera.load(tmp_path / "flow").log_prob(x), flow.log_prob(x))
+
+
+def test_initialized_normalisation_is_not_initialized_again(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    flow.initialize(5 + torch.randn(50, 1, 4, 4))
+    mera.save(flow, tmp_path / "flow")
+    again = mera.load(tmp_path / "flow")
+    again.initialize(torch.randn(50, 1, 4, 4))
+    x = torch.randn(3, 1, 4, 4)
+    assert torch.equal(again.log_prob(x), flow.log_prob(x))
+
+
+def test_a_flow_made_by_hand_cannot_be_saved_this_way(tmp_path):
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.input)
+    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build; got one made by hand"):
+        mera.save(mera.Flow(layout), tmp_path / "flow")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files(tmp_path):
+    path = tmp_path / "flow"
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    mera.save(flow, path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[:100], whole[:-10]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"flow: Expected a flow that mera\.save wrote"):
+            mera.load(path)
+    description = {"format": 1, "model": "rgflow", "options": {"L": 4}, "dtype": "float32"}
+    for change in ({"format": 9}, {"model": "x"}, {"options": {"y": 1}}, {"dtype": "int8"}, {"options": {"L": 8}}):
+        save_file(dict(flow.state_dict()), path, {"mera": json.dumps(description | change)})
+        with pytest.raises(ValueError, match=r"flow: Expected a flow that mera\.save wrote"):
+            mera.load(path)
+    save_file(dict(flow.state_dict()), path)
+    with pytest.raises(ValueError, match=r"flow: Expected a flow that mera\.save wrote"):
+        mera.load(path)
+    with pytest.raises(FileNotFoundError, match="which is not there"):
+        mera.load(tmp_path / "missing")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.write_atomically(path, b"old")
+
+    def full(_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
