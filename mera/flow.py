@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mera.bijectors import Bijector, Chain, Dequantize, Logit
 from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
 from mera.priors import Prior
+from mera.summary import summarize
 
 __all__ = ["Flow", "Latents", "Recipe"]
 
@@ -192,14 +193,9 @@ class Flow(nn.Module):
         """Where the flow is, which `to` changes."""
         return self._reference.device
 
-    def summary(self) -> str:
-        """Levels, nodes and parameters, as a table; `print(flow)` shows it."""
-        from mera.summary import summarize
-
-        return summarize(self)
-
     def __repr__(self) -> str:
-        return self.summary()
+        """Levels, nodes and parameters, as tables."""
+        return summarize(self.plan, dict(self.bijectors.items()), self.prior.extra_repr())
 
     def _bijector(self, step: Step) -> Bijector:
         return cast(Bijector, self.bijectors[step.module])

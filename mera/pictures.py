@@ -82,6 +82,7 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "seconds"
 
 def _show(axes: Any, image: Tensor) -> None:
     """A uint8 image (C, H, W) without frame or ticks."""
-    pixels = image.cpu().movedim(0, -1)
-    axes.imshow(pixels.squeeze(-1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    pixels = image.cpu().movedim(0, -1).numpy()
+    pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()

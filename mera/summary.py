@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from torch import nn
 
-from mera.graph import Apply
+from mera.graph import Apply, Plan
 from mera.table import table
-
-if TYPE_CHECKING:
-    from mera.flow import Flow
 
 __all__ = ["count_parameters", "summarize"]
 
@@ -21,26 +18,26 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def summarize(flow: Flow) -> str:
+def summarize(plan: Plan, bijectors: Mapping[str, nn.Module], prior: str) -> str:
     """Two tables, the nodes with their bijectors and the levels with their latents, and the totals."""
     seen: set[str] = set()
     nodes = []
-    for step in flow.plan.steps:
+    for step in plan.steps:
         if isinstance(step.action, Apply):
-            module = flow.bijectors[step.module]
-            shared = step.module in seen
+            module = bijectors[step.module]
+            parameters = f"shared with {step.module!r}" if step.module in seen else f"{count_parameters(module):,}"
             seen.add(step.module)
-            parameters = f"shared with {step.module!r}" if shared else f"{count_parameters(module):,}"
             events = f"{step.action.events} of {'x'.join(map(str, step.action.event_shape))}"
             nodes.append((step.level, step.node, type(module).__name__, step.action.lattice, events, parameters))
     levels = [
         (f"z{h}", latent.lattice, math.prod(latent.lattice.event_shape), latent.node)
-        for h, latent in enumerate(flow.plan.latents)
+        for h, latent in enumerate(plan.latents)
     ]
-    total = f"{count_parameters(flow):,} parameters, {math.prod(flow.plan.input.event_shape):,} variables"
+    total = sum(count_parameters(module) for module in bijectors.values())
     return "\n\n".join(
         [
-            f"Flow on {flow.plan.input}, {flow.prior.extra_repr()} prior: {total}",
+            f"Flow on {plan.input}, {prior} prior: "
+            f"{total:,} parameters, {math.prod(plan.input.event_shape):,} variables",
             table(["level", "node", "bijector", "lattice", "events", "parameters"], nodes),
             table(["latents", "lattice", "variables", "leave at"], levels),
         ]

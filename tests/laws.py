@@ -26,7 +26,7 @@ def jacobian_log_det(f, x: Tensor) -> Tensor:
     """log |det df/dx| of each sample, from autograd."""
     dets = []
     for sample in x:
-        jacobian = torch.autograd.functional.jacobian(lambda s: flat(f(s[None])[0])[0], sample)
+        jacobian = torch.autograd.functional.jacobian(lambda s: flat(f(s[None])[0])[0], sample, vectorize=True)
         dets.append(torch.linalg.slogdet(jacobian.reshape(sample.numel(), sample.numel())).logabsdet)
     return torch.stack(dets)
 

@@ -20,8 +20,10 @@ def run(*arguments):
 
 def test_train_evaluate_sample_resume(tmp_path):
     out = tmp_path / "run"
-    result = run("train", "rgflow", "--data", "msds1", "--train-size", 40, "--out", out, "--steps", 4,
-                 "--eval-images", 10, "--eval-every", 2, *SMALL, "--prior", "StudentT(df=6)", "--no-norm", "--share-levels")  # fmt: skip
+    source = ["--data", "msds1", "--train-size", 40, "--out", out]
+    settings = ["--steps", 4, "--eval-images", 10, "--eval-every", 2]
+    options = [*SMALL, "--prior", "StudentT(df=6)", "--no-norm", "--share-levels"]
+    result = run("train", "rgflow", *source, *settings, *options)
     assert result.exit_code == 0, result.output
     assert "finished after 4 steps" in result.output
     config = json.loads((out / "config.json").read_text())

@@ -18,7 +18,11 @@ from mera.train import RunFolder, Settings, bits_per_dim
 
 __all__ = ["demo"]
 
-MODELS: dict[str, dict[str, Any]] = {"rgflow": {"L": 32, "m": 4}, "realnvp": {"L": 32, "m": 4}}
+MODELS: dict[str, dict[str, Any]] = {
+    "rgflow": {"L": 32, "m": 4, "hidden": (64,)},
+    "realnvp": {"L": 32, "m": 4, "hidden": (48,), "layers": 1, "residual_blocks": 1},
+}
+"""Of about the same number of parameters."""
 TEMPERATURE = (0.2, 0.6, 0.6, 0.6)
 """The paper's: the finest level takes the longest to learn and is drawn colder (App. B)."""
 

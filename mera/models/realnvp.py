@@ -35,7 +35,7 @@ def realnvp(
     *,
     layers: PerStep = 2,
     residual_blocks: PerStep = 2,
-    hidden: Hidden = (64,),
+    hidden: Hidden = (48,),
     norm: bool = True,
     prior: str | torch.distributions.Distribution = "gaussian",
     boundary: str = "open",

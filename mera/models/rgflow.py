@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
-        "order": "paper", "conditioner": "joint", "norm": True, "layers": 4, "residual_blocks": 1, "hidden": (96,),
+        "order": "paper", "conditioner": "joint", "norm": True, "layers": 2, "residual_blocks": 1, "hidden": (128,),
     },
     "authors": {
         "order": "authors", "conditioner": "authors", "norm": False, "layers": (8, 6, 4, 2), "residual_blocks": 4,
