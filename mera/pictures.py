@@ -7,6 +7,7 @@ from io import BytesIO
 from os import PathLike
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -14,9 +15,9 @@ from torchvision.utils import make_grid
 
 from mera.files import write_atomically
 
-__all__ = ["curves", "grid", "progression", "save_figure", "save_grid"]
+__all__ = ["curves", "grid", "progression", "save_figure", "save_grid", "stretch"]
 
-DOTS = 800
+DOTS = 1000
 """How wide a grid is made, at least, by repeating pixels."""
 
 
@@ -40,6 +41,13 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, dpi=150, format="png")
     write_atomically(path, buffer.getvalue())
+
+
+def stretch(x: Tensor) -> Tensor:
+    """uint8 images of data on any scale: black and white are the quantiles 1% and 99% of all its values."""
+    x = x.detach().float().cpu()
+    low, high = torch.quantile(x.flatten()[:1_000_000], torch.tensor([0.01, 0.99]))
+    return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
 
 
 def progression(levels: Sequence[Tensor], title: str = "") -> Figure:

@@ -11,7 +11,7 @@ import typer
 
 from mera import data
 from mera.cli.commands import Device, app, choose_device, console, rebuild_error, start_run
-from mera.pictures import curves, progression, save_figure, save_grid
+from mera.pictures import curves, progression, save_figure, save_grid, stretch
 from mera.summary import count_parameters
 from mera.table import table
 from mera.train import RunFolder, Settings, bits_per_dim
@@ -51,11 +51,12 @@ def demo(
         error = f"{rebuild_error(flow, images.test[range(100)].to(flow.device)):.0e}"
         rows.append((name, f"{count_parameters(flow):,}", result.steps, bits, error))
         torch.manual_seed(0)
-        levels = [flow.to_images(x) for x in flow.progression(flow.sample_latents(64, TEMPERATURE))]
-        save_grid(levels[0], out / f"{name}_samples.png")
+        image, *coarse = flow.progression(flow.sample_latents(64, TEMPERATURE))
+        samples = flow.to_images(image)
+        save_grid(samples, out / f"{name}_samples.png")
         if name == "rgflow":
-            title = "RG-Flow generates from coarse to fine"
-            save_figure(progression([level[:5] for level in levels], title), out / "rgflow_progression.png")
+            levels = [level[:4] for level in (samples, *map(stretch, coarse))]
+            save_figure(progression(levels, "RG-Flow generates from coarse to fine"), out / "rgflow_progression.png")
         if result.interrupted:
             break
     save_figure(curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
