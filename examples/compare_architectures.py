@@ -17,6 +17,7 @@ from rich.console import Console
 
 import mera
 from mera import data
+from mera.io import describe
 from mera.pictures import grid, save_figure
 from mera.summary import count_parameters
 from mera.table import table
@@ -70,7 +71,7 @@ def main() -> None:
         flow = build_with(arguments.parameters, model, options)
         console.print(f"{name}: {count_parameters(flow):,} parameters")
         run = RunFolder(arguments.out / time.strftime("runs-%Y%m%d-%H%M%S") / name)
-        run.create({"model": model, "options": flow.recipe.options})
+        run.create(describe(flow))
         result = fit(flow, images, settings, run, console=console)
         bits = bits_per_dim(flow, images.test)
         sampling = seconds_per_call(lambda flow=flow: flow.sample(64))

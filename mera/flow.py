@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import networkx as nx
 import torch
 from torch import Tensor, nn
 
 from mera.bijectors import Bijector, Chain, Dequantize, Logit
+from mera.checks import is_integer
 from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
-from mera.priors import Prior
+from mera.priors import Prior, PriorLike
 from mera.summary import summarize
 
 __all__ = ["Flow", "Latents", "Recipe"]
@@ -59,18 +61,19 @@ class Flow(nn.Module):
     def __init__(
         self,
         layout: Layout,
-        prior: str | torch.distributions.Distribution = "laplace",
+        prior: PriorLike | Prior = "laplace",
         preprocess: Bijector | None = None,
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        self.layout = layout
         self.plan = compile(layout)
+        self.layout = Layout.from_graph(layout.graph)  # a copy: what its owner adds later is not in the plan
+        nx.freeze(self.layout.graph)
         self.bijectors = nn.ModuleDict()
         for step in self.plan.steps:
             if step.module and step.module not in self.bijectors:
-                self.bijectors[step.module] = _make_bijector(step, layout)
-        self.prior = Prior(prior)
+                self.bijectors[step.module] = _make_bijector(step, self.layout)
+        self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         self.preprocess = preprocess if preprocess is not None else Chain([Dequantize(), Logit()])
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess.to(like.device, like.dtype)
@@ -112,7 +115,7 @@ class Flow(nn.Module):
         The first is the data itself; the others are what the levels below have not seen yet (paper, Fig. 3a).
         """
         self._check_latents(z)
-        values: dict[int, Tensor] = {}
+        values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
         run_inverse(self.plan, z, self._inverse_transform, watch=values.__setitem__)
         return tuple(values[value] for value in self.plan.entries)
 
@@ -132,11 +135,9 @@ class Flow(nn.Module):
         Raises:
             ValueError: if the images are not uint8 or not of the flow's shape.
         """
-        if not isinstance(images, Tensor) or images.dtype != torch.uint8:
-            raise ValueError(f"Expected images of dtype uint8; got {getattr(images, 'dtype', type(images).__name__)}")
-        self._check_shape("images", images, self.plan.input.event_shape)
+        self._check_images(images)
         x, log_det = self.preprocess(images)
-        nats = self.log_prob(x) + log_det
+        nats = self.log_prob(x.to(self.dtype)) + log_det
         return -nats / (math.prod(self.plan.input.event_shape) * math.log(2))
 
     @torch.no_grad()
@@ -152,7 +153,7 @@ class Flow(nn.Module):
     @torch.no_grad()
     def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
         """Draw latents from the prior at a temperature; arguments as for `sample`."""
-        if not isinstance(n, int) or n < 0:
+        if not is_integer(n) or n < 0:
             raise ValueError(f"Expected a number of samples >= 0; got {n!r}")
         levels = self.plan.latents
         temperatures = list(temperature) if isinstance(temperature, Sequence) else [temperature] * len(levels)
@@ -164,16 +165,21 @@ class Flow(nn.Module):
     @torch.no_grad()
     def to_images(self, x: Tensor) -> Tensor:
         """Data in the flow's own space to uint8 images (B, C, *shape)."""
+        self._check("data", x, self.plan.input.event_shape)
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """uint8 images to data in the flow's own space, dequantised with noise."""
-        return self.preprocess(images)[0]
+        """uint8 images (B, C, *shape) to data in the flow's own space, dequantised with noise."""
+        self._check_images(images)
+        return self.preprocess(images)[0].to(self.dtype)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Let normalisation layers start from a first batch of data (B, C, *shape)."""
+        """Let normalisation layers start from a first batch of data (B, C, *shape).
+
+        Each starts once: where levels share a module, from the finest.
+        """
         self._check("data", x, self.plan.input.event_shape)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,18 +209,24 @@ class Flow(nn.Module):
     def _inverse_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         return self._bijector(step).inverse(events)
 
+    def _check_images(self, images: Tensor) -> None:
+        self._check_shape("images", images, self.plan.input.event_shape)
+        if images.dtype != torch.uint8:
+            raise ValueError(f"Expected images of dtype uint8; got {images.dtype}")
+
     def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
         self._check_shape(what, x, event_shape)
         if x.dtype != self.dtype:
             raise ValueError(f"Expected {what} of dtype {self.dtype}, as the flow's; got {x.dtype}")
 
-    @staticmethod
-    def _check_shape(what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
+    def _check_shape(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
         if not isinstance(x, Tensor):
             raise ValueError(f"Expected {what} as a tensor; got {type(x).__name__}")
         if tuple(x.shape[1:]) != event_shape or x.ndim != 1 + len(event_shape):
             wanted = ", ".join(map(str, event_shape))
             raise ValueError(f"Expected {what} of shape (B, {wanted}); got {tuple(x.shape)}")
+        if x.device != self.device:
+            raise ValueError(f"Expected {what} on {self.device}, where the flow is; got {x.device}")
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         levels = self.plan.latents

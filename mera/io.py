@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
+from mera import priors
 from mera.files import write_atomically
 from mera.flow import Flow
 from mera.models import build
-from mera.priors import describe
 
-__all__ = ["load", "save"]
+__all__ = ["describe", "load", "save"]
 
 KEY = "mera"
 FORMAT = 1
@@ -31,19 +31,21 @@ def save(flow: Flow, path: str | PathLike[str]) -> None:
     Raises:
         ValueError: if the flow was made by hand, so that nobody could build it again; save its `state_dict` then.
     """
-    if flow.recipe is None:
-        raise ValueError("Expected a flow from mera.build; got one made by hand: save its state_dict() instead")
-    options = dict(flow.recipe.options)
-    if "prior" in options:
-        options["prior"] = describe(flow.prior.distribution)
-    description = {
-        "format": FORMAT,
-        "model": flow.recipe.model,
-        "options": options,
-        "dtype": str(flow.dtype).removeprefix("torch."),
-    }
+    description = describe(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
     tensors = {name: tensor.detach().contiguous() for name, tensor in flow.state_dict().items()}
     write_atomically(path, serialize(tensors, metadata={KEY: json.dumps(description)}))
+
+
+def describe(flow: Flow) -> dict[str, Any]:
+    """How a flow was built, as JSON can hold it: the model and all of its options.
+
+    Raises:
+        ValueError: if the flow was made by hand, or its prior is one that plain numbers do not describe.
+    """
+    if flow.recipe is None:
+        raise ValueError("Expected a flow from mera.build; got one made by hand: save its state_dict() instead")
+    options = flow.recipe.options | {"prior": priors.describe(flow.prior.distribution)}
+    return {"model": flow.recipe.model, "options": options}
 
 
 def load(path: str | PathLike[str]) -> Flow:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, distributions, nn
 
-__all__ = ["Prior", "describe", "named"]
+__all__ = ["Prior", "PriorLike", "describe", "named"]
+
+PriorLike = str | Mapping[str, Any] | distributions.Distribution
+"""What a user may pass for a prior; see `Prior`."""
 
 
 class Prior(nn.Module):
@@ -24,7 +28,7 @@ class Prior(nn.Module):
         ValueError: if the name is unknown or the distribution is not univariate.
     """
 
-    def __init__(self, distribution: str | Mapping[str, Any] | distributions.Distribution = "laplace") -> None:
+    def __init__(self, distribution: PriorLike = "laplace") -> None:
         super().__init__()
         self.distribution = named(distribution)
 
@@ -40,8 +44,9 @@ class Prior(nn.Module):
         Raises:
             ValueError: if a temperature is not positive, or p has no exact sampler at a temperature other than 1.
         """
+        distribution = _map(self.distribution, lambda t: t.to(like.device))
         return tuple(
-            tempered(self.distribution, temperature).sample(shape).to(like)
+            tempered(distribution, temperature).sample(shape).to(like)
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
@@ -57,7 +62,7 @@ class Prior(nn.Module):
         return self
 
 
-def named(distribution: str | Mapping[str, Any] | distributions.Distribution) -> distributions.Distribution:
+def named(distribution: PriorLike) -> distributions.Distribution:
     """The distribution that a user means.
 
     >>> round(named("laplace").variance.item(), 9)
@@ -93,7 +98,7 @@ def tempered(distribution: distributions.Distribution, temperature: float) -> di
     Raises:
         ValueError: if T is not a positive number, or another family is asked for T other than 1.
     """
-    if not (math.isfinite(temperature) and temperature > 0):
+    if not isinstance(temperature, Real) or not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"Expected a positive temperature; got {temperature}")
     if temperature == 1:
         return distribution
@@ -138,13 +143,19 @@ def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
     """The inverse of `describe`, which makes nothing but torch distributions."""
     parameters = dict(description)
     kind: Any = getattr(distributions, str(parameters.pop("distribution", None)), None)
-    if kind not in {c for c in vars(distributions).values() if isinstance(c, type)} - {distributions.Distribution}:
+    if not _is_distribution(kind):
         raise ValueError(f"Expected the description of a torch distribution; got {dict(description)}")
     tensors = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
     try:
         return named(kind(**tensors))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected the parameters of {kind.__name__}; got {sorted(parameters)}") from error
+
+
+def _is_distribution(kind: Any) -> bool:
+    """Whether this is a class of torch's distributions, other than the abstract one."""
+    base = distributions.Distribution
+    return isinstance(kind, type) and issubclass(kind, base) and kind is not base
 
 
 def _map(distribution: Any, fn: Callable[[Tensor], Tensor]) -> Any:

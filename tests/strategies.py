@@ -11,13 +11,13 @@ from tests.laws import Dense
 
 def coupling(event_shape):
     """Half of a patch conditions the other."""
-    return Coupling(event_shape, Gather(checkerboard(event_shape)), partial(ResidualMLP, hidden=(4,)))
+    return Coupling(Gather(checkerboard(event_shape)), partial(ResidualMLP, hidden=(4,)))
 
 
 def field(event_shape, padding):
     """A convolutional coupling of the whole lattice, kernel 5."""
     conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding=padding)
-    return Coupling(event_shape, Masked(checkerboard(event_shape)), conditioner)
+    return Coupling(Masked(checkerboard(event_shape)), conditioner)
 
 
 @st.composite

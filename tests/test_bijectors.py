@@ -36,24 +36,24 @@ paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
 conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
 
 BIJECTORS = {
-    "gather-mlp-affine": lambda: Coupling(PATCH, Gather(checkerboard(PATCH)), mlp),
-    "gather-mlp-additive": lambda: Coupling(PATCH, Gather(checkerboard(PATCH)), mlp, Additive()),
-    "gather-paper": lambda: Coupling(PATCH, Gather(checkerboard(PATCH)), paper, Affine(1.0), layers=2),
-    "gather-paper-odd": lambda: Coupling((1, 3, 3), Gather(checkerboard((1, 3, 3))), paper),
-    "gather-any-mask": lambda: Coupling(LINE, Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
-    "masked-authors": lambda: Coupling(PATCH, Masked(checkerboard(PATCH)), paper, Affine(1.0), 2, same_networks=True),
-    "masked-additive": lambda: Coupling(PATCH, Masked(checkerboard(PATCH)), mlp, Additive()),
-    "halves-mlp": lambda: Coupling(PATCH, ChannelHalves(PATCH), mlp),
-    "halves-odd": lambda: Coupling((3, 4), ChannelHalves((3, 4)), mlp, layers=2),
-    "conv-checkerboard-1d": lambda: Coupling(LINE, Masked(checkerboard(LINE)), conv),
-    "conv-checkerboard-2d": lambda: Coupling(PATCH, Masked(checkerboard(PATCH)), conv, layers=2),
-    "conv-checkerboard-3d": lambda: Coupling(CUBE, Masked(checkerboard(CUBE)), conv),
-    "conv-halves": lambda: Coupling(EVEN, ChannelHalves(EVEN), partial(conv, padding="circular")),
-    "conv-halves-additive": lambda: Coupling(EVEN, ChannelHalves(EVEN), conv, Additive()),
+    "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
+    "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
+    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0), layers=2),
+    "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
+    "gather-any-mask": lambda: Coupling(Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
+    "masked-authors": lambda: Coupling(Masked(checkerboard(PATCH)), paper, Affine(1.0), 2, same_networks=True),
+    "masked-additive": lambda: Coupling(Masked(checkerboard(PATCH)), mlp, Additive()),
+    "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
+    "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp, layers=2),
+    "conv-checkerboard-1d": lambda: Coupling(Masked(checkerboard(LINE)), conv),
+    "conv-checkerboard-2d": lambda: Coupling(Masked(checkerboard(PATCH)), conv, layers=2),
+    "conv-checkerboard-3d": lambda: Coupling(Masked(checkerboard(CUBE)), conv),
+    "conv-halves": lambda: Coupling(ChannelHalves(EVEN), partial(conv, padding="circular")),
+    "conv-halves-additive": lambda: Coupling(ChannelHalves(EVEN), conv, Additive()),
     "actnorm": lambda: ActNorm(PATCH),
     "actnorm-channels": lambda: ActNorm(PATCH, per_channel=True),
-    "chain": lambda: Chain([ActNorm(PATCH), Coupling(PATCH, Gather(checkerboard(PATCH)), mlp), ActNorm(PATCH)]),
-    "invert": lambda: Invert(Chain([ActNorm(PATCH), Coupling(PATCH, ChannelHalves(PATCH), mlp)])),
+    "chain": lambda: Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp), ActNorm(PATCH)]),
+    "invert": lambda: Invert(Chain([ActNorm(PATCH), Coupling(ChannelHalves(PATCH), mlp)])),
     "dense": lambda: Dense(PATCH),
 }
 
@@ -72,6 +72,13 @@ def test_zero_size_batch(name):
     assert (y.shape, log_det.shape) == (x.shape, (0,))
 
 
+def test_windows_of_chains():
+    field = Coupling(ChannelHalves(EVEN), conv)
+    assert Chain([ActNorm(EVEN), field, ActNorm(EVEN), field]).receptive_kernel == (17, 17)
+    assert Chain([field, Coupling(ChannelHalves(EVEN), mlp)]).receptive_kernel is None
+    assert Invert(field).receptive_kernel == (9, 9)
+
+
 @pytest.mark.parametrize("halves", ["checkerboard", "channels"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
@@ -79,7 +86,7 @@ def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
     reach = 2 * 2 * layers  # two conditioners of radius 2 in each layer
     shape = (2, 2 * reach + 3, 2 * reach + 5)
     partition = Masked(checkerboard(shape)) if halves == "checkerboard" else ChannelHalves(shape)
-    f = randomize(Coupling(shape, partition, conv, layers=layers))
+    f = randomize(Coupling(partition, conv, layers=layers))
     assert f.receptive_kernel == (1 + 2 * reach,) * 2
     row = column = reach + 1  # a site of the half that is updated last
     x = torch.randn(1, *shape, dtype=torch.float64, requires_grad=True)
@@ -95,7 +102,7 @@ def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
 def test_couplings_start_as_the_identity():
     for make in (mlp, paper):
         x = torch.randn(4, *PATCH)
-        y, log_det = Coupling(PATCH, Gather(checkerboard(PATCH)), make, layers=2)(x)
+        y, log_det = Coupling(Gather(checkerboard(PATCH)), make, layers=2)(x)
         torch.testing.assert_close(y, x)
         assert not log_det.any()
 
@@ -126,17 +133,19 @@ def test_dequantize_returns_every_image(dtype):
     assert (preprocess.inverse(x)[0] != images).double().mean() < 1e-3
 
 
-def test_initialize_whitens_a_batch_and_is_saved():
-    x = 3 + 2 * torch.randn(500, *PATCH)
-    for norm in (ActNorm(PATCH), ActNorm(PATCH, per_channel=True)):
-        y = norm.initialize(x)
-        torch.testing.assert_close(y.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
-        torch.testing.assert_close(y.var(correction=0), torch.tensor(1.0), atol=1e-4, rtol=0)
-        other = ActNorm(PATCH, per_channel=norm.shift.shape[-1] == 1)
-        other.load_state_dict(norm.state_dict())
-        before = other.shift.clone()
-        other.initialize(torch.randn(9, *PATCH))
-        assert torch.equal(other.shift, before)
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_initialize_whitens_a_batch_and_is_saved(per_channel):
+    x = torch.randn(500, *PATCH) * (1 + torch.rand(PATCH)) + 3 * torch.randn(PATCH)  # each variable its own way
+    norm = ActNorm(PATCH, per_channel)
+    y = norm.initialize(x)
+    axes = (0, 2, 3) if per_channel else 0
+    torch.testing.assert_close(y.mean(axes), torch.zeros_like(y.mean(axes)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.var(axes, correction=0), torch.ones_like(y.mean(axes)), atol=1e-4, rtol=0)
+    other = ActNorm(PATCH, per_channel)
+    other.load_state_dict(norm.state_dict())
+    before = other.shift.clone()
+    other.initialize(torch.randn(9, *PATCH))
+    assert torch.equal(other.shift, before)
 
 
 def test_every_public_bijector_is_in_the_table():
@@ -148,13 +157,15 @@ def test_every_public_bijector_is_in_the_table():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: checkerboard((4,)), r"Expected an event shape of channels and sites; got \(4,\)"),
+        (lambda: ResidualMLP((4,), (4,), 2, hidden=()), r"Expected at least one hidden width; got \(\)"),
         (lambda: Chain([]), "Expected at least one bijector"),
         (lambda: Chain([ActNorm((2, 3)), ActNorm((3, 2))]), r"Expected event shape \(2, 3\) for member 1"),
         (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
         (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),
         (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),
-        (lambda: Coupling(PATCH, ChannelHalves(PATCH), mlp, layers=0), "Expected at least one coupling layer"),
-        (lambda: Coupling((3, 4), ChannelHalves((3, 4)), mlp, same_networks=True), "halves of one shape"),
+        (lambda: Coupling(ChannelHalves(PATCH), mlp, layers=0), "Expected at least one coupling layer"),
+        (lambda: Coupling(ChannelHalves((3, 4)), mlp, same_networks=True), "halves of one shape"),
         (lambda: ResidualConv((1, 4), (1, 4), 2, kernel=2), "Expected an odd kernel"),
         (lambda: Logit(1.0), "Expected a constraint between 0 and 1"),
         (lambda: Dequantize(1), "Expected from 2 to 256 levels"),

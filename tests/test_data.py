@@ -176,6 +176,10 @@ def test_folder_names_what_is_wrong(tmp_path):
         data.load("folder", L=8, root=tmp_path / "a").train[3]
 
 
-def test_unknown_set():
+def test_unknown_set_or_option():
+    with pytest.raises(ValueError, match=r"an option of 'msds1' among .*; got 'train_siz' \(did you mean"):
+        data.load("msds1", train_siz=3)
+    with pytest.raises(ValueError, match="Expected L as a positive integer; got 0"):
+        data.load("msds1", L=0)
     with pytest.raises(ValueError, match=r"Expected a data set among .*'msds1'.*; got 'imagenet'"):
         data.load("imagenet")

@@ -42,16 +42,10 @@ def local(shape=(8, 6), channels=2, boundary="periodic", **options):
         ({"kernel": 4, "stride": 2, "offset": 1, "boundary": "open"}, "offset 0 for a field", "1"),
         ({"kernel": 2, "bijector": Dense((2, 2, 3))}, "event shape (2, 2, 2)", "(2, 2, 3)"),
         ({"kernel": 2, "bijector": 3}, "a bijector, or a callable", "3"),
-        ({"kernel": 2, "name": "a.b"}, "no dot", ""),
     ],
 )
 def test_local_nodes(options, expected, got):
-    name = options.pop("name", None)
-    if name:
-        layout = Layout((8, 6), 2)
-        refuses(lambda: layout.local(layout.input, Dense, 2, name=name), name, expected, got)
-    else:
-        refuses(lambda: local(**options), "dis", expected, got)
+    refuses(lambda: local(**options), "dis", expected, got)
 
 
 def test_other_nodes():
@@ -120,6 +114,7 @@ def graph_of(*edges, **nodes):
             "Expected no cycle; got a -> b -> a",
         ),
         (graph_of(("input", "a"), ("a", "z"), a=Local(Dense, 3), z=Latent()), "node 'a': Expected a kernel that"),
+        (graph_of(("input", "type"), type=Latent()), "node 'type': Expected a name"),
         (graph_of(("input", "a"), a=None), "node 'a': Expected a mera.graph node in the attribute 'node'; got None"),
         (graph_of(("input", "a"), ("a", "input"), a=Local(Dense, 2)), "node 'input': Expected nothing before"),
         (nx.DiGraph(), r"Expected one input; got \[\]"),
@@ -162,11 +157,58 @@ def test_sharing():
 
 def test_a_field_bijector_must_say_its_true_kernel():
     conv = mera.build("realnvp", L=8, channels=1, layers=1, hidden=(4,)).bijectors["checkerboard0"]
+    (window, _) = conv.receptive_kernel
     layout = Layout((8, 8), 1)
-    kernel = conv.receptive_kernel
-    layout.local(layout.input, conv, kernel=kernel, stride=1)
-    refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=conv), "dis", f"{kernel}", "(3, 3)")
-    refuses(lambda: local((8, 8), 1, kernel=8, bijector=conv), "dis", "a bijector of patches", "a field bijector")
+    x = layout.local(layout.input, conv, kernel=window, stride=1)
+    layout.local(x, conv, kernel=window + 1, stride=2)  # two sites read one more than each
+    refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=conv), "dis", f"kernel {(window, window)}", "(3, 3)")
+    wrong = window + 3
+    wider = f"kernel {(window + 1,) * 2}"
+    refuses(lambda: local((8, 8), 1, kernel=wrong, stride=2, bijector=conv), "dis", wider, f"{(wrong,) * 2}")
+    local((8, 8), 1, kernel=8, bijector=conv)  # a patch that happens to be the whole lattice
+    dense = Dense((1, 8, 8))
+    local((8, 8), 1, kernel=8, stride=2, bijector=dense)
+    refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=dense), "dis", "as wide as the lattice", "(3, 3)")
+
+
+def test_keys_that_torch_cannot_hold():
+    for word in ("", "a.b", "type", "items", "training", "forward", 3):
+        layout = Layout((4,), 1)
+        refuses(lambda layout=layout, word=word: layout.local(layout.input, Dense, 2, name=word), word, "a name", "")
+        if word:
+            refuses(lambda word=word: local((4,), 1, kernel=2, share=word), "dis", "a share", f"{word!r}")
+
+
+def test_only_a_local_applies_a_bijector():
+    class Odd(Decimate):
+        def lower(self, lattice):
+            return Local(Dense, 2).lower(lattice)
+
+    graph = graph_of(("input", "a"), ("a", "b", 0), ("a", "c", 1), a=Odd(), b=Latent(), c=Latent())
+    with pytest.raises(LayoutError, match="node 'a': Expected a Local, or a subclass of it"):
+        compile(Layout.from_graph(graph))
+
+
+def test_a_class_with_an_event_shape_is_a_factory():
+    class Fixed(Dense):
+        event_shape = (1, 2)
+
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Fixed, 2))
+    assert isinstance(mera.Flow(layout).bijectors["local0"], Fixed)
+
+
+def test_a_flow_keeps_its_own_layout():
+    layout = Layout((4,), 1)
+    x = layout.local(layout.input, Dense, 2)
+    kept, rest = layout.decimate(x)
+    layout.latent(rest)
+    layout.latent(kept, name="z")
+    flow = mera.Flow(layout)
+    layout.graph.remove_node("z")
+    assert "z" in flow.layout.graph
+    with pytest.raises(nx.NetworkXError, match="Frozen"):
+        flow.layout.graph.remove_node("z")
 
 
 def test_a_factory_that_makes_no_bijector_is_named():

@@ -95,6 +95,28 @@ def test_torch_compile_in_one_graph(name):
     torch.testing.assert_close(compiled, flow.log_prob(x))
 
 
+@pytest.mark.parametrize("name", ["rgflow", "rgflow-open", "realnvp"])
+def test_torch_export_with_any_batch(name):
+    flow = randomize(MODELS[name](), 0.2)
+    batch_axis = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(flow, (batch(flow, 4),), dynamic_shapes=({0: batch_axis},)).module()
+    x = batch(flow, 7)
+    torch.testing.assert_close(program(x)[1], flow(x)[1])
+
+
+@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+def test_half_precision_keeps_log_dets_single(name):
+    flow = randomize(MODELS[name](), 0.05)
+    x = batch(flow)
+    expected = flow(x)[1]
+    half = flow.to(torch.bfloat16)
+    z, log_det = half(x.bfloat16())
+    assert (z[0].dtype, log_det.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(log_det.double(), expected, atol=0.3, rtol=0.1)
+    bits = half.bits_per_dim(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8))
+    assert bits.dtype == torch.float32
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rgflow", "realnvp"])
 def test_torch_compile_to_machine_code(name):
@@ -148,8 +170,39 @@ def test_shared_levels_have_one_disentangler_and_one_decimator():
 
 def test_parameters_of_each_step():
     flow = mera.build("rgflow", L=16, layers=(3, 2, 1), hidden=[(4,), (5,), (6, 7)], residual_blocks=(1, 2, 3))
-    members = [len(flow.bijectors[f"decimator{h}"].members) for h in range(3)]
-    assert members == [6, 4, 2]
+    for h, (layers, blocks, widths) in enumerate([(3, 1, (4, 4)), (2, 2, (5, 5)), (1, 3, (6, 7, 6))]):
+        for node in (f"disentangler{h}", f"decimator{h}"):
+            members = flow.bijectors[node].members
+            assert len(members) == 2 * layers
+            network = members[1].layers[0][0].network
+            assert len(network.blocks) == blocks
+            assert tuple(m.out_features for m in network.blocks[0] if hasattr(m, "out_features")) == widths
+
+
+def test_progression_shows_the_lattice_at_each_level():
+    flow = randomize(MODELS["rgflow-authors-m2"](), 0.2)
+    z = tuple(level.double() for level in flow.sample_latents(3))
+    levels = flow.progression(z)
+    assert [tuple(x.shape) for x in levels] == [(3, 2, 8, 8), (3, 2, 4, 4), (3, 2, 2, 2)]
+    assert torch.equal(levels[0], flow.inverse(z)[0])
+    top = rgflow(L=2, m=2, channels=2, preset="authors").double()
+    for node in ("disentangler", "decimator"):
+        top.bijectors[f"{node}0"].load_state_dict(flow.bijectors[f"{node}2"].state_dict())
+    torch.testing.assert_close(levels[2], top.inverse(z[2:])[0])
+
+
+def test_progression_follows_what_is_kept():
+    layout = mera.Layout((8,), 1)
+    kept, rest = layout.decimate(layout.input)
+    layout.latent(layout.local(rest, mera.bijectors.ActNorm, 2))
+    coarse, rest = layout.decimate(kept)
+    layout.latent(rest)
+    layout.latent(coarse)
+    flow = mera.Flow(layout)
+    x = torch.randn(2, 1, 8)
+    levels = flow.progression(flow(x)[0])
+    for level, stride in zip(levels, (1, 2, 4), strict=True):
+        torch.testing.assert_close(level, x[..., ::stride])
 
 
 @pytest.mark.parametrize("name", ["rgflow", "realnvp"])
@@ -157,10 +210,15 @@ def test_samples_and_images(name):
     flow = randomize(MODELS[name](), 0.2).float()
     images = flow.to_images(flow.sample(5, temperature=0.7))
     assert (images.dtype, images.shape) == (torch.uint8, (5, 1, 8, 8))
+    torch.manual_seed(3)
     bits = flow.bits_per_dim(images)
-    x, log_det = flow.preprocess(images)
-    nats = -(flow.log_prob(x) + log_det - 0) / 64
-    torch.testing.assert_close(bits, nats / math.log(2), atol=0.1, rtol=0.05)  # two draws of the noise
+    torch.manual_seed(3)
+    y = (images + torch.rand(images.shape) * (1 - 2**-15)) / 256
+    p = 0.9 * y + 0.05
+    x = torch.log(p) - torch.log1p(-p)
+    slope = (math.log(0.9) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
+    nats_per_dim = -(flow.log_prob(x) + slope) / 64
+    torch.testing.assert_close(bits, (nats_per_dim + math.log(256)) / math.log(2), atol=1e-4, rtol=1e-4)
     assert flow.from_images(images).shape == (5, 1, 8, 8)
 
 
@@ -211,6 +269,7 @@ def test_initialize_then_train_a_step():
         (lambda: mera.build("rgflow", order="newest"), ValueError, "Expected an order among .*; got 'newest'"),
         (lambda: mera.build("rgflow", conditioner="x"), ValueError, "Expected a conditioner among .*; got 'x'"),
         (lambda: mera.build("rgflow", preset="x"), ValueError, "Expected a preset among .*; got 'x'"),
+        (lambda: mera.build("realnvp", preset="authors"), ValueError, r"Expected a preset among \[\]; got 'authors'"),
         (lambda: mera.build("rgflow", layers=(1, 2)), ValueError, "each of 4 RG steps; got"),
         (lambda: mera.build("rgflow", layers=0), ValueError, "Expected layers as one positive integer"),
         (lambda: mera.build("rgflow", hidden=8), ValueError, "Expected hidden as a tuple of widths; got 8"),
@@ -245,6 +304,10 @@ def test_bad_options(make, error, message):
         (lambda f: f.sample(-1), "Expected a number of samples >= 0; got -1"),
         (lambda f: f.sample(2, [0.5]), "one for each of 2 levels"),
         (lambda f: f.sample(2, 0.0), "Expected a positive temperature; got 0.0"),
+        (lambda f: f.sample(2, torch.ones(2)), "Expected a positive temperature; got tensor"),
+        (lambda f: f.to_images(torch.zeros(1, 1, 4, 4)), "Expected data of shape"),
+        (lambda f: f.from_images(torch.zeros(1, 1, 8, 8)), "Expected images of dtype uint8"),
+        (lambda f: f(torch.zeros(2, 1, 8, 8, device="meta")), "Expected data on cpu, where the flow is; got meta"),
         (lambda f: f.to_lattice(torch.zeros(1)), "Expected latents as a tuple"),
         (lambda f: f.from_lattice(torch.zeros(1, 1, 4, 4)), "Expected latents on the lattice of shape"),
         (lambda f: f.initialize(torch.zeros(1, 1, 4, 4)), "Expected data of shape"),

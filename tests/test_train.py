@@ -10,8 +10,7 @@ import torch
 
 import mera
 from mera import data
-from mera.train import RunFolder, Settings, bits_per_dim, fit
-from mera.train import fit as fit_module
+from mera.train import RunFolder, Settings, bits_per_dim, fit, loop
 from mera.train.batches import Batches
 
 IMAGES = data.load("msds1", L=8, train_size=60, test_size=20)
@@ -34,7 +33,8 @@ def test_training_lowers_the_bits():
 def test_evaluation_is_repeatable_and_leaves_the_random_state():
     flow = small_flow()
     state = torch.get_rng_state()
-    assert bits_per_dim(flow, IMAGES.test) == bits_per_dim(flow, IMAGES.test, batch_size=20)
+    assert bits_per_dim(flow, IMAGES.test) == bits_per_dim(flow, IMAGES.test)
+    assert bits_per_dim(flow, IMAGES.test, batch_size=7) == pytest.approx(bits_per_dim(flow, IMAGES.test), abs=0.05)
     assert torch.equal(torch.get_rng_state(), state)
     assert bits_per_dim(flow, IMAGES.test, n=5) != bits_per_dim(flow, IMAGES.test)
 
@@ -58,32 +58,46 @@ def test_run_folder_holds_everything(tmp_path):
 
 def interrupt_at(monkeypatch, step):
     """Send SIGINT while that step is being taken."""
-    real, count = fit_module.__globals__["_step"], iter(range(1, 10_000))
+    real, count = loop._step, iter(range(1, 10_000))
 
     def counted(*args):
         if next(count) == step:
             os.kill(os.getpid(), signal.SIGINT)
         return real(*args)
 
-    monkeypatch.setitem(fit_module.__globals__, "_step", counted)
+    monkeypatch.setattr(loop, "_step", counted)
 
 
+class Flipped(data.Images):
+    """Images that are flipped at random as they are read, as those of CelebA are."""
+
+    def __getitem__(self, index):
+        return self.images[index].flip(-1) if torch.rand(()) < 0.5 else self.images[index]
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+FLIPPED = data.ImageData("flipped", 3, Flipped(IMAGES.train.images), IMAGES.test)
+
+
+@pytest.mark.parametrize("images", [IMAGES, FLIPPED], ids=["plain", "flipped"])
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step):
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step, images):
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     whole.create({})
     cut.create({})
     flow = small_flow()
-    fit(flow, IMAGES, SHORT, whole)
+    fit(flow, images, SHORT, whole)
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
-        result = fit(small_flow(), IMAGES, SHORT, cut)
+        result = fit(small_flow(), images, SHORT, cut)
     assert (result.steps, result.interrupted) == (step, True)
     assert signal.getsignal(signal.SIGINT) == before
     torch.manual_seed(99)
     again = cut.flow()
-    assert not fit(again, IMAGES, SHORT, cut, resume=True).interrupted
+    assert not fit(again, images, SHORT, cut, resume=True).interrupted
     for name, tensor in flow.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     assert cut.metrics()[-1]["test_bits"] == whole.metrics()[-1]["test_bits"]
@@ -97,6 +111,11 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     lines = run.metrics()
     assert fit(run.flow(), IMAGES, SHORT, run, resume=True) == result
     assert run.metrics() == lines
+
+
+def test_resuming_needs_a_run():
+    with pytest.raises(ValueError, match="Expected the folder of a run to resume; got None"):
+        fit(small_flow(), IMAGES, SHORT, resume=True)
 
 
 def test_a_time_limit_ends_the_run_with_its_schedule():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,13 @@ class ActNorm(Bijector):
         shape = (channels, *(1 for _ in sites)) if per_channel else tuple(event_shape)
         self.shift = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
+        self.repeats = math.prod(event_shape) // self.log_scale.numel()
         self.register_buffer("initialized", torch.tensor(False))
+
+    @property
+    def receptive_kernel(self) -> tuple[int, ...]:
+        """A site depends on itself alone."""
+        return (1,) * (self.log_scale.ndim - 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Shift, then scale; see `Bijector`."""
@@ -51,5 +59,4 @@ class ActNorm(Bijector):
         return self(x)[0]
 
     def _log_det(self, x: Tensor) -> Tensor:
-        repeats = x[0].numel() // self.log_scale.numel() if x.shape[0] else 1
-        return (self.log_scale.sum() * repeats).expand(x.shape[0])
+        return (self.log_scale.sum() * self.repeats).expand(x.shape[0])

@@ -7,7 +7,17 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Bijector"]
+__all__ = ["Bijector", "log_det_dtype", "zero_log_det"]
+
+
+def log_det_dtype(x: Tensor) -> torch.dtype:
+    """Log-dets are sums over many variables: they are kept in single precision at least."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def zero_log_det(x: Tensor) -> Tensor:
+    """The log-det (B,) of the identity on events (B, ...)."""
+    return x.new_zeros(x.shape[0], dtype=log_det_dtype(x))
 
 
 class Bijector(nn.Module, ABC):
@@ -29,7 +39,7 @@ class Bijector(nn.Module, ABC):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """For a field bijector, the width of the window around a site that the site depends on, in each dimension."""
+        """The window around a site, in each dimension, outside of which it depends on nothing; None if on all sites."""
         return None
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector
+from mera.bijectors.base import Bijector, zero_log_det
 
 __all__ = ["Chain", "Invert"]
 
@@ -37,13 +37,16 @@ class Chain(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """The members' kernels, one behind the other."""
-        kernels = [member.receptive_kernel for member in self._bijectors() if member.receptive_kernel is not None]
-        return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*kernels, strict=True)) if kernels else None
+        """The members' windows, one behind the other; all of the event if one of them needs that."""
+        kernels = [member.receptive_kernel for member in self._bijectors()]
+        known = [kernel for kernel in kernels if kernel is not None]
+        if len(known) < len(kernels):
+            return None
+        return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*known, strict=True))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """All members in order."""
-        log_det = x.new_zeros(x.shape[0])
+        log_det = zero_log_det(x)
         for member in self._bijectors():
             x, change = member(x)
             log_det = log_det + change
@@ -51,7 +54,7 @@ class Chain(Bijector):
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The members' inverses, from the last to the first."""
-        log_det = y.new_zeros(y.shape[0])
+        log_det = zero_log_det(y)
         for member in reversed(self._bijectors()):
             y, change = member.inverse(y)
             log_det = log_det + change
@@ -69,7 +72,10 @@ class Chain(Bijector):
 
 
 class Invert(Bijector):
-    """A bijector with its two directions exchanged."""
+    """A bijector with its two directions exchanged.
+
+    `initialize` sets nothing within: a batch says what should go in here, not what should come out.
+    """
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__(bijector.event_shape)

@@ -81,6 +81,8 @@ class _ResidualNetwork(nn.Module):
         hidden: Sequence[int], blocks: int,
     ) -> None:  # fmt: skip
         super().__init__()
+        if not hidden:
+            raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
         width = hidden[0]
         widths = (width, *hidden, width)
         self.stem = layer(in_width, width, True)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector
+from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.conditioners import ConditionerFactory
 from mera.bijectors.elementwise import Affine, Elementwise
 from mera.bijectors.partition import Partition
@@ -22,8 +22,7 @@ class Coupling(Bijector):
     variable, so that log \|det J\| is the sum of the logarithms of its derivatives.
 
     Args:
-        event_shape: the shape of one event.
-        partition: how the event is cut in halves.
+        partition: how an event is cut in halves; it knows the event's shape.
         conditioner: makes the networks c and c'; see `mera.bijectors.conditioners`.
         transform: f, an affine map unless said otherwise.
         layers: how many layers follow each other.
@@ -35,14 +34,13 @@ class Coupling(Bijector):
 
     def __init__(
         self,
-        event_shape: tuple[int, ...],
         partition: Partition,
         conditioner: ConditionerFactory,
         transform: Elementwise | None = None,
         layers: int = 1,
         same_networks: bool = False,
     ) -> None:
-        super().__init__(event_shape)
+        super().__init__(partition.event_shape)
         if layers < 1:
             raise ValueError(f"Expected at least one coupling layer; got {layers}")
         self.partition = partition
@@ -57,16 +55,16 @@ class Coupling(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """Two conditioners' reach for each layer, if they are convolutions."""
+        """Two conditioners' reach to each side for each layer, if they are convolutions; else all of the event."""
         radii: list[Any] = [getattr(network, "radius", None) for pair in self._networks() for network in pair]
-        if radii[0] is None or self.event_shape is None:
+        if None in radii:
             return None
-        return (1 + 2 * sum(radii),) * (len(self.event_shape) - 1)
+        return (1 + 2 * sum(radii),) * (len(self.partition.event_shape) - 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
         first, second = self.partition.split(x)
-        log_det = x.new_zeros(x.shape[0])
+        log_det = zero_log_det(x)
         for there, back in self._networks():
             second, change = self._update(second, self.transform(second, there(first)), 1)
             log_det = log_det + change
@@ -77,7 +75,7 @@ class Coupling(Bijector):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Latents to data; see `Bijector`."""
         first, second = self.partition.split(y)
-        log_det = y.new_zeros(y.shape[0])
+        log_det = zero_log_det(y)
         for there, back in reversed(self._networks()):
             first, change = self._update(first, self.transform.inverse(first, back(second)), 0)
             log_det = log_det + change
@@ -94,4 +92,5 @@ class Coupling(Bijector):
         """The new half and the log-det (B,) of its update, both of the half's own variables only."""
         value, log_derivative = result
         confine = self.partition.confine
-        return confine(value, index), confine(log_derivative, index).flatten(1).sum(1)
+        log_det = confine(log_derivative, index).flatten(1).sum(1, dtype=log_det_dtype(half))
+        return confine(value, index), log_det

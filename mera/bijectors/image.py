@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera.bijectors.base import Bijector
+from mera.bijectors.base import Bijector, log_det_dtype
 
 __all__ = ["Dequantize", "Logit"]
 
@@ -20,24 +20,26 @@ class Dequantize(Bijector):
     counts the volume of one level: -n ln(levels) for n variables. `inverse` rounds down to the level, which undoes
     `forward` exactly, whatever u was; numbers beyond the ends go to the end levels.
 
-    The numbers have the dtype of the module, which `to` changes.
+    The numbers have the dtype of the module, which `to` changes, but single precision at least: half has not enough
+    digits for a level and its noise.
 
     Args:
         levels: how many values a variable has, 256 for 8 bits.
     """
 
-    scale: Tensor
+    like: Tensor
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
         if not 2 <= levels <= 256:
             raise ValueError(f"Expected from 2 to 256 levels; got {levels}")
         self.levels = levels
-        self.register_buffer("scale", torch.tensor(1.0 / levels), persistent=False)
+        self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, *event_shape) to floats."""
-        noise = torch.rand(x.shape, dtype=self.scale.dtype, device=x.device)
+        dtype = log_det_dtype(self.like)
+        noise = torch.rand(x.shape, dtype=dtype, device=x.device)
         noise = noise * (1 - 2**-15)  # else k + u could round up to k + 1 in float32
         return (x + noise) / self.levels, self._log_det(x)
 
@@ -47,7 +49,8 @@ class Dequantize(Bijector):
         return x, -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return self.scale.new_full((x.shape[0],), -math.prod(x.shape[1:]) * math.log(self.levels))
+        value = -math.prod(x.shape[1:]) * math.log(self.levels)
+        return torch.full((x.shape[0],), value, dtype=log_det_dtype(self.like), device=x.device)
 
 
 class Logit(Bijector):

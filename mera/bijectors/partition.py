@@ -18,6 +18,8 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
              [0, 1, 0, 1]]], dtype=torch.int32)
     """
     channels, *sites = event_shape
+    if not sites:
+        raise ValueError(f"Expected an event shape of channels and sites; got {tuple(event_shape)}")
     coordinates = torch.meshgrid(*(torch.arange(n) for n in sites), indexing="ij")
     even = torch.stack(coordinates).sum(0) % 2 == 0
     return even.expand(channels, *sites).clone()
@@ -27,11 +29,13 @@ class Partition(nn.Module, ABC):
     """Two halves of an event, and the way back.
 
     Args:
-        shapes: the shapes of the first and of the second half.
+        event_shape: the shape of an event.
+        shapes: the shapes of its first and of its second half.
     """
 
-    def __init__(self, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    def __init__(self, event_shape: tuple[int, ...], shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         super().__init__()
+        self.event_shape = tuple(event_shape)
         self.shapes = shapes
 
     @abstractmethod
@@ -61,9 +65,8 @@ class Gather(Partition):
         _check_mask(mask)
         flat = mask.flatten()
         count = int(flat.sum())
-        super().__init__(((count,), (flat.numel() - count,)))
+        super().__init__(tuple(mask.shape), ((count,), (flat.numel() - count,)))
         self.count = count
-        self.event_shape = tuple(mask.shape)
         order = torch.cat([flat.nonzero()[:, 0], (~flat).nonzero()[:, 0]])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", order.argsort(), persistent=False)
@@ -90,7 +93,7 @@ class Masked(Partition):
 
     def __init__(self, mask: Tensor) -> None:
         _check_mask(mask)
-        super().__init__((tuple(mask.shape), tuple(mask.shape)))
+        super().__init__(tuple(mask.shape), (tuple(mask.shape), tuple(mask.shape)))
         self.register_buffer("masks", torch.stack([mask, ~mask]), persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,7 +121,7 @@ class ChannelHalves(Partition):
         if channels < 2:
             raise ValueError(f"Expected at least 2 channels to halve; got event shape {tuple(event_shape)}")
         count = (channels + 1) // 2
-        super().__init__(((count, *sites), (channels - count, *sites)))
+        super().__init__(event_shape, ((count, *sites), (channels - count, *sites)))
         self.count = count
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:

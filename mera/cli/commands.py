@@ -15,9 +15,8 @@ from mera import data, models
 from mera.cli.options import numbers, options_of, with_options
 from mera.data import ImageData
 from mera.flow import Flow
-from mera.io import load
+from mera.io import describe, load
 from mera.pictures import save_grid
-from mera.priors import describe
 from mera.summary import count_parameters
 from mera.table import table
 from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
@@ -42,6 +41,10 @@ def resume(
 ) -> None:
     """Train a model, or go on with a run."""
     if context.invoked_subcommand is not None:
+        if resume is not None:
+            raise typer.BadParameter(
+                f"Expected a model or --resume; got both, {context.invoked_subcommand} and {resume}"
+            )
         return
     if resume is None:
         raise typer.BadParameter(
@@ -55,11 +58,10 @@ def resume(
 
 def _train_new(model: str, **values: Any) -> None:
     """`mera train MODEL`."""
-    options = _given(models.builder(model), values)
+    options = _given(model, values)
     settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
-    source = {"name": values["data"], "L": options.get("L", 32), "root": str(values["root"])}
-    if not isinstance(source["L"], int):
-        raise ValueError(f"Expected one edge L for square images; got {options['L']}")
+    L = options.get("L", inspect.signature(models.builder(model)).parameters["L"].default)
+    source = {"name": values["data"], "L": L, "root": str(values["root"])}
     if values["data"] == "folder":
         source["channels"] = options.get("channels", 3)
     if values["train_size"] is not None:
@@ -81,8 +83,7 @@ def start_run(
     """Build a model, remember in its folder how it was built and what it learns, and train it."""
     torch.manual_seed(settings.seed)
     flow = models.build(model, **options).to(device)
-    written = options | ({"prior": describe(flow.prior.distribution)} if "prior" in options else {})
-    run.create({"model": model, "options": written, "data": source, "settings": asdict(settings)})
+    run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
     return flow, _train(flow, images, settings, run, resume=False)
 
 
@@ -101,7 +102,7 @@ def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, re
 
 
 def _info(model: str, **values: Any) -> None:
-    flow = models.build(model, **_given(models.builder(model), values))
+    flow = models.build(model, **_given(model, values))
     console.print(f"{flow}\n\n{flow.plan}", markup=False)
 
 
@@ -117,8 +118,7 @@ def evaluate(
     config = folder.config()
     test = data.load(**config["data"]).test
     bits = bits_per_dim(flow, test, images)
-    few = torch.stack([test[i] for i in range(min(100, len(test)))]).to(flow.device)
-    error = rebuild_error(flow, few)
+    error = rebuild_error(flow, data.first(test, 100).to(flow.device))
     rows = [
         ("test images", len(test) if images is None else min(images, len(test))),
         ("bits/dim", f"{bits:.4f}"),
@@ -173,10 +173,19 @@ def rebuild_error(flow: Flow, images: torch.Tensor) -> float:
     return (flow.inverse(flow(x)[0])[0] - x).abs().max().item()
 
 
-def _given(builder: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """The options of a model that the user gave."""
-    names = inspect.signature(builder).parameters
+def _given(model: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The options of a model, and its preset, that the user gave."""
+    names = ["preset", *inspect.signature(models.builder(model)).parameters]
     return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _preset_option(model: str) -> list[inspect.Parameter]:
+    """`--preset`, for a model that has some."""
+    if not models.presets(model):
+        return []
+    option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.")
+    annotation = Annotated[str | None, option]
+    return [inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)]
 
 
 def _run_options() -> list[inspect.Parameter]:
@@ -200,7 +209,7 @@ def _add_models() -> None:
     for name in models.names():
         builder = models.builder(name)
         summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
-        options = options_of(builder)
+        options = _preset_option(name) + options_of(builder)
         train = with_options(
             lambda _name=name, **v: _train_new(_name, **v), _run_options(), options, options_of(Settings)
         )

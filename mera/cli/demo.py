@@ -36,19 +36,20 @@ def demo(
 ) -> None:
     """RG-Flow and Real NVP learn msds1, with nothing to download: pictures and bits/dim in three minutes."""
     begin = time.monotonic()
+    where = choose_device(device)
     source: dict[str, Any] = {"name": "msds1", "L": 32, "train_size": train_size, "test_size": 500}
     images = data.load(**source)
     runs = out / time.strftime("runs-%Y%m%d-%H%M%S")
     runs.mkdir(parents=True)
-    save_grid(images.train[range(64)], out / "data.png")
+    save_grid(data.first(images.train, 64), out / "data.png")
     settings = Settings(steps=1_000_000, minutes=seconds / 60, eval_every=50, eval_images=100)
     rows, metrics = [], {}
     for name, options in MODELS.items():
         run = RunFolder(runs / name)
-        flow, result = start_run(run, name, options, source, images, settings, choose_device(device))
+        flow, result = start_run(run, name, options, source, images, settings, where)
         metrics[name] = run.metrics()
         bits = f"{bits_per_dim(flow, images.test):.3f}"
-        error = f"{rebuild_error(flow, images.test[range(100)].to(flow.device)):.0e}"
+        error = f"{rebuild_error(flow, data.first(images.test, 100).to(flow.device)):.0e}"
         rows.append((name, f"{count_parameters(flow):,}", result.steps, bits, error))
         torch.manual_seed(0)
         image, *coarse = flow.progression(flow.sample_latents(64, TEMPERATURE))

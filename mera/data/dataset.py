@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,11 +13,22 @@ from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-__all__ = ["DataMissingError", "ImageData", "Images", "load", "names", "register", "resize"]
+from mera.checks import is_integer
+from mera.registry import Registry
+
+__all__ = ["DataMissingError", "ImageData", "ImageSet", "Images", "first", "load", "names", "register", "resize"]
 
 
 class DataMissingError(FileNotFoundError):
     """A data set that is not on this machine; the message says where to put it or how to download it."""
+
+
+class ImageSet(Protocol):
+    """A split: images (channels, L, L) uint8, by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Tensor: ...
 
 
 class Images(Dataset):
@@ -45,7 +56,7 @@ class Images(Dataset):
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set.
+    """A data set of two splits.
 
     Args:
         name: its name.
@@ -55,27 +66,18 @@ class ImageData:
 
     name: str
     channels: int
-    train: Any
-    test: Any
+    train: ImageSet
+    test: ImageSet
 
 
-Loader = Callable[..., ImageData]
-_loaders: dict[str, Loader] = {}
-
-
-def register(name: str) -> Callable[[Loader], Loader]:
-    """Let `load(name)` call the decorated function with `L`, `root`, `download` and further options."""
-
-    def decorate(function: Loader) -> Loader:
-        _loaders[name] = function
-        return function
-
-    return decorate
+_loaders: Registry[Callable[..., ImageData]] = Registry("a data set")
+register = _loaders.register
+"""Let `load(name)` call the decorated function with `L`, `root`, `download` and the options that it has."""
 
 
 def names() -> list[str]:
     """Every name that `load` accepts."""
-    return list(_loaders)
+    return _loaders.names()
 
 
 def load(name: str, L: int = 32, root: str | Path = "data", download: bool = False, **options: Any) -> ImageData:
@@ -89,12 +91,19 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
         options: as the set's own function documents them.
 
     Raises:
-        ValueError: if the name is unknown.
+        ValueError: if the name or an option is unknown.
         DataMissingError: if the files are not there; the message says what to do.
     """
-    if name not in _loaders:
-        raise ValueError(f"Expected a data set among {names()}; got {name!r}")
-    return _loaders[name](L=L, root=Path(root), download=download, **options)
+    function = _loaders.get(name)
+    _loaders.check_options(name, options)
+    if not is_integer(L) or L < 1:
+        raise ValueError(f"Expected L as a positive integer; got {L!r}")
+    return function(L=L, root=Path(root), download=download, **options)
+
+
+def first(images: ImageSet, n: int, start: int = 0) -> Tensor:
+    """Up to `n` images from number `start` on, as one tensor (n, C, L, L)."""
+    return torch.stack([images[i] for i in range(start, min(start + n, len(images)))])
 
 
 def resize(images: Tensor, L: int) -> Tensor:

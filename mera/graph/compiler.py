@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
 
 from mera.graph.actions import Action, Apply, Cut
 from mera.graph.lattice import Lattice, LayoutError
 from mera.graph.layout import Layout
-from mera.graph.nodes import HasEventShape, Node
 from mera.graph.nodes import Latent as LatentNode
+from mera.graph.nodes import Local, Node, is_made
 from mera.graph.plan import Latent, Plan, Step
 from mera.graph.topology import find_input, walk
 
@@ -22,13 +21,14 @@ def compile(layout: Layout) -> Plan:
     Raises:
         LayoutError: if the layout is not a bijection; the message names the node, what was expected, what was given.
     """
+    nodes = walk(layout.graph)
     start, entry = find_input(layout.graph)
     numbers = count(1)
     values = {(start, 0): (0, entry.lattice, 0)}  # an output -> its value's number, lattice and level
-    keys: dict[str, tuple[str, Any, Apply]] = {}
+    keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[Latent] = []
-    for name, node, source, output in walk(layout.graph):
+    for name, node, source, output in nodes:
         value, lattice, level = values[source, output]
         if isinstance(node, LatentNode):
             latents.append(Latent(name, value, lattice))
@@ -52,17 +52,18 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
         raise LayoutError(f"node {name!r}: {error}") from None
 
 
-def _module_key(keys: dict[str, tuple[str, Any, Apply]], name: str, node: Any, action: Apply) -> str:
+def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, action: Apply) -> str:
     """The key of a node's module: its `share`, or that of the node which was handed the same bijector, or its name.
 
-    `node` has a bijector (a `Local`, say). `keys` remembers who used each key first; a later user must be able to
-    use the same module.
+    `keys` remembers who used each key first; a later user must be able to use the same module.
     """
+    if not isinstance(node, Local):
+        raise LayoutError(f"node {name!r}: Expected a Local, or a subclass of it, to apply a bijector; got {node!r}")
     key = node.share or name
-    if node.share is None and isinstance(node.bijector, HasEventShape):
+    if node.share is None and is_made(node.bijector):
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
     first, other, first_action = keys.setdefault(key, (name, node, action))
-    if node.bijector != other.bijector:
+    if node.bijector is not other.bijector and node.bijector != other.bijector:
         raise LayoutError(f"node {name!r}: Expected the bijector of {first!r}, whose module it shares; got another")
     if action.event_shape != first_action.event_shape:
         raise LayoutError(

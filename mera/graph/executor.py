@@ -23,7 +23,7 @@ Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
     """Data (B, channels, *shape) to latents, one tensor a level, finest first, and the log-det (B,)."""
     values = {0: x}
-    log_det = x.new_zeros(x.shape[0])
+    log_det = _zero(x)
     for step in plan.steps:
         value = values.pop(step.source)
         if isinstance(step.action, Apply):
@@ -43,7 +43,7 @@ def run_inverse(
     `watch`, if given, is shown every value that a step consumed, with its number, as it is restored.
     """
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
-    log_det = z[0].new_zeros(z[0].shape[0])
+    log_det = _zero(z[0])
     for step in reversed(plan.steps):
         outputs = [values.pop(target) for target in step.targets]
         if isinstance(step.action, Apply):
@@ -87,6 +87,11 @@ def _restore(action: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
     if isinstance(action, Regroup):
         return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
     return torch.cat(outputs, dim=1)
+
+
+def _zero(x: Tensor) -> Tensor:
+    """A log-det (B,) to add to: a sum over many patches, kept in single precision at least."""
+    return x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def _reverse(pattern: str) -> str:

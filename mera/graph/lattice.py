@@ -5,18 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 
-__all__ = ["Lattice", "LayoutError", "is_integer", "per_dimension"]
+from torch import nn
+
+from mera.checks import is_integer
+
+__all__ = ["Lattice", "LayoutError", "check_key", "per_dimension"]
 
 
 class LayoutError(ValueError):
     """A layout that cannot be a bijection; the message names the node, what was expected, what was given."""
 
 
-def is_integer(value: object) -> bool:
-    """Whether `value` counts something: any integer type, but no bool."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+def check_key(text: object, what: str) -> None:
+    """Refuse what cannot be the name of a node or of a module.
+
+    Raises:
+        LayoutError: if it is no string, is empty, has a dot in it, or is a word that torch's ModuleDict keeps.
+    """
+    if not isinstance(text, str) or not text or "." in text or hasattr(nn.ModuleDict, text) or text == "training":
+        raise LayoutError(f"Expected {what} that is not empty, has no dot and is no word of torch's; got {text!r}")
 
 
 def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import networkx as nx
 
-from mera.graph.lattice import Lattice, LayoutError, is_integer, per_dimension
+from mera.checks import is_integer
+from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
 
@@ -81,7 +82,7 @@ class Layout:
             LayoutError: if it holds something that is no node, or not one input. `compile` checks the rest.
         """
         layout = cls.__new__(cls)
-        layout.graph = graph.copy()
+        layout.graph = nx.DiGraph(graph)
         name, node = find_input(layout.graph)
         layout.input = Port(name, 0, node.lattice)
         return layout
@@ -150,8 +151,7 @@ class Layout:
         return next(name for i in count() if (name := f"{kind}{i}") not in self.graph)
 
     def _check_name(self, name: str) -> None:
-        if not isinstance(name, str) or not name or "." in name:
-            raise LayoutError("Expected a name that is not empty and has no dot in it")
+        check_key(name, "a name")
         if name in self.graph:
             raise LayoutError("Expected a name that is not taken; got that of an earlier node")
 

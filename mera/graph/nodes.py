@@ -11,10 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from mera.checks import is_integer
 from mera.graph.actions import Action, Apply, Cut, Regroup
-from mera.graph.lattice import Lattice, LayoutError, is_integer, per_dimension
+from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
 
-__all__ = ["Decimate", "HasEventShape", "Input", "Latent", "Local", "Node", "Split", "Squeeze", "check_bijector"]
+__all__ = [
+    "Decimate",
+    "HasEventShape",
+    "Input",
+    "Latent",
+    "Local",
+    "Node",
+    "Split",
+    "Squeeze",
+    "check_bijector",
+    "is_made",
+]
 
 
 @runtime_checkable
@@ -66,13 +78,14 @@ class Local(Node):
     """A local bijector, the same at every position of a grid of `stride` sites.
 
     Args:
-        bijector: a bijector, or a callable that makes one from an event shape.
+        bijector: a bijector, or a callable that makes one from an event shape. Nodes and flows that are handed the
+            same bijector share it, as everywhere in torch; a callable makes a new one for each flow.
         kernel: sites that one position reads, for each dimension or one number for all.
         stride: sites between positions. Equal to the kernel (the default): the lattice is tiled with patches,
             each an event. Less than the kernel: a field bijector, which takes the whole lattice as one event.
         offset: where the grid starts, 0 <= offset < stride. Patches wrap around a periodic border; at an open
             border the patches that it would cut are left out, and the sites they would hold pass unchanged.
-        share: nodes with the same key here use one and the same module.
+        share: nodes with the same key here use one and the same module. A node without one has its name as its key.
     """
 
     bijector: Any
@@ -83,13 +96,15 @@ class Local(Node):
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """One `Apply`."""
+        if self.share is not None:
+            check_key(self.share, "a share")
         kernel = per_dimension(self.kernel, lattice.dim, "the kernel", 1)
         stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "the stride", 1)
         offset = per_dimension(self.offset, lattice.dim, "the offset", 0)
         apply = Apply(lattice, kernel, stride, offset)
         for d, n in enumerate(lattice.shape):
             _check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
-        if isinstance(self.bijector, HasEventShape):
+        if is_made(self.bijector):
             check_bijector(self.bijector, apply)
         elif not callable(self.bijector):
             raise LayoutError(
@@ -167,8 +182,17 @@ def _check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, i
             )
 
 
+def is_made(bijector: object) -> bool:
+    """Whether this is a bijector, rather than a class or another callable that makes one."""
+    return isinstance(bijector, HasEventShape) and not isinstance(bijector, type)
+
+
 def check_bijector(bijector: HasEventShape, action: Apply) -> None:
-    """Refuse a bijector that was made for other events, or reads more sites, than its node says.
+    """Refuse a bijector that was made for other events, or does not read the sites that its node says.
+
+    A grid position of a field holds `stride` sites, each of which reads a window as wide as the bijector's
+    `receptive_kernel`; the node's kernel is what they read together. A bijector without that attribute, or with
+    None, reads all of its event.
 
     Raises:
         LayoutError: on any mismatch.
@@ -176,10 +200,19 @@ def check_bijector(bijector: HasEventShape, action: Apply) -> None:
     shape = bijector.event_shape
     if shape is not None and tuple(shape) != action.event_shape:
         raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
-    reach: Sequence[int] | None = getattr(bijector, "receptive_kernel", None)
-    if reach is None:
-        return
     if not action.is_field:
-        raise LayoutError(f"Expected a bijector of patches for kernel = stride = {action.kernel}; got a field bijector")
-    if tuple(reach) != action.kernel:
-        raise LayoutError(f"Expected the kernel of the bijector, {tuple(reach)}; got {action.kernel}")
+        return
+    window: Sequence[int] | None = getattr(bijector, "receptive_kernel", None)
+    if window is None:
+        wide = all(kernel >= edge for kernel, edge in zip(action.kernel, action.lattice.shape, strict=True))
+        if not wide:
+            raise LayoutError(
+                f"Expected a kernel as wide as the lattice, {action.lattice.shape}, or a bijector whose "
+                f"receptive_kernel says how far it reads; got kernel {action.kernel}"
+            )
+        return
+    kernel = tuple(w - 1 + s for w, s in zip(window, action.stride, strict=True))
+    if kernel != action.kernel:
+        raise LayoutError(
+            f"Expected kernel {kernel}, which the bijector reads at stride {action.stride}; got {action.kernel}"
+        )

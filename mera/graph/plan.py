@@ -68,11 +68,14 @@ class Plan:
 
     @property
     def entries(self) -> tuple[int, ...]:
-        """Numbers of the values that the first step of each level consumes, finest first; value 0 is the data."""
-        begins: dict[int, int] = {}
+        """Numbers of the values with which each level begins, finest first: the data, then what every cut keeps."""
+        value, entries = 0, [0]
         for step in self.steps:
-            begins.setdefault(step.level, step.source)
-        return tuple(begins.values())
+            if step.source == value:
+                value = step.targets[0]
+                if isinstance(step.action, Cut):
+                    entries.append(value)
+        return tuple(entries)
 
     def __str__(self) -> str:
         levels = {latent.value: f"z{h}" for h, latent in enumerate(self.latents)}

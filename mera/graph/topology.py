@@ -6,7 +6,7 @@ from collections import Counter
 
 import networkx as nx
 
-from mera.graph.lattice import LayoutError
+from mera.graph.lattice import LayoutError, check_key
 from mera.graph.nodes import Input, Latent, Node
 
 __all__ = ["find_input", "walk"]
@@ -16,13 +16,8 @@ def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
     """The name and the node of the one input.
 
     Raises:
-        LayoutError: if there is none, or more than one, or a node is no node.
+        LayoutError: if there is none, or more than one.
     """
-    for name, node in graph.nodes(data="node"):
-        if not isinstance(name, str) or not name or "." in name:
-            raise LayoutError(f"node {name!r}: Expected a name that is not empty and has no dot in it")
-        if not isinstance(node, Node):
-            raise LayoutError(f"node {name!r}: Expected a mera.graph node in the attribute 'node'; got {node!r}")
     inputs = [(name, node) for name, node in graph.nodes(data="node") if isinstance(node, Input)]
     if len(inputs) != 1:
         raise LayoutError(f"Expected one input; got {[name for name, _ in inputs]}")
@@ -33,20 +28,31 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
     """(name, node, source, output) of every node but the input, sources first, else as declared.
 
     Raises:
-        LayoutError: if a node has no input or several, an output is taken twice or by nobody, or the nodes form
-            a cycle.
+        LayoutError: if something is no node, a node has no input or several, an output is taken twice or by nobody,
+            or the nodes form a cycle.
     """
+    _check_nodes(graph)
     start, _ = find_input(graph)
     _check_edges(graph, start)
     _check_cycle(graph)
     _check_outputs(graph)
     declared = {name: index for index, name in enumerate(graph)}
     order = nx.lexicographical_topological_sort(graph, key=declared.__getitem__)
-    steps = []
-    for name in order:
-        for source, _, output in graph.in_edges(name, data="output", default=0):
-            steps.append((name, graph.nodes[name]["node"], source, output))
-    return steps
+    return [
+        (name, graph.nodes[name]["node"], source, output)
+        for name in order
+        for source, _, output in graph.in_edges(name, data="output", default=0)
+    ]
+
+
+def _check_nodes(graph: nx.DiGraph) -> None:
+    for name, node in graph.nodes(data="node"):
+        try:
+            check_key(name, "a name")
+        except LayoutError as error:
+            raise LayoutError(f"node {name!r}: {error}") from None
+        if not isinstance(node, Node):
+            raise LayoutError(f"node {name!r}: Expected a mera.graph node in the attribute 'node'; got {node!r}")
 
 
 def _check_edges(graph: nx.DiGraph, start: str) -> None:

@@ -1,8 +1,8 @@
 """Models by name: `mera.build` and what it can build."""
 
 from mera.models.authors import load_rgflow_checkpoint
-from mera.models.realnvp import realnvp
-from mera.models.registry import build, builder, names, register
-from mera.models.rgflow import rgflow
+from mera.models.real_nvp import realnvp
+from mera.models.registry import build, builder, names, presets, register
+from mera.models.rg_flow import rgflow
 
-__all__ = ["build", "builder", "load_rgflow_checkpoint", "names", "realnvp", "register", "rgflow"]
+__all__ = ["build", "builder", "load_rgflow_checkpoint", "names", "presets", "realnvp", "register", "rgflow"]

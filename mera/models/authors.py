@@ -15,6 +15,7 @@ from torch import Tensor
 from mera.bijectors import checkerboard
 from mera.flow import Flow
 from mera.models.registry import build
+from mera.priors import PriorLike
 
 __all__ = ["load_rgflow_checkpoint"]
 
@@ -26,9 +27,7 @@ SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
 NOT_LEARNT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
 
 
-def load_rgflow_checkpoint(
-    path: str | PathLike[str], prior: str | torch.distributions.Distribution | None = None
-) -> Flow:
+def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = None) -> Flow:
     """Load a `.state` file of the authors' code (github.com/hongyehu/RG-Flow) as a flow of `preset="authors"`.
 
     Lattice, kernel, channels, depths, widths, dtype and prior are read off the file. Its prior is known by the
@@ -68,7 +67,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _options(state: Mapping[str, Tensor], prior: str | torch.distributions.Distribution | None) -> dict[str, Any]:
+def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, Any]:
     """What to build, read off the names and shapes."""
     blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:

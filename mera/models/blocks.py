@@ -9,7 +9,6 @@ __all__ = ["coupling_block"]
 
 
 def coupling_block(
-    event_shape: tuple[int, ...],
     partition: Partition,
     conditioner: ConditionerFactory,
     *,
@@ -22,15 +21,15 @@ def coupling_block(
     """Affine coupling layers over one partition, with or without an ActNorm before each.
 
     Args:
-        event_shape, partition, conditioner, layers, same_networks: as for `mera.bijectors.Coupling`.
+        partition, conditioner, layers, same_networks: as for `mera.bijectors.Coupling`.
         norm: whether there are ActNorms.
         norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
         max_log_scale: the bound of the log-scales.
     """
     if not norm:
-        return Coupling(event_shape, partition, conditioner, Affine(max_log_scale), layers, same_networks)
+        return Coupling(partition, conditioner, Affine(max_log_scale), layers, same_networks)
     members: list[Bijector] = []
     for _ in range(layers):
-        members.append(ActNorm(event_shape, norm_per_channel))
-        members.append(Coupling(event_shape, partition, conditioner, Affine(max_log_scale), 1, same_networks))
+        members.append(ActNorm(partition.event_shape, norm_per_channel))
+        members.append(Coupling(partition, conditioner, Affine(max_log_scale), 1, same_networks))
     return Chain(members)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mera.graph.lattice import is_integer
+from mera.checks import is_integer
 
-__all__ = ["Edges", "Hidden", "PerStep", "choice", "hidden_per_step", "integers_per_step", "lattice_shape", "levels"]
+__all__ = ["Edges", "Hidden", "PerStep", "hidden_per_step", "integers_per_step", "lattice_shape", "levels"]
 
 Edges = int | Sequence[int]
 PerStep = int | Sequence[int]
@@ -57,10 +57,3 @@ def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
             f"Expected hidden as a tuple of positive widths, or a list of {steps} such tuples; got {value!r}"
         )
     return values
-
-
-def choice(value: str, choices: Sequence[str], what: str) -> str:
-    """One of several words."""
-    if value not in choices:
-        raise ValueError(f"Expected {what} among {list(choices)}; got {value!r}")
-    return value

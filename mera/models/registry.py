@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from mera.checks import one_of
 from mera.flow import Flow, Recipe
+from mera.registry import Registry
 
-__all__ = ["build", "builder", "names", "register"]
+__all__ = ["build", "builder", "names", "presets", "register"]
 
 Builder = Callable[..., Flow]
-_builders: dict[str, Builder] = {}
+Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+_models: Registry[Builder] = Registry("a model")
+_presets: dict[str, Mapping[str, Preset]] = {}
 
 
-def register(name: str) -> Callable[[Builder], Builder]:
-    """Let `mera.build(name, **options)` call the decorated function, whose keyword arguments are the options."""
+def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[Builder], Builder]:
+    """Let `mera.build(name, **options)` call the decorated function, whose keyword arguments are the options.
 
-    def decorate(function: Builder) -> Builder:
-        if name in _builders:
-            raise ValueError(f"Expected a name that is not taken; got {name!r}")
-        _builders[name] = function
-        return function
-
-    return decorate
+    Args:
+        name: the model's name.
+        presets: by name, what makes other defaults from all options as they would be without it.
+    """
+    _presets[name] = presets or {}
+    return _models.register(name)
 
 
 def names() -> list[str]:
     """Every name that `build` accepts."""
-    return sorted(_builders)
+    return _models.names()
 
 
 def builder(name: str) -> Builder:
@@ -38,20 +40,27 @@ def builder(name: str) -> Builder:
     Raises:
         ValueError: if the name is unknown.
     """
-    if name not in _builders:
-        raise ValueError(f"Expected a model among {names()}; got {name!r}{_hint(name, names())}")
-    return _builders[name]
+    return _models.get(name)
 
 
-def build(name: str, **options: Any) -> Flow:
+def presets(name: str) -> list[str]:
+    """The names of a model's presets."""
+    return list(_presets[one_of(name, names(), "a model")])
+
+
+def build(name: str, *, preset: str | None = None, **options: Any) -> Flow:
     """Build a flow by name.
+
+    The flow remembers all of its options, those left at their defaults too, so that a saved flow stays what it was
+    when defaults change.
 
     Args:
         name: one of `names()`.
+        preset: other defaults, "authors" of "rgflow" say.
         options: as the model's own function documents them, `mera.models.rgflow` say.
 
     Raises:
-        ValueError: if the name, an option or the value of one is unknown.
+        ValueError: if the name, the preset, an option or the value of one is unknown.
 
     Example:
         >>> import mera
@@ -60,15 +69,10 @@ def build(name: str, **options: Any) -> Flow:
         [(2, 3, 4, 4), (2, 1, 4, 4)]
     """
     function = builder(name)
-    known = list(inspect.signature(function).parameters)
-    for option in options:
-        if option not in known:
-            raise ValueError(f"Expected an option of {name!r} among {known}; got {option!r}{_hint(option, known)}")
-    flow = function(**options)
-    flow.recipe = Recipe(name, dict(options))
+    _models.check_options(name, options)
+    settled = _models.defaults(name) | options
+    if preset is not None:
+        settled = settled | _presets[name][one_of(preset, presets(name), "a preset")](settled) | options
+    flow = function(**settled)
+    flow.recipe = Recipe(name, settled)
     return flow
-
-
-def _hint(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,7 +1,7 @@
 """Training: `fit`, its settings, evaluation, and the folder of a run."""
 
 from mera.train.evaluate import bits_per_dim
-from mera.train.fit import Result, fit
+from mera.train.loop import Result, fit
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
+from mera.data import ImageSet, first
 from mera.flow import Flow
+from mera.random import fixed_seed
 
 __all__ = ["bits_per_dim"]
 
 
 @torch.no_grad()
-def bits_per_dim(flow: Flow, images: Any, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
+def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean over the first `n` images of a set, with the same dequantisation noise each time.
 
     The random state is left as it was.
@@ -25,11 +25,9 @@ def bits_per_dim(flow: Flow, images: Any, n: int | None = None, batch_size: int 
         seed: of the noise.
     """
     n = len(images) if n is None else min(n, len(images))
-    devices = [flow.device] if flow.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    with fixed_seed(seed):
         total = 0.0
         for start in range(0, n, batch_size):
-            batch = torch.stack([images[i] for i in range(start, min(start + batch_size, n))])
+            batch = first(images, min(batch_size, n - start), start)
             total += flow.bits_per_dim(batch.to(flow.device)).double().sum().item()
     return total / n

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import torch
 
 from mera.flow import Flow
 from mera.pictures import save_grid
+from mera.random import fixed_seed
 from mera.train.run import RunFolder
 
 __all__ = ["Recorder"]
@@ -43,7 +43,7 @@ class Recorder:
     def step(self, step: int, bits: float, gradient_norm: float, lr: float) -> None:
         """After each step."""
         smooth = self.smooth_bits
-        self.smooth_bits = bits if smooth != smooth else SMOOTH * smooth + (1 - SMOOTH) * bits
+        self.smooth_bits = bits if math.isnan(smooth) else SMOOTH * smooth + (1 - SMOOTH) * bits
         self.last = {"train_bits": bits, "gradient_norm": gradient_norm, "lr": lr}
         if self.curves is not None:
             for name, value in self.last.items():
@@ -55,8 +55,6 @@ class Recorder:
             return
         self.run.log({"step": step, "seconds": round(seconds, 3), "test_bits": test_bits} | self.last)
         self.curves.add_scalar("test_bits", test_bits, step)
-        devices = [flow.device] if flow.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(0)
+        with fixed_seed(0):
             images = flow.to_images(flow.sample(SAMPLES))
         save_grid(images, self.run.samples / f"step_{step:06d}.png")

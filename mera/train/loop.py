@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from mera.data import ImageData
+from mera.data import ImageData, first
 from mera.flow import Flow
 from mera.progress import Ticker
+from mera.random import get_states, set_states
 from mera.train.batches import Batches
 from mera.train.evaluate import bits_per_dim
 from mera.train.recorder import Recorder
@@ -73,18 +74,18 @@ def fit(
     """
     settings = settings or Settings()
     console = console or Console(quiet=True)
+    if resume and run is None:
+        raise ValueError("Expected the folder of a run to resume; got None")
     optimizer = torch.optim.AdamW(flow.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     step, spent, resumed = 0, 0.0, -1
     if resume and run is not None:
-        step, spent = _restore(run.state(), optimizer)
-        resumed = step
+        step, spent = resumed, _ = _restore(run.state(), flow, optimizer)
     else:
         torch.manual_seed(settings.seed)
-        first = torch.stack([data.train[i] for i in range(min(INITIAL_IMAGES, len(data.train)))])
-        flow.initialize(flow.from_images(first.to(flow.device)))
+        flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
     order = Batches(len(data.train), settings.batch_size, settings.seed, step)
     own = torch.Generator()  # else the loader would draw from the random state that a resumed run restores
-    batches = DataLoader(data.train, batch_sampler=order, collate_fn=_collate, generator=own)
+    batches: DataLoader = DataLoader(cast(Dataset, data.train), batch_sampler=order, collate_fn=_collate, generator=own)
     limit = math.inf if settings.minutes is None else 60 * settings.minutes
 
     def progress() -> float:
@@ -96,6 +97,7 @@ def fit(
         _stop_signal() as stop,
     ):
         start = time.monotonic() - spent
+        random = get_states()  # before the next batch is drawn, which a resumed run draws again
         for images in batches:
             spent = time.monotonic() - start
             finished = progress() == 1
@@ -104,7 +106,7 @@ def fit(
                 if step > resumed:  # else all of this was written before
                     recorder.evaluation(flow, step, spent, test_bits)
                     if run is not None:
-                        run.save(flow, _state(step, spent, optimizer))
+                        run.save(flow, _state(step, spent, flow, optimizer, random))
                 if finished or stop.is_set():
                     break
             factor = learning_rate_factor(step, settings.warmup, progress())
@@ -116,6 +118,7 @@ def fit(
             step += 1
             recorder.step(step, bits, norm, settings.lr * factor)
             ticker.update(step, progress(), f"{recorder.smooth_bits:.3f} bits/dim")
+            random = get_states()
     return Result(step, test_bits, interrupted=not finished)
 
 
@@ -139,13 +142,24 @@ def _collate(items: Any) -> torch.Tensor:
     return items if isinstance(items, torch.Tensor) else torch.stack(items)
 
 
-def _state(step: int, spent: float, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    return {"step": step, "spent": spent, "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
+def _state(
+    step: int, spent: float, flow: Flow, optimizer: torch.optim.Optimizer, random: list[torch.Tensor]
+) -> dict[str, Any]:
+    """All that a run needs to go on, in one piece, so that no part of it can be older than another."""
+    return {
+        "step": step,
+        "spent": spent,
+        "flow": flow.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": random,
+    }
 
 
-def _restore(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+def _restore(state: dict[str, Any], flow: Flow, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    """Put flow, optimiser and random states back; the steps taken and the time spent."""
+    flow.load_state_dict(state["flow"])
     optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
+    set_states(state["random"])
     return state["step"], state["spent"]
 
 

@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
-
 from mera.bijectors import Bijector, Gather, Masked, ResidualMLP, SeparateMLPs, checkerboard
+from mera.checks import is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.graph.lattice import is_integer
 from mera.models.blocks import coupling_block
-from mera.models.options import (
-    Edges,
-    Hidden,
-    PerStep,
-    choice,
-    hidden_per_step,
-    integers_per_step,
-    lattice_shape,
-    levels,
-)
+from mera.models.options import Edges, Hidden, PerStep, hidden_per_step, integers_per_step, lattice_shape, levels
 from mera.models.registry import register
+from mera.priors import PriorLike
 
 __all__ = ["rgflow"]
 
 Shape = tuple[int, ...]
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {
-        "order": "paper", "conditioner": "joint", "norm": True, "layers": 2, "residual_blocks": 1, "hidden": (128,),
-    },
-    "authors": {
-        "order": "authors", "conditioner": "authors", "norm": False, "layers": (8, 6, 4, 2), "residual_blocks": 4,
+LAYERS = (8, 6, 4, 2)
+"""The published depths at L=32 (App. A)."""
+
+
+def authors(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The published sizes, order and conditioner: 100 million parameters at L=32, m=4.
+
+    Where there are more levels than published depths, the last depth goes on.
+    """
+    steps = levels(lattice_shape(options["L"], options["dim"]), kernel_size(options["m"]))
+    return {
+        "order": "authors",
+        "conditioner": "authors",
+        "norm": False,
+        "layers": tuple(LAYERS[min(h, len(LAYERS) - 1)] for h in range(steps)),
+        "residual_blocks": 4,
         "hidden": (512, 512),
-    },
-}  # fmt: skip
+    }
 
 
-@register("rgflow")
+@register("rgflow", presets={"authors": authors})
 def rgflow(
     L: Edges = 32,
     m: int = 4,
     channels: int = 3,
     *,
-    preset: str = "default",
-    order: str | None = None,
-    layers: PerStep | None = None,
-    residual_blocks: PerStep | None = None,
-    hidden: Hidden | None = None,
-    conditioner: str | None = None,
-    norm: bool | None = None,
+    order: str = "paper",
+    layers: PerStep = 2,
+    residual_blocks: PerStep = 1,
+    hidden: Hidden = (128,),
+    conditioner: str = "joint",
+    norm: bool = True,
     share_levels: bool = False,
-    prior: str | torch.distributions.Distribution = "laplace",
+    prior: PriorLike = "laplace",
     boundary: str = "periodic",
     dim: int = 2,
 ) -> Flow:
@@ -66,8 +64,6 @@ def rgflow(
         L: edge of the lattice, or all its edges; each halves to a multiple of m, the smallest to m itself.
         m: kernel size of all blocks, even.
         channels: variables at a site.
-        preset: where the options left as None come from. "default": sizes for one to two million parameters at
-            L=32. "authors": the published sizes, order and conditioner (100 million parameters at L=32).
         order: "paper": the disentangler at offset m/2, then the decimator at offset 0 (Eq. 5). "authors": the
             first block at offset 0, the second at m/2, as the authors' code has it.
         layers: coupling layers in a block; one layer updates both halves once.
@@ -88,23 +84,15 @@ def rgflow(
         ValueError: if an option has a value that makes no sense.
         LayoutError: if the geometry is no bijection.
     """
-    given = {"order": order, "conditioner": conditioner, "norm": norm, "layers": layers,
-             "residual_blocks": residual_blocks, "hidden": hidden}  # fmt: skip
-    chosen = PRESETS[choice(preset, list(PRESETS), "a preset")]
-    options = chosen | {name: value for name, value in given.items() if value is not None}
-    if not is_integer(m) or m < 2 or m % 2:
-        raise ValueError(f"Expected an even kernel size m >= 2; got {m!r}")
     shape = lattice_shape(L, dim)
-    steps = levels(shape, m)
-    if layers is None and isinstance(options["layers"], Sequence):  # a preset's depths, for any number of levels
-        options["layers"] = [options["layers"][min(h, len(options["layers"]) - 1)] for h in range(steps)]
-    block = BLOCKS[choice(options["conditioner"], list(BLOCKS), "a conditioner")]
+    steps = levels(shape, kernel_size(m))
+    block = BLOCKS[one_of(conditioner, BLOCKS, "a conditioner")]
     blocks = [
-        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=options["norm"])
+        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=norm)
         for n_layers, n_blocks, widths in zip(
-            integers_per_step(options["layers"], steps, "layers"),
-            integers_per_step(options["residual_blocks"], steps, "residual_blocks"),
-            hidden_per_step(options["hidden"], steps),
+            integers_per_step(layers, steps, "layers"),
+            integers_per_step(residual_blocks, steps, "residual_blocks"),
+            hidden_per_step(hidden, steps),
             strict=True,
         )
     ]
@@ -113,7 +101,7 @@ def rgflow(
             raise ValueError("Expected the same layers, residual_blocks and hidden at all levels to share them")
         blocks = blocks[:1] * steps
     offsets = {"paper": (m // 2, 0), "authors": (0, m // 2)}
-    first, second = offsets[choice(options["order"], list(offsets), "an order")]
+    first, second = offsets[one_of(order, offsets, "an order")]
 
     layout = Layout(shape, channels, boundary)
     x = layout.input
@@ -129,20 +117,27 @@ def rgflow(
     return Flow(layout, prior)
 
 
+def kernel_size(m: int) -> int:
+    """m itself, if patches of its width can be offset by half of it."""
+    if not is_integer(m) or m < 2 or m % 2:
+        raise ValueError(f"Expected an even kernel size m >= 2; got {m!r}")
+    return m
+
+
 def _paper(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
     networks = partial(SeparateMLPs, hidden=hidden, blocks=residual_blocks)
-    return coupling_block(event_shape, Gather(checkerboard(event_shape)), networks, max_log_scale=1.0, **block)
+    return coupling_block(Gather(checkerboard(event_shape)), networks, max_log_scale=1.0, **block)
 
 
 def _authors(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
     networks = partial(SeparateMLPs, hidden=hidden, blocks=residual_blocks)
     partition = Masked(checkerboard(event_shape))
-    return coupling_block(event_shape, partition, networks, max_log_scale=1.0, same_networks=True, **block)
+    return coupling_block(partition, networks, max_log_scale=1.0, same_networks=True, **block)
 
 
 def _joint(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
     network = partial(ResidualMLP, hidden=hidden, blocks=residual_blocks)
-    return coupling_block(event_shape, Gather(checkerboard(event_shape)), network, **block)
+    return coupling_block(Gather(checkerboard(event_shape)), network, **block)
 
 
 BLOCKS: dict[str, Callable[..., Bijector]] = {"paper": _paper, "authors": _authors, "joint": _joint}

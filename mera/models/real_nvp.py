@@ -5,24 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import cast
 
-import torch
-
 from mera.bijectors import Bijector, ChannelHalves, Masked, ResidualConv, checkerboard
+from mera.checks import is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout, Port
-from mera.graph.lattice import is_integer
 from mera.models.blocks import coupling_block
-from mera.models.options import (
-    Edges,
-    Hidden,
-    PerStep,
-    choice,
-    hidden_per_step,
-    integers_per_step,
-    lattice_shape,
-    levels,
-)
+from mera.models.options import Edges, Hidden, PerStep, hidden_per_step, integers_per_step, lattice_shape, levels
 from mera.models.registry import register
+from mera.priors import PriorLike
 
 __all__ = ["realnvp"]
 
@@ -37,7 +27,7 @@ def realnvp(
     residual_blocks: PerStep = 2,
     hidden: Hidden = (48,),
     norm: bool = True,
-    prior: str | torch.distributions.Distribution = "gaussian",
+    prior: PriorLike = "gaussian",
     boundary: str = "open",
     dim: int = 2,
 ) -> Flow:
@@ -65,7 +55,7 @@ def realnvp(
     if not is_integer(m) or m < 1:
         raise ValueError(f"Expected a positive width m; got {m!r}")
     steps = levels(shape, m)
-    padding = {"open": "zeros", "periodic": "circular"}[choice(boundary, ["open", "periodic"], "a boundary")]
+    padding = {"open": "zeros", "periodic": "circular"}[one_of(boundary, ["open", "periodic"], "a boundary")]
     layout = Layout(shape, channels, boundary)
     x = layout.input
     options = zip(
@@ -78,11 +68,11 @@ def realnvp(
         networks = partial(ResidualConv, hidden=widths, blocks=blocks, padding=padding)
         block = partial(coupling_block, conditioner=networks, layers=n_layers, norm=norm, norm_per_channel=True)
         shape = x.lattice.event_shape
-        x = _field(layout, x, block(shape, Masked(checkerboard(shape))), f"checkerboard{h}")
+        x = _field(layout, x, block(Masked(checkerboard(shape))), f"checkerboard{h}")
         if h + 1 < steps:
             x = layout.squeeze(x, name=f"squeeze{h}")
             shape = x.lattice.event_shape
-            x = _field(layout, x, block(shape, ChannelHalves(shape)), f"channels{h}")
+            x = _field(layout, x, block(ChannelHalves(shape)), f"channels{h}")
             x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")
             layout.latent(out, name=f"z{h}")
     layout.latent(x, name=f"z{steps - 1}")

@@ -1,0 +1,66 @@
+"""Functions by name, with options by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from mera.checks import one_of
+
+__all__ = ["Registry"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Registry(Generic[F]):
+    """Functions that users call by name.
+
+    Args:
+        what: what the functions make, with an article.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._functions: dict[str, F] = {}
+
+    def register(self, name: str) -> Callable[[F], F]:
+        """Decorate a function with the name that it is to have.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+
+        def decorate(function: F) -> F:
+            if name in self._functions:
+                raise ValueError(f"Expected a name of {self.what} that is not taken; got {name!r}")
+            self._functions[name] = function
+            return function
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Every name."""
+        return sorted(self._functions)
+
+    def get(self, name: str) -> F:
+        """The function of that name.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        return self._functions[one_of(name, self.names(), self.what)]
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """The options of the function of that name, with their defaults."""
+        parameters = inspect.signature(self.get(name)).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters}
+
+    def check_options(self, name: str, options: Iterable[str]) -> None:
+        """Refuse options that the function of that name does not have.
+
+        Raises:
+            ValueError: if there is one; the message offers the closest.
+        """
+        for option in options:
+            one_of(option, self.defaults(name), f"an option of {name!r}")
