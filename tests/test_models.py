@@ -275,7 +275,7 @@ def test_initialize_then_train_a_step():
         (lambda: mera.build("rgflow", hidden=8), ValueError, "Expected hidden as a tuple of widths; got 8"),
         (lambda: mera.build("rgflow", hidden=()), ValueError, "Expected hidden as a tuple of positive widths"),
         (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),
-        (lambda: mera.build("rgflow", layers=(1, 1, 1, 2), share_levels=True), ValueError, "to share them"),
+        (lambda: mera.build("rgflow", layers=(1, 1, 1, 2), share_levels=True), ValueError, "at all levels, which share them; got"),
         (lambda: mera.build("rgflow", prior="cauchy"), ValueError, "Expected 'gaussian', 'laplace' or a torch"),
         (lambda: mera.build("rgflow", boundary="x"), LayoutError, "Expected boundary 'periodic' or 'open'"),
         (lambda: mera.build("realnvp", boundary="x"), ValueError, "Expected a boundary among"),

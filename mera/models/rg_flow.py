@@ -58,6 +58,8 @@ def rgflow(
 ) -> Flow:
     r"""RG-Flow: disentanglers and decimators on m-wide patches, the lattice halved at each level (Fig. 2, Eq. 5).
 
+    Preset "authors": their sizes, order and conditioner, 100 million parameters at L=32.
+
     Level h acts on the lattice of edge L / 2^h. The topmost, m wide, sends everything out as latents.
 
     Args:
@@ -98,7 +100,10 @@ def rgflow(
     ]
     if share_levels:
         if any(b.keywords != blocks[0].keywords for b in blocks):
-            raise ValueError("Expected the same layers, residual_blocks and hidden at all levels to share them")
+            raise ValueError(
+                "Expected the same layers, residual_blocks and hidden at all levels, which share them; "
+                f"got {layers!r}, {residual_blocks!r} and {hidden!r}"
+            )
         blocks = blocks[:1] * steps
     offsets = {"paper": (m // 2, 0), "authors": (0, m // 2)}
     first, second = offsets[one_of(order, offsets, "an order")]
@@ -107,7 +112,7 @@ def rgflow(
     x = layout.input
     for h, block in enumerate(blocks):
         for role, offset in (("disentangler", first), ("decimator", second)):
-            if offset and m in x.shape and not all(x.lattice.periodic):
+            if offset and any(n == m and not wraps for n, wraps in zip(x.shape, x.lattice.periodic, strict=True)):
                 continue  # between open borders, m sites have no room for a patch at an offset
             x = layout.local(x, block, kernel=m, offset=offset, share=role if share_levels else None, name=f"{role}{h}")
         if h + 1 < steps:
