@@ -12,6 +12,8 @@ __all__ = ["write_atomically"]
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
     """Replace a file's content, or leave it as it was if anything goes wrong on the way."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:

@@ -181,6 +181,8 @@ class Flow(nn.Module):
         Each starts once: where levels share a module, from the finest.
         """
         self._check("data", x, self.plan.input.event_shape)
+        if len(x) == 0 or not x.isfinite().all():
+            raise ValueError(f"Expected some finite data to start from; got {len(x)} samples, or infinite or NaN ones")
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             return self._bijector(step).initialize(events), events.new_zeros(events.shape[0])
@@ -230,8 +232,8 @@ class Flow(nn.Module):
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         levels = self.plan.latents
-        if isinstance(z, Tensor) or len(z) != len(levels):
-            got = f"a tensor of shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"{len(z)} tensors"
+        if not isinstance(z, (tuple, list)) or len(z) != len(levels):
+            got = f"{len(z)} tensors" if isinstance(z, (tuple, list)) else type(z).__name__
             raise ValueError(f"Expected latents as a tuple of {len(levels)} tensors, one a level; got {got}")
         for h, (level, latent) in enumerate(zip(z, levels, strict=True)):
             self._check(f"latents of level {h}", level, latent.lattice.event_shape)
@@ -262,4 +264,9 @@ def _make_bijector(step: Step, layout: Layout) -> Bijector:
         check_bijector(bijector, action)
     except ValueError as error:
         raise LayoutError(f"node {step.node!r}: {error}") from error
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise LayoutError(
+            f"node {step.node!r}: Expected a callable that makes a bijector from the event shape {action.event_shape}; "
+            f"got {node.bijector!r}, which fails: {error}"
+        ) from error
     return bijector

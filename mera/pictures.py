@@ -24,6 +24,8 @@ DOTS = 1000
 def grid(images: Tensor, columns: int = 8) -> Tensor:
     """uint8 images (N, C, H, W) side by side on grey, as (3, height, width), large enough to look at."""
     images = images.cpu()
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        raise ValueError(f"Expected images (N, 1 or 3, H, W), at least one; got {tuple(images.shape)}")
     sheet = make_grid(images, nrow=columns, padding=2, pad_value=96)
     times = max(1, DOTS // sheet.shape[-1])
     return sheet.repeat_interleave(times, -2).repeat_interleave(times, -1)

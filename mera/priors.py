@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -52,7 +52,31 @@ class Prior(nn.Module):
 
     def extra_repr(self) -> str:
         """The distribution."""
-        return str(self.distribution)
+        try:
+            return str(self.distribution)
+        except NotImplementedError:  # a class of the user's own may not say what its parameters are
+            return type(self.distribution).__name__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Prior:
+        """A prior of its own; what torch's own copy of some distributions loses is kept."""
+        copied = Prior.__new__(Prior)
+        copied.__dict__.update(self.__dict__)
+        copied.distribution = _map(self.distribution, torch.clone)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling: by its numbers, where there is no more to it, since torch cannot pickle all distributions."""
+        state = super().__getstate__()
+        try:
+            return state | {"distribution": describe(self.distribution)}
+        except ValueError:
+            return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the distribution from its numbers again."""
+        distribution = state["distribution"]
+        described = not isinstance(distribution, distributions.Distribution)
+        super().__setstate__(state | {"distribution": named(distribution) if described else distribution})
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Prior:
         """Follow the module to its device. Parameters keep their precision, so that ln p is as exact as z is."""
@@ -85,9 +109,34 @@ def named(distribution: PriorLike) -> distributions.Distribution:
             "Expected a univariate prior, with batch and event shape (); "
             f"got {tuple(distribution.batch_shape)} and {tuple(distribution.event_shape)}"
         )
-    if distribution.support is not None and distribution.support.is_discrete:
+    _check_density(distribution)
+    return _double(distribution)
+
+
+def _check_density(distribution: Any) -> None:
+    """Refuse what is discrete, and parameters that make no density."""
+    try:
+        support, constraints = distribution.support, distribution.arg_constraints
+    except NotImplementedError:  # a class of the user's own may leave both out
+        return
+    if support is not None and support.is_discrete:
         raise ValueError(f"Expected a prior with a density; got {distribution}, which is discrete")
-    return _map(distribution, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    for name, constraint in constraints.items():
+        value = getattr(distribution, name)
+        if isinstance(value, Tensor) and not (constraint.check(value).all() and value.isfinite().all()):
+            raise ValueError(
+                f"Expected a {name} that is {constraint}; got {value.tolist()} in the prior {distribution}"
+            )
+
+
+def _double(distribution: Any) -> Any:
+    """The same in double precision, so that ln p is as exact as z is, where torch can mix it with a single z."""
+    double = _map(distribution, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    try:
+        double.log_prob(torch.zeros(1))
+    except RuntimeError:
+        return _map(distribution, torch.clone)
+    return double
 
 
 def tempered(distribution: distributions.Distribution, temperature: float) -> distributions.Distribution:
@@ -127,54 +176,57 @@ def describe(distribution: Any) -> str | dict[str, Any]:
             return name
     parameters = _parameters(distribution)
     if parameters is None or any(value.ndim for value in parameters.values()):
-        raise ValueError(f"Expected a prior that plain numbers describe; got {distribution}, which cannot be saved")
-    return {"distribution": type(distribution).__name__} | {key: value.item() for key, value in parameters.items()}
+        kind = type(distribution).__name__
+        raise ValueError(f"Expected a prior that plain numbers describe; got a {kind}, which cannot be saved")
+    description = {"distribution": type(distribution).__name__} | {k: value.item() for k, value in parameters.items()}
+    _restore(description)  # some classes do not take all that they have
+    return description
 
 
 def _parameters(distribution: Any) -> dict[str, Tensor] | None:
-    """The tensors from which torch makes this distribution, or None where it takes other things than tensors."""
+    """The tensors from which torch makes this distribution, or None where it takes other things."""
     kind = type(distribution)
+    if getattr(distributions, kind.__name__, None) is not kind:
+        return None
     parameters = {key: getattr(distribution, key) for key in distribution.arg_constraints}
-    of_torch = getattr(distributions, kind.__name__, None) is kind
-    return parameters if of_torch and parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
+    return parameters if parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
 
 
 def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
     """The inverse of `describe`, which makes nothing but torch distributions."""
     parameters = dict(description)
     kind: Any = getattr(distributions, str(parameters.pop("distribution", None)), None)
-    if not _is_distribution(kind):
-        raise ValueError(f"Expected the description of a torch distribution; got {dict(description)}")
-    tensors = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
-    try:
-        return named(kind(**tensors))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected the parameters of {kind.__name__}; got {sorted(parameters)}") from error
-
-
-def _is_distribution(kind: Any) -> bool:
-    """Whether this is a class of torch's distributions, other than the abstract one."""
     base = distributions.Distribution
-    return isinstance(kind, type) and issubclass(kind, base) and kind is not base
+    if not isinstance(kind, type) or not issubclass(kind, base) or kind is base:
+        raise ValueError(f"Expected the description of a torch distribution; got {dict(description)}")
+    try:
+        tensors: dict[str, Any] = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
+        return named(kind(**tensors))
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"Expected the parameters of {kind.__name__}; got {parameters}") from error
 
 
-def _map(distribution: Any, fn: Callable[[Tensor], Tensor]) -> Any:
-    """A copy with `fn` applied to every tensor within. What has no density at z gets -inf there, not an error."""
-    parameters = _parameters(distribution)
-    if parameters is not None:
-        return type(distribution)(**{key: fn(value) for key, value in parameters.items()}, validate_args=False)
-    return copy.deepcopy(distribution, {id(tensor): fn(tensor) for tensor in _tensors(distribution, set())})
+def _map(part: Any, fn: Callable[[Tensor], Tensor], seen: dict[int, Any] | None = None) -> Any:
+    """A copy of a distribution, with `fn` applied to every tensor within, other distributions and transforms too.
 
-
-def _tensors(part: Any, seen: set[int]) -> Iterator[Tensor]:
-    """The tensors within a distribution, which may hold other distributions and transforms."""
+    `copy.deepcopy` would lose what an inverse transform is the inverse of. What has no density at z gets -inf there,
+    not an error: nothing is validated any more.
+    """
+    seen = {} if seen is None else seen
     if id(part) in seen:
-        return
-    seen.add(id(part))
+        return seen[id(part)]
     if isinstance(part, Tensor):
-        yield part
+        seen[id(part)] = fn(part.detach())
     elif isinstance(part, (list, tuple)):
-        for item in part:
-            yield from _tensors(item, seen)
+        seen[id(part)] = type(part)(_map(item, fn, seen) for item in part)
     elif isinstance(part, (distributions.Distribution, distributions.Transform)):
-        yield from _tensors(list(part.__dict__.values()), seen)
+        seen[id(part)] = copied = object.__new__(type(part))
+        state = {key: value for key, value in part.__dict__.items() if not isinstance(value, weakref.ref)}
+        if isinstance(part, distributions.Transform):
+            copied.__dict__["_inv"] = None  # torch keeps it as a weak reference, and makes it again
+        copied.__dict__.update({key: _map(value, fn, seen) for key, value in state.items()})
+        if isinstance(part, distributions.Distribution):
+            copied.__dict__["_validate_args"] = False
+    else:
+        return part
+    return seen[id(part)]

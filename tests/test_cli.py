@@ -51,7 +51,7 @@ def test_train_on_a_grey_folder_with_widths_of_each_step(tmp_path):
     result = run("train", "realnvp", "--data", "folder", "--root", tmp_path, "--channels", 1, "--out", tmp_path / "run",
                  "--steps", 1, "--L", 8, "--hidden", "4;6", "--layers", "1,1", "--residual-blocks", 1)  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert mera.load(tmp_path / "run" / "flow.safetensors").recipe.options["hidden"] == [[4], [6]]
+    assert mera.load(tmp_path / "run" / "flow.safetensors").recipe.options["hidden"] == ((4,), (6,))
 
 
 def test_info_shows_plan_and_parameters():
@@ -89,6 +89,8 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path):
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected widths such as"),
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--prior", "StudentT(5)"], 2, "Expected a distribution"),
         (["sample", "x", "--temperature", ""], 2, "Expected numbers such as"),
+        (["sample", "x", "--n", "0"], 2, "--n"),
+        (["evaluate", "x", "--images", "-3"], 2, "--images"),
     ],
 )
 def test_what_cannot_be_parsed(arguments, code, message):

@@ -164,6 +164,15 @@ def test_folder_of_images(tmp_path):
     assert (len(cut.train), len(cut.test)) == (3, 2)
 
 
+def test_sixteen_bits_are_scaled(tmp_path):
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    for i in range(10):
+        Image.fromarray(ramp).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF no image")
+    image = data.load("folder", L=64, root=tmp_path, channels=1).train[0][0]
+    assert (image.double() - torch.from_numpy(ramp / 257)).abs().max() <= 0.51
+
+
 def test_folder_names_what_is_wrong(tmp_path):
     with pytest.raises(data.DataMissingError, match=rf"Expected images below {tmp_path}.*got 0 and 0"):
         data.load("folder", root=tmp_path)
@@ -181,5 +190,7 @@ def test_unknown_set_or_option():
         data.load("msds1", train_siz=3)
     with pytest.raises(ValueError, match="Expected L as a positive integer; got 0"):
         data.load("msds1", L=0)
+    with pytest.raises(ValueError, match="Expected a positive number of images; got 0"):
+        data.load("msds1", train_size=0)
     with pytest.raises(ValueError, match=r"Expected a data set among .*'msds1'.*; got 'imagenet'"):
         data.load("imagenet")

@@ -6,10 +6,11 @@ import time
 
 import networkx as nx
 import pytest
+import torch
 
 import mera
 from mera.bijectors import ActNorm
-from mera.graph import Apply, Decimate, Input, Latent, Layout, LayoutError, Local, Split, compile
+from mera.graph import Apply, Decimate, Input, Latent, Lattice, Layout, LayoutError, Local, Node, Split, compile
 from tests.laws import Dense
 
 
@@ -101,6 +102,7 @@ def graph_of(*edges, **nodes):
             graph_of(("input", "a"), ("input", "b", 1), a=Latent(), b=Latent()),
             "node 'input': Expected one of its 1 outputs; got output 1",
         ),
+        (graph_of(("input", "a", "x"), a=Latent()), "node 'a': Expected the number of an output of 'input'; got 'x'"),
         (
             graph_of(("input", "s"), ("s", "a", 0), ("s", "b", 0), s=Split(1), a=Latent(), b=Latent()),
             "node 's': Expected output 0 to be taken once",
@@ -187,6 +189,67 @@ def test_only_a_local_applies_a_bijector():
     graph = graph_of(("input", "a"), ("a", "b", 0), ("a", "c", 1), a=Odd(), b=Latent(), c=Latent())
     with pytest.raises(LayoutError, match="node 'a': Expected a Local, or a subclass of it"):
         compile(Layout.from_graph(graph))
+
+
+class Nothing(Node):
+    """A node that does nothing."""
+
+    def lower(self, lattice):
+        return ()
+
+
+def test_a_node_that_does_nothing_changes_nothing():
+    layout = Layout((8,), 1)
+    (x,) = layout.add(Nothing(), layout.input)
+    coarse, fine = layout.decimate(x)
+    (fine,) = layout.add(Nothing(), fine)
+    layout.latent(fine)
+    layout.latent(coarse)
+    x = torch.randn(2, 1, 8)
+    z = mera.Flow(layout)(x)[0]
+    assert torch.equal(z[0], x[..., 1::2])
+    assert torch.equal(z[1], x[..., ::2])
+
+
+def test_ports_of_another_layout_are_refused_whatever_their_name():
+    one, other = Layout((8, 8), 2), Layout((8, 8), 2)
+    refuses(lambda: one.squeeze(other.input, name="s"), "s", "of this layout", "'input' of another")
+
+
+def test_a_share_may_not_be_the_name_of_a_node():
+    layout = Layout((4,), 1)
+    x = layout.local(layout.input, ActNorm, 2, share="b", name="a")
+    layout.latent(layout.local(x, ActNorm, 2, name="b"))
+    refuses(lambda: compile(layout), "b", "a share that is no node's name", "'b'")
+
+
+def test_what_is_no_layout_or_node():
+    layout = Layout((4,), 1)
+    for call in (
+        lambda: compile(None), lambda: compile(layout.graph), lambda: Layout.from_graph(5), lambda: Input(None),
+        lambda: layout.add(None, layout.input), lambda: layout.add(Decimate, layout.input),
+        lambda: layout.add(Input(layout.input.lattice), layout.input), lambda: Lattice(0, (4,), (True,)),
+        lambda: Lattice(1, (4, 4), (True,)), lambda: Lattice(1, (4,), ("open",)),
+    ):  # fmt: skip
+        with pytest.raises(LayoutError, match=r"Expected .*; got "):
+            call()
+
+
+def test_factories_that_fail_and_bijectors_that_break_their_word():
+    for factory in (torch.nn.Linear(2, 2), lambda: 1, mera.bijectors.Bijector):
+        layout = Layout((4,), 1)
+        layout.latent(layout.local(layout.input, factory, 2, name="odd"))
+        with pytest.raises(LayoutError, match=r"node 'odd': Expected a callable that makes a bijector .*\(1, 2\); got"):
+            mera.Flow(layout)
+
+    class Scalar(Dense):
+        def forward(self, x):
+            return x, x.sum()
+
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Scalar, 2, name="odd"))
+    with pytest.raises(ValueError, match=r"node 'odd': Expected events \(6, 1, 2\) and one log-det for each.*and \(\)"):
+        mera.Flow(layout)(torch.randn(3, 1, 4))
 
 
 def test_a_class_with_an_event_shape_is_a_factory():

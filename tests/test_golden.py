@@ -1,5 +1,6 @@
 """The authors' checkpoints: their numbers, and files that are something else."""
 
+import math
 import pickle
 from pathlib import Path
 
@@ -108,17 +109,28 @@ def test_damaged_or_other_files(tmp_path):
         torch.save(content, path)
         with pytest.raises(ValueError, match="Expected a dict with the state dict of a flow under 'flow'"):
             mera.load_rgflow_checkpoint(path)
+    second = state | {"layers.1.mask_left": state["layers.1.mask_right"]}
+    flat = state | {"layers.0.mask_left": state["layers.0.mask_left"][:, 0]}
+    mixed = state | {"layers.0.s_layers.0.scale.scale": state["layers.0.s_layers.0.scale.scale"].half()}
+    nan = state | {"layers.0.s_layers.0.scale.scale": state["layers.0.s_layers.0.scale.scale"] * math.nan}
     odd = {name: tensor for name, tensor in state.items() if not name.startswith("layers.3.")}
     scaled = state | {"prior.scale": torch.tensor(0.3)}
     mask = state | {"layers.0.mask_left": state["layers.0.mask_right"]}
     named = state | {"layers.0.extra": torch.zeros(1)}
-    shape = state | {"layers.0.s_layers.0.scale.scale": torch.zeros(3)}
+    shape = state | {"layers.0.s_layers.0.scale.scale": torch.zeros(3).double()}
     for content, reason in (
         (without, "Missing key"), (odd, "got 3 blocks"), (scaled, "prior="), (mask, "checkerboard"),
-        (named, "layers.0.extra"), (shape, "size mismatch"), ({"weight": torch.zeros(1)}, "got 0 blocks"),
+        (named, "layers.0.extra"),
+        (second, "mask_left of block 1"), (flat, "masks of square patches"), (mixed, "one floating-point dtype"),
+        (nan, "finite weights"), (shape, "size mismatch"), ({"weight": torch.zeros(1)}, "got 0 blocks"),
     ):  # fmt: skip
         torch.save({"flow": content, "optimizer": {}}, path)
         with pytest.raises(ValueError, match=rf"(?s)c\.state: Expected a checkpoint of the authors' RG-Flow.*{reason}"):
             mera.load_rgflow_checkpoint(path)
+    flipped = bytearray(whole)
+    flipped[whole.index(state["layers.0.s_layers.0.scale.scale"].numpy().tobytes()) + 3] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(ValueError, match=r"c\.state: Expected a checkpoint of tensors; it is damaged or"):
+        mera.load_rgflow_checkpoint(path)
     with pytest.raises(FileNotFoundError):
         mera.load_rgflow_checkpoint(tmp_path / "missing.state")

@@ -8,6 +8,7 @@ import pickle
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -124,6 +125,13 @@ def test_torch_compile_to_machine_code(name):
     x = batch(flow)
     _, log_det = torch.compile(flow, fullgraph=True)(x)
     torch.testing.assert_close(log_det, flow(x)[1])
+
+
+def test_numbers_of_numpy_build_the_same_flow(tmp_path):
+    flow = rgflow(L=np.int64(8), m=np.int64(4), channels=np.int32(1), layers=np.array([1, 2])[1], norm=np.bool_(True))
+    mera.save(flow, tmp_path / "flow")
+    assert mera.load(tmp_path / "flow").recipe.options["L"] == 8
+    assert flow.sample(np.int64(2)).shape == (2, 1, 8, 8)
 
 
 def test_default_sizes():
@@ -275,7 +283,13 @@ def test_initialize_then_train_a_step():
         (lambda: mera.build("rgflow", hidden=8), ValueError, "Expected hidden as a tuple of widths; got 8"),
         (lambda: mera.build("rgflow", hidden=()), ValueError, "Expected hidden as a tuple of positive widths"),
         (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),
-        (lambda: mera.build("rgflow", layers=(1, 1, 1, 2), share_levels=True), ValueError, "at all levels, which share them; got"),
+        (lambda: mera.build("rgflow", layers=(1, 1, 1, 2), share_levels=True), ValueError, "which share them; got"),
+        (lambda: mera.build("rgflow", norm="no"), ValueError, "Expected norm as True or False; got 'no'"),
+        (lambda: mera.build("rgflow", share_levels=1), ValueError, "Expected share_levels as True or False; got 1"),
+        (lambda: mera.build("realnvp", norm=[]), ValueError, r"Expected norm as True or False; got \(\)"),
+        (lambda: mera.build("rgflow", dim="2"), ValueError, "Expected dim 1, 2 or 3; got '2'"),
+        (lambda: mera.build("rgflow", boundary=None), LayoutError, "got None"),
+        (lambda: mera.build("rgflow", boundary=5), LayoutError, "got 5"),
         (lambda: mera.build("rgflow", prior="cauchy"), ValueError, "Expected 'gaussian', 'laplace' or a torch"),
         (lambda: mera.build("rgflow", boundary="x"), LayoutError, "Expected boundary 'periodic' or 'open'"),
         (lambda: mera.build("realnvp", boundary="x"), ValueError, "Expected a boundary among"),
@@ -295,7 +309,10 @@ def test_bad_options(make, error, message):
         (lambda f: f(torch.zeros(2, 1, 8, 8).double()), "Expected data of dtype torch.float32.*got torch.float64"),
         (lambda f: f.log_prob(torch.zeros(2, 1, 8, 8).int()), "got torch.int32"),
         (lambda f: f([1.0]), "Expected data as a tensor; got list"),
-        (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got a tensor of shape"),
+        (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got Tensor"),
+        (lambda f: f.inverse(None), "a tuple of 2 tensors.*got NoneType"),
+        (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected some finite data to start from; got 0 samples"),
+        (lambda f: f.initialize(torch.full((2, 1, 8, 8), math.nan)), "Expected some finite data"),
         (lambda f: f.inverse(f.sample_latents(2)[:1]), "Expected latents as a tuple of 2 tensors.*got 1 tensors"),
         (lambda f: f.inverse(f.sample_latents(2)[::-1]), "Expected latents of level 0 of shape"),
         (lambda f: f.inverse((f.sample_latents(2)[0], f.sample_latents(3)[1])), r"one batch size.*got \[2, 3\]"),

@@ -1,5 +1,6 @@
 """Densities and temperatures of the latents, against closed forms and statistics."""
 
+import copy
 import json
 import math
 
@@ -54,10 +55,20 @@ MIXTURE = distributions.MixtureSameFamily(
 )
 
 
-OTHERS = [distributions.StudentT(5.0), distributions.Gumbel(0.0, 2.0), MIXTURE, distributions.Cauchy(0.0, 1.0)]
+LOGISTIC = distributions.TransformedDistribution(
+    distributions.Uniform(torch.tensor(0.0), torch.tensor(1.0)),
+    [distributions.SigmoidTransform().inv, distributions.AffineTransform(0.0, 1.0)],
+)
+OTHERS = [
+    distributions.StudentT(5.0),
+    distributions.Gumbel(0.0, 2.0),
+    MIXTURE,
+    distributions.Cauchy(0.0, 1.0),
+    LOGISTIC,
+]
 
 
-@pytest.mark.parametrize("distribution", OTHERS)
+@pytest.mark.parametrize("distribution", [*NUMBERS, MIXTURE, LOGISTIC])
 def test_any_univariate_distribution(distribution):
     prior = Prior(distribution).double()
     z = (torch.randn(3, 2, 4, dtype=torch.float64),)
@@ -65,6 +76,7 @@ def test_any_univariate_distribution(distribution):
     assert log_prob.dtype == torch.float64
     torch.testing.assert_close(log_prob, distribution.log_prob(z[0]).flatten(1).sum(1), atol=1e-5, rtol=1e-6)
     assert prior.sample([(5, 2)], [1.0], z[0])[0].dtype == torch.float64
+    assert torch.equal(copy.deepcopy(prior).log_prob(z), log_prob)
     with pytest.raises(ValueError, match=r"Expected temperature 1 for a prior of type .*; got 0\.5"):
         prior.sample([(5, 2)], [0.5], z[0])
 
@@ -84,6 +96,9 @@ def test_a_prior_survives_json(distribution):
         (3, "Expected 'gaussian', 'laplace' or a torch distribution"),
         (distributions.Normal(torch.zeros(2), torch.ones(2)), "Expected a univariate prior"),
         (distributions.Bernoulli(0.5), "Expected a prior with a density"),
+        (distributions.Normal(0.0, -1.0, validate_args=False), "Expected a scale that is"),
+        (distributions.Normal(math.nan, 1.0, validate_args=False), "Expected a loc that is"),
+        ({"distribution": "Normal", "loc": "a", "scale": 1}, "Expected the parameters of Normal"),
         ({"distribution": "os.system"}, "Expected the description of a torch distribution"),
         ({"distribution": "Distribution"}, "Expected the description of a torch distribution"),
         ({"distribution": "Normal", "mean": 0.0}, "Expected the parameters of Normal"),

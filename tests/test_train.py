@@ -128,14 +128,64 @@ def test_a_time_limit_ends_the_run_with_its_schedule():
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path, monkeypatch):
     run = RunFolder(tmp_path)
     run.create({})
+    real = loop._step
+
+    def poisoned(flow, images, optimizer, settings, factor):
+        if len(run.metrics()) == 1:  # after the evaluation at step 3
+            with torch.no_grad():
+                next(flow.parameters()).fill_(math.nan)
+        return real(flow, images, optimizer, settings, factor)
+
+    monkeypatch.setattr(loop, "_step", poisoned)
+    with pytest.raises(FloatingPointError, match=r"Expected a finite loss and gradient; got nan bits/dim.*step 3"):
+        fit(small_flow(), IMAGES, SHORT, run)
+    assert run.state()["step"] == 3
+    assert all(tensor.isfinite().all() for tensor in run.flow().state_dict().values())
+
+
+def test_a_run_can_go_on_from_its_very_start(tmp_path, monkeypatch):
+    """A first step that fails, on a corrupt image say, leaves a run that goes on once the image is mended."""
+    run = RunFolder(tmp_path)
+    run.create({})
+    flow = small_flow()
+    fit(flow, IMAGES, SHORT)
+
+    def corrupt(*_):
+        raise ValueError("a corrupt image")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", corrupt)
+        with pytest.raises(ValueError, match="a corrupt image"):
+            fit(small_flow(), IMAGES, SHORT, run)
+    again = run.flow()
+    fit(again, IMAGES, SHORT, run, resume=True)
+    for name, tensor in flow.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
+def test_a_folder_of_a_run_that_saved_nothing_is_used_again(tmp_path):
+    run = RunFolder(tmp_path)
+    run.create({"a": 1})
+    run.create({"a": 2})
+    assert run.config() == {"a": 2}
+
+
+def test_a_state_of_something_else(tmp_path):
+    run = RunFolder(tmp_path)
+    run.create({})
     flow = small_flow()
     fit(flow, IMAGES, SHORT, run)
-    saved = run.weights.read_bytes()
-    with torch.no_grad():
-        next(flow.parameters()).fill_(math.nan)
-    with pytest.raises(FloatingPointError, match=r"Expected a finite loss and gradient; got nan bits/dim.*step 0"):
+    other = mera.build("rgflow", L=8, layers=2, hidden=(8,))
+    for state in (
+        {"step": 1},
+        [1],
+        run.state() | {"random": [torch.zeros(3)]},
+        run.state() | {"flow": other.state_dict()},
+    ):
+        torch.save(state, tmp_path / "state.pt")
+        with pytest.raises(ValueError, match="Expected the state of a run of this flow"):
+            fit(flow, IMAGES, SHORT, run, resume=True)
         fit(flow, IMAGES, SHORT, run)
-    assert run.weights.read_bytes() == saved
 
 
 def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
@@ -148,6 +198,14 @@ def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
         late = iter(Batches(10, 3, seed=4, start=start))
         assert [next(late) for _ in range(9 - start)] == batches[start:]
     assert len(next(iter(Batches(2, 32, seed=0)))) == 2
+
+
+def test_sets_without_images():
+    empty = data.Images(IMAGES.test.images[:0])
+    with pytest.raises(ValueError, match="Expected training and test images; got 60 and 0"):
+        fit(small_flow(), data.ImageData("x", 3, IMAGES.train, empty), SHORT)
+    with pytest.raises(ValueError, match="Expected at least one image to evaluate; got -3"):
+        bits_per_dim(small_flow(), IMAGES.test, -3)
 
 
 def test_state_and_metrics_that_are_damaged(tmp_path):
@@ -168,12 +226,14 @@ def test_state_and_metrics_that_are_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"steps": 0}, "Expected steps >= 1; got 0"),
-        ({"batch_size": 0}, "Expected batch_size >= 1; got 0"),
-        ({"lr": 0.0}, "Expected lr > 0; got 0.0"),
-        ({"lr": math.nan}, "Expected lr > 0; got nan"),
-        ({"weight_decay": -1.0}, "Expected weight_decay >= 0; got -1.0"),
-        ({"minutes": 0.0}, "Expected minutes > 0; got 0.0"),
+        ({"steps": 0}, "Expected steps as an integer >= 1; got 0"),
+        ({"steps": 1.5}, "Expected steps as an integer >= 1; got 1.5"),
+        ({"batch_size": True}, "Expected batch_size as an integer >= 1; got True"),
+        ({"seed": 10**20}, "Expected seed as an integer >= 0; got 1"),
+        ({"lr": 0.0}, "Expected lr as a positive number; got 0.0"),
+        ({"lr": math.nan}, "Expected lr as a positive number; got nan"),
+        ({"weight_decay": -1.0}, "Expected weight_decay as a positive number; got -1.0"),
+        ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),
     ],
 )
 def test_bad_settings(setting, message):

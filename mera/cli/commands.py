@@ -51,9 +51,8 @@ def resume(
             f"Expected a model ({', '.join(models.names())}) or --resume RUN; see mera train --help"
         )
     run = RunFolder(resume)
-    config = run.config()
-    images = data.load(**config["data"])
-    _train(run.flow().to(choose_device(device)), images, Settings(**config["settings"]), run, resume=True)
+    images, settings = _configured(run)
+    _train(run.flow().to(choose_device(device)), images, settings, run, resume=True)
 
 
 def _train_new(model: str, **values: Any) -> None:
@@ -109,14 +108,13 @@ def _info(model: str, **values: Any) -> None:
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    images: Annotated[int | None, typer.Option(help="How many test images; all of them if left out.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="How many test images; all of them if left out.")] = None,
     device: Device = "auto",
 ) -> None:
     """Bits per dimension on test images, and how exactly they are rebuilt from their latents."""
     folder = RunFolder(run)
     flow = folder.flow().to(choose_device(device))
-    config = folder.config()
-    test = data.load(**config["data"]).test
+    test = _configured(folder)[0].test
     bits = bits_per_dim(flow, test, images)
     error = rebuild_error(flow, data.first(test, 100).to(flow.device))
     rows = [
@@ -131,7 +129,7 @@ def evaluate(
 @app.command()
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or a file that mera.save wrote.")],
-    n: Annotated[int, typer.Option(help="How many.")] = 64,
+    n: Annotated[int, typer.Option(min=1, help="How many.")] = 64,
     temperature: Annotated[
         Any, typer.Option(parser=numbers, help="One for all levels, or one for each, finest first.", metavar="T[,T...]")
     ] = "1.0",
@@ -147,6 +145,21 @@ def sample(
     out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"
     save_grid(images, out)
     console.print(f"{n} samples at temperature {temperature}: {out}")
+
+
+def _configured(run: RunFolder) -> tuple[ImageData, Settings]:
+    """The data and the settings of a run.
+
+    Raises:
+        ValueError: if its configuration does not say what it should.
+    """
+    config = run.config()
+    try:
+        return data.load(**config["data"]), Settings(**config["settings"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"Expected data and settings of a run in {run.path}; got a configuration with {error}"
+        ) from error
 
 
 def choose_device(name: str) -> torch.device:
@@ -196,7 +209,7 @@ def _run_options() -> list[inspect.Parameter]:
         out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")],
         root: Annotated[Path, typer.Option(help="Where data sets are; for folder, the folder.")] = Path("data"),
         download: Annotated[bool, typer.Option(help="Download what is missing.")] = False,
-        train_size: Annotated[int | None, typer.Option(help="Of msds1, msds2: only so many training images.")] = None,
+        train_size: Annotated[int | None, typer.Option(min=1, help="Training images of msds1, msds2.")] = None,
         device: Device = "auto",
     ) -> None: ...
 

@@ -37,12 +37,12 @@ def demo(
     """RG-Flow and Real NVP learn msds1, with nothing to download: pictures and bits/dim in three minutes."""
     begin = time.monotonic()
     where = choose_device(device)
+    settings = Settings(steps=1_000_000, minutes=seconds / 60, eval_every=50, eval_images=100)
     source: dict[str, Any] = {"name": "msds1", "L": 32, "train_size": train_size, "test_size": 500}
     images = data.load(**source)
     runs = out / time.strftime("runs-%Y%m%d-%H%M%S")
     runs.mkdir(parents=True)
     save_grid(data.first(images.train, 64), out / "data.png")
-    settings = Settings(steps=1_000_000, minutes=seconds / 60, eval_every=50, eval_images=100)
     rows, metrics = [], {}
     for name, options in MODELS.items():
         run = RunFolder(runs / name)

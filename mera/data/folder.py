@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.transforms import v2 as transforms
 from torchvision.transforms.v2 import functional as F
 
 from mera.data.dataset import DataMissingError, ImageData, register, resize
 
 __all__ = ["ImageFiles"]
 
-SUFFIXES = frozenset(Image.registered_extensions())
+SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
 class ImageFiles(Dataset):
@@ -36,8 +36,8 @@ class ImageFiles(Dataset):
         path = self.files[index]
         try:
             with Image.open(path) as image:
-                pixels = transforms.functional.pil_to_tensor(image.convert(self.mode))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+                pixels = F.pil_to_tensor(_eight_bits(image).convert(self.mode))
+        except Exception as error:  # whatever a decoder makes of bytes that are no image
             raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
         return resize(F.center_crop(pixels, [min(pixels.shape[-2:])] * 2), self.L)
 
@@ -66,6 +66,15 @@ def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageData:
             f"Put at least ten images there, or some in each of {root / 'train'} and {root / 'test'}."
         )
     return ImageData("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 bits a value as one of 8; PIL itself would cut off what is above 255."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its values are of no known range")
+    return image
 
 
 def _images(root: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from mera.checks import is_integer
 from mera.data.dataset import ImageData, Images, register, resize
 
 __all__ = ["msds"]
@@ -46,6 +47,8 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
         raise ValueError(f"Expected MSDS kind 1 or 2; got {kind!r}")
     if split not in ("train", "test"):
         raise ValueError(f"Expected split 'train' or 'test'; got {split!r}")
+    if not is_integer(n) or n < 1:
+        raise ValueError(f"Expected a positive number of images; got {n!r}")
     images: list[np.ndarray] = []
     labels: list[dict[str, np.ndarray]] = []
     for start in range(0, n, CHUNK):

@@ -21,6 +21,8 @@ def compile(layout: Layout) -> Plan:
     Raises:
         LayoutError: if the layout is not a bijection; the message names the node, what was expected, what was given.
     """
+    if not isinstance(layout, Layout):
+        raise LayoutError(f"Expected a Layout; got {type(layout).__name__}")
     nodes = walk(layout.graph)
     start, entry = find_input(layout.graph)
     numbers = count(1)
@@ -33,13 +35,16 @@ def compile(layout: Layout) -> Plan:
         if isinstance(node, LatentNode):
             latents.append(Latent(name, value, lattice))
             continue
+        outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
         for action in _lower(name, node, lattice):
-            targets = tuple(next(numbers) for _ in action.outputs)
+            outputs = tuple((next(numbers), out) for out in action.outputs)
             key = _module_key(keys, name, node, action) if isinstance(action, Apply) else ""
-            steps.append(Step(name, level, action, value, targets, key))
-            value, level = targets[0], level + isinstance(action, Cut)
-        for index, target in enumerate(targets):
-            values[name, index] = (target, action.outputs[index], level)
+            steps.append(Step(name, level, action, value, tuple(target for target, _ in outputs), key))
+            value, level = outputs[0][0], level + isinstance(action, Cut)
+        if len(outputs) != node.outputs:
+            raise LayoutError(f"node {name!r}: Expected {node.outputs} outputs, as it says; got {len(outputs)}")
+        for index, (target, out) in enumerate(outputs):
+            values[name, index] = (target, out, level)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of one size stay as declared
     return Plan(entry.lattice, tuple(steps), tuple(latents))
 
@@ -63,6 +68,8 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
     if node.share is None and is_made(node.bijector):
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
     first, other, first_action = keys.setdefault(key, (name, node, action))
+    if node.share != other.share:
+        raise LayoutError(f"node {name!r}: Expected a share that is no node's name; got {key!r}, also of {first!r}")
     if node.bijector is not other.bijector and node.bijector != other.bijector:
         raise LayoutError(f"node {name!r}: Expected the bijector of {first!r}, whose module it shares; got another")
     if action.event_shape != first_action.event_shape:

@@ -66,8 +66,13 @@ def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[
     for axis, start, stop in action.crop:
         outer.append(outer[-1].narrow(axis, start, stop - start))
     events = rearrange(outer.pop(), action.pattern, **sizes)
-    events, log_det = transform(step, events)
-    x = rearrange(events, _reverse(action.pattern), b=batch, **sizes)
+    changed, log_det = transform(step, events)
+    if changed.shape != events.shape or log_det.shape != events.shape[:1]:
+        raise ValueError(
+            f"node {step.node!r}: Expected events {tuple(events.shape)} and one log-det for each from the bijector; "
+            f"got {tuple(changed.shape)} and {tuple(log_det.shape)}"
+        )
+    x = rearrange(changed, _reverse(action.pattern), b=batch, **sizes)
     for axis, start, stop in reversed(action.crop):
         x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
     if axes:

@@ -13,6 +13,9 @@ from mera.checks import is_integer
 __all__ = ["Lattice", "LayoutError", "check_key", "per_dimension"]
 
 
+_TAKEN = nn.ModuleDict()
+
+
 class LayoutError(ValueError):
     """A layout that cannot be a bijection; the message names the node, what was expected, what was given."""
 
@@ -23,7 +26,7 @@ def check_key(text: object, what: str) -> None:
     Raises:
         LayoutError: if it is no string, is empty, has a dot in it, or is a word that torch's ModuleDict keeps.
     """
-    if not isinstance(text, str) or not text or "." in text or hasattr(nn.ModuleDict, text) or text == "training":
+    if not isinstance(text, str) or not text or "." in text or hasattr(_TAKEN, text):
         raise LayoutError(f"Expected {what} that is not empty, has no dot and is no word of torch's; got {text!r}")
 
 
@@ -47,11 +50,26 @@ class Lattice:
         channels: variables at a site.
         shape: edge lengths, one for each of 1, 2 or 3 dimensions.
         periodic: for each dimension, whether the last site has the first as its neighbour.
+
+    Raises:
+        LayoutError: if these do not describe a lattice.
     """
 
     channels: int
     shape: tuple[int, ...]
     periodic: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.channels) or self.channels < 1:
+            raise LayoutError(f"Expected a positive number of channels; got {self.channels!r}")
+        if not isinstance(self.shape, tuple) or len(self.shape) not in (1, 2, 3):
+            raise LayoutError(f"Expected a lattice shape of 1 to 3 edge lengths; got {self.shape!r}")
+        if not all(is_integer(n) and n > 0 for n in self.shape):
+            raise LayoutError(f"Expected positive edge lengths; got {self.shape!r}")
+        if len(self.periodic) != self.dim or not all(type(wraps) is bool for wraps in self.periodic):
+            raise LayoutError(
+                f"Expected for each of {self.dim} dimensions whether it is periodic; got {self.periodic!r}"
+            )
 
     @property
     def dim(self) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import networkx as nx
 
 from mera.checks import is_integer
-from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
+from mera.graph.lattice import Lattice, LayoutError, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
 
@@ -24,6 +24,7 @@ class Port:
     node: str
     output: int
     lattice: Lattice
+    layout: Layout = field(compare=False, repr=False)
 
     @property
     def channels(self) -> int:
@@ -72,7 +73,7 @@ class Layout:
         lattice = _lattice(shape, channels, boundary)
         self.graph = nx.DiGraph()
         self.graph.add_node("input", node=Input(lattice))
-        self.input = Port("input", 0, lattice)
+        self.input = Port("input", 0, lattice, self)
 
     @classmethod
     def from_graph(cls, graph: nx.DiGraph) -> Layout:
@@ -81,10 +82,12 @@ class Layout:
         Raises:
             LayoutError: if it holds something that is no node, or not one input. `compile` checks the rest.
         """
+        if not isinstance(graph, nx.DiGraph):
+            raise LayoutError(f"Expected a networkx.DiGraph; got {type(graph).__name__}")
         layout = cls.__new__(cls)
         layout.graph = nx.DiGraph(graph)
         name, node = find_input(layout.graph)
-        layout.input = Port(name, 0, node.lattice)
+        layout.input = Port(name, 0, node.lattice, layout)
         return layout
 
     def add(self, node: Node, source: Port, name: str | None = None) -> tuple[Port, ...]:
@@ -93,6 +96,8 @@ class Layout:
         Raises:
             LayoutError: if the node cannot stand there, with its name.
         """
+        if not isinstance(node, Node) or isinstance(node, Input):
+            raise LayoutError(f"Expected a node of a kind of mera.graph, other than another input; got {node!r}")
         name = self._free_name(node) if name is None else name
         try:
             self._check_name(name)
@@ -102,8 +107,8 @@ class Layout:
             raise LayoutError(f"node {name!r}: {error}") from None
         self.graph.add_node(name, node=node)
         self.graph.add_edge(source.node, name, output=source.output)
-        lattices = actions[-1].outputs if actions else (source.lattice,) * node.outputs
-        return tuple(Port(name, index, lattice) for index, lattice in enumerate(lattices))
+        lattices = actions[-1].outputs if actions else (source.lattice,) * node.outputs  # a latent has none
+        return tuple(Port(name, index, lattice, self) for index, lattice in enumerate(lattices))
 
     def local(
         self,
@@ -158,7 +163,7 @@ class Layout:
     def _check_source(self, source: Port) -> None:
         if not isinstance(source, Port):
             raise LayoutError(f"Expected the output of an earlier node; got {source!r}")
-        if source.node not in self.graph:
+        if source.layout is not self:
             raise LayoutError(f"Expected the output of a node of this layout; got {source.node!r} of another")
         for _, taker, output in self.graph.out_edges(source.node, data="output"):
             if output == source.output:
@@ -170,14 +175,10 @@ class Layout:
 
 def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
     """The input lattice, from what a user writes."""
-    if not isinstance(shape, Sequence) or len(shape) not in (1, 2, 3):
+    if not isinstance(shape, Sequence):
         raise LayoutError(f"Expected a lattice shape of 1 to 3 edge lengths; got {shape!r}")
-    shape = per_dimension(shape, len(shape), "the shape of the lattice", 1)
-    if not is_integer(channels) or channels < 1:
-        raise LayoutError(f"Expected a positive number of channels; got {channels!r}")
-    boundaries = (boundary,) * len(shape) if isinstance(boundary, str) else tuple(boundary)
-    if len(boundaries) != len(shape) or not set(boundaries) <= {"periodic", "open"}:
-        raise LayoutError(
-            f"Expected boundary 'periodic' or 'open', for all dimensions or each of {len(shape)}; got {boundary!r}"
-        )
-    return Lattice(int(channels), shape, tuple(b == "periodic" for b in boundaries))
+    boundaries = (boundary,) * len(shape) if isinstance(boundary, str) or not boundary else boundary
+    if not isinstance(boundaries, Sequence) or not all(b in ("periodic", "open") for b in boundaries):
+        raise LayoutError(f"Expected boundary 'periodic' or 'open', for all dimensions or for each; got {boundary!r}")
+    channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # numpy's integers too
+    return Lattice(channels, tuple(edges), tuple(b == "periodic" for b in boundaries))

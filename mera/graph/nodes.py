@@ -57,6 +57,10 @@ class Input(Node):
 
     lattice: Lattice
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.lattice, Lattice):
+            raise LayoutError(f"Expected a Lattice; got {self.lattice!r}")
+
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """Nothing is done to the data."""
         return ()
@@ -85,7 +89,8 @@ class Local(Node):
             each an event. Less than the kernel: a field bijector, which takes the whole lattice as one event.
         offset: where the grid starts, 0 <= offset < stride. Patches wrap around a periodic border; at an open
             border the patches that it would cut are left out, and the sites they would hold pass unchanged.
-        share: nodes with the same key here use one and the same module. A node without one has its name as its key.
+        share: nodes with the same key here use one and the same module. It may not be the name of
+            a node.
     """
 
     bijector: Any

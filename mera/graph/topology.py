@@ -6,6 +6,7 @@ from collections import Counter
 
 import networkx as nx
 
+from mera.checks import is_integer
 from mera.graph.lattice import LayoutError, check_key
 from mera.graph.nodes import Input, Latent, Node
 
@@ -73,6 +74,9 @@ def _check_cycle(graph: nx.DiGraph) -> None:
 
 def _check_outputs(graph: nx.DiGraph) -> None:
     for name, node in graph.nodes(data="node"):
+        for _, taker, output in graph.out_edges(name, data="output", default=0):
+            if not is_integer(output):
+                raise LayoutError(f"node {taker!r}: Expected the number of an output of {name!r}; got {output!r}")
         taken = Counter(output for _, _, output in graph.out_edges(name, data="output", default=0))
         for output, times in taken.items():
             if output not in range(node.outputs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -44,17 +45,32 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     try:
         flow = build("rgflow", **_options(state, prior))
         weights = {new: tensor for old, tensor in state.items() if (new := _rename(old)) is not None}
+        _check_weights(weights)
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
-    except (KeyError, IndexError, RuntimeError, ValueError) as error:
+    except KeyError as error:
+        raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; got none with {error}") from error
+    except (TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; {error}") from error
     return flow
+
+
+def _check_weights(weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that no training leaves behind."""
+    dtypes = {tensor.dtype for tensor in weights.values()}
+    if len(dtypes) != 1 or not next(iter(dtypes)).is_floating_point:
+        raise ValueError(f"weights of one floating-point dtype are expected; got {sorted(map(str, dtypes))}")
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"finite weights are expected; got infinite or NaN ones in {name}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The state dict in a file, read without running anything that the file may hold."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):  # torch does not check the sums
+            raise ValueError(f"{broken} has a wrong checksum")
     except OSError:
         raise
     except Exception as error:  # whatever an unpickler makes of bytes that are no checkpoint
@@ -62,7 +78,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: Expected a checkpoint of tensors; it is damaged or holds other objects, and nothing in it was run"
         ) from error
     state = content.get("flow") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    ):
         raise ValueError(f"{path}: Expected a dict with the state dict of a flow under 'flow'; got something else")
     return dict(state)
 
@@ -72,10 +92,16 @@ def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, 
     blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:
         raise ValueError(f"two blocks an RG step are expected; got {blocks} blocks")
-    mask = state["layers.0.mask_left"]
-    channels, *sites = mask.shape
-    if len(set(sites)) != 1 or not torch.equal(mask.bool(), checkerboard(tuple(mask.shape))):
-        raise ValueError("the mask is expected to be a checkerboard on square patches, the first site first")
+    channels, *sites = state["layers.0.mask_left"].shape
+    if len(sites) != 2 or sites[0] != sites[1]:
+        raise ValueError(f"masks of square patches are expected; got shape {(channels, *sites)}")
+    even = checkerboard((channels, *sites))
+    for block in range(blocks):
+        for side, mask in (("left", even), ("right", ~even)):
+            if not torch.equal(
+                state[f"layers.{block}.mask_{side}"], mask.to(state[f"layers.{block}.mask_{side}"].dtype)
+            ):
+                raise ValueError(f"mask_{side} of block {block} is expected to be a checkerboard, the first site left")
     layers, residual_blocks, hidden = zip(*(_depths(state, 2 * h) for h in range(blocks // 2)), strict=True)
     return {
         "preset": "authors",

@@ -15,7 +15,7 @@ def coupling_block(
     layers: int,
     norm: bool,
     norm_per_channel: bool = False,
-    max_log_scale: float = 2.0,
+    max_log_scale: float = 1.0,
     same_networks: bool = False,
 ) -> Bijector:
     """Affine coupling layers over one partition, with or without an ActNorm before each.

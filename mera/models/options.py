@@ -7,7 +7,7 @@ from typing import Any
 
 from mera.checks import is_integer
 
-__all__ = ["Edges", "Hidden", "PerStep", "hidden_per_step", "integers_per_step", "lattice_shape", "levels"]
+__all__ = ["Edges", "Hidden", "PerStep", "flag", "hidden_per_step", "integers_per_step", "lattice_shape", "levels"]
 
 Edges = int | Sequence[int]
 PerStep = int | Sequence[int]
@@ -16,6 +16,8 @@ Hidden = Sequence[int] | Sequence[Sequence[int]]
 
 def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
     """All edges of a lattice, from one edge and a number of dimensions, or from all edges."""
+    if not is_integer(dim) or dim not in (1, 2, 3):
+        raise ValueError(f"Expected dim 1, 2 or 3; got {dim!r}")
     edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
     if not edges or not all(is_integer(n) and n > 0 for n in edges):
         raise ValueError(f"Expected L as a positive integer or all edges of the lattice; got {L!r}")
@@ -35,6 +37,13 @@ def levels(shape: Sequence[int], m: int) -> int:
             f"Expected edges that halve to the kernel m={m}, so that L = {m} * 2^h; got {'x'.join(map(str, shape))}"
         )
     return halvings + 1
+
+
+def flag(value: bool, what: str) -> bool:
+    """Yes or no, and nothing that merely looks like it."""
+    if not isinstance(value, bool):
+        raise ValueError(f"Expected {what} as True or False; got {value!r}")
+    return value
 
 
 def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from mera.checks import is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.blocks import coupling_block
-from mera.models.options import Edges, Hidden, PerStep, hidden_per_step, integers_per_step, lattice_shape, levels
+from mera.models.options import Edges, Hidden, PerStep, flag, hidden_per_step, integers_per_step, lattice_shape, levels
 from mera.models.registry import register
 from mera.priors import PriorLike
 
@@ -55,6 +55,7 @@ def realnvp(
     if not is_integer(m) or m < 1:
         raise ValueError(f"Expected a positive width m; got {m!r}")
     steps = levels(shape, m)
+    flag(norm, "norm")
     padding = {"open": "zeros", "periodic": "circular"}[one_of(boundary, ["open", "periodic"], "a boundary")]
     layout = Layout(shape, channels, boundary)
     x = layout.input
@@ -66,7 +67,9 @@ def realnvp(
     )
     for h, (n_layers, blocks, widths) in enumerate(options):
         networks = partial(ResidualConv, hidden=widths, blocks=blocks, padding=padding)
-        block = partial(coupling_block, conditioner=networks, layers=n_layers, norm=norm, norm_per_channel=True)
+        block = partial(
+            coupling_block, conditioner=networks, layers=n_layers, norm=flag(norm, "norm"), norm_per_channel=True
+        )
         shape = x.lattice.event_shape
         x = _field(layout, x, block(Masked(checkerboard(shape))), f"checkerboard{h}")
         if h + 1 < steps:

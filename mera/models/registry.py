@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from mera.checks import one_of
 from mera.flow import Flow, Recipe
@@ -70,9 +72,19 @@ def build(name: str, *, preset: str | None = None, **options: Any) -> Flow:
     """
     function = builder(name)
     _models.check_options(name, options)
+    options = {option: _plain(value) for option, value in options.items()}
     settled = _models.defaults(name) | options
     if preset is not None:
         settled = settled | _presets[name][one_of(preset, presets(name), "a preset")](settled) | options
     flow = function(**settled)
     flow.recipe = Recipe(name, settled)
     return flow
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and sequences of any library as Python's own, which a file can hold."""
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, Sequence):
+        return tuple(_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value

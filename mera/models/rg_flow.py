@@ -11,7 +11,7 @@ from mera.checks import is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.blocks import coupling_block
-from mera.models.options import Edges, Hidden, PerStep, hidden_per_step, integers_per_step, lattice_shape, levels
+from mera.models.options import Edges, Hidden, PerStep, flag, hidden_per_step, integers_per_step, lattice_shape, levels
 from mera.models.registry import register
 from mera.priors import PriorLike
 
@@ -90,7 +90,7 @@ def rgflow(
     steps = levels(shape, kernel_size(m))
     block = BLOCKS[one_of(conditioner, BLOCKS, "a conditioner")]
     blocks = [
-        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=norm)
+        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=flag(norm, "norm"))
         for n_layers, n_blocks, widths in zip(
             integers_per_step(layers, steps, "layers"),
             integers_per_step(residual_blocks, steps, "residual_blocks"),
@@ -98,7 +98,7 @@ def rgflow(
             strict=True,
         )
     ]
-    if share_levels:
+    if flag(share_levels, "share_levels"):
         if any(b.keywords != blocks[0].keywords for b in blocks):
             raise ValueError(
                 "Expected the same layers, residual_blocks and hidden at all levels, which share them; "
@@ -131,13 +131,13 @@ def kernel_size(m: int) -> int:
 
 def _paper(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
     networks = partial(SeparateMLPs, hidden=hidden, blocks=residual_blocks)
-    return coupling_block(Gather(checkerboard(event_shape)), networks, max_log_scale=1.0, **block)
+    return coupling_block(Gather(checkerboard(event_shape)), networks, **block)
 
 
 def _authors(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
     networks = partial(SeparateMLPs, hidden=hidden, blocks=residual_blocks)
     partition = Masked(checkerboard(event_shape))
-    return coupling_block(partition, networks, max_log_scale=1.0, same_networks=True, **block)
+    return coupling_block(partition, networks, same_networks=True, **block)
 
 
 def _joint(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:

@@ -23,8 +23,13 @@ def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size:
         n: how many; all if None or if there are fewer.
         batch_size: images at a time.
         seed: of the noise.
+
+    Raises:
+        ValueError: if there is no image.
     """
     n = len(images) if n is None else min(n, len(images))
+    if n < 1:
+        raise ValueError(f"Expected at least one image to evaluate; got {n}")
     with fixed_seed(seed):
         total = 0.0
         for start in range(0, n, batch_size):

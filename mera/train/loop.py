@@ -76,6 +76,8 @@ def fit(
     console = console or Console(quiet=True)
     if resume and run is None:
         raise ValueError("Expected the folder of a run to resume; got None")
+    if not len(data.train) or not len(data.test):
+        raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
     optimizer = torch.optim.AdamW(flow.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     step, spent, resumed = 0, 0.0, -1
     if resume and run is not None:
@@ -83,6 +85,8 @@ def fit(
     else:
         torch.manual_seed(settings.seed)
         flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
+        if run is not None:  # whatever happens, there is something to go on from
+            run.save(flow, _state(0, 0.0, flow, optimizer, get_states()))
     order = Batches(len(data.train), settings.batch_size, settings.seed, step)
     own = torch.Generator()  # else the loader would draw from the random state that a resumed run restores
     batches: DataLoader = DataLoader(cast(Dataset, data.train), batch_sampler=order, collate_fn=_collate, generator=own)
@@ -157,10 +161,13 @@ def _state(
 
 def _restore(state: dict[str, Any], flow: Flow, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Put flow, optimiser and random states back; the steps taken and the time spent."""
-    flow.load_state_dict(state["flow"])
-    optimizer.load_state_dict(state["optimizer"])
-    set_states(state["random"])
-    return state["step"], state["spent"]
+    try:
+        flow.load_state_dict(state["flow"])
+        optimizer.load_state_dict(state["optimizer"])
+        set_states(state["random"])
+        return int(state["step"]), float(state["spent"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"Expected the state of a run of this flow; got another, or a damaged one: {error}") from error
 
 
 @contextmanager

@@ -45,9 +45,9 @@ class RunFolder:
         """Start a run here.
 
         Raises:
-            FileExistsError: if the folder holds a run already.
+            FileExistsError: if the folder holds a run already; one that never saved anything is replaced.
         """
-        if self._config.exists():
+        if self._config.exists() and self._state.exists():
             raise FileExistsError(
                 f"Expected a folder without a run; got {self.path}: go on with it (--resume {self.path}), "
                 "or choose another"
@@ -64,9 +64,12 @@ class RunFolder:
         if not self._config.is_file():
             raise FileNotFoundError(f"Expected the folder of a run; got {self.path}, which has no config.json")
         try:
-            return json.loads(self._config.read_text())
+            config = json.loads(self._config.read_text())
         except ValueError as error:
             raise ValueError(f"Expected JSON in {self._config}; got {error}") from error
+        if not isinstance(config, dict):
+            raise ValueError(f"Expected a JSON object in {self._config}; got {config!r}")
+        return config
 
     def flow(self) -> Flow:
         """The flow as it was saved last."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from mera.checks import is_integer
+
 __all__ = ["Settings"]
+
+LEAST = {"steps": 1, "batch_size": 1, "eval_every": 1, "eval_images": 1, "warmup": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,14 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, minimum in (("steps", 1), ("batch_size", 1), ("eval_every", 1), ("eval_images", 1), ("warmup", 0)):
-            if getattr(self, name) < minimum:
-                raise ValueError(f"Expected {name} >= {minimum}; got {getattr(self, name)}")
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"Expected {name} > 0; got {getattr(self, name)}")
-        if self.weight_decay < 0:
-            raise ValueError(f"Expected weight_decay >= 0; got {self.weight_decay}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ValueError(f"Expected minutes > 0; got {self.minutes}")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not is_integer(value) or not least <= value < 2**31:
+                raise ValueError(f"Expected {name} as an integer >= {least}; got {value!r}")
+        for name in ("lr", "clip", "weight_decay", "minutes"):
+            value = getattr(self, name)
+            if name == "minutes" and value is None:
+                continue
+            positive = isinstance(value, (int, float)) and 0 < value < math.inf
+            if not positive and not (name == "weight_decay" and value == 0):
+                raise ValueError(f"Expected {name} as a positive number; got {value!r}")
