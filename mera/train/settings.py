@@ -35,7 +35,7 @@ class Settings:
     steps: int = 2000
     minutes: float | None = None
     batch_size: int = 32
-    lr: float = 5e-3
+    lr: float = 8e-3
     warmup: int = 50
     weight_decay: float = 5e-5
     clip: float = 1.0
