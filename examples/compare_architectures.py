@@ -33,16 +33,16 @@ ARCHITECTURES = {
 
 
 def build_with(parameters: int, model: str, options: dict) -> mera.Flow:
-    """The width, in steps of 8, that comes closest to a number of parameters."""
+    """The even width that comes closest to a number of parameters."""
 
     def flow(width: int) -> mera.Flow:
         return mera.build(model, hidden=(width,), **options)
 
-    low, high = 1, 64
+    low, high = 1, 256
     while high - low > 1:  # parameters grow with the width
         middle = (low + high) // 2
-        low, high = (middle, high) if count_parameters(flow(8 * middle)) <= parameters else (low, middle)
-    return min((flow(8 * width) for width in (low, high)), key=lambda f: abs(count_parameters(f) - parameters))
+        low, high = (middle, high) if count_parameters(flow(2 * middle)) <= parameters else (low, middle)
+    return min((flow(2 * width) for width in (low, high)), key=lambda f: abs(count_parameters(f) - parameters))
 
 
 def seconds_per_call(call, repeats: int = 5) -> float:
