@@ -34,7 +34,9 @@ class Prior(nn.Module):
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
         """Levels (B, C_h, *sites) -> log density (B,), in nats."""
-        return torch.stack([self.distribution.log_prob(level).to(level.dtype).flatten(1).sum(1) for level in z]).sum(0)
+        densities = [self.distribution.log_prob(level).flatten(1) for level in z]
+        single = torch.promote_types(z[0].dtype, torch.float32)  # of so many terms, half precision loses most
+        return torch.stack([density.sum(1, dtype=single) for density in densities]).sum(0)
 
     def sample(
         self, shapes: Sequence[tuple[int, ...]], temperatures: Sequence[float], like: Tensor
@@ -209,8 +211,8 @@ def _restore(description: Mapping[str, Any]) -> distributions.Distribution:
 def _map(part: Any, fn: Callable[[Tensor], Tensor], seen: dict[int, Any] | None = None) -> Any:
     """A copy of a distribution, with `fn` applied to every tensor within, other distributions and transforms too.
 
-    `copy.deepcopy` would lose what an inverse transform is the inverse of. What has no density at z gets -inf there,
-    not an error: nothing is validated any more.
+    `copy.deepcopy` would lose what an inverse transform is the inverse of. The copy does not validate its arguments:
+    a z without density is no error.
     """
     seen = {} if seen is None else seen
     if id(part) in seen:

@@ -116,6 +116,7 @@ def test_half_precision_keeps_log_dets_single(name):
     torch.testing.assert_close(log_det.double(), expected, atol=0.3, rtol=0.1)
     bits = half.bits_per_dim(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8))
     assert bits.dtype == torch.float32
+    assert half.log_prob(x.bfloat16()).dtype == torch.float32
 
 
 @pytest.mark.slow

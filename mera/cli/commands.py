@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -171,7 +172,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"Expected a device that torch has here; got {name!r}: {str(error).splitlines()[0]}"
@@ -223,11 +224,9 @@ def _add_models() -> None:
         builder = models.builder(name)
         summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
         options = _preset_option(name) + options_of(builder)
-        train = with_options(
-            lambda _name=name, **v: _train_new(_name, **v), _run_options(), options, options_of(Settings)
-        )
+        train = with_options(partial(_train_new, name), _run_options(), options, options_of(Settings))
         train_app.command(name, help=summary)(train)
-        info_app.command(name, help=summary)(with_options(lambda _name=name, **v: _info(_name, **v), options))
+        info_app.command(name, help=summary)(with_options(partial(_info, name), options))
 
 
 _add_models()
