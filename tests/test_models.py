@@ -151,6 +151,17 @@ def test_published_sizes():
     assert sum(p.numel() for p in flow.parameters()) == 100_647_680
 
 
+def test_only_the_joint_conditioner_is_normed_unless_asked():
+    def normed(**options):
+        return any(isinstance(m, mera.bijectors.ActNorm) for m in rgflow(L=4, **options).modules())
+
+    assert normed()
+    assert not normed(norm=False)
+    assert not normed(conditioner="paper")
+    assert not normed(conditioner="authors", order="authors")
+    assert normed(conditioner="paper", norm=True)
+
+
 def test_order():
     offsets = {
         order: [step.action.offset for step in rgflow(L=8, order=order).plan.steps if step.module]

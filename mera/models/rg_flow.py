@@ -32,7 +32,6 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "order": "authors",
         "conditioner": "authors",
-        "norm": False,
         "layers": tuple(LAYERS[min(h, len(LAYERS) - 1)] for h in range(steps)),
         "residual_blocks": 4,
         "hidden": (512, 512),
@@ -50,7 +49,7 @@ def rgflow(
     residual_blocks: PerStep = 1,
     hidden: Hidden = (128,),
     conditioner: str = "joint",
-    norm: bool = True,
+    norm: bool | None = None,
     share_levels: bool = False,
     prior: PriorLike = "laplace",
     boundary: str = "periodic",
@@ -74,7 +73,8 @@ def rgflow(
         conditioner: "paper": a scale and a translation network for each half, half a patch in and out (App. A).
             "authors": both networks as wide as the patch, masked, and the same for both halves, as in their code.
             "joint": one network for scale and translation, half a patch in.
-        norm: an ActNorm before each coupling layer; see `Flow.initialize`.
+        norm: an ActNorm before each coupling layer; see `Flow.initialize`. If None, with the joint conditioner only:
+            neither the paper nor the authors' code has them.
         share_levels: all levels use the same disentangler and the same decimator: a scale-invariant flow.
         prior: "laplace", "gaussian", or any univariate torch distribution.
         boundary: "periodic" or "open".
@@ -89,8 +89,9 @@ def rgflow(
     shape = lattice_shape(L, dim)
     steps = levels(shape, kernel_size(m))
     block = BLOCKS[one_of(conditioner, BLOCKS, "a conditioner")]
+    normed = conditioner == "joint" if norm is None else flag(norm, "norm")
     blocks = [
-        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=flag(norm, "norm"))
+        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=normed)
         for n_layers, n_blocks, widths in zip(
             integers_per_step(layers, steps, "layers"),
             integers_per_step(residual_blocks, steps, "residual_blocks"),
