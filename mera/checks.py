@@ -23,7 +23,8 @@ def one_of(word: object, known: Iterable[str], what: str) -> Any:
     """
     known = list(known)
     if word not in known:
-        close = difflib.get_close_matches(str(word), known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        lower = {str(candidate).lower(): candidate for candidate in known}
+        close = difflib.get_close_matches(str(word).lower(), lower, n=1)
+        hint = f" (did you mean {lower[close[0]]!r}?)" if close else ""
         raise ValueError(f"Expected {what} among {known}; got {word!r}{hint}")
     return word

@@ -120,6 +120,7 @@ def test_half_precision_keeps_log_dets_single(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it generates code
 @pytest.mark.parametrize("name", ["rgflow", "realnvp"])
 def test_torch_compile_to_machine_code(name):
     flow = randomize(MODELS[name](), 0.2)

@@ -8,8 +8,10 @@ import pytest
 import mera
 from tests.laws import Dense
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = {"README.md": README, "architecture.md": (ROOT / "docs" / "architecture.md").read_text()}
+BLOCKS = [block for page in PAGES.values() for block in re.findall(r"```python\n(.*?)```", page, re.S)]
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -18,7 +20,7 @@ def test_python_blocks_run(block):
 
 
 def test_there_are_blocks_and_the_links_exist():
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (Path(__file__).parent.parent / link).exists(), link
 

@@ -25,19 +25,21 @@ from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
 __all__ = ["app", "console"]
 
 console = Console(highlight=False, soft_wrap=True)
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.")
-train_app = typer.Typer(help="Train a model, or go on with a run.")
-info_app = typer.Typer(no_args_is_help=True, help="Show the plan and the parameters of a model, without training.")
+PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.", **PLAIN)
+train_app = typer.Typer(help="Train a model, or go on with a run.", **PLAIN)
+info_app = typer.Typer(help="Show the plan and the parameters of a model.", no_args_is_help=True, **PLAIN)
 app.add_typer(train_app, name="train")
 app.add_typer(info_app, name="info")
 
+RESUME_HELP = "Folder of a run to go on with; it keeps its settings."
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 
 
 @train_app.callback(invoke_without_command=True)
 def resume(
     context: typer.Context,
-    resume: Annotated[Path | None, typer.Option(help="Folder of a run to go on with.", metavar="RUN")] = None,
+    resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
     device: Device = "auto",
 ) -> None:
     """Train a model, or go on with a run."""
@@ -93,9 +95,13 @@ def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, re
         f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
         f"{len(images.train):,} training and {len(images.test):,} test images of {flow.plan.input}"
     )
+    if resume:
+        console.print(f"going on from step {run.state()['step']} of {settings.steps}")
     result = fit(flow, images, settings, run, resume, console)
     done = "interrupted and saved" if result.interrupted else "finished"
-    console.print(f"{done} after {result.steps} steps: {result.test_bits:.3f} bits/dim on test images; see {run.path}")
+    n = min(settings.eval_images, len(images.test))
+    bits = f"{result.test_bits:.3f} bits/dim on {n} test images"
+    console.print(f"{done} after {result.steps} steps: {bits}; see {run.path}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
     return result

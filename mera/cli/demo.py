@@ -47,7 +47,7 @@ def demo(
     for name, options in MODELS.items():
         run = RunFolder(runs / name)
         flow, result = start_run(run, name, options, source, images, settings, where)
-        metrics[name] = run.metrics()
+        metrics[f"{name}, {result.steps} steps"] = run.metrics()
         bits = f"{bits_per_dim(flow, images.test):.3f}"
         error = f"{rebuild_error(flow, data.first(images.test, 100).to(flow.device)):.0e}"
         rows.append((name, f"{count_parameters(flow):,}", result.steps, bits, error))

@@ -85,7 +85,11 @@ class Plan:
             for i, step in enumerate(self.steps)
         ]
         variables = " + ".join(f"{math.prod(latent.lattice.event_shape)}" for latent in self.latents)
-        return f"{table(header, rows)}\n{len(self.latents)} levels of latents, finest first: {variables} variables"
+        return (
+            f"{table(header, rows)}\n"
+            f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"
+            "patches: those of one sample that a border does not cut; field: the whole lattice is one event"
+        )
 
 
 def _columns(action: Action) -> Iterable[str]:
