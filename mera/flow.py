@@ -29,7 +29,7 @@ class Recipe:
 
     Args:
         model: a name that `mera.build` accepts.
-        options: the options that it was given.
+        options: all of its options, those left at their defaults too.
     """
 
     model: str
