@@ -1,0 +1,148 @@
+"""Causal cones (paper, Fig. 2c, d): which variables can change when some others do, from the steps of a plan alone.
+
+Inference runs from pixels to latents, generation from latents to pixels. A cone is exact: for bijectors each of whose
+outputs depends on all that its node says it reads, the Jacobian is non-zero inside the cone and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor
+
+from mera.graph.actions import Apply, Cut, Regroup
+from mera.graph.addresses import count_variables, cut, events, join, regroup, spread, ungroup
+from mera.graph.lattice import Lattice
+from mera.graph.plan import Plan
+from mera.table import table
+
+__all__ = ["Cone", "generation_cone", "inference_cone"]
+
+NOTHING = torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Cone:
+    """What can change in a plan, value by value.
+
+    Args:
+        plan: the plan.
+        reached: for the number of each value, the variables of it that can change, by number (see
+            `mera.graph.addresses`) and sorted.
+    """
+
+    plan: Plan
+    reached: Mapping[int, Tensor]
+
+    @cached_property
+    def levels(self) -> tuple[Tensor, ...]:
+        """For each level of latents, finest first, whether those at a site can change: bool, (H_h, W_h).
+
+        These are whole masks: for a small region of a huge lattice, `sites` is what stays small.
+        """
+        return tuple(
+            mask_of(sites, latent.lattice) for sites, latent in zip(self.sites, self.plan.latents, strict=True)
+        )
+
+    @cached_property
+    def sites(self) -> tuple[Tensor, ...]:
+        """For each level of latents, the sites at which a latent can change, counted row by row."""
+        return tuple((self.reached[v.value] // v.lattice.channels).unique() for v in self.plan.latents)
+
+    @property
+    def pixels(self) -> Tensor:
+        """Whether a pixel can change: bool, (H, W)."""
+        return mask_of((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Latent variables that can change at each level, channels counted."""
+        return tuple(len(self.reached[latent.value]) for latent in self.plan.latents)
+
+    @property
+    def count(self) -> int:
+        """Latent variables that can change, channels counted."""
+        return sum(self.counts)
+
+    @property
+    def fraction(self) -> float:
+        """Their part of all latent variables."""
+        return self.count / count_variables(self.plan.input)
+
+    @cached_property
+    def blocks(self) -> tuple[int, ...]:
+        """For each step that applies a bijector, in order, how many of its events hold what can change."""
+        return tuple(
+            len(_touched(step.action, self.reached[step.source]))
+            for step in self.plan.steps
+            if isinstance(step.action, Apply)
+        )
+
+    def __str__(self) -> str:
+        rows = []
+        for h, (latent, count, sites) in enumerate(zip(self.plan.latents, self.counts, self.sites, strict=True)):
+            total = count_variables(latent.lattice)
+            rows.append((f"z{h}", latent.lattice, len(sites), f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
+        events = sum(step.action.events for step in self.plan.steps if isinstance(step.action, Apply))
+        return (
+            f"{table(['latents', 'lattice', 'sites', 'in the cone', 'of', 'fraction'], rows)}\n"
+            f"{self.count:,} of {count_variables(self.plan.input):,} latent variables, a fraction of "
+            f"{self.fraction:.3g}; {sum(self.blocks):,} of {events:,} events of bijectors"
+        )
+
+
+def inference_cone(plan: Plan, pixels: Tensor) -> Cone:
+    """What can change when these variables of the data do, all the way to the latents (paper, Fig. 2d).
+
+    Time and memory grow with the patches that are touched, hence with log L for a small region.
+    """
+    count_variables(plan.input)
+    reached = {0: pixels.unique()}
+    for step in plan.steps:
+        before = reached[step.source]
+        match step.action:
+            case Apply():
+                reached[step.targets[0]] = spread(step.action, before)
+            case Regroup():
+                reached[step.targets[0]] = regroup(step.action, before).sort().values
+            case Cut():
+                reached.update(zip(step.targets, (numbers for _, numbers in cut(step.action, before)), strict=True))
+    return Cone(plan, reached)
+
+
+def generation_cone(plan: Plan, latents: Mapping[int, Tensor]) -> Cone:
+    """What can change when these latents do, all the way to the data (paper, Fig. 2c).
+
+    Args:
+        plan: the plan.
+        latents: level -> variables of that level.
+    """
+    count_variables(plan.input)
+    reached = {latent.value: latents.get(h, NOTHING).unique() for h, latent in enumerate(plan.latents)}
+    for step in reversed(plan.steps):
+        behind = [reached[target] for target in step.targets]
+        match step.action:
+            case Apply():
+                reached[step.source] = spread(step.action, behind[0])
+            case Regroup():
+                reached[step.source] = ungroup(step.action, behind[0]).sort().values
+            case Cut():
+                reached[step.source] = join(step.action, *behind)
+    return Cone(plan, reached)
+
+
+def mask_of(sites: Tensor, lattice: Lattice) -> Tensor:
+    """A bool mask of the lattice's shape, true at some sites."""
+    mask = torch.zeros(prod(lattice.shape), dtype=torch.bool)
+    mask[sites] = True
+    return mask.view(lattice.shape)
+
+
+def _touched(action: Apply, numbers: Tensor) -> Tensor:
+    """The events that hold some of these variables."""
+    positions, _, inside = events(action).locate(numbers)
+    return positions[inside].unique()

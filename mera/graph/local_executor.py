@@ -1,0 +1,108 @@
+"""Running the pieces of a plan: many settings of a few variables at once, everything else as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+
+from mera.graph.actions import Apply
+from mera.graph.executor import Transform
+from mera.graph.pieces import Exit, Piece, Pieces
+
+__all__ = ["LocalExecutor"]
+
+
+class LocalExecutor:
+    """Runs pieces in both directions. Rows are (K, variables), for K settings of the variables.
+
+    Args:
+        pieces: what to run.
+        device: where the rows are.
+    """
+
+    def __init__(self, pieces: Pieces, device: torch.device) -> None:
+        self.pieces = pieces
+        sizes = {-1: pieces.size} | {i: len(piece.source) for i, piece in enumerate(pieces.pieces)}
+        nodes: list[Piece | Exit] = [*pieces.pieces, *pieces.exits]
+        self._there = [_after_parent(node.source, sizes[node.parent]).to(device) for node in nodes]
+        self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
+        for i, node in enumerate(nodes):
+            self._children[node.parent].append(i)
+        self._back = {
+            parent: _from_children([nodes[i].source for i in children], sizes[parent]).to(device)
+            for parent, children in self._children.items()
+        }
+
+    def forward(
+        self, row: Tensor, constants: Sequence[Tensor], transform: Transform
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The variables followed, to a row for each level of latents and the log-det (K,) of the pieces' events.
+
+        Args:
+            row: (K, size).
+            constants: for each piece and then each exit, its variables that are not followed, in order.
+            transform: see `mera.graph.executor`.
+        """
+        rows = {-1: row}
+        log_det = row.new_zeros(len(row), dtype=torch.promote_types(row.dtype, torch.float32))
+        nodes: list[Piece | Exit] = [*self.pieces.pieces, *self.pieces.exits]
+        latents = []
+        for i, (node, index, constant) in enumerate(zip(nodes, self._there, constants, strict=True)):
+            before = _gather([rows[node.parent], constant.expand(len(row), -1)], index)
+            if isinstance(node, Piece):
+                rows[i], change = _transform(node, before, transform)
+                log_det = log_det + change
+            else:
+                latents.append(before)
+        return tuple(latents), log_det
+
+    def inverse(self, latents: Sequence[Tensor], transform: Transform) -> Tensor:
+        """A row for each level of latents, to the variables followed, (K, size). Nothing else is needed for that."""
+        first = len(self.pieces.pieces)
+        rows = {first + h: level for h, level in enumerate(latents)}
+        for i, piece in reversed(list(enumerate(self.pieces.pieces))):
+            rows[i] = _transform(piece, self._collect(i, rows), transform)[0]
+        return self._collect(-1, rows)
+
+    def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
+        return _gather([rows.pop(child) for child in self._children[parent]], self._back[parent])
+
+
+def _after_parent(source: Tensor, size: int) -> Tensor:
+    """Where a node's variables are in the row of its parent's with the constants behind."""
+    constant = source < 0
+    return torch.where(constant, size + constant.cumsum(0) - 1, source)
+
+
+def _from_children(sources: Sequence[Tensor], size: int) -> Tensor:
+    """Where a parent's variables are in the rows of its children, one behind the other."""
+    source = torch.cat([*sources])
+    back = torch.empty(size, dtype=torch.int64)
+    back[source[source >= 0]] = (source >= 0).nonzero()[:, 0]
+    return back
+
+
+def _gather(rows: list[Tensor], index: Tensor) -> Tensor:
+    """Columns of the rows side by side. The gradient of `gather` is a fast scatter, unlike that of indexing."""
+    rows = [row for row in rows if row.shape[1]]
+    row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+    return row.gather(1, index.expand(len(row), -1))
+
+
+def _transform(piece: Piece, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Transform the events in a row, group by group; what the step passes by stays."""
+    action = piece.step.action
+    if not isinstance(action, Apply):
+        raise TypeError(f"Expected a piece of a step that applies a bijector; got {action}")
+    inside = len(piece.events) * torch.Size(action.event_shape).numel()
+    events = rearrange(row[:, :inside], "k (n e) -> k n e", n=len(piece.events))
+    results = []
+    for group in events.split(piece.groups, dim=1):
+        n = group.shape[1]
+        changed, change = transform(piece.step, group.reshape(-1, *action.event_shape))
+        results.append((changed.reshape(len(row), -1), reduce(change, "(k n) -> k", "sum", n=n)))
+    rows, changes = zip(*results, strict=True)
+    return torch.cat([*rows, row[:, inside:]], dim=1), torch.stack(changes).sum(0)

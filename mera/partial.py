@@ -1,0 +1,101 @@
+"""What a flow can do without looking at the whole of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mera.bijectors import Bijector
+from mera.checks import is_integer
+from mera.graph import Plan, Step
+from mera.graph.addresses import variables_at
+from mera.graph.cones import Cone, generation_cone, inference_cone
+from mera.priors import Prior
+from mera.regions import Region, sites_of
+from mera.restriction import Restriction
+
+__all__ = ["Partial"]
+
+
+class Partial:
+    """The methods of a flow that need only a cone of it; `Flow` inherits them."""
+
+    plan: Plan
+    prior: Prior
+
+    def inference_cone(self, region: Region) -> Cone:
+        """Which latents can change when these pixels do (paper, Fig. 2d).
+
+        Args:
+            region: bool mask (H, W); or a slice for each dimension, which also does for lattices too large to mask.
+
+        >>> import mera, numpy as np
+        >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
+        >>> cone.count, [level.sum().item() for level in cone.levels]
+        (840, [36, 36, 16, 16])
+
+        Raises:
+            ValueError: if the region is empty, no mask of this lattice, or reaches outside.
+        """
+        return inference_cone(self.plan, variables_at(sites_of(region, self.plan.input), self.plan.input).flatten())
+
+    def generation_cone(self, level: int, site: int | Sequence[int] | Tensor) -> Tensor:
+        """Which pixels the latents at a site can change, bool (H, W) (paper, Fig. 2c).
+
+        Args:
+            level: of the latents, 0 for the finest.
+            site: its coordinates; or a bool mask (H_h, W_h) of several sites. The cone of latents in several levels
+                is the union of their cones.
+
+        Raises:
+            ValueError: if there is no such level or site.
+        """
+        levels = self.plan.latents
+        if not is_integer(level) or not 0 <= level < len(levels):
+            raise ValueError(f"Expected a level from 0 to {len(levels) - 1}; got {level!r}")
+        lattice = levels[level].lattice
+        if isinstance(site, Tensor) and site.dtype == torch.bool:
+            sites = sites_of(site, lattice)
+        else:
+            coordinates = tuple(site) if isinstance(site, (Sequence, Tensor)) else (site,)
+            inside = len(coordinates) == lattice.dim and all(
+                is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
+            )
+            if not inside:
+                raise ValueError(f"Expected a site of the lattice {lattice.shape} of level {level}; got {site!r}")
+            sites = sites_of([slice(c, c + 1) for c in coordinates], lattice)
+        return generation_cone(self.plan, {level: variables_at(sites, lattice).flatten()}).pixels
+
+    def restrict(self, x: Tensor, mask: Region) -> Restriction:
+        """Evaluate the flow around one image, where masked pixels change and nowhere else.
+
+        One full pass is made here. From then on `log_prob`, `encode` and `decode` of what is returned evaluate only
+        the patches in the inference cone, O(log L) of them for a small mask, and equal those of the whole flow.
+
+        Args:
+            x: one image, (1, C, *shape), in the flow's own space.
+            mask: bool mask (H, W) of the pixels that change, or a slice for each dimension.
+
+        Raises:
+            ValueError: if the mask is empty, of another shape, or leaves no pixel; if x is not one image of the
+                flow's shape, dtype and device, or has NaN or infinite pixels.
+        """
+        self._check("data", x, self.plan.input.event_shape)
+        if len(x) != 1:
+            raise ValueError(f"Expected one image, (1, C, ...); got {len(x)}")
+        if not x.isfinite().all():
+            n = int((~x.isfinite()).sum())
+            raise ValueError(f"Expected finite pixels, any number under the mask; got {n} NaN or infinite values")
+        sites = sites_of(mask, self.plan.input)
+        if len(sites) == self.plan.input.sites:
+            raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
+        return Restriction(self.plan, self._bijector, self.prior, x, sites)
+
+    if TYPE_CHECKING:  # what Flow provides
+
+        def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None: ...
+
+        def _bijector(self, step: Step) -> Bijector: ...

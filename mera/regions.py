@@ -1,0 +1,87 @@
+"""Which pixels: masks and rectangles, checked and turned into sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera.checks import is_integer
+from mera.graph import Lattice
+
+__all__ = ["Region", "parse_region", "sites_of", "span"]
+
+Region = Tensor | np.ndarray | Sequence[slice]
+"""A bool mask of the lattice's shape; or a slice for each dimension, which also does for lattices too large to mask."""
+
+
+def sites_of(region: Region, lattice: Lattice) -> Tensor:
+    """The sites of a region, counted row by row, in order.
+
+    Raises:
+        ValueError: if the region is empty, or no mask of this lattice, or reaches outside.
+    """
+    if isinstance(region, slice) or (isinstance(region, Sequence) and all(isinstance(s, slice) for s in region)):
+        return _rectangle([region] if isinstance(region, slice) else list(region), lattice)
+    if isinstance(region, np.ndarray):
+        region = torch.from_numpy(region)
+    if not isinstance(region, Tensor):
+        raise ValueError(f"Expected a bool mask, or a slice for each dimension; got {type(region).__name__}")
+    if region.dtype != torch.bool:
+        raise ValueError(f"Expected a mask of dtype bool; got {region.dtype}")
+    if tuple(region.shape) != lattice.shape:
+        raise ValueError(f"Expected a mask of shape {lattice.shape}, as the lattice; got {tuple(region.shape)}")
+    rows = region.flatten(1).any(1).nonzero()[:, 0] if region.ndim > 1 else torch.arange(1, device=region.device)
+    if not region.any():
+        raise ValueError("Expected a mask that is true somewhere; got an empty one")
+    size = region[0].numel() if region.ndim > 1 else region.numel()
+    found = region.reshape(-1, size)[rows].nonzero()
+    return (rows[found[:, 0]] * size + found[:, 1]).cpu()
+
+
+def _rectangle(slices: list[slice], lattice: Lattice) -> Tensor:
+    if len(slices) != lattice.dim:
+        raise ValueError(f"Expected a slice for each of {lattice.dim} dimensions; got {len(slices)}")
+    sites = torch.zeros(1, dtype=torch.int64)
+    for d, (part, n) in enumerate(zip(slices, lattice.shape, strict=True)):
+        start, stop = span(part, n, f"dimension {d}")
+        sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
+    return sites
+
+
+def span(part: Any, n: int, what: str) -> tuple[int, int]:
+    """Start and stop of a slice, a range or a pair, within an edge of `n` sites.
+
+    Raises:
+        ValueError: if it is none of these, is empty or reaches outside.
+    """
+    if isinstance(part, (slice, range)):
+        step = 1 if part.step is None else part.step
+        ends = (0 if part.start is None else part.start, n if part.stop is None else part.stop)
+    else:
+        step, ends = 1, tuple(part) if isinstance(part, Sequence) and not isinstance(part, str) else (part,)
+    if len(ends) != 2 or step != 1 or not all(map(is_integer, ends)):
+        raise ValueError(f"Expected {what} as a slice or a pair (start, stop) of integers; got {part!r}")
+    start, stop = map(int, ends)
+    if not 0 <= start < stop <= n:
+        raise ValueError(f"Expected {what} within 0 to {n}, and not empty; got {start} to {stop}")
+    return start, stop
+
+
+def parse_region(text: str) -> tuple[slice, ...]:
+    """Rectangles as on the command line.
+
+    >>> parse_region("8:16,0:4")
+    (slice(8, 16, None), slice(0, 4, None))
+
+    Raises:
+        ValueError: if that is no list of START:STOP.
+    """
+    parts = [part.split(":") for part in text.split(",")]
+    try:
+        return tuple(slice(int(start), int(stop)) for start, stop in parts)
+    except ValueError:
+        raise ValueError(f"Expected a region such as 8:16,8:16, START:STOP for each dimension; got {text!r}") from None

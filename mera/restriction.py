@@ -1,0 +1,179 @@
+"""A flow around one image, evaluated where some of its pixels change and nowhere else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from mera.bijectors import Bijector
+from mera.graph import Plan, Step, run_forward
+from mera.graph.addresses import variables_at
+from mera.graph.cones import Cone, inference_cone
+from mera.graph.local_executor import LocalExecutor
+from mera.graph.pieces import Pieces, localize
+from mera.priors import Prior
+
+__all__ = ["Restriction"]
+
+
+class Restriction:
+    """What `Flow.restrict` returns: log p of an image in which only masked pixels vary, at the cost of their cone.
+
+    Shapes: `pixels` are (K, C, n), K settings of the n masked pixels, which are in the order of `x[:, :, mask]`;
+    latents are one tensor a level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Everything is
+    differentiable in these; the flow's parameters count as constants, and those of the moment are meant: after a step
+    of training, restrict again.
+
+    Args:
+        plan: the flow's plan.
+        bijector: the bijector of each step.
+        prior: the flow's prior.
+        x: one image, (1, C, *shape), which the caller has checked.
+        sites: the masked sites, in order.
+
+    Attributes:
+        cone: the inference cone of the masked pixels.
+        mask: the masked pixels, bool.
+    """
+
+    def __init__(
+        self, plan: Plan, bijector: Callable[[Step], Bijector], prior: Prior, x: Tensor, sites: Tensor
+    ) -> None:
+        numbers = variables_at(sites, plan.input).flatten()
+        self.cone: Cone = inference_cone(plan, numbers)
+        self.mask = self.cone.pixels.to(x.device)
+        self._x = x.detach()
+        self._prior = prior
+        self._pieces = localize(plan, numbers)
+        self._executor = LocalExecutor(self._pieces, x.device)
+        self._bijectors = {piece.step.module: _constant(bijector(piece.step)) for piece in self._pieces.pieces}
+        self._latents, self._constants, self._rest = _full_pass(self._pieces, bijector, prior, self._x)
+        self._columns = [
+            torch.searchsorted(exit.sites, sites).to(x.device)
+            for exit, sites in zip(self._pieces.exits, self.cone.sites, strict=True)
+        ]
+
+    @property
+    def pixels(self) -> Tensor:
+        """The masked pixels as they are in the image, (1, C, n)."""
+        return self._x[:, :, self.mask]
+
+    @cached_property
+    def latent_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(C_h, n_h) of the cone's latents at each level."""
+        levels = zip(self.cone.plan.latents, self.cone.sites, strict=True)
+        return tuple((latent.lattice.channels, len(sites)) for latent, sites in levels)
+
+    def log_prob(self, pixels: Tensor) -> Tensor:
+        """log p of the whole image with these pixels in it, (K, C, n) -> (K,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device is wrong.
+        """
+        levels, log_det = self._forward(pixels)
+        return self._prior.log_prob(levels) + log_det + self._rest
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The cone's latents; all others stay what they are.
+
+        Raises:
+            ValueError: if shape, dtype or device is wrong.
+        """
+        levels, _ = self._forward(pixels)
+        return tuple(level.index_select(2, columns) for level, columns in zip(levels, self._columns, strict=True))
+
+    def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        """The masked pixels (K, C, n) of the image that has these latents in the cone and its own elsewhere.
+
+        Latents other than those of `encode` change pixels around the mask as well; these are not computed.
+
+        Raises:
+            ValueError: if the number of levels, a shape, dtype or device is wrong.
+        """
+        self._check_latents(latents)
+        rows = []
+        for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
+            if len(columns) < base.shape[2]:  # a field was evaluated as a whole, which is more than its cone
+                level = base.expand(len(level), -1, -1).index_copy(2, columns, level)
+            rows.append(level.flatten(1))
+        row = self._executor.inverse(rows, lambda step, events: self._bijectors[step.module].inverse(events))
+        return row.unflatten(1, self.pixels.shape[1:])
+
+    def fill(self, pixels: Tensor) -> Tensor:
+        """Whole images (K, C, *shape): the image with these pixels in it, all others untouched bit for bit."""
+        self._check("pixels", pixels, tuple(self.pixels.shape[1:]))
+        images = self._x.repeat(len(pixels), *(1 for _ in self._x.shape[1:]))
+        images[:, :, self.mask] = pixels
+        return images
+
+    def _forward(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Latents (K, C_h, n) at all sites that were evaluated, and the log-det (K,) of what was evaluated."""
+        self._check("pixels", pixels, tuple(self.pixels.shape[1:]))
+        rows, log_det = self._executor.forward(
+            pixels.flatten(1), self._constants, lambda step, events: self._bijectors[step.module](events)
+        )
+        return tuple(row.view(-1, *base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
+
+    def _check_latents(self, latents: Sequence[Tensor]) -> None:
+        if not isinstance(latents, (tuple, list)) or len(latents) != len(self.latent_shapes):
+            got = f"{len(latents)} tensors" if isinstance(latents, (tuple, list)) else type(latents).__name__
+            raise ValueError(
+                f"Expected latents as a tuple of {len(self.latent_shapes)} tensors, one a level; got {got}"
+            )
+        for h, (level, shape) in enumerate(zip(latents, self.latent_shapes, strict=True)):
+            self._check(f"the cone's latents of level {h}", level, shape)
+        if len({len(level) for level in latents}) > 1:
+            raise ValueError(f"Expected as many settings for all levels; got {[len(level) for level in latents]}")
+
+    def _check(self, what: str, value: Tensor, shape: tuple[int, ...]) -> None:
+        if not isinstance(value, Tensor) or value.ndim != 3 or tuple(value.shape[1:]) != shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"Expected {what} of shape (K, {shape[0]}, {shape[1]}); got {got}")
+        if (value.dtype, value.device) != (self._x.dtype, self._x.device):
+            raise ValueError(
+                f"Expected {what} of dtype {self._x.dtype} on {self._x.device}; got {value.dtype} on {value.device}"
+            )
+
+
+@torch.no_grad()
+def _full_pass(
+    pieces: Pieces, bijector: Callable[[Step], Bijector], prior: Prior, x: Tensor
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """What does not change with the variables that the pieces follow.
+
+    Returns the latents (1, C_h, n) at the sites of each exit; for each piece, then each exit, its variables that are
+    not followed; and what all events and latents elsewhere add to log p, summed without the pieces' part rather than
+    by subtracting it, which would lose digits.
+    """
+    by_node = {piece.step: piece for piece in pieces.pieces}
+    constants: list[Tensor] = []
+
+    def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        changed, log_det = bijector(step)(events)
+        if step in by_node:
+            piece = by_node[step]
+            touched = piece.events.to(x.device)
+            values = events.index_select(0, touched).flatten()
+            constants.append(values[(piece.source[: len(values)] < 0).to(x.device)])
+            log_det = log_det.index_fill(0, touched, 0)
+        return changed, log_det
+
+    z, rest = run_forward(pieces.plan, x, transform)
+    latents, others = [], []
+    for level, exit in zip(z, pieces.exits, strict=True):
+        level, sites = level.flatten(2), exit.sites.to(x.device)
+        latents.append(level.index_select(2, sites))
+        constants.append(latents[-1].flatten()[(exit.source < 0).to(x.device)])
+        outside = torch.ones(level.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
+        others.append(level[:, :, outside])
+    return latents, constants, rest + prior.log_prob(others)
+
+
+def _constant(bijector: Bijector) -> Bijector:
+    """The same bijector on the same numbers, but without a gradient for its parameters."""
+    held = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
+    return copy.deepcopy(bijector, memo=held | {id(b): b for b in bijector.buffers()})
