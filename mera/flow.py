@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mera.bijectors import Bijector, Chain, Dequantize, Logit
 from mera.checks import is_integer
+from mera.cone_methods import ConeMethods
 from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
-from mera.partial import Partial
 from mera.priors import Prior, PriorLike
 from mera.summary import summarize
 
@@ -37,7 +37,7 @@ class Recipe:
     options: dict[str, Any]
 
 
-class Flow(nn.Module, Partial):
+class Flow(nn.Module, ConeMethods):
     r"""A hierarchical normalizing flow: log p(x) = log p(z) + log \|det dz/dx\| (paper, Eq. 1 and 7).
 
     Forward goes from data to latents, the direction of renormalisation; inverse generates.

@@ -16,6 +16,7 @@ from mera.graph.cones import Cone, inference_cone
 from mera.graph.local_executor import LocalExecutor
 from mera.graph.pieces import Pieces, localize
 from mera.priors import Prior
+from mera.recorded import Recorded
 
 __all__ = ["Restriction"]
 
@@ -52,10 +53,14 @@ class Restriction:
         self._executor = LocalExecutor(self._pieces, x.device)
         self._bijectors = {piece.step.module: _constant(bijector(piece.step)) for piece in self._pieces.pieces}
         self._latents, self._constants, self._rest = _full_pass(self._pieces, bijector, prior, self._x)
-        self._columns = [
-            torch.searchsorted(exit.sites, sites).to(x.device)
-            for exit, sites in zip(self._pieces.exits, self.cone.sites, strict=True)
-        ]
+        exits = list(zip(self._pieces.exits, self.cone.sites, strict=True))
+        # a field is evaluated as a whole, which is more than its cone: these columns of its latents are the cone's
+        self._columns = [torch.searchsorted(exit.sites, sites).to(x.device) for exit, sites in exits]
+        self._partial = [len(sites) < len(exit.sites) for exit, sites in exits]
+        self._event = (plan.input.channels, len(sites))
+        self._log_prob = Recorded(self._evaluate_log_prob)
+        self._encode = Recorded(self._evaluate_latents)
+        self._decode = Recorded(self._evaluate_pixels)
 
     @property
     def pixels(self) -> Tensor:
@@ -74,8 +79,8 @@ class Restriction:
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
-        levels, log_det = self._forward(pixels)
-        return self._prior.log_prob(levels) + log_det + self._rest
+        self._check("pixels", pixels, self._event)
+        return self._log_prob(pixels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The cone's latents; all others stay what they are.
@@ -83,8 +88,8 @@ class Restriction:
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
-        levels, _ = self._forward(pixels)
-        return tuple(level.index_select(2, columns) for level, columns in zip(levels, self._columns, strict=True))
+        self._check("pixels", pixels, self._event)
+        return self._encode(pixels)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """The masked pixels (K, C, n) of the image that has these latents in the cone and its own elsewhere.
@@ -95,28 +100,41 @@ class Restriction:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
         self._check_latents(latents)
-        rows = []
-        for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
-            if len(columns) < base.shape[2]:  # a field was evaluated as a whole, which is more than its cone
-                level = base.expand(len(level), -1, -1).index_copy(2, columns, level)
-            rows.append(level.flatten(1))
-        row = self._executor.inverse(rows, lambda step, events: self._bijectors[step.module].inverse(events))
-        return row.unflatten(1, self.pixels.shape[1:])
+        return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
         """Whole images (K, C, *shape): the image with these pixels in it, all others untouched bit for bit."""
-        self._check("pixels", pixels, tuple(self.pixels.shape[1:]))
+        self._check("pixels", pixels, self._event)
         images = self._x.repeat(len(pixels), *(1 for _ in self._x.shape[1:]))
         images[:, :, self.mask] = pixels
         return images
 
-    def _forward(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Latents (K, C_h, n) at all sites that were evaluated, and the log-det (K,) of what was evaluated."""
-        self._check("pixels", pixels, tuple(self.pixels.shape[1:]))
         rows, log_det = self._executor.forward(
             pixels.flatten(1), self._constants, lambda step, events: self._bijectors[step.module](events)
         )
-        return tuple(row.view(-1, *base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
+        return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
+
+    def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
+        levels, log_det = self._evaluate(pixels)
+        return self._prior.log_prob(levels) + log_det + self._rest
+
+    def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        levels, _ = self._evaluate(pixels)
+        return tuple(
+            level.index_select(2, columns) if partial else level
+            for level, columns, partial in zip(levels, self._columns, self._partial, strict=True)
+        )
+
+    def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
+        rows = []
+        for level, base, columns, partial in zip(latents, self._latents, self._columns, self._partial, strict=True):
+            if partial:
+                level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
+            rows.append(level.flatten(1))
+        row = self._executor.inverse(rows, lambda step, events: self._bijectors[step.module].inverse(events))
+        return row.unflatten(1, self._event)
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
         if not isinstance(latents, (tuple, list)) or len(latents) != len(self.latent_shapes):

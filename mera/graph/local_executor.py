@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,6 +29,7 @@ class LocalExecutor:
         sizes = {-1: pieces.size} | {i: len(piece.source) for i, piece in enumerate(pieces.pieces)}
         nodes: list[Piece | Exit] = [*pieces.pieces, *pieces.exits]
         self._there = [_after_parent(node.source, sizes[node.parent]).to(device) for node in nodes]
+        self._fixed = [bool((node.source < 0).any()) for node in nodes]  # whether a node has constants
         self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
         for i, node in enumerate(nodes):
             self._children[node.parent].append(i)
@@ -47,11 +49,12 @@ class LocalExecutor:
             transform: see `mera.graph.executor`.
         """
         rows = {-1: row}
-        log_det = row.new_zeros(len(row), dtype=torch.promote_types(row.dtype, torch.float32))
+        log_det = row.new_zeros(row.shape[0], dtype=torch.promote_types(row.dtype, torch.float32))
         nodes: list[Piece | Exit] = [*self.pieces.pieces, *self.pieces.exits]
         latents = []
-        for i, (node, index, constant) in enumerate(zip(nodes, self._there, constants, strict=True)):
-            before = _gather([rows[node.parent], constant.expand(len(row), -1)], index)
+        for i, (node, index) in enumerate(zip(nodes, self._there, strict=True)):
+            known = [constants[i].expand(row.shape[0], -1)] if self._fixed[i] else []
+            before = _gather([rows[node.parent], *known], index)
             if isinstance(node, Piece):
                 rows[i], change = _transform(node, before, transform)
                 log_det = log_det + change
@@ -87,9 +90,8 @@ def _from_children(sources: Sequence[Tensor], size: int) -> Tensor:
 
 def _gather(rows: list[Tensor], index: Tensor) -> Tensor:
     """Columns of the rows side by side. The gradient of `gather` is a fast scatter, unlike that of indexing."""
-    rows = [row for row in rows if row.shape[1]]
     row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
-    return row.gather(1, index.expand(len(row), -1))
+    return row.gather(1, index.expand(row.shape[0], -1))
 
 
 def _transform(piece: Piece, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
@@ -97,12 +99,11 @@ def _transform(piece: Piece, row: Tensor, transform: Transform) -> tuple[Tensor,
     action = piece.step.action
     if not isinstance(action, Apply):
         raise TypeError(f"Expected a piece of a step that applies a bijector; got {action}")
-    inside = len(piece.events) * torch.Size(action.event_shape).numel()
-    events = rearrange(row[:, :inside], "k (n e) -> k n e", n=len(piece.events))
+    inside = sum(piece.groups) * math.prod(action.event_shape)
+    events = rearrange(row[:, :inside], "k (n e) -> k n e", n=sum(piece.groups))
     results = []
-    for group in events.split(piece.groups, dim=1):
-        n = group.shape[1]
+    for n, group in zip(piece.groups, events.split(piece.groups, dim=1), strict=True):
         changed, change = transform(piece.step, group.reshape(-1, *action.event_shape))
-        results.append((changed.reshape(len(row), -1), reduce(change, "(k n) -> k", "sum", n=n)))
+        results.append((changed.reshape(row.shape[0], -1), reduce(change, "(k n) -> k", "sum", n=n)))
     rows, changes = zip(*results, strict=True)
     return torch.cat([*rows, row[:, inside:]], dim=1), torch.stack(changes).sum(0)

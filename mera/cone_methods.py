@@ -1,4 +1,4 @@
-"""What a flow can do without looking at the whole of itself."""
+"""What a flow can do within a cone, without looking at the whole of itself."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mera.priors import Prior
 from mera.regions import Region, sites_of
 from mera.restriction import Restriction
 
-__all__ = ["Partial"]
+__all__ = ["ConeMethods"]
 
 
-class Partial:
+class ConeMethods:
     """The methods of a flow that need only a cone of it; `Flow` inherits them."""
 
     plan: Plan
