@@ -14,8 +14,9 @@ from mera.graph import Plan, Step
 from mera.graph.addresses import variables_at
 from mera.graph.cones import Cone, generation_cone, inference_cone
 from mera.priors import Prior
-from mera.regions import Region, sites_of
+from mera.regions import Region, Span, sites_of, span
 from mera.restriction import Restriction
+from mera.window import window
 
 __all__ = ["ConeMethods"]
 
@@ -25,6 +26,7 @@ class ConeMethods:
 
     plan: Plan
     prior: Prior
+    _reference: Tensor
 
     def inference_cone(self, region: Region) -> Cone:
         """Which latents can change when these pixels do (paper, Fig. 2d).
@@ -94,8 +96,49 @@ class ConeMethods:
             raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
         return Restriction(self.plan, self._bijector, self.prior, x, sites)
 
+    @torch.no_grad()
+    def window(
+        self,
+        seed: int,
+        rows: Span,
+        cols: Span | None = None,
+        *more: Span,
+        temperature: float | Sequence[float] = 1.0,
+    ) -> Tensor:
+        """A window of the image that a seed stands for: data (1, C, *window) in the flow's own space.
+
+        The noise of each latent is a pure function of seed, level and site, and only latents in the window's cone are
+        drawn. So the lattice may have an edge of 2^30; overlapping windows agree to the last bit (on one device, with
+        one number of threads); and what is drawn follows the same distribution as `sample`.
+
+        Args:
+            seed: from 0 to 2^64 - 1.
+            rows, cols, more: for each dimension of the lattice a slice, a range, or a pair (start, stop).
+            temperature: as for `sample`.
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=2**30, hidden=(8,), share_levels=True)
+        >>> flow.window(7, (2**29, 2**29 + 64), (12_345, 12_345 + 48)).shape
+        torch.Size([1, 3, 64, 48])
+
+        Raises:
+            ValueError: if a span is empty or reaches outside; if the seed is no such integer; if the lattice is too
+                large for a field bijector; if the prior has no quantile function.
+        """
+        lattice = self.plan.input
+        given = [rows, *([] if cols is None else [cols]), *more]
+        if len(given) != lattice.dim:
+            raise ValueError(f"Expected a span for each of {lattice.dim} dimensions; got {len(given)}")
+        spans = [span(part, n, f"dimension {d}") for d, (part, n) in enumerate(zip(given, lattice.shape, strict=True))]
+        if not is_integer(seed) or not 0 <= seed < 2**64:
+            raise ValueError(f"Expected a seed from 0 to 2^64 - 1; got {seed!r}")
+        temperatures = self._temperatures(temperature)
+        return window(self.plan, self._bijector, self.prior, seed, spans, temperatures, self._reference)
+
     if TYPE_CHECKING:  # what Flow provides
 
         def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None: ...
+
+        def _temperatures(self, temperature: float | Sequence[float]) -> list[float]: ...
 
         def _bijector(self, step: Step) -> Bijector: ...

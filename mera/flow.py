@@ -156,12 +156,8 @@ class Flow(nn.Module, ConeMethods):
         """Draw latents from the prior at a temperature; arguments as for `sample`."""
         if not is_integer(n) or n < 0:
             raise ValueError(f"Expected a number of samples >= 0; got {n!r}")
-        levels = self.plan.latents
-        temperatures = list(temperature) if isinstance(temperature, Sequence) else [temperature] * len(levels)
-        if len(temperatures) != len(levels):
-            raise ValueError(f"Expected one temperature, or one for each of {len(levels)} levels; got {temperature}")
-        shapes = [(n, *level.lattice.event_shape) for level in levels]
-        return self.prior.sample(shapes, temperatures, self._reference)
+        shapes = [(n, *latent.lattice.event_shape) for latent in self.plan.latents]
+        return self.prior.sample(shapes, self._temperatures(temperature), self._reference)
 
     @torch.no_grad()
     def to_images(self, x: Tensor) -> Tensor:
@@ -211,6 +207,13 @@ class Flow(nn.Module, ConeMethods):
 
     def _inverse_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         return self._bijector(step).inverse(events)
+
+    def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
+        levels = len(self.plan.latents)
+        temperatures = list(temperature) if isinstance(temperature, Sequence) else [temperature] * levels
+        if len(temperatures) != levels:
+            raise ValueError(f"Expected one temperature, or one for each of {levels} levels; got {temperature}")
+        return temperatures
 
     def _check_images(self, images: Tensor) -> None:
         self._check_shape("images", images, self.plan.input.event_shape)

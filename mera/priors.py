@@ -52,6 +52,19 @@ class Prior(nn.Module):
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
+    def quantile(self, u: Tensor, temperature: float) -> Tensor:
+        """The values below which p^(1/T), normalised, has the probabilities u, in (0, 1) and double precision.
+
+        Raises:
+            ValueError: as for `sample`; or if torch has no quantile function of p.
+        """
+        distribution = tempered(_map(self.distribution, lambda t: t.cpu()), temperature)
+        try:
+            return distribution.icdf(u)
+        except NotImplementedError:
+            kind = type(distribution).__name__
+            raise ValueError(f"Expected a prior with a quantile function (icdf) in torch; got {kind}") from None
+
     def extra_repr(self) -> str:
         """The distribution."""
         try:

@@ -39,8 +39,7 @@ class Recorded:
 
     def __call__(self, *tensors: Tensor) -> Any:
         """The function's value."""
-        kind = tensors[0].device.type
-        if torch.compiler.is_compiling() or torch.is_autocast_enabled(kind):
+        if any(map(_is_transformed, tensors)):
             return self.function(*tensors)
         key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
         if key not in self._recordings:
@@ -56,6 +55,12 @@ class Recorded:
             return self.function(*tensors)
         with torch.jit.optimized_execution(False):  # its passes would cost more than they save
             return recording(*tensors)
+
+
+def _is_transformed(tensor: Tensor) -> bool:
+    """Whether torch is doing more with a tensor than computing, such as compiling, casting or torch.func.vmap."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return torch.compiler.is_compiling() or torch.is_autocast_enabled(tensor.device.type) or wrapped
 
 
 def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:

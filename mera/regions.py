@@ -12,10 +12,13 @@ from torch import Tensor
 from mera.checks import is_integer
 from mera.graph import Lattice
 
-__all__ = ["Region", "parse_region", "sites_of", "span"]
+__all__ = ["Region", "Span", "parse_region", "sites_of", "span"]
 
 Region = Tensor | np.ndarray | Sequence[slice]
 """A bool mask of the lattice's shape; or a slice for each dimension, which also does for lattices too large to mask."""
+
+Span = slice | range | Sequence[int]
+"""From a start up to a stop."""
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:

@@ -1,0 +1,48 @@
+"""Noise that is a pure function of seed, level and site: no part of it needs the rest.
+
+Philox (Salmon et al. 2011) is a block cipher: it turns a counter into random bits directly. numpy's is used, whose
+stream is guaranteed not to change between versions. A counter stands for a block of sites rather than for one, so that
+the arithmetic behind the bits always runs over the same numbers together, and comes out the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera.graph import Lattice
+from mera.graph.addresses import Tiling, variables_at
+from mera.priors import Prior
+
+__all__ = ["noise"]
+
+BLOCK = {1: 256, 2: 16, 3: 8}
+"""Edge of a block of sites, by the number of dimensions."""
+
+
+def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Lattice, sites: Tensor) -> Tensor:
+    """The latents (C, n) at some sites of a level, drawn from the prior at a temperature; double precision.
+
+    Raises:
+        ValueError: if the prior has no quantile function.
+    """
+    edge = BLOCK[lattice.dim]
+    counts = tuple(-(-n // edge) for n in lattice.shape)
+    tiling = Tiling(lattice, (edge,) * lattice.dim, (0,) * lattice.dim, counts)
+    blocks, within, _ = tiling.locate(variables_at(sites, lattice).flatten())
+    values = torch.empty(len(blocks), dtype=torch.float64)
+    for block in blocks.unique().tolist():
+        here = blocks == block
+        values[here] = prior.quantile(_uniform(seed, level, block, tiling.variables), temperature)[within[here]]
+    return values.view(lattice.channels, -1)
+
+
+def _uniform(seed: int, level: int, block: int, n: int) -> Tensor:
+    """n numbers strictly between 0 and 1: odd multiples of 2^-53, which doubles hold exactly."""
+    key = np.array([seed, level], dtype=np.uint64)
+    counter = np.array([0, block, 0, 0], dtype=np.uint64)  # the lowest word counts within the block
+    bits = np.random.Philox(key=key, counter=counter).random_raw(n)
+    return torch.from_numpy(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * math.ldexp(1, -52))

@@ -1,0 +1,62 @@
+"""Any window of a generated image, from the latents in its cone: the image itself may be too large to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from mera.bijectors import Bijector
+from mera.graph import Apply, Plan, Step
+from mera.graph.addresses import count_variables, variables_at
+from mera.graph.local_executor import LocalExecutor
+from mera.graph.pieces import localize
+from mera.noise import noise
+from mera.priors import Prior
+from mera.regions import sites_of
+
+__all__ = ["window"]
+
+BLOCK = 8
+"""Events are transformed in blocks of the grid, this many wide: the rounding of a product depends on what else is in
+the batch, and so every window that touches a block computes all of it, in one call, to the same last bit."""
+LARGEST_FIELD = 2**24
+"""Sites of the largest lattice that a field bijector, which needs all of it, is given."""
+
+
+def window(
+    plan: Plan,
+    bijector: Callable[[Step], Bijector],
+    prior: Prior,
+    seed: int,
+    spans: Sequence[tuple[int, int]],
+    temperatures: Sequence[float],
+    like: Tensor,
+) -> Tensor:
+    """A window (1, C, *window) of the image that a seed stands for, with dtype and device of `like`.
+
+    Args:
+        plan, bijector, prior: of the flow.
+        seed: from 0 to 2^64 - 1.
+        spans: start and stop in each dimension, which the caller has checked.
+        temperatures: one for each level.
+
+    Raises:
+        ValueError: if the lattice is too large to number its variables or for a field bijector in the plan, or the
+            prior has no quantile function.
+    """
+    count_variables(plan.input)
+    for step in plan.steps:
+        if isinstance(step.action, Apply) and step.action.is_field and step.action.lattice.sites > LARGEST_FIELD:
+            raise ValueError(
+                f"node {step.node!r}: Expected a bijector of patches for windows of so large a lattice; "
+                f"got a field bijector, which needs all of {step.action.lattice}"
+            )
+    sites = sites_of([slice(*span) for span in spans], plan.input)
+    pieces = localize(plan, variables_at(sites, plan.input).flatten(), BLOCK)
+    rows = [
+        noise(prior, temperature, seed, h, latent.lattice, exit.sites).flatten()[None].to(like)
+        for h, (latent, exit, temperature) in enumerate(zip(plan.latents, pieces.exits, temperatures, strict=True))
+    ]
+    row = LocalExecutor(pieces, like.device).inverse(rows, lambda step, events: bijector(step).inverse(events))
+    return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
