@@ -161,8 +161,10 @@ class Flow(nn.Module, ConeMethods):
 
     @torch.no_grad()
     def to_images(self, x: Tensor) -> Tensor:
-        """Data in the flow's own space to uint8 images (B, C, *shape)."""
-        self._check("data", x, self.plan.input.event_shape)
+        """Data in the flow's own space to uint8 images (B, C, *shape); a window of them will do."""
+        lattice = self.plan.input
+        windowed = isinstance(x, Tensor) and x.ndim == 2 + lattice.dim
+        self._check("data", x, (lattice.channels, *x.shape[2:]) if windowed else lattice.event_shape)
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()
