@@ -37,7 +37,7 @@ class ConeMethods:
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
         >>> cone.count, [level.sum().item() for level in cone.levels]
-        (840, [36, 36, 16, 16])
+        (1092, [64, 36, 16, 16])
 
         Raises:
             ValueError: if the region is empty, no mask of this lattice, or reaches outside.

@@ -22,7 +22,7 @@ from mera.summary import count_parameters
 from mera.table import table
 from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
 
-__all__ = ["app", "console"]
+__all__ = ["app", "console", "given", "preset_option"]
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -60,7 +60,7 @@ def resume(
 
 def _train_new(model: str, **values: Any) -> None:
     """`mera train MODEL`."""
-    options = _given(model, values)
+    options = given(model, values)
     settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
     L = options.get("L", inspect.signature(models.builder(model)).parameters["L"].default)
     source = {"name": values["data"], "L": L, "root": str(values["root"])}
@@ -108,7 +108,7 @@ def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, re
 
 
 def _info(model: str, **values: Any) -> None:
-    flow = models.build(model, **_given(model, values))
+    flow = models.build(model, **given(model, values))
     console.print(f"{flow}\n\n{flow.plan}", markup=False)
 
 
@@ -193,13 +193,13 @@ def rebuild_error(flow: Flow, images: torch.Tensor) -> float:
     return (flow.inverse(flow(x)[0])[0] - x).abs().max().item()
 
 
-def _given(model: str, values: dict[str, Any]) -> dict[str, Any]:
+def given(model: str, values: dict[str, Any]) -> dict[str, Any]:
     """The options of a model, and its preset, that the user gave."""
     names = ["preset", *inspect.signature(models.builder(model)).parameters]
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
-def _preset_option(model: str) -> list[inspect.Parameter]:
+def preset_option(model: str) -> list[inspect.Parameter]:
     """`--preset`, for a model that has some."""
     if not models.presets(model):
         return []
@@ -229,7 +229,7 @@ def _add_models() -> None:
     for name in models.names():
         builder = models.builder(name)
         summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
-        options = _preset_option(name) + options_of(builder)
+        options = preset_option(name) + options_of(builder)
         train = with_options(partial(_train_new, name), _run_options(), options, options_of(Settings))
         train_app.command(name, help=summary)(train)
         info_app.command(name, help=summary)(with_options(partial(_info, name), options))
