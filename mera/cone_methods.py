@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from mera.checks import is_integer
 from mera.graph import Plan, Step
 from mera.graph.addresses import variables_at
 from mera.graph.cones import Cone, generation_cone, inference_cone
+from mera.inpaint import Inpainting, inpaint
 from mera.priors import Prior
 from mera.regions import Region, Span, sites_of, span
 from mera.restriction import Restriction
@@ -95,6 +96,34 @@ class ConeMethods:
         if len(sites) == self.plan.input.sites:
             raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
         return Restriction(self.plan, self._bijector, self.prior, x, sites)
+
+    def inpaint(self, x: Tensor, mask: Region, **options: Any) -> Inpainting:
+        """Fill masked pixels of one image (paper, Section 4 and App. D).
+
+        Masked pixels are first filled with noise; the likeliest of `draws` random settings of the variables goes on
+        to Adam, which maximises log p of the filled image. Only the inference cone of the mask is evaluated, and known
+        pixels stay as they are, bit for bit. With `samples`, chains of Hamiltonian Monte Carlo draw fillings
+        from p(masked pixels | known ones) as well, from what Adam found on.
+
+        Args:
+            x: one image, (1, C, *shape), in the flow's own space; what is under the mask does not count.
+            mask: bool mask (H, W) of the pixels to fill, or a slice for each dimension.
+            space: "latent": vary latents; "pixel": vary the masked pixels themselves.
+            latents: "cone": those in the inference cone; "all": all; a number: so many, chosen at random.
+            draws: random settings to start from.
+            starts: how many of the likeliest go on, side by side; with `samples` at least as many.
+            steps: of Adam.
+            lr: its learning rate, which falls to zero along half a cosine.
+            samples: chains, each of which ends in one filling drawn from the posterior.
+            warmup: iterations of a chain that tune its steps.
+            iterations: iterations of a chain behind that, by which mixing is judged.
+            leapfrog: steps in an iteration, at most.
+            console: a rich Console to show progress on.
+
+        Raises:
+            ValueError: as for `restrict`; or if an option has a value that makes no sense.
+        """
+        return inpaint(self.restrict(x, mask), **options)
 
     @torch.no_grad()
     def window(

@@ -39,6 +39,7 @@ class Restriction:
     Attributes:
         cone: the inference cone of the masked pixels.
         mask: the masked pixels, bool.
+        prior: the flow's prior.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Restriction:
         self.cone: Cone = inference_cone(plan, numbers)
         self.mask = self.cone.pixels.to(x.device)
         self._x = x.detach()
-        self._prior = prior
+        self.prior = prior
         self._pieces = localize(plan, numbers)
         self._executor = LocalExecutor(self._pieces, x.device)
         self._bijectors = {piece.step.module: _constant(bijector(piece.step)) for piece in self._pieces.pieces}
@@ -72,6 +73,26 @@ class Restriction:
         """(C_h, n_h) of the cone's latents at each level."""
         levels = zip(self.cone.plan.latents, self.cone.sites, strict=True)
         return tuple((latent.lattice.channels, len(sites)) for latent, sites in levels)
+
+    @property
+    def known(self) -> Tensor:
+        """The pixels that are not masked, (1, C, n')."""
+        return self._x[:, :, ~self.mask]
+
+    @property
+    def variables(self) -> int:
+        """All latent variables of the flow."""
+        return self._x[0].numel()
+
+    @cached_property
+    def varying(self) -> Tensor:
+        """Of the latents of `encode`, flat and level by level, those in the cone; at its sites there may be others."""
+        plan = self.cone.plan
+        places = [
+            variables_at(sites, v.lattice).flatten() for sites, v in zip(self.cone.sites, plan.latents, strict=True)
+        ]
+        reached = [self.cone.reached[latent.value] for latent in plan.latents]
+        return torch.cat([torch.isin(p, r) for p, r in zip(places, reached, strict=True)])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
         """log p of the whole image with these pixels in it, (K, C, n) -> (K,), in nats.
@@ -118,7 +139,7 @@ class Restriction:
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
         levels, log_det = self._evaluate(pixels)
-        return self._prior.log_prob(levels) + log_det + self._rest
+        return self.prior.log_prob(levels) + log_det + self._rest
 
     def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
         levels, _ = self._evaluate(pixels)

@@ -1,6 +1,7 @@
 """A second way to run a layout: site by site and patch by patch, from the graph alone, without a plan."""
 
 import itertools
+from types import SimpleNamespace
 
 import torch
 
@@ -68,3 +69,41 @@ def naive_local(node, bijector, value, periodic):
             out[sites], change = bijector(value[sites])
             log_det = log_det + change
     return out, log_det
+
+
+def naive_cone(flow: Flow, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Which latents of each node change with the pixels (H, W): masks of ones go the same way as data."""
+    spreads = {}
+    for step in flow.plan.steps:
+        if step.module:
+            spreads[step.node] = spread_field(step.action) if step.action.is_field else spread_patch
+    steps = [SimpleNamespace(node=step.node, module=step.node) for step in flow.plan.steps]
+    masks = SimpleNamespace(layout=flow.layout, plan=SimpleNamespace(steps=steps), bijectors=spreads)
+    x = mask.expand(flow.plan.input.event_shape)[None].float()
+    return {name: level[0] > 0 for name, level in naive_forward(masks, x)[0].items()}
+
+
+def spread_patch(event):
+    """All of a patch if any of it."""
+    return event.amax(tuple(range(1, event.ndim)), keepdim=True).expand_as(event), 0
+
+
+def spread_field(action):
+    """All of a cell if any of its kernel."""
+
+    def spread(event):
+        out = torch.zeros_like(event)
+        shape, dim = event.shape[2:], event.ndim - 2
+        for corner in itertools.product(*(range(0, n, s) for n, s in zip(shape, action.stride, strict=True))):
+            index, cell = [], []
+            for d in range(dim):
+                n, k, s = shape[d], action.kernel[d], action.stride[d]
+                reads = range(corner[d] - (k - s) // 2, corner[d] - (k - s) // 2 + k)
+                wraps = action.lattice.periodic[d]
+                index.append(torch.tensor([i % n for i in reads if wraps or 0 <= i < n]))
+                cell.append(slice(corner[d], corner[d] + s))
+            window = event[(slice(None), slice(None), *torch.meshgrid(*index, indexing="ij"))]
+            out[(slice(None), slice(None), *cell)] = window.amax()
+        return out, 0
+
+    return spread

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
 from mera.graph import Layout, LayoutError
+from tests.dense import DenseField
 from tests.laws import Dense
 
 
@@ -20,22 +21,33 @@ def field(event_shape, padding):
     return Coupling(Masked(checkerboard(event_shape)), conditioner)
 
 
+def dense_field(draw, port):
+    """A field bijector that is zero nowhere that its node allows it to be otherwise, with that node's settings."""
+    strides = tuple(draw(st.sampled_from([s for s in (1, 2, 3) if n % s == 0])) for n in port.shape)
+    kernel = tuple(s + 2 * draw(st.integers(d == 0, 2)) for d, s in enumerate(strides))
+    make = partial(DenseField, kernel=kernel, stride=strides, periodic=port.lattice.periodic)
+    offset = tuple(
+        draw(st.integers(0, s - 1)) if wraps else 0 for s, wraps in zip(strides, port.lattice.periodic, strict=True)
+    )
+    return {"bijector": make, "kernel": kernel, "stride": strides, "offset": offset}
+
+
 @st.composite
-def layouts(draw):
-    """A layout, or None where a step of it was refused."""
+def layouts(draw, dense=False):
+    """A layout, or None where a step of it was refused; `dense` ones have no zeros in a Jacobian but for geometry."""
     dim = draw(st.integers(1, 3))
     edges = st.sampled_from({1: [2, 3, 4, 6, 8, 12], 2: [2, 3, 4, 6], 3: [2, 3, 4]}[dim])
     shape = tuple(draw(edges) for _ in range(dim))
     boundary = [draw(st.sampled_from(["periodic", "open"])) for _ in range(dim)]
     try:
         layout = Layout(shape, draw(st.integers(1, 2)), boundary)
-        grow(draw, layout, layout.input, draw(st.integers(0, 5)))
+        grow(draw, layout, layout.input, draw(st.integers(0, 5)), dense)
     except LayoutError:
         return None
     return layout
 
 
-def grow(draw, layout, port, budget):
+def grow(draw, layout, port, budget, dense):
     """Add up to `budget` nodes behind a port, then let it leave; what is sent out may grow as well."""
     while budget > 0:
         budget -= 1
@@ -43,8 +55,11 @@ def grow(draw, layout, port, budget):
         if kind == "local":
             kernel = tuple(draw(st.sampled_from([k for k in (2, 3, 4, 1) if n % k == 0] * 3 + [4])) for n in port.shape)
             offset = tuple(draw(st.sampled_from([0, *range(k), k])) for k in kernel)
-            bijector = draw(st.sampled_from([Dense, ActNorm, coupling]))
+            bijector = Dense if dense else draw(st.sampled_from([Dense, ActNorm, coupling]))
             port = layout.local(port, bijector, kernel, offset=offset, share=draw(st.sampled_from([None, None, "s"])))
+        elif kind == "field" and dense:
+            if port.channels > 1:
+                port = layout.local(port, **dense_field(draw, port))
         elif kind == "field":
             padding = "circular" if all(port.lattice.periodic) else "zeros"
             port = layout.local(
@@ -54,8 +69,8 @@ def grow(draw, layout, port, budget):
             port = layout.squeeze(port, draw(st.sampled_from([2, 2, 3])))
         elif kind == "split":
             port, rest = layout.split(port, draw(st.integers(1, 3)))
-            grow(draw, layout, rest, draw(st.integers(0, 1)))
+            grow(draw, layout, rest, draw(st.integers(0, 1)), dense)
         else:
             port, rest = layout.decimate(port, draw(st.sampled_from([2, 2, 3])))
-            grow(draw, layout, rest, draw(st.integers(0, 2)))
+            grow(draw, layout, rest, draw(st.integers(0, 2)), dense)
     layout.latent(port)

@@ -1,0 +1,98 @@
+"""Inpainting, from a restricted flow to its result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from mera.checks import is_integer
+from mera.inpaint.hmc import hmc
+from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
+from mera.inpaint.mode import best_draw, climb
+from mera.inpaint.spaces import choose_space
+from mera.progress import Ticker
+from mera.restriction import Restriction
+
+__all__ = ["Inpainting", "inpaint"]
+
+
+@dataclass(frozen=True, eq=False)
+class Inpainting:
+    """What came of filling the masked pixels of an image.
+
+    Args:
+        image: (1, C, *shape), the most likely filling that was found; known pixels are what they were, bit for bit.
+        log_prob: its log p (), in nats.
+        history: log p of the likeliest filling at each step, (steps + 1,).
+        varied: how many variables were varied to find it.
+        samples: (S, C, *shape), fillings drawn from p(masked | known), or None if none was asked for.
+        mixing: how well the chains that drew them mix.
+    """
+
+    image: Tensor
+    log_prob: Tensor
+    history: Tensor
+    varied: int
+    samples: Tensor | None = None
+    mixing: Mixing | None = None
+
+
+def inpaint(
+    local: Restriction,
+    *,
+    space: str = "latent",
+    latents: str | int = "cone",
+    draws: int = 200,
+    starts: int = 4,
+    steps: int = 300,
+    lr: float = 0.05,
+    samples: int = 0,
+    warmup: int = 300,
+    iterations: int = 200,
+    leapfrog: int = 16,
+    console: Console | None = None,
+) -> Inpainting:
+    """Fill masked pixels; `Flow.inpaint` says how."""
+    for name, value, least in (
+        ("draws", draws, 1), ("starts", starts, 1), ("steps", steps, 0), ("samples", samples, 0),
+        ("warmup", warmup, 0), ("iterations", iterations, 4), ("leapfrog", leapfrog, 1),
+    ):  # fmt: skip
+        if not is_integer(value) or value < least:
+            raise ValueError(f"Expected {name} as an integer >= {least}; got {value!r}")
+    if not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+        raise ValueError(f"Expected a positive learning rate; got {lr!r}")
+    console = console or Console(quiet=True)
+    with torch.enable_grad():
+        where = choose_space(local, space, latents)
+        start = best_draw(local, where, draws, min(max(starts, samples), draws))
+        with Ticker("fill", console) as ticker:
+            pixels, log_prob, history = climb(local, where, start, steps, lr, ticker)
+        top = int(log_prob.argmax())
+        best = local.fill(pixels[top : top + 1]), log_prob[top], history, where.size
+        if not samples:
+            return Inpainting(*best)
+        chains = pixels.flatten(1)[torch.arange(samples) % len(pixels)]
+        with Ticker("sample", console) as ticker:
+            traced, mixing = _sample(local, chains, warmup, iterations, leapfrog, ticker)
+        return Inpainting(*best, local.fill(traced[-1].unflatten(1, pixels.shape[1:])), mixing)
+
+
+def _sample(
+    local: Restriction, start: Tensor, warmup: int, iterations: int, leapfrog: int, ticker: Ticker
+) -> tuple[Tensor, Mixing]:
+    """Chains (iterations, K, C n) from the density of the masked pixels given the known ones."""
+    shape = local.pixels.shape[1:]
+
+    def log_prob(row: Tensor) -> Tensor:
+        return local.log_prob(row.unflatten(1, shape))
+
+    chains, acceptance = hmc(log_prob, start, warmup, iterations, leapfrog, ticker)
+    with torch.no_grad():
+        levels = torch.stack([log_prob(row) for row in chains])[..., None]
+    watched = torch.cat([chains, levels], dim=2)
+    r_hat, effective = split_r_hat(watched).max().item(), effective_size(watched).min().item()
+    return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])

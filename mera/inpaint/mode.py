@@ -1,0 +1,52 @@
+"""The most likely filling (paper, App. D)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mera.inpaint.spaces import Space
+from mera.progress import Ticker
+from mera.restriction import Restriction
+
+__all__ = ["best_draw", "climb"]
+
+CHUNK = 50
+"""Draws evaluated together."""
+
+
+@torch.no_grad()
+def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor:
+    """The coordinates (keep, size) of the likeliest of some random fillings, best first."""
+    values = torch.cat([space.draw(min(CHUNK, draws - i)) for i in range(0, draws, CHUNK)])
+    log_prob = torch.cat([local.log_prob(space.pixels(part)) for part in values.split(CHUNK)])
+    return values[log_prob.nan_to_num(-torch.inf).topk(keep).indices]
+
+
+def climb(
+    local: Restriction, space: Space, start: Tensor, steps: int, lr: float, ticker: Ticker
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adam on the log-likelihood of the filled images, several at once, with a learning rate that falls to zero.
+
+    Returns for each start the best pixels (K, C, n) that any step came to and their log p (K,); and the history
+    (steps + 1,), log p of the likeliest at each step.
+    """
+    values = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([values], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    best_pixels = space.pixels(start)
+    best = torch.full_like(start[:, 0], -torch.inf)
+    history = []
+    for step in range(steps + 1):
+        pixels = space.pixels(values)
+        log_prob = local.log_prob(pixels)
+        history.append(log_prob.detach().max())
+        better = log_prob.detach() > best
+        best = torch.where(better, log_prob.detach(), best)
+        best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
+        ticker.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
+        if step < steps:
+            (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
+            optimizer.step()
+            schedule.step()
+    return best_pixels, best, torch.stack(history)
