@@ -1,0 +1,222 @@
+"""Evaluation restricted to a cone equals the full evaluation."""
+
+import pytest
+import torch
+from hypothesis import assume, given
+
+import mera
+from mera.bijectors import Bijector
+from mera.graph.addresses import variables_at
+from mera.recorded import HOT, Recorded
+from tests.laws import Dense, randomize
+from tests.strategies import layouts
+from tests.test_random_layouts import few, make_flow
+
+
+def check_equal(flow, mask, k=3, atol=1e-10):
+    """log p, its gradient, encode and decode, for arbitrary pixels and for arbitrary latents."""
+    channels, *_ = flow.plan.input.event_shape
+    x = 0.5 * torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
+    local = flow.restrict(x, mask)
+    pixels = 0.5 * torch.randn(k, channels, int(mask.sum()), dtype=torch.float64)
+    whole = x.repeat(k, *[1] * (x.ndim - 1))
+    whole[:, :, mask] = pixels
+    assert torch.equal(local.fill(pixels), whole)
+    torch.testing.assert_close(local.pixels, x[:, :, mask])
+    torch.testing.assert_close(local.known, x[:, :, ~mask])
+    pixels.requires_grad_()
+    filled = whole.clone()
+    filled[:, :, mask] = pixels
+    full, restricted = flow.log_prob(filled), local.log_prob(pixels)
+    torch.testing.assert_close(restricted, full, atol=atol, rtol=1e-12)
+    gradients = [torch.autograd.grad(value.sum(), pixels)[0] for value in (restricted, full)]
+    torch.testing.assert_close(*gradients, atol=atol, rtol=1e-10)
+    z = flow(whole)[0]
+    latents = local.encode(pixels.detach())
+    for level, changes, own in zip(z, local.cone.levels, latents, strict=True):
+        torch.testing.assert_close(own, level[:, :, changes], atol=atol, rtol=1e-10)
+    torch.testing.assert_close(local.decode(latents), pixels.detach(), atol=1e-7, rtol=1e-7)
+
+    others = [level + 0.3 * torch.randn_like(level) for level in latents]
+    z = [level.repeat(k, *[1] * (level.ndim - 1)) for level in flow(x)[0]]
+    for level, changes, other in zip(z, local.cone.levels, others, strict=True):
+        level[:, :, changes] = other
+    generated = flow.inverse(z)[0][:, :, mask]
+    torch.testing.assert_close(local.decode(others), generated, atol=1e-8, rtol=1e-8)
+    assert int(local.varying.sum()) == local.cone.count
+    return local
+
+
+def some_mask(shape, density):
+    mask = torch.rand(shape) < density
+    assume(mask.any() and not mask.all())
+    return mask
+
+
+@given(layouts())
+@few
+def test_random_layouts(layout):
+    flow = make_flow(layout)
+    check_equal(flow, some_mask(flow.plan.input.shape, 0.2))
+
+
+@given(layouts(dense=True))
+@few
+def test_random_dense_layouts(layout):
+    flow = make_flow(layout)
+    check_equal(flow, some_mask(flow.plan.input.shape, 0.2))
+
+
+MODELS = [
+    ("rgflow", {"L": 32, "hidden": (7,)}),
+    ("rgflow", {"L": 16, "m": 2, "order": "authors", "channels": 1, "hidden": (5,)}),
+    ("rgflow", {"L": 32, "order": "authors", "boundary": "open", "hidden": (5,), "prior": "gaussian"}),
+    ("rgflow", {"L": 32, "conditioner": "authors", "hidden": (5,)}),
+    ("rgflow", {"L": 32, "conditioner": "paper", "share_levels": True, "hidden": (5,)}),
+    ("rgflow", {"L": 64, "dim": 1, "hidden": (5,), "channels": 2}),
+    ("rgflow", {"L": 8, "dim": 3, "m": 2, "hidden": (5,), "channels": 2}),
+    ("realnvp", {"L": 16, "hidden": (5,), "layers": 1, "residual_blocks": 1}),
+    ("realnvp", {"L": (32, 16), "m": 8, "hidden": (5,), "layers": 1, "boundary": "periodic"}),
+]
+
+
+@pytest.mark.parametrize(("model", "options"), MODELS)
+def test_models(model, options):
+    flow = randomize(mera.build(model, **options), 0.05)
+    shape = flow.plan.input.shape
+    corner = torch.zeros(shape, dtype=torch.bool)
+    corner[(slice(0, 2),) * len(shape)] = True
+    apart = corner.roll([n // 2 for n in shape], tuple(range(len(shape)))) | corner  # two regions
+    local = check_equal(flow, apart)
+    assert (local.cone.fraction < 1) or model == "realnvp"
+    check_equal(flow, torch.rand(shape) < 0.7)
+
+
+def test_recorded_calls_equal_those_before():
+    flow = randomize(mera.build("rgflow", L=16, hidden=(6,)), 0.1)
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[3:6, 4:6] = True
+    local = flow.restrict(torch.randn(1, 3, 16, 16, dtype=torch.float64), mask)
+    for calls in range(2 * HOT):
+        pixels = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
+        full = flow.log_prob(local.fill(pixels.detach()))
+        torch.testing.assert_close(local.log_prob(pixels), full)
+        (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
+        whole = local.fill(pixels.detach()).requires_grad_()
+        (expected,) = torch.autograd.grad(flow.log_prob(whole).sum(), whole)
+        torch.testing.assert_close(gradient, expected[:, :, mask])
+        torch.testing.assert_close(local.decode(local.encode(pixels)), pixels)
+        assert calls < HOT or all(r is not None for r in local._log_prob._recordings.values())
+    mapped = torch.func.vmap(lambda p: local.log_prob(p[None])[0])(pixels)
+    torch.testing.assert_close(mapped, local.log_prob(pixels))
+    curvature = torch.func.jacrev(torch.func.grad(lambda p: local.log_prob(p).sum()))(pixels.detach())
+    again = torch.autograd.functional.hessian(lambda p: local.log_prob(p).sum(), pixels.detach())
+    torch.testing.assert_close(curvature, again)
+
+
+class Chooses(Bijector):
+    """Looks at its data: a recording would keep to the way that the first data took."""
+
+    def forward(self, x):
+        sign = 1 if x.sum() > 0 else -1
+        return sign * x, x.new_zeros(len(x))
+
+    def inverse(self, y):
+        return y, y.new_zeros(len(y))
+
+
+def test_what_looks_at_its_data_is_not_replayed():
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.local(layout.input, Chooses(), kernel=8), Dense, kernel=4))
+    flow = randomize(mera.Flow(layout, "gaussian"))
+    local = flow.restrict(torch.randn(1, 1, 8, dtype=torch.float64), torch.arange(8) == 3)
+    for _ in range(3 * HOT):
+        pixels = torch.randn(1, 1, 1, dtype=torch.float64)
+        torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
+    assert list(local._log_prob._recordings.values()) == [None]
+
+
+def test_recordings_are_few_and_optional(monkeypatch):
+    double = Recorded(lambda x: 2 * x)
+    for n in range(1, 20):
+        for _ in range(HOT + 1):
+            assert torch.equal(double(torch.ones(n)), 2 * torch.ones(n))
+    assert len(double._recordings) <= 8
+    monkeypatch.setattr(torch.jit, "trace", None)
+    bare = Recorded(lambda x: 2 * x)
+    assert all(torch.equal(bare(torch.ones(3)), 2 * torch.ones(3)) for _ in range(2 * HOT))
+
+
+def test_parameters_count_as_constants():
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[0, 0] = True
+    local = flow.restrict(torch.randn(1, 3, 8, 8, dtype=torch.float64), mask)
+    pixels = torch.randn(2, 3, 1, dtype=torch.float64, requires_grad=True)
+    local.log_prob(pixels).sum().backward()
+    assert pixels.grad is not None
+    assert all(p.grad is None and p.requires_grad for p in flow.parameters())
+    held = next(p for b in local._bijectors.values() for p in b.parameters())
+    assert held.data_ptr() in {p.data_ptr() for p in flow.parameters()}  # no copy of the weights
+
+
+def test_only_the_cone_is_evaluated():
+    flow = mera.build("rgflow", L=64, hidden=(4,))
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[20:24, 20:24] = True
+    local = flow.restrict(torch.randn(1, 3, 64, 64), mask)
+    rows = []
+    for bijector in local._bijectors.values():
+        bijector.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
+    local.log_prob(torch.randn(5, 3, 16))
+    assert rows == [5 * n for n in local.cone.blocks]
+    assert sum(rows) < 5 * 60
+
+
+GOOD = torch.zeros(1, 3, 8, 8)
+MASK = torch.zeros(8, 8, dtype=torch.bool)
+MASK[2:4, 2:5] = True
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "message"),
+    [
+        (GOOD, torch.ones(8, 8, dtype=torch.bool), "Expected a mask that leaves some pixels known"),
+        (GOOD, torch.zeros(8, 8, dtype=torch.bool), "got an empty one"),
+        (GOOD, MASK[:4], r"Expected a mask of shape \(8, 8\)"),
+        (GOOD.repeat(2, 1, 1, 1), MASK, r"Expected one image, \(1, C, ...\); got 2"),
+        (GOOD[0], MASK, "Expected data of shape"),
+        (GOOD.double(), MASK, "Expected data of dtype torch.float32"),
+        (GOOD.byte(), MASK, "Expected data of dtype torch.float32"),
+        (torch.full_like(GOOD, torch.nan), MASK, "Expected finite pixels.*got 192 NaN or infinite"),
+        (GOOD, None, "Expected a bool mask"),
+    ],
+)
+def test_refused(x, mask, message):
+    with pytest.raises(ValueError, match=message):
+        mera.build("rgflow", L=8, hidden=(4,)).restrict(x, mask)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: r.log_prob(torch.zeros(2, 3, 5)), r"Expected pixels of shape \(K, 3, 6\); got \(2, 3, 5\)"),
+        (lambda r: r.log_prob(torch.zeros(3, 6)), "Expected pixels of shape"),
+        (lambda r: r.log_prob([1.0]), "Expected pixels of shape.*got list"),
+        (lambda r: r.encode(torch.zeros(2, 3, 6).double()), "Expected pixels of dtype torch.float32 on cpu"),
+        (lambda r: r.fill(torch.zeros(2, 3, 7)), "Expected pixels of shape"),
+        (lambda r: r.decode(torch.zeros(2, 3, 7)), "Expected latents as a tuple of 2 tensors.*got Tensor"),
+        (lambda r: r.decode(r.encode(r.pixels)[:1]), "got 1 tensors"),
+        (lambda r: r.decode(r.encode(r.pixels)[::-1]), "Expected the cone's latents of level 0 of shape"),
+        (lambda r: r.decode((r.encode(r.pixels)[0], r.encode(r.pixels)[1].repeat(2, 1, 1))), r"got \[1, 2\]"),
+    ],
+)
+def test_refused_settings(call, message):
+    local = mera.build("rgflow", L=8, hidden=(4,)).restrict(GOOD, MASK)
+    with pytest.raises(ValueError, match=message):
+        call(local)
+
+
+def test_the_order_of_variables():
+    lattice = mera.Layout((2, 3), 2).input.lattice
+    assert variables_at(torch.tensor([0, 4]), lattice).tolist() == [[0, 8], [1, 9]]
