@@ -17,15 +17,22 @@ TARGET = 0.8
 
 
 def hmc(
-    log_prob: Callable[[Tensor], Tensor], start: Tensor, warmup: int, draws: int, leapfrog: int, ticker: Ticker
+    log_prob: Callable[[Tensor], Tensor],
+    metric: Callable[[Tensor], Tensor],
+    start: Tensor,
+    warmup: int,
+    draws: int,
+    leapfrog: int,
+    ticker: Ticker,
 ) -> tuple[Tensor, float]:
     """Sample from exp(log_prob), up to its normaliser, with a chain for each row of `start`.
 
-    In the warm-up the step size follows the rate of acceptance, and the covariance of all chains' positions, taken
-    twice, becomes the inverse of the mass matrix, so that long and narrow densities look round. Then both stay.
+    In the warm-up each chain follows a step size of its own to the wanted rate of acceptance, and its mass matrix
+    is three times taken to be the metric where it then is. Then both stay.
 
     Args:
         log_prob: (K, d) -> (K,), differentiable.
+        metric: (K, d) -> (K, d, d), about minus the second derivatives of log_prob, positive definite.
         start: (K, d).
         warmup: iterations that tune and are thrown away.
         draws: iterations that are kept.
@@ -41,40 +48,43 @@ def hmc(
         return value.detach(), gradient
 
     x = start.detach()
-    d = x.shape[1]
-    factor = _factor(x) if len(x) > d else torch.eye(d, dtype=x.dtype, device=x.device) * x.std().clamp(min=1e-3)
-    step, seen, kept, accepted = 0.5 / d**0.25, [], [], 0.0
+    first = 0.5 / x.shape[1] ** 0.25
+    step = torch.full_like(x[:, :1], first)
+    kept, accepted, tuned = [], 0.0, 0
     value, gradient = evaluate(x)
     for i in range(warmup + draws):
-        momentum = torch.randn_like(x)  # of unit mass in coordinates y, where x = y @ factor.T
+        if i in {0, warmup // 3, 2 * warmup // 3} and i <= warmup:
+            scale, tuned = _whitening(metric(x)), 0
+        momentum = torch.randn_like(x)  # of unit mass in coordinates q, where x = scale q
         energy = value - 0.5 * momentum.square().sum(1)
-        y, proposal, new_gradient, new_value = x, momentum, gradient, value
+        y, new_gradient, new_value = x, gradient, value
         for _ in range(1 + int(torch.randint(leapfrog, ()))):
-            proposal = proposal + 0.5 * step * new_gradient @ factor
-            y = y + step * proposal @ factor.T
+            momentum = momentum + 0.5 * step * _times(scale.mT, new_gradient)
+            y = y + step * _times(scale, momentum)
             new_value, new_gradient = evaluate(y)
-            proposal = proposal + 0.5 * step * new_gradient @ factor
-        change = (new_value - 0.5 * proposal.square().sum(1) - energy).nan_to_num(-math.inf, -math.inf, -math.inf)
-        accept = torch.rand_like(change).log() < change
-        x = torch.where(accept[:, None], y, x)
-        gradient = torch.where(accept[:, None], new_gradient, gradient)
-        value = torch.where(accept, new_value, value)
-        rate = change.clamp(max=0).exp().mean().item()
+            momentum = momentum + 0.5 * step * _times(scale.mT, new_gradient)
+        change = (new_value - 0.5 * momentum.square().sum(1) - energy).nan_to_num(-math.inf, -math.inf, -math.inf)
+        rate = change.clamp(max=0).exp()[:, None]
+        accept = torch.rand_like(rate) < rate
+        x, gradient = torch.where(accept, y, x), torch.where(accept, new_gradient, gradient)
+        value = torch.where(accept[:, 0], new_value, value)
         if i < warmup:
-            step *= math.exp(0.5 * (rate - TARGET) / math.sqrt(1 + i % max(warmup // 3, 1) / 10))
-            seen.append(x)
-            if i + 1 in (warmup // 3, 2 * warmup // 3):
-                factor, step, seen = _factor(torch.cat(seen[len(seen) // 2 :])), 0.5 / d**0.25, []
+            tuned += 1
+            step = step * torch.exp((rate - TARGET) / tuned**0.5)
         else:
             kept.append(x)
-            accepted += rate / draws
-        ticker.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate:.2f}")
+            accepted += rate.mean().item() / draws
+        ticker.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate.mean():.2f}")
     return torch.stack(kept), accepted
 
 
-def _factor(x: Tensor) -> Tensor:
-    """A Cholesky factor of the covariance of points (n, d), shrunk towards its diagonal as there are few."""
-    covariance = x.T.cov(correction=0)
-    diagonal = covariance.diagonal().clamp(min=1e-6)
-    weight = len(x) / (len(x) + 5 * x.shape[1])
-    return torch.linalg.cholesky(weight * covariance + (1 - weight) * diagonal.diag())
+def _whitening(metric: Tensor) -> Tensor:
+    """For each metric (K, d, d) a matrix S with S S^T its inverse."""
+    lower = torch.linalg.cholesky(metric.double())
+    identity = torch.eye(metric.shape[-1], dtype=lower.dtype, device=lower.device).expand_as(lower)
+    return torch.linalg.solve_triangular(lower, identity, upper=False).mT.to(metric)
+
+
+def _times(matrix: Tensor, x: Tensor) -> Tensor:
+    """(K, d, d), (K, d) -> (K, d)."""
+    return (matrix @ x[..., None])[..., 0]

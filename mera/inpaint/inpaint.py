@@ -19,6 +19,9 @@ from mera.restriction import Restriction
 
 __all__ = ["Inpainting", "inpaint"]
 
+ROWS = 128
+"""Rows of a Jacobian that are evaluated together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Inpainting:
@@ -90,9 +93,26 @@ def _sample(
     def log_prob(row: Tensor) -> Tensor:
         return local.log_prob(row.unflatten(1, shape))
 
-    chains, acceptance = hmc(log_prob, start, warmup, iterations, leapfrog, ticker)
+    def metric(row: Tensor) -> Tensor:
+        """J^T J of the latents with respect to the pixels: minus the second derivatives of a unit Gaussian prior."""
+        jacobians = torch.stack([_jacobian(local, one.unflatten(0, shape)) for one in row])
+        floor = 1e-4 * torch.eye(row.shape[1], dtype=row.dtype, device=row.device)
+        return jacobians.mT @ jacobians + floor
+
+    chains, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, ticker)
     with torch.no_grad():
         levels = torch.stack([log_prob(row) for row in chains])[..., None]
     watched = torch.cat([chains, levels], dim=2)
     r_hat, effective = split_r_hat(watched).max().item(), effective_size(watched).min().item()
     return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
+
+
+def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
+    """d encode / d pixels (C, n), as (latents, C n): a row for each latent, many rows at once."""
+    latents = sum(channels * n for channels, n in local.latent_shapes)
+    rows = []
+    for part in torch.arange(latents, device=pixels.device).split(ROWS):
+        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()
+        z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
+        rows.append(torch.autograd.grad(z[torch.arange(len(part)), part].sum(), copies)[0][: len(part)].flatten(1))
+    return torch.cat(rows)
