@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from mera.bijectors import Bijector
@@ -97,7 +98,23 @@ class ConeMethods:
             raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
         return Restriction(self.plan, self._bijector, self.prior, x, sites)
 
-    def inpaint(self, x: Tensor, mask: Region, **options: Any) -> Inpainting:
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Region,
+        *,
+        space: str = "latent",
+        latents: str | int = "cone",
+        draws: int = 200,
+        starts: int = 4,
+        steps: int = 300,
+        lr: float = 0.05,
+        samples: int = 0,
+        warmup: int = 300,
+        iterations: int = 200,
+        leapfrog: int = 16,
+        console: Console | None = None,
+    ) -> Inpainting:
         """Fill masked pixels of one image (paper, Section 4 and App. D).
 
         Masked pixels are first filled with noise; the likeliest of `draws` random settings of the variables goes on
@@ -123,7 +140,10 @@ class ConeMethods:
         Raises:
             ValueError: as for `restrict`; or if an option has a value that makes no sense.
         """
-        return inpaint(self.restrict(x, mask), **options)
+        return inpaint(
+            self.restrict(x, mask), space=space, latents=latents, draws=draws, starts=starts, steps=steps, lr=lr,
+            samples=samples, warmup=warmup, iterations=iterations, leapfrog=leapfrog, console=console,
+        )  # fmt: skip
 
     @torch.no_grad()
     def window(

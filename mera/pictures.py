@@ -15,7 +15,7 @@ from torchvision.utils import make_grid
 
 from mera.files import write_atomically
 
-__all__ = ["curves", "grid", "progression", "save_figure", "save_grid", "stretch"]
+__all__ = ["corrupted", "curves", "grid", "history", "progression", "save_figure", "save_grid", "save_image", "stretch"]
 
 DOTS = 1000
 """How wide a grid is made, at least, by repeating pixels."""
@@ -33,9 +33,20 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
 
 def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> None:
     """Write `grid(images)` as a PNG."""
+    save_image(grid(images, columns), path)
+
+
+def save_image(image: Tensor, path: str | PathLike[str]) -> None:
+    """Write a uint8 image (1 or 3, H, W) as a PNG, pixel by pixel."""
     buffer = BytesIO()
-    F.to_pil_image(grid(images, columns)).save(buffer, "png")
+    F.to_pil_image(image.cpu()).save(buffer, "png")
     write_atomically(path, buffer.getvalue())
+
+
+def corrupted(images: Tensor, mask: Tensor) -> Tensor:
+    """uint8 images (N, C, H, W) with the masked pixels red, or white where there is but one channel."""
+    red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
+    return torch.where(mask, red.view(-1, 1, 1), images)
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
@@ -86,6 +97,17 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "seconds"
     axes.set_ylabel("test bits per dimension")
     axes.grid(alpha=0.3)
     axes.legend()
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def history(log_prob: Tensor, title: str = "") -> Figure:
+    """log p of a filled image at each step of a search."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(log_prob.tolist())
+    axes.set(xlabel="step", ylabel="log p, nats")
+    axes.grid(alpha=0.3)
     axes.set_title(title, fontsize=10)
     return figure
 

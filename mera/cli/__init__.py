@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run a command. What a user can mend is one line on standard error and exit status 1, without a traceback."""
-    from mera.cli import cones, demo  # noqa: F401, each adds its command
+    from mera.cli import cones, demo, inpaint  # noqa: F401, each adds its command
     from mera.cli.commands import app
 
     try:

@@ -22,7 +22,7 @@ from mera.summary import count_parameters
 from mera.table import table
 from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
 
-__all__ = ["app", "console", "given", "preset_option"]
+__all__ = ["app", "configured", "console", "given", "preset_option"]
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -54,7 +54,7 @@ def resume(
             f"Expected a model ({', '.join(models.names())}) or --resume RUN; see mera train --help"
         )
     run = RunFolder(resume)
-    images, settings = _configured(run)
+    images, settings = configured(run)
     _train(run.flow().to(choose_device(device)), images, settings, run, resume=True)
 
 
@@ -121,7 +121,7 @@ def evaluate(
     """Bits per dimension on test images, and how exactly they are rebuilt from their latents."""
     folder = RunFolder(run)
     flow = folder.flow().to(choose_device(device))
-    test = _configured(folder)[0].test
+    test = configured(folder)[0].test
     bits = bits_per_dim(flow, test, images)
     error = rebuild_error(flow, data.first(test, 100).to(flow.device))
     rows = [
@@ -154,7 +154,7 @@ def sample(
     console.print(f"{n} samples at temperature {temperature}: {out}")
 
 
-def _configured(run: RunFolder) -> tuple[ImageData, Settings]:
+def configured(run: RunFolder) -> tuple[ImageData, Settings]:
     """The data and the settings of a run.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -38,6 +38,11 @@ def widths(text: str) -> tuple[Any, ...]:
     return rows[0] if len(rows) == 1 else tuple(rows)
 
 
+def word_or_integer(text: str) -> str | int:
+    """An integer, or a word as it is."""
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
 def prior(text: str) -> str | dict[str, Any]:
     """A name, or a distribution of torch with its parameters.
 
@@ -63,10 +68,15 @@ def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
     return values if "," in text else values[0]
 
 
-PARSERS: dict[Any, Callable[[str], Any]] = {Edges: integers, PerStep: integers, Hidden: widths}
+PARSERS: dict[Any, Callable[[str], Any]] = {
+    Edges: integers,
+    PerStep: integers,
+    Hidden: widths,
+    str | int: word_or_integer,
+}
 
 
-def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def options_of(function: Callable[..., Any], without: Collection[str] = ()) -> list[inspect.Parameter]:
     """An option for each parameter of a function or class, with the help that its docstring gives.
 
     All options may be left out, which is then None: the function's own default.
@@ -75,6 +85,8 @@ def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     options = []
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
+        if name in without:
+            continue
         flag = "--" + name.replace("_", "-")
         help_text = texts.get(name, "")
         if parameter.default is not None:

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mera.data.dataset import DataMissingError, ImageData, register, resize
 
-__all__ = ["ImageFiles"]
+__all__ = ["ImageFiles", "fit_square", "read_image"]
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
@@ -27,19 +27,31 @@ class ImageFiles(Dataset):
     def __init__(self, files: list[Path], L: int, channels: int) -> None:
         self.files = files
         self.L = L
-        self.mode = "L" if channels == 1 else "RGB"
+        self.channels = channels
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        path = self.files[index]
-        try:
-            with Image.open(path) as image:
-                pixels = F.pil_to_tensor(_eight_bits(image).convert(self.mode))
-        except Exception as error:  # whatever a decoder makes of bytes that are no image
-            raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
-        return resize(F.center_crop(pixels, [min(pixels.shape[-2:])] * 2), self.L)
+        return fit_square(read_image(self.files[index], self.channels), self.L)
+
+
+def read_image(path: Path, channels: int) -> torch.Tensor:
+    """A file as uint8 (channels, H, W), grey if there is one channel, else colour.
+
+    Raises:
+        ValueError: if it cannot be read; the message has its name.
+    """
+    try:
+        with Image.open(path) as image:
+            return F.pil_to_tensor(_eight_bits(image).convert("L" if channels == 1 else "RGB"))
+    except Exception as error:  # whatever a decoder makes of bytes that are no image
+        raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
+
+
+def fit_square(pixels: torch.Tensor, L: int) -> torch.Tensor:
+    """The square at the centre, resized to L."""
+    return resize(F.center_crop(pixels, [min(pixels.shape[-2:])] * 2), L)
 
 
 @register("folder")

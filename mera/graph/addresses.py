@@ -22,6 +22,7 @@ __all__ = [
     "cut",
     "events",
     "join",
+    "mask_of",
     "regroup",
     "spread",
     "ungroup",
@@ -187,6 +188,13 @@ def count_variables(lattice: Lattice) -> int:
     if count > MOST_VARIABLES:
         raise ValueError(f"Expected a lattice of less than 2^63 variables; got {lattice}")
     return count
+
+
+def mask_of(sites: Tensor, lattice: Lattice) -> Tensor:
+    """A bool mask of the lattice's shape, true at some sites."""
+    mask = torch.zeros(lattice.sites, dtype=torch.bool)
+    mask[sites] = True
+    return mask.view(lattice.shape)
 
 
 def _sites_and_channels(numbers: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:

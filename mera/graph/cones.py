@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 import torch
 from torch import Tensor
 
 from mera.graph.actions import Apply, Cut, Regroup
-from mera.graph.addresses import count_variables, cut, events, join, regroup, spread, ungroup
-from mera.graph.lattice import Lattice
+from mera.graph.addresses import count_variables, cut, events, join, mask_of, regroup, spread, ungroup
 from mera.graph.plan import Plan
 from mera.table import table
 
@@ -133,13 +131,6 @@ def generation_cone(plan: Plan, latents: Mapping[int, Tensor]) -> Cone:
             case Cut():
                 reached[step.source] = join(step.action, *behind)
     return Cone(plan, reached)
-
-
-def mask_of(sites: Tensor, lattice: Lattice) -> Tensor:
-    """A bool mask of the lattice's shape, true at some sites."""
-    mask = torch.zeros(prod(lattice.shape), dtype=torch.bool)
-    mask[sites] = True
-    return mask.view(lattice.shape)
 
 
 def _touched(action: Apply, numbers: Tensor) -> Tensor:

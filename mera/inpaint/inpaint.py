@@ -47,17 +47,17 @@ class Inpainting:
 def inpaint(
     local: Restriction,
     *,
-    space: str = "latent",
-    latents: str | int = "cone",
-    draws: int = 200,
-    starts: int = 4,
-    steps: int = 300,
-    lr: float = 0.05,
-    samples: int = 0,
-    warmup: int = 300,
-    iterations: int = 200,
-    leapfrog: int = 16,
-    console: Console | None = None,
+    space: str,
+    latents: str | int,
+    draws: int,
+    starts: int,
+    steps: int,
+    lr: float,
+    samples: int,
+    warmup: int,
+    iterations: int,
+    leapfrog: int,
+    console: Console | None,
 ) -> Inpainting:
     """Fill masked pixels; `Flow.inpaint` says how."""
     for name, value, least in (

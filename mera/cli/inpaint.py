@@ -1,0 +1,119 @@
+"""`mera inpaint`: fill masked pixels of an image."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+
+from mera.cli.commands import Device, app, choose_device, configured, console
+from mera.cli.options import options_of, with_options
+from mera.data.folder import fit_square, read_image
+from mera.flow import Flow
+from mera.graph.addresses import mask_of
+from mera.inpaint import Inpainting
+from mera.pictures import corrupted, history, save_figure, save_grid, save_image
+from mera.regions import parse_region, sites_of
+from mera.train import RunFolder
+
+__all__ = ["inpaint"]
+
+Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
+ImageFile = Annotated[Path | None, typer.Option(help="The image; a square of it is resized to the flow's.")]
+Test = Annotated[int | None, typer.Option(min=0, help="In place of a file: this image of the run's test images.")]
+MaskFile = Annotated[Path | None, typer.Option(help="An image that is white where pixels are to be filled.")]
+Where = Annotated[str | None, typer.Option(help="In place of a mask: a rectangle.", metavar="START:STOP,START:STOP")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the pictures; RUN/inpaint if left out.", metavar="DIR")]
+
+
+def inpaint(
+    run: Run,
+    image: ImageFile = None,
+    test: Test = None,
+    mask: MaskFile = None,
+    region: Where = None,
+    out: Out = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    device: Device = "auto",
+    **options: Any,
+) -> None:
+    """Fill masked pixels of an image with a trained flow: the likeliest filling, and samples of all plausible ones."""
+    if (image is None) == (test is None):
+        raise typer.BadParameter("Expected either --image FILE or --test N")
+    if (mask is None) == (region is None):
+        raise typer.BadParameter("Expected either --mask FILE or --region START:STOP,START:STOP")
+    folder = RunFolder(run)
+    flow = folder.flow().to(choose_device(device))
+    torch.manual_seed(seed)
+    before = _read(image, flow, flow.plan.input.channels) if image is not None else _test_image(folder, test or 0)
+    hidden = _read(mask, flow, 1)[0] >= 128 if mask is not None else _rectangle(flow, region or "")
+    before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
+    x = flow.from_images(before)
+    result = flow.inpaint(x, hidden, **{name: value for name, value in options.items() if value is not None},
+                          console=console)  # fmt: skip
+    _report(flow, x, hidden, result)
+    for path in _draw(flow, before, hidden, result, out if out is not None else run / "inpaint"):
+        console.print(f"  {path}")
+
+
+def _read(path: Path, flow: Flow, channels: int) -> Tensor:
+    """An image file as uint8 (channels, H, W) of the flow's size."""
+    pixels, shape = read_image(path, channels), flow.plan.input.shape
+    if tuple(pixels.shape[1:]) == shape:
+        return pixels
+    if len(set(shape)) > 1:
+        wanted, got = (" x ".join(map(str, size)) for size in (shape, pixels.shape[1:]))
+        raise ValueError(f"Expected an image of {wanted} pixels in {path}; got {got}")
+    console.print(f"{path}: the square at its centre, resized to {shape[0]} x {shape[0]}")
+    return fit_square(pixels, shape[0])
+
+
+def _test_image(folder: RunFolder, index: int) -> Tensor:
+    images = configured(folder)[0].test
+    if index >= len(images):
+        raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
+    return images[index]
+
+
+def _rectangle(flow: Flow, region: str) -> Tensor:
+    return mask_of(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
+
+
+def _report(flow: Flow, x: Tensor, hidden: Tensor, result: Inpainting) -> None:
+    """What was done and what came of it, in lines."""
+    pixels = int(hidden.sum())
+    console.print(
+        f"{pixels:,} of {hidden.numel():,} pixels filled by varying {result.varied:,} of {x.numel():,} variables: "
+        f"log p {result.history[0]:.1f} at the start, {result.log_prob:.1f} at the end, "
+        f"{flow.log_prob(x).item():.1f} of the image as it came"
+    )
+    if result.mixing is not None:
+        console.print(f"samples: {result.mixing}")
+
+
+def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
+    """Write the pictures; known pixels are those of the image, not their way through the flow's own space."""
+    found = [result.image] if result.samples is None else [result.image, result.samples]
+    filled = torch.where(hidden, flow.to_images(torch.cat(found)), before)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
+    save_image(filled[0], paths[0])
+    save_grid(torch.cat([before, corrupted(before, hidden), filled]), paths[1])
+    save_figure(history(result.history), paths[2])
+    return paths
+
+
+def _signature() -> list[inspect.Parameter]:
+    """The options above; those of `Flow.inpaint` go behind them."""
+    parameters = inspect.signature(inpaint, eval_str=True).parameters.values()
+    named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
+
+
+app.command("inpaint", help=inspect.getdoc(inpaint))(
+    with_options(inpaint, _signature(), options_of(Flow.inpaint, without=("self", "x", "mask", "console")))
+)
