@@ -1,0 +1,183 @@
+"""Inpainting, on a flow whose conditional densities are known exactly."""
+
+import io
+import math
+from functools import partial
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+import mera
+from mera.bijectors import Bijector
+from mera.inpaint.mixing import effective_size, split_r_hat
+from tests.laws import randomize
+
+
+class Linear(Bijector):
+    """A dense matrix: with a Gaussian prior, data are Gaussian."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        n = math.prod(event_shape)
+        self.matrix = nn.Parameter(torch.eye(n, dtype=torch.float64) + 0.3 * torch.randn(n, n, dtype=torch.float64))
+
+    def forward(self, x):
+        return (x.flatten(1) @ self.matrix.T).view_as(x), self.matrix.slogdet().logabsdet.expand(len(x))
+
+    def inverse(self, y):
+        x = torch.linalg.solve(self.matrix, y.flatten(1).T).T
+        return x.reshape(y.shape), -self.matrix.slogdet().logabsdet.expand(len(y))
+
+
+@pytest.fixture
+def gaussian():
+    """A tree on 16 sites of 2 channels; an image; a mask; mean and covariance of the masked pixels given the rest."""
+    layout = mera.Layout((16,), 2)
+    x = layout.input
+    while x.shape[0] > 4:
+        x = layout.local(x, Linear, kernel=4, offset=2)
+        x, fine = layout.decimate(layout.local(x, Linear, kernel=4))
+        layout.latent(fine)
+    layout.latent(layout.local(x, Linear, kernel=4))
+    flow = mera.Flow(layout, "gaussian")
+    image = flow.sample(1)
+    mask = torch.zeros(16, dtype=torch.bool)
+    mask[[5, 6, 11]] = True
+    jacobian = torch.autograd.functional.jacobian(
+        lambda v: torch.cat([level.flatten() for level in flow(v.view(1, 2, 16))[0]]), image.flatten()
+    )
+    precision = jacobian.T @ jacobian
+    hidden = mask.repeat(2)
+    covariance = precision[hidden][:, hidden].inverse()
+    mean = -covariance @ precision[hidden][:, ~hidden] @ image.flatten()[~hidden]
+    return flow, image, mask, mean, covariance
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"space": "pixel", "lr": 0.5}, {"latents": "all"}, {"draws": 7, "starts": 20, "latents": 32}]
+)
+def test_the_likeliest_filling(gaussian, options):
+    flow, image, mask, mean, _ = gaussian
+    result = flow.inpaint(image, mask, steps=1500, **options)
+    found = result.image[:, :, mask].flatten()
+    torch.testing.assert_close(found, mean, atol=2e-3, rtol=0)
+    assert torch.equal(result.image[:, :, ~mask], image[:, :, ~mask])
+    torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
+    assert result.history.shape == (1501,)
+    assert result.log_prob == result.history.max()
+    assert result.history[0] < result.history[-1]
+    count = flow.inference_cone(mask).count
+    assert result.varied == {"pixel": 6}.get(options.get("space"), 32 if "latents" in options else count)
+
+
+def test_samples_are_those_of_the_conditional_density(gaussian):
+    flow, image, mask, mean, covariance = gaussian
+    result = flow.inpaint(image, mask, samples=400, warmup=60, iterations=60, leapfrog=8, steps=50)
+    assert result.samples.shape == (400, 2, 16)
+    assert torch.equal(result.samples[:, :, ~mask], image[:, :, ~mask].expand(400, -1, -1))
+    drawn = result.samples[:, :, mask].flatten(1)
+    deviation = covariance.diagonal().sqrt()
+    assert ((drawn.mean(0) - mean).abs() < 4 * deviation / 20).all()
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (drawn - mean).T, upper=False)
+    assert (whitened.cov() - torch.eye(6)).abs().max() < 5 / math.sqrt(400)
+    mixing = result.mixing
+    assert mixing.draws == 24_000
+    assert mixing.r_hat < 1.05
+    assert 0.6 < mixing.acceptance < 1
+    assert mixing.effective > 400
+    assert "mixed" in str(mixing)
+
+
+def test_a_number_of_latents_moves_no_others(gaussian):
+    flow, image, mask, *_ = gaussian
+    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, starts=1) for n in (3, 32))
+    assert few.varied == 3
+    assert few.log_prob < all_of_them.log_prob
+    assert not torch.equal(few.image[:, :, mask], image[:, :, mask])
+
+
+def test_the_same_seed_gives_the_same_filling_in_any_precision():
+    for dtype in (torch.float32, torch.float64):
+        flow = randomize(mera.build("rgflow", L=8, hidden=(6,)), 0.1).to(dtype)
+        mask = torch.zeros(8, 8, dtype=torch.bool)
+        mask[1:3, 2:4] = True
+        x = torch.randn(1, 3, 8, 8, dtype=dtype)
+        results = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            with torch.no_grad():  # whatever the mode is around it
+                results.append(flow.inpaint(x, mask, draws=20, steps=10, samples=2, warmup=6, iterations=4, leapfrog=3))
+        assert torch.equal(results[0].image, results[1].image)
+        assert torch.equal(results[0].samples, results[1].samples)
+        assert results[0].image.dtype == results[0].samples.dtype == dtype
+        assert torch.equal(results[0].image[:, :, ~mask], x[:, :, ~mask])
+        assert not results[0].image.requires_grad
+        assert all(p.grad is None for p in flow.parameters())
+
+
+def test_a_field_flow_can_be_inpainted_and_nan_draws_lose():
+    flow = randomize(mera.build("realnvp", L=8, hidden=(4,), layers=1, residual_blocks=1), 0.05)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[3, 3] = True
+    result = flow.inpaint(torch.randn(1, 3, 8, 8, dtype=torch.float64), mask, draws=10, steps=5)
+    assert result.varied == 3 * 64
+    assert result.log_prob.isfinite()
+
+
+def test_progress_is_shown_where_it_is_asked_for(gaussian):
+    flow, image, mask, *_ = gaussian
+    console = Console(record=True, width=200, file=io.StringIO())
+    flow.inpaint(image, mask, steps=3, draws=4, samples=2, warmup=2, iterations=4, leapfrog=2, console=console)
+    text = console.export_text()
+    assert "fill 100%  step 3" in text
+    assert "sample 100%  step 6" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space": "pixels"}, r"Expected a space among \['latent', 'pixel'\]; got 'pixels' \(did you mean 'pixel'\?\)"),
+        ({"latents": "cones"}, r"Expected latents to vary among \['cone', 'all'\]; got 'cones'"),
+        ({"latents": 0}, "Expected 1 to 32 latents to vary; got 0"),
+        ({"latents": 33}, "Expected 1 to 32 latents to vary; got 33"),
+        ({"latents": True}, "Expected 1 to 32 latents to vary; got True"),
+        ({"draws": 0}, "Expected draws as an integer >= 1; got 0"),
+        ({"steps": 1.5}, "Expected steps as an integer >= 0; got 1.5"),
+        ({"samples": -1}, "Expected samples as an integer >= 0"),
+        ({"samples": 3, "iterations": 3}, "Expected iterations as an integer >= 4"),
+        ({"lr": 0}, "Expected a positive learning rate; got 0"),
+        ({"lr": math.nan}, "Expected a positive learning rate"),
+    ],
+)
+def test_refused(gaussian, options, message):
+    flow, image, mask, *_ = gaussian
+    with pytest.raises(ValueError, match=message):
+        flow.inpaint(image, mask, **options)
+
+
+def test_mixing_of_chains_that_are_known():
+    independent = torch.randn(500, 8, 3)
+    assert (split_r_hat(independent) < 1.02).all()
+    assert ((effective_size(independent) > 3000) & (effective_size(independent) < 5500)).all()
+    rho, chain = 0.9, [torch.randn(8, 3)]
+    for _ in range(3999):
+        chain.append(rho * chain[-1] + math.sqrt(1 - rho**2) * torch.randn(8, 3))
+    expected = 8 * 4000 * (1 - rho) / (1 + rho)  # of a chain whose correlation falls as rho^t
+    torch.testing.assert_close(
+        effective_size(torch.stack(chain)), torch.full((3,), expected).double(), rtol=0.25, atol=0
+    )
+    apart = independent + torch.arange(8)[:, None]
+    assert (split_r_hat(apart) > 2).all()
+    assert (effective_size(apart) < 30).all()
+
+
+def test_a_layout_with_two_bijectors_made_by_one_callable():
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.input, partial(Linear), kernel=4))
+    flow = mera.Flow(layout, "gaussian")
+    x = torch.randn(1, 1, 8, dtype=torch.float64)
+    result = flow.inpaint(x, torch.arange(8) == 1, steps=0, draws=1)
+    assert result.varied == 4
+    assert torch.equal(result.image[..., 4:], x[..., 4:])
