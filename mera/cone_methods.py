@@ -11,14 +11,11 @@ from torch import Tensor
 
 from mera.bijectors import Bijector
 from mera.checks import is_integer
-from mera.graph import Plan, Step
+from mera.graph import Cone, Plan, Step, generation_cone, inference_cone
 from mera.graph.addresses import variables_at
-from mera.graph.cones import Cone, generation_cone, inference_cone
 from mera.inpaint import Inpainting, inpaint
+from mera.local import Region, Restriction, Span, sites_of, span, window
 from mera.priors import Prior
-from mera.regions import Region, Span, sites_of, span
-from mera.restriction import Restriction
-from mera.window import window
 
 __all__ = ["ConeMethods"]
 

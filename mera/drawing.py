@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from mera.graph import Apply, Cut, Lattice, Regroup
+from mera.graph import Apply, Cone, Cut, Lattice, Regroup
 from mera.graph.addresses import Tiling, cells
-from mera.graph.cones import Cone
 
 __all__ = ["level_masks", "side_view"]
 

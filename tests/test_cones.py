@@ -7,7 +7,7 @@ import torch
 import mera
 from mera.drawing import level_masks, side_view
 from mera.graph.cones import generation_cone
-from mera.regions import parse_region, sites_of
+from mera.local import parse_region, sites_of
 from tests.naive import naive_cone
 
 

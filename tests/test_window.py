@@ -6,7 +6,7 @@ from torch import distributions
 
 import mera
 from mera.graph.addresses import Tiling
-from mera.noise import noise
+from mera.local.noise import noise
 from tests.laws import randomize
 
 

@@ -13,8 +13,8 @@ from mera import models
 from mera.cli.commands import PLAIN, app, console, given, preset_option
 from mera.cli.options import options_of, with_options
 from mera.drawing import level_masks, side_view
+from mera.local import parse_region
 from mera.pictures import save_figure
-from mera.regions import parse_region
 
 __all__ = ["cone_app"]
 

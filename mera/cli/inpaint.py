@@ -16,8 +16,8 @@ from mera.data.folder import fit_square, read_image
 from mera.flow import Flow
 from mera.graph.addresses import mask_of
 from mera.inpaint import Inpainting
+from mera.local import parse_region, sites_of
 from mera.pictures import corrupted, history, save_figure, save_grid, save_image
-from mera.regions import parse_region, sites_of
 from mera.train import RunFolder
 
 __all__ = ["inpaint"]

@@ -2,15 +2,19 @@
 
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.compiler import compile
+from mera.graph.cones import Cone, generation_cone, inference_cone
 from mera.graph.executor import run_forward, run_inverse
 from mera.graph.lattice import Lattice, LayoutError
 from mera.graph.layout import Layout, Port
+from mera.graph.local_executor import LocalExecutor
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze, check_bijector
+from mera.graph.pieces import Pieces, localize
 from mera.graph.plan import Plan, Step
 
 __all__ = [
     "Action",
     "Apply",
+    "Cone",
     "Cut",
     "Decimate",
     "Input",
@@ -19,7 +23,9 @@ __all__ = [
     "Layout",
     "LayoutError",
     "Local",
+    "LocalExecutor",
     "Node",
+    "Pieces",
     "Plan",
     "Port",
     "Regroup",
@@ -28,6 +34,9 @@ __all__ = [
     "Step",
     "check_bijector",
     "compile",
+    "generation_cone",
+    "inference_cone",
+    "localize",
     "run_forward",
     "run_inverse",
 ]

@@ -14,8 +14,8 @@ from mera.inpaint.hmc import hmc
 from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
 from mera.inpaint.spaces import choose_space
+from mera.local import Restriction
 from mera.progress import Ticker
-from mera.restriction import Restriction
 
 __all__ = ["Inpainting", "inpaint"]
 

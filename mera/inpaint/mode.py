@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mera.inpaint.spaces import Space
+from mera.local import Restriction
 from mera.progress import Ticker
-from mera.restriction import Restriction
 
 __all__ = ["best_draw", "climb"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mera.checks import is_integer, one_of
-from mera.restriction import Restriction
+from mera.local import Restriction
 
 __all__ = ["Space", "choose_space"]
 

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from mera.bijectors import Bijector
-from mera.graph import Apply, Plan, Step
+from mera.graph import Apply, LocalExecutor, Plan, Step, localize
 from mera.graph.addresses import count_variables, variables_at
-from mera.graph.local_executor import LocalExecutor
-from mera.graph.pieces import localize
-from mera.noise import noise
+from mera.local.noise import noise
+from mera.local.regions import sites_of
 from mera.priors import Prior
-from mera.regions import sites_of
 
 __all__ = ["window"]
 

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors import Bijector
-from mera.graph import Plan, Step, run_forward
+from mera.graph import Cone, LocalExecutor, Pieces, Plan, Step, inference_cone, localize, run_forward
 from mera.graph.addresses import variables_at
-from mera.graph.cones import Cone, inference_cone
-from mera.graph.local_executor import LocalExecutor
-from mera.graph.pieces import Pieces, localize
+from mera.local.recorded import Recorded
 from mera.priors import Prior
-from mera.recorded import Recorded
 
 __all__ = ["Restriction"]
 
