@@ -50,7 +50,8 @@ class Ticker:
         elapsed = max(now - self.start, 1e-9)
         rate = (done - self.done) / elapsed
         left = (1 - fraction) / max((fraction - self.fraction) / elapsed, 1e-9)
-        text = f"{self.unit} {done}  {note}  {rate:.1f} {self.unit}s/s  {_clock(left)} left"
+        pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/{self.unit}"
+        text = f"{self.unit} {done}  {note}  {pace}  {_clock(left)} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=fraction, description=text)
         elif now - self.last_line >= LINE_EVERY or fraction >= 1:
