@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import mera
-from mera.cli import demo  # noqa: F401, adds its command
+from mera.cli import cones, demo, inpaint  # noqa: F401, each adds its command
 from mera.cli.commands import app
 
 SMALL = ["--L", "8", "--layers", "1", "--hidden", "6"]
@@ -52,6 +53,61 @@ def test_train_on_a_grey_folder_with_widths_of_each_step(tmp_path):
                  "--steps", 1, "--L", 8, "--hidden", "4;6", "--layers", "1,1", "--residual-blocks", 1)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert mera.load(tmp_path / "run" / "flow.safetensors").recipe.options["hidden"] == ((4,), (6,))
+
+
+def test_cone_prints_levels_and_draws(tmp_path):
+    result = run(
+        "cone", "rgflow", "--L", 32, "--m", 4, "--hidden", 2, "--region", "8:16,8:16", "--out", tmp_path / "c.png"
+    )
+    assert result.exit_code == 0, result.output
+    assert "1,092 of 3,072 latent variables, a fraction of 0.355" in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.png", "c_levels.png"]
+    line = run("cone", "rgflow", "--L", 16, "--dim", 1, "--hidden", 2, "--region", "8:9", "--out", tmp_path / "d.png")
+    assert line.exit_code == 0, line.output
+    assert not (tmp_path / "d_levels.png").exists()
+
+
+def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
+    from PIL import Image
+
+    out = tmp_path / "run"
+    trained = run("train", "rgflow", "--data", "msds1", "--train-size", 40, "--out", out, "--steps", 2, "--L", 16,
+                  "--hidden", 6, "--eval-images", 10)  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[3:5, 7:9] = 255
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    short = ["--draws", 5, "--steps", 3, "--starts", 2]
+    result = run("inpaint", out, "--image", tmp_path / "image.png", "--mask", tmp_path / "mask.png", *short,
+                 "--out", tmp_path / "filled")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "4 of 256 pixels filled by varying" in result.output
+    filled = np.asarray(Image.open(tmp_path / "filled" / "filled.png"))
+    assert (filled == pixels)[mask == 0].all()
+    assert (filled != pixels)[mask > 0].any()
+    chains = ["--samples", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2, "--latents", 50]
+    result = run("inpaint", out, "--test", 3, "--region", "0:2,4:6", *short, *chains)
+    assert result.exit_code == 0, result.output
+    assert "varying 50 of 768 variables" in result.output
+    assert "acceptance" in result.output
+    assert {path.name for path in (out / "inpaint").iterdir()} == {"filled.png", "inpaint.png", "history.png"}
+    Image.fromarray(pixels).resize((40, 30)).save(tmp_path / "large.png")
+    result = run("inpaint", out, "--image", tmp_path / "large.png", "--region", "0:2,4:6", *short)
+    assert "the square at its centre, resized to 16 x 16" in result.output
+    for arguments in (["--test", 3], ["--region", "0:2,0:2"], ["--test", 1, "--image", "x.png", "--region", "0:2,0:2"]):
+        assert run("inpaint", out, *arguments).exit_code == 2
+    for arguments, message in (
+        (["--test", 99999, "--region", "0:2,0:2"], "Expected a test image from 0 to"),
+        (["--test", 1, "--region", "0:2,0:20"], "Expected dimension 1 within 0 to 16"),
+        (["--test", 1, "--region", "0:16,0:16"], "leaves some pixels known"),
+        (["--image", tmp_path / "none.png", "--region", "0:2,0:2"], "Expected an image in"),
+        (["--test", 1, "--region", "0:2,0:2", "--latents", "cones"], "Expected latents to vary among"),
+    ):
+        failed = run("inpaint", out, *arguments)
+        assert failed.exit_code == 1
+        assert message in str(failed.exception)
 
 
 def test_info_shows_plan_and_parameters():

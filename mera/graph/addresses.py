@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -192,7 +193,7 @@ def count_variables(lattice: Lattice) -> int:
 
 def mask_of(sites: Tensor, lattice: Lattice) -> Tensor:
     """A bool mask of the lattice's shape, true at some sites."""
-    mask = torch.zeros(lattice.sites, dtype=torch.bool)
+    mask = torch.from_numpy(np.zeros(lattice.sites, dtype=bool))  # numpy leaves what is never touched to the system
     mask[sites] = True
     return mask.view(lattice.shape)
 
