@@ -3,13 +3,14 @@
 import pickle
 import re
 import time
+from functools import partial
 
 import networkx as nx
 import pytest
 import torch
 
 import mera
-from mera.bijectors import ActNorm
+from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
 from mera.graph import Apply, Decimate, Input, Latent, Lattice, Layout, LayoutError, Local, Node, Split, compile
 from tests.laws import Dense
 
@@ -301,3 +302,15 @@ def test_printed_plan_names_every_step():
     assert text.splitlines()[0].split() == [
         "step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends", "out",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", [lambda b: b, lambda b: Chain([b]), Invert])
+def test_what_reads_around_an_open_border_is_refused(wrap):
+    conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding="circular")
+    bijector = wrap(Coupling(ChannelHalves((2, 8, 6)), conditioner))
+    for boundary in ("open", ("periodic", "open")):
+        layout = Layout((8, 6), 2, boundary)
+        with pytest.raises(LayoutError, match="'conv': Expected a bijector that ends at open borders"):
+            layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")
+    layout = Layout((8, 6), 2)
+    layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")

@@ -42,6 +42,11 @@ class Bijector(nn.Module, ABC):
         """The window around a site, in each dimension, outside of which it depends on nothing; None if on all sites."""
         return None
 
+    @property
+    def wraps(self) -> bool:
+        """Whether that window goes on at the opposite border of the event."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latents: (B, *event_shape) -> the same, and log-det (B,)."""

@@ -44,6 +44,11 @@ class Chain(Bijector):
             return None
         return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*known, strict=True))
 
+    @property
+    def wraps(self) -> bool:
+        """Whether a member's window does."""
+        return any(member.wraps for member in self._bijectors())
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """All members in order."""
         log_det = zero_log_det(x)
@@ -85,6 +90,11 @@ class Invert(Bijector):
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """That of the bijector within, whose both directions read as far."""
         return self.bijector.receptive_kernel
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the window of the bijector within does."""
+        return self.bijector.wraps
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of the bijector within."""

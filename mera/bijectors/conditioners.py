@@ -165,6 +165,8 @@ class ResidualConv(nn.Module):
         self.n_params = n_params
         self.radius = (1 + blocks) * (kernel // 2)
         """How many sites to each side an output depends on."""
+        self.wraps = padding == "circular"
+        """Whether these go on at the opposite border."""
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
     def forward(self, x: Tensor) -> Tensor:

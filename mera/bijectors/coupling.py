@@ -61,6 +61,11 @@ class Coupling(Bijector):
             return None
         return (1 + 2 * sum(radii),) * (len(self.partition.event_shape) - 1)
 
+    @property
+    def wraps(self) -> bool:
+        """Whether a conditioner's window does."""
+        return any(getattr(network, "wraps", False) for pair in self._networks() for network in pair)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
         first, second = self.partition.split(x)

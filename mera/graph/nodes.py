@@ -207,6 +207,8 @@ def check_bijector(bijector: HasEventShape, action: Apply) -> None:
         raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
     if not action.is_field:
         return
+    if getattr(bijector, "wraps", False) and not all(action.lattice.periodic):
+        raise LayoutError("Expected a bijector that ends at open borders; got one that reads around them")
     window: Sequence[int] | None = getattr(bijector, "receptive_kernel", None)
     if window is None:
         wide = all(kernel >= edge for kernel, edge in zip(action.kernel, action.lattice.shape, strict=True))
