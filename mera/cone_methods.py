@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -14,7 +15,7 @@ from mera.checks import is_integer
 from mera.graph import Cone, Plan, Step, generation_cone, inference_cone
 from mera.graph.addresses import variables_at
 from mera.inpaint import Inpainting, inpaint
-from mera.local import Region, Restriction, Span, sites_of, span, window
+from mera.local import Region, Restriction, Span, sites_of, spans, window
 from mera.priors import Prior
 
 __all__ = ["ConeMethods"]
@@ -43,7 +44,7 @@ class ConeMethods:
         """
         return inference_cone(self.plan, variables_at(sites_of(region, self.plan.input), self.plan.input).flatten())
 
-    def generation_cone(self, level: int, site: int | Sequence[int] | Tensor) -> Tensor:
+    def generation_cone(self, level: int, site: int | Sequence[int] | Tensor | np.ndarray) -> Tensor:
         """Which pixels the latents at a site can change, bool (H, W) (paper, Fig. 2c).
 
         Args:
@@ -58,10 +59,12 @@ class ConeMethods:
         if not is_integer(level) or not 0 <= level < len(levels):
             raise ValueError(f"Expected a level from 0 to {len(levels) - 1}; got {level!r}")
         lattice = levels[level].lattice
+        site = torch.from_numpy(site) if isinstance(site, np.ndarray) else site
         if isinstance(site, Tensor) and site.dtype == torch.bool:
             sites = sites_of(site, lattice)
         else:
-            coordinates = tuple(site) if isinstance(site, (Sequence, Tensor)) else (site,)
+            given = site.tolist() if isinstance(site, Tensor) else site
+            coordinates = tuple(given) if isinstance(given, Sequence) else (given,)
             inside = len(coordinates) == lattice.dim and all(
                 is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
             )
@@ -81,8 +84,8 @@ class ConeMethods:
             mask: bool mask (H, W) of the pixels that change, or a slice for each dimension.
 
         Raises:
-            ValueError: if the mask is empty, of another shape, or leaves no pixel; if x is not one image of the
-                flow's shape, dtype and device, or has NaN or infinite pixels.
+            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
+                flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not.
         """
         self._check("data", x, self.plan.input.event_shape)
         if len(x) != 1:
@@ -120,7 +123,7 @@ class ConeMethods:
         from p(masked pixels | known ones) as well, from what Adam found on.
 
         Args:
-            x: one image, (1, C, *shape), in the flow's own space; what is under the mask does not count.
+            x: one image, (1, C, *shape), in the flow's own space; under the mask any finite numbers will do.
             mask: bool mask (H, W) of the pixels to fill, or a slice for each dimension.
             space: "latent": vary latents; "pixel": vary the masked pixels themselves.
             latents: "cone": those in the inference cone; "all": all; a number: so many, chosen at random.
@@ -137,8 +140,10 @@ class ConeMethods:
         Raises:
             ValueError: as for `restrict`; or if an option has a value that makes no sense.
         """
-        return inpaint(
-            self.restrict(x, mask), space=space, latents=latents, draws=draws, starts=starts, steps=steps, lr=lr,
+        with torch.inference_mode(False):  # Adam needs gradients, whatever mode the caller is in
+            local = self.restrict(x.clone() if isinstance(x, Tensor) else x, mask)
+            return inpaint(
+            local, space=space, latents=latents, draws=draws, starts=starts, steps=steps, lr=lr,
             samples=samples, warmup=warmup, iterations=iterations, leapfrog=leapfrog, console=console,
         )  # fmt: skip
 
@@ -171,15 +176,11 @@ class ConeMethods:
             ValueError: if a span is empty or reaches outside; if the seed is no such integer; if the lattice is too
                 large for a field bijector; if the prior has no quantile function.
         """
-        lattice = self.plan.input
-        given = [rows, *([] if cols is None else [cols]), *more]
-        if len(given) != lattice.dim:
-            raise ValueError(f"Expected a span for each of {lattice.dim} dimensions; got {len(given)}")
-        spans = [span(part, n, f"dimension {d}") for d, (part, n) in enumerate(zip(given, lattice.shape, strict=True))]
+        window_spans = spans([rows, *([] if cols is None else [cols]), *more], self.plan.input)
         if not is_integer(seed) or not 0 <= seed < 2**64:
             raise ValueError(f"Expected a seed from 0 to 2^64 - 1; got {seed!r}")
         temperatures = self._temperatures(temperature)
-        return window(self.plan, self._bijector, self.prior, seed, spans, temperatures, self._reference)
+        return window(self.plan, self._bijector, self.prior, seed, window_spans, temperatures, self._reference)
 
     if TYPE_CHECKING:  # what Flow provides
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mera.graph import Apply, Cone, Cut, Lattice, Regroup
-from mera.graph.addresses import Tiling, cells
+from mera.graph.addresses import Tiling, cell_tiling
 
 __all__ = ["level_masks", "side_view"]
 
@@ -27,7 +27,7 @@ Place = tuple[float, float]
 
 
 def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figure:
-    """The network from the side, along one dimension of the lattice, with a cone filled in (paper, Fig. 2c, d).
+    """The network from the side, with a cone filled in (paper, Fig. 2c, d).
 
     Dots at the bottom are data, each row of boxes is a bijector, crosses are latents where they leave. What is filled
     is in the cone somewhere along the other dimensions.
@@ -35,7 +35,7 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figu
     Args:
         cone: an inference or a generation cone; blue and red are the paper's colours of them.
         colour: of the cone.
-        dimension: of the lattice, to look along.
+        dimension: of the lattice, drawn from left to right.
     """
     plan = cone.plan
     d = dimension % plan.input.dim
@@ -54,7 +54,7 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figu
                 labels[height] = step.node
                 places[step.targets[0]] = (start, spacing)
                 changed = torch.cat([cone.reached[step.source], cone.reached[step.targets[0]]])
-                _boxes(axes, cells(step.action), changed, d, (start, spacing), (first, last), height, colour)
+                _boxes(axes, cell_tiling(step.action), changed, d, (start, spacing), (first, last), height, colour)
             case Regroup():
                 places[step.targets[0]] = (start, spacing * step.action.stride[d])
             case Cut():  # what is sent out is drawn between what goes on

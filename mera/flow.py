@@ -161,10 +161,11 @@ class Flow(nn.Module, ConeMethods):
 
     @torch.no_grad()
     def to_images(self, x: Tensor) -> Tensor:
-        """Data in the flow's own space to uint8 images (B, C, *shape); a window of them will do."""
-        lattice = self.plan.input
-        windowed = isinstance(x, Tensor) and x.ndim == 2 + lattice.dim
-        self._check("data", x, (lattice.channels, *x.shape[2:]) if windowed else lattice.event_shape)
+        """Data in the flow's own space, (B, C, *shape) or a window of it, (B, C, *window), to uint8 images."""
+        channels, dim = self.plan.input.channels, self.plan.input.dim
+        if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"Expected data of {channels} channels in {dim} dimensions, (B, C, ...); got {got}")
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()

@@ -52,18 +52,21 @@ class Prior(nn.Module):
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
-    def quantile(self, u: Tensor, temperature: float) -> Tensor:
-        """The values below which p^(1/T), normalised, has the probabilities u, in (0, 1) and double precision.
+    def quantile(self, temperature: float) -> Callable[[Tensor], Tensor]:
+        """The function from u in (0, 1) to the value below which p^(1/T), normalised, has probability u.
+
+        It takes double precision, on the CPU.
 
         Raises:
             ValueError: as for `sample`; or if torch has no quantile function of p.
         """
         distribution = tempered(_map(self.distribution, lambda t: t.cpu()), temperature)
         try:
-            return distribution.icdf(u)
+            distribution.icdf(torch.tensor(0.5, dtype=torch.float64))
         except NotImplementedError:
             kind = type(distribution).__name__
             raise ValueError(f"Expected a prior with a quantile function (icdf) in torch; got {kind}") from None
+        return distribution.icdf
 
     def extra_repr(self) -> str:
         """The distribution."""

@@ -110,7 +110,7 @@ def test_all_kinds_of_regions_mean_the_same():
         (np.s_[8:8, 1:2], "Expected dimension 0 within 0 to 32, and not empty; got 8 to 8"),
         (np.s_[-4:8, 1:2], "Expected dimension 0 within 0 to 32"),
         (np.s_[0:8:2, 1:2], r"Expected dimension 0 as a slice or a pair \(start, stop\) of integers"),
-        (np.s_[0:8], "Expected a slice for each of 2 dimensions; got 1"),
+        (np.s_[0:8], "Expected a slice or span for each of 2 dimensions; got 1"),
         (np.s_[0:8, 0.5:2], "Expected dimension 1 as a slice or a pair"),
     ],
 )
@@ -139,7 +139,7 @@ def test_refused_latents(level, site, message):
 
 
 def test_too_many_variables_to_number():
-    with pytest.raises(ValueError, match=r"Expected a lattice of less than 2\^63 variables"):
+    with pytest.raises(ValueError, match=r"Expected a lattice of fewer than 2\^63 variables"):
         build(2**31).inference_cone(np.s_[0:1, 0:1])
 
 

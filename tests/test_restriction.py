@@ -44,7 +44,7 @@ def check_equal(flow, mask, k=3, atol=1e-10):
     generated = flow.inverse(z)[0][:, :, mask]
     finite = generated.isfinite()  # the inverse of a bijector may overflow far from data
     torch.testing.assert_close(local.decode(others)[finite], generated[finite], atol=1e-8, rtol=1e-8)
-    assert int(local.varying.sum()) == local.cone.count
+    assert int(local.in_cone.sum()) == local.cone.count
     return local
 
 

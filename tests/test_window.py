@@ -85,8 +85,8 @@ def test_noise_depends_on_seed_level_and_site_alone_and_follows_the_prior():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f: f.window(0, (0, 8)), "Expected a span for each of 2 dimensions; got 1"),
-        (lambda f: f.window(0, (0, 8), (0, 8), (0, 8)), "Expected a span for each of 2 dimensions; got 3"),
+        (lambda f: f.window(0, (0, 8)), "Expected a slice or span for each of 2 dimensions; got 1"),
+        (lambda f: f.window(0, (0, 8), (0, 8), (0, 8)), "Expected a slice or span for each of 2 dimensions; got 3"),
         (lambda f: f.window(0, (0, 8), (28, 33)), "Expected dimension 1 within 0 to 32, and not empty; got 28 to 33"),
         (lambda f: f.window(0, (8, 8), (0, 8)), "Expected dimension 0 within 0 to 32, and not empty; got 8 to 8"),
         (lambda f: f.window(0, 8, (0, 8)), "Expected dimension 0 as a slice or a pair"),
@@ -120,11 +120,11 @@ class Field(mera.bijectors.Bijector):
     inverse = forward
 
 
-def test_blocks_are_whole_and_aligned():
+def test_groups_are_whole_and_aligned():
     lattice = mera.Layout((12, 20), 1).input.lattice
     tiling = Tiling(lattice, (2, 2), (0, 0), (6, 10))
-    blocks = tiling.blocks(torch.tensor([0, 59]), 4)
-    assert [block.tolist() for block in blocks] == [
+    groups = tiling.groups(torch.tensor([0, 59]), 4)
+    assert [group.tolist() for group in groups] == [
         [r * 10 + c for r in range(4) for c in range(4)],
         [r * 10 + c for r in range(4, 6) for c in range(8, 10)],
     ]

@@ -7,6 +7,7 @@ for a small part of a lattice of any size, so that whatever works on them never 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,24 +19,23 @@ from mera.graph.lattice import Lattice
 
 __all__ = [
     "Tiling",
-    "cells",
-    "count_variables",
-    "cut",
-    "events",
-    "join",
+    "cell_tiling",
+    "check_numbered",
+    "event_tiling",
     "mask_of",
-    "regroup",
+    "rearranged",
+    "restored",
     "spread",
-    "ungroup",
     "variables_at",
 ]
-
-MOST_VARIABLES = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Boxes side by side on a lattice, from `offset` on, `counts` of them in each dimension."""
+    """Boxes side by side on a lattice, from `offset` on, `counts` of them in each dimension.
+
+    Where the last boxes stick out over an open border, only `locate` makes sense.
+    """
 
     lattice: Lattice
     box: tuple[int, ...]
@@ -48,7 +48,10 @@ class Tiling:
         return self.lattice.channels * math.prod(self.box)
 
     def locate(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For each variable its box, its place within, in the order (channel, *sites), and whether it is in a box."""
+        """For each variable its box, its place within, in the order (channel, *sites), and whether it is in a box.
+
+        Where it is in none, its box and place mean nothing.
+        """
         sites, channels = _sites_and_channels(numbers, self.lattice)
         boxes, places = [], []
         inside = torch.ones_like(numbers, dtype=torch.bool)
@@ -71,13 +74,17 @@ class Tiling:
         return (sites[:, None, :] * self.lattice.channels + torch.arange(self.lattice.channels)[:, None]).flatten(1)
 
     def near(self, sites: Tensor, radius: tuple[int, ...]) -> Tensor:
-        """The boxes that hold a site, or come within `radius` sites of one in each dimension; sorted."""
+        """The boxes that hold a site, or come within `radius` sites of one in each dimension; sorted.
+
+        One dimension after the other, a site's coordinate becomes those of the boxes that it reaches, and what is
+        then the same is kept once.
+        """
         shape, coordinates = list(self.lattice.shape), self._shifted(sites)
         for d, (reach, box, count) in enumerate(zip(radius, self.box, self.counts, strict=True)):
             low, high = (coordinates[d] - reach) // box, (coordinates[d] + reach) // box
             if not self.lattice.periodic[d]:
                 low, high = low.clamp(min=0), high.clamp(max=count - 1)
-            width = (2 * reach + box - 1) // box + 1
+            width = (2 * reach + box - 1) // box + 1  # the most boxes that 2 reach + 1 sites in a row can meet
             grown = low[:, None] + torch.arange(min(width, count))
             reached = grown <= high[:, None]
             grown = grown % count
@@ -86,18 +93,18 @@ class Tiling:
             coordinates = _unravel(_ravel(coordinates, tuple(shape)).unique(), tuple(shape))
         return _ravel(coordinates, self.counts)
 
-    def blocks(self, boxes: Tensor, width: int) -> list[Tensor]:
-        """All boxes of each block of boxes, `width` wide and aligned with the first, that holds one of these."""
+    def groups(self, boxes: Tensor, width: int) -> list[Tensor]:
+        """All boxes of each group of boxes, `width` wide and aligned with the first, that holds one of these."""
         shape = tuple(-(-count // width) for count in self.counts)
         starts = [c // width for c in _unravel(boxes, self.counts)]
         corners = zip(*(c.tolist() for c in _unravel(_ravel(starts, shape).unique(), shape)), strict=True)
-        blocks = []
+        groups = []
         for corner in corners:
             ranges = [
                 torch.arange(c * width, min((c + 1) * width, n)) for c, n in zip(corner, self.counts, strict=True)
             ]
-            blocks.append(_ravel([axis.flatten() for axis in torch.meshgrid(*ranges, indexing="ij")], self.counts))
-        return blocks
+            groups.append(_ravel([axis.flatten() for axis in torch.meshgrid(*ranges, indexing="ij")], self.counts))
+        return groups
 
     def _shifted(self, sites: Tensor) -> list[Tensor]:
         """Coordinates from the first box on."""
@@ -110,13 +117,13 @@ class Tiling:
         ]
 
 
-def events(action: Apply) -> Tiling:
+def event_tiling(action: Apply) -> Tiling:
     """The events of a bijector: patches, or for a field the one that is the whole lattice."""
     box = action.event_shape[1:]
     return Tiling(action.lattice, box, action.offset, (1,) * len(box) if action.is_field else action.patches)
 
 
-def cells(action: Apply) -> Tiling:
+def cell_tiling(action: Apply) -> Tiling:
     """The cells of `stride` sites at the positions of a bijector's grid."""
     return Tiling(action.lattice, action.stride, action.offset, action.patches)
 
@@ -126,52 +133,45 @@ def spread(action: Apply, numbers: Tensor) -> Tensor:
 
     Each position's cell depends on all of its kernel; what is in no cell passes unchanged.
     """
-    grid = cells(action)
+    grid = cell_tiling(action)
     inside = grid.locate(numbers)[2]
     radius = tuple((kernel - stride) // 2 for kernel, stride in zip(action.kernel, action.stride, strict=True))
     positions = grid.near((numbers[inside] // action.lattice.channels).unique(), radius)
     return torch.cat([grid.members(positions).flatten(), numbers[~inside]]).sort().values
 
 
-def regroup(action: Regroup, numbers: Tensor) -> Tensor:
-    """Numbers behind a regrouping, in the order given."""
+def rearranged(action: Regroup | Cut, numbers: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    """For each output of an action that moves variables, which of these go there (bool), and their numbers there."""
     sites, channels = _sites_and_channels(numbers, action.lattice)
-    coordinates = _unravel(sites, action.lattice.shape)
-    coarse = [c // s for c, s in zip(coordinates, action.stride, strict=True)]
-    slots = _ravel([c % s for c, s in zip(coordinates, action.stride, strict=True)], action.stride)
-    (lattice,) = action.outputs
-    return _ravel(coarse, lattice.shape) * lattice.channels + slots * action.lattice.channels + channels
-
-
-def ungroup(action: Regroup, numbers: Tensor) -> Tensor:
-    """Numbers before a regrouping, in the order given."""
-    (lattice,) = action.outputs
-    sites, channels = _sites_and_channels(numbers, lattice)
-    slots = _unravel(channels // action.lattice.channels, action.stride)
-    coarse = _unravel(sites, lattice.shape)
-    fine = [c * s + slot for c, s, slot in zip(coarse, action.stride, slots, strict=True)]
-    return _ravel(fine, action.lattice.shape) * action.lattice.channels + channels % action.lattice.channels
-
-
-def cut(action: Cut, numbers: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """For each of the two outputs, which of the variables go there, and their numbers there."""
-    sites, channels = _sites_and_channels(numbers, action.lattice)
-    kept = channels < action.keep
-    rest = action.lattice.channels - action.keep
+    if isinstance(action, Regroup):
+        coordinates = _unravel(sites, action.lattice.shape)
+        slots = _ravel([c % s for c, s in zip(coordinates, action.stride, strict=True)], action.stride)
+        coarse = [c // s for c, s in zip(coordinates, action.stride, strict=True)]
+        (lattice,) = action.outputs
+        there = _ravel(coarse, lattice.shape) * lattice.channels + slots * action.lattice.channels + channels
+        return ((torch.ones_like(there, dtype=torch.bool), there),)
+    kept, rest = action.outputs
+    goes_on = channels < action.keep
     return (
-        (kept, sites[kept] * action.keep + channels[kept]),
-        (~kept, sites[~kept] * rest + channels[~kept] - action.keep),
+        (goes_on, sites[goes_on] * kept.channels + channels[goes_on]),
+        (~goes_on, sites[~goes_on] * rest.channels + channels[~goes_on] - action.keep),
     )
 
 
-def join(action: Cut, kept: Tensor, rest: Tensor) -> Tensor:
-    """Numbers before a cut, from those in its two outputs; sorted."""
-    first, second = action.outputs
-    parts = [
-        numbers // lattice.channels * action.lattice.channels + numbers % lattice.channels + start
-        for numbers, lattice, start in ((kept, first, 0), (rest, second, action.keep))
-    ]
-    return torch.cat(parts).sort().values
+def restored(action: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
+    """The numbers before an action that moves variables, of some in each of its outputs; in no order."""
+    if isinstance(action, Regroup):
+        (lattice,) = action.outputs
+        sites, channels = _sites_and_channels(outputs[0], lattice)
+        slots = _unravel(channels // action.lattice.channels, action.stride)
+        coarse = _unravel(sites, lattice.shape)
+        fine = [c * s + slot for c, s, slot in zip(coarse, action.stride, slots, strict=True)]
+        return _ravel(fine, action.lattice.shape) * action.lattice.channels + channels % action.lattice.channels
+    before = []
+    for numbers, lattice, first in zip(outputs, action.outputs, (0, action.keep), strict=True):
+        sites, channels = _sites_and_channels(numbers, lattice)
+        before.append(sites * action.lattice.channels + channels + first)
+    return torch.cat(before)
 
 
 def variables_at(sites: Tensor, lattice: Lattice) -> Tensor:
@@ -179,16 +179,14 @@ def variables_at(sites: Tensor, lattice: Lattice) -> Tensor:
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
 
 
-def count_variables(lattice: Lattice) -> int:
-    """How many variables a lattice holds.
+def check_numbered(lattice: Lattice) -> None:
+    """Refuse a lattice whose variables are too many to be numbered.
 
     Raises:
-        ValueError: if they are too many to be numbered.
+        ValueError: if there are 2^63 or more.
     """
-    count = lattice.channels * lattice.sites
-    if count > MOST_VARIABLES:
-        raise ValueError(f"Expected a lattice of less than 2^63 variables; got {lattice}")
-    return count
+    if lattice.variables >= 2**63:
+        raise ValueError(f"Expected a lattice of fewer than 2^63 variables; got {lattice}")
 
 
 def mask_of(sites: Tensor, lattice: Lattice) -> Tensor:

@@ -13,8 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera.graph.actions import Apply, Cut, Regroup
-from mera.graph.addresses import count_variables, cut, events, join, mask_of, regroup, spread, ungroup
+from mera.graph.actions import Apply
+from mera.graph.addresses import check_numbered, event_tiling, mask_of, rearranged, restored, spread
 from mera.graph.plan import Plan
 from mera.table import table
 
@@ -51,7 +51,7 @@ class Cone:
         """For each level of latents, the sites at which a latent can change, counted row by row."""
         return tuple((self.reached[v.value] // v.lattice.channels).unique() for v in self.plan.latents)
 
-    @property
+    @cached_property
     def pixels(self) -> Tensor:
         """Whether a pixel can change: bool, (H, W)."""
         return mask_of((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
@@ -69,11 +69,11 @@ class Cone:
     @property
     def fraction(self) -> float:
         """Their part of all latent variables."""
-        return self.count / count_variables(self.plan.input)
+        return self.count / self.plan.input.variables
 
     @cached_property
     def blocks(self) -> tuple[int, ...]:
-        """For each step that applies a bijector, in order, how many of its events hold what can change."""
+        """For each step that applies a bijector, in order, how many of its events, or blocks, hold what can change."""
         return tuple(
             len(_touched(step.action, self.reached[step.source]))
             for step in self.plan.steps
@@ -83,32 +83,30 @@ class Cone:
     def __str__(self) -> str:
         rows = []
         for h, (latent, count, sites) in enumerate(zip(self.plan.latents, self.counts, self.sites, strict=True)):
-            total = count_variables(latent.lattice)
+            total = latent.lattice.variables
             rows.append((f"z{h}", latent.lattice, len(sites), f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
-        events = sum(step.action.events for step in self.plan.steps if isinstance(step.action, Apply))
+        blocks = sum(step.action.events for step in self.plan.steps if isinstance(step.action, Apply))
         return (
             f"{table(['latents', 'lattice', 'sites', 'in the cone', 'of', 'fraction'], rows)}\n"
-            f"{self.count:,} of {count_variables(self.plan.input):,} latent variables, a fraction of "
-            f"{self.fraction:.3g}; {sum(self.blocks):,} of {events:,} events of bijectors"
+            f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "
+            f"{self.fraction:.3g}; {sum(self.blocks):,} of {blocks:,} blocks"
         )
 
 
-def inference_cone(plan: Plan, pixels: Tensor) -> Cone:
+def inference_cone(plan: Plan, numbers: Tensor) -> Cone:
     """What can change when these variables of the data do, all the way to the latents (paper, Fig. 2d).
 
     Time and memory grow with the patches that are touched, hence with log L for a small region.
     """
-    count_variables(plan.input)
-    reached = {0: pixels.unique()}
+    check_numbered(plan.input)
+    reached = {0: numbers.unique()}
     for step in plan.steps:
         before = reached[step.source]
-        match step.action:
-            case Apply():
-                reached[step.targets[0]] = spread(step.action, before)
-            case Regroup():
-                reached[step.targets[0]] = regroup(step.action, before).sort().values
-            case Cut():
-                reached.update(zip(step.targets, (numbers for _, numbers in cut(step.action, before)), strict=True))
+        if isinstance(step.action, Apply):
+            reached[step.targets[0]] = spread(step.action, before)
+        else:
+            for target, (_, there) in zip(step.targets, rearranged(step.action, before), strict=True):
+                reached[target] = there.sort().values
     return Cone(plan, reached)
 
 
@@ -119,21 +117,18 @@ def generation_cone(plan: Plan, latents: Mapping[int, Tensor]) -> Cone:
         plan: the plan.
         latents: level -> variables of that level.
     """
-    count_variables(plan.input)
+    check_numbered(plan.input)
     reached = {latent.value: latents.get(h, NOTHING).unique() for h, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):
         behind = [reached[target] for target in step.targets]
-        match step.action:
-            case Apply():
-                reached[step.source] = spread(step.action, behind[0])
-            case Regroup():
-                reached[step.source] = ungroup(step.action, behind[0]).sort().values
-            case Cut():
-                reached[step.source] = join(step.action, *behind)
+        if isinstance(step.action, Apply):
+            reached[step.source] = spread(step.action, behind[0])
+        else:
+            reached[step.source] = restored(step.action, behind).sort().values
     return Cone(plan, reached)
 
 
 def _touched(action: Apply, numbers: Tensor) -> Tensor:
     """The events that hold some of these variables."""
-    positions, _, inside = events(action).locate(numbers)
+    positions, _, inside = event_tiling(action).locate(numbers)
     return positions[inside].unique()

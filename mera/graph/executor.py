@@ -15,7 +15,7 @@ from torch import Tensor
 from mera.graph.actions import Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Transform", "run_forward", "run_inverse"]
+__all__ = ["Transform", "run_forward", "run_inverse", "transformed", "zero_log_det"]
 
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 
@@ -23,7 +23,7 @@ Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
     """Data (B, channels, *shape) to latents, one tensor a level, finest first, and the log-det (B,)."""
     values = {0: x}
-    log_det = _zero(x)
+    log_det = zero_log_det(x)
     for step in plan.steps:
         value = values.pop(step.source)
         if isinstance(step.action, Apply):
@@ -43,7 +43,7 @@ def run_inverse(
     `watch`, if given, is shown every value that a step consumed, with its number, as it is restored.
     """
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
-    log_det = _zero(z[0])
+    log_det = zero_log_det(z[0])
     for step in reversed(plan.steps):
         outputs = [values.pop(target) for target in step.targets]
         if isinstance(step.action, Apply):
@@ -66,18 +66,26 @@ def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[
     for axis, start, stop in action.crop:
         outer.append(outer[-1].narrow(axis, start, stop - start))
     events = rearrange(outer.pop(), action.pattern, **sizes)
-    changed, log_det = transform(step, events)
-    if changed.shape != events.shape or log_det.shape != events.shape[:1]:
-        raise ValueError(
-            f"node {step.node!r}: Expected events {tuple(events.shape)} and one log-det for each from the bijector; "
-            f"got {tuple(changed.shape)} and {tuple(log_det.shape)}"
-        )
+    changed, log_det = transformed(step, events, transform)
     x = rearrange(changed, _reverse(action.pattern), b=batch, **sizes)
     for axis, start, stop in reversed(action.crop):
         x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
     if axes:
         x = torch.roll(x, shifts, axes)
     return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
+
+
+def transformed(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Events of a step, transformed, and the log-det of each; whatever else a bijector returns is refused."""
+    changed, log_det = transform(step, events)
+    if torch.jit.is_tracing():  # a recording cannot look at shapes, but the calls before it did
+        return changed, log_det
+    if changed.shape != events.shape or log_det.shape != events.shape[:1]:
+        raise ValueError(
+            f"node {step.node!r}: Expected events {tuple(events.shape)} and one log-det for each from the bijector; "
+            f"got {tuple(changed.shape)} and {tuple(log_det.shape)}"
+        )
+    return changed, log_det
 
 
 def _rearrange(action: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:
@@ -94,7 +102,7 @@ def _restore(action: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
     return torch.cat(outputs, dim=1)
 
 
-def _zero(x: Tensor) -> Tensor:
+def zero_log_det(x: Tensor) -> Tensor:
     """A log-det (B,) to add to: a sum over many patches, kept in single precision at least."""
     return x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
 

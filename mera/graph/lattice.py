@@ -86,6 +86,11 @@ class Lattice:
         """The number of sites."""
         return math.prod(self.shape)
 
+    @property
+    def variables(self) -> int:
+        """The number of variables."""
+        return self.channels * self.sites
+
     def coarsen(self, stride: tuple[int, ...]) -> Lattice:
         """Each cell of `stride` sites becomes one site that holds all their channels."""
         shape = tuple(n // s for n, s in zip(self.shape, stride, strict=True))

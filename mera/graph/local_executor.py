@@ -10,7 +10,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from mera.graph.actions import Apply
-from mera.graph.executor import Transform
+from mera.graph.executor import Transform, transformed, zero_log_det
 from mera.graph.pieces import Exit, Piece, Pieces
 
 __all__ = ["LocalExecutor"]
@@ -27,14 +27,14 @@ class LocalExecutor:
     def __init__(self, pieces: Pieces, device: torch.device) -> None:
         self.pieces = pieces
         sizes = {-1: pieces.size} | {i: len(piece.source) for i, piece in enumerate(pieces.pieces)}
-        nodes: list[Piece | Exit] = [*pieces.pieces, *pieces.exits]
-        self._there = [_after_parent(node.source, sizes[node.parent]).to(device) for node in nodes]
-        self._fixed = [bool((node.source < 0).any()) for node in nodes]  # whether a node has constants
+        self._nodes: list[Piece | Exit] = [*pieces.pieces, *pieces.exits]
+        self._from_parent = [_after_parent(node.source, sizes[node.parent]).to(device) for node in self._nodes]
+        self._has_constants = [bool((node.source < 0).any()) for node in self._nodes]
         self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
-        for i, node in enumerate(nodes):
+        for i, node in enumerate(self._nodes):
             self._children[node.parent].append(i)
-        self._back = {
-            parent: _from_children([nodes[i].source for i in children], sizes[parent]).to(device)
+        self._from_children = {
+            parent: _behind_children([self._nodes[i].source for i in children], sizes[parent]).to(device)
             for parent, children in self._children.items()
         }
 
@@ -49,11 +49,10 @@ class LocalExecutor:
             transform: see `mera.graph.executor`.
         """
         rows = {-1: row}
-        log_det = row.new_zeros(row.shape[0], dtype=torch.promote_types(row.dtype, torch.float32))
-        nodes: list[Piece | Exit] = [*self.pieces.pieces, *self.pieces.exits]
+        log_det = zero_log_det(row)
         latents = []
-        for i, (node, index) in enumerate(zip(nodes, self._there, strict=True)):
-            known = [constants[i].expand(row.shape[0], -1)] if self._fixed[i] else []
+        for i, (node, index) in enumerate(zip(self._nodes, self._from_parent, strict=True)):
+            known = [constants[i].expand(row.shape[0], -1)] if self._has_constants[i] else []
             before = _gather([rows[node.parent], *known], index)
             if isinstance(node, Piece):
                 rows[i], change = _transform(node, before, transform)
@@ -71,7 +70,7 @@ class LocalExecutor:
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
-        return _gather([rows.pop(child) for child in self._children[parent]], self._back[parent])
+        return _gather([rows.pop(child) for child in self._children[parent]], self._from_children[parent])
 
 
 def _after_parent(source: Tensor, size: int) -> Tensor:
@@ -80,7 +79,7 @@ def _after_parent(source: Tensor, size: int) -> Tensor:
     return torch.where(constant, size + constant.cumsum(0) - 1, source)
 
 
-def _from_children(sources: Sequence[Tensor], size: int) -> Tensor:
+def _behind_children(sources: Sequence[Tensor], size: int) -> Tensor:
     """Where a parent's variables are in the rows of its children, one behind the other."""
     source = torch.cat([*sources])
     back = torch.empty(size, dtype=torch.int64)
@@ -99,11 +98,11 @@ def _transform(piece: Piece, row: Tensor, transform: Transform) -> tuple[Tensor,
     action = piece.step.action
     if not isinstance(action, Apply):
         raise TypeError(f"Expected a piece of a step that applies a bijector; got {action}")
-    inside = sum(piece.groups) * math.prod(action.event_shape)
-    events = rearrange(row[:, :inside], "k (n e) -> k n e", n=sum(piece.groups))
+    inside = sum(piece.group_sizes) * math.prod(action.event_shape)
+    events = rearrange(row[:, :inside], "k (n e) -> k n e", n=sum(piece.group_sizes))
     results = []
-    for n, group in zip(piece.groups, events.split(piece.groups, dim=1), strict=True):
-        changed, change = transform(piece.step, group.reshape(-1, *action.event_shape))
+    for n, group in zip(piece.group_sizes, events.split(piece.group_sizes, dim=1), strict=True):
+        changed, change = transformed(piece.step, group.reshape(-1, *action.event_shape), transform)
         results.append((changed.reshape(row.shape[0], -1), reduce(change, "(k n) -> k", "sum", n=n)))
     rows, changes = zip(*results, strict=True)
     return torch.cat([*rows, row[:, inside:]], dim=1), torch.stack(changes).sum(0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera.graph.actions import Apply, Cut, Regroup
-from mera.graph.addresses import Tiling, cut, events, regroup, variables_at
+from mera.graph.actions import Apply
+from mera.graph.addresses import Tiling, event_tiling, rearranged, variables_at
 from mera.graph.plan import Plan, Step
 
 __all__ = ["Exit", "Piece", "Pieces", "localize"]
@@ -24,15 +24,15 @@ class Piece:
 
     Args:
         step: the step.
-        events: their positions in the step's grid.
-        groups: how many of them are to be transformed in each call of the bijector.
+        positions: theirs in the step's grid.
+        group_sizes: how many of them are to be transformed in each call of the bijector.
         parent: the piece that these variables come from; -1 for the variables followed.
         source: for each variable, its place among the parent's; -1 for one that is not followed, a constant.
     """
 
     step: Step
-    events: Tensor
-    groups: tuple[int, ...]
+    positions: Tensor
+    group_sizes: tuple[int, ...]
     parent: int
     source: Tensor
 
@@ -68,32 +68,29 @@ class Pieces:
     exits: tuple[Exit, ...]
 
 
-def localize(plan: Plan, numbers: Tensor, block: int | None = None) -> Pieces:
+def localize(plan: Plan, numbers: Tensor, width: int | None = None) -> Pieces:
     """Follow variables of the data, in the order given, to the latents.
 
     Args:
         plan: the plan.
         numbers: the variables; see `mera.graph.addresses`.
-        block: take events in whole blocks, this many wide, of the step's grid, each block a call of its own, so that
+        width: take whole groups of events, this many wide in the step's grid, each group in a call of its own, so that
             what an event is computed with does not depend on which variables are followed. All in one call if None.
     """
     pieces: list[Piece] = []
     where = {0: (-1, torch.arange(len(numbers)), numbers)}  # value -> piece, places in it, numbers of its variables
     for step in plan.steps:
         parent, places, numbers_here = where.pop(step.source)
-        match step.action:
-            case Apply():
-                tiling = events(step.action)
-                if tiling.locate(numbers_here)[2].any():
-                    piece, numbers_here = _piece(step, tiling, parent, places, numbers_here, block)
-                    parent, places = len(pieces), torch.arange(len(numbers_here))
-                    pieces.append(piece)
-                where[step.targets[0]] = parent, places, numbers_here
-            case Regroup():
-                where[step.targets[0]] = parent, places, regroup(step.action, numbers_here)
-            case Cut():
-                for target, (chosen, numbers_there) in zip(step.targets, cut(step.action, numbers_here), strict=True):
-                    where[target] = parent, places[chosen], numbers_there
+        if not isinstance(step.action, Apply):
+            for target, (chosen, there) in zip(step.targets, rearranged(step.action, numbers_here), strict=True):
+                where[target] = parent, places[chosen], there
+            continue
+        tiling = event_tiling(step.action)
+        if tiling.locate(numbers_here)[2].any():
+            piece, numbers_here = _piece(step, tiling, parent, places, numbers_here, width)
+            parent, places = len(pieces), torch.arange(len(numbers_here))
+            pieces.append(piece)
+        where[step.targets[0]] = parent, places, numbers_here
     exits = []
     for latent in plan.latents:
         parent, places, numbers_here = where[latent.value]
@@ -104,12 +101,12 @@ def localize(plan: Plan, numbers: Tensor, block: int | None = None) -> Pieces:
 
 
 def _piece(
-    step: Step, tiling: Tiling, parent: int, places: Tensor, numbers: Tensor, block: int | None
+    step: Step, tiling: Tiling, parent: int, places: Tensor, numbers: Tensor, width: int | None
 ) -> tuple[Piece, Tensor]:
     """The events that hold some variables, and the numbers of the piece's variables."""
     positions, within, inside = tiling.locate(numbers)
     touched = positions[inside].unique()
-    groups = [touched] if block is None else tiling.blocks(touched, block)
+    groups = [touched] if width is None else tiling.groups(touched, width)
     touched = torch.cat(groups)
     source = torch.full((len(touched) * tiling.variables,), -1)
     rank = _find(positions[inside], touched, torch.arange(len(touched)))

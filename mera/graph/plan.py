@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -84,7 +83,7 @@ class Plan:
             (str(i), step.node, str(step.level), str(step.action.lattice), *_columns(step.action), _out(step, levels))
             for i, step in enumerate(self.steps)
         ]
-        variables = " + ".join(f"{math.prod(latent.lattice.event_shape)}" for latent in self.latents)
+        variables = " + ".join(f"{latent.lattice.variables}" for latent in self.latents)
         return (
             f"{table(header, rows)}\n"
             f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"

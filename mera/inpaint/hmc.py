@@ -21,10 +21,10 @@ def hmc(
     metric: Callable[[Tensor], Tensor],
     start: Tensor,
     warmup: int,
-    draws: int,
+    iterations: int,
     leapfrog: int,
     ticker: Ticker,
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Tensor, float]:
     """Sample from exp(log_prob), up to its normaliser, with a chain for each row of `start`.
 
     In the warm-up each chain follows a step size of its own to the wanted rate of acceptance, and its mass matrix
@@ -35,10 +35,10 @@ def hmc(
         metric: (K, d) -> (K, d, d), about minus the second derivatives of log_prob, positive definite.
         start: (K, d).
         warmup: iterations that tune and are thrown away.
-        draws: iterations that are kept.
+        iterations: those behind it, which are kept.
         leapfrog: leapfrog steps in an iteration, at most; fewer are drawn at random, so that no orbit closes.
 
-    Returns the chains (draws, K, d) and the rate of acceptance.
+    Returns the chains (iterations, K, d), log_prob along them (iterations, K), and the rate of acceptance.
     """
 
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,10 +50,10 @@ def hmc(
     x = start.detach()
     first = 0.5 / x.shape[1] ** 0.25
     step = torch.full_like(x[:, :1], first)
-    kept, accepted, tuned = [], 0.0, 0
+    kept, values, accepted, tuned = [], [], 0.0, 0
     value, gradient = evaluate(x)
-    for i in range(warmup + draws):
-        if i in {0, warmup // 3, 2 * warmup // 3} and i <= warmup:
+    for i in range(warmup + iterations):
+        if i in {0, warmup // 3, 2 * warmup // 3}:
             scale, tuned = _whitening(metric(x)), 0
         momentum = torch.randn_like(x)  # of unit mass in coordinates q, where x = scale q
         energy = value - 0.5 * momentum.square().sum(1)
@@ -63,7 +63,8 @@ def hmc(
             y = y + step * _times(scale, momentum)
             new_value, new_gradient = evaluate(y)
             momentum = momentum + 0.5 * step * _times(scale.mT, new_gradient)
-        change = (new_value - 0.5 * momentum.square().sum(1) - energy).nan_to_num(-math.inf, -math.inf, -math.inf)
+        change = new_value - 0.5 * momentum.square().sum(1) - energy
+        change = torch.where(change.isfinite(), change, -math.inf)  # an orbit that left the numbers is rejected
         rate = change.clamp(max=0).exp()[:, None]
         accept = torch.rand_like(rate) < rate
         x, gradient = torch.where(accept, y, x), torch.where(accept, new_gradient, gradient)
@@ -73,9 +74,10 @@ def hmc(
             step = step * torch.exp((rate - TARGET) / tuned**0.5)
         else:
             kept.append(x)
-            accepted += rate.mean().item() / draws
-        ticker.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate.mean():.2f}")
-    return torch.stack(kept), accepted
+            values.append(value)
+            accepted += rate.mean().item() / iterations
+        ticker.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
+    return torch.stack(kept), torch.stack(values), accepted
 
 
 def _whitening(metric: Tensor) -> Tensor:

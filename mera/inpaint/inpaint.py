@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from rich.console import Console
@@ -29,9 +30,10 @@ class Inpainting:
 
     Args:
         image: (1, C, *shape), the most likely filling that was found; known pixels are what they were, bit for bit.
-        log_prob: its log p (), in nats.
+        log_prob: its log p, in nats, a scalar.
         history: log p of the likeliest filling at each step, (steps + 1,).
-        varied: how many variables were varied to find it.
+        varied: how many variables were varied to find it. Latents outside the cone count, if some were chosen, though
+            no masked pixel moves with them.
         samples: (S, C, *shape), fillings drawn from p(masked | known), or None if none was asked for.
         mixing: how well the chains that drew them mix.
     """
@@ -66,16 +68,16 @@ def inpaint(
     ):  # fmt: skip
         if not is_integer(value) or value < least:
             raise ValueError(f"Expected {name} as an integer >= {least}; got {value!r}")
-    if not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+    if not isinstance(lr, Real) or isinstance(lr, bool) or not 0 < lr < math.inf:
         raise ValueError(f"Expected a positive learning rate; got {lr!r}")
     console = console or Console(quiet=True)
     with torch.enable_grad():
-        where = choose_space(local, space, latents)
-        start = best_draw(local, where, draws, min(max(starts, samples), draws))
+        coordinates = choose_space(local, space, latents)
+        start = best_draw(local, coordinates, draws, min(max(starts, samples), draws))
         with Ticker("fill", console) as ticker:
-            pixels, log_prob, history = climb(local, where, start, steps, lr, ticker)
+            pixels, log_prob, history = climb(local, coordinates, start, steps, lr, ticker)
         top = int(log_prob.argmax())
-        best = local.fill(pixels[top : top + 1]), log_prob[top], history, where.size
+        best = local.fill(pixels[top : top + 1]), log_prob[top], history, coordinates.size
         if not samples:
             return Inpainting(*best)
         chains = pixels.flatten(1)[torch.arange(samples) % len(pixels)]
@@ -99,10 +101,8 @@ def _sample(
         floor = 1e-4 * torch.eye(row.shape[1], dtype=row.dtype, device=row.device)
         return jacobians.mT @ jacobians + floor
 
-    chains, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, ticker)
-    with torch.no_grad():
-        levels = torch.stack([log_prob(row) for row in chains])[..., None]
-    watched = torch.cat([chains, levels], dim=2)
+    chains, values, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, ticker)
+    watched = torch.cat([chains, values[..., None]], dim=2)
     r_hat, effective = split_r_hat(watched).max().item(), effective_size(watched).min().item()
     return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
 
@@ -112,7 +112,11 @@ def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
     latents = sum(channels * n for channels, n in local.latent_shapes)
     rows = []
     for part in torch.arange(latents, device=pixels.device).split(ROWS):
-        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()
+        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # as many for a last, shorter part
         z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
-        rows.append(torch.autograd.grad(z[torch.arange(len(part)), part].sum(), copies)[0][: len(part)].flatten(1))
+        rows.append(
+            torch.autograd.grad(z[torch.arange(len(part), device=z.device), part].sum(), copies)[0][
+                : len(part)
+            ].flatten(1)
+        )
     return torch.cat(rows)

@@ -17,10 +17,10 @@ CHUNK = 50
 
 @torch.no_grad()
 def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor:
-    """The coordinates (keep, size) of the likeliest of some random fillings, best first."""
+    """The coordinates (keep, coordinates) of the likeliest of some random fillings, best first."""
     values = torch.cat([space.draw(min(CHUNK, draws - i)) for i in range(0, draws, CHUNK)])
-    log_prob = torch.cat([local.log_prob(space.pixels(part)) for part in values.split(CHUNK)])
-    return values[log_prob.nan_to_num(-torch.inf).topk(keep).indices]
+    log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
+    return values[log_prob.nan_to_num(nan=-torch.inf).topk(keep).indices]
 
 
 def climb(
@@ -34,15 +34,16 @@ def climb(
     values = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([values], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    best_pixels = space.pixels(start)
+    best_pixels = space.decode(start)
     best = torch.full_like(start[:, 0], -torch.inf)
     history = []
     for step in range(steps + 1):
-        pixels = space.pixels(values)
+        pixels = space.decode(values)
         log_prob = local.log_prob(pixels)
-        history.append(log_prob.detach().max())
-        better = log_prob.detach() > best
-        best = torch.where(better, log_prob.detach(), best)
+        reached = log_prob.detach().nan_to_num(nan=-torch.inf)
+        history.append(reached.max())
+        better = reached > best
+        best = torch.where(better, reached, best)
         best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
         ticker.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
         if step < steps:

@@ -10,21 +10,21 @@ from torch import Tensor
 from mera.checks import is_integer, one_of
 from mera.local import Restriction
 
-__all__ = ["Space", "choose_space"]
+__all__ = ["Latents", "Pixels", "Space", "choose_space"]
 
 
 class Space(ABC):
     """Coordinates of a filling."""
 
     size: int
-    """How many variables a user is told are varied."""
+    """How many variables are varied, for the user; of some of them there may be no coordinate."""
 
     @abstractmethod
     def draw(self, n: int) -> Tensor:
         """Random coordinates to start from, (n, coordinates)."""
 
     @abstractmethod
-    def pixels(self, values: Tensor) -> Tensor:
+    def decode(self, values: Tensor) -> Tensor:
         """Coordinates (K, coordinates) to masked pixels (K, C, n)."""
 
 
@@ -42,7 +42,7 @@ class Pixels(Space):
         noise = torch.randn(n, *self.shape, dtype=self.mean.dtype, device=self.mean.device)
         return (self.mean + self.deviation * noise).flatten(1)
 
-    def pixels(self, values: Tensor) -> Tensor:
+    def decode(self, values: Tensor) -> Tensor:
         """Themselves."""
         return values.unflatten(1, self.shape)
 
@@ -54,16 +54,16 @@ class Latents(Space):
         local: the flow around the image.
         filling: masked pixels (1, C, n) for a first image, which says what the latents that are not varied are.
         count: vary this many latents of all that the flow has, chosen at random, in place of those in the cone. Those
-            among them that are outside would not move a masked pixel.
+            among them that are outside the cone count, but stay: no masked pixel would move with them.
     """
 
     def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
         self.local = local
         self.base = torch.cat([level.flatten(1) for level in local.encode(filling)], dim=1)
-        chosen = local.varying.nonzero()[:, 0]
+        chosen = local.in_cone.nonzero()[:, 0]
         self.size = len(chosen)
         if count is not None:
-            places = torch.randperm(local.variables)[:count]  # those in the cone come first
+            places = torch.randperm(local.cone.plan.input.variables)[:count]  # those in the cone come first
             chosen, self.size = chosen[places[places < len(chosen)]], count
         self.chosen = chosen.to(self.base.device)
 
@@ -71,7 +71,7 @@ class Latents(Space):
         """From the prior."""
         return self.local.prior.sample([(n, len(self.chosen))], [1.0], self.base)[0]
 
-    def pixels(self, values: Tensor) -> Tensor:
+    def decode(self, values: Tensor) -> Tensor:
         """What the flow generates from them."""
         row = self.base.expand(values.shape[0], -1).index_copy(1, self.chosen, values)
         shapes = self.local.latent_shapes
@@ -88,10 +88,10 @@ def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
     pixels = Pixels(local)
     if one_of(space, ["latent", "pixel"], "a space") == "pixel":
         return pixels
-    filling = pixels.pixels(pixels.draw(1))
+    filling, variables = pixels.decode(pixels.draw(1)), local.cone.plan.input.variables
     if isinstance(latents, str):
         whole = one_of(latents, ["cone", "all"], "latents to vary") == "all"
-        return Latents(local, filling, local.variables if whole else None)
-    if not is_integer(latents) or not 1 <= latents <= local.variables:
-        raise ValueError(f"Expected 1 to {local.variables} latents to vary; got {latents!r}")
+        return Latents(local, filling, variables if whole else None)
+    if not is_integer(latents) or not 1 <= latents <= variables:
+        raise ValueError(f"Expected 1 to {variables} latents to vary; got {latents!r}")
     return Latents(local, filling, int(latents))

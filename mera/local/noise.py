@@ -34,9 +34,11 @@ def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Latt
     tiling = Tiling(lattice, (edge,) * lattice.dim, (0,) * lattice.dim, counts)
     blocks, within, _ = tiling.locate(variables_at(sites, lattice).flatten())
     values = torch.empty(len(blocks), dtype=torch.float64)
-    for block in blocks.unique().tolist():
-        here = blocks == block
-        values[here] = prior.quantile(_uniform(seed, level, block, tiling.variables), temperature)[within[here]]
+    quantile = prior.quantile(temperature)
+    order = blocks.argsort()
+    found, sizes = blocks[order].unique_consecutive(return_counts=True)
+    for block, here in zip(found.tolist(), order.split(sizes.tolist()), strict=True):
+        values[here] = quantile(_uniform(seed, level, block, tiling.variables))[within[here]]
     return values.view(lattice.channels, -1)
 
 

@@ -47,8 +47,9 @@ class Recorded:
             if self._calls[key] < HOT:
                 return self.function(*tensors)
             self._recordings[key] = _record(self.function, tensors)
-            if len(self._recordings) > KEPT:
-                del self._recordings[next(iter(self._recordings))]
+            if len(self._recordings) > KEPT:  # the oldest must be called as often again
+                oldest = next(iter(self._recordings))
+                del self._recordings[oldest], self._calls[oldest]
             return self.function(*tensors)
         recording = self._recordings[key]
         if recording is None:
@@ -59,7 +60,7 @@ class Recorded:
 
 def _is_transformed(tensor: Tensor) -> bool:
     """Whether torch is doing more with a tensor than computing, such as compiling, casting or torch.func.vmap."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # torch has no public way to ask
     return torch.compiler.is_compiling() or torch.is_autocast_enabled(tensor.device.type) or wrapped
 
 

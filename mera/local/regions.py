@@ -12,13 +12,13 @@ from torch import Tensor
 from mera.checks import is_integer
 from mera.graph import Lattice
 
-__all__ = ["Region", "Span", "parse_region", "sites_of", "span"]
-
-Region = Tensor | np.ndarray | Sequence[slice]
-"""A bool mask of the lattice's shape; or a slice for each dimension, which also does for lattices too large to mask."""
+__all__ = ["Region", "Span", "parse_region", "rectangle", "sites_of", "spans"]
 
 Span = slice | range | Sequence[int]
 """From a start up to a stop."""
+
+Region = Tensor | np.ndarray | slice | Sequence[slice]
+"""A bool mask of the lattice's shape; or a slice for each dimension, which also does for lattices too large to mask."""
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
@@ -27,8 +27,9 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     Raises:
         ValueError: if the region is empty, or no mask of this lattice, or reaches outside.
     """
-    if isinstance(region, slice) or (isinstance(region, Sequence) and all(isinstance(s, slice) for s in region)):
-        return _rectangle([region] if isinstance(region, slice) else list(region), lattice)
+    parts = [region] if isinstance(region, slice) else region
+    if isinstance(parts, Sequence) and all(isinstance(part, slice) for part in parts):
+        return rectangle(spans(parts, lattice), lattice)
     if isinstance(region, np.ndarray):
         region = torch.from_numpy(region)
     if not isinstance(region, Tensor):
@@ -45,32 +46,37 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     return (rows[found[:, 0]] * lattice.shape[-1] + found[:, 1]).cpu()
 
 
-def _rectangle(slices: list[slice], lattice: Lattice) -> Tensor:
-    if len(slices) != lattice.dim:
-        raise ValueError(f"Expected a slice for each of {lattice.dim} dimensions; got {len(slices)}")
+def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
+    """The sites from a start up to a stop in each dimension, counted row by row."""
     sites = torch.zeros(1, dtype=torch.int64)
-    for d, (part, n) in enumerate(zip(slices, lattice.shape, strict=True)):
-        start, stop = span(part, n, f"dimension {d}")
+    for (start, stop), n in zip(spans, lattice.shape, strict=True):
         sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
     return sites
 
 
-def span(part: Any, n: int, what: str) -> tuple[int, int]:
-    """Start and stop of a slice, a range or a pair, within an edge of `n` sites.
+def spans(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...]:
+    """Start and stop in each dimension of a lattice.
 
     Raises:
-        ValueError: if it is none of these, is empty or reaches outside.
+        ValueError: if there is not one part for each dimension, or one is no span, is empty or reaches outside.
     """
+    if len(parts) != lattice.dim:
+        raise ValueError(f"Expected a slice or span for each of {lattice.dim} dimensions; got {len(parts)}")
+    return tuple(_span(part, n, d) for d, (part, n) in enumerate(zip(parts, lattice.shape, strict=True)))
+
+
+def _span(part: Any, n: int, d: int) -> tuple[int, int]:
+    """Start and stop within an edge of n sites."""
     if isinstance(part, (slice, range)):
         step = 1 if part.step is None else part.step
         ends = (0 if part.start is None else part.start, n if part.stop is None else part.stop)
     else:
         step, ends = 1, tuple(part) if isinstance(part, Sequence) and not isinstance(part, str) else (part,)
     if len(ends) != 2 or step != 1 or not all(map(is_integer, ends)):
-        raise ValueError(f"Expected {what} as a slice or a pair (start, stop) of integers; got {part!r}")
+        raise ValueError(f"Expected dimension {d} as a slice or a pair (start, stop) of integers; got {part!r}")
     start, stop = map(int, ends)
     if not 0 <= start < stop <= n:
-        raise ValueError(f"Expected {what} within 0 to {n}, and not empty; got {start} to {stop}")
+        raise ValueError(f"Expected dimension {d} within 0 to {n}, and not empty; got {start} to {stop}")
     return start, stop
 
 

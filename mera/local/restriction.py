@@ -23,8 +23,8 @@ class Restriction:
 
     Shapes: `pixels` are (K, C, n), K settings of the n masked pixels, which are in the order of `x[:, :, mask]`;
     latents are one tensor a level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Everything is
-    differentiable in these; the flow's parameters count as constants, and those of the moment are meant: after a step
-    of training, restrict again.
+    differentiable in these. Parameters are shared with the flow and count as constants: after a step of training this
+    object would mix new weights with old values, so restrict again.
 
     Args:
         plan: the flow's plan.
@@ -45,16 +45,18 @@ class Restriction:
         numbers = variables_at(sites, plan.input).flatten()
         self.cone: Cone = inference_cone(plan, numbers)
         self.mask = self.cone.pixels.to(x.device)
-        self._x = x.detach()
+        self._x = x.detach().clone()
         self.prior = prior
         self._pieces = localize(plan, numbers)
         self._executor = LocalExecutor(self._pieces, x.device)
-        self._bijectors = {piece.step.module: _constant(bijector(piece.step)) for piece in self._pieces.pieces}
+        used = {piece.step.module: bijector(piece.step) for piece in self._pieces.pieces}
+        self._bijectors = {key: _without_gradients(module) for key, module in used.items()}
         self._latents, self._constants, self._rest = _full_pass(self._pieces, bijector, prior, self._x)
-        exits = list(zip(self._pieces.exits, self.cone.sites, strict=True))
-        # a field is evaluated as a whole, which is more than its cone: these columns of its latents are the cone's
-        self._columns = [torch.searchsorted(exit.sites, sites).to(x.device) for exit, sites in exits]
-        self._partial = [len(sites) < len(exit.sites) for exit, sites in exits]
+        # a field is evaluated as a whole, which is more than its cone: the columns of its latents that are the cone's
+        self._columns = [
+            torch.searchsorted(exit.sites, inside).to(x.device) if len(inside) < len(exit.sites) else None
+            for exit, inside in zip(self._pieces.exits, self.cone.sites, strict=True)
+        ]
         self._event = (plan.input.channels, len(sites))
         self._log_prob = Recorded(self._evaluate_log_prob)
         self._encode = Recorded(self._evaluate_latents)
@@ -76,13 +78,8 @@ class Restriction:
         """The pixels that are not masked, (1, C, n')."""
         return self._x[:, :, ~self.mask]
 
-    @property
-    def variables(self) -> int:
-        """All latent variables of the flow."""
-        return self._x[0].numel()
-
     @cached_property
-    def varying(self) -> Tensor:
+    def in_cone(self) -> Tensor:
         """Of the latents of `encode`, flat and level by level, those in the cone; at its sites there may be others."""
         plan = self.cone.plan
         places = [
@@ -112,7 +109,8 @@ class Restriction:
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """The masked pixels (K, C, n) of the image that has these latents in the cone and its own elsewhere.
 
-        Latents other than those of `encode` change pixels around the mask as well; these are not computed.
+        If these are not what `encode` makes of some pixels, the whole flow would change pixels around the mask too;
+        those are not computed.
 
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
@@ -141,14 +139,14 @@ class Restriction:
     def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
         levels, _ = self._evaluate(pixels)
         return tuple(
-            level.index_select(2, columns) if partial else level
-            for level, columns, partial in zip(levels, self._columns, self._partial, strict=True)
+            level if columns is None else level.index_select(2, columns)
+            for level, columns in zip(levels, self._columns, strict=True)
         )
 
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
         rows = []
-        for level, base, columns, partial in zip(latents, self._latents, self._columns, self._partial, strict=True):
-            if partial:
+        for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
+            if columns is not None:
                 level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
             rows.append(level.flatten(1))
         row = self._executor.inverse(rows, lambda step, events: self._bijectors[step.module].inverse(events))
@@ -185,14 +183,14 @@ def _full_pass(
     not followed; and what all events and latents elsewhere add to log p, summed without the pieces' part rather than
     by subtracting it, which would lose digits.
     """
-    by_node = {piece.step: piece for piece in pieces.pieces}
+    piece_of = {piece.step: piece for piece in pieces.pieces}
     constants: list[Tensor] = []
 
     def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         changed, log_det = bijector(step)(events)
-        if step in by_node:
-            piece = by_node[step]
-            touched = piece.events.to(x.device)
+        if step in piece_of:
+            piece = piece_of[step]
+            touched = piece.positions.to(x.device)
             values = events.index_select(0, touched).flatten()
             constants.append(values[(piece.source[: len(values)] < 0).to(x.device)])
             log_det = log_det.index_fill(0, touched, 0)
@@ -209,7 +207,7 @@ def _full_pass(
     return latents, constants, rest + prior.log_prob(others)
 
 
-def _constant(bijector: Bijector) -> Bijector:
+def _without_gradients(bijector: Bijector) -> Bijector:
     """The same bijector on the same numbers, but without a gradient for its parameters."""
     held = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
     return copy.deepcopy(bijector, memo=held | {id(b): b for b in bijector.buffers()})

@@ -8,16 +8,16 @@ from torch import Tensor
 
 from mera.bijectors import Bijector
 from mera.graph import Apply, LocalExecutor, Plan, Step, localize
-from mera.graph.addresses import count_variables, variables_at
+from mera.graph.addresses import check_numbered, variables_at
 from mera.local.noise import noise
-from mera.local.regions import sites_of
+from mera.local.regions import rectangle
 from mera.priors import Prior
 
 __all__ = ["window"]
 
-BLOCK = 8
-"""Events are transformed in blocks of the grid, this many wide: the rounding of a product depends on what else is in
-the batch, and so every window that touches a block computes all of it, in one call, to the same last bit."""
+WIDTH = 8
+"""Events are transformed in groups of the grid, this many wide: the rounding of a product depends on what else is in
+the batch, and so every window that touches a group computes all of it, in one call, to the same last bit."""
 LARGEST_FIELD = 2**24
 """Sites of the largest lattice that a field bijector, which needs all of it, is given."""
 
@@ -43,15 +43,15 @@ def window(
         ValueError: if the lattice is too large to number its variables or for a field bijector in the plan, or the
             prior has no quantile function.
     """
-    count_variables(plan.input)
+    check_numbered(plan.input)
     for step in plan.steps:
         if isinstance(step.action, Apply) and step.action.is_field and step.action.lattice.sites > LARGEST_FIELD:
             raise ValueError(
                 f"node {step.node!r}: Expected a bijector of patches for windows of so large a lattice; "
                 f"got a field bijector, which needs all of {step.action.lattice}"
             )
-    sites = sites_of([slice(*span) for span in spans], plan.input)
-    pieces = localize(plan, variables_at(sites, plan.input).flatten(), BLOCK)
+    sites = rectangle(spans, plan.input)
+    pieces = localize(plan, variables_at(sites, plan.input).flatten(), WIDTH)
     rows = [
         noise(prior, temperature, seed, h, latent.lattice, exit.sites).flatten()[None].to(like)
         for h, (latent, exit, temperature) in enumerate(zip(plan.latents, pieces.exits, temperatures, strict=True))
