@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 import mera
 from mera.drawing import level_masks, side_view
@@ -27,21 +28,24 @@ def test_cones_are_what_masks_spread_to(L, m, order, boundary):
         assert cone.count == sum(int(level.sum()) for level in naive.values())
         for latent, level in zip(flow.plan.latents, cone.levels, strict=True):
             assert torch.equal(level, naive[latent.node].any(0))
-        assert cone.fraction == cone.count / flow.plan.input.sites / 3
+        assert cone.fraction == cone.count / (3 * flow.plan.input.sites)
         assert torch.equal(cone.pixels, mask)
 
 
-@pytest.mark.parametrize(
-    ("L", "order", "edge", "smallest", "largest"),
-    [(32, "paper", 8, 840, 1344), (32, "authors", 1, 660, 660), (64, "paper", 4, 624, 1164)],
-)
-def test_sizes_that_another_propagation_found(L, order, edge, smallest, largest):
-    plan_counts = []
-    flow = build(L, order=order)
-    for corner in range(0, L - edge):
-        plan_counts.append(flow.inference_cone(np.s_[corner : corner + edge, 3 : 3 + edge]).count)
-    assert smallest <= min(plan_counts) <= max(plan_counts) <= largest
-    assert len(set(plan_counts)) > 1 or smallest == largest
+def test_sizes_that_an_independent_propagation_found():
+    flow = build(32, order="authors")
+    for row in (0, 13, 31):  # wherever the pixel is
+        assert flow.inference_cone(np.s_[row : row + 1, 7:8]).count == 660
+    counts = {
+        edge: [
+            build(32).inference_cone(np.s_[r : r + edge, c : c + edge]).count
+            for r in range(0, 24, 3)
+            for c in range(24)
+        ]
+        for edge in (1, 8)
+    }
+    assert (min(counts[1]), max(counts[1])) == (480, 660)
+    assert (min(counts[8]), max(counts[8])) == (840, 1344)
 
 
 @pytest.mark.parametrize(("m", "blocks"), [(4, {32: 28, 64: 41, 256: 67}), (2, {32: 22, 64: 27, 256: 37})])
@@ -69,7 +73,12 @@ def test_generation_cone_of_several_latents_is_the_union():
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[1, 2] = mask[6, 7] = True
     assert torch.equal(flow.generation_cone(1, mask), flow.generation_cone(1, (1, 2)) | flow.generation_cone(1, [6, 7]))
+    where = mask.nonzero()[0]
+    for site in (where, where.numpy(), where.tolist(), tuple(where.tolist())):
+        assert torch.equal(flow.generation_cone(1, site), flow.generation_cone(1, (1, 2)))
+    assert torch.equal(flow.generation_cone(1, mask.numpy()), flow.generation_cone(1, mask))
     line = build(16, dim=1)
+    assert torch.equal(line.generation_cone(0, torch.tensor(3)), line.generation_cone(0, 3))
     assert torch.equal(line.generation_cone(0, 3), line.generation_cone(0, (3,)))
     assert line.generation_cone(0, 3).sum() < 16
 
@@ -130,6 +139,8 @@ def test_refused_regions(region, message):
         (1, (0,), "Expected a site of the lattice"),
         (1, 3, "Expected a site of the lattice"),
         (1, None, "Expected a site of the lattice"),
+        (1, torch.tensor([1.0, 2.0]), "Expected a site of the lattice"),
+        (1, torch.tensor(3), "Expected a site of the lattice"),
         (1, torch.zeros(8, 8, dtype=torch.bool), "got an empty one"),
     ],
 )
@@ -148,16 +159,12 @@ def test_pictures_fill_in_as_many_boxes_as_are_touched(options):
     flow = build(**options)
     cone = flow.inference_cone([slice(5, 6)] * flow.plan.input.dim)
     figure = side_view(cone, colour="#123456")
-    filled = [
-        p
-        for p in figure.axes[0].patches
-        if p.get_facecolor()[:3] == pytest.approx((0x12 / 255, 0x34 / 255, 0x56 / 255))
-    ]
+    filled = [p for p in figure.axes[0].patches if to_hex(p.get_facecolor()) == "#123456"]
     rows = {round(p.get_y(), 3) for p in figure.axes[0].patches}
     assert len(rows) == len(cone.blocks)
     assert {round(p.get_y(), 3) for p in filled} == rows
     if flow.plan.input.dim == 1:
-        assert len(filled) >= sum(cone.blocks)
+        assert sum(cone.blocks) <= len(filled) <= sum(cone.blocks) + len(rows)  # one may be cut by the border
     if flow.plan.input.dim == 2:
         panels = [axes for axes in level_masks(cone).axes if axes.images]
         assert len(panels) == 1 + len(flow.plan.latents)
@@ -171,4 +178,5 @@ def test_pictures_fill_in_as_many_boxes_as_are_touched(options):
 def test_generation_side_view():
     flow = build(64, dim=1)
     cone = generation_cone(flow.plan, {1: torch.tensor([4])})
-    assert len(side_view(cone, "tab:red").axes[0].patches) > 20
+    boxes = side_view(cone, "#ff0000").axes[0].patches
+    assert 0 < sum(to_hex(box.get_facecolor()) == "#ff0000" for box in boxes) < len(boxes)

@@ -2,7 +2,6 @@
 
 import io
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -12,6 +11,9 @@ from torch import nn
 import mera
 from mera.bijectors import Bijector
 from mera.inpaint.mixing import effective_size, split_r_hat
+from mera.inpaint.mode import best_draw, climb
+from mera.inpaint.spaces import Latents, Pixels
+from mera.progress import Ticker
 from tests.laws import randomize
 
 
@@ -87,11 +89,21 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
     assert mixing.r_hat < 1.05
     assert 0.6 < mixing.acceptance < 1
     assert mixing.effective > 400
-    assert "mixed" in str(mixing)
+    assert str(mixing).endswith(": mixed")
 
 
 def test_a_number_of_latents_moves_no_others(gaussian):
     flow, image, mask, *_ = gaussian
+    local = flow.restrict(image, mask)
+    space = Latents(local, local.pixels, 7)
+    assert 0 < len(space.chosen) <= 7
+    moved = space.decode(space.base[:, space.chosen] + 1)
+    row = space.base.clone()
+    row[:, space.chosen] += 1
+    sizes = [channels * n for channels, n in local.latent_shapes]
+    levels = [part.view(1, *shape) for part, shape in zip(row.split(sizes, 1), local.latent_shapes, strict=True)]
+    torch.testing.assert_close(moved, local.decode(levels))
+    torch.testing.assert_close(space.decode(space.base[:, space.chosen]), local.pixels)
     few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, starts=1) for n in (3, 32))
     assert few.varied == 3
     assert few.log_prob < all_of_them.log_prob
@@ -107,7 +119,7 @@ def test_the_same_seed_gives_the_same_filling_in_any_precision():
         results = []
         for _ in range(2):
             torch.manual_seed(3)
-            with torch.no_grad():  # whatever the mode is around it
+            with torch.no_grad():
                 results.append(flow.inpaint(x, mask, draws=20, steps=10, samples=2, warmup=6, iterations=4, leapfrog=3))
         assert torch.equal(results[0].image, results[1].image)
         assert torch.equal(results[0].samples, results[1].samples)
@@ -117,7 +129,34 @@ def test_the_same_seed_gives_the_same_filling_in_any_precision():
         assert all(p.grad is None for p in flow.parameters())
 
 
-def test_a_field_flow_can_be_inpainted_and_nan_draws_lose():
+def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
+    flow, image, mask, mean, _ = gaussian
+    local = flow.restrict(image, mask)
+
+    class Sometimes(Pixels):
+        def decode(self, values):
+            return super().decode(torch.where(values[:, :1] > self.mean[0, 0], torch.nan, values))
+
+    space = Sometimes(local)
+    with torch.no_grad():
+        best = best_draw(local, space, 50, 2)
+    assert local.log_prob(space.decode(best)).isfinite().all()
+    start = torch.stack([mean, torch.full_like(mean, 1e3)])
+    pixels, log_prob, history = climb(local, space, start, 3, 0.01, Ticker("", Console(quiet=True)))
+    assert history.isfinite().all()
+    assert log_prob.isfinite().tolist() == [True, False]
+    assert pixels[0].isfinite().all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_inpainting_within_modes_without_gradients(gaussian, mode):
+    flow, image, mask, *_ = gaussian
+    with mode():
+        result = flow.inpaint(image.clone(), mask, draws=4, steps=2, samples=2, warmup=1, iterations=4, leapfrog=2)
+    assert result.log_prob.isfinite()
+
+
+def test_a_field_flow_can_be_inpainted():
     flow = randomize(mera.build("realnvp", L=8, hidden=(4,), layers=1, residual_blocks=1), 0.05)
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[3, 3] = True
@@ -173,9 +212,9 @@ def test_mixing_of_chains_that_are_known():
     assert (effective_size(apart) < 30).all()
 
 
-def test_a_layout_with_two_bijectors_made_by_one_callable():
+def test_other_patches_are_untouched():
     layout = mera.Layout((8,), 1)
-    layout.latent(layout.local(layout.input, partial(Linear), kernel=4))
+    layout.latent(layout.local(layout.input, Linear, kernel=4))
     flow = mera.Flow(layout, "gaussian")
     x = torch.randn(1, 1, 8, dtype=torch.float64)
     result = flow.inpaint(x, torch.arange(8) == 1, steps=0, draws=1)

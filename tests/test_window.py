@@ -77,7 +77,6 @@ def test_noise_depends_on_seed_level_and_site_alone_and_follows_the_prior():
         u = standard.cdf(noise(prior, 1.0, 1, 0, line, torch.arange(2**16))).sort(dim=1).values
         steps = (torch.arange(2**16) + 0.5) / 2**16
         assert (u - steps).abs().max() < 1.95 / 2**8  # Kolmogorov-Smirnov at 0.1 %
-    assert all_sites.flatten().corrcoef() == 1
     rows = torch.stack([all_sites[0, :-1], all_sites[0, 1:]])
     assert rows.corrcoef()[0, 1].abs() < 4 / lattice.sites**0.5
 
