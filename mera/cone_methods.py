@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -15,7 +14,7 @@ from mera.checks import is_integer
 from mera.graph import Cone, Plan, Step, generation_cone, inference_cone
 from mera.graph.addresses import variables_at
 from mera.inpaint import Inpainting, inpaint
-from mera.local import Region, Restriction, Span, sites_of, spans, window
+from mera.local import Region, Restriction, Site, Span, latents_at, sites_of, spans, window
 from mera.priors import Prior
 
 __all__ = ["ConeMethods"]
@@ -44,7 +43,7 @@ class ConeMethods:
         """
         return inference_cone(self.plan, variables_at(sites_of(region, self.plan.input), self.plan.input).flatten())
 
-    def generation_cone(self, level: int, site: int | Sequence[int] | Tensor | np.ndarray) -> Tensor:
+    def generation_cone(self, level: int, site: Site) -> Tensor:
         """Which pixels the latents at a site can change, bool (H, W) (paper, Fig. 2c).
 
         Args:
@@ -55,23 +54,7 @@ class ConeMethods:
         Raises:
             ValueError: if there is no such level or site.
         """
-        levels = self.plan.latents
-        if not is_integer(level) or not 0 <= level < len(levels):
-            raise ValueError(f"Expected a level from 0 to {len(levels) - 1}; got {level!r}")
-        lattice = levels[level].lattice
-        site = torch.from_numpy(site) if isinstance(site, np.ndarray) else site
-        if isinstance(site, Tensor) and site.dtype == torch.bool:
-            sites = sites_of(site, lattice)
-        else:
-            given = site.tolist() if isinstance(site, Tensor) else site
-            coordinates = tuple(given) if isinstance(given, Sequence) else (given,)
-            inside = len(coordinates) == lattice.dim and all(
-                is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
-            )
-            if not inside:
-                raise ValueError(f"Expected a site of the lattice {lattice.shape} of level {level}; got {site!r}")
-            sites = sites_of([slice(c, c + 1) for c in coordinates], lattice)
-        return generation_cone(self.plan, {level: variables_at(sites, lattice).flatten()}).pixels
+        return generation_cone(self.plan, latents_at(self.plan, level, site)).pixels
 
     def restrict(self, x: Tensor, mask: Region) -> Restriction:
         """Evaluate the flow around one image, where masked pixels change and nowhere else.
@@ -127,14 +110,14 @@ class ConeMethods:
             mask: bool mask (H, W) of the pixels to fill, or a slice for each dimension.
             space: "latent": vary latents; "pixel": vary the masked pixels themselves.
             latents: "cone": those in the inference cone; "all": all; a number: so many, chosen at random.
-            draws: random settings to start from.
-            starts: how many of the likeliest go on, side by side; with `samples` at least as many.
-            steps: of Adam.
-            lr: its learning rate, which falls to zero along half a cosine.
+            draws: random settings of the variables to start from.
+            starts: how many of the likeliest draws Adam starts from, side by side; at least as many as `samples`.
+            steps: Adam's.
+            lr: Adam's learning rate, which falls to zero along half a cosine.
             samples: chains, each of which ends in one filling drawn from the posterior.
-            warmup: iterations of a chain that tune its steps.
-            iterations: iterations of a chain behind that, by which mixing is judged.
-            leapfrog: steps in an iteration, at most.
+            warmup: iterations in which a chain tunes its steps.
+            iterations: iterations of a chain after that, by which mixing is judged.
+            leapfrog: leapfrog steps in an iteration of a chain, at most.
             console: a rich Console to show progress on.
 
         Raises:

@@ -1,17 +1,35 @@
 """A second way to run a layout: site by site and patch by patch, from the graph alone, without a plan."""
 
 import itertools
-from types import SimpleNamespace
+from functools import partial
 
 import torch
 
-from mera import Flow
+from mera import Flow, Layout
 from mera.graph import Decimate, Input, Latent, Local, Split, Squeeze
 
 
 def naive_forward(flow: Flow, x: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Latents by the name of their node, and the log-det, of one batch."""
-    graph, modules = flow.layout.graph, {step.node: step.module for step in flow.plan.steps}
+    modules = {step.node: step.module for step in flow.plan.steps}
+    return naive_run(flow.layout, x, lambda name, node: flow.bijectors[modules[name]])
+
+
+def naive_cone(layout: Layout, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Which latents of each node change with the pixels (H, W): masks of ones go the same way as data."""
+    lattice = layout.input.lattice
+
+    def spreads(name, node):
+        kernel, stride = per_dimension(node, lattice.dim)
+        return spread_patch if kernel == stride else partial(spread_field, kernel, stride, lattice.periodic)
+
+    x = mask.expand(lattice.event_shape)[None].float()
+    return {name: level[0] > 0 for name, level in naive_run(layout, x, spreads)[0].items()}
+
+
+def naive_run(layout: Layout, x: torch.Tensor, bijector) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Latents by the name of their node, and the log-det, with what `bijector` gives for a node's name and settings."""
+    graph = layout.graph
     log_det = torch.zeros(x.shape[0], dtype=x.dtype)
     latents = {}
     (start,) = (name for name, node in graph.nodes(data="node") if isinstance(node, Input))
@@ -24,7 +42,7 @@ def naive_forward(flow: Flow, x: torch.Tensor) -> tuple[dict[str, torch.Tensor],
         if isinstance(node, Latent):
             latents[name] = value
         elif isinstance(node, Local):
-            value, change = naive_local(node, flow.bijectors[modules[name]], value, periodic)
+            value, change = naive_local(node, bijector(name, node), value, periodic)
             log_det = log_det + change
             stack.append((name, 0, value))
         elif isinstance(node, Split):
@@ -46,15 +64,19 @@ def naive_cells(node, value):
     return [value[(..., *(slice(a, None, s) for a, s in zip(start, strides, strict=True)))] for start in starts]
 
 
+def per_dimension(node, dim):
+    """Kernel and stride, with a number for each dimension."""
+    kernel, stride = (v if isinstance(v, tuple) else (v,) * dim for v in (node.kernel, node.stride))
+    return kernel, kernel if node.stride is None else stride
+
+
 def naive_local(node, bijector, value, periodic):
     """Every patch by itself; a patch that would cross an open border is left out."""
     dim, shape = value.ndim - 2, value.shape[2:]
 
-    def each(v):
-        return v if isinstance(v, tuple) else (v,) * dim
-
-    kernel, offset = each(node.kernel), each(node.offset)
-    if node.stride is not None and each(node.stride) != kernel:
+    kernel, stride = per_dimension(node, dim)
+    offset = node.offset if isinstance(node.offset, tuple) else (node.offset,) * dim
+    if stride != kernel:
         shifted = value.roll([-o for o in offset], tuple(range(2, 2 + dim)))
         result, change = bijector(shifted)
         return result.roll(offset, tuple(range(2, 2 + dim))), change
@@ -71,39 +93,21 @@ def naive_local(node, bijector, value, periodic):
     return out, log_det
 
 
-def naive_cone(flow: Flow, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which latents of each node change with the pixels (H, W): masks of ones go the same way as data."""
-    spreads = {}
-    for step in flow.plan.steps:
-        if step.module:
-            spreads[step.node] = spread_field(step.action) if step.action.is_field else spread_patch
-    steps = [SimpleNamespace(node=step.node, module=step.node) for step in flow.plan.steps]
-    masks = SimpleNamespace(layout=flow.layout, plan=SimpleNamespace(steps=steps), bijectors=spreads)
-    x = mask.expand(flow.plan.input.event_shape)[None].float()
-    return {name: level[0] > 0 for name, level in naive_forward(masks, x)[0].items()}
-
-
 def spread_patch(event):
     """All of a patch if any of it."""
     return event.amax(tuple(range(1, event.ndim)), keepdim=True).expand_as(event), 0
 
 
-def spread_field(action):
+def spread_field(kernel, stride, periodic, event):
     """All of a cell if any of its kernel."""
-
-    def spread(event):
-        out = torch.zeros_like(event)
-        shape, dim = event.shape[2:], event.ndim - 2
-        for corner in itertools.product(*(range(0, n, s) for n, s in zip(shape, action.stride, strict=True))):
-            index, cell = [], []
-            for d in range(dim):
-                n, k, s = shape[d], action.kernel[d], action.stride[d]
-                reads = range(corner[d] - (k - s) // 2, corner[d] - (k - s) // 2 + k)
-                wraps = action.lattice.periodic[d]
-                index.append(torch.tensor([i % n for i in reads if wraps or 0 <= i < n]))
-                cell.append(slice(corner[d], corner[d] + s))
-            window = event[(slice(None), slice(None), *torch.meshgrid(*index, indexing="ij"))]
-            out[(slice(None), slice(None), *cell)] = window.amax()
-        return out, 0
-
-    return spread
+    out = torch.zeros_like(event)
+    shape = event.shape[2:]
+    for corner in itertools.product(*(range(0, n, s) for n, s in zip(shape, stride, strict=True))):
+        index, cell = [], []
+        for c, n, k, s, wraps in zip(corner, shape, kernel, stride, periodic, strict=True):
+            reads = range(c - (k - s) // 2, c - (k - s) // 2 + k)
+            index.append(torch.tensor([i % n for i in reads if wraps or 0 <= i < n]))
+            cell.append(slice(c, c + s))
+        window = event[(slice(None), slice(None), *torch.meshgrid(*index, indexing="ij"))]
+        out[(slice(None), slice(None), *cell)] = window.amax()
+    return out, 0

@@ -67,6 +67,17 @@ def test_cone_prints_levels_and_draws(tmp_path):
     assert not (tmp_path / "d_levels.png").exists()
 
 
+def test_cone_of_a_latent(tmp_path):
+    result = run("cone", "rgflow", "--L", 32, "--latent", "2:1,3", "--out", tmp_path / "c.png")
+    assert result.exit_code == 0, result.output
+    count = 3 * mera.build("rgflow", L=32).generation_cone(2, (1, 3)).sum()
+    assert f"latents 2:1,3: {count:,} of 3,072 variables of the data" in result.output
+    assert run("cone", "rgflow", "--L", 32).exit_code == 2
+    assert run("cone", "rgflow", "--L", 32, "--latent", "2:1,3", "--region", "0:1,0:1").exit_code == 2
+    for site, message in (("2", "LEVEL:I,J"), ("2:1", "Expected a site of"), ("9:1,1", "Expected a level from 0 to 3")):
+        assert message in str(run("cone", "rgflow", "--L", 32, "--latent", site).exception)
+
+
 def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     from PIL import Image
 

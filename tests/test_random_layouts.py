@@ -69,7 +69,7 @@ def check_cones(layout):
         assert torch.equal(pixels, back[:, v] != 0)
     mask = torch.rand(plan.input.shape) < 0.2
     if mask.any():
-        naive, cone = naive_cone(flow, mask), flow.inference_cone(mask)
+        naive, cone = naive_cone(flow.layout, mask), flow.inference_cone(mask)
         expected = torch.cat([naive[latent.node].flatten() for latent in plan.latents])
         assert torch.equal(numbered(plan, cone), expected)
         assert cone.count == expected.sum()

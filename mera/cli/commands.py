@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 
 from mera import data, models
-from mera.cli.options import numbers, options_of, with_options
+from mera.cli.options import numbers, options_of, signature_options, with_options
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.io import describe, load
@@ -22,7 +23,7 @@ from mera.summary import count_parameters
 from mera.table import table
 from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
 
-__all__ = ["app", "configured", "console", "given", "preset_option"]
+__all__ = ["add_for_each_model", "app", "configured", "console", "given"]
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -199,7 +200,7 @@ def given(model: str, values: dict[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
-def preset_option(model: str) -> list[inspect.Parameter]:
+def _preset_option(model: str) -> list[inspect.Parameter]:
     """`--preset`, for a model that has some."""
     if not models.presets(model):
         return []
@@ -220,19 +221,22 @@ def _run_options() -> list[inspect.Parameter]:
         device: Device = "auto",
     ) -> None: ...
 
-    parameters = inspect.signature(options, eval_str=True, locals={"data": data}).parameters.values()
-    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    return signature_options(options, data=data)
 
 
-def _add_models() -> None:
-    """A `train` and an `info` command for each model."""
+def add_for_each_model(
+    to: typer.Typer,
+    run: Callable[..., None],
+    before: list[inspect.Parameter] | None = None,
+    after: list[inspect.Parameter] | None = None,
+) -> None:
+    """A command for each model, `run(name, **values)`: its options are those of the model, between two other groups."""
     for name in models.names():
         builder = models.builder(name)
         summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
-        options = preset_option(name) + options_of(builder)
-        train = with_options(partial(_train_new, name), _run_options(), options, options_of(Settings))
-        train_app.command(name, help=summary)(train)
-        info_app.command(name, help=summary)(with_options(partial(_info, name), options))
+        options = _preset_option(name) + options_of(builder)
+        to.command(name, help=summary)(with_options(partial(run, name), before or [], options, after or []))
 
 
-_add_models()
+add_for_each_model(train_app, _train_new, _run_options(), options_of(Settings))
+add_for_each_model(info_app, _info)

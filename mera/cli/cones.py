@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mera import models
-from mera.cli.commands import PLAIN, app, console, given, preset_option
-from mera.cli.options import options_of, with_options
+from mera.cli.commands import PLAIN, add_for_each_model, app, console, given
+from mera.cli.options import signature_options
 from mera.drawing import level_masks, side_view
-from mera.local import parse_region
+from mera.graph import generation_cone
+from mera.local import latents_at, parse_region
 from mera.pictures import save_figure
 
 __all__ = ["cone_app"]
 
-cone_app = typer.Typer(help="Show the causal cone of some pixels in a model.", no_args_is_help=True, **PLAIN)
+cone_app = typer.Typer(help="Show causal cones in a model: of pixels, or of a latent.", no_args_is_help=True, **PLAIN)
 app.add_typer(cone_app, name="cone")
 
+Pixels = Annotated[str | None, typer.Option(help="The pixels, in each dimension.", metavar="START:STOP[,...]")]
+Site = Annotated[str | None, typer.Option(help="In place of pixels: the latents at a site.", metavar="LEVEL:I[,J...]")]
+Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")]
 
-def _cone(model: str, region: str, out: Path, **values: Any) -> None:
+
+def _cone(model: str, region: Pixels = None, latent: Site = None, out: Out = Path("cone.png"), **values: Any) -> None:
     """`mera cone MODEL`."""
-    cone = models.build(model, **given(model, values)).inference_cone(parse_region(region))
-    console.print(f"pixels {region} of {cone.plan.input}\n\n{cone}", markup=False)
-    pictures = {out: side_view(cone)}
-    if cone.plan.input.dim == 2:
-        pictures[out.with_stem(f"{out.stem}_levels")] = level_masks(cone)
+    if (region is None) == (latent is None):
+        raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
+    flow = models.build(model, **given(model, values))
+    if region is not None:
+        cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"
+        console.print(f"pixels {region} of {flow.plan.input}\n\n{cone}", markup=False)
+    elif latent is not None:
+        cone, colour = generation_cone(flow.plan, latents_at(flow.plan, *_parse_site(latent))), "tab:red"
+        console.print(
+            f"latents {latent}: {len(cone.reached[0]):,} of {flow.plan.input.variables:,} variables of the data"
+        )
+    pictures = {out: side_view(cone, colour)}
+    if flow.plan.input.dim == 2:
+        pictures[out.with_stem(f"{out.stem}_levels")] = level_masks(cone, colour)
     for path, figure in pictures.items():
         save_figure(figure, path)
     console.print(f"pictures: {', '.join(map(str, pictures))}")
 
 
-def _cone_options() -> list[inspect.Parameter]:
-    """Options of `mera cone` beside those of the model."""
-
-    def options(
-        region: Annotated[str, typer.Option(help="The pixels, in each dimension.", metavar="START:STOP[,...]")],
-        out: Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")] = Path("cone.png"),
-    ) -> None: ...
-
-    parameters = inspect.signature(options, eval_str=True).parameters.values()
-    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+def _parse_site(text: str) -> tuple[int, list[int]]:
+    """LEVEL:I,J."""
+    try:
+        level, site = text.split(":")
+        return int(level), [int(i) for i in site.split(",")]
+    except ValueError:
+        raise ValueError(f"Expected a site such as 2:1,3, LEVEL:I,J; got {text!r}") from None
 
 
-for name in models.names():
-    builder = models.builder(name)
-    command = with_options(partial(_cone, name), _cone_options(), preset_option(name) + options_of(builder))
-    cone_app.command(name, help=(inspect.getdoc(builder) or "").split("\n\n")[0])(command)
+add_for_each_model(cone_app, _cone, signature_options(_cone)[1:])

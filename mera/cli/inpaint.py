@@ -11,7 +11,7 @@ import typer
 from torch import Tensor
 
 from mera.cli.commands import Device, app, choose_device, configured, console
-from mera.cli.options import options_of, with_options
+from mera.cli.options import options_of, signature_options, with_options
 from mera.data.folder import fit_square, read_image
 from mera.flow import Flow
 from mera.graph.addresses import mask_of
@@ -49,8 +49,14 @@ def inpaint(
     folder = RunFolder(run)
     flow = folder.flow().to(choose_device(device))
     torch.manual_seed(seed)
-    before = _read(image, flow, flow.plan.input.channels) if image is not None else _test_image(folder, test or 0)
-    hidden = _read(mask, flow, 1)[0] >= 128 if mask is not None else _rectangle(flow, region or "")
+    if image is not None:
+        before = _read(image, flow, flow.plan.input.channels)
+    elif test is not None:
+        before = _test_image(folder, test)
+    if mask is not None:
+        hidden = _read(mask, flow, 1)[0] >= 128
+    elif region is not None:
+        hidden = mask_of(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, **{name: value for name, value in options.items() if value is not None},
@@ -79,10 +85,6 @@ def _test_image(folder: RunFolder, index: int) -> Tensor:
     return images[index]
 
 
-def _rectangle(flow: Flow, region: str) -> Tensor:
-    return mask_of(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
-
-
 def _report(flow: Flow, x: Tensor, hidden: Tensor, result: Inpainting) -> None:
     """What was done and what came of it, in lines."""
     pixels = int(hidden.sum())
@@ -107,13 +109,8 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     return paths
 
 
-def _signature() -> list[inspect.Parameter]:
-    """The options above; those of `Flow.inpaint` go behind them."""
-    parameters = inspect.signature(inpaint, eval_str=True).parameters.values()
-    named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
-
-
 app.command("inpaint", help=inspect.getdoc(inpaint))(
-    with_options(inpaint, _signature(), options_of(Flow.inpaint, without=("self", "x", "mask", "console")))
+    with_options(
+        inpaint, signature_options(inpaint), options_of(Flow.inpaint, without=("self", "x", "mask", "console"))
+    )
 )

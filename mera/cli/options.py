@@ -11,7 +11,7 @@ import typer
 
 from mera.models.options import Edges, Hidden, PerStep
 
-__all__ = ["integers", "numbers", "options_of", "with_options"]
+__all__ = ["integers", "numbers", "options_of", "signature_options", "with_options"]
 
 
 def integers(text: str) -> int | tuple[int, ...]:
@@ -101,6 +101,16 @@ def options_of(function: Callable[..., Any], without: Collection[str] = ()) -> l
             )
         )
     return options
+
+
+def signature_options(function: Callable[..., Any], **names: Any) -> list[inspect.Parameter]:
+    """The options that a function's annotated parameters declare, but for `**others`.
+
+    `names` are local to where the function is defined and used in its annotations.
+    """
+    parameters = inspect.signature(function, eval_str=True, locals=names).parameters.values()
+    named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
 
 
 def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> Callable[..., None]:

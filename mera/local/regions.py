@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 
 from mera.checks import is_integer
-from mera.graph import Lattice
+from mera.graph import Lattice, Plan
+from mera.graph.addresses import variables_at
 
-__all__ = ["Region", "Span", "parse_region", "rectangle", "sites_of", "spans"]
+__all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans"]
 
 Span = slice | range | Sequence[int]
 """From a start up to a stop."""
 
 Region = Tensor | np.ndarray | slice | Sequence[slice]
 """A bool mask of the lattice's shape; or a slice for each dimension, which also does for lattices too large to mask."""
+
+Site = int | Sequence[int] | Tensor | np.ndarray
+"""The coordinates of a site; or a bool mask of several."""
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
@@ -44,6 +48,29 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if not len(found):
         raise ValueError("Expected a mask that is true somewhere; got an empty one")
     return (rows[found[:, 0]] * lattice.shape[-1] + found[:, 1]).cpu()
+
+
+def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
+    """The numbers of all latents at a site of a level, or at several, by level.
+
+    Raises:
+        ValueError: if there is no such level or site.
+    """
+    levels = len(plan.latents)
+    if not is_integer(level) or not 0 <= level < levels:
+        raise ValueError(f"Expected a level from 0 to {levels - 1}; got {level!r}")
+    lattice = plan.latents[level].lattice
+    given = torch.from_numpy(site) if isinstance(site, np.ndarray) else site
+    if isinstance(given, Tensor) and given.dtype == torch.bool:
+        return {level: variables_at(sites_of(given, lattice), lattice).flatten()}
+    given = given.tolist() if isinstance(given, Tensor) else given
+    coordinates = tuple(given) if isinstance(given, Sequence) else (given,)
+    inside = len(coordinates) == lattice.dim and all(
+        is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
+    )
+    if not inside:
+        raise ValueError(f"Expected a site of the lattice {lattice.shape} of level {level}; got {site!r}")
+    return {level: variables_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
 
 
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
