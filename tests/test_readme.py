@@ -30,6 +30,11 @@ def test_there_are_blocks_and_the_links_exist():
             assert (ROOT / ("" if page == "README.md" else "docs") / link).exists(), link
 
 
+def test_no_placeholder_is_left():
+    for text in PAGES.values():
+        assert not re.search(r"\b(TODO|TBD|FIXME|FIGURE|BENCHMARK|HEADLINE|MIXING|OTHERDATA|RATIO\d+)\b", text)
+
+
 def test_the_quoted_error():
     layout = mera.Layout(shape=(16, 24), channels=2, boundary="open")
     with pytest.raises(mera.LayoutError) as error:

@@ -109,8 +109,5 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     return paths
 
 
-app.command("inpaint", help=inspect.getdoc(inpaint))(
-    with_options(
-        inpaint, signature_options(inpaint), options_of(Flow.inpaint, without=("self", "x", "mask", "console"))
-    )
-)
+SEARCH = options_of(Flow.inpaint, without=("self", "x", "mask", "console"))
+app.command("inpaint", help=inspect.getdoc(inpaint))(with_options(inpaint, signature_options(inpaint), SEARCH))
