@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
-__all__ = ["is_integer", "one_of"]
+from torch import Tensor
+
+__all__ = ["check_levels", "check_tensor", "is_integer", "one_of"]
 
 
 def is_integer(value: object) -> bool:
@@ -28,3 +30,35 @@ def one_of(word: object, known: Iterable[str], what: str) -> Any:
         hint = f" (did you mean {lower[close[0]]!r}?)" if close else ""
         raise ValueError(f"Expected {what} among {known}; got {word!r}{hint}")
     return word
+
+
+def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
+    """Refuse what is not a batch of things of this shape; and, with `like`, of its dtype and device.
+
+    Raises:
+        ValueError: on any mismatch.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"Expected {what} as a tensor; got {type(value).__name__}")
+    if tuple(value.shape[1:]) != shape or value.ndim != 1 + len(shape):
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"Expected {what} of shape ({batch}, {wanted}); got {tuple(value.shape)}")
+    if like is not None and value.device != like.device:
+        raise ValueError(f"Expected {what} on {like.device}, where the flow is; got {value.device}")
+    if like is not None and value.dtype != like.dtype:
+        raise ValueError(f"Expected {what} of dtype {like.dtype}, as the flow's; got {value.dtype}")
+
+
+def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
+    """Refuse what is not a tuple of batches of these shapes, one a level and all of one size.
+
+    Raises:
+        ValueError: on any mismatch.
+    """
+    if not isinstance(levels, (tuple, list)) or len(levels) != len(shapes):
+        got = f"{len(levels)} tensors" if isinstance(levels, (tuple, list)) else type(levels).__name__
+        raise ValueError(f"Expected {what} as a tuple of {len(shapes)} tensors, one a level; got {got}")
+    for h, (level, shape) in enumerate(zip(levels, shapes, strict=True)):
+        check_tensor(f"{what} of level {h}", level, shape, like, batch)
+    if len({level.shape[0] for level in levels}) > 1:
+        raise ValueError(f"Expected one batch size for all levels; got {[level.shape[0] for level in levels]}")

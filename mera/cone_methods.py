@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from mera.bijectors import Bijector
-from mera.checks import is_integer
+from mera.checks import check_tensor, is_integer
 from mera.graph import Cone, Plan, Step, generation_cone, inference_cone
 from mera.graph.addresses import variables_at
 from mera.inpaint import Inpainting, inpaint
@@ -70,7 +70,7 @@ class ConeMethods:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
                 flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not.
         """
-        self._check("data", x, self.plan.input.event_shape)
+        check_tensor("data", x, self.plan.input.event_shape, self._reference)
         if len(x) != 1:
             raise ValueError(f"Expected one image, (1, C, ...); got {len(x)}")
         if not x.isfinite().all():
@@ -166,8 +166,6 @@ class ConeMethods:
         return window(self.plan, self._bijector, self.prior, seed, window_spans, temperatures, self._reference)
 
     if TYPE_CHECKING:  # what Flow provides
-
-        def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None: ...
 
         def _temperatures(self, temperature: float | Sequence[float]) -> list[float]: ...
 

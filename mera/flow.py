@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors import Bijector, Chain, Dequantize, Logit
-from mera.checks import is_integer
+from mera.checks import check_levels, check_tensor, is_integer
 from mera.cone_methods import ConeMethods
 from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
 from mera.priors import Prior, PriorLike
@@ -88,7 +88,7 @@ class Flow(nn.Module, ConeMethods):
         Raises:
             ValueError: if shape or dtype is not the flow's.
         """
-        self._check("data", x, self.plan.input.event_shape)
+        self._check("data", x)
         return run_forward(self.plan, x, lambda step, events: self._bijector(step)(events))
 
     def inverse(self, z: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -107,7 +107,7 @@ class Flow(nn.Module, ConeMethods):
 
     def from_lattice(self, t: Tensor) -> Latents:
         """The latents from where `to_lattice` laid them."""
-        self._check("latents on the lattice", t, self.plan.input.event_shape)
+        self._check("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
     def progression(self, z: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -180,7 +180,7 @@ class Flow(nn.Module, ConeMethods):
 
         Each starts once: where levels share a module, from the finest.
         """
-        self._check("data", x, self.plan.input.event_shape)
+        self._check("data", x)
         if len(x) == 0 or not x.isfinite().all():
             raise ValueError(f"Expected some finite data to start from; got {len(x)} samples, or infinite or NaN ones")
 
@@ -219,33 +219,17 @@ class Flow(nn.Module, ConeMethods):
         return temperatures
 
     def _check_images(self, images: Tensor) -> None:
-        self._check_shape("images", images, self.plan.input.event_shape)
+        check_tensor("images", images, self.plan.input.event_shape, None)
         if images.dtype != torch.uint8:
             raise ValueError(f"Expected images of dtype uint8; got {images.dtype}")
+        if images.device != self.device:
+            raise ValueError(f"Expected images on {self.device}, where the flow is; got {images.device}")
 
-    def _check(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
-        self._check_shape(what, x, event_shape)
-        if x.dtype != self.dtype:
-            raise ValueError(f"Expected {what} of dtype {self.dtype}, as the flow's; got {x.dtype}")
-
-    def _check_shape(self, what: str, x: Tensor, event_shape: tuple[int, ...]) -> None:
-        if not isinstance(x, Tensor):
-            raise ValueError(f"Expected {what} as a tensor; got {type(x).__name__}")
-        if tuple(x.shape[1:]) != event_shape or x.ndim != 1 + len(event_shape):
-            wanted = ", ".join(map(str, event_shape))
-            raise ValueError(f"Expected {what} of shape (B, {wanted}); got {tuple(x.shape)}")
-        if x.device != self.device:
-            raise ValueError(f"Expected {what} on {self.device}, where the flow is; got {x.device}")
+    def _check(self, what: str, x: Tensor) -> None:
+        check_tensor(what, x, self.plan.input.event_shape, self._reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
-        levels = self.plan.latents
-        if not isinstance(z, (tuple, list)) or len(z) != len(levels):
-            got = f"{len(z)} tensors" if isinstance(z, (tuple, list)) else type(z).__name__
-            raise ValueError(f"Expected latents as a tuple of {len(levels)} tensors, one a level; got {got}")
-        for h, (level, latent) in enumerate(zip(z, levels, strict=True)):
-            self._check(f"latents of level {h}", level, latent.lattice.event_shape)
-        if len({level.shape[0] for level in z}) > 1:
-            raise ValueError(f"Expected one batch size for all levels; got {[level.shape[0] for level in z]}")
+        check_levels("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

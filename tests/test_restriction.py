@@ -210,10 +210,10 @@ def test_refused(x, mask, message):
     [
         (lambda r: r.log_prob(torch.zeros(2, 3, 5)), r"Expected pixels of shape \(K, 3, 6\); got \(2, 3, 5\)"),
         (lambda r: r.log_prob(torch.zeros(3, 6)), "Expected pixels of shape"),
-        (lambda r: r.log_prob([1.0]), "Expected pixels of shape.*got list"),
-        (lambda r: r.encode(torch.zeros(2, 3, 6).double()), "Expected pixels of dtype torch.float32 on cpu"),
+        (lambda r: r.log_prob([1.0]), "Expected pixels as a tensor; got list"),
+        (lambda r: r.encode(torch.zeros(2, 3, 6).double()), "Expected pixels of dtype torch.float32, as the flow's"),
         (lambda r: r.fill(torch.zeros(2, 3, 7)), "Expected pixels of shape"),
-        (lambda r: r.decode(torch.zeros(2, 3, 7)), "Expected latents as a tuple of 2 tensors.*got Tensor"),
+        (lambda r: r.decode(torch.zeros(2, 3, 7)), "Expected the cone's latents as a tuple of 2 tensors.*got Tensor"),
         (lambda r: r.decode(r.encode(r.pixels)[:1]), "got 1 tensors"),
         (lambda r: r.decode(r.encode(r.pixels)[::-1]), "Expected the cone's latents of level 0 of shape"),
         (lambda r: r.decode((r.encode(r.pixels)[0], r.encode(r.pixels)[1].repeat(2, 1, 1))), r"got \[1, 2\]"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors import Bijector
+from mera.checks import check_levels, check_tensor
 from mera.graph import Cone, LocalExecutor, Pieces, Plan, Step, inference_cone, localize, run_forward
 from mera.graph.addresses import variables_at
 from mera.local.recorded import Recorded
@@ -94,7 +95,7 @@ class Restriction:
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
-        self._check("pixels", pixels, self._event)
+        self._check(pixels)
         return self._log_prob(pixels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -103,7 +104,7 @@ class Restriction:
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
-        self._check("pixels", pixels, self._event)
+        self._check(pixels)
         return self._encode(pixels)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
@@ -115,12 +116,12 @@ class Restriction:
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
-        self._check_latents(latents)
+        check_levels("the cone's latents", latents, self.latent_shapes, self._x, "K")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
         """Whole images (K, C, *shape): the image with these pixels in it, all others untouched bit for bit."""
-        self._check("pixels", pixels, self._event)
+        self._check(pixels)
         images = self._x.repeat(len(pixels), *(1 for _ in self._x.shape[1:]))
         images[:, :, self.mask] = pixels
         return images
@@ -152,25 +153,8 @@ class Restriction:
         row = self._executor.inverse(rows, lambda step, events: self._bijectors[step.module].inverse(events))
         return row.unflatten(1, self._event)
 
-    def _check_latents(self, latents: Sequence[Tensor]) -> None:
-        if not isinstance(latents, (tuple, list)) or len(latents) != len(self.latent_shapes):
-            got = f"{len(latents)} tensors" if isinstance(latents, (tuple, list)) else type(latents).__name__
-            raise ValueError(
-                f"Expected latents as a tuple of {len(self.latent_shapes)} tensors, one a level; got {got}"
-            )
-        for h, (level, shape) in enumerate(zip(latents, self.latent_shapes, strict=True)):
-            self._check(f"the cone's latents of level {h}", level, shape)
-        if len({len(level) for level in latents}) > 1:
-            raise ValueError(f"Expected as many settings for all levels; got {[len(level) for level in latents]}")
-
-    def _check(self, what: str, value: Tensor, shape: tuple[int, ...]) -> None:
-        if not isinstance(value, Tensor) or value.ndim != 3 or tuple(value.shape[1:]) != shape:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"Expected {what} of shape (K, {shape[0]}, {shape[1]}); got {got}")
-        if (value.dtype, value.device) != (self._x.dtype, self._x.device):
-            raise ValueError(
-                f"Expected {what} of dtype {self._x.dtype} on {self._x.device}; got {value.dtype} on {value.device}"
-            )
+    def _check(self, pixels: Tensor) -> None:
+        check_tensor("pixels", pixels, self._event, self._x, "K")
 
 
 @torch.no_grad()
