@@ -12,6 +12,7 @@ Digits: `--data mnist --root DIR --download`. Faces: any folder with sub-folders
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -33,14 +34,16 @@ MODELS = {"rgflow": {"hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1,
 console = Console(highlight=False, soft_wrap=True)
 
 
-def train(model: str, images: data.ImageData, minutes: float, out: Path) -> mera.Flow:
-    """A flow that has learnt the images for some minutes."""
+def train(model: str, source: dict, minutes: float, out: Path) -> mera.Flow:
+    """A flow that has learnt images for some minutes, and its run's folder, with which `mera inpaint` works too."""
+    images = data.load(**source)
     torch.manual_seed(0)
     flow = mera.build(model, L=32, m=4, channels=images.channels, **MODELS[model])
     console.print(f"{model}: {count_parameters(flow):,} parameters")
     run = RunFolder(out / model)
-    run.create(describe(flow))
-    fit(flow, images, Settings(steps=1_000_000, minutes=minutes, eval_images=200), run, console=console)
+    settings = Settings(steps=1_000_000, minutes=minutes, eval_images=200)
+    run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
+    fit(flow, images, settings, run, console=console)
     return flow
 
 
@@ -75,9 +78,10 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     sizes = {"train_size": 20_000, "test_size": 500} if arguments.data.startswith("msds") else {}
     grey = {"channels": 1} if arguments.grey else {}
-    images = data.load(arguments.data, root=str(arguments.root), download=arguments.download, **sizes, **grey)
+    source = {"name": arguments.data, "L": 32, "root": str(arguments.root), **sizes, **grey}
+    images = data.load(**source, download=arguments.download)
     flows = {
-        model: RunFolder(run).flow() if run else train(model, images, arguments.minutes, arguments.out)
+        model: RunFolder(run).flow() if run else train(model, source, arguments.minutes, arguments.out)
         for model, run in (("rgflow", arguments.rgflow), ("realnvp", arguments.realnvp))
     }
     torch.manual_seed(1)
