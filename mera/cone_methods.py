@@ -43,6 +43,13 @@ class ConeMethods:
         """
         return inference_cone(self.plan, variables_at(sites_of(region, self.plan.input), self.plan.input).flatten())
 
+    def latent_cone(self, level: int, site: Site) -> Cone:
+        """What the latents at a site can change, all the way to the pixels, of which `generation_cone` is the last.
+
+        `mera.drawing` draws it, and it exists for lattices too large for a mask. Arguments as for `generation_cone`.
+        """
+        return generation_cone(self.plan, latents_at(self.plan, level, site))
+
     def generation_cone(self, level: int, site: Site) -> Tensor:
         """Which pixels the latents at a site can change, bool (H, W) (paper, Fig. 2c).
 
@@ -54,7 +61,7 @@ class ConeMethods:
         Raises:
             ValueError: if there is no such level or site.
         """
-        return generation_cone(self.plan, latents_at(self.plan, level, site)).pixels
+        return self.latent_cone(level, site).pixels
 
     def restrict(self, x: Tensor, mask: Region) -> Restriction:
         """Evaluate the flow around one image, where masked pixels change and nowhere else.
@@ -98,7 +105,7 @@ class ConeMethods:
         leapfrog: int = 16,
         console: Console | None = None,
     ) -> Inpainting:
-        """Fill masked pixels of one image (paper, Section 4 and App. D).
+        """Fill masked pixels of one image (paper, Section 4 and App. D); `torch.manual_seed` makes it repeatable.
 
         Masked pixels are first filled with noise; the likeliest of `draws` random settings of the variables goes on
         to Adam, which maximises log p of the filled image. Only the inference cone of the mask is evaluated, and known

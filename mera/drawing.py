@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mera.graph import Apply, Cone, Cut, Lattice, Regroup
@@ -67,9 +68,11 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figu
         height += isinstance(step.action, Cut)
     axes.set_yticks(list(labels), list(labels.values()), fontsize=8)
     axes.set_xlim(first - 1, last)
-    axes.set_xlabel("site")
+    shown = "" if last - first == plan.input.shape[d] else f", {first:,} to {last:,} of {plan.input.shape[d]:,}"
+    axes.set_xlabel(f"site in dimension {d}{shown}")
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_title(f"{cone.count:,} latent variables in the cone, {cone.fraction:.3g} of all", fontsize=10)
+    total = plan.input.variables
+    axes.set_title(f"in the cone: {len(cone.reached[0]):,} of {total:,} data, {cone.count:,} latents", fontsize=10)
     return figure
 
 
@@ -99,7 +102,12 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Figure:
         mask = torch.zeros(bottom - top, right - left)
         mask[y[inside], x[inside]] = 1
         axes.imshow(mask.numpy(), cmap=paint, vmin=0, vmax=1, extent=(left, right, bottom, top))
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=6)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4, integer=True))
+        hidden = len(sites) - int(inside.sum())
+        if hidden:
+            axes.set_xlabel(f"{hidden:,} more sites elsewhere", fontsize=7)
         axes.set_title(f"{name}: {lattice}", fontsize=8)
     for axes in panels:
         axes.set_axis_off()

@@ -19,6 +19,8 @@ from mera.models import build
 __all__ = ["describe", "load", "save"]
 
 KEY = "mera"
+WEIGHTS = "flow.safetensors"
+"""The name of a flow's file in the folder of a run."""
 FORMAT = 1
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
@@ -49,12 +51,13 @@ def describe(flow: Flow) -> dict[str, Any]:
 
 
 def load(path: str | PathLike[str]) -> Flow:
-    """Build a flow that `save` wrote, in its dtype, on the CPU.
+    """Build a flow that `save` wrote, in its dtype, on the CPU; from its file, or from the folder of a run.
 
     Raises:
         ValueError: if the file is damaged or was not written by `save`.
     """
     path = Path(path)
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file that mera.save wrote; got {path}, which is not there")
     try:

@@ -9,13 +9,25 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.utils import make_grid
 
 from mera.files import write_atomically
 
-__all__ = ["corrupted", "curves", "grid", "history", "progression", "save_figure", "save_grid", "save_image", "stretch"]
+__all__ = [
+    "corrupted",
+    "curves",
+    "grid",
+    "history",
+    "labelled",
+    "progression",
+    "save_figure",
+    "save_grid",
+    "save_image",
+    "stretch",
+]
 
 DOTS = 1000
 """How wide a grid is made, at least, by repeating pixels."""
@@ -101,11 +113,25 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "seconds"
     return figure
 
 
+def labelled(images: Tensor, names: Sequence[str], columns: int = 6) -> Figure:
+    """uint8 images (N, C, H, W), each under its name."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.6 * min(columns, len(images)), 1.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, min(columns, len(images)), squeeze=False).flat
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, image, name in zip(figure.axes, images, names, strict=False):
+        _show(axes, image)
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
 def history(log_prob: Tensor, title: str = "") -> Figure:
     """log p of a filled image at each step of a search."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(log_prob.tolist())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="step", ylabel="log p, nats")
     axes.grid(alpha=0.3)
     axes.set_title(title, fontsize=10)

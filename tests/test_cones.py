@@ -97,11 +97,13 @@ def test_all_kinds_of_regions_mean_the_same():
     flow = build(32)
     mask = torch.zeros(32, 32, dtype=torch.bool)
     mask[8:16, 2:7] = True
-    counts = {
-        flow.inference_cone(region).count
-        for region in (mask, mask.numpy(), np.s_[8:16, 2:7], [slice(8, 16), slice(2, 7)], parse_region("8:16,2:7"))
-    }
+    regions = [mask, mask.numpy(), np.s_[8:16, 2:7], [slice(8, 16), slice(2, 7)], parse_region("8:16,2:7")]
+    regions += [((8, 16), (2, 7)), (range(8, 16), slice(2, 7))]
+    counts = {flow.inference_cone(region).count for region in regions}
     assert len(counts) == 1
+    pixel = np.s_[13:14, 5:6]
+    assert flow.inference_cone((13, 5)).count == flow.inference_cone(pixel).count
+    assert parse_region("13,5") == pixel
     assert torch.equal(sites_of(mask, flow.plan.input), mask.flatten().nonzero()[:, 0])
     volume = mera.Layout((4, 5, 6), 2)
     cube = torch.rand(4, 5, 6) < 0.3
@@ -114,13 +116,13 @@ def test_all_kinds_of_regions_mean_the_same():
         (torch.zeros(32, 32, dtype=torch.bool), "Expected a mask that is true somewhere; got an empty one"),
         (torch.ones(32, 16, dtype=torch.bool), r"Expected a mask of shape \(32, 32\), as the lattice; got \(32, 16\)"),
         (torch.ones(32, 32), "Expected a mask of dtype bool; got torch.float32"),
-        ("8:16,8:16", "Expected a bool mask, or a slice for each dimension; got str"),
+        ("8:16,8:16", "Expected a bool mask, or a span for each dimension; got str"),
         (np.s_[8:16, 20:33], "Expected dimension 1 within 0 to 32, and not empty; got 20 to 33"),
         (np.s_[8:8, 1:2], "Expected dimension 0 within 0 to 32, and not empty; got 8 to 8"),
         (np.s_[-4:8, 1:2], "Expected dimension 0 within 0 to 32"),
-        (np.s_[0:8:2, 1:2], r"Expected dimension 0 as a slice or a pair \(start, stop\) of integers"),
-        (np.s_[0:8], "Expected a slice or span for each of 2 dimensions; got 1"),
-        (np.s_[0:8, 0.5:2], "Expected dimension 1 as a slice or a pair"),
+        (np.s_[0:8:2, 1:2], r"Expected dimension 0 as a slice without a step, a pair \(start, stop\) or an integer"),
+        (np.s_[0:8], "Expected a span for each of 2 dimensions; got 1"),
+        (np.s_[0:8, 0.5:2], "Expected dimension 1 as a slice without a step"),
     ],
 )
 def test_refused_regions(region, message):

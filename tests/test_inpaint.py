@@ -90,6 +90,7 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
     assert 0.6 < mixing.acceptance < 1
     assert mixing.effective > 400
     assert str(mixing).endswith(": mixed")
+    assert repr(result).startswith(f"Inpainting(log_prob={result.log_prob:.1f}, ")
 
 
 def test_a_number_of_latents_moves_no_others(gaussian):
@@ -154,6 +155,15 @@ def test_inpainting_within_modes_without_gradients(gaussian, mode):
     with mode():
         result = flow.inpaint(image.clone(), mask, draws=4, steps=2, samples=2, warmup=1, iterations=4, leapfrog=2)
     assert result.log_prob.isfinite()
+
+
+def test_chains_start_where_a_metric_is_almost_flat():
+    flow = randomize(mera.build("rgflow", L=8, hidden=(6,)), 0.3).float()
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[1:5, 2:6] = True
+    far = 40 * torch.randn(1, 3, 8, 8)  # nothing that the flow could know
+    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2)
+    assert result.samples.isfinite().all()
 
 
 def test_a_field_flow_can_be_inpainted():

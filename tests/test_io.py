@@ -25,6 +25,12 @@ def test_saved_flows_come_back(name, tmp_path):
     assert torch.equal(mera.load(tmp_path / "twice").log_prob(x), flow.log_prob(x))
 
 
+def test_a_folder_of_a_run_will_do(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    mera.save(flow, tmp_path / "flow.safetensors")
+    assert mera.load(tmp_path).plan == flow.plan
+
+
 def test_a_prior_of_torch_is_saved_by_its_numbers(tmp_path):
     flow = mera.build(
         "rgflow", L=4, channels=1, layers=1, hidden=(4,), prior=torch.distributions.StudentT(4.0, 0.0, 2.0)

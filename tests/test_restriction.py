@@ -155,6 +155,14 @@ def test_recordings_are_few_and_optional(monkeypatch):
     assert all(torch.equal(bare(torch.ones(3)), 2 * torch.ones(3)) for _ in range(2 * HOT))
 
 
+def test_no_setting_at_all_is_fine():
+    local = mera.build("rgflow", L=8, hidden=(4,)).restrict(GOOD, MASK)
+    none = torch.zeros(0, 3, 6)
+    assert local.log_prob(none).shape == (0,)
+    assert local.decode(local.encode(none)).shape == none.shape
+    assert repr(local).startswith("Restriction(6 pixels, and ")
+
+
 def test_parameters_count_as_constants():
     flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
     mask = torch.zeros(8, 8, dtype=torch.bool)

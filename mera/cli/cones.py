@@ -11,8 +11,7 @@ from mera import models
 from mera.cli.commands import PLAIN, add_for_each_model, app, console, given
 from mera.cli.options import signature_options
 from mera.drawing import level_masks, side_view
-from mera.graph import generation_cone
-from mera.local import latents_at, parse_region
+from mera.local import parse_region
 from mera.pictures import save_figure
 
 __all__ = ["cone_app"]
@@ -34,7 +33,7 @@ def _cone(model: str, region: Pixels = None, latent: Site = None, out: Out = Pat
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"
         console.print(f"pixels {region} of {flow.plan.input}\n\n{cone}", markup=False)
     elif latent is not None:
-        cone, colour = generation_cone(flow.plan, latents_at(flow.plan, *_parse_site(latent))), "tab:red"
+        cone, colour = flow.latent_cone(*_parse_site(latent)), "tab:red"
         console.print(
             f"latents {latent}: {len(cone.reached[0]):,} of {flow.plan.input.variables:,} variables of the data"
         )

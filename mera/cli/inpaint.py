@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,15 +18,15 @@ from mera.flow import Flow
 from mera.graph.addresses import mask_of
 from mera.inpaint import Inpainting
 from mera.local import parse_region, sites_of
-from mera.pictures import corrupted, history, save_figure, save_grid, save_image
+from mera.pictures import corrupted, history, labelled, save_figure, save_image
 from mera.train import RunFolder
 
 __all__ = ["inpaint"]
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
-ImageFile = Annotated[Path | None, typer.Option(help="The image; a square of it is resized to the flow's.")]
+ImageFile = Annotated[Path | None, typer.Option(help="The image; of another size, its central square, resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="In place of a file: this image of the run's test images.")]
-MaskFile = Annotated[Path | None, typer.Option(help="An image that is white where pixels are to be filled.")]
+MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
 Where = Annotated[str | None, typer.Option(help="In place of a mask: a rectangle.", metavar="START:STOP,START:STOP")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the pictures; RUN/inpaint if left out.", metavar="DIR")]
 
@@ -50,32 +51,42 @@ def inpaint(
     flow = folder.flow().to(choose_device(device))
     torch.manual_seed(seed)
     if image is not None:
-        before = _read(image, flow, flow.plan.input.channels)
+        before = read_image(image, flow.plan.input.channels)
     elif test is not None:
         before = _test_image(folder, test)
+    size = tuple(before.shape[1:])
+    before = _fit(before, flow, image)
     if mask is not None:
-        hidden = _read(mask, flow, 1)[0] >= 128
+        pixels = read_image(mask, 1)
+        if tuple(pixels.shape[1:]) != size:
+            raise ValueError(
+                f"Expected a mask of the image's size, {_by(size)}, in {mask}; got {_by(pixels.shape[1:])}"
+            )
+        hidden = _fit(pixels, flow, mask)[0] >= 128
     elif region is not None:
         hidden = mask_of(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, **{name: value for name, value in options.items() if value is not None},
                           console=console)  # fmt: skip
-    _report(flow, x, hidden, result)
+    _report(flow, before, x, hidden, result)
     for path in _draw(flow, before, hidden, result, out if out is not None else run / "inpaint"):
         console.print(f"  {path}")
 
 
-def _read(path: Path, flow: Flow, channels: int) -> Tensor:
-    """An image file as uint8 (channels, H, W) of the flow's size."""
-    pixels, shape = read_image(path, channels), flow.plan.input.shape
+def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
+    """uint8 (channels, H, W), resized to the flow's lattice if that is square."""
+    shape = flow.plan.input.shape
     if tuple(pixels.shape[1:]) == shape:
         return pixels
     if len(set(shape)) > 1:
-        wanted, got = (" x ".join(map(str, size)) for size in (shape, pixels.shape[1:]))
-        raise ValueError(f"Expected an image of {wanted} pixels in {path}; got {got}")
-    console.print(f"{path}: the square at its centre, resized to {shape[0]} x {shape[0]}")
+        raise ValueError(f"Expected an image of {_by(shape)} pixels in {path}; got {_by(pixels.shape[1:])}")
+    console.print(f"{path}: the square at its centre, resized to {_by(shape)}")
     return fit_square(pixels, shape[0])
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _test_image(folder: RunFolder, index: int) -> Tensor:
@@ -85,13 +96,13 @@ def _test_image(folder: RunFolder, index: int) -> Tensor:
     return images[index]
 
 
-def _report(flow: Flow, x: Tensor, hidden: Tensor, result: Inpainting) -> None:
+def _report(flow: Flow, before: Tensor, x: Tensor, hidden: Tensor, result: Inpainting) -> None:
     """What was done and what came of it, in lines."""
     pixels = int(hidden.sum())
     console.print(
         f"{pixels:,} of {hidden.numel():,} pixels filled by varying {result.varied:,} of {x.numel():,} variables: "
         f"log p {result.history[0]:.1f} at the start, {result.log_prob:.1f} at the end, "
-        f"{flow.log_prob(x).item():.1f} of the image as it came"
+        f"{flow.log_prob(x).item():.1f} of the image as it came ({flow.bits_per_dim(before).item():.2f} bits/dim)"
     )
     if result.mixing is not None:
         console.print(f"samples: {result.mixing}")
@@ -104,7 +115,8 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
     save_image(filled[0], paths[0])
-    save_grid(torch.cat([before, corrupted(before, hidden), filled]), paths[1])
+    names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
+    save_figure(labelled(torch.cat([before, corrupted(before, hidden), filled]), names), paths[1])
     save_figure(history(result.history), paths[2])
     return paths
 

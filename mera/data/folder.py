@@ -42,6 +42,8 @@ def read_image(path: Path, channels: int) -> torch.Tensor:
     Raises:
         ValueError: if it cannot be read; the message has its name.
     """
+    if not path.is_file():
+        raise ValueError(f"Expected an image in {path}; got no such file")
     try:
         with Image.open(path) as image:
             return F.pil_to_tensor(_eight_bits(image).convert("L" if channels == 1 else "RGB"))

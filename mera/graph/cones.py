@@ -23,7 +23,7 @@ __all__ = ["Cone", "generation_cone", "inference_cone"]
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cone:
     """What can change in a plan, value by value.
 
@@ -80,7 +80,7 @@ class Cone:
             if isinstance(step.action, Apply)
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         rows = []
         for h, (latent, count, sites) in enumerate(zip(self.plan.latents, self.counts, self.sites, strict=True)):
             total = latent.lattice.variables

@@ -98,11 +98,12 @@ def _transform(piece: Piece, row: Tensor, transform: Transform) -> tuple[Tensor,
     action = piece.step.action
     if not isinstance(action, Apply):
         raise TypeError(f"Expected a piece of a step that applies a bijector; got {action}")
-    inside = sum(piece.group_sizes) * math.prod(action.event_shape)
-    events = rearrange(row[:, :inside], "k (n e) -> k n e", n=sum(piece.group_sizes))
+    size = math.prod(action.event_shape)
+    inside = sum(piece.group_sizes) * size
+    events = rearrange(row[:, :inside], "k (n e) -> k n e", e=size)
     results = []
     for n, group in zip(piece.group_sizes, events.split(piece.group_sizes, dim=1), strict=True):
-        changed, change = transformed(piece.step, group.reshape(-1, *action.event_shape), transform)
-        results.append((changed.reshape(row.shape[0], -1), reduce(change, "(k n) -> k", "sum", n=n)))
+        changed, change = transformed(piece.step, group.reshape(row.shape[0] * n, *action.event_shape), transform)
+        results.append((changed.reshape(row.shape[0], n * size), reduce(change, "(k n) -> k", "sum", n=n)))
     rows, changes = zip(*results, strict=True)
     return torch.cat([*rows, row[:, inside:]], dim=1), torch.stack(changes).sum(0)

@@ -14,6 +14,8 @@ __all__ = ["hmc"]
 
 TARGET = 0.8
 """The rate of acceptance that the step size is tuned to."""
+SOFTEST = 1e-8
+"""The least eigenvalue of a metric that is believed, in terms of the largest."""
 
 
 def hmc(
@@ -81,10 +83,10 @@ def hmc(
 
 
 def _whitening(metric: Tensor) -> Tensor:
-    """For each metric (K, d, d) a matrix S with S S^T its inverse."""
-    lower = torch.linalg.cholesky(metric.double())
-    identity = torch.eye(metric.shape[-1], dtype=lower.dtype, device=lower.device).expand_as(lower)
-    return torch.linalg.solve_triangular(lower, identity, upper=False).mT.to(metric)
+    """For each metric (K, d, d) a matrix S with S S^T its inverse, directions that it hardly knows held back."""
+    values, vectors = torch.linalg.eigh(metric.double().nan_to_num())
+    floor = SOFTEST * values[:, -1:].clamp(min=1e-12)
+    return (vectors / values.clamp(min=floor).sqrt()[:, None, :]).to(metric)
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:

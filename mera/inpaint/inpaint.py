@@ -45,6 +45,10 @@ class Inpainting:
     samples: Tensor | None = None
     mixing: Mixing | None = None
 
+    def __repr__(self) -> str:
+        drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.mixing})"
+        return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
+
 
 def inpaint(
     local: Restriction,
@@ -98,8 +102,7 @@ def _sample(
     def metric(row: Tensor) -> Tensor:
         """J^T J of the latents with respect to the pixels: minus the second derivatives of a unit Gaussian prior."""
         jacobians = torch.stack([_jacobian(local, one.unflatten(0, shape)) for one in row])
-        floor = 1e-4 * torch.eye(row.shape[1], dtype=row.dtype, device=row.device)
-        return jacobians.mT @ jacobians + floor
+        return jacobians.mT @ jacobians
 
     chains, values, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, ticker)
     watched = torch.cat([chains, values[..., None]], dim=2)

@@ -28,10 +28,10 @@ class Mixing:
     draws: int
 
     def __str__(self) -> str:
-        verdict = "mixed" if self.r_hat < 1.05 else "not mixed yet: take more warm-up and draws"
+        verdict = "mixed" if self.r_hat < 1.05 else "not mixed; more warm-up and iterations may help"
         return (
-            f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, at least {self.effective:.0f} effective "
-            f"of {self.draws} draws: {verdict}"
+            f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws worth "
+            f"{self.effective:.0f} independent ones where they are worth least: {verdict}"
         )
 
 

@@ -15,11 +15,11 @@ from mera.graph.addresses import variables_at
 
 __all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans"]
 
-Span = slice | range | Sequence[int]
-"""From a start up to a stop."""
+Span = slice | range | Sequence[int] | int
+"""A part of an edge: a slice or a pair, from a start up to a stop; or a single site."""
 
-Region = Tensor | np.ndarray | slice | Sequence[slice]
-"""A bool mask of the lattice's shape; or a slice for each dimension, which also does for lattices too large to mask."""
+Region = Tensor | np.ndarray | slice | Sequence[Span]
+"""A bool mask of the lattice's shape; or a span for each dimension, which also does for lattices too large to mask."""
 
 Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several."""
@@ -32,12 +32,12 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         ValueError: if the region is empty, or no mask of this lattice, or reaches outside.
     """
     parts = [region] if isinstance(region, slice) else region
-    if isinstance(parts, Sequence) and all(isinstance(part, slice) for part in parts):
+    if isinstance(parts, Sequence) and not isinstance(parts, str):
         return rectangle(spans(parts, lattice), lattice)
     if isinstance(region, np.ndarray):
         region = torch.from_numpy(region)
     if not isinstance(region, Tensor):
-        raise ValueError(f"Expected a bool mask, or a slice for each dimension; got {type(region).__name__}")
+        raise ValueError(f"Expected a bool mask, or a span for each dimension; got {type(region).__name__}")
     if region.dtype != torch.bool:
         raise ValueError(f"Expected a mask of dtype bool; got {region.dtype}")
     if tuple(region.shape) != lattice.shape:
@@ -88,19 +88,23 @@ def spans(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...
         ValueError: if there is not one part for each dimension, or one is no span, is empty or reaches outside.
     """
     if len(parts) != lattice.dim:
-        raise ValueError(f"Expected a slice or span for each of {lattice.dim} dimensions; got {len(parts)}")
+        raise ValueError(f"Expected a span for each of {lattice.dim} dimensions; got {len(parts)}")
     return tuple(_span(part, n, d) for d, (part, n) in enumerate(zip(parts, lattice.shape, strict=True)))
 
 
 def _span(part: Any, n: int, d: int) -> tuple[int, int]:
     """Start and stop within an edge of n sites."""
+    if is_integer(part):
+        part = (part, part + 1)
     if isinstance(part, (slice, range)):
         step = 1 if part.step is None else part.step
         ends = (0 if part.start is None else part.start, n if part.stop is None else part.stop)
     else:
         step, ends = 1, tuple(part) if isinstance(part, Sequence) and not isinstance(part, str) else (part,)
     if len(ends) != 2 or step != 1 or not all(map(is_integer, ends)):
-        raise ValueError(f"Expected dimension {d} as a slice or a pair (start, stop) of integers; got {part!r}")
+        raise ValueError(
+            f"Expected dimension {d} as a slice without a step, a pair (start, stop) or an integer; got {part!r}"
+        )
     start, stop = map(int, ends)
     if not 0 <= start < stop <= n:
         raise ValueError(f"Expected dimension {d} within 0 to {n}, and not empty; got {start} to {stop}")
@@ -110,14 +114,15 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 def parse_region(text: str) -> tuple[slice, ...]:
     """Rectangles as on the command line.
 
-    >>> parse_region("8:16,0:4")
-    (slice(8, 16, None), slice(0, 4, None))
+    >>> parse_region("8:16,5")
+    (slice(8, 16, None), slice(5, 6, None))
 
     Raises:
         ValueError: if that is no list of START:STOP.
     """
-    parts = [part.split(":") for part in text.split(",")]
     try:
-        return tuple(slice(int(start), int(stop)) for start, stop in parts)
+        parts = [[int(end) for end in part.split(":")] for part in text.split(",")]
+        pairs = [(part[0], part[0] + 1) if len(part) == 1 else part for part in parts]
+        return tuple(slice(start, stop) for start, stop in pairs)
     except ValueError:
         raise ValueError(f"Expected a region such as 8:16,8:16, START:STOP for each dimension; got {text!r}") from None

@@ -63,6 +63,10 @@ class Restriction:
         self._encode = Recorded(self._evaluate_latents)
         self._decode = Recorded(self._evaluate_pixels)
 
+    def __repr__(self) -> str:
+        pixels, latents = int(self.mask.sum()), self.cone.count
+        return f"Restriction({pixels:,} pixels, and {latents:,} latents and {sum(self.cone.blocks):,} blocks)"
+
     @property
     def pixels(self) -> Tensor:
         """The masked pixels as they are in the image, (1, C, n)."""

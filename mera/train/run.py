@@ -20,7 +20,7 @@ import torch
 
 from mera.files import write_atomically
 from mera.flow import Flow
-from mera.io import load, save
+from mera.io import WEIGHTS, load, save
 
 __all__ = ["RunFolder"]
 
@@ -34,7 +34,7 @@ class RunFolder:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
-        self.weights = self.path / "flow.safetensors"
+        self.weights = self.path / WEIGHTS
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
         self._config = self.path / "config.json"
