@@ -86,7 +86,8 @@ class ConeMethods:
         sites = sites_of(mask, self.plan.input)
         if len(sites) == self.plan.input.sites:
             raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
-        return Restriction(self.plan, self._bijector, self.prior, x, sites)
+        with torch.inference_mode(False):  # what is kept must serve for gradients, whatever mode the caller is in
+            return Restriction(self.plan, self._bijector, self.prior, x, sites)
 
     def inpaint(
         self,
@@ -131,11 +132,10 @@ class ConeMethods:
             ValueError: as for `restrict`; or if an option has a value that makes no sense.
         """
         with torch.inference_mode(False):  # Adam needs gradients, whatever mode the caller is in
-            local = self.restrict(x.clone() if isinstance(x, Tensor) else x, mask)
             return inpaint(
-            local, space=space, latents=latents, draws=draws, starts=starts, steps=steps, lr=lr,
-            samples=samples, warmup=warmup, iterations=iterations, leapfrog=leapfrog, console=console,
-        )  # fmt: skip
+                self.restrict(x, mask), space=space, latents=latents, draws=draws, starts=starts, steps=steps, lr=lr,
+                samples=samples, warmup=warmup, iterations=iterations, leapfrog=leapfrog, console=console,
+            )  # fmt: skip
 
     @torch.no_grad()
     def window(

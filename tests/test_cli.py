@@ -109,6 +109,12 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     assert "the square at its centre, resized to 16 x 16" in result.output
     for arguments in (["--test", 3], ["--region", "0:2,0:2"], ["--test", 1, "--image", "x.png", "--region", "0:2,0:2"]):
         assert run("inpaint", out, *arguments).exit_code == 2
+    scratch = np.zeros((64, 64), dtype=np.uint8)
+    scratch[20, 3:60] = 255  # thinner than a pixel of the flow
+    Image.fromarray(scratch).save(tmp_path / "scratch.png")
+    Image.fromarray(pixels).resize((64, 64)).save(tmp_path / "fine.png")
+    result = run("inpaint", out, "--image", tmp_path / "fine.png", "--mask", tmp_path / "scratch.png", *short)
+    assert "15 of 256 pixels filled" in result.output
     Image.fromarray(mask).resize((9, 9)).save(tmp_path / "small.png")
     for arguments, message in (
         (["--image", tmp_path / "image.png", "--mask", tmp_path / "small.png"], "a mask of the image's size, 16 x 16"),

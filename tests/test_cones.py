@@ -122,6 +122,8 @@ def test_all_kinds_of_regions_mean_the_same():
         (np.s_[-4:8, 1:2], "Expected dimension 0 within 0 to 32"),
         (np.s_[0:8:2, 1:2], r"Expected dimension 0 as a slice without a step, a pair \(start, stop\) or an integer"),
         (np.s_[0:8], "Expected a span for each of 2 dimensions; got 1"),
+        (np.array([["a"]]), "Expected an array of truth values or numbers; got dtype <U1"),
+        (torch.zeros(32, 32, dtype=torch.bool).to_sparse(), "Expected a dense mask"),
         (np.s_[0:8, 0.5:2], "Expected dimension 1 as a slice without a step"),
     ],
 )
@@ -149,6 +151,19 @@ def test_refused_regions(region, message):
 def test_refused_latents(level, site, message):
     with pytest.raises(ValueError, match=message):
         build(32).generation_cone(level, site)
+
+
+def test_a_region_too_large_to_list():
+    with pytest.raises(
+        ValueError, match="Expected a region of at most 268,435,456 sites; got 1,152,921,504,606,846,976"
+    ):
+        build(2**30).inference_cone(np.s_[:, :])
+
+
+def test_a_mask_seen_backwards():
+    flow, mask = build(32), np.zeros((32, 32), dtype=bool)
+    mask[3, 4] = True
+    assert flow.inference_cone(mask[::-1]).count == flow.inference_cone(mask[::-1].copy()).count
 
 
 def test_too_many_variables_to_number():

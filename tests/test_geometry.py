@@ -171,7 +171,12 @@ def test_a_field_bijector_must_say_its_true_kernel():
     local((8, 8), 1, kernel=8, bijector=conv)  # a patch that happens to be the whole lattice
     dense = Dense((1, 8, 8))
     local((8, 8), 1, kernel=8, stride=2, bijector=dense)
-    refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=dense), "dis", "as wide as the lattice", "(3, 3)")
+    refuses(
+        lambda: local((8, 8), 1, kernel=3, stride=1, bijector=dense),
+        "dis",
+        "a kernel that reaches all of the lattice",
+        "(3, 3)",
+    )
 
 
 def test_keys_that_torch_cannot_hold():
@@ -302,6 +307,22 @@ def test_printed_plan_names_every_step():
     assert text.splitlines()[0].split() == [
         "step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends", "out",
     ]  # fmt: skip
+
+
+def test_a_field_that_reads_everything_needs_a_kernel_that_reaches_it():
+    for boundary, needed in (("periodic", (9, 7)), ("open", (15, 11)), (("open", "periodic"), (15, 7))):
+        layout = Layout((8, 6), 1, boundary)
+        layout.local(layout.input, Dense, kernel=needed, stride=1)
+        for d in (0, 1):
+            short = tuple(k - 2 * (i == d) for i, k in enumerate(needed))
+            with pytest.raises(LayoutError, match="Expected a kernel that reaches all of the lattice from everywhere"):
+                mera.Flow(finished(Layout((8, 6), 1, boundary), short))
+
+
+def finished(layout, kernel):
+    """A field, and its latents."""
+    layout.latent(layout.local(layout.input, Dense, kernel=kernel, stride=1))
+    return layout
 
 
 @pytest.mark.parametrize("wrap", [lambda b: b, lambda b: Chain([b]), Invert])

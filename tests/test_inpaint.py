@@ -138,10 +138,16 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
         def decode(self, values):
             return super().decode(torch.where(values[:, :1] > self.mean[0, 0], torch.nan, values))
 
+    class Never(Pixels):
+        def decode(self, values):
+            return super().decode(torch.full_like(values, torch.nan))
+
     space = Sometimes(local)
     with torch.no_grad():
         best = best_draw(local, space, 50, 2)
     assert local.log_prob(space.decode(best)).isfinite().all()
+    with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
+        best_draw(local, Never(local), 5, 2)
     start = torch.stack([mean, torch.full_like(mean, 1e3)])
     pixels, log_prob, history = climb(local, space, start, 3, 0.01, Ticker("", Console(quiet=True)))
     assert history.isfinite().all()
@@ -192,6 +198,7 @@ def test_progress_is_shown_where_it_is_asked_for(gaussian):
         ({"latents": 0}, "Expected 1 to 32 latents to vary; got 0"),
         ({"latents": 33}, "Expected 1 to 32 latents to vary; got 33"),
         ({"latents": True}, "Expected 1 to 32 latents to vary; got True"),
+        ({"space": "pixel", "latents": "cones"}, "Expected latents to vary among"),
         ({"draws": 0}, "Expected draws as an integer >= 1; got 0"),
         ({"steps": 1.5}, "Expected steps as an integer >= 0; got 1.5"),
         ({"samples": -1}, "Expected samples as an integer >= 0"),

@@ -1,11 +1,14 @@
 """Evaluation restricted to a cone equals the full evaluation."""
 
+import pickle
+
 import pytest
 import torch
 from hypothesis import assume, given
+from torch import nn
 
 import mera
-from mera.bijectors import Bijector
+from mera.bijectors import Bijector, Coupling, Gather
 from mera.graph.addresses import variables_at
 from mera.local.recorded import HOT, KEPT, Recorded
 from tests.laws import Dense, randomize
@@ -128,6 +131,56 @@ class Chooses(Bijector):
 
     def inverse(self, y):
         return y, y.new_zeros(len(y))
+
+
+class HidesGradients(Bijector):
+    """Switches gradients off within, which a recording would not know."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            return x.clone(), x.square().flatten(1).mean(1)
+
+    def inverse(self, y):
+        return y, -y.square().flatten(1).mean(1)
+
+
+def test_what_hides_gradients_is_not_replayed():
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.local(layout.input, HidesGradients(), kernel=2), Dense, kernel=4))
+    flow = randomize(mera.Flow(layout, "gaussian"))
+    local = flow.restrict(torch.randn(1, 1, 8, dtype=torch.float64), torch.arange(8) == 3)
+    pixels = torch.randn(2, 1, 1, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for _ in range(2 * HOT):
+        value = local.log_prob(pixels).sum()
+        gradients.append(torch.autograd.grad(value, pixels)[0] if value.requires_grad else torch.zeros_like(pixels))
+    assert all(torch.equal(g, gradients[0]) for g in gradients)
+
+
+def test_a_recording_made_in_inference_mode_serves_for_gradients():
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,))).float()
+    with torch.inference_mode():
+        local = flow.restrict(GOOD + 1, MASK)
+        for _ in range(HOT + 1):
+            local.log_prob(local.pixels)
+            local.decode(local.encode(local.pixels))
+    pixels = local.pixels.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
+    assert gradient.isfinite().all()
+    again = pickle.loads(pickle.dumps(local))
+    torch.testing.assert_close(again.log_prob(pixels), local.log_prob(pixels))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_bijector_that_cannot_be_copied_is_refused():
+    def conditioner(*_):
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 16)), nn.Unflatten(1, (2, 8)))
+
+    layout = mera.Layout((16,), 1)
+    coupling = Coupling(Gather(torch.arange(16).view(1, 16) % 2 == 0), conditioner)
+    layout.latent(layout.local(layout.input, coupling, kernel=16))
+    with pytest.raises(ValueError, match=r"Expected a bijector that can be copied; got Coupling.*parametrizations"):
+        mera.Flow(layout).restrict(torch.zeros(1, 1, 16), torch.arange(16) == 3)
 
 
 def test_what_looks_at_its_data_is_not_replayed():

@@ -28,6 +28,7 @@ def _cone(model: str, region: Pixels = None, latent: Site = None, out: Out = Pat
     """`mera cone MODEL`."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
+    out.parent.mkdir(parents=True, exist_ok=True)
     flow = models.build(model, **given(model, values))
     if region is not None:
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"

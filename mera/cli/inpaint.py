@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
+from torchvision.transforms.v2.functional import center_crop
 
 from mera.cli.commands import Device, app, choose_device, configured, console
 from mera.cli.options import options_of, signature_options, with_options
@@ -38,7 +40,7 @@ def inpaint(
     mask: MaskFile = None,
     region: Where = None,
     out: Out = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
     device: Device = "auto",
     **options: Any,
 ) -> None:
@@ -62,15 +64,17 @@ def inpaint(
             raise ValueError(
                 f"Expected a mask of the image's size, {_by(size)}, in {mask}; got {_by(pixels.shape[1:])}"
             )
-        hidden = _fit(pixels, flow, mask)[0] >= 128
+        hidden = _fit_mask(pixels[0] >= 128, flow, mask)
     elif region is not None:
         hidden = mask_of(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
+    out = out if out is not None else run / "inpaint"
+    out.mkdir(parents=True, exist_ok=True)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, **{name: value for name, value in options.items() if value is not None},
                           console=console)  # fmt: skip
     _report(flow, before, x, hidden, result)
-    for path in _draw(flow, before, hidden, result, out if out is not None else run / "inpaint"):
+    for path in _draw(flow, before, hidden, result, out):
         console.print(f"  {path}")
 
 
@@ -83,6 +87,17 @@ def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
         raise ValueError(f"Expected an image of {_by(shape)} pixels in {path}; got {_by(pixels.shape[1:])}")
     console.print(f"{path}: the square at its centre, resized to {_by(shape)}")
     return fit_square(pixels, shape[0])
+
+
+def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
+    """The mask on the flow's lattice: of the central square, each pixel that has any white in it."""
+    square = (
+        center_crop(white[None], [min(white.shape)] * 2) if tuple(white.shape) != flow.plan.input.shape else white[None]
+    )
+    hidden = adaptive_max_pool2d(square.float(), flow.plan.input.shape)[0] > 0
+    if not hidden.any():
+        raise ValueError(f"Expected some white, in the central square, in {path}; got none")
+    return hidden
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -112,7 +127,6 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     """Write the pictures; known pixels are those of the image, not their way through the flow's own space."""
     found = [result.image] if result.samples is None else [result.image, result.samples]
     filled = torch.where(hidden, flow.to_images(torch.cat(found)), before)
-    out.mkdir(parents=True, exist_ok=True)
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
     save_image(filled[0], paths[0])
     names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]

@@ -211,11 +211,13 @@ def check_bijector(bijector: HasEventShape, action: Apply) -> None:
         raise LayoutError("Expected a bijector that ends at open borders; got one that reads around them")
     window: Sequence[int] | None = getattr(bijector, "receptive_kernel", None)
     if window is None:
-        wide = all(kernel >= edge for kernel, edge in zip(action.kernel, action.lattice.shape, strict=True))
-        if not wide:
+        # between open borders, a window around the first cell ends at the last site only if it is twice as wide
+        sizes = zip(action.lattice.shape, action.stride, action.lattice.periodic, strict=True)
+        wide = tuple(n if wraps else 2 * n - s for n, s, wraps in sizes)
+        if any(kernel < needed for kernel, needed in zip(action.kernel, wide, strict=True)):
             raise LayoutError(
-                f"Expected a kernel as wide as the lattice, {action.lattice.shape}, or a bijector whose "
-                f"receptive_kernel says how far it reads; got kernel {action.kernel}"
+                f"Expected a kernel that reaches all of the lattice from everywhere, at least {wide}, or a bijector "
+                f"whose receptive_kernel says how far it reads; got kernel {action.kernel}"
             )
         return
     kernel = tuple(w - 1 + s for w, s in zip(window, action.stride, strict=True))

@@ -17,10 +17,17 @@ CHUNK = 50
 
 @torch.no_grad()
 def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor:
-    """The coordinates (keep, coordinates) of the likeliest of some random fillings, best first."""
+    """The coordinates (keep, coordinates) of the likeliest of some random fillings, best first.
+
+    Raises:
+        ValueError: if none has a finite density.
+    """
     values = torch.cat([space.draw(min(CHUNK, draws - i)) for i in range(0, draws, CHUNK)])
     log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
-    return values[log_prob.nan_to_num(nan=-torch.inf).topk(keep).indices]
+    log_prob = _ranked(log_prob)
+    if log_prob.max() == -torch.inf:
+        raise ValueError(f"Expected a random filling of finite density; got none in {draws} draws")
+    return values[log_prob.topk(keep).indices]
 
 
 def climb(
@@ -40,7 +47,7 @@ def climb(
     for step in range(steps + 1):
         pixels = space.decode(values)
         log_prob = local.log_prob(pixels)
-        reached = log_prob.detach().nan_to_num(nan=-torch.inf)
+        reached = _ranked(log_prob.detach())
         history.append(reached.max())
         better = reached > best
         best = torch.where(better, reached, best)
@@ -51,3 +58,8 @@ def climb(
             optimizer.step()
             schedule.step()
     return best_pixels, best, torch.stack(history)
+
+
+def _ranked(log_prob: Tensor) -> Tensor:
+    """What is not a number comes last."""
+    return torch.where(log_prob.isnan(), -torch.inf, log_prob)

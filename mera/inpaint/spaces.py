@@ -85,13 +85,15 @@ def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
     Raises:
         ValueError: if the space is unknown, or there are not so many latents.
     """
+    variables = local.cone.plan.input.variables
+    count: int | None
+    if isinstance(latents, str):
+        count = variables if one_of(latents, ["cone", "all"], "latents to vary") == "all" else None
+    elif is_integer(latents) and 1 <= latents <= variables:
+        count = int(latents)
+    else:
+        raise ValueError(f"Expected 1 to {variables} latents to vary; got {latents!r}")
     pixels = Pixels(local)
     if one_of(space, ["latent", "pixel"], "a space") == "pixel":
         return pixels
-    filling, variables = pixels.decode(pixels.draw(1)), local.cone.plan.input.variables
-    if isinstance(latents, str):
-        whole = one_of(latents, ["cone", "all"], "latents to vary") == "all"
-        return Latents(local, filling, variables if whole else None)
-    if not is_integer(latents) or not 1 <= latents <= variables:
-        raise ValueError(f"Expected 1 to {variables} latents to vary; got {latents!r}")
-    return Latents(local, filling, int(latents))
+    return Latents(local, pixels.decode(pixels.draw(1)), count)

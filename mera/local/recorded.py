@@ -37,6 +37,10 @@ class Recorded:
         self._calls: Counter[Any] = Counter()
         self._recordings: dict[Any, Callable[..., Any] | None] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling: without the recordings, which torch cannot pickle."""
+        return {"function": self.function, "_calls": Counter(), "_recordings": {}}
+
     def __call__(self, *tensors: Tensor) -> Any:
         """The function's value."""
         if any(map(_is_transformed, tensors)):
@@ -66,11 +70,31 @@ def _is_transformed(tensor: Tensor) -> bool:
 
 def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:
     """A recording, or None if the function cannot be recorded faithfully."""
-    examples = tuple(t.detach().clone() for t in tensors)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", torch.jit.TracerWarning)  # the function looked at its data
+        examples = tuple(t.detach().clone().requires_grad_() for t in tensors)
         try:
-            return torch.jit.trace(function, examples, check_trace=False)
+            recording = torch.jit.trace(function, examples, check_trace=False)
+            with torch.jit.optimized_execution(False):
+                again = _value_and_gradients(recording, examples)
+            faithful = all(map(_close, again, _value_and_gradients(function, examples)))
         except Exception:  # whatever the reason, the function itself still works
             return None
+    return recording if faithful else None
+
+
+def _value_and_gradients(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """What a recording must reproduce: it does not know, for example, where gradients were switched off within."""
+    values = function(*tensors)
+    values = [values] if isinstance(values, Tensor) else list(values)
+    total = torch.stack([value.double().sum() for value in values]).sum()
+    return values + list(torch.autograd.grad(total, tensors, materialize_grads=True))
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    """Whether two results differ by rounding at most, or are equally infinite or undefined."""
+    if not a.numel():
+        return a.shape == b.shape
+    size = b.detach().nan_to_num(0, 0, 0).abs().max().item()
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-3 * size, equal_nan=True)

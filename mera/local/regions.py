@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from mera.graph import Lattice, Plan
 from mera.graph.addresses import variables_at
 
 __all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans"]
+
+MOST_SITES = 2**28
+"""As many sites as a region may have that is given by spans: beyond, the list of them alone takes gigabytes."""
 
 Span = slice | range | Sequence[int] | int
 """A part of an edge: a slice or a pair, from a start up to a stop; or a single site."""
@@ -35,11 +39,13 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if isinstance(parts, Sequence) and not isinstance(parts, str):
         return rectangle(spans(parts, lattice), lattice)
     if isinstance(region, np.ndarray):
-        region = torch.from_numpy(region)
+        region = _tensor(region)
     if not isinstance(region, Tensor):
         raise ValueError(f"Expected a bool mask, or a span for each dimension; got {type(region).__name__}")
     if region.dtype != torch.bool:
         raise ValueError(f"Expected a mask of dtype bool; got {region.dtype}")
+    if region.layout != torch.strided:
+        raise ValueError(f"Expected a dense mask; got one of layout {region.layout}")
     if tuple(region.shape) != lattice.shape:
         raise ValueError(f"Expected a mask of shape {lattice.shape}, as the lattice; got {tuple(region.shape)}")
     lines = region.reshape(-1, lattice.shape[-1])
@@ -60,7 +66,7 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     if not is_integer(level) or not 0 <= level < levels:
         raise ValueError(f"Expected a level from 0 to {levels - 1}; got {level!r}")
     lattice = plan.latents[level].lattice
-    given = torch.from_numpy(site) if isinstance(site, np.ndarray) else site
+    given = _tensor(site) if isinstance(site, np.ndarray) else site
     if isinstance(given, Tensor) and given.dtype == torch.bool:
         return {level: variables_at(sites_of(given, lattice), lattice).flatten()}
     given = given.tolist() if isinstance(given, Tensor) else given
@@ -73,8 +79,21 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     return {level: variables_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"Expected an array of truth values or numbers; got dtype {array.dtype}")
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
-    """The sites from a start up to a stop in each dimension, counted row by row."""
+    """The sites from a start up to a stop in each dimension, counted row by row.
+
+    Raises:
+        ValueError: if they are too many to be listed.
+    """
+    count = math.prod(stop - start for start, stop in spans)
+    if count > MOST_SITES:
+        raise ValueError(f"Expected a region of at most {MOST_SITES:,} sites; got {count:,}")
     sites = torch.zeros(1, dtype=torch.int64)
     for (start, stop), n in zip(spans, lattice.shape, strict=True):
         sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()

@@ -198,4 +198,10 @@ def _full_pass(
 def _without_gradients(bijector: Bijector) -> Bijector:
     """The same bijector on the same numbers, but without a gradient for its parameters."""
     held = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
-    return copy.deepcopy(bijector, memo=held | {id(b): b for b in bijector.buffers()})
+    try:
+        return copy.deepcopy(bijector, memo=held | {id(b): b for b in bijector.buffers()})
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected a bijector that can be copied; got {type(bijector).__name__}: {error} "
+            "(torch.nn.utils.parametrizations can be copied, hooks that set tensors cannot)"
+        ) from error

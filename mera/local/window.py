@@ -15,10 +15,11 @@ from mera.priors import Prior
 
 __all__ = ["window"]
 
-WIDTH = 8
-"""Events are transformed in groups of the grid, this many wide: the rounding of a product depends on what else is in
-the batch, and so every window that touches a group computes all of it, in one call, to the same last bit."""
-LARGEST_FIELD = 2**24
+WIDTH = {1: 64, 2: 8, 3: 4}
+"""Events are transformed in groups of the grid, this many wide, by the number of dimensions: the rounding of a product
+depends on what else is in the batch, and so every window that touches a group computes all of it, in one call, to the
+same last bit."""
+LARGEST_FIELD = 2**20
 """Sites of the largest lattice that a field bijector, which needs all of it, is given."""
 
 
@@ -51,7 +52,7 @@ def window(
                 f"got a field bijector, which needs all of {step.action.lattice}"
             )
     sites = rectangle(spans, plan.input)
-    pieces = localize(plan, variables_at(sites, plan.input).flatten(), WIDTH)
+    pieces = localize(plan, variables_at(sites, plan.input).flatten(), WIDTH[plan.input.dim])
     rows = [
         noise(prior, temperature, seed, h, latent.lattice, exit.sites).flatten()[None].to(like)
         for h, (latent, exit, temperature) in enumerate(zip(plan.latents, pieces.exits, temperatures, strict=True))
