@@ -91,10 +91,9 @@ def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
 
 def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
     """The mask on the flow's lattice: of the central square, each pixel that has any white in it."""
-    square = (
-        center_crop(white[None], [min(white.shape)] * 2) if tuple(white.shape) != flow.plan.input.shape else white[None]
-    )
-    hidden = adaptive_max_pool2d(square.float(), flow.plan.input.shape)[0] > 0
+    if tuple(white.shape) != flow.plan.input.shape:
+        white = center_crop(white, [min(white.shape)] * 2)
+    hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
     if not hidden.any():
         raise ValueError(f"Expected some white, in the central square, in {path}; got none")
     return hidden
