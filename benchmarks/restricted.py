@@ -113,7 +113,7 @@ def windows() -> list[tuple[str, str, str]]:
 
 
 def draw(results: list[dict[str, float]]) -> Figure:
-    """Time over L, with the fits a L^2 of the full and a + b log2 L of the restricted evaluation."""
+    """Time over L, with a + b log2 L fitted to the restricted evaluation, and L^2 through the last of the full."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for K, marker in ((1, "o"), (64, "s")):
