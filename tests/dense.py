@@ -14,7 +14,7 @@ class DenseField(Bijector):
         channels, *self.shape = event_shape
         self.half, self.kernel, self.stride, self.periodic = channels // 2, kernel, stride, periodic
         n = torch.Size(kernel).numel()
-        self.reads = nn.Parameter(0.5 + torch.rand(self.half, n))
+        self.reads = nn.Parameter((0.5 + torch.rand(self.half, n)) / n)
         self.writes = nn.Parameter(0.5 + torch.rand(channels - self.half, *stride))
         self.mix = nn.ParameterList([torch.eye(channels) + 0.3 * torch.rand(channels, channels) for _ in range(2)])
 
@@ -47,7 +47,7 @@ class DenseField(Bijector):
             a = a.index_select(2 + d, where % n) * inside.to(a).view(-1, *[1] * (a.ndim - 3 - d))
             a = a.unfold(2 + d, k, s)
         windows = a.flatten(2 + len(self.shape))  # (B, half, *cells, kernel)
-        numbers = torch.tanh(torch.einsum("bc...k,ck->b...", windows, self.reads))
+        numbers = torch.asinh(torch.einsum("bc...k,ck->b...", windows, self.reads))  # whose slope never rounds to 0
         for d, s in enumerate(self.stride):
             numbers = numbers.repeat_interleave(s, 1 + d)
         tiles = [n // s for n, s in zip(self.shape, self.stride, strict=True)]
