@@ -31,7 +31,8 @@ class ConeMethods:
         """Which latents can change when these pixels do (paper, Fig. 2d).
 
         Args:
-            region: bool mask (H, W); or a slice for each dimension, which also does for lattices too large to mask.
+            region: bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single site, which also
+                does for lattices too large to mask.
 
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
@@ -71,7 +72,7 @@ class ConeMethods:
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
-            mask: bool mask (H, W) of the pixels that change, or a slice for each dimension.
+            mask: bool mask (H, W) of the pixels that change, or a region as for `inference_cone`.
 
         Raises:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
@@ -108,14 +109,14 @@ class ConeMethods:
     ) -> Inpainting:
         """Fill masked pixels of one image (paper, Section 4 and App. D); `torch.manual_seed` makes it repeatable.
 
-        Masked pixels are first filled with noise; the likeliest of `draws` random settings of the variables goes on
-        to Adam, which maximises log p of the filled image. Only the inference cone of the mask is evaluated, and known
-        pixels stay as they are, bit for bit. With `samples`, chains of Hamiltonian Monte Carlo draw fillings
-        from p(masked pixels | known ones) as well, from what Adam found on.
+        Masked pixels are first filled with noise; the likeliest of `draws` random settings of the variables go on to
+        Adam, which maximises log p of the filled image. Only the inference cone of the mask is evaluated, and known
+        pixels stay as they are, bit for bit. With `samples`, chains of Hamiltonian Monte Carlo then start from what
+        Adam found and draw fillings from p(masked pixels | known ones).
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space; under the mask any finite numbers will do.
-            mask: bool mask (H, W) of the pixels to fill, or a slice for each dimension.
+            mask: bool mask (H, W) of the pixels to fill, or a region as for `inference_cone`.
             space: "latent": vary latents; "pixel": vary the masked pixels themselves.
             latents: "cone": those in the inference cone; "all": all; a number: so many, chosen at random.
             draws: random settings of the variables to start from.
@@ -154,7 +155,7 @@ class ConeMethods:
 
         Args:
             seed: from 0 to 2^64 - 1.
-            rows, cols, more: for each dimension of the lattice a slice, a range, or a pair (start, stop).
+            rows, cols, more: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
             temperature: as for `sample`.
 
         >>> import mera

@@ -117,9 +117,7 @@ def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
     for part in torch.arange(latents, device=pixels.device).split(ROWS):
         copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # as many for a last, shorter part
         z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
-        rows.append(
-            torch.autograd.grad(z[torch.arange(len(part), device=z.device), part].sum(), copies)[0][
-                : len(part)
-            ].flatten(1)
-        )
+        own = z[torch.arange(len(part), device=z.device), part]  # of each copy the latent whose row it is for
+        (gradient,) = torch.autograd.grad(own.sum(), copies)
+        rows.append(gradient[: len(part)].flatten(1))
     return torch.cat(rows)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["Recorded"]
 
-HOT = 3
+HOT = 2
 """The call, with arguments of the same shapes, at which recording is worth its fraction of a second."""
 KEPT = 8
 """How many recordings are kept, one for each set of shapes."""
