@@ -20,11 +20,13 @@ from mera.bijectors import (
     Invert,
     Logit,
     Masked,
+    PatchMLPs,
     ResidualConv,
     ResidualMLP,
     SeparateMLPs,
     checkerboard,
 )
+from mera.bijectors.stacked import StackedMLPs
 from tests.laws import Dense, check_laws, randomize
 
 PATCH = (2, 3, 4)  # channels, height, width: all different, so that an exchanged axis shows
@@ -33,20 +35,24 @@ LINE = (2, 5)
 CUBE = (2, 2, 3, 4)
 mlp = partial(ResidualMLP, hidden=(5, 4), blocks=2)
 paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
+patch = partial(PatchMLPs, hidden=(5, 4), blocks=2)
 conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
 
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
     "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
-    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0), layers=2),
+    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0)),
     "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
+    "gather-authors-one-block": lambda: Coupling(
+        Gather(checkerboard(PATCH)), partial(PatchMLPs, hidden=(29, 3), blocks=1), same_networks=True
+    ),
     "gather-any-mask": lambda: Coupling(Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
-    "masked-authors": lambda: Coupling(Masked(checkerboard(PATCH)), paper, Affine(1.0), 2, same_networks=True),
+    "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0), same_networks=True),
     "masked-additive": lambda: Coupling(Masked(checkerboard(PATCH)), mlp, Additive()),
     "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
-    "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp, layers=2),
+    "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp),
     "conv-checkerboard-1d": lambda: Coupling(Masked(checkerboard(LINE)), conv),
-    "conv-checkerboard-2d": lambda: Coupling(Masked(checkerboard(PATCH)), conv, layers=2),
+    "conv-checkerboard-2d": lambda: Coupling(Masked(checkerboard(PATCH)), conv),
     "conv-checkerboard-3d": lambda: Coupling(Masked(checkerboard(CUBE)), conv),
     "conv-halves": lambda: Coupling(ChannelHalves(EVEN), partial(conv, padding="circular")),
     "conv-halves-additive": lambda: Coupling(ChannelHalves(EVEN), conv, Additive()),
@@ -86,7 +92,7 @@ def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
     reach = 2 * 2 * layers  # two conditioners of radius 2 in each layer
     shape = (2, 2 * reach + 3, 2 * reach + 5)
     partition = Masked(checkerboard(shape)) if halves == "checkerboard" else ChannelHalves(shape)
-    f = randomize(Coupling(partition, conv, layers=layers))
+    f = randomize(Chain([Coupling(partition, conv) for _ in range(layers)]))
     assert f.receptive_kernel == (1 + 2 * reach,) * 2
     row = column = reach + 1  # a site of the half that is updated last
     x = torch.randn(1, *shape, dtype=torch.float64, requires_grad=True)
@@ -102,9 +108,32 @@ def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
 def test_couplings_start_as_the_identity():
     for make in (mlp, paper):
         x = torch.randn(4, *PATCH)
-        y, log_det = Coupling(Gather(checkerboard(PATCH)), make, layers=2)(x)
+        y, log_det = Coupling(Gather(checkerboard(PATCH)), make)(x)
         torch.testing.assert_close(y, x)
         assert not log_det.any()
+
+
+@pytest.mark.parametrize("rows", [1, 40])  # fewer and more than the outputs of a layer
+def test_networks_side_by_side_are_the_papers(rows):
+    """A plain loop over App. A of the paper gives the same, whatever moved between the products."""
+    networks = randomize(StackedMLPs(2, 6, (5, 4), 3))
+    networks.swishes[0].slope.data[0, 0, 0, :2] = 0  # x sigmoid(0 x) = x / 2
+    x = torch.randn(2, rows, 6, dtype=torch.float64)
+    for index in range(2):
+        stream = x[index]
+        for block in range(3):
+            value = stream
+            for swish, linear in zip(networks.swishes, networks.linears, strict=True):
+                value = value * torch.sigmoid(swish.slope[block, index] * value)
+                v, g = linear.weight_v[block, index], linear.weight_g[block, index]
+                value = value @ (g * v / v.norm(dim=1, keepdim=True)).T + linear.bias[block, index]
+            stream = (stream + value) / math.sqrt(2)
+        expected = stream * networks.scale[index]
+        torch.testing.assert_close(networks.prepare(rows)(x)[index], expected, atol=1e-12, rtol=1e-12)
+        half = x[index] * (torch.arange(6) < 3)  # the second half is zero, and only the second is asked for
+        narrowed = networks.prepare(rows).narrowed(slice(None, 3), slice(3, None))
+        whole = networks.prepare(rows)(half.expand(2, -1, -1))[index, :, 3:]
+        torch.testing.assert_close(narrowed(half.expand(2, -1, -1))[index], whole, atol=1e-12, rtol=1e-12)
 
 
 def test_log_scale_is_bounded():
@@ -164,8 +193,8 @@ def test_every_public_bijector_is_in_the_table():
         (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
         (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),
         (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),
-        (lambda: Coupling(ChannelHalves(PATCH), mlp, layers=0), "Expected at least one coupling layer"),
-        (lambda: Coupling(ChannelHalves((3, 4)), mlp, same_networks=True), "halves of one shape"),
+        (lambda: Coupling(ChannelHalves((3, 4)), patch, same_networks=True), "halves that are vectors of one length"),
+        (lambda: Coupling(ChannelHalves(PATCH), mlp, same_networks=True), "a conditioner for both directions"),
         (lambda: ResidualConv((1, 4), (1, 4), 2, kernel=2), "Expected an odd kernel"),
         (lambda: Logit(1.0), "Expected a constraint between 0 and 1"),
         (lambda: Dequantize(1), "Expected from 2 to 256 levels"),

@@ -32,15 +32,24 @@ def test_numbers(name):
 def authors_state(flow: mera.Flow, scale: float) -> dict[str, torch.Tensor]:
     """A flow of the authors' architecture under the names that their code gives."""
     state = {"prior.scale": torch.tensor(scale)}
-    for name, tensor in flow.state_dict().items():
-        _, node, _, layer, _, _, net, *rest = name.split(".")
+    for node, chain in flow.bijectors.items():
         block = 2 * int(node[-1]) + node.startswith("decimator")
-        prefix = f"layers.{block}.{'st'[int(net)]}_layers.{layer}."
-        if rest[0] == "scale":
-            state[prefix + "scale.scale"] = tensor
-            state[prefix + "scale.saved_mean"] = state[prefix + "scale.saved_var"] = torch.zeros_like(tensor)
-        else:
-            state[prefix + ".".join(["res_blocks", *rest[1:]])] = tensor
+        for layer, coupling in enumerate(chain.members):
+            networks, back = coupling.networks[0].networks, coupling.partition.back
+            for net in (0, 1):
+                prefix = f"layers.{block}.{'st'[net]}_layers.{layer}."
+                state[prefix + "scale.scale"] = networks.scale.data[net, 0, back]
+                state[prefix + "scale.saved_mean"] = state[prefix + "scale.saved_var"] = torch.zeros(len(back))
+                for residual in range(networks.blocks):
+                    for depth, (swish, linear) in enumerate(zip(networks.swishes, networks.linears, strict=True)):
+                        start = back if depth == 0 else slice(None)
+                        end = back if depth == len(networks.linears) - 1 else slice(None)
+                        place = f"{prefix}res_blocks.{residual}."
+                        state[f"{place}{2 * depth}.scale"] = swish.slope.data[residual, net, 0, start]
+                        linear_place = f"{place}{2 * depth + 1}."
+                        state[linear_place + "weight_v"] = linear.weight_v.data[residual, net][:, start][end]
+                        state[linear_place + "weight_g"] = linear.weight_g.data[residual, net][end]
+                        state[linear_place + "bias"] = linear.bias.data[residual, net, 0, end]
     for step in flow.plan.steps:
         if step.module:
             block = 2 * int(step.node[-1]) + step.node.startswith("decimator")
@@ -119,10 +128,10 @@ def test_damaged_or_other_files(tmp_path):
     named = state | {"layers.0.extra": torch.zeros(1)}
     shape = state | {"layers.0.s_layers.0.scale.scale": torch.zeros(3).double()}
     for content, reason in (
-        (without, "Missing key"), (odd, "got 3 blocks"), (scaled, "prior="), (mask, "checkerboard"),
+        (without, "got none with"), (odd, "got 3 blocks"), (scaled, "prior="), (mask, "checkerboard"),
         (named, "layers.0.extra"),
         (second, "mask_left of block 1"), (flat, "masks of square patches"), (mixed, "one floating-point dtype"),
-        (nan, "finite weights"), (shape, "size mismatch"), ({"weight": torch.zeros(1)}, "got 0 blocks"),
+        (nan, "finite weights"), (shape, "equal size"), ({"weight": torch.zeros(1)}, "got 0 blocks"),
     ):  # fmt: skip
         torch.save({"flow": content, "optimizer": {}}, path)
         with pytest.raises(ValueError, match=rf"(?s)c\.state: Expected a checkpoint of the authors' RG-Flow.*{reason}"):

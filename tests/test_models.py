@@ -195,7 +195,7 @@ def test_parameters_of_each_step():
         for node in (f"disentangler{h}", f"decimator{h}"):
             members = flow.bijectors[node].members
             assert len(members) == 2 * layers
-            network = members[1].layers[0][0].network
+            network = members[1].networks[0].network
             assert len(network.blocks) == blocks
             assert tuple(m.out_features for m in network.blocks[0] if hasattr(m, "out_features")) == widths
 

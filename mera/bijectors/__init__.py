@@ -3,7 +3,7 @@
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioners import ResidualConv, ResidualMLP, SeparateMLPs
+from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.image import Dequantize, Logit
@@ -24,6 +24,7 @@ __all__ = [
     "Logit",
     "Masked",
     "Partition",
+    "PatchMLPs",
     "ResidualConv",
     "ResidualMLP",
     "SeparateMLPs",

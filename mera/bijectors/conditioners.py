@@ -1,8 +1,9 @@
 """Conditioners: the networks that read one half of an event and parametrise the transform of the other.
 
 A coupling makes its conditioners by calling `make(in_shape, out_shape, n_params)`; what comes back is any module
-that maps (B, *in_shape) to (B, n_params, *out_shape). The classes below are such callables once their options are
-bound with `functools.partial`.
+that maps (B, *in_shape) to (B, n_params, *out_shape). If it has a method `prepare(rows)`, that returns the function to
+call in its place for batches of `rows`. The classes below are such callables once their options are bound with
+`functools.partial`.
 """
 
 from __future__ import annotations
@@ -12,22 +13,29 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera.bijectors.layers import Swish, WeightNormLinear
+from mera.bijectors.layers import WeightNormLinear
+from mera.bijectors.stacked import StackedMLPs
 
-__all__ = ["ConditionerFactory", "ResidualConv", "ResidualMLP", "SeparateMLPs"]
+__all__ = ["Conditioner", "ConditionerFactory", "PatchMLPs", "ResidualConv", "ResidualMLP", "SeparateMLPs", "prepared"]
 
 Shape = tuple[int, ...]
+Conditioner = Callable[[Tensor], Tensor]
 ConditionerFactory = Callable[[Shape, Shape, int], nn.Module]
 
 
-class SeparateMLPs(nn.Module):
-    """A residual network for each parameter, as wide as the half that it reads (paper, App. A and Fig. 7).
+def prepared(network: nn.Module, rows: int) -> Conditioner:
+    """The network, with all that does not depend on its input computed once, if it offers that."""
+    prepare = getattr(network, "prepare", None)
+    return network if prepare is None else prepare(rows)
 
-    Each network is `blocks` times x <- (x + f(x)) / sqrt(2), where f is [swish, weight-normed linear] repeated
-    through the widths `hidden` and back, then a learnable scale a feature, 0 at the start.
+
+class SeparateMLPs(nn.Module):
+    """A residual network for each parameter, as wide as the half that it transforms (paper, App. A and Fig. 7).
+
+    See `StackedMLPs`. Halves of different sizes need a first layer from one to the other.
 
     Args:
         in_shape, out_shape, n_params: as the coupling says.
@@ -39,35 +47,60 @@ class SeparateMLPs(nn.Module):
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
         super().__init__()
-        features = math.prod(in_shape), math.prod(out_shape)
+        before, after = math.prod(in_shape), math.prod(out_shape)
         self.out_shape = tuple(out_shape)
-        self.networks = nn.ModuleList(_PaperMLP(*features, hidden, blocks) for _ in range(n_params))
+        self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
+        self.networks = StackedMLPs(n_params, after, hidden, blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *in_shape) -> (B, n_params, *out_shape)."""
-        x = x.flatten(1)
-        return torch.stack([network(x) for network in self.networks], dim=1).unflatten(2, self.out_shape)
+        return self.prepare(x.shape[0])(x)
+
+    def prepare(self, rows: int) -> Conditioner:
+        """The networks for batches of `rows`, their weights computed once, however often they are called then."""
+        networks = self.networks.prepare(rows)
+        stem = None if self.stem is None else self.stem.products(rows)[0]
+
+        def conditioner(x: Tensor) -> Tensor:
+            stream = x.flatten(1).expand(self.networks.networks, -1, -1)
+            if stem is not None:
+                stream = stem(stream)
+            return networks(stream).transpose(0, 1).unflatten(2, self.out_shape)
+
+        return conditioner
 
 
-class _PaperMLP(nn.Module):
-    """One network of `SeparateMLPs`. Halves of different sizes need a first layer from one to the other."""
+class PatchMLPs(nn.Module):
+    """Networks as wide as both halves, the same for both directions, as the RG-Flow authors' code has them.
 
-    def __init__(self, in_features: int, out_features: int, hidden: Sequence[int], blocks: int) -> None:
+    See `StackedMLPs`. Features are those of the first half, then those of the second. There are zeros where the other
+    half would be, which are not multiplied, and what is said of the half at hand is not computed.
+
+    Args:
+        in_shape, out_shape, n_params: as the coupling says; both halves are vectors of one length.
+        hidden, blocks: as for `SeparateMLPs`.
+    """
+
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
+    ) -> None:
         super().__init__()
-        same = in_features == out_features
-        self.stem = nn.Identity() if same else WeightNormLinear(in_features, out_features)
-        widths = (out_features, *hidden, out_features)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(*(layer for i, o in pairwise(widths) for layer in (Swish(i), WeightNormLinear(i, o))))
-            for _ in range(blocks)
-        )
-        self.scale = nn.Parameter(torch.zeros(out_features))
+        if in_shape != out_shape or len(in_shape) != 1:
+            raise ValueError(f"Expected halves that are vectors of one length; got {in_shape} and {out_shape}")
+        self.width = in_shape[0]
+        self.networks = StackedMLPs(n_params, 2 * self.width, hidden, blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for block in self.blocks:
-            x = (x + block(x)) / math.sqrt(2)
-        return x * self.scale
+    def prepare_both(self, rows: int) -> tuple[Conditioner, Conditioner]:
+        """What reads the first half and what reads the second, for batches of `rows`; their weights computed once."""
+        ready = self.networks.prepare(rows)
+        first, second = slice(None, self.width), slice(self.width, None)
+
+        def conditioner(reads: slice, writes: slice) -> Conditioner:
+            networks = ready.narrowed(reads, writes)
+            padding = (0, self.width) if reads is first else (self.width, 0)
+            return lambda x: networks(F.pad(x, padding).expand(self.networks.networks, -1, -1)).transpose(0, 1)
+
+        return conditioner(first, second), conditioner(second, first)
 
 
 class _ResidualNetwork(nn.Module):

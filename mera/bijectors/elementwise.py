@@ -47,7 +47,7 @@ class Affine(Elementwise):
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
         scale, shift = self._scale_and_shift(params)
-        return x * torch.exp(scale) + shift, scale
+        return torch.addcmul(shift, x, torch.exp(scale)), scale
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Shift back, then scale back."""

@@ -46,9 +46,9 @@ class Partition(nn.Module, ABC):
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """The halves -> (B, *event_shape)."""
 
-    def confine(self, half: Tensor, index: int) -> Tensor:
-        """Zero whatever in half `index` is not a variable of that half; most halves hold nothing else."""
-        return half
+    def confine(self, values: Tensor, index: int) -> Tensor:
+        """Zero whatever in values (B, ..., *shape) is not of a variable of half `index`; most halves hold no other."""
+        return values
 
 
 class Gather(Partition):
@@ -104,9 +104,9 @@ class Masked(Partition):
         """The sum: where one half has its variables, the other has zeros."""
         return first + second
 
-    def confine(self, half: Tensor, index: int) -> Tensor:
+    def confine(self, values: Tensor, index: int) -> Tensor:
         """Zero the variables of the other half."""
-        return half * self.masks[index]
+        return values * self.masks[index]
 
 
 class ChannelHalves(Partition):

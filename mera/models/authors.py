@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera.bijectors import checkerboard
+from mera.bijectors import Gather, checkerboard
 from mera.flow import Flow
 from mera.models.registry import build
 from mera.priors import PriorLike
@@ -25,6 +25,8 @@ __all__ = ["load_rgflow_checkpoint"]
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
 WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
 SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
+LAST_LINEAR = {"weight_v": -2, "weight_g": -2, "bias": -1}
+"""Where the features of a patch are in the last layer of a residual block."""
 NOT_LEARNT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
 
 
@@ -44,8 +46,8 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     state = _read(Path(path))
     try:
         flow = build("rgflow", **_options(state, prior))
-        weights = {new: tensor for old, tensor in state.items() if (new := _rename(old)) is not None}
-        _check_weights(weights)
+        _check_weights({name: tensor for name, tensor in state.items() if _place(name) is not None})
+        weights = _by_halves(_stacked(state), state["layers.0.mask_left"] != 0)
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
     except KeyError as error:
@@ -136,8 +138,40 @@ def _prior(scale: Tensor) -> str:
     raise ValueError(f"a prior of scale 1 or 1/sqrt(2) is expected; got {scale.tolist()}: say which with prior=")
 
 
-def _rename(old: str) -> str | None:
-    """Our name of a tensor of theirs; None for what is not learnt."""
+def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our state dict: what they keep for each residual block and network, in one tensor (blocks, networks, ...)."""
+    parts: dict[str, dict[tuple[int, int], Tensor]] = {}
+    for old, tensor in state.items():
+        if (place := _place(old)) is not None:
+            name, block, network = place
+            parts.setdefault(name, {})[block, network] = tensor if tensor.ndim == 2 else tensor[None]
+    weights = {}
+    for name, tensors in parts.items():
+        blocks = range(1 + max(block for block, _ in tensors))
+        stacked = torch.stack([torch.stack([tensors[block, network] for network in (0, 1)]) for block in blocks])
+        weights[name] = stacked[0] if name.endswith(".scale") else stacked
+    return weights
+
+
+def _by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    """The same with the features of a patch in our order, which is that of its halves; theirs is as the patch lies."""
+    order = Gather(mask).order
+    depth = {name.partition(".linears.")[0]: 0 for name in weights if ".linears." in name}
+    for name in weights:
+        network, _, rest = name.partition(".linears.")
+        if rest:
+            depth[network] = max(depth[network], int(rest.split(".")[0]))
+    ordered = {}
+    for name, tensor in weights.items():
+        network, part = re.split(r"(?<=networks\.0\.networks)\.", name)
+        axes = {"scale": -1, "swishes.0.slope": -1, "linears.0.weight_v": -1}
+        axes |= {f"linears.{depth[network]}.{kind}": axis for kind, axis in LAST_LINEAR.items()}
+        ordered[name] = tensor.index_select(axes[part], order) if part in axes else tensor
+    return ordered
+
+
+def _place(old: str) -> tuple[str, int, int] | None:
+    """Our name of a tensor of theirs, its residual block and its network; None for what is not learnt."""
     if old == "prior.scale":
         return None
     match = BLOCK.fullmatch(old)
@@ -148,9 +182,11 @@ def _rename(old: str) -> str | None:
     block = int(match["block"])
     node = f"bijectors.{('disentangler', 'decimator')[block % 2]}{block // 2}"
     if weight := WEIGHT.fullmatch(match["rest"]):
-        tail = f"blocks.{weight['res']}.{weight['module']}.{weight['name']}"
+        layer, is_linear = divmod(int(weight["module"]), 2)
+        tail = f"linears.{layer}.{weight['name']}" if is_linear else f"swishes.{layer}.slope"
+        residual = int(weight["res"])
     elif weight := SCALE.fullmatch(match["rest"]):
-        tail = "scale"
+        tail, residual = "scale", 0
     else:
         raise ValueError(f"a tensor of that name is not expected: {old!r}")
-    return f"{node}.layers.{weight['layer']}.0.networks.{'st'.index(weight['net'])}.{tail}"
+    return f"{node}.members.{weight['layer']}.networks.0.networks.{tail}", residual, "st".index(weight["net"])

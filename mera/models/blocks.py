@@ -18,18 +18,18 @@ def coupling_block(
     max_log_scale: float = 1.0,
     same_networks: bool = False,
 ) -> Bijector:
-    """Affine coupling layers over one partition, with or without an ActNorm before each.
+    """Affine couplings over one partition, with or without an ActNorm before each.
 
     Args:
-        partition, conditioner, layers, same_networks: as for `mera.bijectors.Coupling`.
+        partition, conditioner, same_networks: as for `mera.bijectors.Coupling`.
+        layers: how many couplings.
         norm: whether there are ActNorms.
         norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
         max_log_scale: the bound of the log-scales.
     """
-    if not norm:
-        return Coupling(partition, conditioner, Affine(max_log_scale), layers, same_networks)
     members: list[Bijector] = []
     for _ in range(layers):
-        members.append(ActNorm(partition.event_shape, norm_per_channel))
-        members.append(Coupling(partition, conditioner, Affine(max_log_scale), 1, same_networks))
+        if norm:
+            members.append(ActNorm(partition.event_shape, norm_per_channel))
+        members.append(Coupling(partition, conditioner, Affine(max_log_scale), same_networks))
     return Chain(members)

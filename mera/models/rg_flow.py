@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from mera.bijectors import Bijector, Gather, Masked, ResidualMLP, SeparateMLPs, checkerboard
+from mera.bijectors import Bijector, Gather, PatchMLPs, ResidualMLP, SeparateMLPs, checkerboard
 from mera.checks import is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout
@@ -71,7 +71,7 @@ def rgflow(
         residual_blocks: residual blocks in a conditioner.
         hidden: widths of the hidden layers in one residual block.
         conditioner: "paper": a scale and a translation network for each half, half a patch in and out (App. A).
-            "authors": both networks as wide as the patch, masked, and the same for both halves, as in their code.
+            "authors": both networks as wide as the patch, and the same for both halves, as in their code.
             "joint": one network for scale and translation, half a patch in.
         norm: an ActNorm before each coupling layer; see `Flow.initialize`. If None, with the joint conditioner only:
             neither the paper nor the authors' code has them.
@@ -136,9 +136,8 @@ def _paper(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: 
 
 
 def _authors(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
-    networks = partial(SeparateMLPs, hidden=hidden, blocks=residual_blocks)
-    partition = Masked(checkerboard(event_shape))
-    return coupling_block(partition, networks, same_networks=True, **block)
+    networks = partial(PatchMLPs, hidden=hidden, blocks=residual_blocks)
+    return coupling_block(Gather(checkerboard(event_shape)), networks, same_networks=True, **block)
 
 
 def _joint(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
