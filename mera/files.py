@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["remove_leftovers", "replacing", "write_atomically"]
+
+SUFFIX = ".part"
+
+
+@contextmanager
+def replacing(path: str | PathLike[str]) -> Iterator[Path]:
+    """A temporary name to write to, which takes the place of `path` at the end; if anything goes wrong, nothing does.
+
+    Raises:
+        FileNotFoundError: if there is no folder for the file.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    try:
+        yield temporary
+        _flush(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _flush(path.parent, os.O_RDONLY)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
     """Replace a file's content, or leave it as it was if anything goes wrong on the way."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a folder that nobody else writes to."""
+    for leftover in folder.glob(f".*{SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Bring a file, or the names in a folder, from the system's memory to the disk."""
+    descriptor = os.open(path, flags)
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)

@@ -11,7 +11,7 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors import Bijector, Chain, Dequantize, Logit
+from mera.bijectors import Bijector, Chain, Dequantize, Logit, with_noise
 from mera.checks import check_levels, check_tensor, is_integer
 from mera.cone_methods import ConeMethods
 from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
@@ -127,17 +127,23 @@ class Flow(nn.Module, ConeMethods):
         z, log_det = self(x)
         return self.prior.log_prob(z) + log_det
 
-    def bits_per_dim(self, images: Tensor) -> Tensor:
+    def bits_per_dim(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
         """-log2 p(image) for each variable of uint8 images (B, C, *shape): (B,), in bits per dimension.
 
         Preprocessing is counted. Dequantisation draws noise, so that a second call differs a little; the
         expectation is an upper bound.
 
+        Args:
+            images: uint8.
+            noise: in [0, 1), of the images' shape, to use instead of drawn noise.
+
         Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape.
+            ValueError: if the images are not uint8 or not of the flow's shape, or the noise is not of theirs.
         """
         self._check_images(images)
-        x, log_det = self.preprocess(images)
+        if noise is not None and (noise.shape != images.shape or not noise.is_floating_point()):
+            raise ValueError(f"Expected noise of shape {tuple(images.shape)}; got {tuple(noise.shape)}, {noise.dtype}")
+        x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
         nats = self.log_prob(x.to(self.dtype)) + log_det
         return -nats / (math.prod(self.plan.input.event_shape) * math.log(2))
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
 
 from mera import priors
-from mera.files import write_atomically
+from mera.archive import read_archive, write_archive
 from mera.flow import Flow
 from mera.models import build
 
-__all__ = ["describe", "load", "save"]
+__all__ = ["describe", "load", "rebuild", "save"]
 
-KEY = "mera"
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 1
@@ -34,8 +30,7 @@ def save(flow: Flow, path: str | PathLike[str]) -> None:
         ValueError: if the flow was made by hand, so that nobody could build it again; save its `state_dict` then.
     """
     description = describe(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
-    tensors = {name: tensor.detach().contiguous() for name, tensor in flow.state_dict().items()}
-    write_atomically(path, serialize(tensors, metadata={KEY: json.dumps(description)}))
+    write_archive(path, description, flow.state_dict())
 
 
 def describe(flow: Flow) -> dict[str, Any]:
@@ -58,18 +53,15 @@ def load(path: str | PathLike[str]) -> Flow:
     """
     path = Path(path)
     path = path / WEIGHTS if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file that mera.save wrote; got {path}, which is not there")
+    description, tensors = read_archive(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        return _build(description, tensors)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        return rebuild(description, tensors)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: Expected a flow that mera.save wrote; got {error}") from error
 
 
-def _build(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Flow:
+def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Flow:
+    """A flow from its description, with its format and dtype, and its state dict."""
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']}, where this version reads {FORMAT}")
     flow = build(description["model"], **description["options"]).to(DTYPES[description["dtype"]])

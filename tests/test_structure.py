@@ -8,7 +8,7 @@ import pytest
 import mera
 
 ROOT = Path(mera.__file__).parent
-HELPERS = {"checks", "registry", "table", "files", "random", "progress", "pictures"}
+HELPERS = {"checks", "registry", "table", "files", "random", "progress", "pictures", "archive"}
 MAY_IMPORT = {
     **{helper: {"checks", "files"} for helper in HELPERS},
     "graph": {"checks", "table"},
@@ -21,9 +21,9 @@ MAY_IMPORT = {
     "flow": {"cone_methods", "graph", "bijectors", "priors", "summary", "checks"},
     "models": {"flow", "graph", "bijectors", "priors", "registry", "checks"},
     "drawing": {"graph"},
-    "io": {"models", "flow", "priors", "files"},
+    "io": {"models", "flow", "priors", "archive"},
     "data": {"registry", "checks"},
-    "train": {"io", "flow", "data"} | HELPERS,
+    "train": {"io", "flow", "graph", "bijectors", "data"} | HELPERS,
 }
 
 

@@ -4,14 +4,18 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 
 import mera
 from mera import data
-from mera.train import RunFolder, Settings, bits_per_dim, fit, loop
-from mera.train.batches import Batches
+from mera.archive import read_archive
+from mera.bijectors import ActNorm, Bijector
+from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
+from mera.train.batches import Batches, noisy
+from mera.train.diagnose import first_not_finite
 
 IMAGES = data.load("msds1", L=8, train_size=60, test_size=20)
 SHORT = Settings(steps=6, eval_every=3, batch_size=16, eval_images=10, warmup=2)
@@ -34,7 +38,8 @@ def test_evaluation_is_repeatable_and_leaves_the_random_state():
     flow = small_flow()
     state = torch.get_rng_state()
     assert bits_per_dim(flow, IMAGES.test) == bits_per_dim(flow, IMAGES.test)
-    assert bits_per_dim(flow, IMAGES.test, batch_size=7) == pytest.approx(bits_per_dim(flow, IMAGES.test), abs=0.05)
+    assert bits_per_dim(flow, IMAGES.test, batch_size=7) == pytest.approx(bits_per_dim(flow, IMAGES.test), abs=1e-6)
+    assert bits_per_dim(flow, IMAGES.test, seed=1) != bits_per_dim(flow, IMAGES.test)
     assert torch.equal(torch.get_rng_state(), state)
     assert bits_per_dim(flow, IMAGES.test, n=5) != bits_per_dim(flow, IMAGES.test)
 
@@ -56,16 +61,19 @@ def test_run_folder_holds_everything(tmp_path):
         run.create({})
 
 
-def interrupt_at(monkeypatch, step):
-    """Send SIGINT while that step is being taken."""
-    real, count = loop._step, iter(range(1, 10_000))
+class At(Callback):
+    """Do something right after a step, before anything is saved."""
 
-    def counted(*args):
-        if next(count) == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return real(*args)
+    def __init__(self, step, action):
+        self.step, self.action = step, action
 
-    monkeypatch.setattr(loop, "_step", counted)
+    def on_step(self, loop, metrics):
+        if loop.step == self.step:
+            self.action(loop)
+
+
+def interrupt(loop):
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 class Flipped(data.Images):
@@ -81,26 +89,55 @@ class Flipped(data.Images):
 FLIPPED = data.ImageData("flipped", 3, Flipped(IMAGES.train.images), IMAGES.test)
 
 
-@pytest.mark.parametrize("images", [IMAGES, FLIPPED], ids=["plain", "flipped"])
+def same(a, b):
+    """Whether two flows have the same weights, bit by bit."""
+    return all(torch.equal(b.state_dict()[name], tensor) for name, tensor in a.state_dict().items())
+
+
+def lines(run):
+    """The metrics, but for what a clock says."""
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in run.metrics()]
+
+
+OTHERS = {
+    "plain": {},
+    "ema": {"ema": 0.9, "accumulate": 2},
+    "sgd": {"optimizer": "SGD", "optimizer_options": {"momentum": 0.9}, "schedule": "OneCycleLR", "lr": 1e-3},
+    "plateau": {"schedule": "ReduceLROnPlateau", "schedule_options": {"patience": 0, "threshold": 10.0}},
+    "step": {"optimizer": "RMSprop", "schedule": "MultiStepLR", "schedule_options": {"milestones": [2, 4]}},
+    "bfloat16": {"precision": "bfloat16"},
+    "workers": {"workers": 1},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step, images):
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other):
+    images = FLIPPED if other in ("plain", "workers") else IMAGES
+    settings = replace(SHORT, **OTHERS[other])
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     whole.create({})
     cut.create({})
     flow = small_flow()
-    fit(flow, images, SHORT, whole)
+    expected = fit(flow, images, settings, whole)
     before = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, step)
-        result = fit(small_flow(), images, SHORT, cut)
+    result = fit(small_flow(), images, settings, cut, callbacks=[At(step, interrupt)])
     assert (result.steps, result.interrupted) == (step, True)
     assert signal.getsignal(signal.SIGINT) == before
     torch.manual_seed(99)
-    again = cut.flow()
-    assert not fit(again, images, SHORT, cut, resume=True).interrupted
-    for name, tensor in flow.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor), name
-    assert cut.metrics()[-1]["test_bits"] == whole.metrics()[-1]["test_bits"]
+    again = small_flow()
+    result = fit(again, images, settings, cut, resume=True)
+    assert not result.interrupted
+    assert same(flow, again)
+    assert same(expected.flow, result.flow)
+    assert same(expected.flow, cut.flow())
+    assert lines(cut) == lines(whole)
+    assert cut.state()["best"] == whole.state()["best"]
+    if other == "ema":
+        assert not same(flow, result.flow)
+    if other == "plateau":
+        assert result.steps == 6
+        assert lines(cut)[-1]["lr"] < settings.lr
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -108,9 +145,11 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     run.create({})
     flow = small_flow()
     result = fit(flow, IMAGES, SHORT, run)
-    lines = run.metrics()
-    assert fit(run.flow(), IMAGES, SHORT, run, resume=True) == result
-    assert run.metrics() == lines
+    before = run.metrics()
+    again = fit(run.flow(), IMAGES, SHORT, run, resume=True)
+    assert (again.steps, again.test_bits, again.interrupted) == (result.steps, result.test_bits, False)
+    assert same(again.flow, flow)
+    assert run.metrics() == before
 
 
 def test_resuming_needs_a_run():
@@ -125,42 +164,67 @@ def test_a_time_limit_ends_the_run_with_its_schedule():
     assert not result.interrupted
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     run = RunFolder(tmp_path)
     run.create({})
-    real = loop._step
 
-    def poisoned(flow, images, optimizer, settings, factor):
-        if len(run.metrics()) == 1:  # after the evaluation at step 3
-            with torch.no_grad():
-                next(flow.parameters()).fill_(math.nan)
-        return real(flow, images, optimizer, settings, factor)
+    def poison(loop):
+        with torch.no_grad():
+            next(loop.flow.bijectors["decimator1"].parameters()).fill_(math.nan)
 
-    monkeypatch.setattr(loop, "_step", poisoned)
-    with pytest.raises(FloatingPointError, match=r"Expected a finite loss and gradient; got nan bits/dim.*step 3"):
-        fit(small_flow(), IMAGES, SHORT, run)
-    assert run.state()["step"] == 3
+    expected = (
+        r"got nan bits/dim and gradient norm nan at step 4: first in the output of node 'decimator1' at level 1; the"
+    )
+    with pytest.raises(FloatingPointError, match=expected) as error:
+        fit(small_flow(), IMAGES, replace(SHORT, eval_every=2), run, callbacks=[At(3, poison)])
+    assert run.state()["step"] == 2
     assert all(tensor.isfinite().all() for tensor in run.flow().state_dict().values())
+    description, batch = read_archive(next(tmp_path.glob("not_finite_step_00000004_process_0.safetensors")))
+    assert description["where"] in str(error.value)
+    assert batch["images"].shape == batch["noise"].shape == (16, 3, 8, 8)
 
 
-def test_a_run_can_go_on_from_its_very_start(tmp_path, monkeypatch):
+class Steep(Bijector):
+    """The identity, whose derivative is written as one of sqrt at 0."""
+
+    def forward(self, x):
+        return x + 0 * (x - x.detach()).abs().sqrt(), x.new_zeros(len(x))
+
+    def inverse(self, y):
+        return y, y.new_zeros(len(y))
+
+
+def test_the_first_node_whose_gradient_is_not_finite():
+    layout = mera.Layout((4, 4), 1)
+    x = layout.local(layout.input, ActNorm, kernel=2, name="first")
+    x = layout.local(x, Steep(), kernel=2, name="steep")
+    layout.latent(layout.local(x, ActNorm, kernel=2, name="last"))
+    flow = mera.Flow(layout)
+    images = torch.randint(0, 256, (3, 1, 4, 4), dtype=torch.uint8)
+    where = first_not_finite(flow, images, torch.rand(images.shape))
+    assert where == "the gradient that enters node 'first' at level 0 from the latents"
+
+
+def test_a_run_can_go_on_from_its_very_start(tmp_path):
     """A first step that fails, on a corrupt image say, leaves a run that goes on once the image is mended."""
     run = RunFolder(tmp_path)
     run.create({})
     flow = small_flow()
     fit(flow, IMAGES, SHORT)
 
-    def corrupt(*_):
-        raise ValueError("a corrupt image")
+    class Corrupt(data.Images):
+        def __getitem__(self, index):
+            if torch.rand(()) < 2:
+                raise ValueError("Expected an image in a.png; got a corrupt one")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", corrupt)
-        with pytest.raises(ValueError, match="a corrupt image"):
-            fit(small_flow(), IMAGES, SHORT, run)
-    again = run.flow()
+    broken = data.ImageData("broken", 3, Corrupt(IMAGES.train.images), IMAGES.test)
+    first = data.ImageData("first", 3, IMAGES.train, IMAGES.test)
+    with pytest.raises(ValueError, match=r"a\.png"):
+        fit(small_flow(), broken, SHORT, run)
+    fit(small_flow(), first, replace(SHORT, steps=1), run)
+    again = small_flow()
     fit(again, IMAGES, SHORT, run, resume=True)
-    for name, tensor in flow.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor), name
+    assert same(flow, again)
 
 
 def test_a_folder_of_a_run_that_saved_nothing_is_used_again(tmp_path):
@@ -175,29 +239,43 @@ def test_a_state_of_something_else(tmp_path):
     run.create({})
     flow = small_flow()
     fit(flow, IMAGES, SHORT, run)
+    state = run.state()
     other = mera.build("rgflow", L=8, layers=2, hidden=(8,))
-    for state in (
-        {"step": 1},
-        [1],
-        run.state() | {"random": [torch.zeros(3)]},
-        run.state() | {"flow": other.state_dict()},
-    ):
-        torch.save(state, tmp_path / "state.pt")
+    for wrong in ({"step": 1}, state | {"random": {}}, state | {"flow": other.state_dict()}):
+        run.save(flow, wrong, 100)
         with pytest.raises(ValueError, match="Expected the state of a run of this flow"):
             fit(flow, IMAGES, SHORT, run, resume=True)
-        fit(flow, IMAGES, SHORT, run)
 
 
 def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
-    stream = iter(Batches(10, 3, seed=4))
-    batches = [next(stream) for _ in range(9)]
+    def images(stream, n):
+        return [[index for _, _, index in next(stream)] for _ in range(n)]
+
+    batches = images(iter(Batches(10, 3, seed=4)), 9)
     for epoch in range(3):
         assert len({i for batch in batches[3 * epoch : 3 * epoch + 3] for i in batch}) == 9
     assert batches[:3] != batches[3:6]
     for start in range(9):
         late = iter(Batches(10, 3, seed=4, start=start))
-        assert [next(late) for _ in range(9 - start)] == batches[start:]
-    assert len(next(iter(Batches(2, 32, seed=0)))) == 2
+        assert images(late, 9 - start) == batches[start:]
+
+
+def test_shares_make_up_the_batch():
+    whole = next(iter(Batches(20, 6, seed=1)))
+    shares = [next(iter(Batches(20, 6, seed=1, share=(index, 3)))) for index in range(3)]
+    assert [key for share in shares for key in share] == whole
+    with pytest.raises(ValueError, match="Expected a batch_size that 4 processes can share; got 6"):
+        Batches(20, 6, seed=1, share=(0, 4))
+
+
+def test_noise_is_a_function_of_seed_step_and_row():
+    keys = [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]
+    drawn = [noisy(FLIPPED.train, 0, *key) for key in keys]
+    for key, (image, noise) in zip(keys, drawn, strict=True):
+        again = noisy(FLIPPED.train, 0, *key)
+        assert torch.equal(again[0], image)
+        assert torch.equal(again[1], noise)
+    assert len({noise.sum().item() for _, noise in drawn}) == len(keys)
 
 
 def test_sets_without_images():
@@ -208,16 +286,19 @@ def test_sets_without_images():
         bits_per_dim(small_flow(), IMAGES.test, -3)
 
 
-def test_state_and_metrics_that_are_damaged(tmp_path):
+def test_metrics_and_configurations_that_are_damaged(tmp_path):
     run = RunFolder(tmp_path)
     with pytest.raises(FileNotFoundError, match="Expected the folder of a run"):
         run.config()
-    run.create({"a": 1})
-    (tmp_path / "state.pt").write_bytes(b"garbage")
-    with pytest.raises(ValueError, match=r"Expected the state of a run in .*state\.pt; got a damaged file"):
+    with pytest.raises(FileNotFoundError, match="Expected a checkpoint in"):
         run.state()
+    run.create({"a": 1})
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1}) + "\n" + '{"step": ')
     assert run.metrics() == [{"step": 1}]
+    run.rewind(1)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+    run.rewind(0)
+    assert run.metrics() == []
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="Expected JSON in"):
         run.config()
@@ -233,6 +314,15 @@ def test_state_and_metrics_that_are_damaged(tmp_path):
         ({"lr": 0.0}, "Expected lr as a positive number; got 0.0"),
         ({"lr": math.nan}, "Expected lr as a positive number; got nan"),
         ({"weight_decay": -1.0}, "Expected weight_decay as a positive number; got -1.0"),
+        ({"ema": 1.0}, "Expected ema as a decay below 1; got 1.0"),
+        ({"keep": 0}, "Expected keep as an integer >= 1; got 0"),
+        ({"precision": "float16"}, "Expected a precision among"),
+        ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
+        ({"optimizer": "LBFGS"}, "Expected an optimizer among"),
+        ({"optimizer_options": {"momentum": 1}}, "Expected optimizer_options of AdamW among .*; got momentum"),
+        ({"optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
+        ({"schedule": "SequentialLR"}, "Expected a schedule among"),
+        ({"schedule_options": {"T_max": 1}}, "Expected schedule_options of cosine among none; got T_max"),
         ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),
     ],
 )

@@ -6,7 +6,7 @@ from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
-from mera.bijectors.image import Dequantize, Logit
+from mera.bijectors.image import Dequantize, Logit, with_noise
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "ResidualMLP",
     "SeparateMLPs",
     "checkerboard",
+    "with_noise",
 ]

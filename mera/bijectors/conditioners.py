@@ -137,7 +137,7 @@ class _ResidualNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for block in self.blocks:
-            x = (x + block(x)) / math.sqrt(2)
+            x = x + block(x)
         return self.head(x)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera.bijectors.base import Bijector, log_det_dtype
 
-__all__ = ["Dequantize", "Logit"]
+__all__ = ["Dequantize", "Logit", "with_noise"]
 
 
 class Dequantize(Bijector):
@@ -37,11 +37,10 @@ class Dequantize(Bijector):
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (B, *event_shape) to floats."""
-        dtype = log_det_dtype(self.like)
-        noise = torch.rand(x.shape, dtype=dtype, device=x.device)
-        noise = noise * (1 - 2**-15)  # else k + u could round up to k + 1 in float32
-        return (x + noise) / self.levels, self._log_det(x)
+        """uint8 (B, *event_shape), or floats that `with_noise` made of them, to floats."""
+        if not x.is_floating_point():
+            x = with_noise(x, torch.rand(x.shape, dtype=log_det_dtype(self.like), device=x.device))
+        return x.to(log_det_dtype(self.like)) / self.levels, self._log_det(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Floats to uint8; the log-det is that of the linear map."""
@@ -51,6 +50,11 @@ class Dequantize(Bijector):
     def _log_det(self, x: Tensor) -> Tensor:
         value = -math.prod(x.shape[1:]) * math.log(self.levels)
         return torch.full((x.shape[0],), value, dtype=log_det_dtype(self.like), device=x.device)
+
+
+def with_noise(x: Tensor, noise: Tensor) -> Tensor:
+    """k + u for integers k and u in [0, 1)."""
+    return x + noise * (1 - 2**-15)  # else k + u could round up to k + 1 in float32
 
 
 class Logit(Bijector):

@@ -21,11 +21,12 @@ from mera.io import describe, load
 from mera.pictures import save_grid
 from mera.summary import count_parameters
 from mera.table import table
-from mera.train import Result, RunFolder, Settings, bits_per_dim, fit
+from mera.train import Result, RunFolder, Settings, bits_per_dim, fit, is_main
+from mera.train import sample as draw
 
 __all__ = ["add_for_each_model", "app", "configured", "console", "given"]
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, quiet=not is_main())
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.", **PLAIN)
 train_app = typer.Typer(help="Train a model, or go on with a run.", **PLAIN)
@@ -56,7 +57,9 @@ def resume(
         )
     run = RunFolder(resume)
     images, settings = configured(run)
-    _train(run.flow().to(choose_device(device)), images, settings, run, resume=True)
+    config = run.config()
+    flow = models.build(config["model"], **config["options"])  # whatever has become of the file of the flow
+    _train(flow.to(choose_device(device)), images, settings, run, resume=True)
 
 
 def _train_new(model: str, **values: Any) -> None:
@@ -82,12 +85,13 @@ def start_run(
     images: ImageData,
     settings: Settings,
     device: torch.device,
-) -> tuple[Flow, Result]:
+) -> Result:
     """Build a model, remember in its folder how it was built and what it learns, and train it."""
     torch.manual_seed(settings.seed)
     flow = models.build(model, **options).to(device)
-    run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
-    return flow, _train(flow, images, settings, run, resume=False)
+    if is_main():
+        run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
+    return _train(flow, images, settings, run, resume=False)
 
 
 def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> Result:
@@ -147,11 +151,11 @@ def sample(
 ) -> None:
     """Draw samples and write them as a grid."""
     flow = (load(run) if run.is_file() else RunFolder(run).flow()).to(choose_device(device))
-    torch.manual_seed(seed)
-    images = flow.to_images(flow.sample(n, temperature))
+    images = flow.to_images(draw(flow, n, temperature, seed))
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"
-    save_grid(images, out)
+    if is_main():
+        save_grid(images, out)
     console.print(f"{n} samples at temperature {temperature}: {out}")
 
 

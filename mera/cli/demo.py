@@ -46,7 +46,8 @@ def demo(
     rows, metrics = [], {}
     for name, options in MODELS.items():
         run = RunFolder(runs / name)
-        flow, result = start_run(run, name, options, source, images, settings, where)
+        result = start_run(run, name, options, source, images, settings, where)
+        flow = result.flow
         metrics[f"{name}, {result.steps} steps"] = run.metrics()
         bits = f"{bits_per_dim(flow, images.test):.3f}"
         error = f"{rebuild_error(flow, data.first(images.test, 100).to(flow.device)):.0e}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Collection
 from typing import Annotated, Any, get_type_hints
@@ -10,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from mera.models.options import Edges, Hidden, PerStep
+from mera.train.settings import Options
 
 __all__ = ["integers", "numbers", "options_of", "signature_options", "with_options"]
 
@@ -68,11 +70,37 @@ def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
     return values if "," in text else values[0]
 
 
+def assignments(text: str) -> dict[str, Any]:
+    """Options of something else: names and values, the values as JSON has them or else as text.
+
+    >>> assignments("betas=[0.9, 0.99] amsgrad=true mode=min")
+    {'betas': [0.9, 0.99], 'amsgrad': True, 'mode': 'min'}
+    """
+    values = {}
+    for name, value in re.findall(r"(\w+)=(\[.*?\]|\S+)", text):
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    if not values:
+        raise typer.BadParameter(f"Expected options such as betas=[0.9,0.99] amsgrad=true; got {text!r}")
+    return values
+
+
 PARSERS: dict[Any, Callable[[str], Any]] = {
+    Options: assignments,
     Edges: integers,
     PerStep: integers,
     Hidden: widths,
     str | int: word_or_integer,
+}
+
+
+METAVARS: dict[Callable[[str], Any], str] = {
+    integers: "INT[,INT...]",
+    widths: "INT[,INT...][;...]",
+    prior: "NAME",
+    assignments: "NAME=VALUE ...",
 }
 
 
@@ -93,7 +121,12 @@ def options_of(function: Callable[..., Any], without: Collection[str] = ()) -> l
             help_text += f" Default: {parameter.default}."
         kind, parser = _kind(name, hints[name])
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
-        metavar = {integers: "INT[,INT...]", widths: "INT[,INT...][;...]", prior: "NAME"}.get(parser)  # type: ignore[arg-type]
+        metavar = {
+            integers: "INT[,INT...]",
+            widths: "INT[,INT...][;...]",
+            prior: "NAME",
+            assignments: "NAME=VALUE ...",
+        }.get(parser)  # type: ignore[arg-type]
         option = typer.Option(*names, help=help_text, show_default=False, parser=parser, metavar=metavar)
         options.append(
             inspect.Parameter(

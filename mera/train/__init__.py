@@ -1,8 +1,11 @@
-"""Training: `fit`, its settings, evaluation, and the folder of a run."""
+"""Training: `fit`, its settings and callbacks, evaluation, and the folder of a run."""
 
-from mera.train.evaluate import bits_per_dim
-from mera.train.loop import Result, fit
+from mera.train.callbacks import Callback
+from mera.train.evaluate import bits_per_dim, sample
+from mera.train.fit import Result, fit
+from mera.train.loop import Loop
+from mera.train.processes import is_main
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
-__all__ = ["Result", "RunFolder", "Settings", "bits_per_dim", "fit"]
+__all__ = ["Callback", "Loop", "Result", "RunFolder", "Settings", "bits_per_dim", "fit", "is_main", "sample"]

@@ -1,34 +1,78 @@
-"""Which images come in which step: a pure function of seed and step, so that a run goes on where it stopped."""
+"""Which images come in which step, and their noise: pure functions of seed, step and row.
+
+So a run goes on where it stopped, and is the same run whatever the number of processes that share its batches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
-from torch.utils.data import Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-__all__ = ["Batches"]
+from mera.data import ImageSet
+from mera.random import seeded
+
+__all__ = ["Batches", "loader", "noisy"]
+
+Key = tuple[int, int, int]
+"""Step, row in the batch, number of the image."""
 
 
-class Batches(Sampler[list[int]]):
+class Batches(Sampler[list[Key]]):
     """Shuffled batches without end, each epoch in an order of its own; the last, smaller batch of one is left out.
 
     Args:
         n: images in the set.
-        batch_size: images in a batch; the whole set if it has fewer.
+        batch_size: images in a batch.
         seed: of the orders.
         start: steps that were taken already.
+        share: which part of each batch is wanted, and of how many.
+
+    Raises:
+        ValueError: if a batch does not divide into shares of one size.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, start: int = 0) -> None:
-        self.n, self.batch_size, self.seed, self.start = n, min(batch_size, n), seed, start
+    def __init__(self, n: int, batch_size: int, seed: int, start: int = 0, share: tuple[int, int] = (0, 1)) -> None:
+        self.n, self.batch_size, self.seed, self.start = n, batch_size, seed, start
+        index, shares = share
+        if batch_size % shares:
+            raise ValueError(f"Expected a batch_size that {shares} processes can share; got {batch_size}")
+        width = batch_size // shares
+        self.rows = range(index * width, (index + 1) * width)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         per_epoch = self.n // self.batch_size
-        epoch, first = divmod(self.start, per_epoch)
+        step = self.start
         while True:
+            epoch, first = divmod(step, per_epoch)
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(self.n, generator=generator)
+            order = torch.randperm(self.n, generator=generator).tolist()
             for index in range(first, per_epoch):
-                yield order[index * self.batch_size : (index + 1) * self.batch_size].tolist()
-            epoch, first = epoch + 1, 0
+                step += 1
+                yield [(step, row, order[index * self.batch_size + row]) for row in self.rows]
+
+
+class WithNoise(Dataset):
+    """Images with the noise that dequantises them; what a set draws itself, to flip images say, is as repeatable."""
+
+    def __init__(self, images: ImageSet, seed: int) -> None:
+        self.images, self.seed = images, seed
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        step, row, index = key
+        return noisy(self.images, index, self.seed, step, row)
+
+
+def noisy(images: ImageSet, index: int, *keys: int) -> tuple[Tensor, Tensor]:
+    """An image and noise in [0, 1) of its shape, both drawn from the numbers `keys`."""
+    with seeded(*keys):
+        image = images[index]
+        return image, torch.rand(image.shape)
+
+
+def loader(images: ImageSet, batches: Batches, workers: int) -> DataLoader:
+    """Batches of images and their noise, each (B, C, L, L)."""
+    own = torch.Generator()  # else the loader would draw from the random state that a run restores
+    return DataLoader(WithNoise(images, batches.seed), batch_sampler=batches, num_workers=workers, generator=own)

@@ -1,21 +1,28 @@
-"""Bits per dimension of a data set."""
+"""Bits per dimension of a data set, and samples; processes share the work."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
-from mera.data import ImageSet, first
+import torch
+from accelerate.utils import gather, reduce
+from torch import Tensor
+
+from mera.data import ImageSet
 from mera.flow import Flow
 from mera.random import fixed_seed
+from mera.train.batches import noisy
+from mera.train.processes import processes
 
-__all__ = ["bits_per_dim"]
+__all__ = ["bits_per_dim", "sample"]
 
 
 @torch.no_grad()
 def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
-    """The mean over the first `n` images of a set, with the same dequantisation noise each time.
+    """The mean over the first `n` images of a set, with the same dequantisation noise for an image each time.
 
-    The random state is left as it was.
+    The random state is left as it was. Where several processes run (torchrun), each evaluates its share, and all
+    return the mean.
 
     Args:
         flow: the flow.
@@ -30,9 +37,32 @@ def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size:
     n = len(images) if n is None else min(n, len(images))
     if n < 1:
         raise ValueError(f"Expected at least one image to evaluate; got {n}")
+    team = processes(flow.device)
+    mine = range(n) if team is None else range(team.process_index, n, team.num_processes)
+    total = torch.zeros((), dtype=torch.float64)
+    for start in range(0, len(mine), batch_size):
+        batch = [noisy(images, index, seed, 0, index) for index in mine[start : start + batch_size]]
+        pixels, noise = (torch.stack(part).to(flow.device) for part in zip(*batch, strict=True))
+        total += flow.bits_per_dim(pixels, noise).double().sum().cpu()
+    return (total if team is None else reduce(total.to(team.device))).item() / n
+
+
+@torch.no_grad()
+def sample(flow: Flow, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0) -> Tensor:
+    """`n` samples, (n, C, *shape) in the flow's own space, the same ones however many processes share the work.
+
+    Args:
+        flow: the flow.
+        n: how many.
+        temperature: as for `Flow.sample`.
+        seed: of the latents.
+    """
     with fixed_seed(seed):
-        total = 0.0
-        for start in range(0, n, batch_size):
-            batch = first(images, min(batch_size, n - start), start)
-            total += flow.bits_per_dim(batch.to(flow.device)).double().sum().item()
-    return total / n
+        z = flow.sample_latents(n, temperature)
+    team = processes(flow.device)
+    if team is None:
+        return flow.inverse(z)[0]
+    share = -(-n // team.num_processes)  # equal shares: the last may repeat the last sample
+    first = team.process_index * share
+    rows = torch.arange(first, first + share, device=flow.device).clamp(max=n - 1)
+    return gather(flow.inverse(tuple(level[rows] for level in z))[0])[:n]

@@ -1,193 +1,198 @@
-"""Training a flow by maximum likelihood (paper, Eq. 7 and App. A)."""
+"""A training run at one moment: its step, and the state that it needs to go on."""
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
-from rich.console import Console
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mera.data import ImageData, first
+from mera.archive import write_archive
+from mera.data import ImageData
 from mera.flow import Flow
-from mera.progress import Ticker
+from mera.io import describe
 from mera.random import get_states, set_states
-from mera.train.batches import Batches
+from mera.train.callbacks import Callback, Metrics
+from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import bits_per_dim
-from mera.train.recorder import Recorder
+from mera.train.optimizers import make_optimizer, make_schedule
+from mera.train.processes import accelerator_for
 from mera.train.run import RunFolder
-from mera.train.schedule import learning_rate_factor
 from mera.train.settings import Settings
 
-__all__ = ["Result", "fit"]
-
-INITIAL_IMAGES = 256
-"""Images from which normalisation layers start."""
+__all__ = ["Loop"]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.
+class Objective(nn.Module):
+    """The loss of a batch, as the module that processes share: mean bits per dimension."""
 
-    Args:
-        steps: steps taken in all.
-        test_bits: bits per dimension on the test images, at the end.
-        interrupted: whether the run was asked to stop before it was over.
+    def __init__(self, flow: Flow, precision: str) -> None:
+        super().__init__()
+        self.flow, self.precision = flow, precision
+
+    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+        """uint8 images and noise (B, C, L, L) -> a number."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.flow.bits_per_dim(images, noise).mean()
+
+
+class Loop:
+    """A run at one moment: what callbacks see and checkpoints hold.
+
+    Attributes:
+        flow: what is trained.
+        averaged: the running mean of its weights, or the flow itself if none is asked for.
+        settings: how.
+        step: steps taken.
+        spent: seconds of training.
+        test_bits: of the last evaluation.
+        stopping: whether the run was asked to stop.
     """
 
-    steps: int
-    test_bits: float
-    interrupted: bool
+    def __init__(self, flow: Flow, settings: Settings) -> None:
+        self.accelerator = accelerator_for(flow.device)
+        self.flow, self.settings = flow.to(self.accelerator.device), settings
+        self.optimizer = make_optimizer(settings, self.flow.parameters())
+        self.schedule = make_schedule(settings, self.optimizer)
+        self.mean = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+        self.objective = self.accelerator.prepare(Objective(flow, settings.precision))
+        self.step, self.spent, self.test_bits = 0, 0.0, math.nan
+        self.best: tuple[int, float] | None = None
+        self.stopping = False
 
+    @property
+    def averaged(self) -> Flow:
+        """The flow to evaluate, to save and to use."""
+        return self.flow if self.mean is None else cast(Flow, self.mean.module)
 
-def fit(
-    flow: Flow,
-    data: ImageData,
-    settings: Settings | None = None,
-    run: RunFolder | None = None,
-    resume: bool = False,
-    console: Console | None = None,
-) -> Result:
-    """Train a flow where it is, on its device and in its dtype.
+    @property
+    def device(self) -> torch.device:
+        """Where the flow is."""
+        return self.flow.device
 
-    On SIGINT (Ctrl-C) or SIGTERM the step at hand is finished, everything is saved, and the call returns. A second
-    one ends the process as usual.
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.accelerator.is_main_process
 
-    Args:
-        flow: what to train.
-        data: its training images are learnt, its test images evaluated.
-        settings: how to train.
-        run: where to keep what comes of it; nothing is written if None.
-        resume: go on from the state in `run`.
-        console: where progress is shown; nowhere if None.
+    @property
+    def share(self) -> tuple[int, int]:
+        """The number of this process, and how many there are."""
+        return self.accelerator.process_index, self.accelerator.num_processes
 
-    Raises:
-        ValueError: if the images do not fit the flow.
-        FloatingPointError: if the loss is not finite; what was saved last stays as it is.
-    """
-    settings = settings or Settings()
-    console = console or Console(quiet=True)
-    if resume and run is None:
-        raise ValueError("Expected the folder of a run to resume; got None")
-    if not len(data.train) or not len(data.test):
-        raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
-    optimizer = torch.optim.AdamW(flow.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    step, spent, resumed = 0, 0.0, -1
-    if resume and run is not None:
-        step, spent = resumed, _ = _restore(run.state(), flow, optimizer)
-    else:
-        torch.manual_seed(settings.seed)
-        flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
-        if run is not None:  # whatever happens, there is something to go on from
-            run.save(flow, _state(0, 0.0, flow, optimizer, get_states()))
-    order = Batches(len(data.train), settings.batch_size, settings.seed, step)
-    own = torch.Generator()  # else the loader would draw from the random state that a resumed run restores
-    batches: DataLoader = DataLoader(cast(Dataset, data.train), batch_sampler=order, collate_fn=_collate, generator=own)
-    limit = math.inf if settings.minutes is None else 60 * settings.minutes
+    @property
+    def progress(self) -> float:
+        """How much of the run is over, 0 to 1."""
+        limit = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
+        return min(1.0, max(self.step / self.settings.steps, self.spent / limit))
 
-    def progress() -> float:
-        return min(1.0, max(step / settings.steps, spent / limit))
+    def stop(self) -> None:
+        """Ask the run to save and to end after the step at hand."""
+        self.stopping = True
 
-    with (
-        Recorder(run) as recorder,
-        Ticker("train", console, done=step, fraction=progress()) as ticker,
-        _stop_signal() as stop,
-    ):
-        start = time.monotonic() - spent
-        random = get_states()  # before the next batch is drawn, which a resumed run draws again
-        for images in batches:
-            spent = time.monotonic() - start
-            finished = progress() == 1
-            if finished or stop.is_set() or (step % settings.eval_every == 0 and step > 0):
-                test_bits = bits_per_dim(flow, data.test, settings.eval_images)
-                if step > resumed:  # else all of this was written before
-                    recorder.evaluation(flow, step, spent, test_bits)
-                    if run is not None:
-                        run.save(flow, _state(step, spent, flow, optimizer, random))
-                if finished or stop.is_set():
-                    break
-            factor = learning_rate_factor(step, settings.warmup, progress())
-            bits, norm = _step(flow, images.to(flow.device), optimizer, settings, factor)
-            if not (math.isfinite(bits) and math.isfinite(norm)):
-                raise FloatingPointError(
-                    f"Expected a finite loss and gradient; got {bits} bits/dim and gradient norm {norm} at step {step}"
-                )
-            step += 1
-            recorder.step(step, bits, norm, settings.lr * factor)
-            ticker.update(step, progress(), f"{recorder.smooth_bits:.3f} bits/dim")
-            random = get_states()
-    return Result(step, test_bits, interrupted=not finished)
+    def take(self, images: Tensor, noise: Tensor, run: RunFolder | None = None) -> Metrics:
+        """One step of the optimiser on this process's share of a batch.
 
+        Raises:
+            FloatingPointError: if loss or gradient is not finite.
+        """
+        self.schedule.before_step(self.step, self.progress)
+        self.optimizer.zero_grad()
+        bits = torch.zeros((), device=images.device)
+        size = -(-len(images) // self.settings.accumulate)
+        pieces = list(zip(images.split(size), noise.split(size), strict=True))
+        for index, (part, its_noise) in enumerate(pieces):
+            last = index + 1 == len(pieces)
+            with nullcontext() if last else self.accelerator.no_sync(self.objective):
+                loss = self.objective(part, its_noise) * (len(part) / len(images))
+                self.accelerator.backward(loss)
+            bits = bits + loss.detach()
+        norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
+        metrics = {
+            "train_bits": self.accelerator.reduce(bits, "mean").item(),
+            "gradient_norm": norm.item(),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        if not all(map(math.isfinite, metrics.values())):
+            raise FloatingPointError(self._explained(metrics, images, noise, run))
+        self.optimizer.step()
+        self.schedule.after_step()
+        self.step += 1
+        if self.mean is not None:
+            self.mean.update_parameters(self.flow)
+        return metrics
 
-def _step(
-    flow: Flow, images: torch.Tensor, optimizer: torch.optim.Optimizer, settings: Settings, factor: float
-) -> tuple[float, float]:
-    """One step of the optimiser: the loss in bits per dimension, and the norm of its gradient."""
-    for group in optimizer.param_groups:
-        group["lr"] = settings.lr * factor
-    optimizer.zero_grad()
-    loss = flow.bits_per_dim(images).mean()
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(flow.parameters(), settings.clip)
-    if math.isfinite(norm):
-        optimizer.step()
-    return loss.item(), norm.item()
+    def agree(self, spent: float, stopping: bool) -> None:
+        """Let all processes know the time of the first, and whether any was asked to stop."""
+        index, processes = self.share
+        if processes > 1:
+            mine = torch.tensor([spent if index == 0 else 0.0, float(stopping)], device=self.device)
+            spent, asked = self.accelerator.reduce(mine, "sum").tolist()
+            stopping = asked > 0
+        self.spent, self.stopping = spent, self.stopping or stopping
 
+    def evaluate(self, data: ImageData, metrics: Metrics, callbacks: Iterable[Callback]) -> None:
+        """Bits per dimension on test images."""
+        self.test_bits = bits_per_dim(self.averaged, data.test, self.settings.eval_images)
+        if self.best is None or self.test_bits < self.best[1]:
+            self.best = self.step, self.test_bits
+        self.schedule.after_evaluation(self.test_bits)
+        known = {"step": self.step, "seconds": round(self.spent, 3), "test_bits": self.test_bits}
+        for callback in callbacks:
+            callback.on_evaluation(self, known | metrics)
 
-def _collate(items: Any) -> torch.Tensor:
-    """A batch: at once from a set in memory, or one by one from files."""
-    return items if isinstance(items, torch.Tensor) else torch.stack(items)
+    def save(self, run: RunFolder | None) -> None:
+        """Write a checkpoint, in the process that writes."""
+        if run is not None and self.is_main:
+            best_step = None if self.best is None else self.best[0]
+            run.save(self.averaged, self.state_dict(), self.step, self.settings.keep, best_step)
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that the run needs to go on, in one piece, so that no part of it can be older than another."""
+        return {
+            "recipe": describe(self.flow),
+            "step": self.step,
+            "spent": self.spent,
+            "test_bits": self.test_bits,
+            "best": self.best,
+            "flow": self.flow.state_dict(),
+            "mean": None if self.mean is None else self.mean.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": get_states(),
+        }
 
-def _state(
-    step: int, spent: float, flow: Flow, optimizer: torch.optim.Optimizer, random: list[torch.Tensor]
-) -> dict[str, Any]:
-    """All that a run needs to go on, in one piece, so that no part of it can be older than another."""
-    return {
-        "step": step,
-        "spent": spent,
-        "flow": flow.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": random,
-    }
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put everything back.
 
+        Raises:
+            ValueError: if the state is not of such a run.
+        """
+        try:
+            self.flow.load_state_dict(state["flow"])
+            if self.mean is not None:
+                self.mean.load_state_dict(state["mean"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.step, self.spent = int(state["step"]), float(state["spent"])
+            self.test_bits, self.best = float(state["test_bits"]), state["best"]
+            set_states(state["random"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
 
-def _restore(state: dict[str, Any], flow: Flow, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Put flow, optimiser and random states back; the steps taken and the time spent."""
-    try:
-        flow.load_state_dict(state["flow"])
-        optimizer.load_state_dict(state["optimizer"])
-        set_states(state["random"])
-        return int(state["step"]), float(state["spent"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ValueError(f"Expected the state of a run of this flow; got another, or a damaged one: {error}") from error
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; outside the main thread, where none arrive, it stays unset."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
-
-    def stop(number: int, frame: object) -> None:
-        event.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in signals:
-        signal.signal(number, stop)
-    try:
-        yield event
-    finally:
-        for number in signals:
-            signal.signal(number, before[number])
+    def _explained(self, metrics: Metrics, images: Tensor, noise: Tensor, run: RunFolder | None) -> str:
+        """What to say of numbers that are not finite; the batch goes to the run's folder."""
+        where = first_not_finite(self.flow, images, noise)
+        text = (
+            f"Expected a finite loss and gradient; got {metrics['train_bits']} bits/dim and gradient norm "
+            f"{metrics['gradient_norm']} at step {self.step + 1}: first in {where}"
+        )
+        if run is None:
+            return text
+        path = run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.share[0]}.safetensors"
+        write_archive(path, {"step": self.step + 1, "where": where}, {"images": images, "noise": noise})
+        return f"{text}; the batch is in {path}"

@@ -1,24 +1,32 @@
 """A run's folder: what was asked for, what came of it, and what is needed to go on.
 
 config.json         the model, the data and the settings
-flow.safetensors    the flow, for `mera.load`
-state.pt            optimiser, step and random state, for going on; tensors and numbers only
+flow.safetensors    the flow as it was saved last, for `mera.load`
+best.safetensors    the flow with the best test bits/dim so far
+checkpoints/        all that a run needs to go on, the last few and the best
 metrics.jsonl       a line an evaluation
 tensorboard/        the same as curves
 samples/            a grid of samples an evaluation
+
+Nothing in these files can run code when it is read.
 """
 
 from __future__ import annotations
 
-import io
 import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
 
-from mera.files import write_atomically
+from mera.archive import pack, read_archive, unpack, write_archive
+from mera.files import remove_leftovers, write_atomically
 from mera.flow import Flow
 from mera.io import WEIGHTS, load, save
 
@@ -35,11 +43,14 @@ class RunFolder:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         self.weights = self.path / WEIGHTS
+        self.best = self.path / "best.safetensors"
+        self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
         self._config = self.path / "config.json"
-        self._state = self.path / "state.pt"
         self._metrics = self.path / "metrics.jsonl"
+
+    # What was asked for
 
     def create(self, config: dict[str, Any]) -> None:
         """Start a run here.
@@ -47,13 +58,14 @@ class RunFolder:
         Raises:
             FileExistsError: if the folder holds a run already; one that never saved anything is replaced.
         """
-        if self._config.exists() and self._state.exists():
+        if self._config.exists() and self.steps():
             raise FileExistsError(
                 f"Expected a folder without a run; got {self.path}: go on with it (--resume {self.path}), "
                 "or choose another"
             )
-        self.samples.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._config, json.dumps(config, indent=2).encode())
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            write_atomically(self._config, json.dumps(config, indent=2).encode())
 
     def config(self) -> dict[str, Any]:
         """What `create` was given.
@@ -71,35 +83,106 @@ class RunFolder:
             raise ValueError(f"Expected a JSON object in {self._config}; got {config!r}")
         return config
 
-    def flow(self) -> Flow:
-        """The flow as it was saved last."""
-        self.config()
-        return load(self.weights)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the folder for this process, which the system gives up when the process ends, however it ends.
 
-    def save(self, flow: Flow, state: dict[str, Any]) -> None:
-        """Write the flow and the state of its training, each whole or not at all."""
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
+        Raises:
+            FileExistsError: if another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise FileExistsError(f"Expected a folder that no other run writes to; got {self.path}") from error
+
+    # What is needed to go on
+
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints, in order."""
+        return sorted(int(path.stem.rpartition("_")[2]) for path in self.checkpoints.glob("step_*.safetensors"))
+
+    def save(self, flow: Flow, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None) -> None:
+        """Write a checkpoint, then the flow, each whole or not at all; remove older ones that need not be kept.
+
+        Args:
+            flow: the flow to be used: the running mean of the weights, if there is one.
+            state: all that training needs, of tensors and plain values.
+            step: steps taken.
+            keep: how many of the last checkpoints stay.
+            best_step: the step of the best one, which stays too.
+        """
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self.checkpoints):
+            remove_leftovers(folder)
+        tensors: dict[str, Tensor] = {}
+        packed = pack(state, tensors)
+        write_archive(self._checkpoint(step), {"step": step, "state": packed}, tensors)
         save(flow, self.weights)
-        write_atomically(self._state, buffer.getvalue())
+        if step == best_step:
+            save(flow, self.best)
+        for old in self.steps()[:-keep]:
+            if old != best_step:
+                self._checkpoint(old).unlink()
 
     def state(self) -> dict[str, Any]:
-        """The state of training that was saved last; nothing in the file is run."""
-        try:
-            return torch.load(self._state, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # whatever an unpickler makes of a damaged file
-            raise ValueError(f"Expected the state of a run in {self._state}; got a damaged file") from error
+        """The state of training that was saved last; if it is damaged, an older one, with a warning.
 
-    def log(self, metrics: dict[str, float]) -> None:
-        """Add a line to the metrics."""
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if all are damaged.
+        """
+        steps = self.steps()
+        if not steps:
+            raise FileNotFoundError(f"Expected a checkpoint in {self.checkpoints}; got none")
+        reasons = []
+        for step in reversed(steps):
+            try:
+                description, tensors = read_archive(self._checkpoint(step))
+                state = unpack(description["state"], tensors)
+            except (ValueError, KeyError, OSError) as error:
+                reasons.append(str(error))
+                continue
+            for reason in reasons:
+                warnings.warn(f"{reason}; going on from step {step} instead", stacklevel=2)
+            return state
+        raise ValueError("; ".join(reasons))
+
+    def flow(self) -> Flow:
+        """The flow as it was saved last.
+
+        Raises:
+            FileNotFoundError: if there is no run here, or it has saved nothing.
+            ValueError: if its file is damaged; the message says what else there is.
+        """
+        self.config()
+        try:
+            return load(self.weights)
+        except ValueError as error:
+            raise ValueError(f"{error}. --resume writes it again; {self.best.name} may be whole") from error
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step_{step:08d}.safetensors"
+
+    # What came of it
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """Add a line to the metrics, and see it on the disk."""
         with open(self._metrics, "a") as file:
             file.write(json.dumps(metrics) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self) -> list[dict[str, Any]]:
         """The lines so far; a last line that was cut off is left out."""
         if not self._metrics.exists():
             return []
         whole = self._metrics.read_text().rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
+
+    def rewind(self, step: int) -> None:
+        """Forget the metrics of what came after a step: the run goes on from there and finds them again."""
+        lines = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
+        if self._metrics.exists():
+            write_atomically(self._metrics, "".join(lines).encode())

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from mera.checks import is_integer
+from mera.checks import is_integer, one_of
+from mera.train.optimizers import check_optimizer, check_schedule
 
-__all__ = ["Settings"]
+__all__ = ["Options", "Settings"]
 
-LEAST = {"steps": 1, "batch_size": 1, "eval_every": 1, "eval_images": 1, "warmup": 0, "seed": 0}
+Options = Mapping[str, Any]
+
+LEAST = {
+    "steps": 1, "batch_size": 1, "accumulate": 1, "workers": 0, "warmup": 0,
+    "eval_every": 1, "eval_images": 1, "keep": 1, "seed": 0,
+}  # fmt: skip
+POSITIVE = ("lr", "clip", "minutes")
+OR_ZERO = ("weight_decay", "ema")
 
 
 @dataclass(frozen=True)
@@ -19,28 +29,46 @@ class Settings:
     Args:
         steps: optimiser steps.
         minutes: stop after so long, whichever comes first; the schedule follows. None: no limit.
-        batch_size: images in a step.
-        lr: the highest learning rate of AdamW.
-        warmup: steps until it is reached; then half a cosine down to 0.
-        weight_decay: of AdamW.
+        batch_size: images in a step, over all processes and pieces.
+        accumulate: pieces that a process takes its share of a batch in, one after the other, to save memory.
+        precision: "float32", or "bfloat16" for the products of the networks; log-dets are never below single.
+        optimizer: the name of one in torch.optim.
+        optimizer_options: its options beside lr and weight_decay.
+        lr: the highest learning rate.
+        weight_decay: of the optimiser.
+        schedule: "cosine", linear warm-up and then half a cosine down to 0, or a name in torch.optim.lr_scheduler.
+        schedule_options: of the latter; its number of steps is `steps` unless said otherwise.
+        warmup: steps of the former until `lr` is reached.
         clip: the global norm to which gradients are clipped.
+        ema: the decay of a running mean of the weights, which is then evaluated and saved; 0 for none.
         eval_every: steps between evaluations, saves and sample grids.
         eval_images: test images in an evaluation.
+        keep: the last so many checkpoints are kept, and the best.
+        workers: processes that read images ahead.
         seed: of weights, order and noise.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of its range, or torch has no such optimiser or schedule.
     """
 
     steps: int = 2000
     minutes: float | None = None
     batch_size: int = 32
+    accumulate: int = 1
+    precision: str = "float32"
+    optimizer: str = "AdamW"
+    optimizer_options: Options | None = None
     lr: float = 8e-3
-    warmup: int = 50
     weight_decay: float = 5e-5
+    schedule: str = "cosine"
+    schedule_options: Options | None = None
+    warmup: int = 50
     clip: float = 1.0
+    ema: float = 0.0
     eval_every: int = 200
     eval_images: int = 500
+    keep: int = 2
+    workers: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,10 +76,15 @@ class Settings:
             value = getattr(self, name)
             if not is_integer(value) or not least <= value < 2**31:
                 raise ValueError(f"Expected {name} as an integer >= {least}; got {value!r}")
-        for name in ("lr", "clip", "weight_decay", "minutes"):
+        for name in POSITIVE + OR_ZERO:
             value = getattr(self, name)
             if name == "minutes" and value is None:
                 continue
             positive = isinstance(value, (int, float)) and 0 < value < math.inf
-            if not positive and not (name == "weight_decay" and value == 0):
+            if not positive and not (name in OR_ZERO and value == 0):
                 raise ValueError(f"Expected {name} as a positive number; got {value!r}")
+        if self.ema >= 1:
+            raise ValueError(f"Expected ema as a decay below 1; got {self.ema!r}")
+        one_of(self.precision, ("float32", "bfloat16"), "a precision")
+        check_optimizer(self.optimizer, self.optimizer_options or {})
+        check_schedule(self.schedule, self.schedule_options or {})

@@ -1,0 +1,50 @@
+"""Where in a flow numbers stopped being finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mera.bijectors import with_noise
+from mera.flow import Flow
+from mera.graph import Step, run_forward
+
+__all__ = ["first_not_finite"]
+
+
+def first_not_finite(flow: Flow, images: Tensor, noise: Tensor) -> str:
+    """The first node, and its level, whose output or whose gradients are infinite or NaN for a batch.
+
+    Args:
+        flow: as it was before the step that failed.
+        images, noise: the batch; see `Flow.bits_per_dim`.
+    """
+    events: list[tuple[Step, Tensor, Tensor]] = []
+
+    def transform(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, log_det = flow.bijectors[step.module](x)
+        if y.requires_grad:
+            y.retain_grad()
+        events.append((step, y, log_det))
+        return y, log_det
+
+    with torch.enable_grad():
+        flow.zero_grad()
+        x = flow.preprocess(with_noise(images, noise))[0].to(flow.dtype)
+        if not x.isfinite().all():
+            return "the data, before any node"
+        z, log_det = run_forward(flow.plan, x, transform)
+        for step, y, change in events:
+            if not (y.isfinite().all() and change.isfinite().all()):
+                return f"the output of node {step.node!r} at level {step.level}"
+        log_prob = flow.prior.log_prob(z)
+        if not log_prob.isfinite().all():
+            return "the density of the latents"
+        (log_prob + log_det).mean().backward()
+    for step, y, _ in reversed(events):  # gradients come from the latents
+        if y.grad is not None and not y.grad.isfinite().all():
+            return f"the gradient that enters node {step.node!r} at level {step.level} from the latents"
+        gradients = [p.grad for p in flow.bijectors[step.module].parameters() if p.grad is not None]
+        if not all(gradient.isfinite().all() for gradient in gradients):
+            return f"the gradient in node {step.node!r} at level {step.level}"
+    return "the sum over the batch: each node is finite by itself"

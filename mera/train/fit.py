@@ -1,0 +1,120 @@
+"""Training a flow by maximum likelihood (paper, Eq. 7 and App. A)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from mera.data import ImageData, first
+from mera.flow import Flow
+from mera.train.batches import Batches, loader
+from mera.train.callbacks import Callback, Progress, Recorder
+from mera.train.loop import Loop
+from mera.train.run import RunFolder
+from mera.train.settings import Settings
+from mera.train.signals import StopSignal
+
+__all__ = ["Result", "fit"]
+
+INITIAL_IMAGES = 256
+"""Images from which normalisation layers start."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Args:
+        steps: steps taken in all.
+        test_bits: bits per dimension on the test images when they were last evaluated; NaN if never.
+        interrupted: whether the run was asked to stop before it was over.
+        flow: the flow to use: the running mean of the weights if there is one, else the flow that was trained.
+    """
+
+    steps: int
+    test_bits: float
+    interrupted: bool
+    flow: Flow
+
+
+def fit(
+    flow: Flow,
+    data: ImageData,
+    settings: Settings | None = None,
+    run: RunFolder | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> Result:
+    """Train a flow where it is, on its device and in its dtype.
+
+    Started by torchrun or accelerate launch, the processes share each batch and the flow is on each one's device; the
+    result is that of one process. On SIGINT (Ctrl-C) or SIGTERM the step at hand is finished, everything is saved, and
+    the call returns. A second one ends the process as usual.
+
+    Args:
+        flow: what to train.
+        data: its training images are learnt, its test images evaluated.
+        settings: how to train.
+        run: where to keep what comes of it; nothing is written if None.
+        resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
+            bit by bit.
+        console: where progress is shown; nowhere if None.
+        callbacks: what else should happen; see `mera.train.Callback`.
+
+    Raises:
+        ValueError: if the images do not fit the flow, or processes cannot share a batch equally.
+        FileExistsError: if another run writes to the folder.
+        FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
+            written to the run's folder, and what was saved last stays as it is.
+    """
+    settings = settings or Settings()
+    if resume and run is None:
+        raise ValueError("Expected the folder of a run to resume; got None")
+    if not len(data.train) or not len(data.test):
+        raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
+    loop = Loop(flow, settings)
+    own: list[Callback] = [] if run is None else [Recorder(run)]
+    if console is not None and loop.is_main:
+        own.append(Progress(console))
+    with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
+        if resume and run is not None:
+            loop.load_state_dict(run.state())
+            if loop.is_main:
+                run.rewind(loop.step)
+        else:
+            torch.manual_seed(settings.seed)
+            flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
+            loop.save(run)  # whatever happens, there is something to go on from
+        _run(loop, data, run, [*own, *callbacks], signal)
+    return Result(loop.step, loop.test_bits, loop.progress < 1, loop.averaged)
+
+
+def _run(loop: Loop, data: ImageData, run: RunFolder | None, callbacks: list[Callback], signal: StopSignal) -> None:
+    """Steps, evaluations and checkpoints until the run is over or asked to stop."""
+    settings = loop.settings
+    size, share = min(settings.batch_size, len(data.train)), loop.share
+    batches = loader(data.train, Batches(len(data.train), size, settings.seed, loop.step, share), settings.workers)
+    with ExitStack() as ends:
+        for callback in callbacks:
+            callback.on_start(loop)
+            ends.callback(callback.on_end, loop)
+        start = time.monotonic() - loop.spent
+        for images, noise in batches if loop.progress < 1 else ():
+            metrics = loop.take(images.to(loop.device), noise.to(loop.device), run)
+            for callback in callbacks:
+                callback.on_step(loop, metrics)
+            loop.agree(time.monotonic() - start, signal.is_set)
+            over = loop.progress == 1
+            if over or loop.step % settings.eval_every == 0:
+                loop.evaluate(data, metrics, callbacks)
+                loop.save(run)
+            elif loop.stopping:
+                loop.save(run)
+            if over or loop.stopping:
+                break

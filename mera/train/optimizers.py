@@ -1,0 +1,152 @@
+"""Optimisers and schedules of torch by name, and the schedule that follows a clock."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import lr_scheduler
+
+from mera.checks import one_of
+
+if TYPE_CHECKING:
+    from mera.train.settings import Settings
+
+__all__ = ["Schedule", "check_optimizer", "check_schedule", "make_optimizer", "make_schedule"]
+
+COSINE = "cosine"
+LENGTHS = ("T_max", "total_steps", "total_iters")
+"""What torch's schedules call the number of their steps."""
+
+
+def make_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser that is asked for, fused where torch can: stepping many small tensors one by one takes long."""
+    options = settings.optimizer_options or {}
+    kind = check_optimizer(settings.optimizer, options)
+    parameters = list(parameters)
+    known: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if all(p.device.type in ("cpu", "cuda") for p in parameters):
+        known["fused"] = True
+    return kind(parameters, **_accepted(kind, known) | dict(options))
+
+
+def check_optimizer(name: str, options: Mapping[str, Any]) -> type[torch.optim.Optimizer]:
+    """The class of an optimiser.
+
+    Raises:
+        ValueError: if torch has none of that name, it needs the loss more than once a step, or an option is unknown.
+    """
+    kinds = {n: k for n, k in vars(torch.optim).items() if isinstance(k, type) and issubclass(k, torch.optim.Optimizer)}
+    kind = kinds[one_of(name, sorted(kinds.keys() - {"Optimizer", "LBFGS", "SparseAdam"}), "an optimizer")]
+    _check_options(f"optimizer_options of {name}", options, kind, {"params", "lr", "weight_decay"})
+    return kind
+
+
+def check_schedule(name: str, options: Mapping[str, Any]) -> type[lr_scheduler.LRScheduler] | None:
+    """The class of a schedule of torch; None for the one of ours.
+
+    Raises:
+        ValueError: if torch has none of that name that plain options can make, or an option is unknown.
+    """
+    made_of_others = ("LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler")
+    names = [n for n in lr_scheduler.__all__ if n not in made_of_others]
+    if one_of(name, [COSINE, *names], "a schedule") == COSINE:
+        _check_options("schedule_options of cosine", options, lambda: None, set())
+        return None
+    kind = getattr(lr_scheduler, name)
+    _check_options(f"schedule_options of {name}", options, kind, {"optimizer"})
+    return kind
+
+
+def _check_options(what: str, options: Mapping[str, Any], kind: Any, without: set[str]) -> None:
+    if not isinstance(options, Mapping):
+        raise ValueError(f"Expected {what} as a dict; got {options!r}")
+    known = sorted(set(inspect.signature(kind).parameters) - without)
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"Expected {what} among {', '.join(known) or 'none'}; got {', '.join(map(str, unknown))}")
+
+
+class Schedule:
+    """The learning rate over a run: linear warm-up, then half a cosine that ends at 0 with the run.
+
+    How much of a run is over is the caller's to say, so that a run limited by time has its schedule too.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, warmup: int) -> None:
+        self.optimizer, self.warmup = optimizer, warmup
+        self.highest = [group["lr"] for group in optimizer.param_groups]
+
+    def before_step(self, step: int, progress: float) -> None:
+        """Set the rate of the step after `step` steps, when `progress` of the run is over, 0 to 1."""
+        for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
+            group["lr"] = highest * learning_rate_factor(step, self.warmup, progress)
+
+    def after_step(self) -> None:
+        """Called after each step."""
+
+    def after_evaluation(self, test_bits: float) -> None:
+        """Called after each evaluation."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the rate is a function of step and progress."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do."""
+
+
+class TorchSchedule(Schedule):
+    """A schedule of torch, one step of it for each step of the optimiser."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+        super().__init__(optimizer, 0)
+        self.scheduler = scheduler
+        self.waits = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
+
+    def before_step(self, step: int, progress: float) -> None:
+        """Torch's schedules set the rate afterwards."""
+
+    def after_step(self) -> None:
+        """Torch's own step, unless the schedule waits for evaluations."""
+        if not self.waits:
+            self.scheduler.step()
+
+    def after_evaluation(self, test_bits: float) -> None:
+        """Torch's own step, if the schedule waits for evaluations."""
+        if self.waits:
+            self.scheduler.step(test_bits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's own, but for functions, which no file can hold and its constructor makes again."""
+        return {key: value for key, value in self.scheduler.state_dict().items() if not callable(value)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Torch's own."""
+        self.scheduler.load_state_dict(state)
+
+
+def make_schedule(settings: Settings, optimizer: torch.optim.Optimizer) -> Schedule:
+    """The schedule that is asked for; those of torch that need it are told how long the run is and how high to go."""
+    options = settings.schedule_options or {}
+    kind = check_schedule(settings.schedule, options)
+    if kind is None:
+        return Schedule(optimizer, settings.warmup)
+    known = {**dict.fromkeys(LENGTHS, settings.steps), "max_lr": settings.lr}
+    return TorchSchedule(optimizer, kind(optimizer, **_accepted(kind, known) | dict(options)))
+
+
+def _accepted(kind: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a class takes of what is known."""
+    return {key: value for key, value in known.items() if key in inspect.signature(kind).parameters}
+
+
+def learning_rate_factor(step: int, warmup: int, progress: float) -> float:
+    """Linear from 0 over the first `warmup` steps, times half a cosine that ends at 0 when `progress` is 1.
+
+    >>> [round(learning_rate_factor(step, 10, step / 100), 3) for step in (0, 4, 50, 100)]
+    [0.1, 0.498, 0.5, 0.0]
+    """
+    return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,29 @@
+"""The processes that train together, as accelerate knows them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
+
+__all__ = ["accelerator_for", "is_main", "processes"]
+
+
+def is_main() -> bool:
+    """Whether this process is the first of those that were started together, the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def processes(device: torch.device) -> PartialState | None:
+    """The processes that were started together, by torchrun or accelerate launch; None if there is just this one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    return PartialState(cpu=device.type == "cpu")
+
+
+def accelerator_for(device: torch.device) -> Accelerator:
+    """An accelerator on the kind of device that a flow is on; with several processes, each has a device of its own."""
+    no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # buffers are the same everywhere
+    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[no_broadcast])

@@ -1,0 +1,34 @@
+"""Being asked to stop: SIGINT (Ctrl-C) and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+__all__ = ["StopSignal"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignal:
+    """Within, the first of the signals sets `is_set`, and a second one does what it did before.
+
+    Outside the main thread, where no signals arrive, it stays unset.
+    """
+
+    is_set = False
+
+    def __enter__(self) -> StopSignal:
+        self.before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.is_set = True
+        signal.signal(number, self.before[number])
