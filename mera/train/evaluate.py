@@ -44,7 +44,7 @@ def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size:
         batch = [noisy(images, index, seed, 0, index) for index in mine[start : start + batch_size]]
         pixels, noise = (torch.stack(part).to(flow.device) for part in zip(*batch, strict=True))
         total += flow.bits_per_dim(pixels, noise).double().sum().cpu()
-    return (total if team is None else reduce(total.to(team.device))).item() / n
+    return (total if team is None else reduce(total.to(team.device), "sum")).item() / n
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
-import torch
+from accelerate.utils import set_seed
 from rich.console import Console
 
 from mera.data import ImageData, first
@@ -69,7 +69,7 @@ def fit(
 
     Raises:
         ValueError: if the images do not fit the flow, or processes cannot share a batch equally.
-        FileExistsError: if another run writes to the folder.
+        FileExistsError: if another run writes to the folder, or it holds one to go on with.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and what was saved last stays as it is.
     """
@@ -78,6 +78,8 @@ def fit(
         raise ValueError("Expected the folder of a run to resume; got None")
     if not len(data.train) or not len(data.test):
         raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
+    if run is not None and run.steps() and not resume:
+        raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
     loop = Loop(flow, settings)
     own: list[Callback] = [] if run is None else [Recorder(run)]
     if console is not None and loop.is_main:
@@ -88,7 +90,7 @@ def fit(
             if loop.is_main:
                 run.rewind(loop.step)
         else:
-            torch.manual_seed(settings.seed)
+            set_seed(settings.seed)
             flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
             loop.save(run)  # whatever happens, there is something to go on from
         _run(loop, data, run, [*own, *callbacks], signal)

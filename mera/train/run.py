@@ -104,7 +104,7 @@ class RunFolder:
         return sorted(int(path.stem.rpartition("_")[2]) for path in self.checkpoints.glob("step_*.safetensors"))
 
     def save(self, flow: Flow, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None) -> None:
-        """Write a checkpoint, then the flow, each whole or not at all; remove older ones that need not be kept.
+        """Write the flow, then a checkpoint, each whole or not at all; remove older ones that need not be kept.
 
         Args:
             flow: the flow to be used: the running mean of the weights, if there is one.
@@ -116,12 +116,12 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.checkpoints):
             remove_leftovers(folder)
-        tensors: dict[str, Tensor] = {}
-        packed = pack(state, tensors)
-        write_archive(self._checkpoint(step), {"step": step, "state": packed}, tensors)
         save(flow, self.weights)
         if step == best_step:
             save(flow, self.best)
+        tensors: dict[str, Tensor] = {}  # last: a run that stops before goes on from earlier and writes all again
+        packed = pack(state, tensors)
+        write_archive(self._checkpoint(step), {"step": step, "state": packed}, tensors)
         for old in self.steps()[:-keep]:
             if old != best_step:
                 self._checkpoint(old).unlink()
