@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors import Bijector, Chain, Dequantize, Logit, with_noise
-from mera.checks import check_levels, check_tensor, is_integer
+from mera.checks import check_levels, check_tensor, is_integer, one_of
 from mera.cone_methods import ConeMethods
-from mera.graph import Apply, Layout, LayoutError, Local, Step, check_bijector, compile, run_forward, run_inverse
+from mera.graph import Layout, Step, compile, run_forward, run_inverse
+from mera.memory import MEMORY
+from mera.modules import make_bijectors
 from mera.priors import Prior, PriorLike
 from mera.summary import summarize
 
@@ -67,18 +69,38 @@ class Flow(nn.Module, ConeMethods):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
+        self._memory: dict[str, str] = {}
         self.plan = compile(layout)
         self.layout = Layout.from_graph(layout.graph)  # a copy: what its owner adds later is not in the plan
         nx.freeze(self.layout.graph)
-        self.bijectors = nn.ModuleDict()
-        for step in self.plan.steps:
-            if step.module and step.module not in self.bijectors:
-                self.bijectors[step.module] = _make_bijector(step, self.layout)
+        self.bijectors = make_bijectors(self.plan, self.layout)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         self.preprocess = preprocess if preprocess is not None else Chain([Dequantize(), Logit()])
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess.to(like.device, like.dtype)
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
+
+    @property
+    def memory(self) -> dict[str, str]:
+        """By node, what a backward pass finds of the forward pass; values and gradients are the same.
+
+        "store": all activations. "checkpoint": what entered each layer, which runs again. "invert": what left the
+        node, which is inverted layer by layer, so that memory does not grow with depth; no second derivatives.
+        Assign one word for all nodes, or a dict for some of them.
+
+        Raises:
+            ValueError: if a word or a node is unknown.
+        """
+        return {step.node: self._memory.get(step.node, "store") for step in self.plan.steps if step.module}
+
+    @memory.setter
+    def memory(self, value: str | Mapping[str, str]) -> None:
+        nodes = [step.node for step in self.plan.steps if step.module]
+        words = dict(value) if isinstance(value, Mapping) else dict.fromkeys(nodes, value)
+        for node, word in words.items():
+            one_of(node, nodes, "a node with a bijector")
+            one_of(word, MEMORY, f"memory of node {node!r}")
+        self._memory = words
 
     # Data and latents
 
@@ -89,7 +111,7 @@ class Flow(nn.Module, ConeMethods):
             ValueError: if shape or dtype is not the flow's.
         """
         self._check("data", x)
-        return run_forward(self.plan, x, lambda step, events: self._bijector(step)(events))
+        return run_forward(self.plan, x, self._forward_transform)
 
     def inverse(self, z: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         r"""Latents to data and log \|det dx/dz\| (B,).
@@ -214,6 +236,9 @@ class Flow(nn.Module, ConeMethods):
     def _bijector(self, step: Step) -> Bijector:
         return cast(Bijector, self.bijectors[step.module])
 
+    def _forward_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        return MEMORY[self._memory.get(step.node, "store")](self._bijector(step), events)
+
     def _inverse_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         return self._bijector(step).inverse(events)
 
@@ -241,29 +266,3 @@ class Flow(nn.Module, ConeMethods):
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
     """The transform that changes nothing: what is left of a flow is where each variable goes."""
     return events, events.new_zeros(events.shape[0])
-
-
-def _make_bijector(step: Step, layout: Layout) -> Bijector:
-    """The module of a step: the bijector that its node was given, or what the node's callable makes.
-
-    Raises:
-        LayoutError: if that is no bijector for the step's events.
-    """
-    node, action = layout.nodes[step.node], step.action
-    if not (isinstance(node, Local) and isinstance(action, Apply)):
-        raise TypeError(f"Expected a local node and its action; got {node} and {action}")
-    bijector = node.bijector
-    try:
-        if not isinstance(bijector, Bijector):
-            bijector = bijector(action.event_shape)
-        if not isinstance(bijector, Bijector):
-            raise LayoutError(f"Expected a mera.bijectors.Bijector; got {type(bijector).__name__}")
-        check_bijector(bijector, action)
-    except ValueError as error:
-        raise LayoutError(f"node {step.node!r}: {error}") from error
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise LayoutError(
-            f"node {step.node!r}: Expected a callable that makes a bijector from the event shape {action.event_shape}; "
-            f"got {node.bijector!r}, which fails: {error}"
-        ) from error
-    return bijector

@@ -19,7 +19,7 @@ def launch(processes: int, *arguments) -> None:
     command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
 
 
 def close(path: Path, other: Path) -> None:

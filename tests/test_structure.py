@@ -18,12 +18,14 @@ MAY_IMPORT = {
     "local": {"graph", "bijectors", "priors", "checks"},
     "inpaint": {"local", "checks", "progress"},
     "cone_methods": {"local", "inpaint", "graph", "bijectors", "priors", "checks"},
-    "flow": {"cone_methods", "graph", "bijectors", "priors", "summary", "checks"},
+    "memory": {"bijectors"},
+    "modules": {"graph", "bijectors"},
+    "flow": {"cone_methods", "memory", "modules", "graph", "bijectors", "priors", "summary", "checks"},
     "models": {"flow", "graph", "bijectors", "priors", "registry", "checks"},
     "drawing": {"graph"},
     "io": {"models", "flow", "priors", "archive"},
     "data": {"registry", "checks"},
-    "train": {"io", "flow", "graph", "bijectors", "data"} | HELPERS,
+    "train": {"io", "flow", "memory", "graph", "bijectors", "data"} | HELPERS,
 }
 
 

@@ -1,7 +1,7 @@
 """Bijectors, and what couplings are made of."""
 
 from mera.bijectors.actnorm import ActNorm
-from mera.bijectors.base import Bijector
+from mera.bijectors.base import Bijector, zero_log_det
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling
@@ -30,4 +30,5 @@ __all__ = [
     "SeparateMLPs",
     "checkerboard",
     "with_noise",
+    "zero_log_det",
 ]

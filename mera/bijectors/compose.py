@@ -38,7 +38,7 @@ class Chain(Bijector):
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The members' windows, one behind the other; all of the event if one of them needs that."""
-        kernels = [member.receptive_kernel for member in self._bijectors()]
+        kernels = [member.receptive_kernel for member in self.bijectors]
         known = [kernel for kernel in kernels if kernel is not None]
         if len(known) < len(kernels):
             return None
@@ -47,12 +47,12 @@ class Chain(Bijector):
     @property
     def wraps(self) -> bool:
         """Whether a member's window does."""
-        return any(member.wraps for member in self._bijectors())
+        return any(member.wraps for member in self.bijectors)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """All members in order."""
         log_det = zero_log_det(x)
-        for member in self._bijectors():
+        for member in self.bijectors:
             x, change = member(x)
             log_det = log_det + change
         return x, log_det
@@ -60,7 +60,7 @@ class Chain(Bijector):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The members' inverses, from the last to the first."""
         log_det = zero_log_det(y)
-        for member in reversed(self._bijectors()):
+        for member in reversed(self.bijectors):
             y, change = member.inverse(y)
             log_det = log_det + change
         return y, log_det
@@ -68,11 +68,13 @@ class Chain(Bijector):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
         """Each member starts from what the members before it make of the data."""
-        for member in self._bijectors():
+        for member in self.bijectors:
             x = member.initialize(x)
         return x
 
-    def _bijectors(self) -> list[Bijector]:
+    @property
+    def bijectors(self) -> list[Bijector]:
+        """The members, in order."""
         return [cast(Bijector, member) for member in self.members]
 
 

@@ -50,7 +50,7 @@ def presets(name: str) -> list[str]:
     return list(_presets[one_of(name, names(), "a model")])
 
 
-def build(name: str, *, preset: str | None = None, **options: Any) -> Flow:
+def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
     """Build a flow by name.
 
     The flow remembers all of its options, those left at their defaults too, so that a saved flow stays what it was
@@ -59,6 +59,7 @@ def build(name: str, *, preset: str | None = None, **options: Any) -> Flow:
     Args:
         name: one of `names()`.
         preset: other defaults, "authors" of "rgflow" say.
+        memory: see `Flow.memory`.
         options: as the model's own function documents them, `mera.models.rgflow` say.
 
     Raises:
@@ -78,6 +79,7 @@ def build(name: str, *, preset: str | None = None, **options: Any) -> Flow:
         settled = settled | _presets[name][one_of(preset, presets(name), "a preset")](settled) | options
     flow = function(**settled)
     flow.recipe = Recipe(name, settled)
+    flow.memory = memory
     return flow
 
 

@@ -56,6 +56,8 @@ class Loop:
     def __init__(self, flow: Flow, settings: Settings) -> None:
         self.accelerator = accelerator_for(flow.device)
         self.flow, self.settings = flow.to(self.accelerator.device), settings
+        if settings.memory is not None:
+            flow.memory = settings.memory
         self.optimizer = make_optimizer(settings, self.flow.parameters())
         self.schedule = make_schedule(settings, self.optimizer)
         self.mean = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None

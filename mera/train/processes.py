@@ -6,7 +6,6 @@ import os
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs
 
 __all__ = ["accelerator_for", "is_main", "processes"]
 
@@ -25,5 +24,4 @@ def processes(device: torch.device) -> PartialState | None:
 
 def accelerator_for(device: torch.device) -> Accelerator:
     """An accelerator on the kind of device that a flow is on; with several processes, each has a device of its own."""
-    no_broadcast = DistributedDataParallelKwargs(broadcast_buffers=False)  # buffers are the same everywhere
-    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[no_broadcast])
+    return Accelerator(cpu=device.type == "cpu")

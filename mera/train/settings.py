@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mera.checks import is_integer, one_of
+from mera.memory import MEMORY
 from mera.train.optimizers import check_optimizer, check_schedule
 
 __all__ = ["Options", "Settings"]
@@ -32,6 +33,7 @@ class Settings:
         batch_size: images in a step, over all processes and pieces.
         accumulate: pieces that a process takes its share of a batch in, one after the other, to save memory.
         precision: "float32", or "bfloat16" for the products of the networks; log-dets are never below single.
+        memory: "store", "checkpoint" or "invert" all nodes; as the flow has it if None. See `Flow.memory`.
         optimizer: the name of one in torch.optim.
         optimizer_options: its options beside lr and weight_decay.
         lr: the highest learning rate.
@@ -56,6 +58,7 @@ class Settings:
     batch_size: int = 32
     accumulate: int = 1
     precision: str = "float32"
+    memory: str | None = None
     optimizer: str = "AdamW"
     optimizer_options: Options | None = None
     lr: float = 8e-3
@@ -86,5 +89,7 @@ class Settings:
         if self.ema >= 1:
             raise ValueError(f"Expected ema as a decay below 1; got {self.ema!r}")
         one_of(self.precision, ("float32", "bfloat16"), "a precision")
+        if self.memory is not None:
+            one_of(self.memory, MEMORY, "memory")
         check_optimizer(self.optimizer, self.optimizer_options or {})
         check_schedule(self.schedule, self.schedule_options or {})

@@ -1,0 +1,97 @@
+"""What a backward pass finds of the forward pass: all activations, what entered each layer, or only what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mera.bijectors import Bijector, Chain, zero_log_det
+
+__all__ = ["MEMORY"]
+
+
+def _store(bijector: Bijector, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep everything: the fastest, and memory grows with the activations of all networks."""
+    return bijector(x)
+
+
+def _checkpoint(bijector: Bijector, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep what enters each layer and run the layer again on the way back."""
+    if not torch.is_grad_enabled():
+        return bijector(x)
+    log_det = zero_log_det(x)
+    for layer in _layers(bijector):
+        x, change = checkpoint(layer, x, use_reentrant=False)
+        log_det = log_det + change
+    return x, log_det
+
+
+def _invert(bijector: Bijector, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep what leaves the bijector and invert layer by layer on the way back: memory does not grow with their number.
+
+    Derivatives of second order cannot be taken through it.
+    """
+    if not torch.is_grad_enabled():
+        return bijector(x)
+    layers = _layers(bijector)
+    return _Inverted.apply(layers, x, *(p for layer in layers for p in layer.parameters()))
+
+
+class _Inverted(torch.autograd.Function):
+    """A chain of bijectors whose backward pass finds each layer's input by its inverse (Gomez et al. 2017)."""
+
+    @staticmethod
+    def forward(ctx: Any, layers: list[Bijector], x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """All layers in order, without a graph."""
+        kind = x.device.type
+        ctx.layers = layers
+        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        log_det = zero_log_det(x)
+        for layer in layers:
+            x, change = layer(x)
+            log_det = log_det + change
+        ctx.save_for_backward(x)
+        return x, log_det
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor, log_det_gradient: Tensor) -> tuple[Any, ...]:
+        """From the last layer to the first: its input, its graph, its gradients."""
+        (y,) = ctx.saved_tensors
+        kind, dtype, enabled = ctx.autocast
+        of_parameters: list[Any] = []
+        for layer in reversed(ctx.layers):
+            with torch.autocast(kind, dtype, enabled):
+                x = layer.inverse(y)[0].requires_grad_()
+                with torch.enable_grad():
+                    outputs = layer(x)
+            pairs = zip(outputs, (gradient, log_det_gradient), strict=True)
+            known = [(output, its) for output, its in pairs if output.requires_grad]
+            wanted = [x, *layer.parameters()]
+            needed = [tensor for tensor in wanted if tensor.requires_grad]
+            values, gradients = zip(*known, strict=True)
+            found = iter(torch.autograd.grad(values, needed, gradients, allow_unused=True, materialize_grads=True))
+            gradient = next(found)
+            others = [next(found) if tensor.requires_grad else None for tensor in wanted[1:]]
+            of_parameters = others + of_parameters
+            y = x.detach()
+        return None, gradient, *of_parameters
+
+
+def _layers(bijector: Bijector) -> list[Bijector]:
+    """The bijectors that a chain, and the chains in it, run one after the other."""
+    if not isinstance(bijector, Chain):
+        return [bijector]
+    return [layer for member in bijector.bijectors for layer in _layers(member)]
+
+
+MEMORY: dict[str, Callable[[Bijector, Tensor], tuple[Tensor, Tensor]]] = {
+    "store": _store,
+    "checkpoint": _checkpoint,
+    "invert": _invert,
+}
+"""By name, how to run a bijector forwards; all give the same values and gradients."""

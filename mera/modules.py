@@ -1,0 +1,45 @@
+"""The modules of a plan: what each node was given, or what its callable makes."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mera.bijectors import Bijector
+from mera.graph import Apply, Layout, LayoutError, Local, Plan, Step, check_bijector
+
+__all__ = ["make_bijectors"]
+
+
+def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
+    """The bijectors of all steps, by the key that steps name; those with the same key share one.
+
+    Raises:
+        LayoutError: if one is no bijector for its step's events.
+    """
+    bijectors = nn.ModuleDict()
+    for step in plan.steps:
+        if step.module and step.module not in bijectors:
+            bijectors[step.module] = _make_bijector(step, layout)
+    return bijectors
+
+
+def _make_bijector(step: Step, layout: Layout) -> Bijector:
+    """The bijector that a node was given, or what its callable makes."""
+    node, action = layout.nodes[step.node], step.action
+    if not (isinstance(node, Local) and isinstance(action, Apply)):
+        raise TypeError(f"Expected a local node and its action; got {node} and {action}")
+    bijector = node.bijector
+    try:
+        if not isinstance(bijector, Bijector):
+            bijector = bijector(action.event_shape)
+        if not isinstance(bijector, Bijector):
+            raise LayoutError(f"Expected a mera.bijectors.Bijector; got {type(bijector).__name__}")
+        check_bijector(bijector, action)
+    except ValueError as error:
+        raise LayoutError(f"node {step.node!r}: {error}") from error
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise LayoutError(
+            f"node {step.node!r}: Expected a callable that makes a bijector from the event shape {action.event_shape}; "
+            f"got {node.bijector!r}, which fails: {error}"
+        ) from error
+    return bijector

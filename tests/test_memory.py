@@ -1,0 +1,78 @@
+"""Whatever a backward pass remembers, values and gradients are the same, and memory is what was promised."""
+
+import pytest
+import torch
+
+import mera
+from tests.laws import randomize
+from tests.test_models import MODELS, batch
+
+
+def gradients(flow, x, memory):
+    flow.memory = memory
+    flow.zero_grad()
+    x = x.clone().requires_grad_()
+    log_prob = flow.log_prob(x)
+    (log_prob * torch.arange(1, len(x) + 1)).sum().backward()
+    return [log_prob.detach(), x.grad, *(p.grad.clone() for p in flow.parameters())]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("memory", ["checkpoint", "invert"])
+def test_gradients_are_those_of_plain_autograd(name, memory):
+    flow = randomize(MODELS[name](), 0.2)
+    next(flow.parameters()).requires_grad_(True)
+    x = batch(flow, 3)
+    for found, expected in zip(gradients(flow, x, memory), gradients(flow, x, "store"), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+
+
+def test_frozen_parameters_and_single_nodes():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    x = batch(flow, 2)
+    for index, parameter in enumerate(flow.parameters()):
+        parameter.requires_grad_(index % 3 > 0)
+    learnt = [p for p in flow.parameters() if p.requires_grad]
+    expected = torch.autograd.grad(flow.log_prob(x).sum(), learnt)
+    flow.memory = {"disentangler0": "invert", "decimator1": "checkpoint"}
+    assert flow.memory["decimator0"] == "store"
+    for found, wanted in zip(torch.autograd.grad(flow.log_prob(x).sum(), learnt), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
+
+
+def kept(depth, memory):
+    """Bytes that the graph of a flow of one node of so many layers holds on to."""
+    flow = mera.build("rgflow", L=4, layers=depth, hidden=(8,), memory={"decimator0": memory, "disentangler0": "store"})
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*flow.parameters(), *flow.buffers()]}
+    held = {}
+
+    def pack(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    x = torch.randn(64, 3, 4, 4)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y, log_det = flow._forward_transform(flow.plan.steps[1], x)
+        del y
+    return sum(size for place, size in held.items() if place not in own), log_det
+
+
+def test_memory_does_not_grow_with_depth():
+    assert kept(8, "store")[0] > 6 * kept(1, "store")[0]
+    assert kept(8, "checkpoint")[0] < kept(8, "store")[0] / 2
+    assert kept(8, "invert")[0] == kept(1, "invert")[0] == 64 * 3 * 16 * 4
+
+
+def test_bfloat16_inverts_what_it_computed():
+    flow = randomize(MODELS["rgflow"](), 0.2).float()
+    x = batch(flow, 3).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        for found, expected in zip(gradients(flow, x, "invert"), gradients(flow, x, "store"), strict=True):
+            torch.testing.assert_close(found, expected, atol=2e-2, rtol=5e-2)
+
+
+def test_unknown_words_and_nodes():
+    with pytest.raises(ValueError, match=r"Expected memory of node 'disentangler0' among .*; got 'none'"):
+        mera.build("rgflow", L=4, memory="none")
+    with pytest.raises(ValueError, match=r"Expected a node with a bijector among .*did you mean 'decimator0'"):
+        mera.build("rgflow", L=4, memory={"decimator": "store"})
