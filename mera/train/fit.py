@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
@@ -84,6 +84,7 @@ def fit(
     own: list[Callback] = [] if run is None else [Recorder(run)]
     if console is not None and loop.is_main:
         own.append(Progress(console))
+    say = console.print if console is not None else lambda text: None
     with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
         if resume and run is not None:
             loop.load_state_dict(run.state())
@@ -93,15 +94,20 @@ def fit(
             set_seed(settings.seed)
             flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
             loop.save(run)  # whatever happens, there is something to go on from
-        _run(loop, data, run, [*own, *callbacks], signal)
+        _run(loop, data, run, [*own, *callbacks], signal, say)
     return Result(loop.step, loop.test_bits, loop.progress < 1, loop.averaged)
 
 
-def _run(loop: Loop, data: ImageData, run: RunFolder | None, callbacks: list[Callback], signal: StopSignal) -> None:
+def _run(
+    loop: Loop, data: ImageData, run: RunFolder | None, callbacks: list[Callback], signal: StopSignal,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
     """Steps, evaluations and checkpoints until the run is over or asked to stop."""
     settings = loop.settings
     size, share = min(settings.batch_size, len(data.train)), loop.share
     batches = loader(data.train, Batches(len(data.train), size, settings.seed, loop.step, share), settings.workers)
+    if settings.compile and loop.progress < 1:
+        say(f"compiled in {loop.compile(*next(iter(batches))):.0f} s")
     with ExitStack() as ends:
         for callback in callbacks:
             callback.on_start(loop)

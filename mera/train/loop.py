@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any, cast
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera.archive import write_archive
+from mera.bijectors import Coupling
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.io import describe
@@ -25,6 +27,10 @@ from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
 __all__ = ["Loop"]
+
+
+KINDS = 64
+"""Couplings of different shapes, at most, that are compiled; torch's own limit is that of one function in a loop."""
 
 
 class Objective(nn.Module):
@@ -95,6 +101,20 @@ class Loop:
     def stop(self) -> None:
         """Ask the run to save and to end after the step at hand."""
         self.stopping = True
+
+    def compile(self, images: Tensor, noise: Tensor) -> float:
+        """Compile the couplings, each kind once for all nodes and sizes; the seconds that took.
+
+        Never the whole flow, whose steps unrolled would be compiled for many minutes.
+        """
+        start = time.monotonic()
+        for module in self.flow.modules():
+            if isinstance(module, Coupling):
+                module.compile(dynamic=True)
+        with torch._dynamo.config.patch(cache_size_limit=KINDS):
+            self.objective(images.to(self.device), noise.to(self.device)).backward()
+        self.optimizer.zero_grad()
+        return time.monotonic() - start
 
     def take(self, images: Tensor, noise: Tensor, run: RunFolder | None = None) -> Metrics:
         """One step of the optimiser on this process's share of a batch.

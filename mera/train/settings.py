@@ -34,6 +34,7 @@ class Settings:
         accumulate: pieces that a process takes its share of a batch in, one after the other, to save memory.
         precision: "float32", or "bfloat16" for the products of the networks; log-dets are never below single.
         memory: "store", "checkpoint" or "invert" all nodes; as the flow has it if None. See `Flow.memory`.
+        compile: let torch compile the couplings first; it says how long that takes, a minute or more.
         optimizer: the name of one in torch.optim.
         optimizer_options: its options beside lr and weight_decay.
         lr: the highest learning rate.
@@ -59,6 +60,7 @@ class Settings:
     accumulate: int = 1
     precision: str = "float32"
     memory: str | None = None
+    compile: bool = False
     optimizer: str = "AdamW"
     optimizer_options: Options | None = None
     lr: float = 8e-3
@@ -89,6 +91,8 @@ class Settings:
         if self.ema >= 1:
             raise ValueError(f"Expected ema as a decay below 1; got {self.ema!r}")
         one_of(self.precision, ("float32", "bfloat16"), "a precision")
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"Expected compile as True or False; got {self.compile!r}")
         if self.memory is not None:
             one_of(self.memory, MEMORY, "memory")
         check_optimizer(self.optimizer, self.optimizer_options or {})
