@@ -103,9 +103,7 @@ def realnvp_calls(L: int, hidden: int) -> tuple[int, dict[str, Calls]]:
     return batch, {
         "training step": {name: training_step(f, x, module) for name, (f, _, module) in made.items()},
         "forward": {name: torch.no_grad()(lambda f=f: f(x)) for name, (f, _, _) in made.items()},
-        "sampling": {
-            name: torch.no_grad()(lambda sample=sample: sample(batch)) for name, (_, sample, _) in made.items()
-        },
+        "sampling": {name: torch.no_grad()(lambda draw=draw: draw(batch)) for name, draw in samplers.items()},
     }
 
 
