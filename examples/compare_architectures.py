@@ -1,6 +1,7 @@
 """Compare RG-Flow, its variants and Real NVP at about equal parameters, on the same images for the same time.
 
     python examples/compare_architectures.py --seconds 60 --out comparison
+    python examples/compare_architectures.py --data tiles --only "RG-Flow" "authors" "Real NVP"
 
 prints a table and writes `comparison/comparison.png`: test bits per dimension over time, and samples of each.
 """
@@ -21,22 +22,39 @@ from mera.io import describe
 from mera.pictures import grid, save_figure
 from mera.summary import count_parameters
 from mera.table import table
-from mera.train import RunFolder, Settings, bits_per_dim, fit
+from mera.train import RECIPES, RunFolder, Settings, bits_per_dim, fit
 
 ARCHITECTURES = {
     "RG-Flow": ("rgflow", {}),
     "RG-Flow, authors' order": ("rgflow", {"order": "authors"}),
     "RG-Flow, levels shared": ("rgflow", {"share_levels": True}),
     "RG-Flow, Gaussian prior": ("rgflow", {"prior": "gaussian"}),
+    "authors": ("rgflow", {"preset": "authors"}),  # their architecture and their recipe
     "Real NVP": ("realnvp", {}),
 }
+
+
+def natural_tiles(L: int = 32, **_: object) -> data.ImageData:
+    """Tiles of the photographs that come with scikit-image and scikit-learn, two of them for the test."""
+    import skimage.data
+    from sklearn.datasets import load_sample_images
+
+    china, flower = load_sample_images().images
+    train = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket(), china]
+    test = [skimage.data.chelsea(), flower]
+
+    def tiles(photographs: list) -> data.Images:
+        cut = [torch.from_numpy(p.copy()).movedim(-1, 0).unfold(1, L, L).unfold(2, L, L) for p in photographs]
+        return data.Images(torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous())
+
+    return data.ImageData("tiles", 3, tiles(train), tiles(test))
 
 
 def build_with(parameters: int, model: str, options: dict) -> mera.Flow:
     """The even width that comes closest to a number of parameters."""
 
     def flow(width: int) -> mera.Flow:
-        return mera.build(model, hidden=(width,), **options)
+        return mera.build(model, hidden=(width, width) if "preset" in options else (width,), **options)
 
     low, high = 1, 256
     while high - low > 1:  # parameters grow with the width
@@ -57,23 +75,29 @@ def seconds_per_call(call, repeats: int = 5) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="msds1", choices=["msds1", "msds2"])
+    parser.add_argument("--data", default="msds1", choices=["msds1", "msds2", "mnist", "fashion-mnist", "tiles"])
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where data sets are")
+    parser.add_argument("--only", nargs="+", default=list(ARCHITECTURES), choices=list(ARCHITECTURES))
     parser.add_argument("--seconds", type=float, default=60, help="training time of each")
     parser.add_argument("--parameters", type=int, default=600_000, help="of each, about")
     parser.add_argument("--out", type=Path, default=Path("comparison"))
     arguments = parser.parse_args()
     console = Console(highlight=False, soft_wrap=True)
-    images = data.load(arguments.data, train_size=4000, test_size=500)
-    settings = Settings(steps=1_000_000, minutes=arguments.seconds / 60, eval_every=50, eval_images=100)
+    sizes = {"train_size": 4000, "test_size": 500} if arguments.data.startswith("msds") else {}
+    tiles = arguments.data == "tiles"
+    images = natural_tiles() if tiles else data.load(arguments.data, root=arguments.root, **sizes)
     rows, curves, samples = [], {}, {}
-    for name, (model, options) in ARCHITECTURES.items():
+    for name in arguments.only:
+        model, options = ARCHITECTURES[name]
+        recipe = RECIPES.get(options.get("preset", ""), {})
+        settings = Settings(steps=1_000_000, minutes=arguments.seconds / 60, eval_every=50, eval_images=100, **recipe)
         torch.manual_seed(0)
-        flow = build_with(arguments.parameters, model, options)
+        flow = build_with(arguments.parameters, model, options | {"channels": images.channels})
         console.print(f"{name}: {count_parameters(flow):,} parameters")
         run = RunFolder(arguments.out / time.strftime("runs-%Y%m%d-%H%M%S") / name)
         run.create(describe(flow))
         result = fit(flow, images, settings, run, console=console)
-        bits = bits_per_dim(flow, images.test)
+        bits = bits_per_dim(flow, images.test, 1000)
         sampling = seconds_per_call(lambda flow=flow: flow.sample(64))
         rows.append((name, f"{count_parameters(flow):,}", result.steps, f"{bits:.3f}", f"{1e3 * sampling:.0f} ms"))
         curves[name] = run.metrics()

@@ -21,7 +21,7 @@ from mera.io import describe, load
 from mera.pictures import save_grid
 from mera.summary import count_parameters
 from mera.table import table
-from mera.train import Result, RunFolder, Settings, bits_per_dim, fit, is_main
+from mera.train import RECIPES, Result, RunFolder, Settings, bits_per_dim, fit, is_main
 from mera.train import sample as draw
 
 __all__ = ["add_for_each_model", "app", "configured", "console", "given"]
@@ -65,7 +65,8 @@ def resume(
 def _train_new(model: str, **values: Any) -> None:
     """`mera train MODEL`."""
     options = given(model, values)
-    settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
+    asked = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
+    settings = Settings(**RECIPES.get(options.get("preset", ""), {}) | asked)
     L = options.get("L", inspect.signature(models.builder(model)).parameters["L"].default)
     source = {"name": values["data"], "L": L, "root": str(values["root"])}
     if values["data"] == "folder":

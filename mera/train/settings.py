@@ -11,7 +11,7 @@ from mera.checks import is_integer, one_of
 from mera.memory import MEMORY
 from mera.train.optimizers import check_optimizer, check_schedule
 
-__all__ = ["Options", "Settings"]
+__all__ = ["RECIPES", "Options", "Settings"]
 
 Options = Mapping[str, Any]
 
@@ -97,3 +97,15 @@ class Settings:
             one_of(self.memory, MEMORY, "memory")
         check_optimizer(self.optimizer, self.optimizer_options or {})
         check_schedule(self.schedule, self.schedule_options or {})
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "authors": {
+        "batch_size": 64,
+        "lr": 1e-3,
+        "weight_decay": 5e-2,
+        "schedule": "ConstantLR",
+        "schedule_options": {"factor": 1.0},
+    }
+}
+"""Settings that belong to a preset of a model: the paper's App. A, with the weight decay of the authors' code."""
