@@ -74,11 +74,10 @@ def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, Mapping):
-        return {
-            "dict": [[key, pack(item, tensors, f"{name}.{key}" if name else str(key))] for key, item in value.items()]
-        }
+        return {"dict": [[key, pack(item, tensors, _within(name, key))] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [pack(item, tensors, f"{name}.{i}") for i, item in enumerate(value)]}
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [pack(item, tensors, _within(name, index)) for index, item in enumerate(value)]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"Expected tensors, numbers, text, or dicts, lists and tuples of them; got {value!r} in {name!r}")

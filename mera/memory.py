@@ -65,7 +65,7 @@ class _Inverted(torch.autograd.Function):
         kind, dtype, enabled = ctx.autocast
         of_parameters: list[Any] = []
         for layer in reversed(ctx.layers):
-            with torch.autocast(kind, dtype, enabled):
+            with torch.autocast(kind, dtype, enabled, cache_enabled=False):
                 x = layer.inverse(y)[0].requires_grad_()
                 with torch.enable_grad():
                     outputs = layer(x)

@@ -149,6 +149,18 @@ def test_an_older_checkpoint_takes_the_place_of_a_damaged_one(tmp_path, damage):
     assert run.state()["step"] == 6
 
 
+def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
+    run = RunFolder(tmp_path)
+    for step in (2, 4, 6):
+        run.save(small_flow(), {"step": step}, step, keep=3)
+    for step in (4, 6):
+        truncate(run.checkpoints / f"step_{step:08d}.safetensors")
+    with pytest.warns(UserWarning, match="going on from step 2"):
+        assert run.state() == {"step": 2}
+    run.save(small_flow(), {"step": 3}, 3, keep=1)
+    assert run.state() == {"step": 3}
+
+
 def test_nothing_that_is_loaded_can_run(tmp_path):
     run, newest = damaged_run(tmp_path)
     trace = tmp_path / "trace"

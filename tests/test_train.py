@@ -180,7 +180,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     assert run.state()["step"] == 2
     assert all(tensor.isfinite().all() for tensor in run.flow().state_dict().values())
     description, batch = read_archive(next(tmp_path.glob("not_finite_step_00000004_process_0.safetensors")))
-    assert description["where"] in str(error.value)
+    assert description == {"step": 4}
+    assert "not_finite_step_00000004" in str(error.value)
     assert batch["images"].shape == batch["noise"].shape == (16, 3, 8, 8)
 
 
@@ -260,6 +261,43 @@ def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
         assert images(late, 9 - start) == batches[start:]
 
 
+def test_a_mean_starts_where_the_flow_does(tmp_path):
+    run = RunFolder(tmp_path)
+    run.create({})
+    seen = []
+
+    class AtStart(Callback):
+        def on_start(self, loop):
+            seen.append(
+                same(loop.averaged, loop.flow) and same(run.flow(), loop.flow) and loop.averaged is not loop.flow
+            )
+
+    fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), run, callbacks=[AtStart()])
+    assert seen == [True]
+
+
+def test_a_callback_stops_the_run_at_an_evaluation():
+    class Enough(Callback):
+        def on_evaluation(self, loop, metrics):
+            loop.stop()
+
+    result = fit(small_flow(), IMAGES, SHORT, callbacks=[Enough()])
+    assert (result.steps, result.interrupted) == (3, True)
+
+
+def test_optimizer_options_that_exclude_fusing():
+    fit(small_flow(), IMAGES, replace(SHORT, steps=1, optimizer_options={"foreach": True}))
+
+
+@pytest.mark.slow
+def test_compiled_couplings_learn_the_same():
+    flow, other = small_flow(), small_flow()
+    fit(flow.double(), IMAGES, replace(SHORT, steps=2))
+    fit(other.double(), IMAGES, replace(SHORT, steps=2, compile=True))
+    for name, tensor in flow.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], tensor, atol=1e-9, rtol=0, msg=name)
+
+
 def test_shares_make_up_the_batch():
     whole = next(iter(Batches(20, 6, seed=1)))
     shares = [next(iter(Batches(20, 6, seed=1, share=(index, 3)))) for index in range(3)]
@@ -323,6 +361,9 @@ def test_metrics_and_configurations_that_are_damaged(tmp_path):
         ({"optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
         ({"schedule": "SequentialLR"}, "Expected a schedule among"),
         ({"schedule_options": {"T_max": 1}}, "Expected schedule_options of cosine among none; got T_max"),
+        ({"schedule": "StepLR"}, "Expected schedule_options of StepLR with step_size; got none"),
+        ({"compile": 1}, "Expected compile as True or False; got 1"),
+        ({"memory": "none"}, "Expected memory among"),
         ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),
     ],
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -81,20 +81,20 @@ class WeightNormLinear(nn.Module):
             factor: (blocks, networks, 1, out) or anything that broadcasts to it.
             reciprocal: (blocks, networks, 1, in).
         """
-        gain = self.weight_g / torch.linalg.vector_norm(self.weight_v, dim=3, keepdim=True)
-        weight: Tensor = self.weight_v.transpose(2, 3)
-        gain, bias = gain.transpose(2, 3), cast(Tensor, self.bias)
+        weight: Tensor = self.weight_v
+        bias: Tensor = self.bias
+        gain = self.weight_g / torch.linalg.vector_norm(weight, dim=3, keepdim=True)
         if factor is not None:
-            gain, bias = gain * factor, bias * factor
-        blocks, _, _, width = weight.shape
+            gain, bias = gain * factor.transpose(2, 3), bias * factor
+        blocks, _, width, _ = weight.shape
         gains: Iterable[Tensor | None]
         reciprocals: Iterable[Tensor | None]
         if not torch.jit.is_tracing() and 2 * rows > width:  # what is recorded has few rows, and may not look at shapes
-            weight = weight * gain
-            if reciprocal is not None:
-                weight = weight * reciprocal.transpose(2, 3)
+            # an outer product: its backward pass reduces as it multiplies, without more tensors of the weight's size
+            weight = weight * (gain if reciprocal is None else gain @ reciprocal)
             gains = reciprocals = [None] * blocks
         else:
-            gains = gain.unbind()
+            gains = gain.transpose(2, 3).unbind()
             reciprocals = [gain.new_ones(())] * blocks if reciprocal is None else reciprocal.unbind()
-        return [Product(*members) for members in zip(weight.unbind(), bias.unbind(), gains, reciprocals, strict=True)]
+        members = weight.transpose(2, 3).unbind(), bias.unbind(), gains, reciprocals
+        return [Product(*member) for member in zip(*members, strict=True)]

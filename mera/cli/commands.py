@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
@@ -106,8 +108,8 @@ def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, re
     result = fit(flow, images, settings, run, resume, console)
     done = "interrupted and saved" if result.interrupted else "finished"
     n = min(settings.eval_images, len(images.test))
-    bits = f"{result.test_bits:.3f} bits/dim on {n} test images"
-    console.print(f"{done} after {result.steps} steps: {bits}; see {run.path}")
+    bits = "" if math.isnan(result.test_bits) else f": {result.test_bits:.3f} bits/dim on {n} test images"
+    console.print(f"{done} after {result.steps} steps{bits}; see {run.path}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
     return result
@@ -183,6 +185,8 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # of several processes, each has its own
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:

@@ -121,12 +121,7 @@ def options_of(function: Callable[..., Any], without: Collection[str] = ()) -> l
             help_text += f" Default: {parameter.default}."
         kind, parser = _kind(name, hints[name])
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
-        metavar = {
-            integers: "INT[,INT...]",
-            widths: "INT[,INT...][;...]",
-            prior: "NAME",
-            assignments: "NAME=VALUE ...",
-        }.get(parser)  # type: ignore[arg-type]
+        metavar = None if parser is None else METAVARS.get(parser)
         option = typer.Option(*names, help=help_text, show_default=False, parser=parser, metavar=metavar)
         options.append(
             inspect.Parameter(

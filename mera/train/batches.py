@@ -37,8 +37,8 @@ class Batches(Sampler[list[Key]]):
     def __init__(self, n: int, batch_size: int, seed: int, start: int = 0, share: tuple[int, int] = (0, 1)) -> None:
         self.n, self.batch_size, self.seed, self.start = n, batch_size, seed, start
         index, shares = share
-        if batch_size % shares:
-            raise ValueError(f"Expected a batch_size that {shares} processes can share; got {batch_size}")
+        if batch_size < 1 or batch_size % shares:
+            raise ValueError(f"Expected a batch_size that {shares} processes can share; got {batch_size} of {n} images")
         width = batch_size // shares
         self.rows = range(index * width, (index + 1) * width)
 

@@ -82,7 +82,7 @@ class Recorder(Callback):
             from torch.utils.tensorboard import SummaryWriter
 
             self.run.samples.mkdir(parents=True, exist_ok=True)
-            self.curves = SummaryWriter(str(self.run.tensorboard), purge_step=loop.step + 1 if loop.step else None)
+            self.curves = SummaryWriter(str(self.run.tensorboard), purge_step=loop.step + 1)
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
         """A point of each curve."""

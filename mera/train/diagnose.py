@@ -12,8 +12,8 @@ from mera.graph import Step, run_forward
 __all__ = ["first_not_finite"]
 
 
-def first_not_finite(flow: Flow, images: Tensor, noise: Tensor) -> str:
-    """The first node, and its level, whose output or whose gradients are infinite or NaN for a batch.
+def first_not_finite(flow: Flow, images: Tensor, noise: Tensor) -> str | None:
+    """The first node, and its level, whose output or whose gradients are infinite or NaN for a batch; None if none is.
 
     Args:
         flow: as it was before the step that failed.
@@ -47,4 +47,4 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor) -> str:
         gradients = [p.grad for p in flow.bijectors[step.module].parameters() if p.grad is not None]
         if not all(gradient.isfinite().all() for gradient in gradients):
             return f"the gradient in node {step.node!r} at level {step.level}"
-    return "the sum over the batch: each node is finite by itself"
+    return None

@@ -65,4 +65,5 @@ def sample(flow: Flow, n: int, temperature: float | Sequence[float] = 1.0, seed:
     share = -(-n // team.num_processes)  # equal shares: the last may repeat the last sample
     first = team.process_index * share
     rows = torch.arange(first, first + share, device=flow.device).clamp(max=n - 1)
-    return gather(flow.inverse(tuple(level[rows] for level in z))[0])[:n]
+    x = flow.inverse(tuple(level[rows] for level in z))[0]
+    return gather(x.to(team.device))[:n].to(flow.device)

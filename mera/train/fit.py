@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from accelerate.utils import set_seed
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from mera.data import ImageData, first
 from mera.flow import Flow
+from mera.io import describe
 from mera.train.batches import Batches, loader
 from mera.train.callbacks import Callback, Progress, Recorder
 from mera.train.loop import Loop
@@ -54,8 +56,8 @@ def fit(
     """Train a flow where it is, on its device and in its dtype.
 
     Started by torchrun or accelerate launch, the processes share each batch and the flow is on each one's device; the
-    result is that of one process. On SIGINT (Ctrl-C) or SIGTERM the step at hand is finished, everything is saved, and
-    the call returns. A second one ends the process as usual.
+    result is that of one process. All of them need the same run and callbacks. On SIGINT (Ctrl-C) or SIGTERM the step
+    at hand is finished, everything is saved, and the call returns. A second SIGINT ends the process as usual.
 
     Args:
         flow: what to train.
@@ -80,7 +82,12 @@ def fit(
         raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
     if run is not None and run.steps() and not resume:
         raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
+    if run is not None:
+        describe(flow)  # in each process: only one of them will write, and the others should not wait for it
     loop = Loop(flow, settings)
+    n, (_, shares) = len(data.train), loop.share
+    size = min(settings.batch_size, n - n % shares)
+    batches = Batches(n, size, settings.seed, share=loop.share)
     own: list[Callback] = [] if run is None else [Recorder(run)]
     if console is not None and loop.is_main:
         own.append(Progress(console))
@@ -93,19 +100,19 @@ def fit(
         else:
             set_seed(settings.seed)
             flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
+            loop.averaged.load_state_dict(flow.state_dict())
             loop.save(run)  # whatever happens, there is something to go on from
-        _run(loop, data, run, [*own, *callbacks], signal, say)
+        batches.start = loop.step
+        _run(loop, data, loader(data.train, batches, settings.workers), run, [*own, *callbacks], signal, say)
     return Result(loop.step, loop.test_bits, loop.progress < 1, loop.averaged)
 
 
 def _run(
-    loop: Loop, data: ImageData, run: RunFolder | None, callbacks: list[Callback], signal: StopSignal,
-    say: Callable[[str], None],
+    loop: Loop, data: ImageData, batches: DataLoader, run: RunFolder | None, callbacks: list[Callback],
+    signal: StopSignal, say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Steps, evaluations and checkpoints until the run is over or asked to stop."""
     settings = loop.settings
-    size, share = min(settings.batch_size, len(data.train)), loop.share
-    batches = loader(data.train, Batches(len(data.train), size, settings.seed, loop.step, share), settings.workers)
     if settings.compile and loop.progress < 1:
         say(f"compiled in {loop.compile(*next(iter(batches))):.0f} s")
     with ExitStack() as ends:
@@ -121,6 +128,7 @@ def _run(
             over = loop.progress == 1
             if over or loop.step % settings.eval_every == 0:
                 loop.evaluate(data, metrics, callbacks)
+                loop.agree(time.monotonic() - start, signal.is_set)
                 loop.save(run)
             elif loop.stopping:
                 loop.save(run)

@@ -33,6 +33,11 @@ KINDS = 64
 """Couplings of different shapes, at most, that are compiled; torch's own limit is that of one function in a loop."""
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Half precision for what stands it, if that is asked for."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 class Objective(nn.Module):
     """The loss of a batch, as the module that processes share: mean bits per dimension."""
 
@@ -42,7 +47,7 @@ class Objective(nn.Module):
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """uint8 images and noise (B, C, L, L) -> a number."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with autocast(images.device, self.precision):
             return self.flow.bits_per_dim(images, noise).mean()
 
 
@@ -61,16 +66,20 @@ class Loop:
 
     def __init__(self, flow: Flow, settings: Settings) -> None:
         self.accelerator = accelerator_for(flow.device)
-        self.flow, self.settings = flow.to(self.accelerator.device), settings
+        self.flow, self.settings = flow, settings
+        if self.accelerator is not None:
+            flow.to(self.accelerator.device)
         if settings.memory is not None:
             flow.memory = settings.memory
         self.optimizer = make_optimizer(settings, self.flow.parameters())
         self.schedule = make_schedule(settings, self.optimizer)
         self.mean = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-        self.objective = self.accelerator.prepare(Objective(flow, settings.precision))
+        self.objective: nn.Module = Objective(flow, settings.precision)
+        if self.accelerator is not None:
+            self.objective = self.accelerator.prepare(self.objective)
         self.step, self.spent, self.test_bits = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
-        self.stopping = False
+        self.asked = self.stopping = False
 
     @property
     def averaged(self) -> Flow:
@@ -85,12 +94,13 @@ class Loop:
     @property
     def is_main(self) -> bool:
         """Whether this process is the one that writes."""
-        return self.accelerator.is_main_process
+        return self.share[0] == 0
 
     @property
     def share(self) -> tuple[int, int]:
         """The number of this process, and how many there are."""
-        return self.accelerator.process_index, self.accelerator.num_processes
+        team = self.accelerator
+        return (0, 1) if team is None else (team.process_index, team.num_processes)
 
     @property
     def progress(self) -> float:
@@ -99,8 +109,8 @@ class Loop:
         return min(1.0, max(self.step / self.settings.steps, self.spent / limit))
 
     def stop(self) -> None:
-        """Ask the run to save and to end after the step at hand."""
-        self.stopping = True
+        """Ask the run to save and to end after the step at hand, in all processes."""
+        self.asked = True
 
     def compile(self, images: Tensor, noise: Tensor) -> float:
         """Compile the couplings, each kind once for all nodes and sizes; the seconds that took.
@@ -112,7 +122,8 @@ class Loop:
             if isinstance(module, Coupling):
                 module.compile(dynamic=True)
         with torch._dynamo.config.patch(cache_size_limit=KINDS):
-            self.objective(images.to(self.device), noise.to(self.device)).backward()
+            part, its_noise = self._pieces(images.to(self.device), noise.to(self.device))[0]
+            self.objective(part, its_noise).backward()
         self.optimizer.zero_grad()
         return time.monotonic() - start
 
@@ -125,17 +136,17 @@ class Loop:
         self.schedule.before_step(self.step, self.progress)
         self.optimizer.zero_grad()
         bits = torch.zeros((), device=images.device)
-        size = -(-len(images) // self.settings.accumulate)
-        pieces = list(zip(images.split(size), noise.split(size), strict=True))
+        pieces = self._pieces(images, noise)
         for index, (part, its_noise) in enumerate(pieces):
             last = index + 1 == len(pieces)
-            with nullcontext() if last else self.accelerator.no_sync(self.objective):
+            team = self.accelerator
+            with nullcontext() if last or team is None else team.no_sync(self.objective):
                 loss = self.objective(part, its_noise) * (len(part) / len(images))
-                self.accelerator.backward(loss)
+                loss.backward()
             bits = bits + loss.detach()
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
         metrics = {
-            "train_bits": self.accelerator.reduce(bits, "mean").item(),
+            "train_bits": self._reduced(bits, "mean").item(),
             "gradient_norm": norm.item(),
             "lr": self.optimizer.param_groups[0]["lr"],
         }
@@ -150,17 +161,14 @@ class Loop:
 
     def agree(self, spent: float, stopping: bool) -> None:
         """Let all processes know the time of the first, and whether any was asked to stop."""
-        index, processes = self.share
-        if processes > 1:
-            mine = torch.tensor([spent if index == 0 else 0.0, float(stopping)], device=self.device)
-            spent, asked = self.accelerator.reduce(mine, "sum").tolist()
-            stopping = asked > 0
-        self.spent, self.stopping = spent, self.stopping or stopping
+        mine = [spent if self.is_main else 0.0, float(stopping or self.asked)]
+        self.spent, asked = self._reduced(torch.tensor(mine, dtype=torch.float64, device=self.device), "sum").tolist()
+        self.stopping = asked > 0
 
     def evaluate(self, data: ImageData, metrics: Metrics, callbacks: Iterable[Callback]) -> None:
         """Bits per dimension on test images."""
         self.test_bits = bits_per_dim(self.averaged, data.test, self.settings.eval_images)
-        if self.best is None or self.test_bits < self.best[1]:
+        if self.best is None or not self.test_bits >= self.best[1]:
             self.best = self.step, self.test_bits
         self.schedule.after_evaluation(self.test_bits)
         known = {"step": self.step, "seconds": round(self.spent, 3), "test_bits": self.test_bits}
@@ -195,6 +203,8 @@ class Loop:
             ValueError: if the state is not of such a run.
         """
         try:
+            if state["recipe"] != describe(self.flow):
+                raise ValueError(f"that of {state['recipe']}")
             self.flow.load_state_dict(state["flow"])
             if self.mean is not None:
                 self.mean.load_state_dict(state["mean"])
@@ -208,13 +218,24 @@ class Loop:
 
     def _explained(self, metrics: Metrics, images: Tensor, noise: Tensor, run: RunFolder | None) -> str:
         """What to say of numbers that are not finite; the batch goes to the run's folder."""
-        where = first_not_finite(self.flow, images, noise)
+        path = None
+        if run is not None:  # first, for what follows may need more memory than there is
+            path = run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.share[0]}.safetensors"
+            write_archive(path, {"step": self.step + 1}, {"images": images, "noise": noise})
+        with autocast(self.device, self.settings.precision):
+            found = (first_not_finite(self.flow, *piece) for piece in self._pieces(images, noise))
+            where = next(filter(None, found), "none of the nodes for the images of this process")
         text = (
             f"Expected a finite loss and gradient; got {metrics['train_bits']} bits/dim and gradient norm "
             f"{metrics['gradient_norm']} at step {self.step + 1}: first in {where}"
         )
-        if run is None:
-            return text
-        path = run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.share[0]}.safetensors"
-        write_archive(path, {"step": self.step + 1, "where": where}, {"images": images, "noise": noise})
-        return f"{text}; the batch is in {path}"
+        return text if path is None else f"{text}; the batch is in {path}"
+
+    def _pieces(self, images: Tensor, noise: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """A batch as it is taken, piece by piece."""
+        size = -(-len(images) // self.settings.accumulate)
+        return list(zip(images.split(size), noise.split(size), strict=True))
+
+    def _reduced(self, mine: Tensor, how: str) -> Tensor:
+        """The sum or the mean over all processes."""
+        return mine if self.accelerator is None else self.accelerator.reduce(mine, how)

@@ -28,7 +28,8 @@ def make_optimizer(settings: Settings, parameters: Iterable[torch.nn.Parameter])
     kind = check_optimizer(settings.optimizer, options)
     parameters = list(parameters)
     known: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if all(p.device.type in ("cpu", "cuda") for p in parameters):
+    other_ways = {"foreach", "differentiable"} & set(options)
+    if not other_ways and all(p.device.type in ("cpu", "cuda") for p in parameters):
         known["fused"] = True
     return kind(parameters, **_accepted(kind, known) | dict(options))
 
@@ -64,7 +65,11 @@ def check_schedule(name: str, options: Mapping[str, Any]) -> type[lr_scheduler.L
 def _check_options(what: str, options: Mapping[str, Any], kind: Any, without: set[str]) -> None:
     if not isinstance(options, Mapping):
         raise ValueError(f"Expected {what} as a dict; got {options!r}")
-    known = sorted(set(inspect.signature(kind).parameters) - without)
+    parameters = inspect.signature(kind).parameters
+    known = sorted(set(parameters) - without)
+    given = without | set(LENGTHS) | {"max_lr"} | set(options)
+    if missing := [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in given]:
+        raise ValueError(f"Expected {what} with {', '.join(missing)}; got none")
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"Expected {what} among {', '.join(known) or 'none'}; got {', '.join(map(str, unknown))}")
 

@@ -22,6 +22,11 @@ def processes(device: torch.device) -> PartialState | None:
     return PartialState(cpu=device.type == "cpu")
 
 
-def accelerator_for(device: torch.device) -> Accelerator:
-    """An accelerator on the kind of device that a flow is on; with several processes, each has a device of its own."""
-    return Accelerator(cpu=device.type == "cpu")
+def accelerator_for(device: torch.device) -> Accelerator | None:
+    """What lets processes train together, each on a device of its own; None if there is just this one.
+
+    How numbers are computed is for the settings to say, not for the launcher.
+    """
+    if processes(device) is None:
+        return None
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")

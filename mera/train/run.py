@@ -122,6 +122,9 @@ class RunFolder:
         tensors: dict[str, Tensor] = {}  # last: a run that stops before goes on from earlier and writes all again
         packed = pack(state, tensors)
         write_archive(self._checkpoint(step), {"step": step, "state": packed}, tensors)
+        for later in self.steps():  # those that were damaged, from before the run went back
+            if later > step:
+                self._checkpoint(later).unlink()
         for old in self.steps()[:-keep]:
             if old != best_step:
                 self._checkpoint(old).unlink()

@@ -12,7 +12,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """Within, the first of the signals sets `is_set`, and a second one does what it did before.
+    """Within, either signal sets `is_set`, and a second SIGINT does what it did before.
+
+    A second SIGTERM changes nothing: where launchers pass it on, one request to stop may arrive twice.
 
     Outside the main thread, where no signals arrive, it stays unset.
     """
@@ -31,4 +33,5 @@ class StopSignal:
 
     def _stop(self, number: int, frame: object) -> None:
         self.is_set = True
-        signal.signal(number, self.before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, self.before[number])
