@@ -23,11 +23,18 @@ KEY, SUM = "mera", "sha256"
 
 
 def write_archive(path: str | PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors and what JSON can hold about them; the file appears whole or not at all."""
+    """Write tensors and what JSON can hold about them; the file appears whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     text = json.dumps(description)
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(whole, temporary, metadata={KEY: text, SUM: _checksum(text, whole)})
+        try:
+            save_file(whole, temporary, metadata={KEY: text, SUM: _checksum(text, whole)})
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(f"{path}: cannot be written: {error}") from error
         os.umask(mask := os.umask(0))
         temporary.chmod(0o666 & ~mask)  # safetensors lets nobody else read its files
 

@@ -12,6 +12,7 @@ import time
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import mera
 from mera import archive
@@ -105,6 +106,16 @@ def test_a_full_disk(tmp_path, monkeypatch):
         assert lines(run) == lines(expected)
         assert same(run.flow(), expected.flow())
     assert 15 < failures < 40  # until there were fewer writes than that
+
+
+def test_a_full_disk_within_a_file(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(archive, "save_file", full)
+    with pytest.raises(OSError, match=r"flow: cannot be written: .*No space left"):
+        mera.save(small_flow(), tmp_path / "flow")
+    assert not list(tmp_path.iterdir())
 
 
 def damaged_run(tmp_path):

@@ -58,7 +58,8 @@ class Progress(Callback):
         """Move it."""
         bits = metrics["train_bits"]
         self.bits = bits if math.isnan(self.bits) else SMOOTH * self.bits + (1 - SMOOTH) * bits
-        self._show(loop)
+        if loop.progress < 1:  # the end is shown at the end
+            self._show(loop)
 
     def on_end(self, loop: Loop) -> None:
         """Leave the terminal as it was."""
