@@ -8,7 +8,7 @@ import pytest
 import mera
 
 ROOT = Path(mera.__file__).parent
-HELPERS = {"checks", "registry", "table", "files", "random", "progress", "pictures", "archive"}
+HELPERS = {"checks", "registry", "table", "files", "random", "progress", "pictures", "archive", "allocator"}
 MAY_IMPORT = {
     **{helper: {"checks", "files"} for helper in HELPERS},
     "graph": {"checks", "table"},

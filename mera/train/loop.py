@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mera.allocator import keep_freed_memory
 from mera.archive import write_archive
 from mera.bijectors import Coupling
 from mera.data import ImageData
@@ -69,6 +70,8 @@ class Loop:
         self.flow, self.settings = flow, settings
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
+        if flow.device.type == "cpu":
+            keep_freed_memory()
         if settings.memory is not None:
             flow.memory = settings.memory
         self.optimizer = make_optimizer(settings, self.flow.parameters())

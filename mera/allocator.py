@@ -1,0 +1,26 @@
+"""How the C library of Linux treats memory that a computation gives back."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+__all__ = ["keep_freed_memory"]
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Numbers of the parameters, from malloc.h."""
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that tensors on the CPU give back, as torch does on a GPU.
+
+    Else glibc returns it to the system and gets it again page by page, which for activations of a megabyte takes
+    longer than to compute them. It holds for the whole process, whose memory then stays at its peak.
+
+    Returns:
+        Whether there is such a C library.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_THRESHOLD, 2**25))
