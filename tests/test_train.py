@@ -290,6 +290,7 @@ def test_optimizer_options_that_exclude_fusing():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")  # torch's own
 def test_compiled_couplings_learn_the_same():
     flow, other = small_flow(), small_flow()
     fit(flow.double(), IMAGES, replace(SHORT, steps=2))
