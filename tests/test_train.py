@@ -13,7 +13,7 @@ import mera
 from mera import data
 from mera.archive import read_archive
 from mera.bijectors import ActNorm, Bijector
-from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
+from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit, loop
 from mera.train.batches import Batches, noisy
 from mera.train.diagnose import first_not_finite
 
@@ -274,6 +274,19 @@ def test_a_mean_starts_where_the_flow_does(tmp_path):
 
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), run, callbacks=[AtStart()])
     assert seen == [True]
+
+
+def test_an_evaluation_that_is_no_number_is_never_the_best(monkeypatch):
+    found = iter([math.nan, 3.0, math.nan, 4.0])
+    monkeypatch.setattr(loop, "bits_per_dim", lambda *_: next(found))
+    best = []
+
+    class Watch(Callback):
+        def on_evaluation(self, loop, metrics):
+            best.append(loop.best[0])
+
+    fit(small_flow(), IMAGES, replace(SHORT, steps=4, eval_every=1), callbacks=[Watch()])
+    assert best == [1, 2, 2, 2]
 
 
 def test_a_callback_stops_the_run_at_an_evaluation():

@@ -164,14 +164,16 @@ class Loop:
 
     def agree(self, spent: float, stopping: bool) -> None:
         """Let all processes know the time of the first, and whether any was asked to stop."""
-        mine = [spent if self.is_main else 0.0, float(stopping or self.asked)]
-        self.spent, asked = self._reduced(torch.tensor(mine, dtype=torch.float64, device=self.device), "sum").tolist()
-        self.stopping = asked > 0
+        if self.accelerator is not None:
+            mine = [spent if self.is_main else 0.0, float(stopping or self.asked)]
+            both = torch.tensor(mine, dtype=torch.float64, device=self.device)
+            spent, stopping = self._reduced(both, "sum").tolist()
+        self.spent, self.stopping = spent, bool(stopping) or self.asked
 
     def evaluate(self, data: ImageData, metrics: Metrics, callbacks: Iterable[Callback]) -> None:
         """Bits per dimension on test images."""
         self.test_bits = bits_per_dim(self.averaged, data.test, self.settings.eval_images)
-        if self.best is None or not self.test_bits >= self.best[1]:
+        if self.best is None or math.isnan(self.best[1]) or self.test_bits < self.best[1]:
             self.best = self.step, self.test_bits
         self.schedule.after_evaluation(self.test_bits)
         known = {"step": self.step, "seconds": round(self.spent, 3), "test_bits": self.test_bits}
