@@ -5,10 +5,21 @@ from __future__ import annotations
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
+import torch
+
+__all__ = ["keep_freed_memory", "let_thresholds_rise"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of the parameters, from malloc.h."""
+
+
+def let_thresholds_rise() -> None:
+    """Let glibc keep up to 64 MiB that are given back, as it does once anybody gave back a block of nearly 32 MiB.
+
+    Until then it learns the size of blocks only as they come, and returns the activations of a flow to the system each
+    time. A block that nobody touches takes no memory.
+    """
+    torch.empty(2**25 - 2**14, dtype=torch.uint8)
 
 
 def keep_freed_memory() -> bool:

@@ -11,6 +11,7 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 
+from mera.allocator import let_thresholds_rise
 from mera.bijectors import Bijector, Chain, Dequantize, Logit, with_noise
 from mera.checks import check_levels, check_tensor, is_integer, one_of
 from mera.cone_methods import ConeMethods
@@ -68,6 +69,7 @@ class Flow(nn.Module, ConeMethods):
         preprocess: Bijector | None = None,
     ) -> None:
         super().__init__()
+        let_thresholds_rise()
         self.recipe: Recipe | None = None
         self._memory: dict[str, str] = {}
         self.plan = compile(layout)

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "cone_methods": {"local", "inpaint", "graph", "bijectors", "priors", "checks"},
     "memory": {"bijectors"},
     "modules": {"graph", "bijectors"},
-    "flow": {"cone_methods", "memory", "modules", "graph", "bijectors", "priors", "summary", "checks"},
+    "flow": {"allocator", "cone_methods", "memory", "modules", "graph", "bijectors", "priors", "summary", "checks"},
     "models": {"flow", "graph", "bijectors", "priors", "registry", "checks"},
     "drawing": {"graph"},
     "io": {"models", "flow", "priors", "archive"},
