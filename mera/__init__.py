@@ -6,6 +6,7 @@ from mera.graph import Layout, LayoutError
 from mera.io import load, save
 from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
+from mera.symmetry import Symmetrized
 
 __version__ = "0.1.0"
 
@@ -14,6 +15,7 @@ __all__ = [
     "Layout",
     "LayoutError",
     "Prior",
+    "Symmetrized",
     "bijectors",
     "build",
     "graph",

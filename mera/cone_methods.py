@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mera.bijectors import Bijector
 from mera.checks import check_tensor, is_integer
+from mera.conditions import Conditions
 from mera.graph import Cone, Plan, Step, generation_cone, inference_cone
 from mera.graph.addresses import variables_at
 from mera.inpaint import Inpainting, inpaint
@@ -25,6 +26,7 @@ class ConeMethods:
 
     plan: Plan
     prior: Prior
+    conditions: Conditions
     _reference: Tensor
 
     def inference_cone(self, region: Region) -> Cone:
@@ -64,7 +66,7 @@ class ConeMethods:
         """
         return self.latent_cone(level, site).pixels
 
-    def restrict(self, x: Tensor, mask: Region) -> Restriction:
+    def restrict(self, x: Tensor, mask: Region, context: Tensor | None = None) -> Restriction:
         """Evaluate the flow around one image, where masked pixels change and nowhere else.
 
         One full pass is made here. From then on `log_prob`, `encode` and `decode` of what is returned evaluate only
@@ -73,6 +75,7 @@ class ConeMethods:
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
             mask: bool mask (H, W) of the pixels that change, or a region as for `inference_cone`.
+            context: of a conditional flow, for this image; it stays as it is.
 
         Raises:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
@@ -88,12 +91,15 @@ class ConeMethods:
         if len(sites) == self.plan.input.sites:
             raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
         with torch.inference_mode(False):  # what is kept must serve for gradients, whatever mode the caller is in
-            return Restriction(self.plan, self._bijector, self.prior, x, sites)
+            with torch.no_grad():
+                given = self.conditions(context, x)
+            return Restriction(self.plan, self._bijector, self.prior, x, sites, given)
 
     def inpaint(
         self,
         x: Tensor,
         mask: Region,
+        context: Tensor | None = None,
         *,
         space: str = "latent",
         latents: str | int = "cone",
@@ -117,6 +123,7 @@ class ConeMethods:
         Args:
             x: one image, (1, C, *shape), in the flow's own space; under the mask any finite numbers will do.
             mask: bool mask (H, W) of the pixels to fill, or a region as for `inference_cone`.
+            context: of a conditional flow, for this image.
             space: "latent": vary latents; "pixel": vary the masked pixels themselves.
             latents: "cone": those in the inference cone; "all": all; a number: so many, chosen at random.
             draws: random settings of the variables to start from.
@@ -134,8 +141,8 @@ class ConeMethods:
         """
         with torch.inference_mode(False):  # Adam needs gradients, whatever mode the caller is in
             return inpaint(
-                self.restrict(x, mask), space=space, latents=latents, draws=draws, starts=starts, steps=steps, lr=lr,
-                samples=samples, warmup=warmup, iterations=iterations, leapfrog=leapfrog, console=console,
+                self.restrict(x, mask, context), space=space, latents=latents, draws=draws, starts=starts, steps=steps,
+                lr=lr, samples=samples, warmup=warmup, iterations=iterations, leapfrog=leapfrog, console=console,
             )  # fmt: skip
 
     @torch.no_grad()
@@ -165,8 +172,10 @@ class ConeMethods:
 
         Raises:
             ValueError: if a span is empty or reaches outside; if the seed is no such integer; if the lattice is too
-                large for a field bijector; if the prior has no quantile function.
+                large for a field bijector; if the prior has no quantile function; if the flow is conditional.
         """
+        if self.plan.context is not None:
+            raise ValueError(f"Expected a flow without context for windows; got one with {self.plan.context}")
         window_spans = spans([rows, *([] if cols is None else [cols]), *more], self.plan.input)
         if not is_integer(seed) or not 0 <= seed < 2**64:
             raise ValueError(f"Expected a seed from 0 to 2^64 - 1; got {seed!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mera.allocator import let_thresholds_rise
-from mera.bijectors import Bijector, Chain, Dequantize, Logit, with_noise
+from mera.bijectors import Bijector, Chain, Dequantize, Logit, backwards, with_noise
 from mera.checks import check_levels, check_tensor, is_integer, one_of
+from mera.conditions import Conditions
 from mera.cone_methods import ConeMethods
+from mera.distribution import FlowDistribution
 from mera.graph import Layout, Step, compile, run_forward, run_inverse
 from mera.memory import MEMORY
 from mera.modules import make_bijectors
@@ -49,6 +51,11 @@ class Flow(nn.Module, ConeMethods):
         layout: what the flow is made of.
         prior: see `mera.priors.Prior`.
         preprocess: from uint8 images to the flow's own space; dequantisation and logit unless said otherwise.
+        classes: how many classes there are, if the context is to be learnt for each: callers then pass class numbers
+            (B,) in place of a context.
+
+    Where a method takes a context, it is (B, *plan.context), or (1, *plan.context) for all samples; class numbers are
+    (B,) or (1,) integers.
 
     Attributes:
         recipe: how `mera.build` made the flow; None for a flow made by hand.
@@ -67,6 +74,7 @@ class Flow(nn.Module, ConeMethods):
         layout: Layout,
         prior: PriorLike | Prior = "laplace",
         preprocess: Bijector | None = None,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         let_thresholds_rise()
@@ -76,6 +84,7 @@ class Flow(nn.Module, ConeMethods):
         self.layout = Layout.from_graph(layout.graph)  # a copy: what its owner adds later is not in the plan
         nx.freeze(self.layout.graph)
         self.bijectors = make_bijectors(self.plan, self.layout)
+        self.conditions = Conditions(self.plan, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         self.preprocess = preprocess if preprocess is not None else Chain([Dequantize(), Logit()])
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
@@ -106,23 +115,30 @@ class Flow(nn.Module, ConeMethods):
 
     # Data and latents
 
-    def forward(self, x: Tensor) -> tuple[Latents, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Latents, Tensor]:
         r"""Data (B, C, *shape) to latents and log \|det dz/dx\| (B,).
 
         Raises:
-            ValueError: if shape or dtype is not the flow's.
+            ValueError: if shape or dtype is not the flow's, or a context is missing or not of its shape.
         """
         self._check("data", x)
-        return run_forward(self.plan, x, self._forward_transform)
+        given = self.conditions(context, x)
 
-    def inverse(self, z: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            run = MEMORY[self._memory.get(step.node, "store")]
+            return run(self._bijector(step), events, given(step))
+
+        return run_forward(self.plan, x, transform)
+
+    def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         r"""Latents to data and log \|det dx/dz\| (B,).
 
         Raises:
-            ValueError: if the number of levels, a shape or a dtype is not the flow's.
+            ValueError: if the number of levels, a shape or a dtype is not the flow's, or a context is missing or not of
+                its shape.
         """
         self._check_latents(z)
-        return run_inverse(self.plan, z, self._inverse_transform)
+        return run_inverse(self.plan, z, self._inverse_transform(context, z[0]))
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
         """Lay each latent at its own site of the pixel lattice, (B, C, *shape), as the paper does."""
@@ -134,24 +150,32 @@ class Flow(nn.Module, ConeMethods):
         self._check("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
-    def progression(self, z: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
         """The lattice at each level on the way from latents to data: x^(h) of Eq. (2) to (4), finest first.
 
         The first is the data itself; the others are what the levels below have not seen yet (paper, Fig. 3a).
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
-        run_inverse(self.plan, z, self._inverse_transform, watch=values.__setitem__)
+        run_inverse(self.plan, z, self._inverse_transform(context, z[0]), watch=values.__setitem__)
         return tuple(values[value] for value in self.plan.entries)
 
     # Probability
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) of data (B, C, *shape): (B,), in nats, in the flow's own space."""
-        z, log_det = self(x)
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x) or log p(x | context) of data (B, C, *shape): (B,), in nats, in the flow's own space."""
+        z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
 
-    def bits_per_dim(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+    def distribution(self, context: Tensor | None = None) -> FlowDistribution:
+        """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
+
+        Args:
+            context: batches of distributions, one for each context.
+        """
+        return FlowDistribution(self, context)
+
+    def bits_per_dim(self, images: Tensor, noise: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """-log2 p(image) for each variable of uint8 images (B, C, *shape): (B,), in bits per dimension.
 
         Preprocessing is counted. Dequantisation draws noise, so that a second call differs a little; the
@@ -160,6 +184,7 @@ class Flow(nn.Module, ConeMethods):
         Args:
             images: uint8.
             noise: in [0, 1), of the images' shape, to use instead of drawn noise.
+            context: of a conditional flow.
 
         Raises:
             ValueError: if the images are not uint8 or not of the flow's shape, or the noise is not of theirs.
@@ -168,18 +193,19 @@ class Flow(nn.Module, ConeMethods):
         if noise is not None and (noise.shape != images.shape or not noise.is_floating_point()):
             raise ValueError(f"Expected noise of shape {tuple(images.shape)}; got {tuple(noise.shape)}, {noise.dtype}")
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
-        nats = self.log_prob(x.to(self.dtype)) + log_det
+        nats = self.log_prob(x.to(self.dtype), context) + log_det
         return -nats / (math.prod(self.plan.input.event_shape) * math.log(2))
 
     @torch.no_grad()
-    def sample(self, n: int, temperature: float | Sequence[float] = 1.0) -> Tensor:
+    def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Draw data (n, C, *shape) in the flow's own space; `flow.to_images` makes pictures of it.
 
         Args:
             n: how many.
+            context: of a conditional flow.
             temperature: T of p(z)^(1/T), one for all levels or one for each, finest first (paper, Eq. 12 and 14).
         """
-        return self.inverse(self.sample_latents(n, temperature))[0]
+        return self.inverse(self.sample_latents(n, temperature), context)[0]
 
     @torch.no_grad()
     def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
@@ -205,7 +231,7 @@ class Flow(nn.Module, ConeMethods):
         return self.preprocess(images)[0].to(self.dtype)
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Let normalisation layers start from a first batch of data (B, C, *shape).
 
         Each starts once: where levels share a module, from the finest.
@@ -214,8 +240,10 @@ class Flow(nn.Module, ConeMethods):
         if len(x) == 0 or not x.isfinite().all():
             raise ValueError(f"Expected some finite data to start from; got {len(x)} samples, or infinite or NaN ones")
 
+        given = self.conditions(context, x)
+
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            return self._bijector(step).initialize(events), events.new_zeros(events.shape[0])
+            return self._bijector(step).initialize(events, given(step)), events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)
 
@@ -238,11 +266,11 @@ class Flow(nn.Module, ConeMethods):
     def _bijector(self, step: Step) -> Bijector:
         return cast(Bijector, self.bijectors[step.module])
 
-    def _forward_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        return MEMORY[self._memory.get(step.node, "store")](self._bijector(step), events)
-
-    def _inverse_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        return self._bijector(step).inverse(events)
+    def _inverse_transform(
+        self, context: Tensor | None, like: Tensor
+    ) -> Callable[[Step, Tensor], tuple[Tensor, Tensor]]:
+        given = self.conditions(context, like)
+        return lambda step, events: backwards(self._bijector(step), events, given(step))
 
     def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
         levels = len(self.plan.latents)

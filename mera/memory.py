@@ -9,77 +9,86 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mera.bijectors import Bijector, Chain, zero_log_det
+from mera.bijectors import Bijector, Chain, backwards, forwards, zero_log_det
 
 __all__ = ["MEMORY"]
 
 
-def _store(bijector: Bijector, x: Tensor) -> tuple[Tensor, Tensor]:
+def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep everything: the fastest, and memory grows with the activations of all networks."""
-    return bijector(x)
+    return forwards(bijector, x, context)
 
 
-def _checkpoint(bijector: Bijector, x: Tensor) -> tuple[Tensor, Tensor]:
+def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep what enters each layer and run the layer again on the way back."""
     if not torch.is_grad_enabled():
-        return bijector(x)
+        return forwards(bijector, x, context)
     log_det = zero_log_det(x)
     for layer in _layers(bijector):
-        x, change = checkpoint(layer, x, use_reentrant=False)
+        x, change = checkpoint(forwards, layer, x, context, use_reentrant=False)
         log_det = log_det + change
     return x, log_det
 
 
-def _invert(bijector: Bijector, x: Tensor) -> tuple[Tensor, Tensor]:
+def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep what leaves the bijector and invert layer by layer on the way back: memory does not grow with their number.
 
     Derivatives of second order cannot be taken through it.
     """
     if not torch.is_grad_enabled():
-        return bijector(x)
+        return forwards(bijector, x, context)
     layers = _layers(bijector)
-    return _Inverted.apply(layers, x, *(p for layer in layers for p in layer.parameters()))
+    return _Inverted.apply(layers, x, context, *(p for layer in layers for p in layer.parameters()))
 
 
 class _Inverted(torch.autograd.Function):
     """A chain of bijectors whose backward pass finds each layer's input by its inverse (Gomez et al. 2017)."""
 
     @staticmethod
-    def forward(ctx: Any, layers: list[Bijector], x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, layers: list[Bijector], x: Tensor, context: Tensor | None, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """All layers in order, without a graph."""
         kind = x.device.type
         ctx.layers = layers
         ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         log_det = zero_log_det(x)
         for layer in layers:
-            x, change = layer(x)
+            x, change = forwards(layer, x, context)
             log_det = log_det + change
-        ctx.save_for_backward(x)
+        ctx.save_for_backward(x, context)
         return x, log_det
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, log_det_gradient: Tensor) -> tuple[Any, ...]:
         """From the last layer to the first: its input, its graph, its gradients."""
-        (y,) = ctx.saved_tensors
+        y, context = ctx.saved_tensors
         kind, dtype, enabled = ctx.autocast
         of_parameters: list[Any] = []
+        of_context: Tensor | None = None
+        if ctx.needs_input_grad[2]:
+            context = context.detach().requires_grad_()
+            of_context = torch.zeros_like(context)
+        given = [] if of_context is None else [context]
         for layer in reversed(ctx.layers):
             with torch.autocast(kind, dtype, enabled, cache_enabled=False):
-                x = layer.inverse(y)[0].requires_grad_()
+                x = backwards(layer, y, context)[0].detach().requires_grad_()
                 with torch.enable_grad():
-                    outputs = layer(x)
+                    outputs = forwards(layer, x, context)
             pairs = zip(outputs, (gradient, log_det_gradient), strict=True)
             known = [(output, its) for output, its in pairs if output.requires_grad]
-            wanted = [x, *layer.parameters()]
+            wanted = [x, *given, *layer.parameters()]
             needed = [tensor for tensor in wanted if tensor.requires_grad]
             values, gradients = zip(*known, strict=True)
             found = iter(torch.autograd.grad(values, needed, gradients, allow_unused=True, materialize_grads=True))
             gradient = next(found)
-            others = [next(found) if tensor.requires_grad else None for tensor in wanted[1:]]
+            if of_context is not None:
+                of_context = of_context + next(found)
+            others = [next(found) if tensor.requires_grad else None for tensor in layer.parameters()]
             of_parameters = others + of_parameters
             y = x.detach()
-        return None, gradient, *of_parameters
+        return None, gradient, of_context, *of_parameters
 
 
 def _layers(bijector: Bijector) -> list[Bijector]:
@@ -89,7 +98,7 @@ def _layers(bijector: Bijector) -> list[Bijector]:
     return [layer for member in bijector.bijectors for layer in _layers(member)]
 
 
-MEMORY: dict[str, Callable[[Bijector, Tensor], tuple[Tensor, Tensor]]] = {
+MEMORY: dict[str, Callable[[Bijector, Tensor, Tensor | None], tuple[Tensor, Tensor]]] = {
     "store": _store,
     "checkpoint": _checkpoint,
     "invert": _invert,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from mera.bijectors import Bijector
+from mera.bijectors.registry import make
 from mera.graph import Apply, Layout, LayoutError, Local, Plan, Step, check_bijector
 
 __all__ = ["make_bijectors"]
@@ -19,11 +20,13 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
     bijectors = nn.ModuleDict()
     for step in plan.steps:
         if step.module and step.module not in bijectors:
-            bijectors[step.module] = _make_bijector(step, layout)
+            bijectors[step.module] = _make_bijector(step, layout, plan)
+    if plan.context is not None and all(module.context_shape is None for module in bijectors.values()):
+        raise LayoutError(f"Expected a bijector that takes the context {plan.context}; got none in any node")
     return bijectors
 
 
-def _make_bijector(step: Step, layout: Layout) -> Bijector:
+def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     """The bijector that a node was given, or what its callable makes."""
     node, action = layout.nodes[step.node], step.action
     if not (isinstance(node, Local) and isinstance(action, Apply)):
@@ -31,10 +34,12 @@ def _make_bijector(step: Step, layout: Layout) -> Bijector:
     bijector = node.bijector
     try:
         if not isinstance(bijector, Bijector):
-            bijector = bijector(action.event_shape)
+            bijector = make(bijector, action.event_shape, plan.context_shape(action))
         if not isinstance(bijector, Bijector):
             raise LayoutError(f"Expected a mera.bijectors.Bijector; got {type(bijector).__name__}")
         check_bijector(bijector, action)
+        if bijector.context_shape not in (None, plan.context_shape(action)):
+            raise LayoutError(f"Expected a context {plan.context_shape(action)}; got {bijector.context_shape}")
     except ValueError as error:
         raise LayoutError(f"node {step.node!r}: {error}") from error
     except (TypeError, AttributeError, RuntimeError) as error:

@@ -8,4 +8,5 @@ import torch
 def _seed():
     torch.manual_seed(20201029)
     yield
+    torch.compiler.reset()  # what was compiled for other flows counts towards torch's limit
     torch.set_default_dtype(torch.float32)

@@ -22,23 +22,29 @@ def flat(value: Tensor | tuple[Tensor, ...]) -> Tensor:
     return torch.cat([level.flatten(1) for level in levels], dim=1)
 
 
-def jacobian_log_det(f, x: Tensor) -> Tensor:
+def jacobian_log_det(f, x: Tensor, context: Tensor | None = None) -> Tensor:
     """log |det df/dx| of each sample, from autograd."""
     dets = []
-    for sample in x:
-        jacobian = torch.autograd.functional.jacobian(lambda s: flat(f(s[None])[0])[0], sample, vectorize=True)
+    for row, sample in enumerate(x):
+        given = () if context is None else (context[row : row + 1],)
+
+        def value(s: Tensor, given: tuple[Tensor, ...] = given) -> Tensor:
+            return flat(f(s[None], *given)[0])[0]
+
+        jacobian = torch.autograd.functional.jacobian(value, sample, vectorize=True)
         dets.append(torch.linalg.slogdet(jacobian.reshape(sample.numel(), sample.numel())).logabsdet)
     return torch.stack(dets)
 
 
-def check_laws(f: Bijector | Flow, x: Tensor, atol: float = 1e-9) -> None:
+def check_laws(f: Bijector | Flow, x: Tensor, context: Tensor | None = None, atol: float = 1e-9) -> None:
     """Round trip, exact log-det, opposite log-dets, their shape, and a gradient for every parameter."""
-    y, log_det = f(x)
-    back, log_det_back = f.inverse(y)
+    given = () if context is None else (context,)
+    y, log_det = f(x, *given)
+    back, log_det_back = f.inverse(y, *given)
     torch.testing.assert_close(back, x, atol=atol, rtol=atol)
     assert log_det.shape == log_det_back.shape == x.shape[:1]
     torch.testing.assert_close(log_det, -log_det_back, atol=atol, rtol=atol)
-    torch.testing.assert_close(log_det, jacobian_log_det(f, x), atol=atol, rtol=atol)
+    torch.testing.assert_close(log_det, jacobian_log_det(f, x, context), atol=atol, rtol=atol)
     parameters = dict(f.named_parameters())
     if parameters:
         loss = (flat(y) ** 2).sum() + (log_det**2).sum()
@@ -67,3 +73,31 @@ class Dense(Bijector):
         slope = 0.5 * torch.log1p(x**2).sum(1)
         solved = torch.linalg.solve(self.matrix, x.T).T
         return solved.reshape(y.shape), slope - torch.linalg.slogdet(self.matrix).logabsdet
+
+
+class PassiveDense(Bijector):
+    """The first channel stays; all others depend on each other, as in `Dense`, and on all of the first."""
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        channels, *sites = event_shape
+        self.dense = Dense((channels - 1, *sites))
+        n = torch.Size(sites).numel()
+        self.reads = nn.Parameter(torch.rand((channels - 1) * n, n))
+
+    @property
+    def passive(self) -> int:
+        return 1
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift the others by what the first says, then mix them."""
+        rest, log_det = self.dense(x[:, 1:] + self._shift(x))
+        return torch.cat([x[:, :1], rest], dim=1), log_det
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """And back."""
+        rest, log_det = self.dense.inverse(y[:, 1:])
+        return torch.cat([y[:, :1], rest - self._shift(y)], dim=1), log_det
+
+    def _shift(self, x: Tensor) -> Tensor:
+        return (x[:, :1].flatten(1) @ self.reads.T).view_as(x[:, 1:])

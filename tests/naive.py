@@ -42,7 +42,9 @@ def naive_run(layout: Layout, x: torch.Tensor, bijector) -> tuple[dict[str, torc
         if isinstance(node, Latent):
             latents[name] = value
         elif isinstance(node, Local):
+            before = value
             value, change = naive_local(node, bijector(name, node), value, periodic)
+            value = torch.cat([before[:, : node.passive], value[:, node.passive :]], dim=1)
             log_det = log_det + change
             stack.append((name, 0, value))
         elif isinstance(node, Split):

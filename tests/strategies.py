@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
 from mera.graph import Layout, LayoutError
 from tests.dense import DenseField
-from tests.laws import Dense
+from tests.laws import Dense, PassiveDense
+
+NAMED = [
+    {"name": "spline", "hidden": (4,), "layers": 1, "bins": 3},
+    {"name": "maf", "hidden": (6,)},
+    {"name": "logistic-mixture", "hidden": (4,), "layers": 1, "components": 2},
+    "haar",
+    "linear",
+    "permutation",
+    {"name": "leaky-relu", "slope": 0.4},
+]
+"""Bijectors by name: some fit any patch, some do not."""
 
 
 def coupling(event_shape):
@@ -55,8 +66,10 @@ def grow(draw, layout, port, budget, dense):
         if kind == "local":
             kernel = tuple(draw(st.sampled_from([k for k in (2, 3, 4, 1) if n % k == 0] * 3 + [4])) for n in port.shape)
             offset = tuple(draw(st.sampled_from([0, *range(k), k])) for k in kernel)
-            bijector = Dense if dense else draw(st.sampled_from([Dense, ActNorm, coupling]))
-            port = layout.local(port, bijector, kernel, offset=offset, share=draw(st.sampled_from([None, None, "s"])))
+            bijector = draw(st.sampled_from([Dense, PassiveDense] if dense else [Dense, ActNorm, coupling, *NAMED]))
+            passive = draw(st.sampled_from([1] * 9 + [0])) if bijector is PassiveDense else 0
+            share = draw(st.sampled_from([None, None, "s"]))
+            port = layout.local(port, bijector, kernel, offset=offset, share=share, passive=passive)
         elif kind == "field" and dense:
             if port.channels > 1:
                 port = layout.local(port, **dense_field(draw, port))

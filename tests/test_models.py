@@ -14,11 +14,17 @@ import torch
 
 import mera
 from mera import LayoutError
+from mera.bijectors import Asinh, Chain, LULinear
 from mera.models import names
 from tests.laws import check_laws, randomize
 
 rgflow = partial(mera.build, "rgflow", layers=1, hidden=(5, 4), residual_blocks=2)
 realnvp = partial(mera.build, "realnvp", layers=1, hidden=(3,), residual_blocks=1)
+
+
+def small(name, **options):
+    return mera.build(name, layers=1, hidden=(4,), residual_blocks=1, **options)
+
 
 MODELS = {
     "rgflow": lambda: rgflow(L=8, m=4, channels=1),
@@ -38,6 +44,46 @@ MODELS = {
     "realnvp-periodic": lambda: realnvp(L=(4, 8), m=2, channels=2, boundary="periodic"),
     "realnvp-1d": lambda: realnvp(L=16, m=4, channels=2, dim=1),
     "realnvp-3d": lambda: realnvp(L=4, m=2, channels=1, dim=3, norm=False),
+    "rgflow-spline": lambda: rgflow(L=8, channels=1, bijector="spline"),
+    "rgflow-maf": lambda: rgflow(L=(4, 8), m=2, channels=2, bijector={"name": "maf", "hidden": (20,), "layers": 1}),
+    "rgflow-leaky": lambda: rgflow(L=4, m=2, channels=2, bijector=lambda shape: Chain([LULinear(shape), Asinh(shape)])),
+    "neuralrg": lambda: small("neuralrg", L=8, repeats=2),
+    "neuralrg-1d": lambda: small("neuralrg", L=16, channels=2, dim=1, boundary="open"),
+    "tree": lambda: small("tree", L=8, m=2, channels=2),
+    "tree-wide": lambda: small("tree", L=(9, 27), m=3, channels=1, boundary="open"),
+    "ternary": lambda: small("ternary", L=9, channels=2),
+    "ternary-1d-open": lambda: small("ternary", L=27, channels=1, dim=1, boundary="open"),
+    "tebd": lambda: small("tebd", L=(8, 12), m=4, channels=1, depth=2),
+    "tebd-open-3d": lambda: small("tebd", L=4, m=2, channels=1, depth=1, dim=3, boundary="open"),
+    "branching": lambda: small("branching", L=8, m=2, channels=1),
+    "branching-1d-open": lambda: small("branching", L=16, m=4, channels=2, dim=1, boundary="open"),
+    "glow": lambda: small("glow", L=8, m=4, channels=1),
+    "glow-periodic": lambda: small("glow", L=(4, 8), m=2, channels=2, boundary="periodic"),
+    "glow-1d": lambda: small("glow", L=8, m=8, channels=3, dim=1),
+    "wavelet": lambda: small("wavelet", L=8, m=4, channels=1),
+    "wavelet-periodic": lambda: small("wavelet", L=(4, 8), m=2, channels=2, boundary="periodic"),
+    "wavelet-1d": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, norm=False),
+    "wavelet-3d": lambda: small("wavelet", L=4, m=2, channels=1, dim=3),
+}  # fmt: skip
+
+ONE_EACH = {name.partition("-")[0]: name for name in reversed(MODELS)}
+"""The first entry of each registered model."""
+
+CONDITIONAL = {
+    "rgflow": lambda: rgflow(L=8, channels=1, context=3),
+    "rgflow-per-pixel": lambda: rgflow(L=8, m=2, channels=1, context=(2, 8, 8), boundary="open"),
+    "rgflow-classes": lambda: rgflow(L=4, channels=1, classes=5),
+    "rgflow-paper": lambda: rgflow(L=(4, 8), channels=1, conditioner="paper", context=(3,)),
+    "realnvp-per-pixel": lambda: realnvp(L=8, m=4, channels=1, context=(2, 8, 8)),
+    "neuralrg": lambda: small("neuralrg", L=4, context=2),
+    "tree": lambda: small("tree", L=8, channels=1, context=2),
+    "ternary": lambda: small("ternary", L=9, channels=1, context=(2, 9, 9)),
+    "tebd": lambda: small("tebd", L=8, channels=1, depth=1, context=2),
+    "branching": lambda: small("branching", L=8, channels=1, context=(1, 8, 8)),
+    "glow": lambda: small("glow", L=8, channels=1, classes=3, context=2),
+    "glow-per-pixel": lambda: small("glow", L=8, channels=1, context=(2, 8, 8), boundary="periodic"),
+    "wavelet": lambda: small("wavelet", L=8, channels=1, context=2),
+    "wavelet-per-pixel": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, context=(2, 16)),
 }  # fmt: skip
 
 
@@ -45,10 +91,76 @@ def batch(flow, n=2):
     return 0.7 * torch.randn(n, *flow.plan.input.event_shape, dtype=torch.float64)
 
 
+def contexts(flow, n=2):
+    if flow.conditions.classes is not None:
+        return torch.arange(n) * 2 % flow.conditions.classes
+    return torch.randn(n, *flow.plan.context, dtype=torch.float64)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_laws(name):
     flow = randomize(MODELS[name](), 0.2)
     check_laws(flow, batch(flow))
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_laws_of_conditional_flows(name):
+    """Those of all flows; and each number of a context counts, at its own pixel if it has one, for its own image."""
+    flow = randomize(CONDITIONAL[name](), 0.2)
+    x, context = batch(flow), contexts(flow)
+    if flow.conditions.classes is None:
+        check_laws(flow, x, context)
+        context.requires_grad_()
+        (gradient,) = torch.autograd.grad(flow.log_prob(x, context)[0], context)
+        assert (gradient[0] != 0).all()
+        assert not gradient[1].any()
+    else:
+        z, log_det = flow(x, context)
+        torch.testing.assert_close(flow.inverse(z, context)[0], x)
+        values = flow.conditions.values(context, 2)
+        assert values.shape == (2, *flow.plan.context)
+        assert not torch.equal(flow(x, context.flip(0))[1], log_det)
+        loss = flow.log_prob(x, context).sum()
+        assert all(g.abs().sum() > 0 for g in torch.autograd.grad(loss, list(flow.parameters())))
+    same = context[:1]
+    torch.testing.assert_close(flow.log_prob(x, same), flow.log_prob(x, same.expand(2, *same.shape[1:])))
+    samples = flow.sample(2, context)
+    assert samples.shape == x.shape
+    z = flow.sample_latents(2)
+    torch.testing.assert_close(flow.progression(z, context)[0], flow.inverse(z, context)[0])
+    flow.initialize(x, context)
+    images = flow.to_images(samples)
+    assert flow.bits_per_dim(images, context=context).isfinite().all()
+
+
+@pytest.mark.parametrize("memory", ["checkpoint", "invert"])
+@pytest.mark.parametrize("name", ["rgflow", "rgflow-per-pixel", "rgflow-classes", "wavelet"])
+def test_memory_of_conditional_flows(name, memory):
+    flow = randomize(CONDITIONAL[name](), 0.2)
+    x, context = batch(flow), contexts(flow)
+    wanted = list(flow.parameters())
+    if context.is_floating_point():
+        wanted.append(context.requires_grad_())
+    expected = torch.autograd.grad(flow.log_prob(x, context).sum(), wanted)
+    flow.memory = memory
+    for a, b in zip(torch.autograd.grad(flow.log_prob(x, context).sum(), wanted), expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
+
+
+def test_context_of_pixels_is_local():
+    """At level h a block reads the means over cells of 2^h pixels: those of its own patch and of no other."""
+    flow = randomize(rgflow(L=8, m=2, channels=1, context=(2, 8, 8), order="authors"), 0.2)
+    context = contexts(flow, 1).requires_grad_()
+    x = batch(flow, 1)
+    seen = {}
+    given = flow.conditions(context, x)
+    for step in flow.plan.steps:
+        if step.module:
+            seen[step.node] = given(step)
+    first = seen["disentangler0"]  # offset 0
+    assert torch.equal(first[5], context[0, :, 2:4, 2:4])  # row 1, column 1 of 4 x 4 patches
+    coarse = context.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+    torch.testing.assert_close(seen["decimator1"][0], coarse[0, :, [1, 2]][:, :, [1, 2]])  # offset 1
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -64,7 +176,11 @@ def test_log_prob_is_prior_plus_log_det(name):
     torch.testing.assert_close(flow.log_prob(x), density.sum(1) + log_det, atol=1e-10, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", MODELS)
+PICKLED = [name for name in MODELS if name != "rgflow-leaky"]
+"""A lambda in a layout cannot be pickled, as everywhere in Python."""
+
+
+@pytest.mark.parametrize("name", PICKLED)
 def test_pytorch_citizenship(name):
     flow = randomize(MODELS[name](), 0.2)
     x = batch(flow)
@@ -83,7 +199,7 @@ def test_pytorch_citizenship(name):
                                single.log_prob(x.float()))  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["rgflow", "rgflow-open", "realnvp"])
+@pytest.mark.parametrize("name", ["rgflow-open", "rgflow-spline", *ONE_EACH.values()])
 def test_torch_compile_in_one_graph(name):
     """The eager backend traces as every backend does and spares the time of generating code."""
     flow = randomize(MODELS[name](), 0.2)
@@ -96,7 +212,14 @@ def test_torch_compile_in_one_graph(name):
     torch.testing.assert_close(compiled, flow.log_prob(x))
 
 
-@pytest.mark.parametrize("name", ["rgflow", "rgflow-open", "realnvp"])
+def test_torch_compile_of_a_conditional_flow():
+    flow = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
+    x, context = batch(flow), contexts(flow)
+    _, log_det = torch.compile(flow, fullgraph=True, backend="eager")(x, context)
+    torch.testing.assert_close(log_det, flow(x, context)[1])
+
+
+@pytest.mark.parametrize("name", ["rgflow-open", *ONE_EACH.values()])
 def test_torch_export_with_any_batch(name):
     flow = randomize(MODELS[name](), 0.2)
     batch_axis = torch.export.Dim("batch", min=2, max=64)
@@ -105,7 +228,45 @@ def test_torch_export_with_any_batch(name):
     torch.testing.assert_close(program(x)[1], flow(x)[1])
 
 
-@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, in its forward mode
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_torch_func(name):
+    """vmap maps the flow over an axis more; jvp is the directional derivative, as differences have it."""
+    flow = randomize(MODELS[name](), 0.2)
+    x = torch.stack([batch(flow, 3), batch(flow, 3)])
+    _, log_det = torch.func.vmap(flow)(x)
+    torch.testing.assert_close(log_det, torch.stack([flow(part)[1] for part in x]))
+    x, v, eps = x[0], torch.randn_like(x[0]), 1e-6
+    value, slope = torch.func.jvp(lambda x: flow(x)[1], (x,), (v,))
+    torch.testing.assert_close(value, flow(x)[1])
+    torch.testing.assert_close(slope, (flow(x + eps * v)[1] - flow(x - eps * v)[1]) / (2 * eps), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_autocast_keeps_variables_and_log_dets_single(name):
+    flow = randomize(MODELS[name](), 0.05).float()
+    x = batch(flow).float()
+    expected = flow(x)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        z, log_det = flow(x)
+        back, _ = flow.inverse(z)
+    assert {level.dtype for level in (*z, log_det, back)} == {torch.float32}
+    torch.testing.assert_close(log_det, expected, atol=0.3, rtol=0.1)
+    torch.testing.assert_close(back, x, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_channels_last_and_other_strides(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow, 4)
+    expected = flow.log_prob(x)
+    if x.ndim == 4:
+        torch.testing.assert_close(flow.log_prob(x.to(memory_format=torch.channels_last)), expected)
+    torch.testing.assert_close(flow.log_prob(torch.cat([x, x], 1)[:, : x.shape[1]]), expected)
+    torch.testing.assert_close(flow.log_prob(x.repeat_interleave(2, 0)[::2]), expected)
+
+
+@pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "wavelet", "rgflow-spline"])
 def test_half_precision_keeps_log_dets_single(name):
     flow = randomize(MODELS[name](), 0.05)
     x = batch(flow)
@@ -121,7 +282,7 @@ def test_half_precision_keeps_log_dets_single(name):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it generates code
-@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+@pytest.mark.parametrize("name", ONE_EACH.values())
 def test_torch_compile_to_machine_code(name):
     flow = randomize(MODELS[name](), 0.2)
     x = batch(flow)
@@ -307,6 +468,25 @@ def test_initialize_then_train_a_step():
         (lambda: mera.build("rgflow", boundary="x"), LayoutError, "Expected boundary 'periodic' or 'open'"),
         (lambda: mera.build("realnvp", boundary="x"), ValueError, "Expected a boundary among"),
         (lambda: mera.build("realnvp", m=0), ValueError, "Expected a positive width m; got 0"),
+        (lambda: mera.build("rgflow", bijector="splin"), ValueError, "a bijector among .*did you mean 'spline'"),
+        (lambda: mera.build("rgflow", bijector={"name": "spline", "bin": 2}), ValueError, "'bin' .did you mean 'bins'"),
+        (lambda: mera.build("rgflow", bijector={"bins": 2}), ValueError, "Expected a bijector among"),
+        (lambda: mera.build("rgflow", bijector=3), ValueError, "Expected a bijector's name.*got 3"),
+        (lambda: mera.build("rgflow", bijector="haar"), LayoutError, "node 'disentangler0': Expected patches of 2"),
+        (lambda: mera.build("rgflow", bijector="linear", context=3), LayoutError, "takes the context .3,.; got none"),
+        (lambda: mera.build("rgflow", conditioner="authors", context=3), LayoutError, "a network for each half"),
+        (lambda: mera.build("rgflow", context=(3, 4)), ValueError, r"or \(K, 32, 32\) for each pixel; got \(3, 4\)"),
+        (lambda: mera.build("rgflow", context=0), ValueError, "Expected a context K"),
+        (lambda: mera.build("rgflow", classes=0), ValueError, "Expected a positive number of classes; got 0"),
+        (lambda: mera.build("rgflow", classes=3, context=(2, 32, 32)), ValueError, "to learn for each class"),
+        (lambda: mera.build("neuralrg", L=12), ValueError, r"L = 2 \* 2\^h; got 12x12"),
+        (lambda: mera.build("neuralrg", repeats=0), ValueError, "Expected repeats as an integer >= 1; got 0"),
+        (lambda: mera.build("ternary", L=32), ValueError, r"divide by 3 .* L = 3 \* 3\^h; got 32x32"),
+        (lambda: mera.build("tree", m=1), ValueError, "Expected m as an integer >= 2; got 1"),
+        (lambda: mera.build("tebd", m=3), ValueError, "Expected an even kernel size"),
+        (lambda: mera.build("tebd", L=10, m=4), LayoutError, "node 'even0': Expected a kernel that divides"),
+        (lambda: mera.build("tebd", depth=2.0), ValueError, "Expected depth as an integer"),
+        (lambda: mera.build("glow", L=4, channels=1), LayoutError, "at least 2 channels"),
     ],
 )  # fmt: skip
 def test_bad_options(make, error, message):
@@ -332,9 +512,9 @@ def test_bad_options(make, error, message):
         (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8)), "Expected images of dtype uint8; got torch.float32"),
         (lambda f: f.bits_per_dim(torch.zeros(2, 3, 8, 8).byte()), "Expected images of shape"),
         (lambda f: f.sample(-1), "Expected a number of samples >= 0; got -1"),
-        (lambda f: f.sample(2, [0.5]), "one for each of 2 levels"),
-        (lambda f: f.sample(2, 0.0), "Expected a positive temperature; got 0.0"),
-        (lambda f: f.sample(2, torch.ones(2)), "Expected a positive temperature; got tensor"),
+        (lambda f: f.sample(2, temperature=[0.5]), "one for each of 2 levels"),
+        (lambda f: f.sample(2, temperature=0.0), "Expected a positive temperature; got 0.0"),
+        (lambda f: f.sample(2, temperature=torch.ones(2)), "Expected a positive temperature; got tensor"),
         (lambda f: f.to_images(torch.zeros(1, 2, 8, 8)), "Expected data of 1 channels in 2 dimensions"),
         (lambda f: f.to_images(torch.zeros(1, 8, 8)), "Expected data of 1 channels in 2 dimensions"),
         (lambda f: f.from_images(torch.zeros(1, 1, 8, 8)), "Expected images of dtype uint8"),
@@ -342,12 +522,34 @@ def test_bad_options(make, error, message):
         (lambda f: f.to_lattice(torch.zeros(1)), "Expected latents as a tuple"),
         (lambda f: f.from_lattice(torch.zeros(1, 1, 4, 4)), "Expected latents on the lattice of shape"),
         (lambda f: f.initialize(torch.zeros(1, 1, 4, 4)), "Expected data of shape"),
+        (lambda f: f(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3)), "Expected no context"),
+        (lambda f: f.sample(2, 0.5), "Expected no context"),
     ],
 )  # fmt: skip
 def test_bad_calls(call, message):
     flow = MODELS["rgflow"]()
     with pytest.raises(ValueError, match=f"(?s){message}"):
         call(flow)
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "message"),
+    [
+        ("rgflow", None, r"Expected a context, \(B, 3\), as the flow is conditional; got none"),
+        ("rgflow", torch.zeros(2, 4), r"Expected a context, \(B, 3\), for B = 2 or 1; got \(2, 4\)"),
+        ("rgflow", torch.zeros(3, 3), r"for B = 2 or 1; got \(3, 3\)"),
+        ("rgflow", torch.zeros(2, 3).int(), "Expected a context of floats; got torch.int32"),
+        ("rgflow", [0.0], "got list"),
+        ("rgflow-classes", torch.zeros(2), "Expected class numbers, integers; got torch.float32"),
+        ("rgflow-classes", torch.tensor([0, 5]), "Expected class numbers from 0 to 4; got 0 to 5"),
+        ("rgflow-classes", torch.tensor([[0], [1]]), r"B class numbers, for B = 2 or 1; got \(2, 1\)"),
+    ],
+)  # fmt: skip
+def test_bad_contexts(name, context, message):
+    flow = CONDITIONAL[name]()
+    for call in (lambda: flow.log_prob(batch(flow).float(), context), lambda: flow.sample(2, context)):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_every_model_is_in_the_table():

@@ -1,34 +1,63 @@
-"""Bijectors, and what couplings are made of."""
+"""Bijectors, what couplings are made of, and bijectors by name."""
 
+from mera.bijectors import catalogue  # noqa: F401, fills the registry
 from mera.bijectors.actnorm import ActNorm
-from mera.bijectors.base import Bijector, zero_log_det
+from mera.bijectors.autoregressive import MADE, Autoregressive
+from mera.bijectors.base import Bijector, backwards, forwards, zero_log_det
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
+from mera.bijectors.haar import Haar
 from mera.bijectors.image import Dequantize, Logit, with_noise
+from mera.bijectors.linear import LULinear, Orthogonal
+from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.permutation import Permutation
+from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise
+from mera.bijectors.registry import Named, named, names, register
+from mera.bijectors.reshaped import Conditioned, Squeezed
+from mera.bijectors.spline import RationalQuadratic
 
 __all__ = [
+    "MADE",
     "ActNorm",
     "Additive",
     "Affine",
+    "Asinh",
+    "Autoregressive",
     "Bijector",
     "Chain",
     "ChannelHalves",
+    "Conditioned",
     "Coupling",
     "Dequantize",
     "Elementwise",
     "Gather",
+    "Haar",
     "Invert",
+    "LULinear",
+    "LeakyReLU",
+    "LogisticMixture",
     "Logit",
     "Masked",
+    "Named",
+    "Orthogonal",
     "Partition",
     "PatchMLPs",
+    "Permutation",
+    "Pointwise",
+    "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",
     "SeparateMLPs",
+    "Squeezed",
+    "backwards",
     "checkerboard",
+    "forwards",
+    "named",
+    "names",
+    "register",
     "with_noise",
     "zero_log_det",
 ]

@@ -48,7 +48,7 @@ class ActNorm(Bijector):
         return y * torch.exp(-self.log_scale) - self.shift, -self._log_det(y)
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Set shift and scale from a batch (B, *event_shape), unless that was done before."""
         if not self.initialized:
             axes = [0, *(1 + d for d, n in enumerate(self.shift.shape) if n == 1)]

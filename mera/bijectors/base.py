@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Bijector", "log_det_dtype", "zero_log_det"]
+__all__ = ["Bijector", "backwards", "forwards", "log_det_dtype", "zero_log_det"]
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -29,13 +30,25 @@ class Bijector(nn.Module, ABC):
     Shapes: a value is (B, *event_shape), a log-det (B,). The first axis may hold anything that is independent:
     images, or all patches of all images.
 
+    A bijector whose `context_shape` is not None depends on more than the event: `forward`, `inverse` and `initialize`
+    take a context (B, *context_shape) as their second argument. `forwards` and `backwards` call any bijector.
+
     Args:
         event_shape: the shape of one event, or None for a map that takes any.
+        context_shape: (K,) or, for numbers at each site, (K, *sites); None for a map that takes no context.
     """
 
-    def __init__(self, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None
+    ) -> None:
         super().__init__()
         self.event_shape = None if event_shape is None else tuple(event_shape)
+        self.context_shape = None if context_shape is None else tuple(context_shape)
+
+    @property
+    def passive(self) -> int:
+        """How many channels, the first ones, are read and stay as they are."""
+        return 0
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
@@ -56,9 +69,19 @@ class Bijector(nn.Module, ABC):
         """Latents to data: (B, *event_shape) -> the same, and log-det (B,) of this direction."""
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Start from data: set what should depend on a first batch, and return that batch transformed.
 
         Maps with nothing to set only transform. It is never called implicitly.
         """
-        return self(x)[0]
+        return forwards(self, x, context)[0]
+
+
+def forwards(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`bijector(x)`, with the context if it takes one."""
+    return bijector(x) if bijector.context_shape is None else bijector(x, context)
+
+
+def backwards(bijector: Any, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`bijector.inverse(y)`, with the context if it takes one."""
+    return bijector.inverse(y) if bijector.context_shape is None else bijector.inverse(y, context)

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector, zero_log_det
+from mera.bijectors.base import Bijector, backwards, forwards, zero_log_det
 
 __all__ = ["Chain", "Invert"]
 
@@ -17,23 +17,20 @@ class Chain(Bijector):
     """The first bijector, then the second, and so on; their log-dets add up.
 
     Raises:
-        ValueError: if there is none, or two neighbours disagree on the event shape.
+        ValueError: if there is none, or two members disagree on the shape of events or of contexts.
     """
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         members = list(bijectors)
         if not members:
             raise ValueError("Expected at least one bijector; got none")
-        shape = None
-        for index, member in enumerate(members):
-            if member.event_shape is not None and shape is not None and member.event_shape != shape:
-                raise ValueError(
-                    f"Expected event shape {shape} for member {index}, as before it in the chain; "
-                    f"got {member.event_shape} ({type(member).__name__})"
-                )
-            shape = member.event_shape if member.event_shape is not None else shape
-        super().__init__(shape)
+        super().__init__(_agreed(members, "event_shape"), _agreed(members, "context_shape"))
         self.members = nn.ModuleList(members)
+
+    @property
+    def passive(self) -> int:
+        """The channels that no member changes."""
+        return min(member.passive for member in self.bijectors)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
@@ -49,33 +46,48 @@ class Chain(Bijector):
         """Whether a member's window does."""
         return any(member.wraps for member in self.bijectors)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All members in order."""
         log_det = zero_log_det(x)
         for member in self.bijectors:
-            x, change = member(x)
+            x, change = forwards(member, x, context)
             log_det = log_det + change
         return x, log_det
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The members' inverses, from the last to the first."""
         log_det = zero_log_det(y)
         for member in reversed(self.bijectors):
-            y, change = member.inverse(y)
+            y, change = backwards(member, y, context)
             log_det = log_det + change
         return y, log_det
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Each member starts from what the members before it make of the data."""
         for member in self.bijectors:
-            x = member.initialize(x)
+            x = member.initialize(x, context)
         return x
 
     @property
     def bijectors(self) -> list[Bijector]:
         """The members, in order."""
         return [cast(Bijector, member) for member in self.members]
+
+
+def _agreed(members: list[Bijector], what: str) -> tuple[int, ...] | None:
+    """The shape that all members have who have one."""
+    shape = None
+    for index, member in enumerate(members):
+        its = getattr(member, what)
+        if its is not None and shape is not None and its != shape:
+            words = what.replace("_", " ")
+            raise ValueError(
+                f"Expected {words} {shape} for member {index}, as before it in the chain; "
+                f"got {its} ({type(member).__name__})"
+            )
+        shape = its if its is not None else shape
+    return shape
 
 
 class Invert(Bijector):
@@ -85,8 +97,13 @@ class Invert(Bijector):
     """
 
     def __init__(self, bijector: Bijector) -> None:
-        super().__init__(bijector.event_shape)
+        super().__init__(bijector.event_shape, bijector.context_shape)
         self.bijector = bijector
+
+    @property
+    def passive(self) -> int:
+        """The channels that the bijector within does not change."""
+        return self.bijector.passive
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
@@ -98,10 +115,10 @@ class Invert(Bijector):
         """Whether the window of the bijector within does."""
         return self.bijector.wraps
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The inverse of the bijector within."""
-        return self.bijector.inverse(x)
+        return backwards(self.bijector, x, context)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The bijector within."""
-        return self.bijector(y)
+        return forwards(self.bijector, y, context)

@@ -13,17 +13,40 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera.bijectors.layers import WeightNormLinear
 from mera.bijectors.stacked import StackedMLPs
 
-__all__ = ["Conditioner", "ConditionerFactory", "PatchMLPs", "ResidualConv", "ResidualMLP", "SeparateMLPs", "prepared"]
+__all__ = [
+    "Conditioner",
+    "ConditionerFactory",
+    "PatchMLPs",
+    "ResidualConv",
+    "ResidualMLP",
+    "SeparateMLPs",
+    "compressed",
+    "prepared",
+]
 
 Shape = tuple[int, ...]
 Conditioner = Callable[[Tensor], Tensor]
 ConditionerFactory = Callable[[Shape, Shape, int], nn.Module]
+
+
+REACH = 10.0
+"""Where `compressed` turns from straight to logarithmic."""
+
+
+def compressed(x: Tensor) -> Tensor:
+    """10 asinh(x / 10): nearly x within a few units, then a logarithm.
+
+    What is far out then drives no parameter far out, and its rounding does not show in the parameters, which the
+    inverse has to find again.
+    """
+    return REACH * torch.asinh(x / REACH)
 
 
 def prepared(network: nn.Module, rows: int) -> Conditioner:
@@ -106,6 +129,7 @@ class PatchMLPs(nn.Module):
 class _ResidualNetwork(nn.Module):
     """A stem to the width hidden[0], residual blocks, and a head for all parameters, which starts at 0.
 
+    Inputs are `compressed`.
     `layer(i, o, wide)` makes a layer; those that are not `wide` look at one site only.
     """
 
@@ -135,7 +159,7 @@ class _ResidualNetwork(nn.Module):
         self.head = nn.Sequential(nn.SiLU(), head)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x = self.stem(compressed(x))
         for block in self.blocks:
             x = x + block(x)
         return self.head(x)

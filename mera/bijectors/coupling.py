@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners import Conditioner, ConditionerFactory, PatchMLPs, prepared
+from mera.bijectors.context import join, joined_shape
 from mera.bijectors.elementwise import Affine, Elementwise
 from mera.bijectors.partition import Partition
 
@@ -25,6 +26,7 @@ class Coupling(Bijector):
         conditioner: makes the networks c and c'; see `mera.bijectors.conditioners`.
         transform: f, an affine map unless said otherwise.
         same_networks: let c and c' be one network, whose `prepare_both` makes both.
+        context_shape: the shape of a context that the networks read beside the half.
 
     Raises:
         ValueError: if a network cannot serve both halves.
@@ -36,14 +38,22 @@ class Coupling(Bijector):
         conditioner: ConditionerFactory,
         transform: Elementwise | None = None,
         same_networks: bool = False,
+        context_shape: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__(partition.event_shape)
+        super().__init__(partition.event_shape, context_shape)
+        if same_networks and context_shape is not None:
+            raise ValueError(
+                f"Expected a network for each half, as there is a context {context_shape}; got one for both"
+            )
         self.partition = partition
         self.transform = transform if transform is not None else Affine()
         first, second = partition.shapes
         self.same_networks = same_networks
         directions = ((first, second),) if same_networks else ((first, second), (second, first))
-        self.networks = nn.ModuleList(conditioner(*shapes, self.transform.n_params) for shapes in directions)
+        self.networks = nn.ModuleList(
+            conditioner(joined_shape(reads, context_shape), writes, self.transform.n_params)
+            for reads, writes in directions
+        )
         if same_networks and not hasattr(self.networks[0], "prepare_both"):
             raise ValueError(f"Expected a conditioner for both directions; got {type(self.networks[0]).__name__}")
 
@@ -60,20 +70,20 @@ class Coupling(Bijector):
         """Whether a conditioner's window does."""
         return any(getattr(network, "wraps", False) for network in self.networks)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
         first, second = self.partition.split(x)
         there, back = self._prepared(x.shape[0])
-        second, change = self.transform(second, self._conditioned(there, first, 1))
-        first, last_change = self.transform(first, self._conditioned(back, second, 0))
+        second, change = self.transform(second, self._conditioned(there, first, 1, context))
+        first, last_change = self.transform(first, self._conditioned(back, second, 0, context))
         return self.partition.merge(first, second), _total(change) + _total(last_change)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latents to data; see `Bijector`."""
         first, second = self.partition.split(y)
         there, back = self._prepared(y.shape[0])
-        first, change = self.transform.inverse(first, self._conditioned(back, second, 0))
-        second, last_change = self.transform.inverse(second, self._conditioned(there, first, 1))
+        first, change = self.transform.inverse(first, self._conditioned(back, second, 0, context))
+        second, last_change = self.transform.inverse(second, self._conditioned(there, first, 1, context))
         return self.partition.merge(first, second), _total(change) + _total(last_change)
 
     def _prepared(self, rows: int) -> tuple[Conditioner, Conditioner]:
@@ -83,9 +93,10 @@ class Coupling(Bijector):
         there, back = self.networks
         return prepared(there, rows), prepared(back, rows)
 
-    def _conditioned(self, network: Conditioner, other: Tensor, index: int) -> Tensor:
+    def _conditioned(self, network: Conditioner, other: Tensor, index: int, context: Tensor | None) -> Tensor:
         """What the network says of half `index`: nothing, which leaves it as it is, of what is no variable of it."""
-        return self.partition.confine(network(other).to(other.dtype), index)
+        said = network(join(other, context, self.context_shape))
+        return self.partition.confine(said.to(other.dtype), index)
 
 
 def _total(log_derivative: Tensor) -> Tensor:

@@ -7,7 +7,15 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Additive", "Affine", "Elementwise"]
+from mera.bijectors.base import log_det_dtype
+
+__all__ = ["Additive", "Affine", "Elementwise", "in_single"]
+
+
+def in_single(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+    """Variables and parameters in single precision at least, for maps that half would spoil."""
+    single = log_det_dtype(x)
+    return x.to(single), params.to(single)
 
 
 class Elementwise(nn.Module, ABC):

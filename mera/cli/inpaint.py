@@ -134,5 +134,5 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     return paths
 
 
-SEARCH = options_of(Flow.inpaint, without=("self", "x", "mask", "console"))
+SEARCH = options_of(Flow.inpaint, without=("self", "x", "mask", "context", "console"))
 app.command("inpaint", help=inspect.getdoc(inpaint))(with_options(inpaint, signature_options(inpaint), SEARCH))

@@ -3,7 +3,7 @@
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.compiler import compile
 from mera.graph.cones import Cone, generation_cone, inference_cone
-from mera.graph.executor import run_forward, run_inverse
+from mera.graph.executor import event_context, run_forward, run_inverse
 from mera.graph.lattice import Lattice, LayoutError
 from mera.graph.layout import Layout, Port
 from mera.graph.local_executor import LocalExecutor
@@ -34,6 +34,7 @@ __all__ = [
     "Step",
     "check_bijector",
     "compile",
+    "event_context",
     "generation_cone",
     "inference_cone",
     "localize",

@@ -30,12 +30,15 @@ class Apply:
     With kernel = stride each patch is an event of its own, and all patches form one batch. With kernel > stride
     the whole lattice is one event (a field), and the `stride` sites at a grid position depend on the `kernel`
     sites around them. A tile is the case in which the two coincide.
+
+    The first `passive` channels are read and stay as they are.
     """
 
     lattice: Lattice
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     offset: tuple[int, ...]
+    passive: int = 0
 
     @property
     def is_field(self) -> bool:

@@ -131,13 +131,15 @@ def cell_tiling(action: Apply) -> Tiling:
 def spread(action: Apply, numbers: Tensor) -> Tensor:
     """The variables behind a bijector that depend on these before it, or the other way round; sorted.
 
-    Each position's cell depends on all of its kernel; what is in no cell passes unchanged.
+    Each position's cell depends on all of its kernel; what is in no cell, or in a passive channel, passes unchanged.
     """
     grid = cell_tiling(action)
     inside = grid.locate(numbers)[2]
     radius = tuple((kernel - stride) // 2 for kernel, stride in zip(action.kernel, action.stride, strict=True))
     positions = grid.near((numbers[inside] // action.lattice.channels).unique(), radius)
-    return torch.cat([grid.members(positions).flatten(), numbers[~inside]]).sort().values
+    changed = grid.members(positions)[:, action.passive * math.prod(action.stride) :].flatten()
+    stays = ~inside | (numbers % action.lattice.channels < action.passive)
+    return torch.cat([changed, numbers[stays]]).sort().values
 
 
 def rearranged(action: Regroup | Cut, numbers: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -46,7 +46,7 @@ def compile(layout: Layout) -> Plan:
         for index, (target, out) in enumerate(outputs):
             values[name, index] = (target, out, level)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of one size stay as declared
-    return Plan(entry.lattice, tuple(steps), tuple(latents))
+    return Plan(entry.lattice, tuple(steps), tuple(latents), entry.context)
 
 
 def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
@@ -76,5 +76,10 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
         raise LayoutError(
             f"node {name!r}: Expected events of shape {first_action.event_shape} as in {first!r}, "
             f"whose module it shares; got {action.event_shape}"
+        )
+    if action.passive != first_action.passive:
+        raise LayoutError(
+            f"node {name!r}: Expected {first_action.passive} passive channels as in {first!r}, "
+            f"whose module it shares; got {action.passive}"
         )
     return key

@@ -12,10 +12,10 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from mera.graph.actions import Apply, Cut, Regroup
+from mera.graph.actions import AXES, Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Transform", "run_forward", "run_inverse", "transformed", "zero_log_det"]
+__all__ = ["Transform", "event_context", "run_forward", "run_inverse", "transformed", "zero_log_det"]
 
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 
@@ -58,21 +58,42 @@ def run_inverse(
 
 def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
     """Bring the patches together, transform them, put them back."""
-    batch, sizes = x.shape[0], action.sizes
-    shifts, axes = [shift for _, shift in action.roll], [axis for axis, _ in action.roll]
-    if axes:
-        x = torch.roll(x, [-shift for shift in shifts], axes)
+    batch = x.shape[0]
+    events, outer = _gathered(action, x)
+    changed, log_det = transformed(step, events, transform)
+    x = rearrange(changed, _reverse(action.pattern), b=batch, **action.sizes)
+    for axis, start, stop in reversed(action.crop):
+        x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
+    if action.roll:
+        x = torch.roll(x, [shift for _, shift in action.roll], [axis for axis, _ in action.roll])
+    return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
+
+
+def _gathered(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The events of a lattice as one batch; and the lattice before each crop, which hold what is in no event."""
+    if action.roll:
+        x = torch.roll(x, [-shift for _, shift in action.roll], [axis for axis, _ in action.roll])
     outer = [x]
     for axis, start, stop in action.crop:
         outer.append(outer[-1].narrow(axis, start, stop - start))
-    events = rearrange(outer.pop(), action.pattern, **sizes)
-    changed, log_det = transformed(step, events, transform)
-    x = rearrange(changed, _reverse(action.pattern), b=batch, **sizes)
-    for axis, start, stop in reversed(action.crop):
-        x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
-    if axes:
-        x = torch.roll(x, shifts, axes)
-    return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
+    return rearrange(outer.pop(), action.pattern, **action.sizes), outer
+
+
+def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
+    """A context (B, *plan.context) for each event of an action, (B * events, *plan.context_shape(action)).
+
+    That of an image goes to all of its events; that of pixels to the events that hold them. On a coarser lattice the
+    context of a site is the mean over the pixels of its cell.
+    """
+    if plan.context is None or len(plan.context) == 1:
+        return context.repeat_interleave(action.events, dim=0)
+    cell = tuple(n // coarse for n, coarse in zip(plan.input.shape, action.lattice.shape, strict=True))
+    if max(cell) > 1:
+        axes = AXES[action.lattice.dim]
+        blocks = " ".join(f"({axis} s{axis})" for axis in axes)
+        sizes = {f"s{axis}": s for axis, s in zip(axes, cell, strict=True)}
+        context = reduce(context, f"b k {blocks} -> b k {' '.join(axes)}", "mean", **sizes)
+    return _gathered(action, context)[0]
 
 
 def transformed(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:

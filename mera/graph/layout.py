@@ -48,9 +48,10 @@ class Layout:
         shape: edge lengths of the lattice, in 1, 2 or 3 dimensions.
         channels: variables at each site.
         boundary: "periodic" or "open", for all dimensions or one for each.
+        context: the shape of what the flow is conditional on: (K,) for K numbers an image, (K, *shape) for K a pixel.
 
     Raises:
-        LayoutError: if these do not describe a lattice.
+        LayoutError: if these do not describe a lattice and a context of it.
 
     Example:
         One step of a binary MERA on 8 sites, whose bijectors only rescale:
@@ -69,10 +70,16 @@ class Layout:
         ['1 x 4', '1 x 4']
     """
 
-    def __init__(self, shape: Sequence[int], channels: int = 1, boundary: str | Sequence[str] = "periodic") -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: int = 1,
+        boundary: str | Sequence[str] = "periodic",
+        context: Sequence[int] | None = None,
+    ) -> None:
         lattice = _lattice(shape, channels, boundary)
         self.graph = nx.DiGraph()
-        self.graph.add_node("input", node=Input(lattice))
+        self.graph.add_node("input", node=Input(lattice, None if context is None else tuple(context)))
         self.input = Port("input", 0, lattice, self)
 
     @classmethod
@@ -119,9 +126,14 @@ class Layout:
         offset: int | tuple[int, ...] = 0,
         share: str | None = None,
         name: str | None = None,
+        passive: int = 0,
     ) -> Port:
         """Add a local bijector (see `mera.graph.nodes.Local` for the arguments)."""
-        (port,) = self.add(Local(bijector, kernel, stride, offset, share), source, name)
+        try:
+            node = Local(bijector, kernel, stride, offset, share, passive)
+        except LayoutError as error:
+            raise LayoutError(f"node {name!r}: {error}" if name else str(error)) from None
+        (port,) = self.add(node, source, name)
         return port
 
     def decimate(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> tuple[Port, Port]:
@@ -142,6 +154,11 @@ class Layout:
     def latent(self, source: Port, name: str | None = None) -> None:
         """Let `source` leave the flow as the latents of one level."""
         self.add(Latent(), source, name)
+
+    @property
+    def context(self) -> tuple[int, ...] | None:
+        """The shape of the context, None if there is none."""
+        return find_input(self.graph)[1].context
 
     @property
     def nodes(self) -> dict[str, Node]:

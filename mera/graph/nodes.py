@@ -7,10 +7,11 @@ action. A new kind of node is one more class here; a reader of plans never hears
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from mera.bijectors.registry import named
 from mera.checks import is_integer
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
@@ -53,13 +54,21 @@ class Node(ABC):
 
 @dataclass(frozen=True)
 class Input(Node):
-    """Where the data enters."""
+    """Where the data enters, and a context: (K,) for each image, or (K, *shape) for each of its pixels."""
 
     lattice: Lattice
+    context: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.lattice, Lattice):
             raise LayoutError(f"Expected a Lattice; got {self.lattice!r}")
+        context = self.context
+        if context is None:
+            return
+        numbers = isinstance(context, tuple) and len(context) > 0 and all(is_integer(n) and n > 0 for n in context)
+        if not numbers or context[1:] not in ((), self.lattice.shape):
+            sites = ", ".join(map(str, self.lattice.shape))
+            raise LayoutError(f"Expected a context of shape (K,), or (K, {sites}) for each pixel; got {context!r}")
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """Nothing is done to the data."""
@@ -82,8 +91,10 @@ class Local(Node):
     """A local bijector, the same at every position of a grid of `stride` sites.
 
     Args:
-        bijector: a bijector, or a callable that makes one from an event shape. Nodes and flows that are handed the
-            same bijector share it, as everywhere in torch; a callable makes a new one for each flow.
+        bijector: a bijector, or a callable that makes one from an event shape, and from a `context_shape` if it has
+            such a parameter. Nodes and flows that are handed the same bijector share it, as everywhere in torch; a
+            callable makes a new one for each flow. A name stands for a registered one, and {"name": ..., **options}
+            for one with options; see `mera.bijectors.names`.
         kernel: sites that one position reads, for each dimension or one number for all.
         stride: sites between positions. Equal to the kernel (the default): the lattice is tiled with patches,
             each an event. Less than the kernel: a field bijector, which takes the whole lattice as one event.
@@ -91,6 +102,10 @@ class Local(Node):
             border the patches that it would cut are left out, and the sites they would hold pass unchanged.
         share: nodes with the same key here use one and the same module. It may not be the name of
             a node.
+        passive: so many channels, the first ones, are read and stay as they are; as many as the bijector says.
+
+    Raises:
+        LayoutError: if there is no bijector of that name, or it has no such option.
     """
 
     bijector: Any
@@ -98,6 +113,18 @@ class Local(Node):
     stride: int | tuple[int, ...] | None = None
     offset: int | tuple[int, ...] = 0
     share: str | None = None
+    passive: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            match self.bijector:
+                case str():
+                    object.__setattr__(self, "bijector", named(self.bijector))
+                case Mapping():
+                    options = dict(self.bijector)
+                    object.__setattr__(self, "bijector", named(options.pop("name", None), options))
+        except ValueError as error:
+            raise LayoutError(str(error)) from None
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """One `Apply`."""
@@ -106,7 +133,12 @@ class Local(Node):
         kernel = per_dimension(self.kernel, lattice.dim, "the kernel", 1)
         stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "the stride", 1)
         offset = per_dimension(self.offset, lattice.dim, "the offset", 0)
-        apply = Apply(lattice, kernel, stride, offset)
+        if not is_integer(self.passive) or not 0 <= self.passive < lattice.channels:
+            raise LayoutError(
+                f"Expected from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive; "
+                f"got {self.passive!r}"
+            )
+        apply = Apply(lattice, kernel, stride, offset, int(self.passive))
         for d, n in enumerate(lattice.shape):
             _check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
         if is_made(self.bijector):
@@ -205,6 +237,9 @@ def check_bijector(bijector: HasEventShape, action: Apply) -> None:
     shape = bijector.event_shape
     if shape is not None and tuple(shape) != action.event_shape:
         raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
+    stay = getattr(bijector, "passive", 0)
+    if stay != action.passive:
+        raise LayoutError(f"Expected passive={stay}, the channels that the bijector leaves; got {action.passive}")
     if not action.is_field:
         return
     if getattr(bijector, "wraps", False) and not all(action.lattice.periodic):

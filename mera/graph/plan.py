@@ -59,11 +59,19 @@ class Plan:
         input: the lattice of the data.
         steps: in an order in which sources come first.
         latents: the levels, finest first.
+        context: the shape of a context, (K,) or (K, *shape); None if there is none.
     """
 
     input: Lattice
     steps: tuple[Step, ...]
     latents: tuple[Latent, ...]
+    context: tuple[int, ...] | None = None
+
+    def context_shape(self, action: Apply) -> tuple[int, ...] | None:
+        """The shape of the context of one event of an action: (K,), or (K, *sites of the event)."""
+        if self.context is None or len(self.context) == 1:
+            return self.context
+        return (self.context[0], *action.event_shape[1:])
 
     @property
     def entries(self) -> tuple[int, ...]:
@@ -96,7 +104,8 @@ def _columns(action: Action) -> Iterable[str]:
     match action:
         case Apply():
             kernel, stride, offset = map(_brief, (action.kernel, action.stride, action.offset))
-            return kernel, stride, offset, "field" if action.is_field else str(action.events), action.pattern
+            pattern = action.pattern + (f" (c: {action.passive} stay)" if action.passive else "")
+            return kernel, stride, offset, "field" if action.is_field else str(action.events), pattern
         case Regroup():
             return "", _brief(action.stride), "", "", action.pattern
         case Cut():

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors import Bijector
+from mera.bijectors import Bijector, backwards, forwards
 from mera.checks import check_levels, check_tensor
 from mera.graph import Cone, LocalExecutor, Pieces, Plan, Step, inference_cone, localize, run_forward
 from mera.graph.addresses import variables_at
@@ -33,6 +33,7 @@ class Restriction:
         prior: the flow's prior.
         x: one image, (1, C, *shape), which the caller has checked.
         sites: the masked sites, in order.
+        given: the context of each step's events for this image; None for a step without.
 
     Attributes:
         cone: the inference cone of the masked pixels.
@@ -41,7 +42,13 @@ class Restriction:
     """
 
     def __init__(
-        self, plan: Plan, bijector: Callable[[Step], Bijector], prior: Prior, x: Tensor, sites: Tensor
+        self,
+        plan: Plan,
+        bijector: Callable[[Step], Bijector],
+        prior: Prior,
+        x: Tensor,
+        sites: Tensor,
+        given: Callable[[Step], Tensor | None],
     ) -> None:
         numbers = variables_at(sites, plan.input).flatten()
         self.cone: Cone = inference_cone(plan, numbers)
@@ -52,7 +59,8 @@ class Restriction:
         self._executor = LocalExecutor(self._pieces, x.device)
         used = {piece.step.module: bijector(piece.step) for piece in self._pieces.pieces}
         self._bijectors = {key: _without_gradients(module) for key, module in used.items()}
-        self._latents, self._constants, self._rest = _full_pass(self._pieces, bijector, prior, self._x)
+        self._contexts = {piece.step: _of_events(given(piece.step), piece.positions) for piece in self._pieces.pieces}
+        self._latents, self._constants, self._rest = _full_pass(self._pieces, bijector, prior, self._x, given)
         # a field is evaluated as a whole, which is more than its cone: the columns of its latents that are the cone's
         self._columns = [
             torch.searchsorted(exit.sites, inside).to(x.device) if len(inside) < len(exit.sites) else None
@@ -133,7 +141,7 @@ class Restriction:
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Latents (K, C_h, n) at all sites that were evaluated, and the log-det (K,) of what was evaluated."""
         rows, log_det = self._executor.forward(
-            pixels.flatten(1), self._constants, lambda step, events: self._bijectors[step.module](events)
+            pixels.flatten(1), self._constants, lambda step, events: self._transform(forwards, step, events)
         )
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
 
@@ -154,8 +162,17 @@ class Restriction:
             if columns is not None:
                 level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
             rows.append(level.flatten(1))
-        row = self._executor.inverse(rows, lambda step, events: self._bijectors[step.module].inverse(events))
+        row = self._executor.inverse(rows, lambda step, events: self._transform(backwards, step, events))
         return row.unflatten(1, self._event)
+
+    def _transform(
+        self, how: Callable[..., tuple[Tensor, Tensor]], step: Step, events: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Events of all settings, each followed by the next, in either direction."""
+        context = self._contexts[step]
+        if context is not None:
+            context = context.repeat(events.shape[0] // context.shape[0], *(1 for _ in context.shape[1:]))
+        return how(self._bijectors[step.module], events, context)
 
     def _check(self, pixels: Tensor) -> None:
         check_tensor("pixels", pixels, self._event, self._x, "K")
@@ -163,7 +180,11 @@ class Restriction:
 
 @torch.no_grad()
 def _full_pass(
-    pieces: Pieces, bijector: Callable[[Step], Bijector], prior: Prior, x: Tensor
+    pieces: Pieces,
+    bijector: Callable[[Step], Bijector],
+    prior: Prior,
+    x: Tensor,
+    given: Callable[[Step], Tensor | None],
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """What does not change with the variables that the pieces follow.
 
@@ -175,7 +196,7 @@ def _full_pass(
     constants: list[Tensor] = []
 
     def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        changed, log_det = bijector(step)(events)
+        changed, log_det = forwards(bijector(step), events, given(step))
         if step in piece_of:
             piece = piece_of[step]
             touched = piece.positions.to(x.device)
@@ -193,6 +214,11 @@ def _full_pass(
         outside = torch.ones(level.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
         others.append(level[:, :, outside])
     return latents, constants, rest + prior.log_prob(others)
+
+
+def _of_events(context: Tensor | None, positions: Tensor) -> Tensor | None:
+    """The context of some of the events of an image."""
+    return None if context is None else context.index_select(0, positions.to(context.device))
 
 
 def _without_gradients(bijector: Bijector) -> Bijector:

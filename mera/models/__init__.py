@@ -1,8 +1,30 @@
 """Models by name: `mera.build` and what it can build."""
 
 from mera.models.authors import load_rgflow_checkpoint
+from mera.models.branching_mera import branching
+from mera.models.brick_wall import tebd
+from mera.models.glow import glow
+from mera.models.neural_rg import neuralrg
 from mera.models.real_nvp import realnvp
 from mera.models.registry import build, builder, names, presets, register
 from mera.models.rg_flow import rgflow
+from mera.models.trees import ternary, tree
+from mera.models.wavelet import wavelet
 
-__all__ = ["build", "builder", "load_rgflow_checkpoint", "names", "presets", "realnvp", "register", "rgflow"]
+__all__ = [
+    "branching",
+    "build",
+    "builder",
+    "glow",
+    "load_rgflow_checkpoint",
+    "names",
+    "neuralrg",
+    "presets",
+    "realnvp",
+    "register",
+    "rgflow",
+    "tebd",
+    "ternary",
+    "tree",
+    "wavelet",
+]

@@ -7,7 +7,18 @@ from typing import Any
 
 from mera.checks import is_integer
 
-__all__ = ["Edges", "Hidden", "PerStep", "flag", "hidden_per_step", "integers_per_step", "lattice_shape", "levels"]
+__all__ = [
+    "Edges",
+    "Hidden",
+    "PerStep",
+    "context_shape",
+    "flag",
+    "hidden_per_step",
+    "integers_per_step",
+    "lattice_shape",
+    "levels",
+    "positive",
+]
 
 Edges = int | Sequence[int]
 PerStep = int | Sequence[int]
@@ -24,25 +35,47 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
     return edges
 
 
-def levels(shape: Sequence[int], m: int) -> int:
-    """How many levels there are until a lattice of edges `shape`, halved level by level, is `m` wide.
+def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
+    """How many levels there are until a lattice of edges `shape`, divided by `stride` level by level, is `m` wide.
 
     Raises:
-        ValueError: if the smallest edge is not m times a power of two, or m does not divide the others.
+        ValueError: if the smallest edge is not m times a power of the stride, or this does not divide the others.
     """
-    smallest = min(shape)
-    halvings = (smallest // m).bit_length() - 1 if smallest >= m else -1
-    if halvings < 0 or any(n % (m << halvings) for n in shape) or smallest != m << halvings:
-        raise ValueError(
-            f"Expected edges that halve to the kernel m={m}, so that L = {m} * 2^h; got {'x'.join(map(str, shape))}"
-        )
-    return halvings + 1
+    smallest, width, count = min(shape), m, 1
+    while width < smallest:
+        width, count = width * stride, count + 1
+    if width != smallest or any(n % width for n in shape):
+        how = "halve" if stride == 2 else f"divide by {stride}"
+        edges = "x".join(map(str, shape))
+        raise ValueError(f"Expected edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h; got {edges}")
+    return count
+
+
+def context_shape(context: Edges | None, classes: int | None, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape of a context: (K,) for a number K, (16,) for classes if nothing else is said.
+
+    Raises:
+        ValueError: if it is no shape.
+    """
+    if context is None:
+        return None if classes is None else (16,)
+    sizes = tuple(context) if isinstance(context, Sequence) else (context,)
+    if not sizes or not all(is_integer(n) and n > 0 for n in sizes) or sizes[1:] not in ((), tuple(shape)):
+        raise ValueError(f"Expected a context K, or (K, {', '.join(map(str, shape))}) for each pixel; got {context!r}")
+    return sizes
 
 
 def flag(value: bool, what: str) -> bool:
     """Yes or no, and nothing that merely looks like it."""
     if not isinstance(value, bool):
         raise ValueError(f"Expected {what} as True or False; got {value!r}")
+    return value
+
+
+def positive(value: int, what: str, least: int = 1) -> int:
+    """The number itself, if it is one from `least` on."""
+    if not is_integer(value) or value < least:
+        raise ValueError(f"Expected {what} as an integer >= {least}; got {value!r}")
     return value
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import cast
-
-from mera.bijectors import Bijector, ChannelHalves, Masked, ResidualConv, checkerboard
-from mera.checks import is_integer, one_of
+from mera.bijectors import named
 from mera.flow import Flow
-from mera.graph import Layout, Port
-from mera.models.blocks import coupling_block
-from mera.models.options import Edges, Hidden, PerStep, flag, hidden_per_step, integers_per_step, lattice_shape, levels
+from mera.graph import Layout
+from mera.models.fields import add_field, padding, width
+from mera.models.options import (
+    Edges,
+    Hidden,
+    PerStep,
+    context_shape,
+    flag,
+    hidden_per_step,
+    integers_per_step,
+    lattice_shape,
+    levels,
+)
 from mera.models.registry import register
 from mera.priors import PriorLike
 
@@ -27,6 +33,8 @@ def realnvp(
     residual_blocks: PerStep = 2,
     hidden: Hidden = (48,),
     norm: bool = True,
+    context: Edges | None = None,
+    classes: int | None = None,
     prior: PriorLike = "gaussian",
     boundary: str = "open",
     dim: int = 2,
@@ -38,7 +46,7 @@ def realnvp(
     of convolutions.
 
     Args:
-        L, m, channels, prior, dim: as for `rgflow`.
+        L, m, channels, context, classes, prior, dim: as for `rgflow`.
         layers: coupling layers of each kind at a scale; one layer updates both halves once.
         residual_blocks: residual blocks in a conditioner.
         hidden: channels of the hidden layers in one residual block.
@@ -52,12 +60,9 @@ def realnvp(
         LayoutError: if the geometry is no bijection.
     """
     shape = lattice_shape(L, dim)
-    if not is_integer(m) or m < 1:
-        raise ValueError(f"Expected a positive width m; got {m!r}")
-    steps = levels(shape, m)
-    flag(norm, "norm")
-    padding = {"open": "zeros", "periodic": "circular"}[one_of(boundary, ["open", "periodic"], "a boundary")]
-    layout = Layout(shape, channels, boundary)
+    steps = levels(shape, width(m))
+    common = {"norm": flag(norm, "norm"), "padding": padding(boundary)}
+    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
     options = zip(
         integers_per_step(layers, steps, "layers"),
@@ -66,22 +71,12 @@ def realnvp(
         strict=True,
     )
     for h, (n_layers, blocks, widths) in enumerate(options):
-        networks = partial(ResidualConv, hidden=widths, blocks=blocks, padding=padding)
-        block = partial(
-            coupling_block, conditioner=networks, layers=n_layers, norm=flag(norm, "norm"), norm_per_channel=True
-        )
-        shape = x.lattice.event_shape
-        x = _field(layout, x, block(Masked(checkerboard(shape))), f"checkerboard{h}")
+        own = common | {"layers": n_layers, "residual_blocks": blocks, "hidden": widths}
+        x = add_field(layout, x, named("convolution", {"mask": "checkerboard", **own}), f"checkerboard{h}")
         if h + 1 < steps:
             x = layout.squeeze(x, name=f"squeeze{h}")
-            shape = x.lattice.event_shape
-            x = _field(layout, x, block(ChannelHalves(shape)), f"channels{h}")
+            x = add_field(layout, x, named("convolution", {"mask": "channels", **own}), f"channels{h}")
             x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")
             layout.latent(out, name=f"z{h}")
     layout.latent(x, name=f"z{steps - 1}")
-    return Flow(layout, prior)
-
-
-def _field(layout: Layout, x: Port, bijector: Bijector, name: str) -> Port:
-    """Add couplings of the whole lattice, with the kernel that their convolutions add up to."""
-    return layout.local(x, bijector, kernel=cast(tuple, bijector.receptive_kernel), stride=1, name=name)
+    return Flow(layout, prior, classes=classes)

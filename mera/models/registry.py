@@ -87,6 +87,8 @@ def _plain(value: Any) -> Any:
     """Numbers and sequences of any library as Python's own, which a file can hold."""
     if isinstance(value, str) or value is None:
         return value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return tuple(_plain(item) for item in value)
     return value.item() if isinstance(value, np.generic) else value

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from mera.bijectors import Bijector, Gather, PatchMLPs, ResidualMLP, SeparateMLPs, checkerboard
 from mera.checks import is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.blocks import coupling_block
-from mera.models.options import Edges, Hidden, PerStep, flag, hidden_per_step, integers_per_step, lattice_shape, levels
+from mera.models.options import Edges, Hidden, PerStep, context_shape, flag, lattice_shape, levels
+from mera.models.patches import BijectorLike, add_steps, bijectors_per_step
 from mera.models.registry import register
 from mera.priors import PriorLike
 
 __all__ = ["rgflow"]
-
-Shape = tuple[int, ...]
 
 LAYERS = (8, 6, 4, 2)
 """The published depths at L=32 (App. A)."""
@@ -50,7 +46,10 @@ def rgflow(
     hidden: Hidden = (128,),
     conditioner: str = "joint",
     norm: bool | None = None,
+    bijector: BijectorLike | None = None,
     share_levels: bool = False,
+    context: Edges | None = None,
+    classes: int | None = None,
     prior: PriorLike = "laplace",
     boundary: str = "periodic",
     dim: int = 2,
@@ -75,7 +74,12 @@ def rgflow(
             "joint": one network for scale and translation, half a patch in.
         norm: an ActNorm before each coupling layer; see `Flow.initialize`. If None, with the joint conditioner only:
             neither the paper nor the authors' code has them.
+        bijector: of all blocks, instead of affine couplings: a name of `mera.bijectors.names()`, {"name": ...,
+            **options}, or a callable that makes one from an event shape. A name gets those of `layers`,
+            `residual_blocks`, `hidden` and `norm` that it has.
         share_levels: all levels use the same disentangler and the same decimator: a scale-invariant flow.
+        context: the flow is conditional on K numbers an image, K or (K,); or on K a pixel, (K, *lattice).
+        classes: the flow is conditional on one of so many classes, for each of which a context is learnt.
         prior: "laplace", "gaussian", or any univariate torch distribution.
         boundary: "periodic" or "open".
         dim: dimensions of the lattice, if L is one number.
@@ -88,39 +92,20 @@ def rgflow(
     """
     shape = lattice_shape(L, dim)
     steps = levels(shape, kernel_size(m))
-    block = BLOCKS[one_of(conditioner, BLOCKS, "a conditioner")]
-    normed = conditioner == "joint" if norm is None else flag(norm, "norm")
-    blocks = [
-        partial(block, layers=n_layers, residual_blocks=n_blocks, hidden=widths, norm=normed)
-        for n_layers, n_blocks, widths in zip(
-            integers_per_step(layers, steps, "layers"),
-            integers_per_step(residual_blocks, steps, "residual_blocks"),
-            hidden_per_step(hidden, steps),
-            strict=True,
+    bijectors = bijectors_per_step(
+        steps, bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
+        hidden=hidden, norm=norm,
+    )  # fmt: skip
+    if flag(share_levels, "share_levels") and any(other != bijectors[0] for other in bijectors):
+        raise ValueError(
+            "Expected the same layers, residual_blocks and hidden at all levels, which share them; "
+            f"got {layers!r}, {residual_blocks!r} and {hidden!r}"
         )
-    ]
-    if flag(share_levels, "share_levels"):
-        if any(b.keywords != blocks[0].keywords for b in blocks):
-            raise ValueError(
-                "Expected the same layers, residual_blocks and hidden at all levels, which share them; "
-                f"got {layers!r}, {residual_blocks!r} and {hidden!r}"
-            )
-        blocks = blocks[:1] * steps
     offsets = {"paper": (m // 2, 0), "authors": (0, m // 2)}
     first, second = offsets[one_of(order, offsets, "an order")]
-
-    layout = Layout(shape, channels, boundary)
-    x = layout.input
-    for h, block in enumerate(blocks):
-        for role, offset in (("disentangler", first), ("decimator", second)):
-            if offset and any(n == m and not wraps for n, wraps in zip(x.shape, x.lattice.periodic, strict=True)):
-                continue  # between open borders, m sites have no room for a patch at an offset
-            x = layout.local(x, block, kernel=m, offset=offset, share=role if share_levels else None, name=f"{role}{h}")
-        if h + 1 < steps:
-            x, fine = layout.decimate(x, name=f"decimate{h}")
-            layout.latent(fine, name=f"z{h}")
-    layout.latent(x, name=f"z{steps - 1}")
-    return Flow(layout, prior)
+    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
+    add_steps(layout, bijectors, (("disentangler", first), ("decimator", second)), m, 2, share_levels)
+    return Flow(layout, prior, classes=classes)
 
 
 def kernel_size(m: int) -> int:
@@ -128,21 +113,3 @@ def kernel_size(m: int) -> int:
     if not is_integer(m) or m < 2 or m % 2:
         raise ValueError(f"Expected an even kernel size m >= 2; got {m!r}")
     return m
-
-
-def _paper(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
-    networks = partial(SeparateMLPs, hidden=hidden, blocks=residual_blocks)
-    return coupling_block(Gather(checkerboard(event_shape)), networks, **block)
-
-
-def _authors(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
-    networks = partial(PatchMLPs, hidden=hidden, blocks=residual_blocks)
-    return coupling_block(Gather(checkerboard(event_shape)), networks, same_networks=True, **block)
-
-
-def _joint(event_shape: Shape, *, residual_blocks: int, hidden: Shape, **block: Any) -> Bijector:
-    network = partial(ResidualMLP, hidden=hidden, blocks=residual_blocks)
-    return coupling_block(Gather(checkerboard(event_shape)), network, **block)
-
-
-BLOCKS: dict[str, Callable[..., Bijector]] = {"paper": _paper, "authors": _authors, "joint": _joint}

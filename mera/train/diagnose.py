@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
-from mera.bijectors import with_noise
+from mera.bijectors import Bijector, forwards, with_noise
 from mera.flow import Flow
 from mera.graph import Step, run_forward
 
 __all__ = ["first_not_finite"]
 
 
-def first_not_finite(flow: Flow, images: Tensor, noise: Tensor) -> str | None:
+def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor | None = None) -> str | None:
     """The first node, and its level, whose output or whose gradients are infinite or NaN for a batch; None if none is.
 
     Args:
         flow: as it was before the step that failed.
-        images, noise: the batch; see `Flow.bits_per_dim`.
+        images, noise, context: the batch; see `Flow.bits_per_dim`.
     """
     events: list[tuple[Step, Tensor, Tensor]] = []
 
     def transform(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_det = flow.bijectors[step.module](x)
+        y, log_det = forwards(cast(Bijector, flow.bijectors[step.module]), x, given(step))
         if y.requires_grad:
             y.retain_grad()
         events.append((step, y, log_det))
@@ -33,6 +35,7 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor) -> str | None:
         x = flow.preprocess(with_noise(images, noise))[0].to(flow.dtype)
         if not x.isfinite().all():
             return "the data, before any node"
+        given = flow.conditions(context, x)
         z, log_det = run_forward(flow.plan, x, transform)
         for step, y, change in events:
             if not (y.isfinite().all() and change.isfinite().all()):

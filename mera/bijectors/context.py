@@ -1,0 +1,42 @@
+"""Contexts beside what a network reads: a vector for the whole event, or numbers at each of its sites."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["join", "joined_shape"]
+
+Shape = tuple[int, ...]
+
+
+def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
+    """The shape of what `join` returns.
+
+    >>> joined_shape((24,), (10, 4, 4)), joined_shape((3, 8, 8), (10,))
+    ((184,), (13, 8, 8))
+    """
+    if context_shape is None:
+        return shape
+    first = math.prod(context_shape) if len(shape) == 1 else context_shape[0]
+    return (shape[0] + first, *shape[1:])
+
+
+def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tensor:
+    """A vector (B, n) with all of a context behind it; a lattice (B, C, *sites) with it in further channels.
+
+    Raises:
+        ValueError: if there is no context where one is expected, or one of another shape.
+    """
+    if context_shape is None:
+        return x
+    if context is None or tuple(context.shape[1:]) != context_shape:
+        got = None if context is None else tuple(context.shape)
+        raise ValueError(f"Expected a context (B, {', '.join(map(str, context_shape))}); got {got}")
+    if x.ndim == 2:
+        return torch.cat([x, context.flatten(1).to(x.dtype)], dim=1)
+    if context.ndim == 2:
+        context = context.reshape(*context.shape, *(1 for _ in x.shape[2:]))
+    return torch.cat([x, context.to(x.dtype).expand(-1, -1, *x.shape[2:])], dim=1)

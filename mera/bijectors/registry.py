@@ -1,0 +1,112 @@
+"""Bijectors by name, for layouts in files, command lines, and whoever has a bijector of their own to offer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from mera.bijectors.base import Bijector
+from mera.checks import one_of
+from mera.registry import Registry
+
+__all__ = ["BijectorFactory", "Named", "make", "named", "names", "register", "takes"]
+
+BijectorFactory = Callable[..., Bijector]
+"""Makes a bijector from an event shape; with a parameter `context_shape`, from that of a context too."""
+
+GROUP = "mera.bijectors"
+"""The group of entry points from which other packages' bijectors come: name = "module:factory"."""
+
+_factories: Registry[BijectorFactory] = Registry("a bijector")
+
+
+def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
+    """Let layouts name the decorated factory, whose first parameter is the event shape and the others are options.
+
+    A factory, or class, with a parameter `context_shape` is told the shape of a conditional flow's context. A package
+    may instead declare its factories as entry points of the group "mera.bijectors".
+
+    >>> from mera import bijectors
+    >>> @bijectors.register("my-leaky")
+    ... def my_leaky(event_shape, slope=0.3):
+    ...     return bijectors.LeakyReLU(event_shape, slope)
+    >>> bijectors.named("my-leaky", {"slope": 0.2})((3, 4, 4)).slope
+    0.2
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+    return _factories.register(name)
+
+
+def names() -> list[str]:
+    """Every name that a layout may use for a bijector."""
+    _load_entry_points()
+    return _factories.names()
+
+
+def factory(name: str) -> BijectorFactory:
+    """The factory of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    _load_entry_points()
+    return _factories.get(name)
+
+
+@cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=GROUP):
+        _factories.register(entry.name)(entry.load())
+
+
+def takes(make: Callable[..., Any], option: str) -> bool:
+    """Whether a factory has this option."""
+    try:
+        return option in inspect.signature(make).parameters
+    except (TypeError, ValueError):  # something written in C
+        return False
+
+
+@dataclass(frozen=True)
+class Named:
+    """A registered factory with its options: what a node holds, and a file can say.
+
+    Args:
+        name: of the factory.
+        options: all but the shapes.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None = None) -> Bijector:
+        """Make the bijector."""
+        return make(factory(self.name), event_shape, context_shape, **self.options)
+
+
+def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
+    """A registered factory with some options.
+
+    Raises:
+        ValueError: if the name or an option is unknown; the message offers the closest.
+    """
+    found, options = factory(name), dict(options or {})
+    known = [option for option in list(inspect.signature(found).parameters)[1:] if option != "context_shape"]
+    for option in options:
+        one_of(option, known, f"an option of the bijector {name!r}")
+    return Named(name, options)
+
+
+def make(
+    make: Callable[..., Any], event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, **options: Any
+) -> Any:
+    """What a factory makes for these shapes; one that knows no context makes a bijector without."""
+    if context_shape is not None and takes(make, "context_shape"):
+        options["context_shape"] = context_shape
+    return make(event_shape, **options)

@@ -1,0 +1,90 @@
+"""Flows as distributions of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+if TYPE_CHECKING:
+    from mera.flow import Flow
+
+__all__ = ["FlowDistribution"]
+
+Size = torch.Size | list[int] | tuple[int, ...]
+
+
+class FlowDistribution(Distribution):
+    """p(x) of a flow's data, or p(x | context) for a batch of contexts, in the flow's own space.
+
+    Shapes: the event shape is (C, *shape), the batch shape () or, with contexts (B, ...), (B,). `rsample` is
+    differentiable in the flow's parameters and the contexts; the prior's own parameters are constants.
+
+    Args:
+        flow: the flow, whose parameters it shares.
+        context: of a conditional flow, (B, *flow.plan.context) or B class numbers.
+
+    >>> import mera, torch
+    >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
+    >>> p.log_prob(p.sample((5,))).shape, p.event_shape
+    (torch.Size([5]), torch.Size([1, 8, 8]))
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_rsample = True
+
+    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
+        event = torch.Size(flow.plan.input.event_shape)
+        if context is not None:
+            flow.conditions.values(context, len(context))  # refuses what is no context of the flow
+        batch = torch.Size() if context is None else torch.Size([len(context)])
+        if context is None:
+            flow.conditions.values(None, 1)
+        self.flow, self.context = flow, context
+        super().__init__(batch, event, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """All real numbers."""
+        return constraints.independent(constraints.real, len(self.event_shape))
+
+    def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
+        """The same for a larger batch: () or (1,) to (B,).
+
+        Raises:
+            ValueError: if the batch is no such shape.
+        """
+        batch_shape = torch.Size(batch_shape)
+        if batch_shape == self.batch_shape:
+            return FlowDistribution(self.flow, self.context)
+        if self.context is None or len(batch_shape) != 1 or len(self.context) not in (1, batch_shape[0]):
+            raise ValueError(f"Expected a batch shape that {tuple(self.batch_shape)} expands to; got {batch_shape}")
+        return FlowDistribution(self.flow, self.context.expand(batch_shape[0], *self.context.shape[1:]))
+
+    def rsample(self, sample_shape: Size = ()) -> Tensor:
+        """Samples (*sample_shape, *batch_shape, *event_shape)."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        rows = shape[: len(shape) - len(self.event_shape)].numel()
+        z = self.flow.sample_latents(rows)
+        return self.flow.inverse(z, self._contexts(rows))[0].reshape(shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of values (*shape, *event_shape), whose shape broadcasts with the batch's: (*shape,), in nats.
+
+        Raises:
+            ValueError: if the values are no events, or of another dtype or device than the flow.
+        """
+        n = len(self.event_shape)
+        if value.shape[value.ndim - n :] != self.event_shape:
+            raise ValueError(f"Expected values (..., {tuple(self.event_shape)}); got {tuple(value.shape)}")
+        shape = torch.broadcast_shapes(value.shape[: value.ndim - n], self.batch_shape)
+        rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
+        return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
+
+    def _contexts(self, rows: int) -> Tensor | None:
+        """The contexts for so many samples, the batch running fastest."""
+        if self.context is None:
+            return None
+        return self.context.repeat(rows // max(1, len(self.context)), *(1 for _ in self.context.shape[1:]))

@@ -1,0 +1,65 @@
+"""The branching MERA: no branch is sent out before its lattice is small."""
+
+from __future__ import annotations
+
+from mera.flow import Flow
+from mera.graph import Layout, Port
+from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
+from mera.models.patches import BijectorLike, add_layers, bijectors_per_step
+from mera.models.registry import register
+from mera.models.rg_flow import kernel_size
+from mera.priors import PriorLike
+
+__all__ = ["branching"]
+
+
+@register("branching")
+def branching(
+    L: Edges = 32,
+    m: int = 4,
+    channels: int = 3,
+    *,
+    layers: PerStep = 2,
+    residual_blocks: PerStep = 1,
+    hidden: Hidden = (64,),
+    conditioner: str = "joint",
+    norm: bool | None = None,
+    bijector: BijectorLike | None = None,
+    context: Edges | None = None,
+    classes: int | None = None,
+    prior: PriorLike = "laplace",
+    boundary: str = "periodic",
+    dim: int = 2,
+) -> Flow:
+    """A branching MERA (Evenbly & Vidal 2014): what a step decimates is processed on, by RG steps of its own.
+
+    Both branches of a step have half the edge, the second with the channels of all other sites of a cell. Nodes are
+    named by their step and the path to them, "+" for what goes on and "-" for what RG-Flow would have sent out.
+
+    Args:
+        L, m, channels, layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary,
+            dim: as for `rgflow`.
+
+    Raises:
+        ValueError: if an option has a value that makes no sense.
+        LayoutError: if the geometry is no bijection.
+    """
+    shape = lattice_shape(L, dim)
+    steps = levels(shape, kernel_size(m))
+    bijectors = bijectors_per_step(
+        steps, bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
+        hidden=hidden, norm=norm,
+    )  # fmt: skip
+    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
+
+    def grow(x: Port, path: str) -> None:
+        h = len(path)
+        x = add_layers(layout, x, bijectors[h], [("disentangler", m // 2), ("decimator", 0)], m, f"{h}{path}")
+        if h + 1 == steps:
+            layout.latent(x, name=f"z{path}")
+            return
+        for port, sign in zip(layout.decimate(x, name=f"decimate{h}{path}"), "+-", strict=True):
+            grow(port, path + sign)
+
+    grow(layout.input, "")
+    return Flow(layout, prior, classes=classes)

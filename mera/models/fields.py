@@ -1,0 +1,36 @@
+"""What the models of whole lattices share: options, and a field bijector with the kernel that it reads."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from mera.bijectors import Bijector
+from mera.bijectors.registry import Named
+from mera.checks import is_integer, one_of
+from mera.graph import Layout, LayoutError, Port
+
+__all__ = ["add_field", "padding", "width"]
+
+
+def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int = 0) -> Port:
+    """Add a bijector of the whole lattice, with the kernel that its convolutions add up to."""
+    context = layout.context
+    at_sites = context is not None and len(context) > 1
+    try:
+        made: Bijector = bijector(x.lattice.event_shape, (context[0], *x.shape) if context and at_sites else context)
+    except ValueError as error:
+        raise LayoutError(f"node {name!r}: {error}") from error
+    kernel = cast(tuple, made.receptive_kernel)
+    return layout.local(x, bijector, kernel=kernel, stride=1, name=name, passive=passive)
+
+
+def padding(boundary: str) -> str:
+    """What convolutions read beyond the borders of a lattice, in torch's word."""
+    return {"open": "zeros", "periodic": "circular"}[one_of(boundary, ["open", "periodic"], "a boundary")]
+
+
+def width(m: int) -> int:
+    """m itself, if a topmost lattice can be so wide."""
+    if not is_integer(m) or m < 1:
+        raise ValueError(f"Expected a positive width m; got {m!r}")
+    return m

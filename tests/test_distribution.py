@@ -1,0 +1,137 @@
+"""Flows as torch distributions, and symmetric densities."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Distribution, Independent, Normal, TransformedDistribution, kl_divergence, register_kl
+from torch.distributions.transforms import AffineTransform
+
+import mera
+from mera.distribution import FlowDistribution
+from tests.laws import randomize
+from tests.test_models import CONDITIONAL, MODELS, contexts
+
+EVENT = (1, 8, 8)
+
+
+def test_shapes_and_values():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    p = flow.distribution()
+    assert isinstance(p, Distribution)
+    assert (p.batch_shape, p.event_shape, p.has_rsample) == ((), EVENT, True)
+    x = p.sample((3, 2))
+    assert x.shape == (3, 2, *EVENT)
+    assert not x.requires_grad
+    assert p.sample().shape == EVENT
+    torch.testing.assert_close(p.log_prob(x).flatten(), flow.log_prob(x.flatten(0, 1)))
+    torch.testing.assert_close(p.log_prob(x[0, 0]), flow.log_prob(x[0, :1])[0])
+    assert p.support.check(x).all()
+
+
+@pytest.mark.parametrize("name", ["rgflow", "rgflow-classes", "glow-per-pixel"])
+def test_a_batch_of_contexts(name):
+    flow = randomize(CONDITIONAL[name](), 0.2)
+    context = contexts(flow, 4)
+    p = flow.distribution(context)
+    assert p.batch_shape == (4,)
+    x = p.sample((3,))
+    assert x.shape == (3, 4, *flow.plan.input.event_shape)
+    rows = torch.stack([flow.log_prob(part, context) for part in x])
+    torch.testing.assert_close(p.log_prob(x), rows)
+    one = x[0, 0]  # a value without batch meets every context
+    torch.testing.assert_close(p.log_prob(one), flow.log_prob(one.expand(4, *one.shape), context))
+    wide = flow.distribution(context[:1]).expand((5,))
+    assert wide.sample().shape == (5, *flow.plan.input.event_shape)
+    with pytest.raises(ValueError, match="Expected a batch shape"):
+        p.expand((5,))
+
+
+def test_samples_follow_their_context():
+    """With latents held fixed, a sample is the flow's own for that context: the batch runs fastest."""
+    flow = randomize(CONDITIONAL["rgflow"](), 0.2)
+    context = contexts(flow, 3)
+    torch.manual_seed(1)
+    x = flow.distribution(context).sample((2,))
+    torch.manual_seed(1)
+    z = flow.sample_latents(6)
+    expected = flow.inverse(z, context.repeat(2, 1))[0]
+    torch.testing.assert_close(x.flatten(0, 1), expected)
+
+
+def test_rsample_trains_the_flow_and_the_context():
+    flow = randomize(CONDITIONAL["rgflow"](), 0.2)
+    context = contexts(flow, 2).requires_grad_()
+    p = flow.distribution(context)
+    x = p.rsample((3,))
+    gradients = torch.autograd.grad(x.square().sum(), [context, *flow.parameters()])
+    assert all(g.abs().sum() > 0 for g in gradients)
+
+
+def test_torch_takes_it_for_one_of_its_own():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    p = flow.distribution()
+    moved = TransformedDistribution(p, AffineTransform(1.0, 2.0, event_dim=3))
+    x = moved.sample((5,))
+    torch.testing.assert_close(moved.log_prob(x), p.log_prob((x - 1) / 2) - 64 * math.log(2))
+
+    @register_kl(FlowDistribution, Independent)
+    def _by_samples(p, q):
+        x = p.rsample((50,))
+        return (p.log_prob(x) - q.log_prob(x)).mean()
+
+    normal = Independent(Normal(torch.zeros(EVENT).double(), torch.ones(EVENT).double()), 3)
+    assert kl_divergence(p, normal) > 0
+
+
+def test_bad_values_say_what_was_expected():
+    flow = MODELS["rgflow"]()
+    with pytest.raises(ValueError, match=r"Expected values \(..., \(1, 8, 8\)\); got \(2, 1, 8, 4\)"):
+        flow.distribution().log_prob(torch.zeros(2, 1, 8, 4))
+    with pytest.raises(ValueError, match="Expected no context"):
+        flow.distribution(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="as the flow is conditional; got none"):
+        CONDITIONAL["rgflow"]().distribution()
+    with pytest.raises(ValueError, match="Expected a Flow; got int"):
+        mera.Symmetrized(3)
+
+
+def test_symmetrized_density_is_normalised_and_even():
+    flow = randomize(mera.build("neuralrg", L=2, dim=1, hidden=(6,)), 0.1)
+    p = mera.Symmetrized(flow)
+    axis = torch.linspace(-16, 16, 801, dtype=torch.float64)
+    x = torch.cartesian_prod(axis, axis).view(-1, 1, 2)
+    total = p.log_prob(x).exp().sum() * (axis[1] - axis[0]) ** 2
+    torch.testing.assert_close(total, torch.ones_like(total), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p.log_prob(x), p.log_prob(-x))
+    assert not torch.allclose(flow.log_prob(x), flow.log_prob(-x))
+    samples = p.rsample(4000)
+    assert samples.requires_grad
+    assert p.sample(3, temperature=0.5).shape == (3, 1, 2)
+    mean, spread = samples.mean(0), samples.std(0)
+    assert (mean.abs() < 5 * spread / math.sqrt(4000)).all()
+    both = torch.logaddexp(flow.log_prob(x), flow.log_prob(-x)) - math.log(2)
+    torch.testing.assert_close(p(x), both)
+
+
+def test_symmetrized_flow_learns_a_field_with_two_phases():
+    """Variational training towards a double well of 4 spins; the mean of log p + energy bounds -ln Z from above."""
+    p = mera.Symmetrized(mera.build("neuralrg", L=2, hidden=(16,)))
+    optimizer = torch.optim.Adam(p.parameters(), 1e-2)
+
+    def energy(x):
+        return ((x.square() - 1) ** 2).flatten(1).sum(1) - (x * x.roll(1, -1) + x * x.roll(1, -2)).flatten(1).sum(1)
+
+    losses = []
+    for _ in range(150):
+        x = p.rsample(128)
+        loss = (p.log_prob(x) + energy(x)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    axis = torch.linspace(-3.5, 3.5, 36)
+    grid = torch.cartesian_prod(axis, axis, axis, axis).view(-1, 1, 2, 2)
+    exact = -(torch.logsumexp(-energy(grid), 0) + 4 * math.log(axis[1] - axis[0])).item()
+    reached = sum(losses[-20:]) / 20
+    assert exact - 0.1 < reached < exact + 1.0 < losses[0]
