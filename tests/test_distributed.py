@@ -9,17 +9,19 @@ import pytest
 import torch
 
 from mera.train import RunFolder
+from tests.test_models import ONE_EACH
 
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def launch(processes: int, *arguments) -> None:
-    """Run the worker in so many processes, as torchrun starts them."""
+def launch(processes: int, *arguments, worker: Path = WORKER) -> str:
+    """Run a worker in so many processes, as torchrun starts them; what they print."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launcher if processes > 1 else []), str(WORKER), *map(str, arguments)]
+    command = [sys.executable, *(launcher if processes > 1 else []), str(worker), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def close(path: Path, other: Path) -> None:
@@ -45,6 +47,11 @@ def alone(tmp_path_factory):
 def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
     launch(processes, tmp_path / "run", 6)
     close(alone, tmp_path / "run")
+
+
+def test_shared_gradients_of_every_model():
+    printed = launch(2, worker=WORKER.with_name("ddp_worker.py"))
+    assert printed.splitlines() == [f"{name} agrees" for name in [*ONE_EACH.values(), "conditional"]]
 
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):

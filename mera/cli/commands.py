@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from mera import data, models
-from mera.cli.options import numbers, options_of, signature_options, with_options
+from mera.cli.options import integers, numbers, options_of, signature_options, with_options
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.io import describe, load
@@ -25,6 +25,7 @@ from mera.summary import count_parameters
 from mera.table import table
 from mera.train import RECIPES, Result, RunFolder, Settings, bits_per_dim, fit, is_main
 from mera.train import sample as draw
+from mera.train.batches import contexts
 
 __all__ = ["add_for_each_model", "app", "configured", "console", "given"]
 
@@ -77,6 +78,8 @@ def _train_new(model: str, **values: Any) -> None:
         source["train_size"] = values["train_size"]
     images = data.load(**source, download=values["download"])
     options.setdefault("channels", images.channels)
+    if values["conditional"]:
+        options.setdefault("classes", int(data.labels(images.train).max()) + 1)
     start_run(RunFolder(values["out"]), model, options, source, images, settings, choose_device(values["device"]))
 
 
@@ -131,7 +134,8 @@ def evaluate(
     flow = folder.flow().to(choose_device(device))
     test = configured(folder)[0].test
     bits = bits_per_dim(flow, test, images)
-    error = rebuild_error(flow, data.first(test, 100).to(flow.device))
+    some, known = data.first(test, 100).to(flow.device), contexts(flow, test)
+    error = rebuild_error(flow, some, None if known is None else known[: len(some)].to(flow.device))
     rows = [
         ("test images", len(test) if images is None else min(images, len(test))),
         ("bits/dim", f"{bits:.4f}"),
@@ -148,13 +152,20 @@ def sample(
     temperature: Annotated[
         Any, typer.Option(parser=numbers, help="One for all levels, or one for each, finest first.", metavar="T[,T...]")
     ] = "1.0",
+    classes: Annotated[
+        Any, typer.Option(parser=integers, help="Of a conditional flow: one, or several in turn.", metavar="K[,K...]")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The PNG to write.", metavar="FILE")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Draw samples and write them as a grid."""
     flow = (load(run) if run.is_file() else RunFolder(run).flow()).to(choose_device(device))
-    images = flow.to_images(draw(flow, n, temperature, seed))
+    context = None
+    if classes is not None:
+        numbers_of_classes = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)
+        context = numbers_of_classes[torch.arange(n, device=flow.device) % len(numbers_of_classes)]
+    images = flow.to_images(draw(flow, n, temperature, seed, context))
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"
     if is_main():
@@ -197,10 +208,10 @@ def choose_device(name: str) -> torch.device:
 
 
 @torch.no_grad()
-def rebuild_error(flow: Flow, images: torch.Tensor) -> float:
+def rebuild_error(flow: Flow, images: torch.Tensor, context: torch.Tensor | None = None) -> float:
     """The largest change of a variable, in the flow's own space, on the way to the latents and back."""
     x = flow.from_images(images)
-    return (flow.inverse(flow(x)[0])[0] - x).abs().max().item()
+    return (flow.inverse(flow(x, context)[0], context)[0] - x).abs().max().item()
 
 
 def given(model: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -226,6 +237,7 @@ def _run_options() -> list[inspect.Parameter]:
         out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")],
         root: Annotated[Path, typer.Option(help="Where data sets are; for folder, the folder.")] = Path("data"),
         download: Annotated[bool, typer.Option(help="Download what is missing.")] = False,
+        conditional: Annotated[bool, typer.Option(help="Condition the flow on the data set's classes.")] = False,
         train_size: Annotated[int | None, typer.Option(min=1, help="Training images of msds1, msds2.")] = None,
         device: Device = "auto",
     ) -> None: ...

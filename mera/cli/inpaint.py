@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import center_crop
 
 from mera.cli.commands import Device, app, choose_device, configured, console
 from mera.cli.options import options_of, signature_options, with_options
+from mera.data import labels
 from mera.data.folder import fit_square, read_image
 from mera.flow import Flow
 from mera.graph.addresses import mask_of
@@ -40,6 +41,9 @@ def inpaint(
     mask: MaskFile = None,
     region: Where = None,
     out: Out = None,
+    label: Annotated[
+        int | None, typer.Option("--class", min=0, help="Of a conditional flow: the image's class.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
     device: Device = "auto",
     **options: Any,
@@ -55,7 +59,7 @@ def inpaint(
     if image is not None:
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
-        before = _test_image(folder, test)
+        before, label = _test_image(folder, test, label)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:
@@ -71,9 +75,10 @@ def inpaint(
     out.mkdir(parents=True, exist_ok=True)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
-    result = flow.inpaint(x, hidden, **{name: value for name, value in options.items() if value is not None},
+    context = None if label is None else torch.tensor([label], device=flow.device)
+    result = flow.inpaint(x, hidden, context, **{name: value for name, value in options.items() if value is not None},
                           console=console)  # fmt: skip
-    _report(flow, before, x, hidden, result)
+    _report(flow, before, x, hidden, context, result)
     for path in _draw(flow, before, hidden, result, out):
         console.print(f"  {path}")
 
@@ -103,20 +108,24 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _test_image(folder: RunFolder, index: int) -> Tensor:
+def _test_image(folder: RunFolder, index: int, label: int | None) -> tuple[Tensor, int | None]:
+    """A test image, and the class to take it for: its own, if the run is conditional and no other is asked for."""
     images = configured(folder)[0].test
     if index >= len(images):
         raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
-    return images[index]
+    if label is None and folder.config()["options"].get("classes") is not None:
+        label = int(labels(images)[index])
+    return images[index], label
 
 
-def _report(flow: Flow, before: Tensor, x: Tensor, hidden: Tensor, result: Inpainting) -> None:
+def _report(flow: Flow, before: Tensor, x: Tensor, hidden: Tensor, context: Tensor | None, result: Inpainting) -> None:
     """What was done and what came of it, in lines."""
     pixels = int(hidden.sum())
     console.print(
         f"{pixels:,} of {hidden.numel():,} pixels filled by varying {result.varied:,} of {x.numel():,} variables: "
         f"log p {result.history[0]:.1f} at the start, {result.log_prob:.1f} at the end, "
-        f"{flow.log_prob(x).item():.1f} of the image as it came ({flow.bits_per_dim(before).item():.2f} bits/dim)"
+        f"{flow.log_prob(x, context).item():.1f} of the image as it came "
+        f"({flow.bits_per_dim(before, context=context).item():.2f} bits/dim)"
     )
     if result.mixing is not None:
         console.print(f"samples: {result.mixing}")

@@ -45,6 +45,16 @@ def word_or_integer(text: str) -> str | int:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
+def bijector(text: str) -> str | dict[str, Any]:
+    """A registered bijector, with or without options, whose values are as JSON has them.
+
+    >>> bijector("maf"), bijector("spline(bins=5 hidden=[32, 32])")
+    ('maf', {'name': 'spline', 'bins': 5, 'hidden': [32, 32]})
+    """
+    match = re.fullmatch(r"([\w-]+)\((.*)\)", text.strip())
+    return text if match is None else {"name": match[1]} | assignments(match[2])
+
+
 def prior(text: str) -> str | dict[str, Any]:
     """A name, or a distribution of torch with its parameters.
 
@@ -96,10 +106,15 @@ PARSERS: dict[Any, Callable[[str], Any]] = {
 }
 
 
+BY_NAME: dict[str, Callable[[str], Any]] = {"prior": prior, "bijector": bijector}
+"""Parsers of options that have their own way of being written."""
+
+
 METAVARS: dict[Callable[[str], Any], str] = {
     integers: "INT[,INT...]",
     widths: "INT[,INT...][;...]",
     prior: "NAME",
+    bijector: "NAME[(OPTION=VALUE ...)]",
     assignments: "NAME=VALUE ...",
 }
 
@@ -155,8 +170,8 @@ def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> 
 
 def _kind(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
     """The type that typer should ask for, and the parser of what is not plain."""
-    if name == "prior":
-        return str, prior
+    if name in BY_NAME:
+        return str, BY_NAME[name]
     for alias, parser in PARSERS.items():
         if hint in (alias, alias | None):
             return str, parser

@@ -16,7 +16,18 @@ from torchvision.transforms.v2 import functional as F
 from mera.checks import is_integer
 from mera.registry import Registry
 
-__all__ = ["DataMissingError", "ImageData", "ImageSet", "Images", "first", "load", "names", "register", "resize"]
+__all__ = [
+    "DataMissingError",
+    "ImageData",
+    "ImageSet",
+    "Images",
+    "first",
+    "labels",
+    "load",
+    "names",
+    "register",
+    "resize",
+]
 
 
 class DataMissingError(FileNotFoundError):
@@ -104,6 +115,18 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
 def first(images: ImageSet, n: int, start: int = 0) -> Tensor:
     """Up to `n` images from number `start` on, as one tensor (n, C, L, L)."""
     return torch.stack([images[i] for i in range(start, min(start + n, len(images)))])
+
+
+def labels(images: ImageSet, name: str = "class") -> Tensor:
+    """What a set says of its images under a name: class numbers (N,), or anything (N, ...) in memory.
+
+    Raises:
+        ValueError: if it says nothing of that name.
+    """
+    known: dict[str, Tensor] = getattr(images, "labels", {})
+    if name not in known:
+        raise ValueError(f"Expected images with labels {name!r}; got {', '.join(known) or 'none'}")
+    return known[name]
 
 
 def resize(images: Tensor, L: int) -> Tensor:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mera.data import ImageSet
+from mera.data import ImageSet, labels
+from mera.flow import Flow
 from mera.random import seeded
 
-__all__ = ["Batches", "loader", "noisy"]
+__all__ = ["Batches", "contexts", "loader", "noisy"]
 
 Key = tuple[int, int, int]
 """Step, row in the batch, number of the image."""
@@ -55,14 +56,29 @@ class Batches(Sampler[list[Key]]):
 
 
 class WithNoise(Dataset):
-    """Images with the noise that dequantises them; what a set draws itself, to flip images say, is as repeatable."""
+    """Images with the noise that dequantises them; what a set draws itself, to flip images say, is as repeatable.
 
-    def __init__(self, images: ImageSet, seed: int) -> None:
-        self.images, self.seed = images, seed
+    With contexts, each comes with its own.
+    """
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+    def __init__(self, images: ImageSet, seed: int, contexts: Tensor | None = None) -> None:
+        self.images, self.seed, self.contexts = images, seed, contexts
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
         step, row, index = key
-        return noisy(self.images, index, self.seed, step, row)
+        pair = noisy(self.images, index, self.seed, step, row)
+        return pair if self.contexts is None else (*pair, self.contexts[index])
+
+
+def contexts(flow: Flow, images: ImageSet) -> Tensor | None:
+    """What a conditional flow is to be told of each image: its class, or its "context"; None for any other flow.
+
+    Raises:
+        ValueError: if the images come without.
+    """
+    if flow.plan.context is None:
+        return None
+    return labels(images, "class" if flow.conditions.classes is not None else "context")
 
 
 def noisy(images: ImageSet, index: int, *keys: int) -> tuple[Tensor, Tensor]:
@@ -72,7 +88,9 @@ def noisy(images: ImageSet, index: int, *keys: int) -> tuple[Tensor, Tensor]:
         return image, torch.rand(image.shape)
 
 
-def loader(images: ImageSet, batches: Batches, workers: int) -> DataLoader:
-    """Batches of images and their noise, each (B, C, L, L)."""
+def loader(images: ImageSet, batches: Batches, workers: int, contexts: Tensor | None = None) -> DataLoader:
+    """Batches of images and their noise, each (B, C, L, L), and of their contexts, if there are some."""
     own = torch.Generator()  # else the loader would draw from the random state that a run restores
-    return DataLoader(WithNoise(images, batches.seed), batch_sampler=batches, num_workers=workers, generator=own)
+    return DataLoader(
+        WithNoise(images, batches.seed, contexts), batch_sampler=batches, num_workers=workers, generator=own
+    )

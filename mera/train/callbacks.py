@@ -93,7 +93,8 @@ class Recorder(Callback):
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
         """A line of metrics, and a grid of samples from the same noise each time."""
-        samples = sample(loop.averaged, SAMPLES)  # by all processes
+        context = None if loop.contexts is None else loop.contexts[:SAMPLES].to(loop.device)
+        samples = sample(loop.averaged, SAMPLES if context is None else len(context), context=context)  # by all
         if self.curves is not None:
             self.run.log(metrics)
             self.curves.add_scalar("test_bits", metrics["test_bits"], loop.step)

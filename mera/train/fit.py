@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mera.data import ImageData, first
 from mera.flow import Flow
 from mera.io import describe
-from mera.train.batches import Batches, loader
+from mera.train.batches import Batches, contexts, loader
 from mera.train.callbacks import Callback, Progress, Recorder
 from mera.train.loop import Loop
 from mera.train.run import RunFolder
@@ -61,7 +61,8 @@ def fit(
 
     Args:
         flow: what to train.
-        data: its training images are learnt, its test images evaluated.
+        data: its training images are learnt, its test images evaluated; for a conditional flow with `labels` "class",
+            or "context" if that is not learnt.
         settings: how to train.
         run: where to keep what comes of it; nothing is written if None.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
@@ -70,7 +71,8 @@ def fit(
         callbacks: what else should happen; see `mera.train.Callback`.
 
     Raises:
-        ValueError: if the images do not fit the flow, or processes cannot share a batch equally.
+        ValueError: if the images do not fit the flow, come without the classes that it is conditional on, or processes
+            cannot share a batch equally.
         FileExistsError: if another run writes to the folder, or it holds one to go on with.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and what was saved last stays as it is.
@@ -84,7 +86,10 @@ def fit(
         raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
     if run is not None:
         describe(flow)  # in each process: only one of them will write, and the others should not wait for it
+    known = contexts(flow, data.train)
+    known_of_test = contexts(flow, data.test)
     loop = Loop(flow, settings)
+    loop.contexts = known_of_test if flow.conditions.classes is None else None
     n, (_, shares) = len(data.train), loop.share
     size = min(settings.batch_size, n - n % shares)
     batches = Batches(n, size, settings.seed, share=loop.share)
@@ -99,11 +104,12 @@ def fit(
                 run.rewind(loop.step)
         else:
             set_seed(settings.seed)
-            flow.initialize(flow.from_images(first(data.train, INITIAL_IMAGES).to(flow.device)))
+            images = first(data.train, INITIAL_IMAGES).to(flow.device)
+            flow.initialize(flow.from_images(images), None if known is None else known[: len(images)].to(flow.device))
             loop.averaged.load_state_dict(flow.state_dict())
             loop.save(run)  # whatever happens, there is something to go on from
         batches.start = loop.step
-        _run(loop, data, loader(data.train, batches, settings.workers), run, [*own, *callbacks], signal, say)
+        _run(loop, data, loader(data.train, batches, settings.workers, known), run, [*own, *callbacks], signal, say)
     return Result(loop.step, loop.test_bits, loop.progress < 1, loop.averaged)
 
 
@@ -120,8 +126,8 @@ def _run(
             callback.on_start(loop)
             ends.callback(callback.on_end, loop)
         start = time.monotonic() - loop.spent
-        for images, noise in batches if loop.progress < 1 else ():
-            metrics = loop.take(images.to(loop.device), noise.to(loop.device), run)
+        for batch in batches if loop.progress < 1 else ():
+            metrics = loop.take(batch, run)
             for callback in callbacks:
                 callback.on_step(loop, metrics)
             loop.agree(time.monotonic() - start, signal.is_set)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -46,10 +46,10 @@ class Objective(nn.Module):
         super().__init__()
         self.flow, self.precision = flow, precision
 
-    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
-        """uint8 images and noise (B, C, L, L) -> a number."""
+    def forward(self, images: Tensor, noise: Tensor, context: Tensor | None = None) -> Tensor:
+        """uint8 images and noise (B, C, L, L), and contexts of a conditional flow -> a number."""
         with autocast(images.device, self.precision):
-            return self.flow.bits_per_dim(images, noise).mean()
+            return self.flow.bits_per_dim(images, noise, context).mean()
 
 
 class Loop:
@@ -63,6 +63,7 @@ class Loop:
         spent: seconds of training.
         test_bits: of the last evaluation.
         stopping: whether the run was asked to stop.
+        contexts: those from which sample grids are drawn; None if there are none, or if classes take turns.
     """
 
     def __init__(self, flow: Flow, settings: Settings) -> None:
@@ -83,6 +84,7 @@ class Loop:
         self.step, self.spent, self.test_bits = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
         self.asked = self.stopping = False
+        self.contexts: Tensor | None = None
 
     @property
     def averaged(self) -> Flow:
@@ -115,7 +117,7 @@ class Loop:
         """Ask the run to save and to end after the step at hand, in all processes."""
         self.asked = True
 
-    def compile(self, images: Tensor, noise: Tensor) -> float:
+    def compile(self, *batch: Tensor) -> float:
         """Compile the couplings, each kind once for all nodes and sizes; the seconds that took.
 
         Never the whole flow, whose steps unrolled would be compiled for many minutes.
@@ -125,26 +127,26 @@ class Loop:
             if isinstance(module, Coupling):
                 module.compile(dynamic=True)
         with torch._dynamo.config.patch(cache_size_limit=KINDS):
-            part, its_noise = self._pieces(images.to(self.device), noise.to(self.device))[0]
-            self.objective(part, its_noise).backward()
+            self.objective(*self._pieces(tensor.to(self.device) for tensor in batch)[0]).backward()
         self.optimizer.zero_grad()
         return time.monotonic() - start
 
-    def take(self, images: Tensor, noise: Tensor, run: RunFolder | None = None) -> Metrics:
-        """One step of the optimiser on this process's share of a batch.
+    def take(self, batch: Sequence[Tensor], run: RunFolder | None = None) -> Metrics:
+        """One step of the optimiser on this process's share of a batch: images, noise, contexts if there are some.
 
         Raises:
             FloatingPointError: if loss or gradient is not finite.
         """
+        batch = [tensor.to(self.device) for tensor in batch]
         self.schedule.before_step(self.step, self.progress)
         self.optimizer.zero_grad()
-        bits = torch.zeros((), device=images.device)
-        pieces = self._pieces(images, noise)
-        for index, (part, its_noise) in enumerate(pieces):
+        bits = torch.zeros((), device=self.device)
+        pieces = self._pieces(batch)
+        for index, piece in enumerate(pieces):
             last = index + 1 == len(pieces)
             team = self.accelerator
             with nullcontext() if last or team is None else team.no_sync(self.objective):
-                loss = self.objective(part, its_noise) * (len(part) / len(images))
+                loss = self.objective(*piece) * (len(piece[0]) / len(batch[0]))
                 loss.backward()
             bits = bits + loss.detach()
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
@@ -154,7 +156,7 @@ class Loop:
             "lr": self.optimizer.param_groups[0]["lr"],
         }
         if not all(map(math.isfinite, metrics.values())):
-            raise FloatingPointError(self._explained(metrics, images, noise, run))
+            raise FloatingPointError(self._explained(metrics, batch, run))
         self.optimizer.step()
         self.schedule.after_step()
         self.step += 1
@@ -221,14 +223,14 @@ class Loop:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
 
-    def _explained(self, metrics: Metrics, images: Tensor, noise: Tensor, run: RunFolder | None) -> str:
+    def _explained(self, metrics: Metrics, batch: Sequence[Tensor], run: RunFolder | None) -> str:
         """What to say of numbers that are not finite; the batch goes to the run's folder."""
         path = None
         if run is not None:  # first, for what follows may need more memory than there is
             path = run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.share[0]}.safetensors"
-            write_archive(path, {"step": self.step + 1}, {"images": images, "noise": noise})
+            write_archive(path, {"step": self.step + 1}, dict(zip(("images", "noise", "context"), batch, strict=False)))
         with autocast(self.device, self.settings.precision):
-            found = (first_not_finite(self.flow, *piece) for piece in self._pieces(images, noise))
+            found = (first_not_finite(self.flow, *piece) for piece in self._pieces(batch))
             where = next(filter(None, found), "none of the nodes for the images of this process")
         text = (
             f"Expected a finite loss and gradient; got {metrics['train_bits']} bits/dim and gradient norm "
@@ -236,10 +238,11 @@ class Loop:
         )
         return text if path is None else f"{text}; the batch is in {path}"
 
-    def _pieces(self, images: Tensor, noise: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _pieces(self, batch: Iterable[Tensor]) -> list[tuple[Tensor, ...]]:
         """A batch as it is taken, piece by piece."""
-        size = -(-len(images) // self.settings.accumulate)
-        return list(zip(images.split(size), noise.split(size), strict=True))
+        tensors = list(batch)
+        size = -(-len(tensors[0]) // self.settings.accumulate)
+        return list(zip(*(tensor.split(size) for tensor in tensors), strict=True))
 
     def _reduced(self, mine: Tensor, how: str) -> Tensor:
         """The sum or the mean over all processes."""

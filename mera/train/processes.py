@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+from functools import cache
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -19,7 +21,15 @@ def processes(device: torch.device) -> PartialState | None:
     """The processes that were started together, by torchrun or accelerate launch; None if there is just this one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
-    return PartialState(cpu=device.type == "cpu")
+    state = PartialState(cpu=device.type == "cpu")
+    _leave_at_exit()
+    return state
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Leave the group before Python ends: threads of it that outlive the interpreter abort the process now and then."""
+    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
 def accelerator_for(device: torch.device) -> Accelerator | None:

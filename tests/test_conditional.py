@@ -1,0 +1,119 @@
+"""Training on labelled images: from the command line, from Python, interrupted or not."""
+
+import pytest
+import torch
+
+import mera
+import mera.train
+from mera import data
+from mera.data import ImageData, Images
+from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
+from mera.train.diagnose import first_not_finite
+from tests.test_cli import SMALL, run
+
+
+def bright_or_dark(n, seed):
+    """Grey 8 x 8 noise around 60 or around 200, which is the class."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(n) % 2
+    noise = torch.randint(-30, 30, (n, 1, 8, 8), generator=generator)
+    return Images(
+        (60 + 140 * label.view(-1, 1, 1, 1) + noise).byte(), {"class": label, "context": label.float()[:, None]}
+    )
+
+
+@data.register("bright-or-dark")
+def _load(L, root, download):
+    return ImageData("bright-or-dark", 1, bright_or_dark(80, 0), bright_or_dark(20, 1))
+
+
+IMAGES = data.load("bright-or-dark", L=8)
+
+
+def test_a_conditional_flow_learns_the_classes(tmp_path):
+    torch.manual_seed(1)
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), classes=2)
+    result = fit(flow, IMAGES, Settings(steps=150, batch_size=40, eval_every=150))
+    assert result.test_bits == bits_per_dim(flow, IMAGES.test, 20)
+    for label in (0, 1):
+        of_class = flow.to_images(flow.sample(50, torch.tensor([label]))).float()
+        assert abs(of_class.mean() - (60 + 140 * label)) < 25
+    wrong = ImageData("wrong", 1, IMAGES.train, Images(IMAGES.test.images, {"class": 1 - IMAGES.test.labels["class"]}))
+    assert bits_per_dim(flow, wrong.test) > result.test_bits + 0.5
+    in_turn = flow.to_images(sample(flow, 6, temperature=0.5)).float().flatten(1).mean(1)
+    assert (in_turn > 130).tolist() == [False, True] * 3
+
+
+def test_numbers_as_context():
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), context=1)
+    result = fit(flow, IMAGES, Settings(steps=3, batch_size=40, eval_every=3))
+    assert result.steps == 3
+
+
+def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
+    flows = []
+    for stops in ([6], [2, 6]):
+        torch.manual_seed(1)
+        flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
+        folder = RunFolder(tmp_path / str(len(stops)))
+        folder.create({})
+        settings = Settings(steps=6, batch_size=20, eval_every=2, accumulate=2)
+        for index, stop in enumerate(stops):
+            fit(flow, IMAGES, settings, folder, resume=index > 0, callbacks=[StopAt(stop)])
+        flows.append(flow)
+    for name, tensor in flows[0].state_dict().items():
+        assert torch.equal(tensor, flows[1].state_dict()[name])
+
+
+class StopAt(mera.train.Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, loop, metrics):
+        if loop.step == self.step:
+            loop.stop()
+
+
+def test_images_without_classes_are_refused():
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
+    bare = ImageData("bare", 1, Images(IMAGES.train.images), IMAGES.test)
+    with pytest.raises(ValueError, match="Expected images with labels 'class'; got none"):
+        fit(flow, bare)
+
+
+def test_what_is_not_finite_is_found_in_a_conditional_flow():
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
+    with torch.no_grad():
+        next(flow.bijectors["decimator0"].parameters()).fill_(torch.nan)
+    images = IMAGES.test.images
+    found = first_not_finite(flow, images, torch.zeros(images.shape), IMAGES.test.labels["class"])
+    assert found == "the output of node 'decimator0' at level 0"
+
+
+def test_the_command_line(tmp_path):
+    out = tmp_path / "run"
+    settings = ["--steps", 2, "--eval-every", 2, "--data", "bright-or-dark", "--conditional", "--out", out]
+    result = run("train", "rgflow", *SMALL, *settings)
+    assert result.exit_code == 0, result.output
+    flow = mera.load(out)
+    assert (flow.conditions.classes, flow.plan.context) == (2, (16,))
+    for command in (
+        ["evaluate", out],
+        ["sample", out, "--n", 3],
+        ["sample", out, "--n", 3, "--classes", "1,0"],
+        ["inpaint", out, "--test", 1, "--region", "2:4,2:4", "--draws", 4, "--starts", 2, "--steps", 2],
+        ["inpaint", out, "--test", 1, "--class", 0, "--region", "2:4,2:4", "--draws", 4, "--starts", 2, "--steps", 2],
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+    assert run("train", "--resume", out).exit_code == 0
+    result = run("train", "rgflow", *SMALL, "--data", "msds1", "--conditional", "--out", tmp_path / "no")
+    assert "Expected images with labels 'class'; got" in str(result.exception)
+
+
+def test_bijectors_by_name_on_the_command_line(tmp_path):
+    out = tmp_path / "run"
+    options = ["--bijector", "spline(bins=3 hidden=[4])", "--L", 8, "--layers", 1]
+    result = run("train", "rgflow", *options, "--steps", 1, "--data", "bright-or-dark", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert mera.load(out).recipe.options["bijector"] == {"name": "spline", "bins": 3, "hidden": (4,)}
