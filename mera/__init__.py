@@ -4,6 +4,7 @@ from mera import bijectors, graph, models
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io import load, save
+from mera.layout_file import load_layout, save_layout
 from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
 from mera.symmetry import Symmetrized
@@ -20,7 +21,9 @@ __all__ = [
     "build",
     "graph",
     "load",
+    "load_layout",
     "load_rgflow_checkpoint",
     "models",
     "save",
+    "save_layout",
 ]

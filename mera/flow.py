@@ -23,7 +23,7 @@ from mera.modules import make_bijectors
 from mera.priors import Prior, PriorLike
 from mera.summary import summarize
 
-__all__ = ["Flow", "Latents", "Recipe"]
+__all__ = ["Flow", "Latents", "Recipe", "default_preprocess"]
 
 Latents = tuple[Tensor, ...]
 """One tensor a level, finest first: z[h] is (B, channels_h, *sites_h)."""
@@ -86,7 +86,7 @@ class Flow(nn.Module, ConeMethods):
         self.bijectors = make_bijectors(self.plan, self.layout)
         self.conditions = Conditions(self.plan, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
-        self.preprocess = preprocess if preprocess is not None else Chain([Dequantize(), Logit()])
+        self.preprocess = preprocess if preprocess is not None else default_preprocess()
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess.to(like.device, like.dtype)
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
@@ -291,6 +291,11 @@ class Flow(nn.Module, ConeMethods):
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         check_levels("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
+
+
+def default_preprocess() -> Bijector:
+    """From uint8 images to the real line: dequantisation, then the squeezed logit of Dinh et al. (2017)."""
+    return Chain([Dequantize(), Logit()])
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,12 @@ import torch
 
 from mera import priors
 from mera.archive import read_archive, write_archive
-from mera.flow import Flow
+from mera.flow import Flow, default_preprocess
+from mera.graph import LayoutError
+from mera.layout_file import dumps, loads
 from mera.models import build
 
-__all__ = ["describe", "load", "rebuild", "save"]
+__all__ = ["describe", "load", "rebuild", "rebuild_empty", "save"]
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
@@ -22,27 +24,41 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 
 
 def save(flow: Flow, path: str | PathLike[str]) -> None:
-    """Write a flow that `mera.build` made: how it was built, and its weights, in their dtype.
+    """Write a flow: how it was built, or the layout that it was made of, and its weights, in their dtype.
 
     The file appears whole or not at all.
 
     Raises:
-        ValueError: if the flow was made by hand, so that nobody could build it again; save its `state_dict` then.
+        ValueError: if nobody could build the flow again, because it was made by hand of bijectors without a name; save
+            its `state_dict` then.
     """
     description = describe(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
     write_archive(path, description, flow.state_dict())
 
 
 def describe(flow: Flow) -> dict[str, Any]:
-    """How a flow was built, as JSON can hold it: the model and all of its options.
+    """How a flow was built, as JSON can hold it: the model and all of its options, or its layout as TOML.
 
     Raises:
-        ValueError: if the flow was made by hand, or its prior is one that plain numbers do not describe.
+        ValueError: if the flow was made by hand of bijectors without a name or with preprocessing of its own, or its
+            prior is one that plain numbers do not describe.
     """
-    if flow.recipe is None:
-        raise ValueError("Expected a flow from mera.build; got one made by hand: save its state_dict() instead")
-    options = flow.recipe.options | {"prior": priors.describe(flow.prior.distribution)}
-    return {"model": flow.recipe.model, "options": options}
+    prior = priors.describe(flow.prior.distribution)
+    recipe = flow.recipe
+    if recipe is not None and not callable(recipe.options.get("bijector")):
+        return {"model": recipe.model, "options": recipe.options | {"prior": prior}}
+    if repr(flow.preprocess) != repr(default_preprocess()):
+        raise ValueError(
+            "Expected a flow from mera.build, or one with the usual preprocessing; got one made by hand: "
+            "save its state_dict() instead"
+        )
+    try:
+        return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.conditions.classes}}
+    except LayoutError as error:
+        raise ValueError(
+            f"Expected a flow from mera.build, or a layout of bijectors by name; got one made by hand: {error}; "
+            "save its state_dict() instead"
+        ) from error
 
 
 def load(path: str | PathLike[str]) -> Flow:
@@ -64,6 +80,13 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fl
     """A flow from its description, with its format and dtype, and its state dict."""
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']}, where this version reads {FORMAT}")
-    flow = build(description["model"], **description["options"]).to(DTYPES[description["dtype"]])
+    flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     flow.load_state_dict(tensors)
     return flow
+
+
+def rebuild_empty(description: dict[str, Any]) -> Flow:
+    """A flow from what `describe` said of it, with new weights."""
+    if "layout" in description:
+        return Flow(loads(description["layout"]), **description["options"])
+    return build(description["model"], **description["options"])

@@ -158,8 +158,8 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train"], 2, ") or --resume RUN"),
-        (["train", "--resume", "x", "rgflow", "--data", "msds1", "--out", "y"], 2, "got both, rgflow and x"),
+        (["train"], 2, "--layout FILE or --resume RUN; got none"),
+        (["train", "--resume", "x", "rgflow", "--data", "msds1", "--out", "y"], 2, "got rgflow and x"),
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--layers", "a"], 2, "Expected integers such as"),
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected widths such as"),
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--prior", "StudentT(5)"], 2, "Expected a distribution"),

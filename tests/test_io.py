@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 import mera
 from mera import files
 from mera.archive import pack, unpack, write_archive
-from tests.test_models import MODELS, batch, randomize
+from tests.test_models import MODELS, PICKLED, batch, randomize
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", PICKLED)
 def test_saved_flows_come_back(name, tmp_path):
     flow = randomize(MODELS[name](), 0.2)
     mera.save(flow, tmp_path / "flow")
@@ -54,9 +54,15 @@ def test_initialized_normalisation_is_not_initialized_again(tmp_path):
 
 def test_a_flow_made_by_hand_cannot_be_saved_this_way(tmp_path):
     layout = mera.Layout((4,), 1)
-    layout.latent(layout.input)
-    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build; got one made by hand"):
+    layout.latent(layout.local(layout.input, mera.bijectors.ActNorm, 2))
+    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build, .*; got one made by hand: node 'local0'"):
         mera.save(mera.Flow(layout), tmp_path / "flow")
+    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build, .*; got one made by hand: node 'disent"):
+        mera.save(MODELS["rgflow-leaky"](), tmp_path / "flow")
+    named = mera.Layout((4,), 1)
+    named.latent(named.local(named.input, "actnorm", 2))
+    with pytest.raises(ValueError, match="the usual preprocessing; got one made by hand"):
+        mera.save(mera.Flow(named, preprocess=mera.bijectors.Logit(0.5)), tmp_path / "flow")
     assert not list(tmp_path.iterdir())
 
 

@@ -38,7 +38,8 @@ MAY_IMPORT = {
     "models": {"flow", "graph", "bijectors", "priors", "registry", "checks"},
     "drawing": {"graph"},
     "symmetry": {"flow"},
-    "io": {"models", "flow", "priors", "archive"},
+    "layout_file": {"graph", "bijectors", "checks", "files"},
+    "io": {"models", "flow", "graph", "layout_file", "priors", "archive"},
     "data": {"registry", "checks"},
     "train": {"io", "flow", "memory", "graph", "bijectors", "data"} | HELPERS,
 }

@@ -36,6 +36,10 @@ class Dequantize(Bijector):
         self.levels = levels
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
+    def extra_repr(self) -> str:
+        """The levels."""
+        return str(self.levels)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, *event_shape), or floats that `with_noise` made of them, to floats."""
         if not x.is_floating_point():
@@ -71,6 +75,10 @@ class Logit(Bijector):
         if not 0 < constraint < 1:
             raise ValueError(f"Expected a constraint between 0 and 1; got {constraint}")
         self.constraint = constraint
+
+    def extra_repr(self) -> str:
+        """The constraint."""
+        return str(self.constraint)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[0, 1] to the real line; see `Bijector`."""

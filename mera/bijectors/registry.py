@@ -100,7 +100,12 @@ def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
     known = [option for option in list(inspect.signature(found).parameters)[1:] if option != "context_shape"]
     for option in options:
         one_of(option, known, f"an option of the bijector {name!r}")
-    return Named(name, options)
+    return Named(name, {key: _frozen(value) for key, value in options.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, so that the same options are equal however they were written."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def make(

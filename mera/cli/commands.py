@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,12 @@ import typer
 from rich.console import Console
 
 from mera import data, models
-from mera.cli.options import integers, numbers, options_of, signature_options, with_options
+from mera.cli.options import integers, numbers, options_of, prior, signature_options, with_options
 from mera.data import ImageData
 from mera.flow import Flow
-from mera.io import describe, load
+from mera.graph import Layout, LayoutError
+from mera.io import describe, load, rebuild_empty
+from mera.layout_file import load_layout
 from mera.pictures import save_grid
 from mera.summary import count_parameters
 from mera.table import table
@@ -37,71 +39,107 @@ info_app = typer.Typer(help="Show the plan and the parameters of a model.", no_a
 app.add_typer(train_app, name="train")
 app.add_typer(info_app, name="info")
 
+LAYOUT_HELP = "In place of a model: a layout of your own in a TOML file; see mera.save_layout."
+PRIOR_HELP = "Of a layout's latents: laplace, gaussian, or a distribution of torch."
 RESUME_HELP = "Folder of a run to go on with; it keeps its settings."
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 
 
-@train_app.callback(invoke_without_command=True)
-def resume(
+def _train_other(
     context: typer.Context,
     resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
-    device: Device = "auto",
+    layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
+    prior_of_layout: Annotated[Any, typer.Option("--prior", help=PRIOR_HELP, parser=prior, metavar="NAME")] = "laplace",
+    **values: Any,
 ) -> None:
-    """Train a model, or go on with a run."""
-    if context.invoked_subcommand is not None:
-        if resume is not None:
-            raise typer.BadParameter(
-                f"Expected a model or --resume; got both, {context.invoked_subcommand} and {resume}"
-            )
-        return
-    if resume is None:
-        raise typer.BadParameter(
-            f"Expected a model ({', '.join(models.names())}) or --resume RUN; see mera train --help"
-        )
-    run = RunFolder(resume)
-    images, settings = configured(run)
-    config = run.config()
-    flow = models.build(config["model"], **config["options"])  # whatever has become of the file of the flow
-    _train(flow.to(choose_device(device)), images, settings, run, resume=True)
+    """Train a model, or your own layout, or go on with a run."""
+    asked = {"a model": context.invoked_subcommand, "--layout": layout, "--resume": resume}
+    asked = {what: value for what, value in asked.items() if value is not None}
+    if len(asked) != 1:
+        wanted = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
+        raise typer.BadParameter(f"{wanted}; got {' and '.join(map(str, asked.values())) or 'none'}")
+    if resume is not None:
+        run = RunFolder(resume)
+        images, settings = configured(run)
+        flow = rebuild_empty(run.config())  # whatever has become of the file of the flow
+        _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
+    elif layout is not None:
+        if values["data"] is None or values["out"] is None:
+            raise typer.BadParameter("Expected --data and --out for a layout; got none")
+        _train_layout(layout, prior_of_layout, values)
+
+
+def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
+    """`mera train --layout FILE`."""
+    layout = load_layout(path)
+    lattice = layout.input.lattice
+    if lattice.dim != 2 or len(set(lattice.shape)) > 1:
+        raise ValueError(f"{path}: Expected a square lattice, to train on images; got {lattice}")
+    source, images = _images(values, lattice.shape[0], lattice.channels)
+
+    make = partial(_flow_of, path, layout, prior, _classes(images) if values["conditional"] else None)
+    start_run(RunFolder(values["out"]), make, source, images, _settings(values), choose_device(values["device"]))
+
+
+def _flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:
+    """A flow of a layout from a file, which is named if it is no bijection."""
+    try:
+        return Flow(layout, prior, classes=classes)
+    except LayoutError as error:
+        raise LayoutError(f"{path}: {error}") from error
 
 
 def _train_new(model: str, **values: Any) -> None:
     """`mera train MODEL`."""
     options = given(model, values)
-    asked = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
-    settings = Settings(**RECIPES.get(options.get("preset", ""), {}) | asked)
+    settings = _settings(values, RECIPES.get(options.get("preset", ""), {}))
     L = options.get("L", inspect.signature(models.builder(model)).parameters["L"].default)
-    source = {"name": values["data"], "L": L, "root": str(values["root"])}
-    if values["data"] == "folder":
-        source["channels"] = options.get("channels", 3)
-    if values["train_size"] is not None:
-        source["train_size"] = values["train_size"]
-    images = data.load(**source, download=values["download"])
+    source, images = _images(values, L, options.get("channels", 3))
     options.setdefault("channels", images.channels)
     if values["conditional"]:
-        options.setdefault("classes", int(data.labels(images.train).max()) + 1)
-    start_run(RunFolder(values["out"]), model, options, source, images, settings, choose_device(values["device"]))
+        options.setdefault("classes", _classes(images))
+    make = partial(models.build, model, **options)
+    start_run(RunFolder(values["out"]), make, source, images, settings, choose_device(values["device"]))
+
+
+def _settings(values: dict[str, Any], recipe: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that the user gave, before those of a recipe."""
+    asked = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
+    return Settings(**{**(recipe or {}), **asked})
+
+
+def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], ImageData]:
+    """The data set that the user asked for, and how to load it again."""
+    source = {"name": values["data"], "L": L, "root": str(values["root"])}
+    if values["data"] == "folder":
+        source["channels"] = channels
+    if values["train_size"] is not None:
+        source["train_size"] = values["train_size"]
+    return source, data.load(**source, download=values["download"])
+
+
+def _classes(images: ImageData) -> int:
+    return int(data.labels(images.train).max()) + 1
 
 
 def start_run(
     run: RunFolder,
-    model: str,
-    options: dict[str, Any],
+    make: Callable[[], Flow],
     source: dict[str, Any],
     images: ImageData,
     settings: Settings,
     device: torch.device,
 ) -> Result:
-    """Build a model, remember in its folder how it was built and what it learns, and train it."""
+    """Make a flow, remember in its folder how it was made and what it learns, and train it."""
     torch.manual_seed(settings.seed)
-    flow = models.build(model, **options).to(device)
+    flow = make().to(device)
     if is_main():
         run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
     return _train(flow, images, settings, run, resume=False)
 
 
 def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> Result:
-    name = flow.recipe.model if flow.recipe is not None else "flow"
+    name = flow.recipe.model if flow.recipe is not None else "a layout"
     console.print(
         f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
         f"{len(images.train):,} training and {len(images.test):,} test images of {flow.plan.input}"
@@ -119,8 +157,23 @@ def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, re
 
 
 def _info(model: str, **values: Any) -> None:
-    flow = models.build(model, **given(model, values))
+    _show(models.build(model, **given(model, values)))
+
+
+def _show(flow: Flow) -> None:
     console.print(f"{flow}\n\n{flow.plan}", markup=False)
+
+
+@info_app.callback(invoke_without_command=True)
+def info(
+    context: typer.Context,
+    layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
+) -> None:
+    """Show the plan and the parameters of a model, or of your own layout."""
+    if (layout is None) == (context.invoked_subcommand is None):
+        raise typer.BadParameter(f"Expected either a model ({', '.join(models.names())}) or --layout FILE")
+    if layout is not None:
+        _show(_flow_of(layout, load_layout(layout)))
 
 
 @app.command()
@@ -260,4 +313,8 @@ def add_for_each_model(
 
 
 add_for_each_model(train_app, _train_new, _run_options(), options_of(Settings))
+_optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options()]
+train_app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
+    with_options(_train_other, signature_options(_train_other), _optional, options_of(Settings))
+)
 add_for_each_model(info_app, _info)

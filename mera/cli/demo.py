@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from mera import data
 from mera.cli.commands import Device, app, choose_device, console, rebuild_error, start_run
+from mera.models import build
 from mera.pictures import curves, progression, save_figure, save_grid, stretch
 from mera.summary import count_parameters
 from mera.table import table
@@ -46,7 +48,7 @@ def demo(
     rows, metrics = [], {}
     for name, options in MODELS.items():
         run = RunFolder(runs / name)
-        result = start_run(run, name, options, source, images, settings, where)
+        result = start_run(run, partial(build, name, **options), source, images, settings, where)
         flow = result.flow
         metrics[f"{name}, {result.steps} steps"] = run.metrics()
         bits = f"{bits_per_dim(flow, images.test):.3f}"

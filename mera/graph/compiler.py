@@ -54,7 +54,7 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
     try:
         return node.lower(lattice)
     except LayoutError as error:
-        raise LayoutError(f"node {name!r}: {error}") from None
+        raise error.of(name) from None
 
 
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, action: Apply) -> str:

@@ -17,7 +17,19 @@ _TAKEN = nn.ModuleDict()
 
 
 class LayoutError(ValueError):
-    """A layout that cannot be a bijection; the message names the node, what was expected, what was given."""
+    """A layout that cannot be a bijection; the message names the node, what was expected, what was given.
+
+    Attributes:
+        field: the setting of the node that is wrong, if it is one.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+    def of(self, name: object) -> LayoutError:
+        """The same error with the name of the node."""
+        return LayoutError(f"node {name!r}: {self}", self.field)
 
 
 def check_key(text: object, what: str) -> None:
@@ -27,7 +39,8 @@ def check_key(text: object, what: str) -> None:
         LayoutError: if it is no string, is empty, has a dot in it, or is a word that torch's ModuleDict keeps.
     """
     if not isinstance(text, str) or not text or "." in text or hasattr(_TAKEN, text):
-        raise LayoutError(f"Expected {what} that is not empty, has no dot and is no word of torch's; got {text!r}")
+        message = f"Expected {what} that is not empty, has no dot and is no word of torch's; got {text!r}"
+        raise LayoutError(message, what.removeprefix("a "))
 
 
 def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int) -> tuple[int, ...]:
@@ -38,7 +51,8 @@ def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int)
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
-        raise LayoutError(f"Expected {what} to be an integer >= {minimum} or {dim} of them; got {value!r}")
+        message = f"Expected {what} to be an integer >= {minimum} or {dim} of them; got {value!r}"
+        raise LayoutError(message, what.removeprefix("the "))
     return tuple(int(v) for v in values)
 
 

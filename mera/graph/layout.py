@@ -111,7 +111,7 @@ class Layout:
             self._check_source(source)
             actions = node.lower(source.lattice)
         except LayoutError as error:
-            raise LayoutError(f"node {name!r}: {error}") from None
+            raise error.of(name) from None
         self.graph.add_node(name, node=node)
         self.graph.add_edge(source.node, name, output=source.output)
         lattices = actions[-1].outputs if actions else (source.lattice,) * node.outputs  # a latent has none
@@ -132,7 +132,7 @@ class Layout:
         try:
             node = Local(bijector, kernel, stride, offset, share, passive)
         except LayoutError as error:
-            raise LayoutError(f"node {name!r}: {error}" if name else str(error)) from None
+            raise (error.of(name) if name else error) from None
         (port,) = self.add(node, source, name)
         return port
 

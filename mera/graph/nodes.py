@@ -124,7 +124,7 @@ class Local(Node):
                     options = dict(self.bijector)
                     object.__setattr__(self, "bijector", named(options.pop("name", None), options))
         except ValueError as error:
-            raise LayoutError(str(error)) from None
+            raise LayoutError(str(error), "bijector") from None
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """One `Apply`."""
@@ -136,7 +136,8 @@ class Local(Node):
         if not is_integer(self.passive) or not 0 <= self.passive < lattice.channels:
             raise LayoutError(
                 f"Expected from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive; "
-                f"got {self.passive!r}"
+                f"got {self.passive!r}",
+                "passive",
             )
         apply = Apply(lattice, kernel, stride, offset, int(self.passive))
         for d, n in enumerate(lattice.shape):
@@ -145,7 +146,8 @@ class Local(Node):
             check_bijector(self.bijector, apply)
         elif not callable(self.bijector):
             raise LayoutError(
-                f"Expected a bijector, or a callable that makes one from an event shape; got {self.bijector!r}"
+                f"Expected a bijector, or a callable that makes one from an event shape; got {self.bijector!r}",
+                "bijector",
             )
         return (apply,)
 
@@ -173,10 +175,11 @@ class Squeeze(Node):
         """One `Regroup`."""
         stride = per_dimension(self.stride, lattice.dim, "the stride", 1)
         if max(stride) == 1:
-            raise LayoutError("Expected a stride above 1 in some dimension; got 1, which leaves the lattice as it is")
+            message = "Expected a stride above 1 in some dimension; got 1, which leaves the lattice as it is"
+            raise LayoutError(message, "stride")
         for n, s in zip(lattice.shape, stride, strict=True):
             if n % s:
-                raise LayoutError(f"Expected an edge that the stride {s} divides; got a lattice of edge {n}")
+                raise LayoutError(f"Expected an edge that the stride {s} divides; got a lattice of edge {n}", "stride")
         return (Regroup(lattice, stride),)
 
 
@@ -191,7 +194,8 @@ class Split(Node):
         """One `Cut`."""
         if not is_integer(self.keep) or not 0 < self.keep < lattice.channels:
             raise LayoutError(
-                f"Expected to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels; got {self.keep!r}"
+                f"Expected to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels; got {self.keep!r}",
+                "keep",
             )
         return (Cut(lattice, int(self.keep)),)
 
@@ -199,23 +203,25 @@ class Split(Node):
 def _check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:
     """Refuse a kernel, stride and offset with which an edge of `n` sites is not covered once."""
     if stride > kernel:
-        raise LayoutError(f"Expected a stride up to the kernel {kernel}; got {stride}, which skips sites")
+        raise LayoutError(f"Expected a stride up to the kernel {kernel}; got {stride}, which skips sites", "stride")
     if n % stride:
         what = "stride" if is_field else "kernel"
-        raise LayoutError(f"Expected a {what} that divides the edge {n} of the lattice; got {stride}")
+        raise LayoutError(f"Expected a {what} that divides the edge {n} of the lattice; got {stride}", what)
     if offset >= stride:
-        raise LayoutError(f"Expected an offset below the stride {stride}; got {offset}")
+        raise LayoutError(f"Expected an offset below the stride {stride}; got {offset}", "offset")
     if (kernel - stride) % 2:
         raise LayoutError(
-            f"Expected the kernel to exceed the stride {stride} by as much on both sides; got kernel {kernel}"
+            f"Expected the kernel to exceed the stride {stride} by as much on both sides; got kernel {kernel}",
+            "kernel",
         )
     if offset and not periodic:
         if is_field:
-            raise LayoutError(f"Expected offset 0 for a field bijector between open borders; got {offset}")
+            raise LayoutError(f"Expected offset 0 for a field bijector between open borders; got {offset}", "offset")
         if n == stride:
             raise LayoutError(
                 f"Expected room for a whole patch of {kernel} sites between open borders; "
-                f"got an edge of {n} sites and offset {offset}"
+                f"got an edge of {n} sites and offset {offset}",
+                "offset",
             )
 
 
@@ -239,7 +245,9 @@ def check_bijector(bijector: HasEventShape, action: Apply) -> None:
         raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
     stay = getattr(bijector, "passive", 0)
     if stay != action.passive:
-        raise LayoutError(f"Expected passive={stay}, the channels that the bijector leaves; got {action.passive}")
+        raise LayoutError(
+            f"Expected passive={stay}, the channels that the bijector leaves; got {action.passive}", "passive"
+        )
     if not action.is_field:
         return
     if getattr(bijector, "wraps", False) and not all(action.lattice.periodic):

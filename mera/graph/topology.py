@@ -51,7 +51,7 @@ def _check_nodes(graph: nx.DiGraph) -> None:
         try:
             check_key(name, "a name")
         except LayoutError as error:
-            raise LayoutError(f"node {name!r}: {error}") from None
+            raise error.of(name) from None
         if not isinstance(node, Node):
             raise LayoutError(f"node {name!r}: Expected a mera.graph node in the attribute 'node'; got {node!r}")
 
