@@ -2,6 +2,7 @@
 
 from mera.bijectors import catalogue  # noqa: F401, fills the registry
 from mera.bijectors.actnorm import ActNorm
+from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, backwards, forwards, zero_log_det
 from mera.bijectors.compose import Chain, Invert
@@ -52,6 +53,7 @@ __all__ = [
     "ResidualMLP",
     "SeparateMLPs",
     "Squeezed",
+    "adapt",
     "backwards",
     "checkerboard",
     "forwards",

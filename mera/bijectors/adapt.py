@@ -1,0 +1,226 @@
+"""Bijectors from other libraries as bijectors of a node: torch.distributions, zuko, nflows, FrEIA, normflows.
+
+None of them is imported here: an object says itself, by the classes that it descends from, whose it is.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import ExpTransform, Transform
+
+from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.compose import Invert
+
+__all__ = ["adapt"]
+
+Shape = tuple[int, ...]
+
+INVERSE = type(ExpTransform().inv)
+"""torch's class of inverses, which has no public name."""
+
+
+def adapt(
+    obj: Any,
+    event_shape: Shape | None = None,
+    context_shape: Shape | None = None,
+    *,
+    flatten: bool = False,
+    inverted: bool = False,
+) -> Bijector:
+    r"""Make a bijector of an object from another library; its parameters become those of the bijector.
+
+    What takes data to latents is what the library's own flows use for that: the inverse of a `torch.distributions`
+    transform, which goes from its base to the data, and of a normflows flow; the forward direction of a zuko, nflows or
+    FrEIA transform.
+
+    Args:
+        obj: a `torch.distributions.Transform`; a zuko transform, lazy transform or flow (of which the transform is
+            taken); an nflows `Transform`; a FrEIA `InvertibleModule` or `GraphINN`; a normflows `Flow`. A mera bijector
+            is returned as it is.
+        event_shape: the shape of one event; None for whatever fits.
+        context_shape: the shape of a context, for what takes one.
+        flatten: the object takes vectors, and gets the variables of an event as one.
+        inverted: exchange the two directions.
+
+    Raises:
+        ValueError: if the object is of no such kind.
+
+    >>> import torch, mera
+    >>> from torch.distributions.transforms import AffineTransform
+    >>> bijector = mera.bijectors.adapt(AffineTransform(3.0, 2.0))
+    >>> z, log_det = bijector(torch.tensor([[5.0, 3.0]]))  # data = 3 + 2 z
+    >>> z, round(log_det.item(), 3)
+    (tensor([[1., 0.]]), -1.386)
+    """
+    if isinstance(obj, Bijector):
+        return Invert(obj) if inverted else obj
+    if isinstance(obj, INVERSE):  # which torch cannot copy
+        return adapt(obj.inv, event_shape, context_shape, flatten=flatten, inverted=not inverted)
+    libraries = {kind.__module__.partition(".")[0] for kind in type(obj).__mro__}
+    if "zuko" in libraries and isinstance(obj, nn.Module) and isinstance(getattr(obj, "transform", None), nn.Module):
+        obj = obj.transform  # a flow: its transform without its base
+    for name, kind in ADAPTERS.items():
+        if name in libraries and (name != "torch" or isinstance(obj, Transform)):
+            adapted = kind(obj, event_shape, context_shape, flatten)
+            return Invert(adapted) if inverted else adapted
+    raise ValueError(
+        "Expected a transform of torch.distributions, zuko, nflows, FrEIA or normflows, or a mera bijector; "
+        f"got {type(obj).__module__}.{type(obj).__qualname__}"
+    )
+
+
+class _Adapted(Bijector):
+    """Shapes and log-dets as mera has them, around an object that knows both directions."""
+
+    def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
+        super().__init__(event_shape, context_shape)
+        self.object, self.flatten = obj, flatten
+
+    @abstractmethod
+    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        """Data to latents, and the log-det in whatever shape."""
+
+    @abstractmethod
+    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        """Latents to data, and the log-det in whatever shape."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latents; see `Bijector`."""
+        return self._shaped(self._there, x, context)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latents to data; see `Bijector`."""
+        return self._shaped(self._back, y, context)
+
+    def _shaped(
+        self, call: Callable[[Tensor, Tensor | None], tuple[Tensor, Any]], x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        value, log_det = call(x.flatten(1) if self.flatten else x, context)
+        single = log_det_dtype(x)
+        log_det = torch.as_tensor(log_det, dtype=single, device=x.device)
+        if log_det.ndim > 1:
+            log_det = log_det.flatten(1).sum(1)
+        return value.reshape(x.shape) if self.flatten else value, log_det.expand(x.shape[0])
+
+
+class _OfTorch(_Adapted):
+    """T of torch.distributions, which takes latents to data. Tensors that it holds follow `to`, as parameters do."""
+
+    def __init__(self, obj: Any, *others: Any) -> None:
+        super().__init__(obj, *others)
+        parts = [value for owner in _owners(obj) for value in _contents(owner)]
+        self.parameters_of_object = nn.ParameterList(p for p in parts if isinstance(p, nn.Parameter))
+        self.modules_of_object = nn.ModuleList(m for m in parts if isinstance(m, nn.Module))
+
+    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        z = self.object.inv(x)
+        return z, -self.object.log_abs_det_jacobian(z, x)
+
+    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        x = self.object(y)
+        return x, self.object.log_abs_det_jacobian(y, x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _OfTorch:
+        super()._apply(fn, recurse)
+        for owner in _owners(self.object):
+            for key, value in vars(owner).items():
+                if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                    setattr(owner, key, fn(value))
+        return self
+
+
+class _OfZuko(_OfTorch):
+    """f of zuko, which takes data to latents; a lazy one is made for each context."""
+
+    def __init__(self, obj: Any, *others: Any) -> None:
+        self.lazy = isinstance(obj, nn.Module)
+        super().__init__(obj, *others)
+
+    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return _call_and_ladj(self._made(context), x)
+
+    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return _call_and_ladj(self._made(context).inv, y)
+
+    def _made(self, context: Tensor | None) -> Any:
+        return self.object(context) if isinstance(self.object, nn.Module) else self.object
+
+
+def _call_and_ladj(transform: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and log-det of a transform, at once where zuko offers that."""
+    if hasattr(transform, "call_and_ladj"):
+        return transform.call_and_ladj(x)
+    y = transform(x)
+    return y, transform.log_abs_det_jacobian(x, y)
+
+
+class _OfNflows(_Adapted):
+    """A transform of nflows, which takes data to latents."""
+
+    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self.object(x, context)
+
+    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self.object.inverse(y, context)
+
+
+class _OfFreia(_Adapted):
+    """A module or a graph of FrEIA, which takes data to latents."""
+
+    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self._called(x, context, False)
+
+    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self._called(y, context, True)
+
+    def _called(self, x: Tensor, context: Tensor | None, rev: bool) -> tuple[Tensor, Any]:
+        conditions = {} if context is None else {"c": [context]}
+        out, log_det = self.object([x], rev=rev, jac=True, **conditions)
+        outputs = (out,) if isinstance(out, Tensor) else tuple(out)
+        if len(outputs) != 1:
+            raise ValueError(f"Expected a FrEIA module of one input and one output; got {len(outputs)} outputs")
+        return outputs[0], log_det
+
+
+class _OfNormflows(_Adapted):
+    """A flow of normflows, which takes latents to data."""
+
+    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self.object.inverse(x) if context is None else self.object.inverse(x, context)
+
+    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self.object(y) if context is None else self.object(y, context)
+
+
+ADAPTERS: dict[str, type[_Adapted]] = {
+    "zuko": _OfZuko,
+    "nflows": _OfNflows,
+    "FrEIA": _OfFreia,
+    "normflows": _OfNormflows,
+    "torch": _OfTorch,
+}
+"""By the top package of the object's classes; torch last, for all others descend from it."""
+
+
+def _owners(obj: Any) -> Iterator[Any]:
+    """A transform and the transforms in it."""
+    if isinstance(obj, Transform):
+        yield obj
+        for value in _contents(obj):
+            yield from _owners(value)
+
+
+def _contents(owner: Any) -> Iterator[Any]:
+    """What an object holds, in lists and dictionaries too."""
+    for key, value in vars(owner).items():
+        if key == "_inv":  # the way back to who holds it
+            continue
+        if isinstance(value, dict):
+            yield from value.values()
+        else:
+            yield from value if isinstance(value, (list, tuple)) else [value]
