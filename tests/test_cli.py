@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 import mera
-from mera.cli import cones, demo, inpaint  # noqa: F401, each adds its command
-from mera.cli.commands import app
+from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each adds its commands
+from mera.cli.common import app
 
 SMALL = ["--L", "8", "--layers", "1", "--hidden", "6"]
 

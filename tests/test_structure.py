@@ -11,7 +11,7 @@ ROOT = Path(mera.__file__).parent
 HELPERS = {"checks", "registry", "table", "files", "random", "progress", "pictures", "archive", "allocator"}
 MAY_IMPORT = {
     **{helper: {"checks", "files"} for helper in HELPERS},
-    "graph": {"bijectors", "checks", "table"},
+    "graph": {"bijectors", "checks", "table", "drawing"},
     "bijectors": {"checks", "registry"},
     "priors": set(),
     "summary": {"graph", "table"},

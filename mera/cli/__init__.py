@@ -9,8 +9,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run a command. What a user can mend is one line on standard error and exit status 1, without a traceback."""
-    from mera.cli import cones, demo, inpaint  # noqa: F401, each adds its command
-    from mera.cli.commands import app
+    from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each adds its commands
+    from mera.cli.common import app
 
     try:
         app()

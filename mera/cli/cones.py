@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mera import models
-from mera.cli.commands import PLAIN, add_for_each_model, app, console, given
+from mera.cli.common import PLAIN, add_for_each_model, app, console, given
 from mera.cli.options import signature_options
 from mera.drawing import level_masks, side_view
 from mera.local import parse_region

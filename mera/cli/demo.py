@@ -11,7 +11,8 @@ import torch
 import typer
 
 from mera import data
-from mera.cli.commands import Device, app, choose_device, console, rebuild_error, start_run
+from mera.cli.common import Device, app, choose_device, console, rebuild_error
+from mera.cli.train import start_run
 from mera.models import build
 from mera.pictures import curves, progression, save_figure, save_grid, stretch
 from mera.summary import count_parameters

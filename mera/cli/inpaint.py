@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 from torchvision.transforms.v2.functional import center_crop
 
-from mera.cli.commands import Device, app, choose_device, configured, console
+from mera.cli.common import Device, app, choose_device, configured, console
 from mera.cli.options import options_of, signature_options, with_options
 from mera.data import labels
 from mera.data.folder import fit_square, read_image

@@ -1,0 +1,169 @@
+"""`mera train`: a model, a layout of one's own, or a run that goes on."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from mera import data, models
+from mera.cli.common import (
+    LAYOUT_HELP,
+    PLAIN,
+    Device,
+    add_for_each_model,
+    app,
+    choose_device,
+    configured,
+    console,
+    flow_of,
+    given,
+)
+from mera.cli.options import options_of, prior, signature_options, with_options
+from mera.data import ImageData
+from mera.flow import Flow
+from mera.io import describe, rebuild_empty
+from mera.layout_file import load_layout
+from mera.summary import count_parameters
+from mera.train import RECIPES, Result, RunFolder, Settings, fit, is_main
+
+__all__ = ["start_run"]
+
+train_app = typer.Typer(help="Train a model, or go on with a run.", **PLAIN)
+app.add_typer(train_app, name="train")
+
+PRIOR_HELP = "Of a layout's latents: laplace, gaussian, or a distribution of torch."
+RESUME_HELP = "Folder of a run to go on with; it keeps its settings."
+
+
+def _train_other(
+    context: typer.Context,
+    resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
+    layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
+    prior_of_layout: Annotated[Any, typer.Option("--prior", help=PRIOR_HELP, parser=prior, metavar="NAME")] = "laplace",
+    **values: Any,
+) -> None:
+    """Train a model, or your own layout, or go on with a run."""
+    asked = {"a model": context.invoked_subcommand, "--layout": layout, "--resume": resume}
+    asked = {what: value for what, value in asked.items() if value is not None}
+    if len(asked) != 1:
+        wanted = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
+        raise typer.BadParameter(f"{wanted}; got {' and '.join(map(str, asked.values())) or 'none'}")
+    if resume is not None:
+        run = RunFolder(resume)
+        images, settings = configured(run)
+        flow = rebuild_empty(run.config())  # whatever has become of the file of the flow
+        _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
+    elif layout is not None:
+        if values["data"] is None or values["out"] is None:
+            raise typer.BadParameter("Expected --data and --out for a layout; got none")
+        _train_layout(layout, prior_of_layout, values)
+
+
+def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
+    """`mera train --layout FILE`."""
+    layout = load_layout(path)
+    lattice = layout.input.lattice
+    if lattice.dim != 2 or len(set(lattice.shape)) > 1:
+        raise ValueError(f"{path}: Expected a square lattice, to train on images; got {lattice}")
+    source, images = _images(values, lattice.shape[0], lattice.channels)
+
+    make = partial(flow_of, path, layout, prior, _classes(images) if values["conditional"] else None)
+    start_run(RunFolder(values["out"]), make, source, images, _settings(values), choose_device(values["device"]))
+
+
+def _train_new(model: str, **values: Any) -> None:
+    """`mera train MODEL`."""
+    options = given(model, values)
+    settings = _settings(values, RECIPES.get(options.get("preset", ""), {}))
+    L = options.get("L", inspect.signature(models.builder(model)).parameters["L"].default)
+    source, images = _images(values, L, options.get("channels", 3))
+    options.setdefault("channels", images.channels)
+    if values["conditional"]:
+        options.setdefault("classes", _classes(images))
+    make = partial(models.build, model, **options)
+    start_run(RunFolder(values["out"]), make, source, images, settings, choose_device(values["device"]))
+
+
+def _settings(values: dict[str, Any], recipe: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that the user gave, before those of a recipe."""
+    asked = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
+    return Settings(**{**(recipe or {}), **asked})
+
+
+def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], ImageData]:
+    """The data set that the user asked for, and how to load it again."""
+    source = {"name": values["data"], "L": L, "root": str(values["root"])}
+    if values["data"] == "folder":
+        source["channels"] = channels
+    if values["train_size"] is not None:
+        source["train_size"] = values["train_size"]
+    return source, data.load(**source, download=values["download"])
+
+
+def _classes(images: ImageData) -> int:
+    return int(data.labels(images.train).max()) + 1
+
+
+def start_run(
+    run: RunFolder,
+    make: Callable[[], Flow],
+    source: dict[str, Any],
+    images: ImageData,
+    settings: Settings,
+    device: torch.device,
+) -> Result:
+    """Make a flow, remember in its folder how it was made and what it learns, and train it."""
+    torch.manual_seed(settings.seed)
+    flow = make().to(device)
+    if is_main():
+        run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
+    return _train(flow, images, settings, run, resume=False)
+
+
+def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> Result:
+    name = flow.recipe.model if flow.recipe is not None else "a layout"
+    console.print(
+        f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
+        f"{len(images.train):,} training and {len(images.test):,} test images of {flow.plan.input}"
+    )
+    if resume:
+        console.print(f"going on from step {run.state()['step']} of {settings.steps}")
+    result = fit(flow, images, settings, run, resume, console)
+    done = "interrupted and saved" if result.interrupted else "finished"
+    n = min(settings.eval_images, len(images.test))
+    bits = "" if math.isnan(result.test_bits) else f": {result.test_bits:.3f} bits/dim on {n} test images"
+    console.print(f"{done} after {result.steps} steps{bits}; see {run.path}")
+    if result.interrupted:
+        console.print(f"go on with: mera train --resume {run.path}")
+    return result
+
+
+def _run_options() -> list[inspect.Parameter]:
+    """Options of `mera train` beside those of the model and of the settings."""
+
+    def options(
+        data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.")],
+        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")],
+        root: Annotated[Path, typer.Option(help="Where data sets are; for folder, the folder.")] = Path("data"),
+        download: Annotated[bool, typer.Option(help="Download what is missing.")] = False,
+        conditional: Annotated[bool, typer.Option(help="Condition the flow on the data set's classes.")] = False,
+        train_size: Annotated[int | None, typer.Option(min=1, help="Training images of msds1, msds2.")] = None,
+        device: Device = "auto",
+    ) -> None: ...
+
+    return signature_options(options, data=data)
+
+
+add_for_each_model(train_app, _train_new, _run_options(), options_of(Settings))
+_optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options()]
+train_app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
+    with_options(_train_other, signature_options(_train_other), _optional, options_of(Settings))
+)

@@ -1,0 +1,80 @@
+"""A layout's graph as text that other programs draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mera.graph.layout import Layout
+from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
+from mera.graph.topology import walk
+
+__all__ = ["to_graphviz", "to_mermaid"]
+
+
+def to_mermaid(layout: Layout) -> str:
+    """A Mermaid flowchart, which GitHub and many editors draw, from the data at the bottom to the latents above.
+
+    >>> from mera.graph import Layout
+    >>> layout = Layout((4,), 1)
+    >>> layout.latent(layout.local(layout.input, "actnorm", kernel=2, name="norm"), name="z0")
+    >>> print(to_mermaid(layout))
+    flowchart BT
+        n0(["input: 1 x 4"])
+        n1["norm: actnorm, kernel 2"]
+        n2(["z0"])
+        n0 --> n1
+        n1 --> n2
+    """
+    shapes: dict[type, tuple[str, str]] = {Input: ('(["', '"])'), Latent: ('(["', '"])'), Local: ('["', '"]')}
+    number = {name: f"n{i}" for i, name in enumerate(layout.nodes)}
+    lines = ["flowchart BT"]
+    for name, node in layout.nodes.items():
+        before, after = shapes.get(type(node), ('{{"', '"}}'))
+        lines.append(f"    {number[name]}{before}{_label(name, node).replace(chr(34), '#quot;')}{after}")
+    return "\n".join(lines + _edges(layout, lambda a, b, o: f"    {number[a]} -->{f'|{o}|' if o else ''} {number[b]}"))
+
+
+def to_graphviz(layout: Layout) -> str:
+    """The same in the DOT language: `dot -Tpng`."""
+    shapes: dict[type, str] = {Input: "ellipse", Latent: "ellipse", Local: "box"}
+    lines = ["digraph layout {", "    rankdir=BT;"]
+    for name, node in layout.nodes.items():
+        lines.append(
+            f"    {_quoted(name)} [label={_quoted(_label(name, node))}, shape={shapes.get(type(node), 'hexagon')}];"
+        )
+    edges = _edges(layout, lambda a, b, o: f"    {_quoted(a)} -> {_quoted(b)}{f' [label={o}]' if o else ''};")
+    return "\n".join([*lines, *edges, "}"])
+
+
+def _edges(layout: Layout, line: Callable[[str, str, int], str]) -> list[str]:
+    return [line(source, name, output) for name, _, source, output in walk(layout.graph)]
+
+
+def _label(name: str, node: Node) -> str:
+    """A node in a few words."""
+    match node:
+        case Input():
+            return f"{name}: {node.lattice}"
+        case Local():
+            kind = getattr(node.bijector, "name", None) or getattr(
+                node.bijector, "__name__", type(node.bijector).__name__
+            )
+            others = "".join(
+                f", {word} {_brief(value)}"
+                for word, value in (("stride", node.stride), ("offset", node.offset), ("passive", node.passive))
+                if value
+            )
+            return f"{name}: {kind}, kernel {_brief(node.kernel)}{others}"
+        case Decimate() | Squeeze():
+            return f"{name}: {type(node).__name__.lower()} by {_brief(node.stride)}"
+        case Split():
+            return f"{name}: keep {node.keep} channels"
+    return name
+
+
+def _brief(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
