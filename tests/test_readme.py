@@ -24,11 +24,14 @@ def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
 
 def test_there_are_blocks_and_the_links_exist():
     assert {name: len(blocks) for name, blocks in BLOCKS.items()} == {
-        "README.md": 3, "architecture.md": 1, "cones.md": 5, "training.md": 2,
+        "README.md": 4, "architecture.md": 1, "cones.md": 5, "models.md": 1, "toolkit.md": 6, "training.md": 2,
     }  # fmt: skip
     for page, text in PAGES.items():
         for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
-            assert (ROOT / ("" if page == "README.md" else "docs") / link).exists(), link
+            path, _, heading = link.partition("#")
+            target = ROOT / ("" if page == "README.md" else "docs") / path
+            assert target.exists(), link
+            assert not heading or f"# {heading.replace('-', ' ')}" in target.read_text().lower(), link
 
 
 def test_no_placeholder_is_left():

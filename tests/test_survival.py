@@ -41,8 +41,11 @@ def survive(path, whole, kills, rng):
         while not run.steps() and process.poll() is None:  # nobody can lose what was never saved
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 2.0 if command[4] == "rgflow" else 5.0))
-        process.send_signal(rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-        assert "Error" not in process.communicate()[1]
+        sent = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        process.send_signal(sent)
+        errors = process.communicate()[1]
+        if sent != signal.SIGINT:  # which comes out as whatever it interrupts, while Python still imports
+            assert "Error" not in errors
         done += 1
         command = [sys.executable, "-m", "mera", "train", "--resume", str(path)]
     process = start(*command)

@@ -1,0 +1,67 @@
+"""Bijectors by name: of this package, of the user, of other packages."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+import mera
+from mera.bijectors import LeakyReLU, named, names, register
+from mera.bijectors import registry as module
+from mera.layout_file import dumps, loads
+
+
+def third_party(event_shape, slope=0.3):
+    """What an entry point of another package names."""
+    return LeakyReLU(event_shape, slope)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """As if a package with an entry point were installed."""
+    entry = EntryPoint("third-party", f"{__name__}:third_party", module.GROUP)
+    monkeypatch.setattr(module, "entry_points", lambda group: [entry] if group == module.GROUP else [])
+    monkeypatch.setattr(module, "_factories", mera.registry.Registry("a bijector"))
+    module._load_entry_points.cache_clear()
+    yield
+    module._load_entry_points.cache_clear()
+
+
+def test_entry_points_are_names(installed):
+    assert names() == ["third-party"]
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, {"name": "third-party", "slope": 0.2}, kernel=2))
+    flow = mera.Flow(loads(dumps(layout)))
+    assert flow.bijectors["local0"].slope == 0.2
+
+
+def test_a_name_is_taken_once():
+    register("test-once")(third_party)
+    with pytest.raises(ValueError, match="Expected a name of a bijector that is not taken; got 'test-once'"):
+        register("test-once")(third_party)
+    assert named("test-once", {"slope": 0.1})((2, 2)).slope == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("splines", {}, "Expected a bijector among .*did you mean 'spline'"),
+        ("spline", {"bin": 3}, "Expected an option of the bijector 'spline' among .*did you mean 'bins'"),
+        ("spline", {"context_shape": (3,)}, "Expected an option of the bijector 'spline'"),
+        ("spline", {"event_shape": (3,)}, "Expected an option of the bijector 'spline'"),
+        (None, {}, "Expected a bijector among"),
+    ],
+)
+def test_unknown_names_and_options(name, options, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        named(name, options)
+
+
+def test_equal_options_are_equal_however_they_are_written():
+    assert named("maf", {"hidden": [3, 4]}) == named("maf", {"hidden": (3, 4)})
+    assert named("maf", {"hidden": [3, 4]}) != named("maf", {"hidden": (4, 3)})
+
+
+def test_every_name_has_a_docstring():
+    for name in names():
+        made_by = module.factory(name)
+        assert made_by.__doc__ or not made_by.__module__.startswith("mera.")  # what tests register has none
