@@ -1,6 +1,7 @@
-"""Compare RG-Flow, its variants and Real NVP at about equal parameters, on the same images for the same time.
+"""Compare RG-Flow, its variants and other models at about equal parameters, on the same images for the same time.
 
     python examples/compare_architectures.py --seconds 60 --out comparison
+    python examples/compare_architectures.py --only RG-Flow "RG-Flow, splines" NeuralRG tree "brick wall" wavelet Glow
     python examples/compare_architectures.py --data tiles --only "RG-Flow" "authors" "Real NVP"
 
 prints a table and writes `comparison/comparison.png`: test bits per dimension over time, and samples of each.
@@ -31,7 +32,15 @@ ARCHITECTURES = {
     "RG-Flow, Gaussian prior": ("rgflow", {"prior": "gaussian"}),
     "authors": ("rgflow", {"preset": "authors"}),  # their architecture and their recipe
     "Real NVP": ("realnvp", {}),
+    "RG-Flow, splines": ("rgflow", {"bijector": "spline"}),
+    "NeuralRG": ("neuralrg", {"L": 32}),
+    "tree": ("tree", {}),
+    "brick wall": ("tebd", {}),
+    "branching": ("branching", {}),
+    "Glow": ("glow", {}),
+    "wavelet": ("wavelet", {}),
 }
+USUAL = list(ARCHITECTURES)[:6]
 
 
 def natural_tiles(L: int = 32, **_: object) -> data.ImageData:
@@ -77,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="msds1", choices=["msds1", "msds2", "mnist", "fashion-mnist", "tiles"])
     parser.add_argument("--root", type=Path, default=Path("data"), help="where data sets are")
-    parser.add_argument("--only", nargs="+", default=list(ARCHITECTURES), choices=list(ARCHITECTURES))
+    parser.add_argument("--only", nargs="+", default=USUAL, choices=list(ARCHITECTURES))
     parser.add_argument("--seconds", type=float, default=60, help="training time of each")
     parser.add_argument("--parameters", type=int, default=600_000, help="of each, about")
     parser.add_argument("--out", type=Path, default=Path("comparison"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from numbers import Integral
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, cast
 
 from torch import Tensor
 
-__all__ = ["check_levels", "check_tensor", "is_integer", "one_of"]
+__all__ = ["check_levels", "check_tensor", "count", "flag", "is_integer", "one_of", "within"]
 
 
 def is_integer(value: object) -> bool:
@@ -24,12 +24,46 @@ def one_of(word: object, known: Iterable[str], what: str) -> Any:
         ValueError: if it is not; the message offers the closest.
     """
     known = list(known)
-    if word not in known:
+    if not isinstance(word, str) or word not in known:
         lower = {str(candidate).lower(): candidate for candidate in known}
         close = difflib.get_close_matches(str(word).lower(), lower, n=1)
         hint = f" (did you mean {lower[close[0]]!r}?)" if close else ""
         raise ValueError(f"Expected {what} among {known}; got {word!r}{hint}")
     return word
+
+
+def count(value: object, what: str, least: int = 1) -> int:
+    """The number itself, if it counts something, from `least` on.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not is_integer(value) or not least <= cast(int, value) < 2**31:
+        raise ValueError(f"Expected {what} as an integer >= {least}; got {value!r}")
+    return int(cast(int, value))
+
+
+def flag(value: object, what: str) -> bool:
+    """Yes or no, and nothing that merely looks like it.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"Expected {what} as True or False; got {value!r}")
+    return value
+
+
+def within(value: object, what: str, low: float, high: float) -> float:
+    """The number itself, if it lies above `low` and not above `high`.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not low < float(cast(float, value)) <= high:
+        raise ValueError(f"Expected {what} as a number above {low:g}, up to {high:g}; got {value!r}")
+    return float(cast(float, value))
 
 
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:

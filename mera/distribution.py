@@ -37,11 +37,9 @@ class FlowDistribution(Distribution):
 
     def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
         event = torch.Size(flow.plan.input.event_shape)
-        if context is not None:
-            flow.conditions.values(context, len(context))  # refuses what is no context of the flow
-        batch = torch.Size() if context is None else torch.Size([len(context)])
-        if context is None:
-            flow.conditions.values(None, 1)
+        batched = isinstance(context, Tensor) and context.ndim > 0
+        flow.conditions.values(context, len(context) if batched and context is not None else 1)  # refuses what is none
+        batch = torch.Size([] if context is None else [len(context)])
         self.flow, self.context = flow, context
         super().__init__(batch, event, validate_args=False)
 
@@ -77,8 +75,9 @@ class FlowDistribution(Distribution):
             ValueError: if the values are no events, or of another dtype or device than the flow.
         """
         n = len(self.event_shape)
-        if value.shape[value.ndim - n :] != self.event_shape:
-            raise ValueError(f"Expected values (..., {tuple(self.event_shape)}); got {tuple(value.shape)}")
+        if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"Expected values (..., {tuple(self.event_shape)}); got {got}")
         shape = torch.broadcast_shapes(value.shape[: value.ndim - n], self.batch_shape)
         rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
         return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "replacing", "write_atomically"]
+__all__ = ["as_path", "remove_leftovers", "replacing", "write_atomically"]
 
 SUFFIX = ".part"
 
@@ -32,6 +32,17 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
             _flush(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def as_path(path: object) -> Path:
+    """A path, from what a user passes for one.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(path, (str, PathLike)):
+        raise ValueError(f"Expected a path; got {path!r}")
+    return Path(path)
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

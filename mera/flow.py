@@ -86,6 +86,8 @@ class Flow(nn.Module, ConeMethods):
         self.bijectors = make_bijectors(self.plan, self.layout)
         self.conditions = Conditions(self.plan, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
+        if preprocess is not None and not isinstance(preprocess, Bijector):
+            raise ValueError(f"Expected a bijector to preprocess images; got {type(preprocess).__name__}")
         self.preprocess = preprocess if preprocess is not None else default_preprocess()
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess.to(like.device, like.dtype)
@@ -190,8 +192,11 @@ class Flow(nn.Module, ConeMethods):
             ValueError: if the images are not uint8 or not of the flow's shape, or the noise is not of theirs.
         """
         self._check_images(images)
-        if noise is not None and (noise.shape != images.shape or not noise.is_floating_point()):
-            raise ValueError(f"Expected noise of shape {tuple(images.shape)}; got {tuple(noise.shape)}, {noise.dtype}")
+        if noise is not None:
+            check_tensor("noise", noise, self.plan.input.event_shape, None)
+            if noise.shape != images.shape or not noise.is_floating_point():
+                got = f"{tuple(noise.shape)}, {noise.dtype}"
+                raise ValueError(f"Expected noise of shape {tuple(images.shape)}, floats; got {got}")
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
         nats = self.log_prob(x.to(self.dtype), context) + log_det
         return -nats / (math.prod(self.plan.input.event_shape) * math.log(2))
@@ -222,6 +227,8 @@ class Flow(nn.Module, ConeMethods):
         if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"Expected data of {channels} channels in {dim} dimensions, (B, C, ...); got {got}")
+        if not x.is_floating_point():
+            raise ValueError(f"Expected data as floats, in the flow's own space; got {x.dtype}")
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()

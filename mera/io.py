@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mera import priors
 from mera.archive import read_archive, write_archive
+from mera.files import as_path
 from mera.flow import Flow, default_preprocess
 from mera.graph import LayoutError
 from mera.layout_file import dumps, loads
@@ -43,6 +43,8 @@ def describe(flow: Flow) -> dict[str, Any]:
         ValueError: if the flow was made by hand of bijectors without a name or with preprocessing of its own, or its
             prior is one that plain numbers do not describe.
     """
+    if not isinstance(flow, Flow):
+        raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
     prior = priors.describe(flow.prior.distribution)
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
@@ -67,7 +69,7 @@ def load(path: str | PathLike[str]) -> Flow:
     Raises:
         ValueError: if the file is damaged or was not written by `save`.
     """
-    path = Path(path)
+    path = as_path(path)
     path = path / WEIGHTS if path.is_dir() else path
     description, tensors = read_archive(path)
     try:

@@ -35,14 +35,14 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from mera.bijectors import Named
 from mera.checks import one_of
-from mera.files import write_atomically
+from mera.files import as_path, write_atomically
 from mera.graph import Decimate, Latent, Layout, LayoutError, Local, Node, Port, Split, Squeeze, compile
 from mera.graph.topology import walk
 
@@ -75,7 +75,7 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         FileNotFoundError: if there is no such file.
         LayoutError: if it is no layout; the message names the file, the node and the field.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file {path}; got none")
     try:
@@ -122,6 +122,8 @@ def loads(text: str, source: str = "layout") -> Layout:
     Raises:
         LayoutError: if it is no layout; the message names the source, the node and the field.
     """
+    if not isinstance(text, str):
+        raise LayoutError(f"{source}: Expected TOML as text; got {type(text).__name__}")
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -174,6 +176,7 @@ def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -114,9 +114,9 @@ def named(distribution: PriorLike) -> distributions.Distribution:
         ValueError: if the name is unknown or the distribution is not univariate.
     """
     zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
-    if distribution == "gaussian":
+    if isinstance(distribution, str) and distribution == "gaussian":
         return distributions.Normal(zero, one, validate_args=False)
-    if distribution == "laplace":
+    if isinstance(distribution, str) and distribution == "laplace":
         return distributions.Laplace(zero, one / math.sqrt(2), validate_args=False)
     if isinstance(distribution, Mapping):
         return _restore(distribution)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from functools import partial
 
 import FrEIA.framework as ff
@@ -226,6 +227,46 @@ def test_inverses_of_torch_and_bijectors_of_mera():
     norm = mera.bijectors.ActNorm((N, 1))
     assert adapt(norm) is norm
     assert isinstance(adapt(norm, inverted=True), Invert)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tt.ComposeTransform(
+            [tt.AffineTransform(1.0, 2.0).inv, tt.ComposeTransform([tt.SigmoidTransform().inv])]
+        ),
+        lambda: tt.IndependentTransform(tt.AffineTransform(1.0, 2.0).inv, 1),
+    ],
+)
+def test_inverses_within_a_transform_are_copied_with_it(make):
+    bijector = adapt(make(), (N,)).double()
+    x = torch.randn(3, N, dtype=torch.float64)
+    expected, log_det = bijector(x)
+    for other in (copy.deepcopy(bijector), pickle.loads(pickle.dumps(bijector))):
+        torch.testing.assert_close(other(x)[0], expected)
+        torch.testing.assert_close(other.inverse(expected)[0], x)
+    jacobian = torch.stack([torch.autograd.functional.jacobian(lambda s: bijector(s[None])[0][0], row) for row in x])
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: adapt(tt.AffineTransform(1.0, 2.0), (N,), (3,)),
+            "Expected no context for a transform that takes none",
+        ),
+        (lambda: adapt(tt.AbsTransform()), "Expected a transform that is a bijection"),
+        (lambda: adapt(tt.ExpTransform(), 3), r"Expected an event shape \(C, \*sites\), or None; got 3"),
+        (lambda: adapt(nf.NormalizingFlow(nf.distributions.DiagGaussian(N), [])), "Expected a transform of torch"),
+        (lambda: adapt(nf.nets.MLP([2, 2])), "Expected a transform of torch"),
+        (lambda: adapt(zuko.nn.MLP(2, 2)), "Expected a transform of torch"),
+        (lambda: adapt(ff.InputNode(3)), "Expected a transform of torch"),
+    ],
+)
+def test_what_is_no_bijector_is_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 @pytest.mark.parametrize("obj", [nn.Linear(2, 2), 3, torch.nn.Identity, partial(abs)])

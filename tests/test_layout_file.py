@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -152,12 +153,35 @@ def test_mistakes_name_file_node_and_field(tmp_path, old, new, message):
         mera.load_layout(path)
 
 
+def test_numbers_of_other_libraries_are_written(tmp_path):
+    layout = mera.Layout((4, 4), np.int64(2))
+    x = layout.local(layout.input, {"name": "spline", "bound": torch.tensor(3.0), "hidden": np.array([4])}, np.int64(2))
+    mask = np.indices((4, 4)).sum(0) % 2 == 0
+    x = layout.local(x, {"name": "coupling", "mask": np.stack([mask, mask]), "hidden": (4,)}, kernel=(4, np.int32(4)))
+    layout.latent(x)
+    flow = mera.Flow(layout)
+    mera.save(flow, tmp_path / "flow")
+    x = torch.randn(2, 2, 4, 4)
+    assert torch.equal(mera.load(tmp_path / "flow").log_prob(x), flow.log_prob(x))
+    built = mera.build("rgflow", L=4, channels=1, bijector={"name": "coupling", "mask": mask[None], "hidden": (4,)})
+    mera.save(built, tmp_path / "built")
+    x = torch.randn(2, 1, 4, 4)
+    assert torch.equal(mera.load(tmp_path / "built").log_prob(x), built.log_prob(x))
+
+
 def test_other_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Expected a file .*nothing\.toml; got none"):
         mera.load_layout(tmp_path / "nothing.toml")
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(mera.LayoutError, match="Expected TOML; got a file that is no text"):
         mera.load_layout(tmp_path / "x")
+    with pytest.raises(ValueError, match="Expected a path; got 3"):
+        mera.load_layout(3)
+    with pytest.raises(mera.LayoutError, match="Expected TOML as text; got NoneType"):
+        loads(None)
+    with pytest.raises(mera.LayoutError, match=r"the lattice: .*Expected a context of shape .*; got .*x"):
+        loads("[lattice]\nshape=[4]\ncontext='x'\n[[node]]\nname='z'\nkind='latent'")
+    assert loads("[lattice]\nshape=[4]\ncontext=3\n[[node]]\nname='z'\nkind='latent'").context == (3,)
     with pytest.raises(mera.LayoutError, match=r"a table .*node.* for each node"):
         loads("lattice = 3\nnode = 4")
     layout = mera.Layout((4,), 1)
@@ -187,4 +211,4 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     assert "Expected --data and --out" in " ".join(result.output.replace("│", " ").split())
     path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins = 3", "bins = 1"))
     result = run(*command, "--out", tmp_path / "other")
-    assert "my.toml: node 'disentangler': Expected bins >= 2" in str(result.exception)
+    assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in str(result.exception)

@@ -14,7 +14,7 @@ import torch
 
 import mera
 from mera import LayoutError
-from mera.bijectors import Asinh, Chain, LULinear
+from mera.bijectors import Asinh, Chain, LULinear, named
 from mera.models import names
 from tests.laws import check_laws, randomize
 
@@ -73,6 +73,7 @@ CONDITIONAL = {
     "rgflow": lambda: rgflow(L=8, channels=1, context=3),
     "rgflow-per-pixel": lambda: rgflow(L=8, m=2, channels=1, context=(2, 8, 8), boundary="open"),
     "rgflow-classes": lambda: rgflow(L=4, channels=1, classes=5),
+    "rgflow-asinh-behind": lambda: rgflow(L=4, channels=1, context=2, bijector=asinh_behind),
     "rgflow-paper": lambda: rgflow(L=(4, 8), channels=1, conditioner="paper", context=(3,)),
     "realnvp-per-pixel": lambda: realnvp(L=8, m=4, channels=1, context=(2, 8, 8)),
     "neuralrg": lambda: small("neuralrg", L=4, context=2),
@@ -85,6 +86,12 @@ CONDITIONAL = {
     "wavelet": lambda: small("wavelet", L=8, channels=1, context=2),
     "wavelet-per-pixel": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, context=(2, 16)),
 }  # fmt: skip
+
+
+def asinh_behind(shape, context_shape=None):
+    """A bijector without context behind one with."""
+    coupling = named("coupling", {"layers": 1, "hidden": (4,)})(shape, context_shape)
+    return Chain([coupling, named("asinh")(shape, context_shape)])
 
 
 def batch(flow, n=2):
@@ -467,12 +474,15 @@ def test_initialize_then_train_a_step():
         (lambda: mera.build("rgflow", prior="cauchy"), ValueError, "Expected 'gaussian', 'laplace' or a torch"),
         (lambda: mera.build("rgflow", boundary="x"), LayoutError, "Expected boundary 'periodic' or 'open'"),
         (lambda: mera.build("realnvp", boundary="x"), ValueError, "Expected a boundary among"),
-        (lambda: mera.build("realnvp", m=0), ValueError, "Expected a positive width m; got 0"),
+        (lambda: mera.build("realnvp", m=0), ValueError, "Expected the width m as an integer >= 2; got 0"),
         (lambda: mera.build("rgflow", bijector="splin"), ValueError, "a bijector among .*did you mean 'spline'"),
         (lambda: mera.build("rgflow", bijector={"name": "spline", "bin": 2}), ValueError, "'bin' .did you mean 'bins'"),
         (lambda: mera.build("rgflow", bijector={"bins": 2}), ValueError, "Expected a bijector among"),
         (lambda: mera.build("rgflow", bijector=3), ValueError, "Expected a bijector's name.*got 3"),
         (lambda: mera.build("rgflow", bijector="haar"), LayoutError, "node 'disentangler0': Expected patches of 2"),
+        (lambda: mera.build("rgflow", bijector="asinh", context=3), LayoutError, "takes the context .3,.; got none"),
+        (lambda: mera.build("rgflow", order=np.array([4])), ValueError, "Expected an order among"),
+        (lambda: mera.build("rgflow", L=4, bijector={"name": "leaky-relu", "slope": 1e300}), LayoutError, "the slope"),
         (lambda: mera.build("rgflow", bijector="linear", context=3), LayoutError, "takes the context .3,.; got none"),
         (lambda: mera.build("rgflow", conditioner="authors", context=3), LayoutError, "a network for each half"),
         (lambda: mera.build("rgflow", context=(3, 4)), ValueError, r"or \(K, 32, 32\) for each pixel; got \(3, 4\)"),
@@ -524,6 +534,15 @@ def test_bad_options(make, error, message):
         (lambda f: f.initialize(torch.zeros(1, 1, 4, 4)), "Expected data of shape"),
         (lambda f: f(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3)), "Expected no context"),
         (lambda f: f.sample(2, 0.5), "Expected no context"),
+        (lambda f: f.distribution(3), "Expected no context"),
+        (lambda f: f.distribution().log_prob(None), "Expected values .*; got NoneType"),
+        (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8).byte(), 0.5), "Expected noise as a tensor; got float"),
+        (lambda f: f.to_images(torch.zeros(1, 1, 8, 8).int()), "Expected data as floats"),
+        (lambda f: mera.Flow(f.layout, preprocess="x"), "Expected a bijector to preprocess images; got str"),
+        (lambda f: mera.save(None, "x"), "Expected a Flow; got NoneType"),
+        (lambda f: mera.load(None), "Expected a path; got None"),
+        (lambda f: f.layout.draw(dimension=2), "Expected a dimension from -2 to 1; got 2"),
+        (lambda f: f.layout.draw(dimension=None), "Expected a dimension"),
     ],
 )  # fmt: skip
 def test_bad_calls(call, message):

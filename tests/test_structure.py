@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "drawing": {"graph"},
     "symmetry": {"flow"},
     "layout_file": {"graph", "bijectors", "checks", "files"},
-    "io": {"models", "flow", "graph", "layout_file", "priors", "archive"},
+    "io": {"models", "flow", "graph", "layout_file", "priors", "archive", "files"},
     "data": {"registry", "checks"},
     "train": {"io", "flow", "memory", "graph", "bijectors", "data"} | HELPERS,
 }

@@ -6,7 +6,7 @@ None of them is imported here: an object says itself, by the classes that it des
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ def adapt(
         inverted: exchange the two directions.
 
     Raises:
-        ValueError: if the object is of no such kind.
+        ValueError: if the object is of no such kind, is no bijection, or takes no context where one is to reach it.
 
     >>> import torch, mera
     >>> from torch.distributions.transforms import AffineTransform
@@ -57,16 +57,17 @@ def adapt(
     >>> z, round(log_det.item(), 3)
     (tensor([[1., 0.]]), -1.386)
     """
+    if event_shape is not None and not isinstance(event_shape, Sequence):
+        raise ValueError(f"Expected an event shape (C, *sites), or None; got {event_shape!r}")
     if isinstance(obj, Bijector):
         return Invert(obj) if inverted else obj
-    if isinstance(obj, INVERSE):  # which torch cannot copy
+    if isinstance(obj, INVERSE):
         return adapt(obj.inv, event_shape, context_shape, flatten=flatten, inverted=not inverted)
-    libraries = {kind.__module__.partition(".")[0] for kind in type(obj).__mro__}
-    if "zuko" in libraries and isinstance(obj, nn.Module) and isinstance(getattr(obj, "transform", None), nn.Module):
+    if "zuko" in _libraries(obj) and isinstance(getattr(obj, "transform", None), nn.Module):
         obj = obj.transform  # a flow: its transform without its base
-    for name, kind in ADAPTERS.items():
-        if name in libraries and (name != "torch" or isinstance(obj, Transform)):
-            adapted = kind(obj, event_shape, context_shape, flatten)
+    for library, name, adapter in ADAPTERS:
+        if library in _libraries(obj) and name in {kind.__name__ for kind in type(obj).__mro__}:
+            adapted = adapter(obj, event_shape, context_shape, flatten)
             return Invert(adapted) if inverted else adapted
     raise ValueError(
         "Expected a transform of torch.distributions, zuko, nflows, FrEIA or normflows, or a mera bijector; "
@@ -111,8 +112,14 @@ class _Adapted(Bijector):
 class _OfTorch(_Adapted):
     """T of torch.distributions, which takes latents to data. Tensors that it holds follow `to`, as parameters do."""
 
-    def __init__(self, obj: Any, *others: Any) -> None:
-        super().__init__(obj, *others)
+    def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
+        if context_shape is not None and isinstance(obj, Transform):
+            raise ValueError(f"Expected no context for a transform that takes none; got context shape {context_shape}")
+        if getattr(obj, "bijective", True) is False:
+            raise ValueError(f"Expected a transform that is a bijection; got {obj!r}")
+        super().__init__(obj, event_shape, context_shape, flatten)
+        for owner in _owners(obj):
+            _replace_inverses(owner)
         parts = [value for owner in _owners(obj) for value in _contents(owner)]
         self.parameters_of_object = nn.ParameterList(p for p in parts if isinstance(p, nn.Parameter))
         self.modules_of_object = nn.ModuleList(m for m in parts if isinstance(m, nn.Module))
@@ -136,10 +143,6 @@ class _OfTorch(_Adapted):
 
 class _OfZuko(_OfTorch):
     """f of zuko, which takes data to latents; a lazy one is made for each context."""
-
-    def __init__(self, obj: Any, *others: Any) -> None:
-        self.lazy = isinstance(obj, nn.Module)
-        super().__init__(obj, *others)
 
     def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         return _call_and_ladj(self._made(context), x)
@@ -197,14 +200,20 @@ class _OfNormflows(_Adapted):
         return self.object(y) if context is None else self.object(y, context)
 
 
-ADAPTERS: dict[str, type[_Adapted]] = {
-    "zuko": _OfZuko,
-    "nflows": _OfNflows,
-    "FrEIA": _OfFreia,
-    "normflows": _OfNormflows,
-    "torch": _OfTorch,
-}
-"""By the top package of the object's classes; torch last, for all others descend from it."""
+ADAPTERS: list[tuple[str, str, type[_Adapted]]] = [
+    ("zuko", "LazyTransform", _OfZuko),
+    ("zuko", "Transform", _OfZuko),
+    ("nflows", "Transform", _OfNflows),
+    ("FrEIA", "InvertibleModule", _OfFreia),
+    ("normflows", "Flow", _OfNormflows),
+    ("torch", "Transform", _OfTorch),
+]
+"""Library, its class of transforms, how these are adapted; torch last, for zuko's transforms are torch's too."""
+
+
+def _libraries(obj: Any) -> set[str]:
+    """The packages in which the classes of an object are defined."""
+    return {kind.__module__.partition(".")[0] for kind in type(obj).__mro__}
 
 
 def _owners(obj: Any) -> Iterator[Any]:
@@ -213,6 +222,50 @@ def _owners(obj: Any) -> Iterator[Any]:
         yield obj
         for value in _contents(obj):
             yield from _owners(value)
+
+
+class _Inverse(Transform):
+    """The inverse of a transform. torch's own forgets what it is the inverse of when it is copied."""
+
+    bijective = True
+
+    def __init__(self, base: Transform) -> None:
+        super().__init__()
+        self.base = base
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        return self.base.codomain
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]
+        return self.base.domain
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.base.inv(x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.base(y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return -self.base.log_abs_det_jacobian(y, x)
+
+    def forward_shape(self, shape: Any) -> Any:
+        return self.base.inverse_shape(shape)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return self.base.forward_shape(shape)
+
+
+def _replace_inverses(owner: Transform) -> None:
+    """Put inverses that can be copied in the place of torch's within a transform."""
+
+    def copyable(value: Any) -> Any:
+        return _Inverse(value.inv) if isinstance(value, INVERSE) else value
+
+    for key, value in vars(owner).items():
+        if key != "_inv":
+            setattr(owner, key, [copyable(v) for v in value] if isinstance(value, list) else copyable(value))
 
 
 def _contents(owner: Any) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners import compressed
 from mera.bijectors.context import join
 from mera.bijectors.elementwise import Affine, Elementwise
+from mera.checks import count
 
 __all__ = ["MADE", "Autoregressive"]
 
@@ -89,8 +90,10 @@ class MADE(nn.Module):
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:
         super().__init__()
-        if not hidden or min(hidden) < 1:
-            raise ValueError(f"Expected at least one hidden width, all of them positive; got {hidden!r}")
+        if not hidden:
+            raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
+        for width in hidden:
+            count(width, "a hidden width")
         self.n, self.n_params = n, n_params
         inputs = torch.cat([torch.arange(1, n + 1), torch.zeros(context, dtype=torch.int64)])
         numbers = [inputs, *(torch.arange(width) * n // width for width in hidden)]

@@ -25,7 +25,7 @@ from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise
 from mera.bijectors.registry import register
 from mera.bijectors.reshaped import Conditioned
 from mera.bijectors.spline import RationalQuadratic
-from mera.checks import one_of
+from mera.checks import count, flag, one_of
 
 __all__ = ["convolution", "coupling", "couplings"]
 
@@ -54,7 +54,8 @@ def couplings(
         norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
     """
     members: list[Bijector] = []
-    for _ in range(layers):
+    flag(norm, "norm")
+    for _ in range(count(layers, "layers")):
         if norm:
             members.append(ActNorm(partition.event_shape, norm_per_channel))
         members.append(Coupling(partition, conditioner, transform, same_networks, context_shape))
@@ -68,7 +69,10 @@ def mask_of(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
         ValueError: if the name is unknown.
     """
     if not isinstance(mask, str):
-        return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
+        try:
+            return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"Expected a mask that fills an event {tuple(event_shape)}; got {mask!r}") from None
     if one_of(mask, ("checkerboard", "channels"), "a mask") == "checkerboard":
         return checkerboard(event_shape)
     first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2
@@ -205,7 +209,7 @@ def glow(
     halves, transform = ChannelHalves(event_shape), Affine(max_log_scale)
     return Chain(
         member
-        for _ in range(layers)
+        for _ in range(count(layers, "layers"))
         for member in (
             ActNorm(event_shape, per_channel=True),
             LULinear(event_shape),
@@ -220,7 +224,7 @@ def _autoregressive(
 ) -> Bijector:  # fmt: skip
     """Autoregressive maps, between which the variables' order is reversed."""
     members: list[Bijector] = []
-    for layer in range(layers):
+    for layer in range(count(layers, "layers")):
         step = Autoregressive(event_shape, transform, tuple(hidden), context_shape)
         if layer:
             members.append(Permutation(event_shape, torch.arange(step.variables).flip(0)))
@@ -258,7 +262,11 @@ def pointwise_spline(event_shape: Shape, *, bins: int = 8, bound: float = 4.0) -
 @register("permutation")
 def permutation(event_shape: Shape, *, order: Sequence[int] | None = None, per_site: bool = False) -> Bijector:
     """A permutation, random unless it is given; see `Permutation`."""
-    return Permutation(event_shape, None if order is None else torch.tensor(list(order)), per_site)
+    try:
+        given = None if order is None else torch.tensor(list(order))
+    except (TypeError, ValueError):
+        raise ValueError(f"Expected a permutation as a list of numbers; got {order!r}") from None
+    return Permutation(event_shape, given, per_site)
 
 
 for name, kind in {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mera.bijectors.layers import WeightNormLinear
 from mera.bijectors.stacked import StackedMLPs
+from mera.checks import count, one_of
 
 __all__ = [
     "Conditioner",
@@ -140,6 +141,9 @@ class _ResidualNetwork(nn.Module):
         super().__init__()
         if not hidden:
             raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
+        for width in hidden:
+            count(width, "a hidden width")
+        count(blocks, "residual blocks", 0)
         width = hidden[0]
         widths = (width, *hidden, width)
         self.stem = layer(in_width, width, True)
@@ -211,8 +215,12 @@ class ResidualConv(nn.Module):
         padding: str = "zeros",
     ) -> None:
         super().__init__()
-        if kernel % 2 == 0:
+        if count(kernel, "the kernel") % 2 == 0:
             raise ValueError(f"Expected an odd kernel; got {kernel}")
+        if one_of(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
+            raise ValueError(
+                f"Expected a lattice that the kernel {kernel} goes around once at most; got {in_shape[1:]}"
+            )
         conv: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(in_shape) - 2]
 
         def layer(i: int, o: int, wide: bool) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors.base import log_det_dtype
+from mera.checks import within
 
 __all__ = ["Additive", "Affine", "Elementwise", "in_single"]
 
@@ -48,9 +49,7 @@ class Affine(Elementwise):
 
     def __init__(self, max_log_scale: float = 2.0) -> None:
         super().__init__()
-        if max_log_scale <= 0:
-            raise ValueError(f"Expected a positive bound of the log-scale; got {max_log_scale}")
-        self.max_log_scale = max_log_scale
+        self.max_log_scale = within(max_log_scale, "the bound of the log-scale", 0, 20)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera.bijectors.elementwise import Affine, Elementwise, in_single
+from mera.checks import count, within
 
 __all__ = ["LogisticMixture"]
 
@@ -35,11 +36,10 @@ class LogisticMixture(Elementwise):
 
     def __init__(self, components: int = 4, max_mean: float = 2.0, max_log_scale: float = 1.0) -> None:
         super().__init__()
-        if components < 1 or max_mean <= 0:
-            raise ValueError(f"Expected components >= 1 and a positive max_mean; got {components} and {max_mean}")
-        self.components, self.max_mean = components, max_mean
+        self.components = count(components, "components")
+        self.max_mean = within(max_mean, "the bound of the means", 0, 20)
         self.outer = Affine(max_log_scale)
-        self.n_params = 3 * components + 2
+        self.n_params = 3 * self.components + 2
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Through the mixture, then scale and shift."""

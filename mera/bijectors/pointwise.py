@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.elementwise import Elementwise
+from mera.checks import within
 
 __all__ = ["Asinh", "LeakyReLU", "Pointwise"]
 
 
 class _SiteBySite(Bijector):
-    """A bijector that looks at single variables."""
+    """A bijector that looks at single variables, and at no context."""
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
@@ -32,9 +36,7 @@ class LeakyReLU(_SiteBySite):
 
     def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
         super().__init__(event_shape)
-        if not 0 < slope < math.inf:
-            raise ValueError(f"Expected a positive slope; got {slope}")
-        self.slope = slope
+        self.slope = within(slope, "the slope", 0, 1e6)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Bijector`."""

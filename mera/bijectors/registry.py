@@ -9,6 +9,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from mera.bijectors.base import Bijector
 from mera.checks import one_of
 from mera.registry import Registry
@@ -96,7 +99,10 @@ def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
     Raises:
         ValueError: if the name or an option is unknown; the message offers the closest.
     """
-    found, options = factory(name), dict(options or {})
+    found = factory(name)
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"Expected options of the bijector {name!r} by name; got {options!r}")
+    options = dict(options or {})
     known = [option for option in list(inspect.signature(found).parameters)[1:] if option != "context_shape"]
     for option in options:
         one_of(option, known, f"an option of the bijector {name!r}")
@@ -104,7 +110,8 @@ def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, so that the same options are equal however they were written."""
+    """Lists, arrays and tensors as tuples of Python's numbers: equal however they were written, and fit for a file."""
+    value = value.tolist() if isinstance(value, (np.ndarray, np.generic, Tensor)) else value
     return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 

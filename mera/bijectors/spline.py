@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera.bijectors.elementwise import Elementwise, in_single
+from mera.checks import count, within
 
 __all__ = ["RationalQuadratic"]
 
@@ -37,12 +38,11 @@ class RationalQuadratic(Elementwise):
 
     def __init__(self, bins: int = 8, bound: float = 4.0, smallest: float = 0.5, strongest: float = 2.0) -> None:
         super().__init__()
-        if bins < 2 or not 0 < smallest < 1:
-            raise ValueError(f"Expected bins >= 2 and their smallest size between 0 and 1; got {bins} and {smallest}")
-        if not (0 < bound < math.inf and 0 < strongest < math.inf):
-            raise ValueError(f"Expected positive bounds; got {bound} and {strongest}")
-        self.bins, self.bound, self.smallest, self.strongest = bins, bound, smallest, strongest
-        self.n_params = 3 * bins - 1
+        self.bins = count(bins, "bins", 2)
+        self.bound = within(bound, "the bound", 0, 1e4)
+        self.smallest = within(smallest, "the smallest size of a bin", 0, 0.99)
+        self.strongest = within(strongest, "the bound of the parameters", 0, 20)
+        self.n_params = 3 * self.bins - 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """The spline."""

@@ -51,7 +51,8 @@ class Layout:
         shape: edge lengths of the lattice, in 1, 2 or 3 dimensions.
         channels: variables at each site.
         boundary: "periodic" or "open", for all dimensions or one for each.
-        context: the shape of what the flow is conditional on: (K,) for K numbers an image, (K, *shape) for K a pixel.
+        context: the shape of what the flow is conditional on: K or (K,) for K numbers an image, (K, *shape) for K a
+            pixel.
 
     Raises:
         LayoutError: if these do not describe a lattice and a context of it.
@@ -78,11 +79,12 @@ class Layout:
         shape: Sequence[int],
         channels: int = 1,
         boundary: str | Sequence[str] = "periodic",
-        context: Sequence[int] | None = None,
+        context: int | Sequence[int] | None = None,
     ) -> None:
         lattice = _lattice(shape, channels, boundary)
         self.graph = nx.DiGraph()
-        self.graph.add_node("input", node=Input(lattice, None if context is None else tuple(context)))
+        given: Any = (context,) if is_integer(context) else context
+        self.graph.add_node("input", node=Input(lattice, tuple(given) if isinstance(given, Sequence) else given))
         self.input = Port("input", 0, lattice, self)
 
     @classmethod
@@ -179,12 +181,15 @@ class Layout:
             title: of the picture.
 
         Raises:
-            ValueError: if the view is unknown, or from above on a lattice of 3 dimensions.
+            ValueError: if the view or the dimension is unknown, or from above on a lattice of 3 dimensions.
             LayoutError: if the layout does not compile.
         """
         from mera.drawing import draw  # pictures need matplotlib, and stand above the graph
         from mera.graph.compiler import compile
 
+        dim = self.input.lattice.dim
+        if not is_integer(dimension) or not -dim <= dimension < dim:
+            raise ValueError(f"Expected a dimension from {-dim} to {dim - 1}; got {dimension!r}")
         return draw(compile(self), one_of(view, ("side", "above"), "a view"), dimension, title)
 
     def to_mermaid(self) -> str:

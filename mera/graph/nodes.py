@@ -68,7 +68,8 @@ class Input(Node):
         numbers = isinstance(context, tuple) and len(context) > 0 and all(is_integer(n) and n > 0 for n in context)
         if not numbers or context[1:] not in ((), self.lattice.shape):
             sites = ", ".join(map(str, self.lattice.shape))
-            raise LayoutError(f"Expected a context of shape (K,), or (K, {sites}) for each pixel; got {context!r}")
+            message = f"Expected a context of shape (K,), or (K, {sites}) for each pixel; got {context!r}"
+            raise LayoutError(message, "context")
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """Nothing is done to the data."""

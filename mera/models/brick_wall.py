@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mera.checks import count
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, positive
+from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape
 from mera.models.patches import BijectorLike, add_layers, bijectors_per_step
 from mera.models.registry import register
 from mera.models.rg_flow import kernel_size
@@ -49,7 +50,7 @@ def tebd(
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
-        positive(depth, "depth"), bijector=bijector, conditioner=conditioner, layers=layers,
+        count(depth, "depth"), bijector=bijector, conditioner=conditioner, layers=layers,
         residual_blocks=residual_blocks, hidden=hidden, norm=norm,
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))

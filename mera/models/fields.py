@@ -6,7 +6,7 @@ from typing import cast
 
 from mera.bijectors import Bijector
 from mera.bijectors.registry import Named
-from mera.checks import is_integer, one_of
+from mera.checks import count, one_of
 from mera.graph import Layout, LayoutError, Port
 
 __all__ = ["add_field", "padding", "width"]
@@ -30,7 +30,5 @@ def padding(boundary: str) -> str:
 
 
 def width(m: int) -> int:
-    """m itself, if a topmost lattice can be so wide."""
-    if not is_integer(m) or m < 1:
-        raise ValueError(f"Expected a positive width m; got {m!r}")
-    return m
+    """m itself, if a topmost lattice of that width has sites of both colours of a checkerboard."""
+    return count(m, "the width m", 2)

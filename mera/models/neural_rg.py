@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mera.checks import count
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels, positive
+from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
 from mera.models.patches import BijectorLike, add_steps, bijectors_per_step
 from mera.models.registry import register
 from mera.priors import PriorLike
@@ -54,7 +55,7 @@ def neuralrg(
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     pairs = [
         (f"{role}_{repeat}_", offset)
-        for repeat in range(positive(repeats, "repeats"))
+        for repeat in range(count(repeats, "repeats"))
         for role, offset in (("even", 0), ("odd", 1))
     ]
     add_steps(layout, bijectors, pairs, 2, 2)

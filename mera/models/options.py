@@ -12,12 +12,10 @@ __all__ = [
     "Hidden",
     "PerStep",
     "context_shape",
-    "flag",
     "hidden_per_step",
     "integers_per_step",
     "lattice_shape",
     "levels",
-    "positive",
 ]
 
 Edges = int | Sequence[int]
@@ -63,20 +61,6 @@ def context_shape(context: Edges | None, classes: int | None, shape: Sequence[in
     if not sizes or not all(is_integer(n) and n > 0 for n in sizes) or sizes[1:] not in ((), tuple(shape)):
         raise ValueError(f"Expected a context K, or (K, {', '.join(map(str, shape))}) for each pixel; got {context!r}")
     return sizes
-
-
-def flag(value: bool, what: str) -> bool:
-    """Yes or no, and nothing that merely looks like it."""
-    if not isinstance(value, bool):
-        raise ValueError(f"Expected {what} as True or False; got {value!r}")
-    return value
-
-
-def positive(value: int, what: str, least: int = 1) -> int:
-    """The number itself, if it is one from `least` on."""
-    if not is_integer(value) or value < least:
-        raise ValueError(f"Expected {what} as an integer >= {least}; got {value!r}")
-    return value
 
 
 def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mera.bijectors.registry import Named, factory, named, takes
-from mera.checks import one_of
+from mera.checks import flag, one_of
 from mera.graph import Layout, Port
-from mera.models.options import Hidden, PerStep, flag, hidden_per_step, integers_per_step
+from mera.models.options import Hidden, PerStep, hidden_per_step, integers_per_step
 
 __all__ = ["BijectorLike", "add_layers", "add_steps", "bijectors_per_step"]
 

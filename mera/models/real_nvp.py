@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mera.bijectors import named
+from mera.checks import flag
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.fields import add_field, padding, width
@@ -11,7 +12,6 @@ from mera.models.options import (
     Hidden,
     PerStep,
     context_shape,
-    flag,
     hidden_per_step,
     integers_per_step,
     lattice_shape,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from mera.checks import one_of
 from mera.flow import Flow, Recipe
@@ -91,4 +92,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return tuple(_plain(item) for item in value)
-    return value.item() if isinstance(value, np.generic) else value
+    return _plain(value.tolist()) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value

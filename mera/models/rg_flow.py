@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mera.checks import is_integer, one_of
+from mera.checks import flag, is_integer, one_of
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.options import Edges, Hidden, PerStep, context_shape, flag, lattice_shape, levels
+from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
 from mera.models.patches import BijectorLike, add_steps, bijectors_per_step
 from mera.models.registry import register
 from mera.priors import PriorLike
