@@ -1,6 +1,8 @@
 """The table of laws, for every bijector by itself."""
 
+import copy
 import math
+import pickle
 from functools import partial
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from mera import bijectors
 from mera.bijectors import (
+    MADE,
     ActNorm,
     Additive,
     Affine,
@@ -78,6 +81,8 @@ BIJECTORS = {
     "spline-coupling-two-bins": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(2)),
     "spline-conv": lambda: Coupling(ChannelHalves(EVEN), conv, RationalQuadratic(4)),
     "logistic-coupling": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, LogisticMixture(3)),
+    "logistic-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, LogisticMixture(2)),
+    "spline-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, RationalQuadratic(3)),
     "logistic-coupling-one": lambda: Coupling(ChannelHalves(PATCH), mlp, LogisticMixture(1)),
     "maf": lambda: Autoregressive(PATCH, hidden=(30, 50)),
     "maf-spline": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(40,)),
@@ -88,7 +93,7 @@ BIJECTORS = {
     "lu-identity": lambda: LULinear(EVEN, identity=True),
     "orthogonal": lambda: Orthogonal(EVEN),
     "orthogonal-event": lambda: Orthogonal(LINE, per_site=False, how="cayley"),
-    "permutation": lambda: Permutation(PATCH),
+    "permutation": lambda: Permutation(PATCH, per_site=False),
     "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
     "haar-1d": lambda: Haar((3, 2)),
     "haar": lambda: Haar((3, 2, 2)),
@@ -207,6 +212,48 @@ def test_zero_size_batch(name):
     x = torch.zeros(0, *bijector.event_shape, dtype=torch.float64)
     y, log_det = bijector(x)
     assert (y.shape, log_det.shape) == (x.shape, (0,))
+
+
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize(("n", "hidden"), [(2, (1,)), (7, (3,)), (7, (4, 30)), (50, (8, 8))])
+def test_masks_of_an_autoregressive_network(n, hidden, context):
+    """Output i depends on no input from i on; the last one on inputs up to the last but one, and all on the context."""
+    network = randomize(MADE(n, 2, hidden, context))
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None])[0], torch.randn(n + context).double())
+    reads = (jacobian != 0).any(0)
+    assert not reads[:, :n].triu().any()
+    if min(hidden) > 1:
+        assert reads[-1, n - 2]
+        assert reads[:, n:].all()
+
+
+@pytest.mark.parametrize("transform", [LogisticMixture(2), RationalQuadratic(3)])
+def test_derivatives_of_inverses(transform):
+    params = 0.5 * torch.randn(2, transform.n_params, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(transform.inverse, (y, params), atol=1e-6)
+    assert torch.autograd.gradgradcheck(transform.inverse, (y, params), atol=1e-5)
+
+
+def test_copies_of_an_orthogonal_map():
+    bijector = Orthogonal(EVEN)
+    next(bijector.parameters()).requires_grad_(False)
+    for other in (copy.deepcopy(bijector), pickle.loads(pickle.dumps(bijector))):
+        assert [p.requires_grad for p in other.parameters()] == [False]
+        x = torch.randn(2, *EVEN)
+        torch.testing.assert_close(other(x)[0], bijector(x)[0])
+    state = torch.get_rng_state()
+    pickle.loads(pickle.dumps(bijector))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_squeezed_reads_around_borders_if_what_is_within_does():
+    shape = (1, 4, 4)
+    around = Squeezed(shape, lambda s: Coupling(ChannelHalves(s), partial(conv, padding="circular")))
+    assert around.wraps
+    assert not Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv)).wraps
+    with pytest.raises(ValueError, match="Expected a bijector of one context for all sites"):
+        Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv, context_shape=(1, 2, 2)))
 
 
 def test_windows_of_chains():
@@ -339,7 +386,8 @@ def test_every_public_bijector_is_in_the_table():
         (lambda: LULinear(PATCH, per_site="x"), "Expected per_site as True or False; got 'x'"),
         (lambda: LULinear((1, 4)), "Expected at least 2 variables to mix"),
         (lambda: Orthogonal(PATCH, how="x"), "Expected a parametrisation among"),
-        (lambda: Permutation(LINE, torch.tensor([0, 0])), "Expected a permutation of 0 to 9"),
+        (lambda: Permutation(LINE, torch.tensor([0, 0])), "Expected a permutation of 0 to 1"),
+        (lambda: Permutation(LINE, torch.tensor([True, False])), "Expected a permutation of 0 to 1"),
         (lambda: named("permutation", {"order": "ab"})(LINE), "Expected a permutation as a list of numbers; got 'ab'"),
         (lambda: named("coupling", {"mask": ["a"]})(LINE), "Expected a mask that fills an event"),
         (lambda: named("coupling", {"mask": [[True] * 4] * 2})(LINE), "Expected a mask that fills an event"),

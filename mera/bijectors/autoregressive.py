@@ -96,7 +96,8 @@ class MADE(nn.Module):
             count(width, "a hidden width")
         self.n, self.n_params = n, n_params
         inputs = torch.cat([torch.arange(1, n + 1), torch.zeros(context, dtype=torch.int64)])
-        numbers = [inputs, *(torch.arange(width) * n // width for width in hidden)]
+        first = 0 if context else 1  # what reads a context alone is of use only if there is one
+        numbers = [inputs, *(torch.linspace(min(first, n - 1), n - 1, width).round().long() for width in hidden)]
         masks = [later[:, None] >= before for before, later in pairwise(numbers)]
         masks.append((torch.arange(1, n + 1)[:, None] > numbers[-1]).repeat(n_params, 1))
         self.layers = nn.ModuleList(_MaskedLinear(mask) for mask in masks)

@@ -227,7 +227,7 @@ def _autoregressive(
     for layer in range(count(layers, "layers")):
         step = Autoregressive(event_shape, transform, tuple(hidden), context_shape)
         if layer:
-            members.append(Permutation(event_shape, torch.arange(step.variables).flip(0)))
+            members.append(Permutation(event_shape, torch.arange(step.variables).flip(0), per_site=False))
         members.append(Invert(step) if inverted else step)
     return Chain(members)
 
@@ -260,7 +260,7 @@ def pointwise_spline(event_shape: Shape, *, bins: int = 8, bound: float = 4.0) -
 
 
 @register("permutation")
-def permutation(event_shape: Shape, *, order: Sequence[int] | None = None, per_site: bool = False) -> Bijector:
+def permutation(event_shape: Shape, *, order: Sequence[int] | None = None, per_site: bool = True) -> Bijector:
     """A permutation, random unless it is given; see `Permutation`."""
     try:
         given = None if order is None else torch.tensor(list(order))

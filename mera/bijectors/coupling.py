@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -74,17 +75,17 @@ class Coupling(Bijector):
         """Data to latents; see `Bijector`."""
         first, second = self.partition.split(x)
         there, back = self._prepared(x.shape[0])
-        second, change = self.transform(second, self._conditioned(there, first, 1, context))
-        first, last_change = self.transform(first, self._conditioned(back, second, 0, context))
-        return self.partition.merge(first, second), _total(change) + _total(last_change)
+        second, change = self._updated(self.transform, second, 1, there, first, context)
+        first, last_change = self._updated(self.transform, first, 0, back, second, context)
+        return self.partition.merge(first, second), change + last_change
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latents to data; see `Bijector`."""
         first, second = self.partition.split(y)
         there, back = self._prepared(y.shape[0])
-        first, change = self.transform.inverse(first, self._conditioned(back, second, 0, context))
-        second, last_change = self.transform.inverse(second, self._conditioned(there, first, 1, context))
-        return self.partition.merge(first, second), _total(change) + _total(last_change)
+        first, change = self._updated(self.transform.inverse, first, 0, back, second, context)
+        second, last_change = self._updated(self.transform.inverse, second, 1, there, first, context)
+        return self.partition.merge(first, second), change + last_change
 
     def _prepared(self, rows: int) -> tuple[Conditioner, Conditioner]:
         """The network that reads the first half and the one that reads the second, ready for batches of `rows`."""
@@ -93,12 +94,20 @@ class Coupling(Bijector):
         there, back = self.networks
         return prepared(there, rows), prepared(back, rows)
 
-    def _conditioned(self, network: Conditioner, other: Tensor, index: int, context: Tensor | None) -> Tensor:
-        """What the network says of half `index`: nothing, which leaves it as it is, of what is no variable of it."""
+    def _updated(
+        self,
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        half: Tensor,
+        index: int,
+        network: Conditioner,
+        other: Tensor,
+        context: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Half `index`, transformed as the other half and the context say, and the log-det (B,) of that.
+
+        Where half `index` holds no variable of its own, whatever the transform makes there does not count.
+        """
         said = network(join(other, context, self.context_shape))
-        return self.partition.confine(said.to(other.dtype), index)
-
-
-def _total(log_derivative: Tensor) -> Tensor:
-    """The log-det (B,) of an update of single variables."""
-    return log_derivative.flatten(1).sum(1, dtype=log_det_dtype(log_derivative))
+        value, log_slope = transform(half, said.to(half.dtype))
+        log_slope = self.partition.confine(log_slope, index)
+        return self.partition.confine(value, index), log_slope.flatten(1).sum(1, dtype=log_det_dtype(half))

@@ -23,8 +23,8 @@ class Elementwise(nn.Module, ABC):
     """A monotone map of single variables, with `n_params` parameters for each.
 
     Shapes: variables (B, *shape), parameters (B, n_params, *shape); both methods return the new variables and the
-    logarithm of the derivative at each, (B, *shape). Parameters that are all zero make the identity, which is where
-    a coupling starts.
+    logarithm of the derivative at each, (B, *shape). Parameters that are all zero make the identity, or a map close
+    to it: a coupling starts there.
     """
 
     n_params: int

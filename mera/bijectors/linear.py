@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import abstractmethod
 from typing import Any, cast
@@ -146,18 +147,28 @@ class Orthogonal(_Linear):
         return self._weight().mT @ columns
 
     def _log_abs_det(self) -> Tensor:
-        return self._weight().new_zeros(())
+        return next(self.linear.parameters()).new_zeros(())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Orthogonal:
+        """As torch copies modules, for which their state for pickling would lose what is shared."""
+        copied = memo[id(self)] = self.__class__.__new__(self.__class__)
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickling: torch pickles parametrised modules by their state only."""
         state = super().__getstate__()
         modules = {name: module for name, module in state["_modules"].items() if name != "linear"}
-        return state | {"_modules": modules, "_weights": self.linear.state_dict()}
+        learnt = [parameter.requires_grad for parameter in self.linear.parameters()]
+        return state | {"_modules": modules, "_weights": self.linear.state_dict(), "_learnt": learnt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Parametrise anew and put the weights back."""
-        weights = state["_weights"]
-        super().__setstate__({key: value for key, value in state.items() if key != "_weights"})
+        weights, learnt = state["_weights"], state["_learnt"]
+        super().__setstate__({key: value for key, value in state.items() if key not in ("_weights", "_learnt")})
         some = next(iter(weights.values()))
-        self.linear = self._parametrized().to(some.device, some.dtype)
+        with torch.random.fork_rng(devices=[]):  # new weights are drawn, and thrown away
+            self.linear = self._parametrized().to(some.device, some.dtype)
         self.linear.load_state_dict(weights)
+        for parameter, its in zip(self.linear.parameters(), learnt, strict=True):
+            parameter.requires_grad_(its)

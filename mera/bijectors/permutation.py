@@ -27,18 +27,15 @@ class Permutation(Bijector):
 
     order: Tensor
 
-    def __init__(self, event_shape: tuple[int, ...], order: Tensor | None = None, per_site: bool = False) -> None:
+    def __init__(self, event_shape: tuple[int, ...], order: Tensor | None = None, per_site: bool = True) -> None:
         super().__init__(event_shape)
         self.per_site = flag(per_site, "per_site")
         n = event_shape[0] if per_site else math.prod(event_shape)
         order = torch.randperm(n) if order is None else torch.as_tensor(order)
-        if (
-            order.dtype.is_floating_point
-            or order.shape != (n,)
-            or not torch.equal(order.sort().values, torch.arange(n))
-        ):
+        whole = not order.is_floating_point() and order.dtype != torch.bool
+        if not whole or order.shape != (n,) or order.sort().values.tolist() != list(range(n)):
             raise ValueError(f"Expected a permutation of 0 to {n - 1}; got {order.tolist()}")
-        self.register_buffer("order", order)
+        self.register_buffer("order", order.long())
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:

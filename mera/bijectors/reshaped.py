@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mera.bijectors.base import Bijector, backwards, forwards
 from mera.bijectors.context import join, joined_shape
+from mera.checks import count
 
 __all__ = ["Conditioned", "Squeezed"]
 
@@ -25,16 +26,19 @@ class Squeezed(Bijector):
         stride: sites of a cell in each dimension.
 
     Raises:
-        ValueError: if the stride does not divide the sites.
+        ValueError: if the stride does not divide the sites, or the bijector within takes a context at each site.
     """
 
     def __init__(
         self, event_shape: tuple[int, ...], make: Callable[[tuple[int, ...]], Bijector], stride: int = 2
     ) -> None:
         channels, *sites = event_shape
+        count(stride, "the stride", 2)
         if any(n % stride for n in sites):
             raise ValueError(f"Expected sites that the stride {stride} divides; got {tuple(event_shape)}")
         within = make((channels * stride ** len(sites), *(n // stride for n in sites)))
+        if within.context_shape is not None and len(within.context_shape) > 1:
+            raise ValueError(f"Expected a bijector of one context for all sites; got {within.context_shape}")
         super().__init__(event_shape, within.context_shape)
         self.bijector = within
         axes = [f"n{d}" for d in range(len(sites))]
@@ -42,6 +46,11 @@ class Squeezed(Bijector):
         inner = " ".join(f"s{a}" for a in axes)
         self.patterns = f"b c {blocks} -> b ({inner} c) {outer}", f"b ({inner} c) {outer} -> b c {blocks}"
         self.sizes = {f"s{a}": stride for a in axes}
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the window of the bijector within does."""
+        return self.bijector.wraps
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Squeeze, transform, and back; see `Bijector`."""

@@ -6,16 +6,7 @@ from mera.bijectors import named
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.fields import add_field, padding, width
-from mera.models.options import (
-    Edges,
-    Hidden,
-    PerStep,
-    context_shape,
-    hidden_per_step,
-    integers_per_step,
-    lattice_shape,
-    levels,
-)
+from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels, options_per_step
 from mera.models.registry import register
 from mera.priors import PriorLike
 
@@ -58,16 +49,10 @@ def glow(
     scales = max(1, levels(shape, width(m)) - 1)
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
-    options = zip(
-        integers_per_step(layers, scales, "layers"),
-        integers_per_step(residual_blocks, scales, "residual_blocks"),
-        hidden_per_step(hidden, scales),
-        strict=True,
-    )
-    for h, (n_layers, blocks, widths) in enumerate(options):
+    for h, options in enumerate(options_per_step(scales, layers, residual_blocks, hidden)):
         if min(x.shape) > m:
             x = layout.squeeze(x, name=f"squeeze{h}")
-        own = {"layers": n_layers, "residual_blocks": blocks, "hidden": widths, "padding": padding(boundary)}
+        own = {"padding": padding(boundary), **options}
         x = add_field(layout, x, named("glow", own), f"steps{h}")
         if h + 1 < scales:
             x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")

@@ -16,6 +16,7 @@ __all__ = [
     "integers_per_step",
     "lattice_shape",
     "levels",
+    "options_per_step",
 ]
 
 Edges = int | Sequence[int]
@@ -83,3 +84,18 @@ def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
             f"Expected hidden as a tuple of positive widths, or a list of {steps} such tuples; got {value!r}"
         )
     return values
+
+
+def options_per_step(steps: int, layers: PerStep, residual_blocks: PerStep, hidden: Hidden) -> list[dict[str, Any]]:
+    """These three options for each RG step, finest first, by name.
+
+    Raises:
+        ValueError: if one has a value that makes no sense.
+    """
+    rows = zip(
+        integers_per_step(layers, steps, "layers"),
+        integers_per_step(residual_blocks, steps, "residual_blocks"),
+        hidden_per_step(hidden, steps),
+        strict=True,
+    )
+    return [{"layers": n, "residual_blocks": blocks, "hidden": widths} for n, blocks, widths in rows]

@@ -8,7 +8,7 @@ from typing import Any
 from mera.bijectors.registry import Named, factory, named, takes
 from mera.checks import flag, one_of
 from mera.graph import Layout, Port
-from mera.models.options import Hidden, PerStep, hidden_per_step, integers_per_step
+from mera.models.options import Hidden, PerStep, options_per_step
 
 __all__ = ["BijectorLike", "add_layers", "add_steps", "bijectors_per_step"]
 
@@ -40,15 +40,7 @@ def bijectors_per_step(
     """
     one_of(conditioner, CONDITIONERS, "a conditioner")
     shared = {} if norm is None else {"norm": flag(norm, "norm")}
-    each = [
-        {"layers": n, "residual_blocks": blocks, "hidden": widths, **shared}
-        for n, blocks, widths in zip(
-            integers_per_step(layers, steps, "layers"),
-            integers_per_step(residual_blocks, steps, "residual_blocks"),
-            hidden_per_step(hidden, steps),
-            strict=True,
-        )
-    ]
+    each = [options | shared for options in options_per_step(steps, layers, residual_blocks, hidden)]
     match bijector:
         case None:
             return [named("coupling", {"conditioner": conditioner, **options}) for options in each]

@@ -7,16 +7,7 @@ from mera.checks import flag
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.fields import add_field, padding, width
-from mera.models.options import (
-    Edges,
-    Hidden,
-    PerStep,
-    context_shape,
-    hidden_per_step,
-    integers_per_step,
-    lattice_shape,
-    levels,
-)
+from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels, options_per_step
 from mera.models.registry import register
 from mera.priors import PriorLike
 
@@ -64,14 +55,8 @@ def realnvp(
     common = {"norm": flag(norm, "norm"), "padding": padding(boundary)}
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
-    options = zip(
-        integers_per_step(layers, steps, "layers"),
-        integers_per_step(residual_blocks, steps, "residual_blocks"),
-        hidden_per_step(hidden, steps),
-        strict=True,
-    )
-    for h, (n_layers, blocks, widths) in enumerate(options):
-        own = common | {"layers": n_layers, "residual_blocks": blocks, "hidden": widths}
+    for h, options in enumerate(options_per_step(steps, layers, residual_blocks, hidden)):
+        own = common | options
         x = add_field(layout, x, named("convolution", {"mask": "checkerboard", **own}), f"checkerboard{h}")
         if h + 1 < steps:
             x = layout.squeeze(x, name=f"squeeze{h}")
