@@ -1,6 +1,7 @@
 """Hierarchical normalizing flows: layouts compiled to einops plans, RG-Flow, Real NVP, and your own."""
 
 from mera import bijectors, graph, models
+from mera.distribution import FlowDistribution
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io import load, save
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Flow",
+    "FlowDistribution",
     "Layout",
     "LayoutError",
     "Prior",

@@ -37,21 +37,28 @@ class Conditions(nn.Module):
             raise ValueError(f"Expected a context of shape (K,) to learn for each class; got {plan.context}")
         self.embedding = nn.Embedding(classes, plan.context[0])
 
-    def forward(self, context: Tensor | None, like: Tensor) -> Callable[[Step], Tensor | None]:
+    def forward(
+        self, context: Tensor | None, like: Tensor, takes: Callable[[Step], bool]
+    ) -> Callable[[Step], Tensor | None]:
         """The function from a step to the context of its events, for a batch such as `like`.
 
+        Args:
+            context: what the user passed.
+            like: data or latents; the context gets their dtype.
+            takes: whether the bijector of a step takes a context.
+
         Raises:
-            ValueError: if a context is missing, not of its shape, or given where there is none.
+            ValueError: if a context is missing, not of its shape, elsewhere, or given where there is none.
         """
-        values = self.values(context, like.shape[0])
+        values = self.values(context, like.shape[0], like.device)
         if values is None:
             return lambda step: None
-        values = values.expand(like.shape[0], *values.shape[1:])
+        values = values.to(like.dtype).expand(like.shape[0], *values.shape[1:])
         known: dict[Apply, Tensor] = {}
 
         def given(step: Step) -> Tensor | None:
             action = step.action
-            if not isinstance(action, Apply):
+            if not isinstance(action, Apply) or not takes(step):
                 return None
             if action not in known:
                 known[action] = event_context(self.plan, action, values)
@@ -59,7 +66,7 @@ class Conditions(nn.Module):
 
         return given
 
-    def values(self, context: Tensor | None, n: int) -> Tensor | None:
+    def values(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
         """The numbers (B, *plan.context) or (1, *plan.context) behind a context for `n` samples; None if there is none.
 
         Raises:
@@ -74,6 +81,8 @@ class Conditions(nn.Module):
         if not isinstance(context, Tensor):
             got = "none" if context is None else type(context).__name__
             raise ValueError(f"Expected a context, {wanted}, as the flow is conditional; got {got}")
+        if device is not None and context.device != device:
+            raise ValueError(f"Expected a context on {device}, where the flow is; got {context.device}")
         event = () if self.embedding is not None else shape
         if tuple(context.shape[1:]) != event or context.ndim != 1 + len(event) or len(context) not in (1, n):
             raise ValueError(f"Expected a context, {wanted}, for B = {n} or 1; got {tuple(context.shape)}")

@@ -92,7 +92,7 @@ class ConeMethods:
             raise ValueError("Expected a mask that leaves some pixels known; got one that masks them all")
         with torch.inference_mode(False):  # what is kept must serve for gradients, whatever mode the caller is in
             with torch.no_grad():
-                given = self.conditions(context, x)
+                given = self.conditions(context, x, self._takes_context)
             return Restriction(self.plan, self._bijector, self.prior, x, sites, given)
 
     def inpaint(
@@ -187,3 +187,5 @@ class ConeMethods:
         def _temperatures(self, temperature: float | Sequence[float]) -> list[float]: ...
 
         def _bijector(self, step: Step) -> Bijector: ...
+
+        def _takes_context(self, step: Step) -> bool: ...

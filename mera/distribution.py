@@ -25,6 +25,7 @@ class FlowDistribution(Distribution):
     Args:
         flow: the flow, whose parameters it shares.
         context: of a conditional flow, (B, *flow.plan.context) or B class numbers.
+        batch_shape: a larger batch, as `expand` makes it.
 
     >>> import mera, torch
     >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
@@ -35,13 +36,13 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
-        event = torch.Size(flow.plan.input.event_shape)
+    def __init__(self, flow: Flow, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
         batched = isinstance(context, Tensor) and context.ndim > 0
         flow.conditions.values(context, len(context) if batched and context is not None else 1)  # refuses what is none
-        batch = torch.Size([] if context is None else [len(context)])
+        own = torch.Size([] if context is None else [len(context)])
         self.flow, self.context = flow, context
-        super().__init__(batch, event, validate_args=False)
+        shape = own if batch_shape is None else torch.Size(batch_shape)
+        super().__init__(shape, torch.Size(flow.plan.input.event_shape), validate_args=False)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -49,17 +50,19 @@ class FlowDistribution(Distribution):
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
-        """The same for a larger batch: () or (1,) to (B,).
+        """The same for a larger batch, to which the batch shape broadcasts.
 
         Raises:
-            ValueError: if the batch is no such shape.
+            ValueError: if it does not.
         """
-        batch_shape = torch.Size(batch_shape)
-        if batch_shape == self.batch_shape:
-            return FlowDistribution(self.flow, self.context)
-        if self.context is None or len(batch_shape) != 1 or len(self.context) not in (1, batch_shape[0]):
-            raise ValueError(f"Expected a batch shape that {tuple(self.batch_shape)} expands to; got {batch_shape}")
-        return FlowDistribution(self.flow, self.context.expand(batch_shape[0], *self.context.shape[1:]))
+        wanted = torch.Size(batch_shape)
+        try:
+            fits = torch.broadcast_shapes(self.batch_shape, wanted) == wanted
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(f"Expected a batch shape that {tuple(self.batch_shape)} expands to; got {tuple(wanted)}")
+        return FlowDistribution(self.flow, self.context, wanted)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         """Samples (*sample_shape, *batch_shape, *event_shape)."""
@@ -86,4 +89,5 @@ class FlowDistribution(Distribution):
         """The contexts for so many samples, the batch running fastest."""
         if self.context is None:
             return None
-        return self.context.repeat(rows // max(1, len(self.context)), *(1 for _ in self.context.shape[1:]))
+        numbers = torch.arange(len(self.context), device=self.context.device).expand(self.batch_shape).flatten()
+        return self.context[numbers.repeat(rows // max(1, len(numbers)))]

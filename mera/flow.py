@@ -124,7 +124,7 @@ class Flow(nn.Module, ConeMethods):
             ValueError: if shape or dtype is not the flow's, or a context is missing or not of its shape.
         """
         self._check("data", x)
-        given = self.conditions(context, x)
+        given = self.conditions(context, x, self._takes_context)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             run = MEMORY[self._memory.get(step.node, "store")]
@@ -247,7 +247,7 @@ class Flow(nn.Module, ConeMethods):
         if len(x) == 0 or not x.isfinite().all():
             raise ValueError(f"Expected some finite data to start from; got {len(x)} samples, or infinite or NaN ones")
 
-        given = self.conditions(context, x)
+        given = self.conditions(context, x, self._takes_context)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             return self._bijector(step).initialize(events, given(step)), events.new_zeros(events.shape[0])
@@ -273,10 +273,13 @@ class Flow(nn.Module, ConeMethods):
     def _bijector(self, step: Step) -> Bijector:
         return cast(Bijector, self.bijectors[step.module])
 
+    def _takes_context(self, step: Step) -> bool:
+        return self._bijector(step).context_shape is not None
+
     def _inverse_transform(
         self, context: Tensor | None, like: Tensor
     ) -> Callable[[Step, Tensor], tuple[Tensor, Tensor]]:
-        given = self.conditions(context, like)
+        given = self.conditions(context, like, self._takes_context)
         return lambda step, events: backwards(self._bijector(step), events, given(step))
 
     def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:

@@ -213,9 +213,15 @@ def test_contexts(name):
 
 def test_laws_of_a_patch_with_plain_tensors():
     transform = tt.AffineTransform(torch.randn(PATCH), torch.rand(PATCH) + 0.5)
-    bijector = randomize(adapt(transform, PATCH))
-    assert transform.loc.dtype == torch.float64  # constants follow `to`
+    plain = adapt(transform, PATCH)
+    bijector = randomize(copy.deepcopy(plain))
+    assert transform.loc.dtype == torch.float32  # the caller's transform stays as it is
     check_laws(bijector, torch.randn(2, *PATCH, dtype=torch.float64))
+    other = adapt(tt.AffineTransform(torch.randn(PATCH), torch.rand(PATCH)), PATCH)
+    other.load_state_dict(plain.state_dict())  # plain tensors are saved too
+    x = torch.randn(2, *PATCH)
+    assert torch.equal(other(x)[0], plain(x)[0])
+    assert torch.equal(copy.deepcopy(other).double()(x.double())[0], bijector(x.double())[0])
 
 
 def test_inverses_of_torch_and_bijectors_of_mera():

@@ -27,6 +27,9 @@ def test_shapes_and_values():
     torch.testing.assert_close(p.log_prob(x).flatten(), flow.log_prob(x.flatten(0, 1)))
     torch.testing.assert_close(p.log_prob(x[0, 0]), flow.log_prob(x[0, :1])[0])
     assert p.support.check(x).all()
+    several = p.expand((5,))
+    assert several.sample((2,)).shape == (2, 5, *EVENT)
+    torch.testing.assert_close(several.log_prob(x[0, 0]), p.log_prob(x[0, 0]).expand(5))
 
 
 @pytest.mark.parametrize("name", ["rgflow", "rgflow-classes", "glow-per-pixel"])
@@ -43,6 +46,8 @@ def test_a_batch_of_contexts(name):
     torch.testing.assert_close(p.log_prob(one), flow.log_prob(one.expand(4, *one.shape), context))
     wide = flow.distribution(context[:1]).expand((5,))
     assert wide.sample().shape == (5, *flow.plan.input.event_shape)
+    assert p.expand((2, 4)).sample((3,)).shape == (3, 2, 4, *flow.plan.input.event_shape)
+    torch.testing.assert_close(p.expand((3, 4)).log_prob(x), rows)
     with pytest.raises(ValueError, match="Expected a batch shape"):
         p.expand((5,))
 

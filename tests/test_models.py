@@ -160,7 +160,7 @@ def test_context_of_pixels_is_local():
     context = contexts(flow, 1).requires_grad_()
     x = batch(flow, 1)
     seen = {}
-    given = flow.conditions(context, x)
+    given = flow.conditions(context, x, lambda step: True)
     for step in flow.plan.steps:
         if step.module:
             seen[step.node] = given(step)

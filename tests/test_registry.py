@@ -18,16 +18,21 @@ def third_party(event_shape, slope=0.3):
 @pytest.fixture
 def installed(monkeypatch):
     """As if a package with an entry point were installed."""
-    entry = EntryPoint("third-party", f"{__name__}:third_party", module.GROUP)
-    monkeypatch.setattr(module, "entry_points", lambda group: [entry] if group == module.GROUP else [])
+    entries = [
+        EntryPoint("third-party", f"{__name__}:third_party", module.GROUP),
+        EntryPoint("broken", "no_such_package:factory", module.GROUP),
+    ]
+    monkeypatch.setattr(module, "entry_points", lambda group: entries if group == module.GROUP else [])
     monkeypatch.setattr(module, "_factories", mera.registry.Registry("a bijector"))
-    module._load_entry_points.cache_clear()
+    module._entry_points.cache_clear()
     yield
-    module._load_entry_points.cache_clear()
+    module._entry_points.cache_clear()
 
 
 def test_entry_points_are_names(installed):
-    assert names() == ["third-party"]
+    assert names() == ["broken", "third-party"]
+    with pytest.raises(ValueError, match=r"Expected the entry point .no_such_package:factory. .* to load; got Module"):
+        named("broken")
     layout = mera.Layout((4,), 1)
     layout.latent(layout.local(layout.input, {"name": "third-party", "slope": 0.2}, kernel=2))
     flow = mera.Flow(loads(dumps(layout)))
@@ -54,6 +59,10 @@ def test_a_name_is_taken_once():
 def test_unknown_names_and_options(name, options, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         named(name, options)
+
+
+def test_nodes_can_be_hashed():
+    assert len({mera.graph.Local("maf", 2), mera.graph.Local("maf", 2), mera.graph.Local("iaf", 2)}) == 2
 
 
 def test_equal_options_are_equal_however_they_are_written():

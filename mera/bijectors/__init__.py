@@ -4,9 +4,10 @@ from mera.bijectors import catalogue  # noqa: F401, fills the registry
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
-from mera.bijectors.base import Bijector, backwards, forwards, zero_log_det
+from mera.bijectors.base import Bijector, backwards, forwards, log_det_dtype, zero_log_det
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
+from mera.bijectors.context import join, joined_shape
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.haar import Haar
@@ -57,6 +58,9 @@ __all__ = [
     "backwards",
     "checkerboard",
     "forwards",
+    "join",
+    "joined_shape",
+    "log_det_dtype",
     "named",
     "names",
     "register",

@@ -6,22 +6,20 @@ None of them is imported here: an object says itself, by the classes that it des
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import ExpTransform, Transform
+from torch.distributions import Transform
 
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
+from mera.bijectors.torch_transforms import INVERSE, contents, put, rebuilt
 
 __all__ = ["adapt"]
 
 Shape = tuple[int, ...]
-
-INVERSE = type(ExpTransform().inv)
-"""torch's class of inverses, which has no public name."""
 
 
 def adapt(
@@ -110,19 +108,21 @@ class _Adapted(Bijector):
 
 
 class _OfTorch(_Adapted):
-    """T of torch.distributions, which takes latents to data. Tensors that it holds follow `to`, as parameters do."""
+    """T of torch.distributions, which takes latents to data. Tensors that it holds are the bijector's buffers."""
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         if context_shape is not None and isinstance(obj, Transform):
             raise ValueError(f"Expected no context for a transform that takes none; got context shape {context_shape}")
         if getattr(obj, "bijective", True) is False:
             raise ValueError(f"Expected a transform that is a bijection; got {obj!r}")
-        super().__init__(obj, event_shape, context_shape, flatten)
-        for owner in _owners(obj):
-            _replace_inverses(owner)
-        parts = [value for owner in _owners(obj) for value in _contents(owner)]
-        self.parameters_of_object = nn.ParameterList(p for p in parts if isinstance(p, nn.Parameter))
-        self.modules_of_object = nn.ModuleList(m for m in parts if isinstance(m, nn.Module))
+        super().__init__(rebuilt(obj), event_shape, context_shape, flatten)
+        held = list(contents(self.object))
+        self.parameters_of_object = nn.ParameterList(v for _, _, v in held if isinstance(v, nn.Parameter))
+        self.modules_of_object = nn.ModuleList(v for _, _, v in held if isinstance(v, nn.Module))
+        found = [one for one in held if isinstance(one[2], Tensor) and not isinstance(one[2], nn.Parameter)]
+        self._constants = [(owner, key) for owner, key, _ in found]
+        for number, (_, _, constant) in enumerate(found):
+            self.register_buffer(f"constant{number}", constant)
 
     def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         z = self.object.inv(x)
@@ -134,10 +134,8 @@ class _OfTorch(_Adapted):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _OfTorch:
         super()._apply(fn, recurse)
-        for owner in _owners(self.object):
-            for key, value in vars(owner).items():
-                if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                    setattr(owner, key, fn(value))
+        for number, (owner, key) in enumerate(self._constants):
+            put(owner, key, getattr(self, f"constant{number}"))
         return self
 
 
@@ -214,66 +212,3 @@ ADAPTERS: list[tuple[str, str, type[_Adapted]]] = [
 def _libraries(obj: Any) -> set[str]:
     """The packages in which the classes of an object are defined."""
     return {kind.__module__.partition(".")[0] for kind in type(obj).__mro__}
-
-
-def _owners(obj: Any) -> Iterator[Any]:
-    """A transform and the transforms in it."""
-    if isinstance(obj, Transform):
-        yield obj
-        for value in _contents(obj):
-            yield from _owners(value)
-
-
-class _Inverse(Transform):
-    """The inverse of a transform. torch's own forgets what it is the inverse of when it is copied."""
-
-    bijective = True
-
-    def __init__(self, base: Transform) -> None:
-        super().__init__()
-        self.base = base
-
-    @property
-    def domain(self) -> Any:  # type: ignore[override]
-        return self.base.codomain
-
-    @property
-    def codomain(self) -> Any:  # type: ignore[override]
-        return self.base.domain
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.base.inv(x)
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        return self.base(y)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -self.base.log_abs_det_jacobian(y, x)
-
-    def forward_shape(self, shape: Any) -> Any:
-        return self.base.inverse_shape(shape)
-
-    def inverse_shape(self, shape: Any) -> Any:
-        return self.base.forward_shape(shape)
-
-
-def _replace_inverses(owner: Transform) -> None:
-    """Put inverses that can be copied in the place of torch's within a transform."""
-
-    def copyable(value: Any) -> Any:
-        return _Inverse(value.inv) if isinstance(value, INVERSE) else value
-
-    for key, value in vars(owner).items():
-        if key != "_inv":
-            setattr(owner, key, [copyable(v) for v in value] if isinstance(value, list) else copyable(value))
-
-
-def _contents(owner: Any) -> Iterator[Any]:
-    """What an object holds, in lists and dictionaries too."""
-    for key, value in vars(owner).items():
-        if key == "_inv":  # the way back to who holds it
-            continue
-        if isinstance(value, dict):
-            yield from value.values()
-        else:
-            yield from value if isinstance(value, (list, tuple)) else [value]

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,7 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
 
 def names() -> list[str]:
     """Every name that a layout may use for a bijector."""
-    _load_entry_points()
-    return _factories.names()
+    return sorted({*_factories.names(), *_entry_points()})
 
 
 def factory(name: str) -> BijectorFactory:
@@ -58,20 +57,30 @@ def factory(name: str) -> BijectorFactory:
     Raises:
         ValueError: if there is none.
     """
-    _load_entry_points()
+    if one_of(name, names(), "a bijector") in _factories.names():
+        return _factories.get(name)
+    entry = _entry_points()[name]
+    try:
+        made_by = entry.load()
+    except Exception as error:  # whatever another package does wrong
+        raise ValueError(
+            f"Expected the entry point {entry.value!r} of the bijector {name!r} to load; got {error!r}"
+        ) from error
+    if name not in _factories.names():  # the package may register it by itself
+        _factories.register(name)(made_by)
     return _factories.get(name)
 
 
 @cache
-def _load_entry_points() -> None:
-    for entry in entry_points(group=GROUP):
-        _factories.register(entry.name)(entry.load())
+def _entry_points() -> dict[str, EntryPoint]:
+    """What other packages offer, by name."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def takes(make: Callable[..., Any], option: str) -> bool:
+def takes(factory: Callable[..., Any], option: str) -> bool:
     """Whether a factory has this option."""
     try:
-        return option in inspect.signature(make).parameters
+        return option in inspect.signature(factory).parameters
     except (TypeError, ValueError):  # something written in C
         return False
 
@@ -86,7 +95,7 @@ class Named:
     """
 
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __call__(self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None = None) -> Bijector:
         """Make the bijector."""
@@ -116,9 +125,9 @@ def _frozen(value: Any) -> Any:
 
 
 def make(
-    make: Callable[..., Any], event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, **options: Any
+    factory: Callable[..., Any], event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, **options: Any
 ) -> Any:
     """What a factory makes for these shapes; one that knows no context makes a bijector without."""
-    if context_shape is not None and takes(make, "context_shape"):
+    if context_shape is not None and takes(factory, "context_shape"):
         options["context_shape"] = context_shape
-    return make(event_shape, **options)
+    return factory(event_shape, **options)

@@ -48,8 +48,8 @@ def word_or_integer(text: str) -> str | int:
 def bijector(text: str) -> str | dict[str, Any]:
     """A registered bijector, with or without options, whose values are as JSON has them.
 
-    >>> bijector("maf"), bijector("spline(bins=5 hidden=[32, 32])")
-    ('maf', {'name': 'spline', 'bins': 5, 'hidden': [32, 32]})
+    >>> bijector("maf"), bijector("spline(bins=5, mask=[[1, 0], [0, 1]])")
+    ('maf', {'name': 'spline', 'bins': 5, 'mask': [[1, 0], [0, 1]]})
     """
     match = re.fullmatch(r"([\w-]+)\((.*)\)", text.strip())
     return text if match is None else {"name": match[1]} | assignments(match[2])
@@ -83,15 +83,22 @@ def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
 def assignments(text: str) -> dict[str, Any]:
     """Options of something else: names and values, the values as JSON has them or else as text.
 
-    >>> assignments("betas=[0.9, 0.99] amsgrad=true mode=min")
+    >>> assignments("betas=[0.9, 0.99] amsgrad=true, mode=min")
     {'betas': [0.9, 0.99], 'amsgrad': True, 'mode': 'min'}
     """
-    values = {}
-    for name, value in re.findall(r"(\w+)=(\[.*?\]|\S+)", text):
+    values: dict[str, Any] = {}
+    rest = text.strip()
+    while rest:
+        match = re.match(r"(\w+)\s*=\s*", rest)
+        if match is None:
+            raise typer.BadParameter(f"Expected options such as betas=[0.9,0.99] amsgrad=true; got {rest!r}")
+        rest = rest[match.end() :]
         try:
-            values[name] = json.loads(value)
+            values[match[1]], end = json.JSONDecoder().raw_decode(rest)
         except ValueError:
-            values[name] = value
+            word = re.match(r"[^\s,]*", rest)
+            values[match[1]], end = (word[0], word.end()) if word else ("", 0)
+        rest = rest[end:].lstrip(" \t,")
     if not values:
         raise typer.BadParameter(f"Expected options such as betas=[0.9,0.99] amsgrad=true; got {text!r}")
     return values

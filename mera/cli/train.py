@@ -83,8 +83,8 @@ def _train_new(model: str, **values: Any) -> None:
     """`mera train MODEL`."""
     options = given(model, values)
     settings = _settings(values, RECIPES.get(options.get("preset", ""), {}))
-    L = options.get("L", inspect.signature(models.builder(model)).parameters["L"].default)
-    source, images = _images(values, L, options.get("channels", 3))
+    usual = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
+    source, images = _images(values, options.get("L", usual["L"]), options.get("channels", usual["channels"]))
     options.setdefault("channels", images.channels)
     if values["conditional"]:
         options.setdefault("classes", _classes(images))

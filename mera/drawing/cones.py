@@ -77,9 +77,9 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Figure:
     values = [(0, plan.input, "data")]
     values += [(latent.value, latent.lattice, f"z{h}") for h, latent in enumerate(plan.latents)]
     columns = min(len(values), 6)
-    rows = -(-len(values) // columns)
-    figure = Figure(figsize=(2 * columns, 2.3 * rows), layout="constrained")
-    panels = iter(figure.subplots(rows, columns, squeeze=False).flat)
+    lines = -(-len(values) // columns)
+    figure = Figure(figsize=(2 * columns, 2.3 * lines), layout="constrained")
+    panels = iter(figure.subplots(lines, columns, squeeze=False).flat)
     paint = ListedColormap([OUTSIDE, colour])
     for value, lattice, name in values:
         axes = next(panels)

@@ -12,10 +12,11 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
+from mera.bijectors.base import zero_log_det
 from mera.graph.actions import AXES, Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Transform", "event_context", "run_forward", "run_inverse", "transformed", "zero_log_det"]
+__all__ = ["Transform", "event_context", "run_forward", "run_inverse", "transformed"]
 
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 
@@ -121,11 +122,6 @@ def _restore(action: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
     if isinstance(action, Regroup):
         return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
     return torch.cat(outputs, dim=1)
-
-
-def zero_log_det(x: Tensor) -> Tensor:
-    """A log-det (B,) to add to: a sum over many patches, kept in single precision at least."""
-    return x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def _reverse(pattern: str) -> str:

@@ -9,8 +9,9 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
+from mera.bijectors.base import zero_log_det
 from mera.graph.actions import Apply
-from mera.graph.executor import Transform, transformed, zero_log_det
+from mera.graph.executor import Transform, transformed
 from mera.graph.pieces import Exit, Piece, Pieces
 
 __all__ = ["LocalExecutor"]

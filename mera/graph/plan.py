@@ -9,7 +9,12 @@ from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice
 from mera.table import table
 
-__all__ = ["Latent", "Plan", "Step"]
+__all__ = ["Latent", "Plan", "Step", "context_of"]
+
+
+def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape of the context of an event: (K,), or (K, *sites of the event) if it is that of each pixel."""
+    return context if context is None or len(context) == 1 else (context[0], *event_shape[1:])
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,7 @@ class Plan:
 
     def context_shape(self, action: Apply) -> tuple[int, ...] | None:
         """The shape of the context of one event of an action: (K,), or (K, *sites of the event)."""
-        if self.context is None or len(self.context) == 1:
-            return self.context
-        return (self.context[0], *action.event_shape[1:])
+        return context_of(self.context, action.event_shape)
 
     @property
     def entries(self) -> tuple[int, ...]:

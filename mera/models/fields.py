@@ -8,16 +8,16 @@ from mera.bijectors import Bijector
 from mera.bijectors.registry import Named
 from mera.checks import count, one_of
 from mera.graph import Layout, LayoutError, Port
+from mera.graph.plan import context_of
 
 __all__ = ["add_field", "padding", "width"]
 
 
 def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int = 0) -> Port:
     """Add a bijector of the whole lattice, with the kernel that its convolutions add up to."""
-    context = layout.context
-    at_sites = context is not None and len(context) > 1
+    shape = x.lattice.event_shape
     try:
-        made: Bijector = bijector(x.lattice.event_shape, (context[0], *x.shape) if context and at_sites else context)
+        made: Bijector = bijector(shape, context_of(layout.context, shape))
     except ValueError as error:
         raise LayoutError(f"node {name!r}: {error}") from error
     kernel = cast(tuple, made.receptive_kernel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mera.bijectors.catalogue import CONDITIONERS
 from mera.bijectors.registry import Named, factory, named, takes
 from mera.checks import flag, one_of
 from mera.graph import Layout, Port
@@ -14,8 +15,6 @@ __all__ = ["BijectorLike", "add_layers", "add_steps", "bijectors_per_step"]
 
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
 """A registered bijector's name, {"name": ..., **options}, or a callable that makes a bijector from an event shape."""
-
-CONDITIONERS = ("joint", "paper", "authors")
 
 Layers = Sequence[tuple[str, int]]
 """The bijectors of an RG step, from the data on: the role that names each, and its offset."""
@@ -38,14 +37,12 @@ def bijectors_per_step(
     Raises:
         ValueError: if an option has a value that makes no sense, or there is no such bijector.
     """
-    one_of(conditioner, CONDITIONERS, "a conditioner")
-    shared = {} if norm is None else {"norm": flag(norm, "norm")}
+    shared = {"conditioner": one_of(conditioner, CONDITIONERS, "a conditioner")}
+    shared |= {} if norm is None else {"norm": flag(norm, "norm")}
     each = [options | shared for options in options_per_step(steps, layers, residual_blocks, hidden)]
     match bijector:
-        case None:
-            return [named("coupling", {"conditioner": conditioner, **options}) for options in each]
-        case str():
-            return [_with_own(bijector, {}, options) for options in each]
+        case None | str():
+            return [_with_own(bijector or "coupling", {}, options) for options in each]
         case Mapping():
             own = {key: value for key, value in bijector.items() if key != "name"}
             return [_with_own(bijector.get("name", ""), own, options) for options in each]

@@ -35,7 +35,7 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor 
         x = flow.preprocess(with_noise(images, noise))[0].to(flow.dtype)
         if not x.isfinite().all():
             return "the data, before any node"
-        given = flow.conditions(context, x)
+        given = flow.conditions(context, x, flow._takes_context)
         z, log_det = run_forward(flow.plan, x, transform)
         for step, y, change in events:
             if not (y.isfinite().all() and change.isfinite().all()):
