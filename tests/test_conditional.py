@@ -35,6 +35,7 @@ def test_a_conditional_flow_learns_the_classes(tmp_path):
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), classes=2)
     result = fit(flow, IMAGES, Settings(steps=150, batch_size=40, eval_every=150))
     assert result.test_bits == bits_per_dim(flow, IMAGES.test, 20)
+    assert result.test_bits == pytest.approx(bits_per_dim(flow, IMAGES.test, 20, batch_size=7), abs=1e-5)
     for label in (0, 1):
         of_class = flow.to_images(flow.sample(50, torch.tensor([label]))).float()
         assert abs(of_class.mean() - (60 + 140 * label)) < 25
