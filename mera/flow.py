@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from mera.allocator import let_thresholds_rise
-from mera.bijectors import Bijector, Chain, Dequantize, Logit, backwards, with_noise
+from mera.bijectors import Bijector, backwards
 from mera.checks import check_levels, check_tensor, is_integer, one_of
 from mera.conditions import Conditions
 from mera.cone_methods import ConeMethods
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Step, compile, run_forward, run_inverse
+from mera.image_methods import ImageMethods, default_preprocess
 from mera.memory import MEMORY
 from mera.modules import make_bijectors
 from mera.priors import Prior, PriorLike
 from mera.summary import summarize
 
-__all__ = ["Flow", "Latents", "Recipe", "default_preprocess"]
+__all__ = ["Flow", "Latents", "Recipe"]
 
 Latents = tuple[Tensor, ...]
 """One tensor a level, finest first: z[h] is (B, channels_h, *sites_h)."""
@@ -42,7 +42,7 @@ class Recipe:
     options: dict[str, Any]
 
 
-class Flow(nn.Module, ConeMethods):
+class Flow(nn.Module, ImageMethods, ConeMethods):
     r"""A hierarchical normalizing flow: log p(x) = log p(z) + log \|det dz/dx\| (paper, Eq. 1 and 7).
 
     Forward goes from data to latents, the direction of renormalisation; inverse generates.
@@ -177,30 +177,6 @@ class Flow(nn.Module, ConeMethods):
         """
         return FlowDistribution(self, context)
 
-    def bits_per_dim(self, images: Tensor, noise: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """-log2 p(image) for each variable of uint8 images (B, C, *shape): (B,), in bits per dimension.
-
-        Preprocessing is counted. Dequantisation draws noise, so that a second call differs a little; the
-        expectation is an upper bound.
-
-        Args:
-            images: uint8.
-            noise: in [0, 1), of the images' shape, to use instead of drawn noise.
-            context: of a conditional flow.
-
-        Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape, or the noise is not of theirs.
-        """
-        self._check_images(images)
-        if noise is not None:
-            check_tensor("noise", noise, self.plan.input.event_shape, None)
-            if noise.shape != images.shape or not noise.is_floating_point():
-                got = f"{tuple(noise.shape)}, {noise.dtype}"
-                raise ValueError(f"Expected noise of shape {tuple(images.shape)}, floats; got {got}")
-        x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
-        nats = self.log_prob(x.to(self.dtype), context) + log_det
-        return -nats / (math.prod(self.plan.input.event_shape) * math.log(2))
-
     @torch.no_grad()
     def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Draw data (n, C, *shape) in the flow's own space; `flow.to_images` makes pictures of it.
@@ -219,23 +195,6 @@ class Flow(nn.Module, ConeMethods):
             raise ValueError(f"Expected a number of samples >= 0; got {n!r}")
         shapes = [(n, *latent.lattice.event_shape) for latent in self.plan.latents]
         return self.prior.sample(shapes, self._temperatures(temperature), self._reference)
-
-    @torch.no_grad()
-    def to_images(self, x: Tensor) -> Tensor:
-        """Data in the flow's own space, (B, C, *shape) or a window of it, (B, C, *window), to uint8 images."""
-        channels, dim = self.plan.input.channels, self.plan.input.dim
-        if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"Expected data of {channels} channels in {dim} dimensions, (B, C, ...); got {got}")
-        if not x.is_floating_point():
-            raise ValueError(f"Expected data as floats, in the flow's own space; got {x.dtype}")
-        return self.preprocess.inverse(x)[0]
-
-    @torch.no_grad()
-    def from_images(self, images: Tensor) -> Tensor:
-        """uint8 images (B, C, *shape) to data in the flow's own space, dequantised with noise."""
-        self._check_images(images)
-        return self.preprocess(images)[0].to(self.dtype)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -289,23 +248,11 @@ class Flow(nn.Module, ConeMethods):
             raise ValueError(f"Expected one temperature, or one for each of {levels} levels; got {temperature}")
         return temperatures
 
-    def _check_images(self, images: Tensor) -> None:
-        check_tensor("images", images, self.plan.input.event_shape, None)
-        if images.dtype != torch.uint8:
-            raise ValueError(f"Expected images of dtype uint8; got {images.dtype}")
-        if images.device != self.device:
-            raise ValueError(f"Expected images on {self.device}, where the flow is; got {images.device}")
-
     def _check(self, what: str, x: Tensor) -> None:
         check_tensor(what, x, self.plan.input.event_shape, self._reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         check_levels("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
-
-
-def default_preprocess() -> Bijector:
-    """From uint8 images to the real line: dequantisation, then the squeezed logit of Dinh et al. (2017)."""
-    return Chain([Dequantize(), Logit()])
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

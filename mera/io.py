@@ -10,8 +10,9 @@ import torch
 from mera import priors
 from mera.archive import read_archive, write_archive
 from mera.files import as_path
-from mera.flow import Flow, default_preprocess
+from mera.flow import Flow
 from mera.graph import LayoutError
+from mera.image_methods import default_preprocess
 from mera.layout_file import dumps, loads
 from mera.models import build
 

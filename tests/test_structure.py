@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "cone_methods": {"conditions", "local", "inpaint", "graph", "bijectors", "priors", "checks"},
     "conditions": {"graph", "checks"},
     "distribution": {"flow"},
+    "image_methods": {"graph", "bijectors", "checks"},
     "memory": {"bijectors"},
     "modules": {"graph", "bijectors"},
     "flow": {
@@ -27,6 +28,7 @@ MAY_IMPORT = {
         "cone_methods",
         "conditions",
         "distribution",
+        "image_methods",
         "memory",
         "modules",
         "graph",
@@ -39,7 +41,7 @@ MAY_IMPORT = {
     "drawing": {"graph"},
     "symmetry": {"flow"},
     "layout_file": {"graph", "bijectors", "checks", "files"},
-    "io": {"models", "flow", "graph", "layout_file", "priors", "archive", "files"},
+    "io": {"models", "flow", "graph", "image_methods", "layout_file", "priors", "archive", "files"},
     "data": {"registry", "checks"},
     "train": {"io", "flow", "memory", "graph", "bijectors", "data"} | HELPERS,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mera.graph.layout import Layout
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
+from mera.graph.plan import brief
 from mera.graph.topology import walk
 
 __all__ = ["to_graphviz", "to_mermaid"]
@@ -72,8 +73,8 @@ def _label(name: str, node: Node) -> str:
     return name
 
 
-def _brief(value: object) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _brief(value: int | tuple[int, ...]) -> str:
+    return brief(value if isinstance(value, tuple) else (value,))
 
 
 def _quoted(text: str) -> str:

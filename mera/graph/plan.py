@@ -9,7 +9,7 @@ from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice
 from mera.table import table
 
-__all__ = ["Latent", "Plan", "Step", "context_of"]
+__all__ = ["Latent", "Plan", "Step", "brief", "context_of"]
 
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -106,16 +106,16 @@ def _columns(action: Action) -> Iterable[str]:
     """Kernel, stride, offset, patches and pattern of an action, as the table shows them."""
     match action:
         case Apply():
-            kernel, stride, offset = map(_brief, (action.kernel, action.stride, action.offset))
+            kernel, stride, offset = map(brief, (action.kernel, action.stride, action.offset))
             pattern = action.pattern + (f" (c: {action.passive} stay)" if action.passive else "")
             return kernel, stride, offset, "field" if action.is_field else str(action.events), pattern
         case Regroup():
-            return "", _brief(action.stride), "", "", action.pattern
+            return "", brief(action.stride), "", "", action.pattern
         case Cut():
             return "", "", "", "", action.pattern
 
 
-def _brief(values: tuple[int, ...]) -> str:
+def brief(values: tuple[int, ...]) -> str:
     """One number where all dimensions agree."""
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
