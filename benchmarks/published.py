@@ -67,7 +67,7 @@ class Network(nn.Module):
             x = (x + block(x)) / math.sqrt(2)
         x = x * self.scale
         if self.bound is not None:
-            x = self.bound * torch.tanh(x / self.bound)
+            x = torch.tanh(x) if self.bound == 1 else self.bound * torch.tanh(x / self.bound)
         return x.view(shape)
 
 
@@ -143,6 +143,7 @@ def _network(stacked: nn.Module, index: int, bound: float | None, back: Tensor) 
         for depth, (swish, linear) in enumerate(zip(stacked.swishes, stacked.linears, strict=True)):
             slope = swish.slope.data[block, index, 0]
             g, v, bias = (p.data[block, index] for p in (linear.weight_g, linear.weight_v, linear.bias))
+            g, v = g.T, v.T
             if depth == 0:
                 slope, v = slope[back], v[:, back]
             if depth == len(stacked.linears) - 1:

@@ -49,7 +49,7 @@ def products(flow: mera.Flow, batch: int) -> list[tuple[int, int, int]]:
                 networks = coupling.networks[0].networks
                 linears = [linear.weight_v.shape for linear in networks.linears]
                 # two halves, each with so many networks of so many blocks
-                shapes += 2 * [(rows, i, o) for blocks, n, o, i in linears for _ in range(blocks * n)]
+                shapes += 2 * [(rows, i, o) for blocks, n, i, o in linears for _ in range(blocks * n)]
     return shapes
 
 

@@ -304,13 +304,13 @@ def test_networks_side_by_side_are_the_papers(rows):
             for swish, linear in zip(networks.swishes, networks.linears, strict=True):
                 value = value * torch.sigmoid(swish.slope[block, index] * value)
                 v, g = linear.weight_v[block, index], linear.weight_g[block, index]
-                value = value @ (g * v / v.norm(dim=1, keepdim=True)).T + linear.bias[block, index]
+                value = value @ (g * v / v.norm(dim=0)) + linear.bias[block, index]
             stream = (stream + value) / math.sqrt(2)
         expected = stream * networks.scale[index]
-        torch.testing.assert_close(networks.prepare(rows)(x)[index], expected, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(StackedMLPs.prepare([networks], rows)[0](x)[index], expected, atol=1e-12, rtol=1e-12)
         half = x[index] * (torch.arange(6) < 3)  # the second half is zero, and only the second is asked for
-        narrowed = networks.prepare(rows).narrowed(slice(None, 3), slice(3, None))
-        whole = networks.prepare(rows)(half.expand(2, -1, -1))[index, :, 3:]
+        narrowed = StackedMLPs.prepare([networks], rows)[0].narrowed(slice(None, 3), slice(3, None))
+        whole = StackedMLPs.prepare([networks], rows)[0](half.expand(2, -1, -1))[index, :, 3:]
         torch.testing.assert_close(narrowed(half.expand(2, -1, -1))[index], whole, atol=1e-12, rtol=1e-12)
 
 

@@ -47,8 +47,8 @@ def authors_state(flow: mera.Flow, scale: float) -> dict[str, torch.Tensor]:
                         place = f"{prefix}res_blocks.{residual}."
                         state[f"{place}{2 * depth}.scale"] = swish.slope.data[residual, net, 0, start]
                         linear_place = f"{place}{2 * depth + 1}."
-                        state[linear_place + "weight_v"] = linear.weight_v.data[residual, net][:, start][end]
-                        state[linear_place + "weight_g"] = linear.weight_g.data[residual, net][end]
+                        state[linear_place + "weight_v"] = linear.weight_v.data[residual, net].T[:, start][end]
+                        state[linear_place + "weight_g"] = linear.weight_g.data[residual, net].T[end]
                         state[linear_place + "bias"] = linear.bias.data[residual, net, 0, end]
     for step in flow.plan.steps:
         if step.module:

@@ -14,7 +14,7 @@ from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners import ConditionerFactory, PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
-from mera.bijectors.coupling import Coupling
+from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
@@ -53,13 +53,14 @@ def couplings(
         norm: whether there are ActNorms.
         norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
     """
-    members: list[Bijector] = []
-    flag(norm, "norm")
-    for _ in range(count(layers, "layers")):
-        if norm:
-            members.append(ActNorm(partition.event_shape, norm_per_channel))
-        members.append(Coupling(partition, conditioner, transform, same_networks, context_shape))
-    return Chain(members)
+    members = [
+        Coupling(partition, conditioner, transform, same_networks, context_shape)
+        for _ in range(count(layers, "layers"))
+    ]
+    if not flag(norm, "norm"):
+        return Couplings(members)
+    shape = partition.event_shape
+    return Chain(step for member in members for step in (ActNorm(shape, norm_per_channel), member))
 
 
 def mask_of(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Conditioners: the networks that read one half of an event and parametrise the transform of the other.
 
 A coupling makes its conditioners by calling `make(in_shape, out_shape, n_params)`; what comes back is any module
-that maps (B, *in_shape) to (B, n_params, *out_shape). If it has a method `prepare(rows)`, that returns the function to
-call in its place for batches of `rows`. The classes below are such callables once their options are bound with
-`functools.partial`.
+that maps (B, *in_shape) to (B, n_params, *out_shape). If its class has a method `prepare(networks, rows)`, that returns
+what to call in the place of each of several networks, alike in shape, for batches of `rows`; where `prepares_both` is
+true, two functions for each: one that reads the first half of an event and one that reads the second. The classes below
+are such callables once their options are bound with `functools.partial`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera.bijectors.layers import WeightNormLinear
-from mera.bijectors.stacked import StackedMLPs
+from mera.bijectors.layers import Product, WeightNormLinear, products
+from mera.bijectors.stacked import Ready, StackedMLPs
 from mera.checks import count, one_of
 
 __all__ = [
@@ -50,10 +51,21 @@ def compressed(x: Tensor) -> Tensor:
     return REACH * torch.asinh(x / REACH)
 
 
-def prepared(network: nn.Module, rows: int) -> Conditioner:
-    """The network, with all that does not depend on its input computed once, if it offers that."""
-    prepare = getattr(network, "prepare", None)
-    return network if prepare is None else prepare(rows)
+def prepared(networks: Sequence[nn.Module], rows: int) -> list[Any]:
+    """What to call in the place of each network, with all that does not depend on its input computed once."""
+    groups: list[list[nn.Module]] = []
+    last = None
+    for network in networks:
+        kind = type(network), [parameter.shape for parameter in network.parameters()]
+        if kind != last:
+            groups.append([])
+        groups[-1].append(network)
+        last = kind
+    ready: list[Any] = []
+    for group in groups:
+        prepare = getattr(type(group[0]), "prepare", None)
+        ready += group if prepare is None else prepare(group, rows)
+    return ready
 
 
 class SeparateMLPs(nn.Module):
@@ -78,18 +90,22 @@ class SeparateMLPs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *in_shape) -> (B, n_params, *out_shape)."""
-        return self.prepare(x.shape[0])(x)
+        return self.prepare([self], x.shape[0])[0](x)
 
-    def prepare(self, rows: int) -> Conditioner:
-        """The networks for batches of `rows`, their weights computed once, however often they are called then."""
-        networks = self.networks.prepare(rows)
-        stem = None if self.stem is None else self.stem.products(rows)[0]
+    @staticmethod
+    def prepare(networks: Sequence[SeparateMLPs], rows: int) -> list[Conditioner]:
+        """What to call in the place of each."""
+        ready = StackedMLPs.prepare([network.networks for network in networks], rows)
+        stems = [network.stem for network in networks if network.stem is not None]
+        first: Sequence[Product | None] = products(stems, rows) if stems else [None] * len(ready)
+        return [network._conditioner(stem, stack) for network, stem, stack in zip(networks, first, ready, strict=True)]
 
+    def _conditioner(self, stem: Product | None, stacked: Ready) -> Conditioner:
         def conditioner(x: Tensor) -> Tensor:
             stream = x.flatten(1).expand(self.networks.networks, -1, -1)
             if stem is not None:
                 stream = stem(stream)
-            return networks(stream).transpose(0, 1).unflatten(2, self.out_shape)
+            return stacked(stream).transpose(0, 1).unflatten(2, self.out_shape)
 
         return conditioner
 
@@ -105,6 +121,8 @@ class PatchMLPs(nn.Module):
         hidden, blocks: as for `SeparateMLPs`.
     """
 
+    prepares_both = True
+
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
@@ -114,9 +132,13 @@ class PatchMLPs(nn.Module):
         self.width = in_shape[0]
         self.networks = StackedMLPs(n_params, 2 * self.width, hidden, blocks)
 
-    def prepare_both(self, rows: int) -> tuple[Conditioner, Conditioner]:
-        """What reads the first half and what reads the second, for batches of `rows`; their weights computed once."""
-        ready = self.networks.prepare(rows)
+    @staticmethod
+    def prepare(networks: Sequence[PatchMLPs], rows: int) -> list[tuple[Conditioner, Conditioner]]:
+        """What reads the first half and what reads the second, for each."""
+        ready = StackedMLPs.prepare([network.networks for network in networks], rows)
+        return [network._both(stacked) for network, stacked in zip(networks, ready, strict=True)]
+
+    def _both(self, ready: Ready) -> tuple[Conditioner, Conditioner]:
         first, second = slice(None, self.width), slice(self.width, None)
 
         def conditioner(reads: slice, writes: slice) -> Conditioner:

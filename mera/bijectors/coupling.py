@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.conditioners import Conditioner, ConditionerFactory, PatchMLPs, prepared
+from mera.bijectors.compose import Chain
+from mera.bijectors.conditioners import Conditioner, ConditionerFactory, prepared
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.elementwise import Affine, Elementwise
 from mera.bijectors.partition import Partition
 
-__all__ = ["Coupling"]
+__all__ = ["Coupling", "Couplings"]
 
 
 class Coupling(Bijector):
@@ -26,7 +27,7 @@ class Coupling(Bijector):
         partition: how an event is cut in halves; it knows the event's shape.
         conditioner: makes the networks c and c'; see `mera.bijectors.conditioners`.
         transform: f, an affine map unless said otherwise.
-        same_networks: let c and c' be one network, whose `prepare_both` makes both.
+        same_networks: let c and c' be one network, whose class prepares both.
         context_shape: the shape of a context that the networks read beside the half.
 
     Raises:
@@ -55,7 +56,7 @@ class Coupling(Bijector):
             conditioner(joined_shape(reads, context_shape), writes, self.transform.n_params)
             for reads, writes in directions
         )
-        if same_networks and not hasattr(self.networks[0], "prepare_both"):
+        if same_networks and not getattr(self.networks[0], "prepares_both", False):
             raise ValueError(f"Expected a conditioner for both directions; got {type(self.networks[0]).__name__}")
 
     @property
@@ -73,41 +74,61 @@ class Coupling(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
-        first, second = self.partition.split(x)
-        there, back = self._prepared(x.shape[0])
-        second, change = self._updated(self.transform, second, 1, there, first, context)
-        first, last_change = self._updated(self.transform, first, 0, back, second, context)
-        return self.partition.merge(first, second), change + last_change
+        return _run([self], x, context, backwards=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latents to data; see `Bijector`."""
-        first, second = self.partition.split(y)
-        there, back = self._prepared(y.shape[0])
-        first, change = self._updated(self.transform.inverse, first, 0, back, second, context)
-        second, last_change = self._updated(self.transform.inverse, second, 1, there, first, context)
-        return self.partition.merge(first, second), change + last_change
+        return _run([self], y, context, backwards=True)
 
-    def _prepared(self, rows: int) -> tuple[Conditioner, Conditioner]:
-        """The network that reads the first half and the one that reads the second, ready for batches of `rows`."""
-        if self.same_networks:
-            return cast(PatchMLPs, self.networks[0]).prepare_both(rows)
-        there, back = self.networks
-        return prepared(there, rows), prepared(back, rows)
 
-    def _updated(
-        self,
-        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-        half: Tensor,
-        index: int,
-        network: Conditioner,
-        other: Tensor,
-        context: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Half `index`, transformed as the other half and the context say, and the log-det (B,) of that.
+class Couplings(Chain):
+    """Couplings over one partition: an event is cut once for all of them, and their networks are prepared together.
 
-        Where half `index` holds no variable of its own, whatever the transform makes there does not count.
-        """
-        said = network(join(other, context, self.context_shape))
-        value, log_slope = transform(half, said.to(half.dtype))
-        log_slope = self.partition.confine(log_slope, index)
-        return self.partition.confine(value, index), log_slope.flatten(1).sum(1, dtype=log_det_dtype(half))
+    Raises:
+        ValueError: if there is none, or their partitions are not one.
+    """
+
+    def __init__(self, couplings: Iterable[Coupling]) -> None:
+        members = list(couplings)
+        super().__init__(members)
+        if any(member.partition is not members[0].partition for member in members):
+            raise ValueError("Expected couplings over one partition; got several")
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """All members in order."""
+        return _run(self.bijectors, x, context, backwards=False)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The members' inverses, from the last to the first."""
+        return _run(self.bijectors, y, context, backwards=True)
+
+
+def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backwards: bool) -> tuple[Tensor, Tensor]:
+    """Couplings over one partition, or their inverses from the last to the first; the value and the log-det (B,)."""
+    members = [cast(Coupling, coupling) for coupling in couplings]
+    partition = members[0].partition
+    halves = list(partition.split(x))
+    log_slopes: list[Any] = [None, None]
+    ready = list(zip(members, _prepared(members, x.shape[0]), strict=True))
+    for coupling, networks in reversed(ready) if backwards else ready:
+        transform = coupling.transform.inverse if backwards else coupling.transform
+        for index in (0, 1) if backwards else (1, 0):
+            half, other = halves[index], halves[1 - index]
+            said = networks[index](join(other, context, coupling.context_shape))
+            value, log_slope = transform(half, said.to(half.dtype))
+            # where a half holds no variable of its own, what the transform makes there does not count
+            halves[index] = partition.confine(value, index)
+            log_slope = partition.confine(log_slope, index).to(log_det_dtype(half))
+            log_slopes[index] = log_slope if log_slopes[index] is None else log_slopes[index] + log_slope
+    first, second = (log_slope.flatten(1).sum(1) for log_slope in log_slopes)
+    return partition.merge(*halves), first + second
+
+
+def _prepared(couplings: Sequence[Coupling], rows: int) -> list[tuple[Conditioner, Conditioner]]:
+    """For each coupling, what says how to transform the first half and the second, for batches of `rows`."""
+    ready = prepared([network for coupling in couplings for network in coupling.networks], rows)
+    found = []
+    for coupling in couplings:
+        reads_first, reads_second = ready.pop(0) if coupling.same_networks else (ready.pop(0), ready.pop(0))
+        found.append((reads_second, reads_first))
+    return found

@@ -63,7 +63,8 @@ class Affine(Elementwise):
 
     def _scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = params.unbind(1)
-        return self.max_log_scale * torch.tanh(raw / self.max_log_scale), shift
+        bound = self.max_log_scale
+        return torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound), shift
 
 
 class Additive(Elementwise):

@@ -6,13 +6,18 @@ Shapes: all parameters start with (blocks, networks).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Product", "Swish", "WeightNormLinear"]
+__all__ = ["Product", "Swish", "WeightNormLinear", "joined", "products", "slopes_and_reciprocals"]
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors one behind the other on their first axis; one tensor is not copied."""
+    return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
 
 
 class Product(NamedTuple):
@@ -31,7 +36,7 @@ class Product(NamedTuple):
         """(networks, N, in) -> (networks, N, out), added to `to` instead of the bias if that is given."""
         to = self.bias if to is None else to
         if self.gain is None or self.reciprocal is None:
-            return torch.baddbmm(to, y, self.weight)
+            return torch.bmm(y, self.weight).add_(to)  # baddbmm would copy `to` first
         return torch.addcmul(to, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
     def narrowed(self, reads: slice, writes: slice) -> Product:
@@ -51,50 +56,63 @@ class Swish(nn.Module):
         super().__init__()
         self.slope = nn.Parameter(torch.ones(blocks, networks, 1, features))
 
-    def slope_and_reciprocal(self) -> tuple[Tensor, Tensor]:
-        """a and 1 / a, for a moved away from 0 by as much as rounding may."""
-        tiny = self.slope.new_tensor(2 * torch.finfo(self.slope.dtype).eps)
-        slope = self.slope + torch.copysign(tiny, self.slope)
-        return slope, slope.reciprocal()
+
+def slopes_and_reciprocals(swishes: Sequence[Swish]) -> tuple[Tensor, Tensor]:
+    """a and 1 / a of several layers one behind the other, for a moved away from 0 by as much as rounding may."""
+    slope = joined([swish.slope for swish in swishes])
+    tiny = slope.new_tensor(2 * torch.finfo(slope.dtype).eps)
+    slope = slope + torch.copysign(tiny, slope)
+    return slope, slope.reciprocal()
 
 
 class WeightNormLinear(nn.Module):
-    r"""A linear layer with weight g v / \|v\|, the norm taken of each row (Salimans & Kingma 2016).
+    r"""A linear layer with weight g v / \|v\|, the norm taken for each output (Salimans & Kingma 2016).
 
-    Weights start uniform within ±sqrt(2.81 * 3 / fan_in), biases at 0.
+    Weights are (in, out), which is how products read them fastest. They start uniform within ±sqrt(2.81 * 3 / fan_in),
+    biases at 0.
     """
 
     def __init__(self, blocks: int, networks: int, in_features: int, out_features: int) -> None:
         super().__init__()
         bound = math.sqrt(2.81 * 3 / in_features)
-        self.weight_v = nn.Parameter(torch.empty(blocks, networks, out_features, in_features).uniform_(-bound, bound))
-        self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=3, keepdim=True))
+        self.weight_v = nn.Parameter(torch.empty(blocks, networks, in_features, out_features).uniform_(-bound, bound))
+        self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=2, keepdim=True))
         self.bias = nn.Parameter(torch.zeros(blocks, networks, 1, out_features))
 
-    def products(self, rows: int, factor: Tensor | None = None, reciprocal: Tensor | None = None) -> list[Product]:
-        """The layer of each block, with its output times `factor` and its input times `reciprocal`.
 
-        The weight takes the factors, unless there are so few rows that its activations are smaller.
+def products(
+    linears: Sequence[WeightNormLinear], rows: int, factor: Tensor | None = None, reciprocal: Tensor | None = None
+) -> list[Product]:
+    """The layer of each block of each of `linears`, with its output times `factor` and its input times `reciprocal`.
 
-        Args:
-            rows: the size of the batch.
-            factor: (blocks, networks, 1, out) or anything that broadcasts to it.
-            reciprocal: (blocks, networks, 1, in).
-        """
-        weight: Tensor = self.weight_v
-        bias: Tensor = self.bias
-        gain = self.weight_g / torch.linalg.vector_norm(weight, dim=3, keepdim=True)
-        if factor is not None:
-            gain, bias = gain * factor.transpose(2, 3), bias * factor
-        blocks, _, width, _ = weight.shape
-        gains: Iterable[Tensor | None]
-        reciprocals: Iterable[Tensor | None]
-        if not torch.jit.is_tracing() and 2 * rows > width:  # what is recorded has few rows, and may not look at shapes
-            # an outer product: its backward pass reduces as it multiplies, without more tensors of the weight's size
-            weight = weight * (gain if reciprocal is None else gain @ reciprocal)
-            gains = reciprocals = [None] * blocks
-        else:
-            gains = gain.transpose(2, 3).unbind()
-            reciprocals = [gain.new_ones(())] * blocks if reciprocal is None else reciprocal.unbind()
-        members = weight.transpose(2, 3).unbind(), bias.unbind(), gains, reciprocals
-        return [Product(*member) for member in zip(*members, strict=True)]
+    The weight takes the factors, unless there are so few rows that its activations are smaller.
+
+    Args:
+        linears: layers of one shape.
+        rows: the size of the batch.
+        factor: (all blocks, networks, 1, out) or anything that broadcasts to it.
+        reciprocal: (all blocks, networks, 1, in).
+    """
+    # weights stay apart, as they may be large; torch's own norm takes many times longer along this axis
+    squares = joined([(linear.weight_v * linear.weight_v).sum(2, keepdim=True) for linear in linears])
+    gain = joined([linear.weight_g for linear in linears]) / squares.sqrt()
+    bias = joined([linear.bias for linear in linears])
+    if factor is not None:
+        gain, bias = gain * factor, bias * factor
+    blocks, _, _, width = linears[0].weight_v.shape
+    gains: Sequence[Tensor | None]
+    reciprocals: Sequence[Tensor | None]
+    if not torch.jit.is_tracing() and 2 * rows > width:  # what is recorded has few rows, and may not look at shapes
+        factors = gain.split(blocks)
+        if reciprocal is not None:
+            # outer products: their backward pass reduces as it multiplies, without more tensors of the weight's size
+            columns = reciprocal.transpose(2, 3).split(blocks)
+            factors = [column @ row for column, row in zip(columns, factors, strict=True)]
+        weights = [linear.weight_v * factor for linear, factor in zip(linears, factors, strict=True)]
+        gains = reciprocals = [None] * len(bias)
+    else:
+        weights = [linear.weight_v for linear in linears]
+        gains = gain.unbind()
+        reciprocals = [gain.new_ones(())] * len(bias) if reciprocal is None else reciprocal.unbind()
+    members = [member for weight in weights for member in weight.unbind()], bias.unbind(), gains, reciprocals
+    return [Product(*member) for member in zip(*members, strict=True)]

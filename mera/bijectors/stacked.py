@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera.bijectors.layers import Product, Swish, WeightNormLinear
+from mera.bijectors.layers import Product, Swish, WeightNormLinear, joined, products, slopes_and_reciprocals
 
-__all__ = ["StackedMLPs"]
+__all__ = ["Ready", "StackedMLPs"]
 
 ALL = slice(None)
 
@@ -41,22 +41,40 @@ class StackedMLPs(nn.Module):
         self.linears = nn.ModuleList(WeightNormLinear(blocks, networks, i, o) for i, o in pairwise(widths))
         self.scale = nn.Parameter(torch.zeros(networks, 1, features))
 
-    def prepare(self, rows: int) -> Ready:
-        """The networks for batches of `rows`, with all that does not depend on their input computed."""
-        swishes = [swish.slope_and_reciprocal() for swish in cast(Iterable[Swish], self.swishes)]
-        linears = list(cast(Iterable[WeightNormLinear], self.linears))
-        roots = self.scale.new_tensor([2 ** (k / 2) for k in range(self.blocks)]).view(-1, 1, 1, 1)
+    @staticmethod
+    def prepare(stacks: Sequence[StackedMLPs], rows: int) -> list[Ready]:
+        """Each of several, alike in shape, for batches of `rows`: all that does not depend on their input is computed.
+
+        Their blocks are prepared as if they were those of one, by as few operations.
+        """
+        count, blocks, scale = len(stacks), stacks[0].blocks, stacks[0].scale
+        swishes = [slopes_and_reciprocals(layer) for layer in zip(*(stack.swishes for stack in stacks), strict=True)]
+        linears: list[Any] = list(zip(*(stack.linears for stack in stacks), strict=True))
+        roots = scale.new_tensor([2 ** (k / 2) for k in range(blocks)] * count).view(-1, 1, 1, 1)
         factors = [*(slope for slope, _ in swishes[1:]), roots]
-        products = [
-            linear.products(rows, factor, reciprocal)
+        layers = [
+            products(linear, rows, factor, reciprocal)
             for linear, factor, (_, reciprocal) in zip(linears, factors, swishes, strict=True)
         ]
-        biases = (linears[-1].bias * roots).cumsum(0)  # what the stream lacks after each block
-        slopes = swishes[0][0] / roots
-        starts = [None, *(slopes[1:] * biases[:-1]).unbind()]
-        blocks = [Block(*members) for members in zip(slopes.unbind(), starts, zip(*products, strict=True), strict=True)]
-        scale = self.scale * 2 ** (-self.blocks / 2)
-        return Ready(tuple(blocks), scale, scale * biases[-1])
+        biases = (joined([linear.bias for linear in linears[-1]]) * roots).unflatten(0, (count, blocks))
+        biases = biases.cumsum(1)  # what the stream lacks after each block
+        slopes = (swishes[0][0] / roots).unflatten(0, (count, blocks))
+        starts = slopes[:, 1:] * biases[:, :-1]
+        scales = torch.stack([stack.scale for stack in stacks]) * 2 ** (-blocks / 2)
+        shifts = scales * biases[:, -1]
+        every = [
+            Block(*members)
+            for members in zip(
+                slopes.flatten(0, 1).unbind(),
+                [start for row in starts.unbind() for start in (None, *row.unbind())],
+                zip(*layers, strict=True),
+                strict=True,
+            )
+        ]
+        return [
+            Ready(every[i * blocks : (i + 1) * blocks], *last)
+            for i, last in enumerate(zip(scales.unbind(), shifts.unbind(), strict=True))
+        ]
 
 
 class Block(NamedTuple):
@@ -79,7 +97,7 @@ class Block(NamedTuple):
 class Ready(NamedTuple):
     """Networks ready to run, which may read and write a part of the features only: `reads`, `writes`."""
 
-    blocks: tuple[Block, ...]
+    blocks: list[Block]
     scale: Tensor
     shift: Tensor
     reads: slice = ALL
@@ -93,7 +111,7 @@ class Ready(NamedTuple):
         last = blocks.pop()
         narrow = last.products[-1].narrowed(ALL, writes)
         blocks.append(last._replace(products=(*last.products[:-1], narrow)))
-        return Ready(tuple(blocks), self.scale[..., writes], self.shift[..., writes], reads, writes)
+        return Ready(blocks, self.scale[..., writes], self.shift[..., writes], reads, writes)
 
     def __call__(self, stream: Tensor) -> Tensor:
         """(networks, N, features) -> (networks, N, features that are written)."""

@@ -25,8 +25,6 @@ __all__ = ["load_rgflow_checkpoint"]
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
 WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
 SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
-LAST_LINEAR = {"weight_v": -2, "weight_g": -2, "bias": -1}
-"""Where the features of a patch are in the last layer of a residual block."""
 NOT_LEARNT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
 
 
@@ -144,7 +142,7 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for old, tensor in state.items():
         if (place := _place(old)) is not None:
             name, block, network = place
-            parts.setdefault(name, {})[block, network] = tensor if tensor.ndim == 2 else tensor[None]
+            parts.setdefault(name, {})[block, network] = tensor.T if tensor.ndim == 2 else tensor[None]
     weights = {}
     for name, tensors in parts.items():
         blocks = range(1 + max(block for block, _ in tensors))
@@ -164,8 +162,8 @@ def _by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]
     ordered = {}
     for name, tensor in weights.items():
         network, part = re.split(r"(?<=networks\.0\.networks)\.", name)
-        axes = {"scale": -1, "swishes.0.slope": -1, "linears.0.weight_v": -1}
-        axes |= {f"linears.{depth[network]}.{kind}": axis for kind, axis in LAST_LINEAR.items()}
+        axes = {"scale": -1, "swishes.0.slope": -1, "linears.0.weight_v": -2}
+        axes |= {f"linears.{depth[network]}.{kind}": -1 for kind in ("weight_v", "weight_g", "bias")}
         ordered[name] = tensor.index_select(axes[part], order) if part in axes else tensor
     return ordered
 
