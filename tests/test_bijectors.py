@@ -21,6 +21,7 @@ from mera.bijectors import (
     ChannelHalves,
     Conditioned,
     Coupling,
+    Couplings,
     Dequantize,
     Gather,
     Haar,
@@ -54,6 +55,12 @@ paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
 patch = partial(PatchMLPs, hidden=(5, 4), blocks=2)
 conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
 
+
+def together(partition, *conditioners, layers=3, **options):
+    """Couplings over one partition, so many of each conditioner."""
+    return [Coupling(partition, conditioner, **options) for conditioner in conditioners for _ in range(layers)]
+
+
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
     "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
@@ -72,6 +79,8 @@ BIJECTORS = {
     "conv-checkerboard-3d": lambda: Coupling(Masked(checkerboard(CUBE)), conv),
     "conv-halves": lambda: Coupling(ChannelHalves(EVEN), partial(conv, padding="circular")),
     "conv-halves-additive": lambda: Coupling(ChannelHalves(EVEN), conv, Additive()),
+    "couplings": lambda: Couplings(together(Gather(checkerboard((1, 3, 3))), mlp, transform=Affine(0.7))),
+    "couplings-conv-masked": lambda: Couplings(together(Masked(checkerboard(PATCH)), conv)),
     "actnorm": lambda: ActNorm(PATCH),
     "actnorm-channels": lambda: ActNorm(PATCH, per_channel=True),
     "chain": lambda: Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp), ActNorm(PATCH)]),
@@ -124,6 +133,7 @@ CONDITIONAL = {
     "gather-per-image": lambda: (Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,))),
     "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, context_shape=(3,)),
     "gather-per-pixel": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(2, 3, 4)),
+    "couplings": lambda: Couplings(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),
     "conv-per-image": lambda: Coupling(ChannelHalves(EVEN), conv, context_shape=(5,)),
     "conv-per-pixel": lambda: Coupling(Masked(checkerboard(EVEN)), conv, context_shape=(5, 2, 4)),
     "maf": lambda: Autoregressive(LINE, hidden=(30,), context_shape=(3,)),
@@ -314,6 +324,31 @@ def test_networks_side_by_side_are_the_papers(rows):
         torch.testing.assert_close(narrowed(half.expand(2, -1, -1))[index], whole, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("small", [0, 2**15])  # weights apart, weights brought together
+@pytest.mark.parametrize("rows", [1, 40])
+def test_couplings_together_are_those_of_a_chain(rows, small, gradients, monkeypatch):
+    """Also where neighbours differ in kind or in size, and where weights are frozen in part."""
+    monkeypatch.setattr("mera.bijectors.layers.SMALL", small)
+    partition = Gather(checkerboard(PATCH))
+    members = together(partition, paper, partial(paper, hidden=(7,)), mlp, partial(paper, blocks=1), layers=2)
+    members += together(partition, patch, layers=2, same_networks=True)
+    couplings, x = randomize(Couplings(members), 0.2), torch.randn(rows, *PATCH, dtype=torch.float64)
+    couplings.members[3].requires_grad_(False)
+    found = []
+    for couplings.together in (True, False):
+        with torch.set_grad_enabled(gradients):
+            y, log_det = couplings(x)
+            outputs = [y, log_det, *couplings.inverse(y)]
+        if gradients:
+            wanted = [parameter for parameter in couplings.parameters() if parameter.requires_grad]
+            outputs += torch.autograd.grad((y.pow(2).sum(), log_det.sum()), wanted)
+        found.append(outputs)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(found[0][2], x)
+
+
 def test_log_scale_is_bounded():
     transform = Affine(1.5)
     params = torch.tensor([-1e6, -1.0, 0.0, 1e6]).view(1, 1, 4).expand(1, 2, 4)
@@ -367,6 +402,8 @@ def test_every_public_bijector_is_in_the_table():
         (lambda: checkerboard((4,)), r"Expected an event shape of channels and sites; got \(4,\)"),
         (lambda: ResidualMLP((4,), (4,), 2, hidden=()), r"Expected at least one hidden width; got \(\)"),
         (lambda: Chain([]), "Expected at least one bijector"),
+        (lambda: Couplings([]), "Expected at least one bijector"),
+        (lambda: Couplings([Coupling(ChannelHalves(PATCH), mlp) for _ in range(2)]), "Expected couplings over one"),
         (lambda: Chain([ActNorm((2, 3)), ActNorm((3, 2))]), r"Expected event shape \(2, 3\) for member 1"),
         (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
         (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),

@@ -8,7 +8,7 @@ from mera.bijectors.base import Bijector, backwards, forwards, log_det_dtype, ze
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.context import join, joined_shape
-from mera.bijectors.coupling import Coupling
+from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.haar import Haar
 from mera.bijectors.image import Dequantize, Logit, with_noise
@@ -33,6 +33,7 @@ __all__ = [
     "ChannelHalves",
     "Conditioned",
     "Coupling",
+    "Couplings",
     "Dequantize",
     "Elementwise",
     "Gather",

@@ -2,7 +2,7 @@
 
 A coupling makes its conditioners by calling `make(in_shape, out_shape, n_params)`; what comes back is any module
 that maps (B, *in_shape) to (B, n_params, *out_shape). If its class has a method `prepare(networks, rows)`, that returns
-what to call in the place of each of several networks, alike in shape, for batches of `rows`; where `prepares_both` is
+what to call in the place of each of several networks, equal in `sizes`, for batches of `rows`; where `prepares_both` is
 true, two functions for each: one that reads the first half of an event and one that reads the second. The classes below
 are such callables once their options are bound with `functools.partial`.
 """
@@ -56,7 +56,7 @@ def prepared(networks: Sequence[nn.Module], rows: int) -> list[Any]:
     groups: list[list[nn.Module]] = []
     last = None
     for network in networks:
-        kind = type(network), [parameter.shape for parameter in network.parameters()]
+        kind = type(network), getattr(network, "sizes", None)
         if kind != last:
             groups.append([])
         groups[-1].append(network)
@@ -84,6 +84,7 @@ class SeparateMLPs(nn.Module):
     ) -> None:
         super().__init__()
         before, after = math.prod(in_shape), math.prod(out_shape)
+        self.sizes = before, after, n_params, tuple(hidden), blocks
         self.out_shape = tuple(out_shape)
         self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
         self.networks = StackedMLPs(n_params, after, hidden, blocks)
@@ -129,6 +130,7 @@ class PatchMLPs(nn.Module):
         super().__init__()
         if in_shape != out_shape or len(in_shape) != 1:
             raise ValueError(f"Expected halves that are vectors of one length; got {in_shape} and {out_shape}")
+        self.sizes = in_shape, n_params, tuple(hidden), blocks
         self.width = in_shape[0]
         self.networks = StackedMLPs(n_params, 2 * self.width, hidden, blocks)
 

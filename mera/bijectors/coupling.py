@@ -84,6 +84,9 @@ class Coupling(Bijector):
 class Couplings(Chain):
     """Couplings over one partition: an event is cut once for all of them, and their networks are prepared together.
 
+    Attributes:
+        together: set it to False to have each member called as a module, for what is done to modules: compiling, hooks.
+
     Raises:
         ValueError: if there is none, or their partitions are not one.
     """
@@ -91,15 +94,20 @@ class Couplings(Chain):
     def __init__(self, couplings: Iterable[Coupling]) -> None:
         members = list(couplings)
         super().__init__(members)
+        self.together = True
         if any(member.partition is not members[0].partition for member in members):
             raise ValueError("Expected couplings over one partition; got several")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All members in order."""
+        if not self.together:
+            return super().forward(x, context)
         return _run(self.bijectors, x, context, backwards=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The members' inverses, from the last to the first."""
+        if not self.together:
+            return super().inverse(y, context)
         return _run(self.bijectors, y, context, backwards=True)
 
 

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 __all__ = ["Product", "Swish", "WeightNormLinear", "joined", "products", "slopes_and_reciprocals"]
 
+SMALL = 2**15
+"""A tensor of so many numbers is one thread's work to torch; several of them are better brought together."""
+
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors one behind the other on their first axis; one tensor is not copied."""
@@ -93,26 +96,33 @@ def products(
         factor: (all blocks, networks, 1, out) or anything that broadcasts to it.
         reciprocal: (all blocks, networks, 1, in).
     """
-    # weights stay apart, as they may be large; torch's own norm takes many times longer along this axis
-    squares = joined([(linear.weight_v * linear.weight_v).sum(2, keepdim=True) for linear in linears])
+    weights: list[Tensor] = [linear.weight_v for linear in linears]
+    if weights[0].numel() <= SMALL:
+        weights = [joined(weights)]
+    # torch's own norm takes many times longer along this axis
+    squares = joined([(weight * weight).sum(2, keepdim=True) for weight in weights])
     gain = joined([linear.weight_g for linear in linears]) / squares.sqrt()
     bias = joined([linear.bias for linear in linears])
     if factor is not None:
         gain, bias = gain * factor, bias * factor
-    blocks, _, _, width = linears[0].weight_v.shape
-    gains: Sequence[Tensor | None]
-    reciprocals: Sequence[Tensor | None]
-    if not torch.jit.is_tracing() and 2 * rows > width:  # what is recorded has few rows, and may not look at shapes
-        factors = gain.split(blocks)
-        if reciprocal is not None:
-            # outer products: their backward pass reduces as it multiplies, without more tensors of the weight's size
-            columns = reciprocal.transpose(2, 3).split(blocks)
-            factors = [column @ row for column, row in zip(columns, factors, strict=True)]
-        weights = [linear.weight_v * factor for linear, factor in zip(linears, factors, strict=True)]
-        gains = reciprocals = [None] * len(bias)
+    gains: Sequence[Tensor | None] = [None] * len(bias)
+    reciprocals = gains
+    # what is recorded has few rows, and may not look at shapes
+    if not torch.jit.is_tracing() and 2 * rows > gain.shape[3]:
+        sizes = [len(weight) for weight in weights]
+        columns = [None] * len(sizes) if reciprocal is None else reciprocal.transpose(2, 3).split(sizes)
+        weights = [_scaled(*each) for each in zip(weights, gain.split(sizes), columns, strict=True)]
     else:
-        weights = [linear.weight_v for linear in linears]
         gains = gain.unbind()
         reciprocals = [gain.new_ones(())] * len(bias) if reciprocal is None else reciprocal.unbind()
     members = [member for weight in weights for member in weight.unbind()], bias.unbind(), gains, reciprocals
     return [Product(*member) for member in zip(*members, strict=True)]
+
+
+def _scaled(weight: Tensor, row: Tensor, column: Tensor | None) -> Tensor:
+    """A weight (..., in, out) times a row (..., 1, out), and times a column (..., in, 1) if there is one."""
+    if column is None:
+        return weight * row
+    if not torch.is_grad_enabled():
+        return (weight * row).mul_(column)
+    return weight * (column @ row)  # its backward pass reduces as it multiplies, without more tensors of this size

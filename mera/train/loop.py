@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera.allocator import keep_freed_memory
 from mera.archive import write_archive
-from mera.bijectors import Coupling
+from mera.bijectors import Coupling, Couplings
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.io import describe
@@ -124,6 +124,8 @@ class Loop:
         """
         start = time.monotonic()
         for module in self.flow.modules():
+            if isinstance(module, Couplings):
+                module.together = False
             if isinstance(module, Coupling):
                 module.compile(dynamic=True)
         with torch._dynamo.config.patch(cache_size_limit=KINDS):
