@@ -16,6 +16,7 @@ import argparse
 import ctypes
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from baselines import BASELINES
@@ -89,6 +90,10 @@ def rgflow_calls(L: int, hidden: int) -> tuple[int, dict[str, Calls]]:
             "published": torch.no_grad()(lambda: published.log_prob(x)),
             "products": torch.no_grad()(run_products(shapes, False)),
         },
+        "forward, fixed weights": {
+            "mera": torch.no_grad()(lambda: flow.log_prob(x)),
+            "published": torch.no_grad()(lambda: published.log_prob(x)),
+        },
         "inverse": {"mera": torch.no_grad()(lambda: flow.inverse(z))},
         "sampling": {"mera": lambda: flow.sample(batch)},
     }
@@ -157,7 +162,8 @@ def main() -> None:
     for name, make, L, hidden in jobs:
         batch, cases = make(L, hidden)
         for case, calls in cases.items():
-            times = medians(calls, arguments.repeats)
+            with mera.fixed_weights() if "fixed" in case else nullcontext():
+                times = medians(calls, arguments.repeats)
             measured = {} if case != "training step" else calls
             memory = {key: peak_memory(call) for key, call in measured.items() if key != "products"}
             print(row(f"{name} L={L}, hidden {hidden}", batch, case, times, memory), flush=True)

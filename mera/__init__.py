@@ -1,6 +1,7 @@
 """Hierarchical normalizing flows: layouts compiled to einops plans, RG-Flow, Real NVP, and your own."""
 
 from mera import bijectors, graph, models
+from mera.bijectors.prepared import fixed_weights
 from mera.distribution import FlowDistribution
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
@@ -21,6 +22,7 @@ __all__ = [
     "Symmetrized",
     "bijectors",
     "build",
+    "fixed_weights",
     "graph",
     "load",
     "load_layout",

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 
+import mera
 from mera import bijectors
 from mera.bijectors import (
     MADE,
@@ -347,6 +348,28 @@ def test_couplings_together_are_those_of_a_chain(rows, small, gradients, monkeyp
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
     torch.testing.assert_close(found[0][2], x)
+
+
+def test_fixed_weights_are_prepared_once():
+    members = together(Gather(checkerboard(PATCH)), paper, layers=2)
+    couplings, x = randomize(Couplings(members)), torch.randn(5, *PATCH, dtype=torch.float64)
+    scale = members[1].networks[0].networks.scale
+    with torch.no_grad():
+        before = couplings(x)[0]
+        with mera.fixed_weights():
+            few = couplings(x[:2])[0]
+            couplings(x)
+            scale.mul_(2)  # what the context says that nobody does
+            assert torch.equal(couplings(x)[0], before)
+            assert torch.equal(couplings(x[:2])[0], few)
+            with mera.fixed_weights():
+                assert torch.equal(couplings(x)[0], before)
+            with torch.enable_grad():
+                after = couplings(x)[0]
+        assert not torch.equal(after, before)
+        torch.testing.assert_close(couplings(x)[0], after.detach())
+    after.sum().backward()
+    assert scale.grad is not None
 
 
 def test_log_scale_is_bounded():

@@ -30,7 +30,6 @@ __all__ = [
     "ResidualMLP",
     "SeparateMLPs",
     "compressed",
-    "prepared",
 ]
 
 Shape = tuple[int, ...]
@@ -49,23 +48,6 @@ def compressed(x: Tensor) -> Tensor:
     inverse has to find again.
     """
     return REACH * torch.asinh(x / REACH)
-
-
-def prepared(networks: Sequence[nn.Module], rows: int) -> list[Any]:
-    """What to call in the place of each network, with all that does not depend on its input computed once."""
-    groups: list[list[nn.Module]] = []
-    last = None
-    for network in networks:
-        kind = type(network), getattr(network, "sizes", None)
-        if kind != last:
-            groups.append([])
-        groups[-1].append(network)
-        last = kind
-    ready: list[Any] = []
-    for group in groups:
-        prepare = getattr(type(group[0]), "prepare", None)
-        ready += group if prepare is None else prepare(group, rows)
-    return ready
 
 
 class SeparateMLPs(nn.Module):

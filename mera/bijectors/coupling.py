@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners import Conditioner, ConditionerFactory, prepared
+from mera.bijectors.conditioners import Conditioner, ConditionerFactory
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.elementwise import Affine, Elementwise
 from mera.bijectors.partition import Partition
+from mera.bijectors.prepared import prepared
 
 __all__ = ["Coupling", "Couplings"]
 
@@ -134,9 +135,9 @@ def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backw
 
 def _prepared(couplings: Sequence[Coupling], rows: int) -> list[tuple[Conditioner, Conditioner]]:
     """For each coupling, what says how to transform the first half and the second, for batches of `rows`."""
-    ready = prepared([network for coupling in couplings for network in coupling.networks], rows)
+    ready = iter(prepared([network for coupling in couplings for network in coupling.networks], rows))
     found = []
     for coupling in couplings:
-        reads_first, reads_second = ready.pop(0) if coupling.same_networks else (ready.pop(0), ready.pop(0))
+        reads_first, reads_second = next(ready) if coupling.same_networks else (next(ready), next(ready))
         found.append((reads_second, reads_first))
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from mera.bijectors import Bijector
+from mera.bijectors.prepared import fixed_weights
 from mera.graph import Apply, LocalExecutor, Plan, Step, localize
 from mera.graph.addresses import check_numbered, variables_at
 from mera.local.noise import noise
@@ -57,5 +58,6 @@ def window(
         noise(prior, temperature, seed, h, latent.lattice, exit.sites).flatten()[None].to(like)
         for h, (latent, exit, temperature) in enumerate(zip(plan.latents, pieces.exits, temperatures, strict=True))
     ]
-    row = LocalExecutor(pieces, like.device).inverse(rows, lambda step, events: bijector(step).inverse(events))
+    with fixed_weights():
+        row = LocalExecutor(pieces, like.device).inverse(rows, lambda step, events: bijector(step).inverse(events))
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))

@@ -8,6 +8,7 @@ import torch
 from accelerate.utils import gather, reduce
 from torch import Tensor
 
+from mera.bijectors.prepared import fixed_weights
 from mera.data import ImageSet
 from mera.flow import Flow
 from mera.random import fixed_seed
@@ -18,6 +19,7 @@ __all__ = ["bits_per_dim", "sample"]
 
 
 @torch.no_grad()
+@fixed_weights()
 def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean over the first `n` images of a set, with the same dequantisation noise for an image each time.
 
