@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
@@ -14,12 +13,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera.allocator import keep_freed_memory
 from mera.archive import write_archive
-from mera.bijectors import Coupling, Couplings
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.io import describe
 from mera.random import get_states, set_states
 from mera.train.callbacks import Callback, Metrics
+from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import bits_per_dim
 from mera.train.optimizers import make_optimizer, make_schedule
@@ -28,10 +27,6 @@ from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
 __all__ = ["Loop"]
-
-
-KINDS = 64
-"""Couplings of different shapes, at most, that are compiled; torch's own limit is that of one function in a loop."""
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -118,20 +113,11 @@ class Loop:
         self.asked = True
 
     def compile(self, *batch: Tensor) -> float:
-        """Compile the couplings, each kind once for all nodes and sizes; the seconds that took.
-
-        Never the whole flow, whose steps unrolled would be compiled for many minutes.
-        """
-        start = time.monotonic()
-        for module in self.flow.modules():
-            if isinstance(module, Couplings):
-                module.together = False
-            if isinstance(module, Coupling):
-                module.compile(dynamic=True)
-        with torch._dynamo.config.patch(cache_size_limit=KINDS):
-            self.objective(*self._pieces(tensor.to(self.device) for tensor in batch)[0]).backward()
+        """Compile the couplings with a first step that changes nothing; the seconds that took."""
+        pieces = self._pieces(tensor.to(self.device) for tensor in batch)
+        seconds = compile_couplings(self.flow, lambda: self.objective(*pieces[0]).backward())
         self.optimizer.zero_grad()
-        return time.monotonic() - start
+        return seconds
 
     def take(self, batch: Sequence[Tensor], run: RunFolder | None = None) -> Metrics:
         """One step of the optimiser on this process's share of a batch: images, noise, contexts if there are some.
