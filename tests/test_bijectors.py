@@ -318,10 +318,12 @@ def test_networks_side_by_side_are_the_papers(rows):
                 value = value @ (g * v / v.norm(dim=0)) + linear.bias[block, index]
             stream = (stream + value) / math.sqrt(2)
         expected = stream * networks.scale[index]
-        torch.testing.assert_close(StackedMLPs.prepare([networks], rows)[0](x)[index], expected, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(
+            next(StackedMLPs.prepare([networks], rows))(x)[index], expected, atol=1e-12, rtol=1e-12
+        )
         half = x[index] * (torch.arange(6) < 3)  # the second half is zero, and only the second is asked for
-        narrowed = StackedMLPs.prepare([networks], rows)[0].narrowed(slice(None, 3), slice(3, None))
-        whole = StackedMLPs.prepare([networks], rows)[0](half.expand(2, -1, -1))[index, :, 3:]
+        narrowed = next(StackedMLPs.prepare([networks], rows)).narrowed(slice(None, 3), slice(3, None))
+        whole = next(StackedMLPs.prepare([networks], rows))(half.expand(2, -1, -1))[index, :, 3:]
         torch.testing.assert_close(narrowed(half.expand(2, -1, -1))[index], whole, atol=1e-12, rtol=1e-12)
 
 

@@ -1,7 +1,7 @@
 """Conditioners: the networks that read one half of an event and parametrise the transform of the other.
 
 A coupling makes its conditioners by calling `make(in_shape, out_shape, n_params)`; what comes back is any module
-that maps (B, *in_shape) to (B, n_params, *out_shape). If its class has a method `prepare(networks, rows)`, that returns
+that maps (B, *in_shape) to (B, n_params, *out_shape). If its class has a method `prepare(networks, rows)`, that yields
 what to call in the place of each of several networks, equal in `sizes`, for batches of `rows`; where `prepares_both` is
 true, two functions for each: one that reads the first half of an event and one that reads the second. The classes below
 are such callables once their options are bound with `functools.partial`.
@@ -10,7 +10,7 @@ are such callables once their options are bound with `functools.partial`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -73,15 +73,16 @@ class SeparateMLPs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *in_shape) -> (B, n_params, *out_shape)."""
-        return self.prepare([self], x.shape[0])[0](x)
+        return next(self.prepare([self], x.shape[0]))(x)
 
     @staticmethod
-    def prepare(networks: Sequence[SeparateMLPs], rows: int) -> list[Conditioner]:
+    def prepare(networks: Sequence[SeparateMLPs], rows: int) -> Iterator[Conditioner]:
         """What to call in the place of each."""
-        ready = StackedMLPs.prepare([network.networks for network in networks], rows)
         stems = [network.stem for network in networks if network.stem is not None]
-        first: Sequence[Product | None] = products(stems, rows) if stems else [None] * len(ready)
-        return [network._conditioner(stem, stack) for network, stem, stack in zip(networks, first, ready, strict=True)]
+        first: Sequence[Product | None] = products(stems, rows) if stems else [None] * len(networks)
+        stacks = StackedMLPs.prepare([network.networks for network in networks], rows)
+        for network, stem, stacked in zip(networks, first, stacks, strict=True):
+            yield network._conditioner(stem, stacked)
 
     def _conditioner(self, stem: Product | None, stacked: Ready) -> Conditioner:
         def conditioner(x: Tensor) -> Tensor:
@@ -117,10 +118,11 @@ class PatchMLPs(nn.Module):
         self.networks = StackedMLPs(n_params, 2 * self.width, hidden, blocks)
 
     @staticmethod
-    def prepare(networks: Sequence[PatchMLPs], rows: int) -> list[tuple[Conditioner, Conditioner]]:
+    def prepare(networks: Sequence[PatchMLPs], rows: int) -> Iterator[tuple[Conditioner, Conditioner]]:
         """What reads the first half and what reads the second, for each."""
-        ready = StackedMLPs.prepare([network.networks for network in networks], rows)
-        return [network._both(stacked) for network, stacked in zip(networks, ready, strict=True)]
+        stacks = StackedMLPs.prepare([network.networks for network in networks], rows)
+        for network, stacked in zip(networks, stacks, strict=True):
+            yield network._both(stacked)
 
     def _both(self, ready: Ready) -> tuple[Conditioner, Conditioner]:
         first, second = slice(None, self.width), slice(self.width, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -114,12 +114,11 @@ class Couplings(Chain):
 
 def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backwards: bool) -> tuple[Tensor, Tensor]:
     """Couplings over one partition, or their inverses from the last to the first; the value and the log-det (B,)."""
-    members = [cast(Coupling, coupling) for coupling in couplings]
+    members = [cast(Coupling, coupling) for coupling in (reversed(couplings) if backwards else couplings)]
     partition = members[0].partition
     halves = list(partition.split(x))
     log_slopes: list[Any] = [None, None]
-    ready = list(zip(members, _prepared(members, x.shape[0]), strict=True))
-    for coupling, networks in reversed(ready) if backwards else ready:
+    for coupling, networks in zip(members, _prepared(members, x.shape[0]), strict=True):
         transform = coupling.transform.inverse if backwards else coupling.transform
         for index in (0, 1) if backwards else (1, 0):
             half, other = halves[index], halves[1 - index]
@@ -133,11 +132,9 @@ def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backw
     return partition.merge(*halves), first + second
 
 
-def _prepared(couplings: Sequence[Coupling], rows: int) -> list[tuple[Conditioner, Conditioner]]:
+def _prepared(couplings: Sequence[Coupling], rows: int) -> Iterator[tuple[Conditioner, Conditioner]]:
     """For each coupling, what says how to transform the first half and the second, for batches of `rows`."""
     ready = iter(prepared([network for coupling in couplings for network in coupling.networks], rows))
-    found = []
     for coupling in couplings:
         reads_first, reads_second = next(ready) if coupling.same_networks else (next(ready), next(ready))
-        found.append((reads_second, reads_first))
-    return found
+        yield reads_second, reads_first

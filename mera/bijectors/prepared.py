@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,8 +35,8 @@ def fixed_weights() -> Iterator[None]:
         _kept = outer
 
 
-def prepared(networks: Sequence[nn.Module], rows: int) -> list[Any]:
-    """What to call in the place of each network, with all that does not depend on its input computed.
+def prepared(networks: Sequence[nn.Module], rows: int) -> Iterable[Any]:
+    """What to call in the place of each network, one after the other, with all that does not depend on its input.
 
     See `mera.bijectors.conditioners`; a network that does not offer that stands for itself.
     """
@@ -45,22 +45,20 @@ def prepared(networks: Sequence[nn.Module], rows: int) -> list[Any]:
     device = next(networks[0].parameters()).device.type
     key = (rows, torch.is_autocast_enabled(device), *map(id, networks))
     if key not in _kept:
-        _kept[key] = networks, _prepare(networks, rows)
+        _kept[key] = networks, list(_prepare(networks, rows))
     return _kept[key][1]
 
 
-def _prepare(networks: Sequence[nn.Module], rows: int) -> list[Any]:
+def _prepare(networks: Sequence[nn.Module], rows: int) -> Iterator[Any]:
     """Neighbours of one kind and of equal sizes are prepared together."""
-    groups: list[list[nn.Module]] = []
-    last = None
-    for network in networks:
-        kind = type(network), getattr(network, "sizes", None)
-        if kind != last:
-            groups.append([])
-        groups[-1].append(network)
-        last = kind
-    ready: list[Any] = []
-    for group in groups:
-        prepare = getattr(type(group[0]), "prepare", None)
-        ready += group if prepare is None else prepare(group, rows)
-    return ready
+    group: list[Any] = []
+    for network, following in zip(networks, [*networks[1:], None], strict=True):
+        group.append(network)
+        if following is None or _kind(following) != _kind(network):
+            prepare = getattr(type(network), "prepare", None)
+            yield from group if prepare is None else prepare(group, rows)
+            group = []
+
+
+def _kind(network: nn.Module) -> tuple[type, Any]:
+    return type(network), getattr(network, "sizes", None)

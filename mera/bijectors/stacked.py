@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from mera.bijectors.layers import Product, Swish, WeightNormLinear, joined, prod
 __all__ = ["Ready", "StackedMLPs"]
 
 ALL = slice(None)
+ROOM = 2**20
+"""Weights that are prepared at once, as numbers: those of one network at least."""
 
 
 class StackedMLPs(nn.Module):
@@ -42,39 +44,46 @@ class StackedMLPs(nn.Module):
         self.scale = nn.Parameter(torch.zeros(networks, 1, features))
 
     @staticmethod
-    def prepare(stacks: Sequence[StackedMLPs], rows: int) -> list[Ready]:
-        """Each of several, alike in shape, for batches of `rows`: all that does not depend on their input is computed.
+    def prepare(stacks: Sequence[StackedMLPs], rows: int) -> Iterator[Ready]:
+        """One after the other of several, equal in shape, for batches of `rows`: what does not depend on their input.
 
-        Their blocks are prepared as if they were those of one, by as few operations.
+        As many at once as there is room for: few operations where weights are small, little memory where they are not.
         """
-        count, blocks, scale = len(stacks), stacks[0].blocks, stacks[0].scale
-        swishes = [slopes_and_reciprocals(layer) for layer in zip(*(stack.swishes for stack in stacks), strict=True)]
-        linears: list[Any] = list(zip(*(stack.linears for stack in stacks), strict=True))
-        roots = scale.new_tensor([2 ** (k / 2) for k in range(blocks)] * count).view(-1, 1, 1, 1)
-        factors = [*(slope for slope, _ in swishes[1:]), roots]
-        layers = [
-            products(linear, rows, factor, reciprocal)
-            for linear, factor, (_, reciprocal) in zip(linears, factors, swishes, strict=True)
-        ]
-        biases = (joined([linear.bias for linear in linears[-1]]) * roots).unflatten(0, (count, blocks))
-        biases = biases.cumsum(1)  # what the stream lacks after each block
-        slopes = (swishes[0][0] / roots).unflatten(0, (count, blocks))
-        starts = slopes[:, 1:] * biases[:, :-1]
-        scales = torch.stack([stack.scale for stack in stacks]) * 2 ** (-blocks / 2)
-        shifts = scales * biases[:, -1]
-        every = [
-            Block(*members)
-            for members in zip(
-                slopes.flatten(0, 1).unbind(),
-                [start for row in starts.unbind() for start in (None, *row.unbind())],
-                zip(*layers, strict=True),
-                strict=True,
-            )
-        ]
-        return [
-            Ready(every[i * blocks : (i + 1) * blocks], *last)
-            for i, last in enumerate(zip(scales.unbind(), shifts.unbind(), strict=True))
-        ]
+        at_once = max(1, ROOM // sum(linear.weight_v.numel() for linear in cast(Any, stacks[0].linears)))
+        for start in range(0, len(stacks), at_once):
+            yield from _prepared(stacks[start : start + at_once], rows)
+
+
+def _prepared(stacks: Sequence[StackedMLPs], rows: int) -> list[Ready]:
+    """All of them, their blocks as if they were those of one."""
+    count, blocks, scale = len(stacks), stacks[0].blocks, stacks[0].scale
+    swishes = [slopes_and_reciprocals(layer) for layer in zip(*(stack.swishes for stack in stacks), strict=True)]
+    linears: list[Any] = list(zip(*(stack.linears for stack in stacks), strict=True))
+    roots = scale.new_tensor([2 ** (k / 2) for k in range(blocks)] * count).view(-1, 1, 1, 1)
+    factors = [*(slope for slope, _ in swishes[1:]), roots]
+    layers = [
+        products(linear, rows, factor, reciprocal)
+        for linear, factor, (_, reciprocal) in zip(linears, factors, swishes, strict=True)
+    ]
+    biases = (joined([linear.bias for linear in linears[-1]]) * roots).unflatten(0, (count, blocks))
+    biases = biases.cumsum(1)  # what the stream lacks after each block
+    slopes = (swishes[0][0] / roots).unflatten(0, (count, blocks))
+    starts = slopes[:, 1:] * biases[:, :-1]
+    scales = torch.stack([stack.scale for stack in stacks]) * 2 ** (-blocks / 2)
+    shifts = scales * biases[:, -1]
+    every = [
+        Block(*members)
+        for members in zip(
+            slopes.flatten(0, 1).unbind(),
+            [start for row in starts.unbind() for start in (None, *row.unbind())],
+            zip(*layers, strict=True),
+            strict=True,
+        )
+    ]
+    return [
+        Ready(every[i * blocks : (i + 1) * blocks], *last)
+        for i, last in enumerate(zip(scales.unbind(), shifts.unbind(), strict=True))
+    ]
 
 
 class Block(NamedTuple):
