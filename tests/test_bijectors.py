@@ -328,14 +328,15 @@ def test_networks_side_by_side_are_the_papers(rows):
 
 
 @pytest.mark.parametrize("gradients", [True, False])
-@pytest.mark.parametrize("small", [0, 2**15])  # weights apart, weights brought together
+@pytest.mark.parametrize(("small", "room"), [(0, 2**20), (2**15, 2**20), (2**15, 500), (2**15, 1)])
 @pytest.mark.parametrize("rows", [1, 40])
-def test_couplings_together_are_those_of_a_chain(rows, small, gradients, monkeypatch):
-    """Also where neighbours differ in kind or in size, and where weights are frozen in part."""
+def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, monkeypatch):
+    """However many weights are brought together or prepared at once, and where neighbours differ in kind or size."""
     monkeypatch.setattr("mera.bijectors.layers.SMALL", small)
+    monkeypatch.setattr("mera.bijectors.stacked.ROOM", room)
     partition = Gather(checkerboard(PATCH))
     members = together(partition, paper, partial(paper, hidden=(7,)), mlp, partial(paper, blocks=1), layers=2)
-    members += together(partition, patch, layers=2, same_networks=True)
+    members += together(partition, patch, layers=3, same_networks=True)
     couplings, x = randomize(Couplings(members), 0.2), torch.randn(rows, *PATCH, dtype=torch.float64)
     couplings.members[3].requires_grad_(False)
     found = []

@@ -12,9 +12,10 @@ import torch
 import mera
 from mera import data
 from mera.archive import read_archive
-from mera.bijectors import ActNorm, Bijector
+from mera.bijectors import ActNorm, Bijector, Coupling
 from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit, loop
 from mera.train.batches import Batches, noisy
+from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
 
 IMAGES = data.load("msds1", L=8, train_size=60, test_size=20)
@@ -300,6 +301,20 @@ def test_a_callback_stops_the_run_at_an_evaluation():
 
 def test_optimizer_options_that_exclude_fusing():
     fit(small_flow(), IMAGES, replace(SHORT, steps=1, optimizer_options={"foreach": True}))
+
+
+@pytest.mark.parametrize("conditioner", ["joint", "paper"])
+def test_compiled_couplings_are_called_as_modules(conditioner, monkeypatch):
+    """Else what was compiled would not run."""
+    flow, calls = mera.build("rgflow", L=8, hidden=(8,), conditioner=conditioner), []
+    couplings = [module for module in flow.modules() if isinstance(module, Coupling)]
+    monkeypatch.setattr(
+        Coupling,
+        "compile",
+        lambda self, dynamic: self.register_forward_hook(lambda *_: calls.append(self)),
+    )
+    assert compile_couplings(flow, lambda: flow.log_prob(torch.randn(2, 3, 8, 8))) >= 0
+    assert len(calls) == len(couplings) == len(set(calls))
 
 
 @pytest.mark.slow
