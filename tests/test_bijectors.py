@@ -353,6 +353,27 @@ def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, m
     torch.testing.assert_close(found[0][2], x)
 
 
+@pytest.mark.parametrize(
+    "other", [lambda: ActNorm(PATCH), lambda: Coupling(Gather(~checkerboard(PATCH)), paper), lambda: Dense(PATCH)]
+)
+def test_a_member_may_be_exchanged(other):
+    for index in (0, 1):
+        couplings = Couplings(together(Gather(checkerboard(PATCH)), paper))
+        couplings.members[index] = other()
+        check_laws(randomize(couplings), torch.randn(3, *PATCH, dtype=torch.float64))
+
+
+def test_fixed_weights_of_networks_without_any():
+    class Still(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([x, x], 1)
+
+    x = torch.randn(3, *PATCH)
+    coupling = Coupling(Gather(checkerboard(PATCH)), lambda reads, writes, n_params: Still())
+    with torch.no_grad(), mera.fixed_weights():
+        torch.testing.assert_close(coupling.inverse(coupling(x)[0])[0], x)
+
+
 def test_fixed_weights_are_prepared_once():
     members = together(Gather(checkerboard(PATCH)), paper, layers=2)
     couplings, x = randomize(Couplings(members)), torch.randn(5, *PATCH, dtype=torch.float64)

@@ -101,15 +101,23 @@ class Couplings(Chain):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All members in order."""
-        if not self.together:
+        if not self._as_one:
             return super().forward(x, context)
         return _run(self.bijectors, x, context, backwards=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The members' inverses, from the last to the first."""
-        if not self.together:
+        if not self._as_one:
             return super().inverse(y, context)
         return _run(self.bijectors, y, context, backwards=True)
+
+    @property
+    def _as_one(self) -> bool:
+        """Whether they can run together still: members may have been exchanged."""
+        partition = getattr(self.members[0], "partition", None)
+        return self.together and all(
+            isinstance(member, Coupling) and member.partition is partition for member in self.members
+        )
 
 
 def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backwards: bool) -> tuple[Tensor, Tensor]:

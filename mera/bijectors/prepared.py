@@ -42,8 +42,7 @@ def prepared(networks: Sequence[nn.Module], rows: int) -> Iterable[Any]:
     """
     if _kept is None or torch.is_grad_enabled():
         return _prepare(networks, rows)
-    device = next(networks[0].parameters()).device.type
-    key = (rows, torch.is_autocast_enabled(device), *map(id, networks))
+    key = rows, *map(id, networks)
     if key not in _kept:
         _kept[key] = networks, list(_prepare(networks, rows))
     return _kept[key][1]
