@@ -1,7 +1,7 @@
 """Hierarchical normalizing flows: layouts compiled to einops plans, RG-Flow, Real NVP, and your own."""
 
 from mera import bijectors, graph, models
-from mera.bijectors.prepared import fixed_weights
+from mera.bijectors.conditioner import fixed_weights
 from mera.distribution import FlowDistribution
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError

@@ -19,7 +19,7 @@ def let_thresholds_rise() -> None:
     Until then it learns the size of blocks only as they come, and returns the activations of a flow to the system each
     time. A block that nobody touches takes no memory.
     """
-    torch.empty(2**25 - 2**14, dtype=torch.uint8)
+    torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
 
 def keep_freed_memory() -> bool:

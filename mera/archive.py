@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -31,12 +30,13 @@ def write_archive(path: str | PathLike[str], description: Mapping[str, Any], ten
     text = json.dumps(description)
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(whole, temporary, metadata={KEY: text, SUM: _checksum(text, whole)})
         except SafetensorError as error:  # a full disk, say
             raise OSError(f"{path}: cannot be written: {error}") from error
-        os.umask(mask := os.umask(0))
-        temporary.chmod(0o666 & ~mask)  # safetensors lets nobody else read its files
+        temporary.chmod(mode)  # safetensors lets nobody else read its files
 
 
 def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

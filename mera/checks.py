@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
 from torch import Tensor
 
-__all__ = ["check_levels", "check_tensor", "count", "flag", "is_integer", "one_of", "within"]
+__all__ = ["check_levels", "check_tensor", "count", "flag", "is_integer", "one_of", "positive", "within"]
 
 
 def is_integer(value: object) -> bool:
@@ -44,7 +45,7 @@ def count(value: object, what: str, least: int = 1) -> int:
 
 
 def flag(value: object, what: str) -> bool:
-    """Yes or no, and nothing that merely looks like it.
+    """The value itself, if it is a bool.
 
     Raises:
         ValueError: if it is neither.
@@ -60,10 +61,25 @@ def within(value: object, what: str, low: float, high: float) -> float:
     Raises:
         ValueError: if it does not.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not low < float(cast(float, value)) <= high:
+    if not _is_number(value) or not low < float(cast(float, value)) <= high:
         raise ValueError(f"Expected {what} as a number above {low:g}, up to {high:g}; got {value!r}")
     return float(cast(float, value))
+
+
+def positive(value: object, what: str, or_zero: bool = False) -> float:
+    """The number itself, if it is finite and above 0, or with `or_zero` not below.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    number = float(cast(float, value)) if _is_number(value) else math.nan
+    if not (0 < number < math.inf or (or_zero and number == 0)):
+        raise ValueError(f"Expected {what} as a {'number >= 0' if or_zero else 'positive number'}; got {value!r}")
+    return number
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
@@ -84,14 +100,14 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
 
 
 def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
-    """Refuse what is not a tuple of batches of these shapes, one a level and all of one size.
+    """Refuse what is not a tuple of batches of these shapes, one per level and all of one size.
 
     Raises:
         ValueError: on any mismatch.
     """
     if not isinstance(levels, (tuple, list)) or len(levels) != len(shapes):
         got = f"{len(levels)} tensors" if isinstance(levels, (tuple, list)) else type(levels).__name__
-        raise ValueError(f"Expected {what} as a tuple of {len(shapes)} tensors, one a level; got {got}")
+        raise ValueError(f"Expected {what} as a tuple of {len(shapes)} tensors, one per level; got {got}")
     for h, (level, shape) in enumerate(zip(levels, shapes, strict=True)):
         check_tensor(f"{what} of level {h}", level, shape, like, batch)
     if len({level.shape[0] for level in levels}) > 1:

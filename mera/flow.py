@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 import networkx as nx
@@ -94,7 +95,7 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
 
     @property
-    def memory(self) -> dict[str, str]:
+    def memory(self) -> Mapping[str, str]:
         """By node, what a backward pass finds of the forward pass; values and gradients are the same.
 
         "store": all activations. "checkpoint": what entered each layer, which runs again. "invert": what left the
@@ -104,7 +105,8 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
         Raises:
             ValueError: if a word or a node is unknown.
         """
-        return {step.node: self._memory.get(step.node, "store") for step in self.plan.steps if step.module}
+        nodes = [step.node for step in self.plan.steps if step.module]
+        return MappingProxyType({node: self._memory.get(node, "store") for node in nodes})
 
     @memory.setter
     def memory(self, value: str | Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ class ImageMethods:
     plan: Plan
     preprocess: Bijector
 
-    def bits_per_dim(self, images: Tensor, noise: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
         """-log2 p(image) for each variable of uint8 images (B, C, *shape): (B,), in bits per dimension.
 
         Preprocessing is counted. Dequantisation draws noise, so that a second call differs a little; the
@@ -34,8 +34,8 @@ class ImageMethods:
 
         Args:
             images: uint8.
-            noise: in [0, 1), of the images' shape, to use instead of drawn noise.
             context: of a conditional flow.
+            noise: in [0, 1), of the images' shape, to use instead of drawn noise.
 
         Raises:
             ValueError: if the images are not uint8 or not of the flow's shape, or the noise is not of theirs.

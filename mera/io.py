@@ -30,8 +30,8 @@ def save(flow: Flow, path: str | PathLike[str]) -> None:
     The file appears whole or not at all.
 
     Raises:
-        ValueError: if nobody could build the flow again, because it was made by hand of bijectors without a name; save
-            its `state_dict` then.
+        ValueError: if nobody could build the flow again, because it was made by hand of bijectors without a name or
+            has preprocessing of its own; save its `state_dict` then.
     """
     description = describe(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
     write_archive(path, description, flow.state_dict())
@@ -41,20 +41,19 @@ def describe(flow: Flow) -> dict[str, Any]:
     """How a flow was built, as JSON can hold it: the model and all of its options, or its layout as TOML.
 
     Raises:
-        ValueError: if the flow was made by hand of bijectors without a name or with preprocessing of its own, or its
-            prior is one that plain numbers do not describe.
+        ValueError: if the flow was made by hand of bijectors without a name, has preprocessing of its own, or a prior
+            that plain numbers do not describe.
     """
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
+    if repr(flow.preprocess) != repr(default_preprocess()):
+        raise ValueError(
+            f"Expected a flow with the usual preprocessing; got {flow.preprocess}: save its state_dict() instead"
+        )
     prior = priors.describe(flow.prior.distribution)
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
         return {"model": recipe.model, "options": recipe.options | {"prior": prior}}
-    if repr(flow.preprocess) != repr(default_preprocess()):
-        raise ValueError(
-            "Expected a flow from mera.build, or one with the usual preprocessing; got one made by hand: "
-            "save its state_dict() instead"
-        )
     try:
         return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.conditions.classes}}
     except LayoutError as error:

@@ -34,9 +34,6 @@ def conv_subnet(before, after):
 
 
 def freia_graph():
-    net = ff.SequenceINN(N)
-    for _ in range(2):
-        net.append(fm.AllInOneBlock, subnet_constructor=subnet)
     nodes = [ff.InputNode(N)]
     nodes.append(ff.Node(nodes[-1], fm.RNVPCouplingBlock, {"subnet_constructor": subnet}))
     nodes.append(ff.Node(nodes[-1], fm.PermuteRandom, {"seed": 1}))

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 from functools import partial
+from threading import Thread
 
 import pytest
 import torch
@@ -68,10 +69,10 @@ BIJECTORS = {
     "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0)),
     "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
     "gather-authors-one-block": lambda: Coupling(
-        Gather(checkerboard(PATCH)), partial(PatchMLPs, hidden=(29, 3), blocks=1), same_networks=True
+        Gather(checkerboard(PATCH)), partial(PatchMLPs, hidden=(29, 3), blocks=1)
     ),
     "gather-any-mask": lambda: Coupling(Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
-    "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0), same_networks=True),
+    "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0)),
     "masked-additive": lambda: Coupling(Masked(checkerboard(PATCH)), mlp, Additive()),
     "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
     "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp),
@@ -336,11 +337,13 @@ def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, m
     monkeypatch.setattr("mera.bijectors.stacked.ROOM", room)
     partition = Gather(checkerboard(PATCH))
     members = together(partition, paper, partial(paper, hidden=(7,)), mlp, partial(paper, blocks=1), layers=2)
-    members += together(partition, patch, layers=3, same_networks=True)
+    members += together(partition, patch, layers=3)
     couplings, x = randomize(Couplings(members), 0.2), torch.randn(rows, *PATCH, dtype=torch.float64)
     couplings.members[3].requires_grad_(False)
     found = []
-    for couplings.together in (True, False):
+    for watched in (False, True):
+        if watched:
+            couplings.members[0].register_forward_hook(lambda *_: None)
         with torch.set_grad_enabled(gradients):
             y, log_det = couplings(x)
             outputs = [y, log_det, *couplings.inverse(y)]
@@ -394,6 +397,30 @@ def test_fixed_weights_are_prepared_once():
         torch.testing.assert_close(couplings(x)[0], after.detach())
     after.sum().backward()
     assert scale.grad is not None
+
+
+def test_fixed_weights_are_those_of_one_thread_and_dtype():
+    members = together(Gather(checkerboard(PATCH)), paper, layers=2)
+    couplings, x = randomize(Couplings(members)), torch.randn(5, *PATCH, dtype=torch.float64)
+    with torch.no_grad(), mera.fixed_weights():
+        before = couplings(x)[0]
+        with torch.enable_grad():
+            couplings(x)[0].sum().backward()  # a gradient is asked for: nothing that was kept will do
+        couplings.requires_grad_(False)
+        with torch.enable_grad():
+            y = x.clone().requires_grad_()
+            (of_data,) = torch.autograd.grad(couplings(y)[0].sum(), y)
+        members[1].networks[0].networks.scale.mul_(2)
+        found = []
+        thread = Thread(target=lambda: found.append(couplings(x)[0]))
+        thread.start()
+        thread.join()
+        torch.testing.assert_close(couplings.float()(x.float())[0].double(), found[0], atol=1e-4, rtol=1e-4)
+        assert torch.equal(couplings.double()(x)[0], before)
+    assert not torch.allclose(found[0], before)
+    y = x.clone().requires_grad_()
+    members[1].networks[0].networks.scale.div_(2)
+    torch.testing.assert_close(torch.autograd.grad(couplings(y)[0].sum(), y)[0], of_data, atol=1e-6, rtol=1e-6)
 
 
 def test_log_scale_is_bounded():
@@ -455,11 +482,12 @@ def test_every_public_bijector_is_in_the_table():
         (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
         (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),
         (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),
-        (lambda: Coupling(ChannelHalves((3, 4)), patch, same_networks=True), "halves that are vectors of one length"),
-        (lambda: Coupling(ChannelHalves(PATCH), mlp, same_networks=True), "a conditioner for both directions"),
+        (lambda: Coupling(ChannelHalves((3, 4)), patch), "halves that are vectors of one length, and no context; got"),
         (lambda: ResidualConv((1, 4), (1, 4), 2, kernel=2), "Expected an odd kernel"),
         (lambda: Logit(1.0), "Expected a constraint between 0 and 1"),
-        (lambda: Dequantize(1), "Expected from 2 to 256 levels"),
+        (lambda: Logit("x"), "Expected a constraint as a positive number; got 'x'"),
+        (lambda: Dequantize(257), "Expected from 2 to 256 levels; got 257"),
+        (lambda: Dequantize(2.5), "Expected levels as an integer >= 2; got 2.5"),
         (lambda: Affine(math.nan), "the bound of the log-scale as a number above 0, up to 20; got nan"),
         (lambda: Affine(True), "the bound of the log-scale as a number above 0, up to 20; got True"),
         (lambda: RationalQuadratic(1), "Expected bins as an integer >= 2; got 1"),
@@ -486,7 +514,7 @@ def test_every_public_bijector_is_in_the_table():
         (lambda: Squeezed((1, 3), ActNorm), "Expected sites that the stride 2 divides"),
         (lambda: Conditioned(EVEN, 3, partial(coupling_of, ChannelHalves)), "Expected from 1 to 2 passive channels"),
         (lambda: Conditioned(EVEN, 1, lambda shape, context: ActNorm(shape)), "Expected a bijector of context"),
-        (lambda: Coupling(Gather(checkerboard(PATCH)), patch, same_networks=True, context_shape=(2,)), "for each half"),
+        (lambda: Coupling(Gather(checkerboard(PATCH)), patch, context_shape=(2,)), "length, and no context"),
         (lambda: Affine(0.0), "Expected the bound of the log-scale as a number above 0, up to 20; got 0.0"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 import mera
 from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each adds its commands
 from mera.cli.common import app
+from mera.cli.options import options_of
 
 SMALL = ["--L", "8", "--layers", "1", "--hidden", "6"]
 
@@ -139,11 +141,14 @@ def test_info_shows_plan_and_parameters():
 
 @pytest.mark.parametrize("model", mera.models.names())
 def test_every_option_of_a_model_is_an_option_of_the_command(model):
-    import inspect
-
-    text = " ".join(run("train", model, "--help").output.split())
-    for name in inspect.signature(mera.models.builder(model)).parameters:
-        assert f"--{name.replace('_', '-')}"[:12] in text
+    options = {option.name: option.annotation.__metadata__[0] for option in options_of(mera.models.builder(model))}
+    assert list(options) == list(inspect.signature(mera.models.builder(model)).parameters)
+    for option in options.values():
+        assert not option.help.lstrip().startswith(("as for", "Default")), option.param_decls
+        assert len(option.help) > 5, option.param_decls
+    text = " ".join(run("train", model, "--help").output.replace("│", " ").split())
+    assert options["L"].help[:20] in text
+    assert options["channels"].help[:20] in text
 
 
 def test_demo_ends_with_pictures_and_a_table(tmp_path):

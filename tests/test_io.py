@@ -27,6 +27,14 @@ def test_saved_flows_come_back(name, tmp_path):
     assert torch.equal(mera.load(tmp_path / "twice").log_prob(x), flow.log_prob(x))
 
 
+def test_preprocessing_of_its_own_is_not_lost_without_a_word(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    flow.preprocess = mera.bijectors.Chain([mera.bijectors.Dequantize(), mera.bijectors.Logit(0.5)])
+    with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Chain"):
+        mera.save(flow, tmp_path / "flow")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_of_a_run_will_do(tmp_path):
     flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
     mera.save(flow, tmp_path / "flow.safetensors")
@@ -61,7 +69,7 @@ def test_a_flow_made_by_hand_cannot_be_saved_this_way(tmp_path):
         mera.save(MODELS["rgflow-leaky"](), tmp_path / "flow")
     named = mera.Layout((4,), 1)
     named.latent(named.local(named.input, "actnorm", 2))
-    with pytest.raises(ValueError, match="the usual preprocessing; got one made by hand"):
+    with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Logit"):
         mera.save(mera.Flow(named, preprocess=mera.bijectors.Logit(0.5)), tmp_path / "flow")
     assert not list(tmp_path.iterdir())
 

@@ -37,6 +37,8 @@ def test_frozen_parameters_and_single_nodes():
     expected = torch.autograd.grad(flow.log_prob(x).sum(), learnt)
     flow.memory = {"disentangler0": "invert", "decimator1": "checkpoint"}
     assert flow.memory["decimator0"] == "store"
+    with pytest.raises(TypeError):
+        flow.memory["decimator0"] = "invert"  # would change nothing
     for found, wanted in zip(torch.autograd.grad(flow.log_prob(x).sum(), learnt), expected, strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
 

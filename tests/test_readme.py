@@ -34,14 +34,6 @@ def test_there_are_blocks_and_the_links_exist():
             assert not heading or f"# {heading.replace('-', ' ')}" in target.read_text().lower(), link
 
 
-def test_no_placeholder_is_left():
-    for text in PAGES.values():
-        assert not re.search(
-            r"\b(TODO|TBD|FIXME|FIGURE|BENCHMARK|HEADLINE|MIXING|OTHERDATA|MEMORYTABLE|SPEEDTABLE|RECIPETABLE|RATIO\d+)\b",
-            text,
-        )
-
-
 def test_the_quoted_error():
     layout = mera.Layout(shape=(16, 24), channels=2, boundary="open")
     with pytest.raises(mera.LayoutError) as error:

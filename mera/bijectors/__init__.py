@@ -6,6 +6,7 @@ from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, backwards, forwards, log_det_dtype, zero_log_det
 from mera.bijectors.compose import Chain, Invert
+from mera.bijectors.conditioner import Conditioner
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.coupling import Coupling, Couplings
@@ -32,6 +33,7 @@ __all__ = [
     "Chain",
     "ChannelHalves",
     "Conditioned",
+    "Conditioner",
     "Coupling",
     "Couplings",
     "Dequantize",

@@ -13,7 +13,8 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioners import ConditionerFactory, PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
+from mera.bijectors.conditioner import ConditionerFactory
+from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.haar import Haar
@@ -42,21 +43,17 @@ def couplings(
     layers: int,
     norm: bool,
     norm_per_channel: bool = False,
-    same_networks: bool = False,
     context_shape: Shape | None = None,
 ) -> Chain:
     """Couplings over one partition, with or without an ActNorm before each.
 
     Args:
-        partition, conditioner, transform, same_networks, context_shape: as for `Coupling`.
+        partition, conditioner, transform, context_shape: as for `Coupling`.
         layers: how many couplings.
         norm: whether there are ActNorms.
         norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
     """
-    members = [
-        Coupling(partition, conditioner, transform, same_networks, context_shape)
-        for _ in range(count(layers, "layers"))
-    ]
+    members = [Coupling(partition, conditioner, transform, context_shape) for _ in range(count(layers, "layers"))]
     if not flag(norm, "norm"):
         return Couplings(members)
     shape = partition.event_shape
@@ -112,7 +109,6 @@ def coupling(
         Affine(max_log_scale),
         layers=layers,
         norm=conditioner == "joint" if norm is None else norm,
-        same_networks=conditioner == "authors",
         context_shape=context_shape,
     )
 

@@ -1,10 +1,6 @@
-"""Conditioners: the networks that read one half of an event and parametrise the transform of the other.
+"""The conditioners of this package: the paper's networks, and plain residual ones of linear layers or convolutions.
 
-A coupling makes its conditioners by calling `make(in_shape, out_shape, n_params)`; what comes back is any module
-that maps (B, *in_shape) to (B, n_params, *out_shape). If its class has a method `prepare(networks, rows)`, that yields
-what to call in the place of each of several networks, equal in `sizes`, for batches of `rows`; where `prepares_both` is
-true, two functions for each: one that reads the first half of an event and one that reads the second. The classes below
-are such callables once their options are bound with `functools.partial`.
+Once their options are bound with `functools.partial`, they are what a `Coupling` takes as its conditioner.
 """
 
 from __future__ import annotations
@@ -18,24 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mera.bijectors.conditioner import Conditioner, Parametrize
 from mera.bijectors.layers import Product, WeightNormLinear, products
 from mera.bijectors.stacked import Ready, StackedMLPs
 from mera.checks import count, one_of
 
-__all__ = [
-    "Conditioner",
-    "ConditionerFactory",
-    "PatchMLPs",
-    "ResidualConv",
-    "ResidualMLP",
-    "SeparateMLPs",
-    "compressed",
-]
+__all__ = ["PatchMLPs", "ResidualConv", "ResidualMLP", "SeparateMLPs", "compressed"]
 
 Shape = tuple[int, ...]
-Conditioner = Callable[[Tensor], Tensor]
-ConditionerFactory = Callable[[Shape, Shape, int], nn.Module]
-
 
 REACH = 10.0
 """Where `compressed` turns from straight to logarithmic."""
@@ -50,7 +36,7 @@ def compressed(x: Tensor) -> Tensor:
     return REACH * torch.asinh(x / REACH)
 
 
-class SeparateMLPs(nn.Module):
+class SeparateMLPs(Conditioner):
     """A residual network for each parameter, as wide as the half that it transforms (paper, App. A and Fig. 7).
 
     See `StackedMLPs`. Halves of different sizes need a first layer from one to the other.
@@ -76,63 +62,66 @@ class SeparateMLPs(nn.Module):
         return next(self.prepare([self], x.shape[0]))(x)
 
     @staticmethod
-    def prepare(networks: Sequence[SeparateMLPs], rows: int) -> Iterator[Conditioner]:
+    def prepare(networks: Sequence[SeparateMLPs], rows: int) -> Iterator[Parametrize]:
         """What to call in the place of each."""
         stems = [network.stem for network in networks if network.stem is not None]
         first: Sequence[Product | None] = products(stems, rows) if stems else [None] * len(networks)
         stacks = StackedMLPs.prepare([network.networks for network in networks], rows)
         for network, stem, stacked in zip(networks, first, stacks, strict=True):
-            yield network._conditioner(stem, stacked)
+            yield network._ready(stem, stacked)
 
-    def _conditioner(self, stem: Product | None, stacked: Ready) -> Conditioner:
-        def conditioner(x: Tensor) -> Tensor:
+    def _ready(self, stem: Product | None, stacked: Ready) -> Parametrize:
+        def parametrize(x: Tensor) -> Tensor:
             stream = x.flatten(1).expand(self.networks.networks, -1, -1)
             if stem is not None:
                 stream = stem(stream)
             return stacked(stream).transpose(0, 1).unflatten(2, self.out_shape)
 
-        return conditioner
+        return parametrize
 
 
-class PatchMLPs(nn.Module):
+class PatchMLPs(Conditioner):
     """Networks as wide as both halves, the same for both directions, as the RG-Flow authors' code has them.
 
     See `StackedMLPs`. Features are those of the first half, then those of the second. There are zeros where the other
-    half would be, which are not multiplied, and what is said of the half at hand is not computed.
+    half would be, which are not multiplied, and outputs for the half that is read are not computed.
 
     Args:
-        in_shape, out_shape, n_params: as the coupling says; both halves are vectors of one length.
+        in_shape, out_shape, n_params: as the coupling says; both halves are vectors of one length, without a context.
         hidden, blocks: as for `SeparateMLPs`.
     """
 
-    prepares_both = True
+    serves_both = True
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
         super().__init__()
         if in_shape != out_shape or len(in_shape) != 1:
-            raise ValueError(f"Expected halves that are vectors of one length; got {in_shape} and {out_shape}")
+            raise ValueError(
+                f"Expected halves that are vectors of one length, and no context; got {in_shape} to read, "
+                f"{out_shape} to transform"
+            )
         self.sizes = in_shape, n_params, tuple(hidden), blocks
         self.width = in_shape[0]
         self.networks = StackedMLPs(n_params, 2 * self.width, hidden, blocks)
 
     @staticmethod
-    def prepare(networks: Sequence[PatchMLPs], rows: int) -> Iterator[tuple[Conditioner, Conditioner]]:
+    def prepare(networks: Sequence[PatchMLPs], rows: int) -> Iterator[tuple[Parametrize, Parametrize]]:
         """What reads the first half and what reads the second, for each."""
         stacks = StackedMLPs.prepare([network.networks for network in networks], rows)
         for network, stacked in zip(networks, stacks, strict=True):
             yield network._both(stacked)
 
-    def _both(self, ready: Ready) -> tuple[Conditioner, Conditioner]:
+    def _both(self, ready: Ready) -> tuple[Parametrize, Parametrize]:
         first, second = slice(None, self.width), slice(self.width, None)
 
-        def conditioner(reads: slice, writes: slice) -> Conditioner:
+        def parametrize(reads: slice, writes: slice) -> Parametrize:
             networks = ready.narrowed(reads, writes)
             padding = (0, self.width) if reads is first else (self.width, 0)
             return lambda x: networks(F.pad(x, padding).expand(self.networks.networks, -1, -1)).transpose(0, 1)
 
-        return conditioner(first, second), conditioner(second, first)
+        return parametrize(first, second), parametrize(second, first)
 
 
 class _ResidualNetwork(nn.Module):
@@ -177,7 +166,7 @@ class _ResidualNetwork(nn.Module):
         return self.head(x)
 
 
-class ResidualMLP(nn.Module):
+class ResidualMLP(Conditioner):
     """One residual network for all parameters of a half: a stem, residual blocks, a head for each parameter.
 
     Args:
@@ -200,7 +189,7 @@ class ResidualMLP(nn.Module):
         return self.network(x.flatten(1)).unflatten(1, self.out_shape)
 
 
-class ResidualConv(nn.Module):
+class ResidualConv(Conditioner):
     """The residual network of convolutions with which Dinh et al. (2017) condition couplings of whole lattices.
 
     Args:
@@ -237,9 +226,7 @@ class ResidualConv(nn.Module):
 
         self.n_params = n_params
         self.radius = (1 + blocks) * (kernel // 2)
-        """How many sites to each side an output depends on."""
         self.wraps = padding == "circular"
-        """Whether these go on at the opposite border."""
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners import Conditioner, ConditionerFactory
+from mera.bijectors.conditioner import Conditioner, ConditionerFactory, Parametrize, prepared
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.elementwise import Affine, Elementwise
 from mera.bijectors.partition import Partition
-from mera.bijectors.prepared import prepared
 
 __all__ = ["Coupling", "Couplings"]
 
@@ -26,9 +25,8 @@ class Coupling(Bijector):
 
     Args:
         partition: how an event is cut in halves; it knows the event's shape.
-        conditioner: makes the networks c and c'; see `mera.bijectors.conditioners`.
+        conditioner: makes the networks c and c', or one that serves both; see `Conditioner`.
         transform: f, an affine map unless said otherwise.
-        same_networks: let c and c' be one network, whose class prepares both.
         context_shape: the shape of a context that the networks read beside the half.
 
     Raises:
@@ -40,38 +38,34 @@ class Coupling(Bijector):
         partition: Partition,
         conditioner: ConditionerFactory,
         transform: Elementwise | None = None,
-        same_networks: bool = False,
         context_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__(partition.event_shape, context_shape)
-        if same_networks and context_shape is not None:
-            raise ValueError(
-                f"Expected a network for each half, as there is a context {context_shape}; got one for both"
-            )
         self.partition = partition
         self.transform = transform if transform is not None else Affine()
         first, second = partition.shapes
-        self.same_networks = same_networks
-        directions = ((first, second),) if same_networks else ((first, second), (second, first))
-        self.networks = nn.ModuleList(
-            conditioner(joined_shape(reads, context_shape), writes, self.transform.n_params)
-            for reads, writes in directions
-        )
-        if same_networks and not getattr(self.networks[0], "prepares_both", False):
-            raise ValueError(f"Expected a conditioner for both directions; got {type(self.networks[0]).__name__}")
+
+        def make(reads: tuple[int, ...], writes: tuple[int, ...]) -> nn.Module:
+            return conditioner(joined_shape(reads, context_shape), writes, self.transform.n_params)
+
+        networks = [make(first, second)]
+        self.serves_both = _says(networks[0]).serves_both
+        if not self.serves_both:
+            networks.append(make(second, first))
+        self.networks = nn.ModuleList(networks)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """Two conditioners' reach to each side, if they are convolutions; else all of the event."""
-        radii: list[Any] = [getattr(self.networks[end], "radius", None) for end in (0, -1)]
-        if None in radii:
+        reads_first, reads_second = (_says(self.networks[end]).radius for end in (0, -1))
+        if reads_first is None or reads_second is None:
             return None
-        return (1 + 2 * sum(radii),) * (len(self.partition.event_shape) - 1)
+        return (1 + 2 * (reads_first + reads_second),) * (len(self.partition.event_shape) - 1)
 
     @property
     def wraps(self) -> bool:
         """Whether a conditioner's window does."""
-        return any(getattr(network, "wraps", False) for network in self.networks)
+        return any(_says(network).wraps for network in self.networks)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
@@ -85,8 +79,8 @@ class Coupling(Bijector):
 class Couplings(Chain):
     """Couplings over one partition: an event is cut once for all of them, and their networks are prepared together.
 
-    Attributes:
-        together: set it to False to have each member called as a module, for what is done to modules: compiling, hooks.
+    Members are called as modules, one after the other, where that makes a difference: if they are compiled or hooked,
+    or were exchanged for others.
 
     Raises:
         ValueError: if there is none, or their partitions are not one.
@@ -95,7 +89,6 @@ class Couplings(Chain):
     def __init__(self, couplings: Iterable[Coupling]) -> None:
         members = list(couplings)
         super().__init__(members)
-        self.together = True
         if any(member.partition is not members[0].partition for member in members):
             raise ValueError("Expected couplings over one partition; got several")
 
@@ -113,11 +106,23 @@ class Couplings(Chain):
 
     @property
     def _as_one(self) -> bool:
-        """Whether they can run together still: members may have been exchanged."""
+        """Whether to call each member would make no difference."""
         partition = getattr(self.members[0], "partition", None)
-        return self.together and all(
-            isinstance(member, Coupling) and member.partition is partition for member in self.members
+        return all(
+            isinstance(member, Coupling) and member.partition is partition and not _is_watched(member)
+            for member in self.members
         )
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether torch does more when a module is called than to run its forward: hooks, compiled code."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks) or module._compiled_call_impl is not None
+
+
+def _says(network: nn.Module) -> Conditioner | type[Conditioner]:
+    """What says whether a network serves both halves, and how far it reads."""
+    return network if isinstance(network, Conditioner) else Conditioner
 
 
 def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backwards: bool) -> tuple[Tensor, Tensor]:
@@ -140,9 +145,9 @@ def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backw
     return partition.merge(*halves), first + second
 
 
-def _prepared(couplings: Sequence[Coupling], rows: int) -> Iterator[tuple[Conditioner, Conditioner]]:
+def _prepared(couplings: Sequence[Coupling], rows: int) -> Iterator[tuple[Parametrize, Parametrize]]:
     """For each coupling, what says how to transform the first half and the second, for batches of `rows`."""
     ready = iter(prepared([network for coupling in couplings for network in coupling.networks], rows))
     for coupling in couplings:
-        reads_first, reads_second = next(ready) if coupling.same_networks else (next(ready), next(ready))
+        reads_first, reads_second = next(ready) if coupling.serves_both else (next(ready), next(ready))
         yield reads_second, reads_first

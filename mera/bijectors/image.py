@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.checks import count, positive
 
 __all__ = ["Dequantize", "Logit", "with_noise"]
 
@@ -31,9 +32,9 @@ class Dequantize(Bijector):
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
-        if not 2 <= levels <= 256:
+        if count(levels, "levels", 2) > 256:
             raise ValueError(f"Expected from 2 to 256 levels; got {levels}")
-        self.levels = levels
+        self.levels = int(levels)
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
     def extra_repr(self) -> str:
@@ -72,9 +73,9 @@ class Logit(Bijector):
 
     def __init__(self, constraint: float = 0.9) -> None:
         super().__init__()
-        if not 0 < constraint < 1:
+        if positive(constraint, "a constraint") >= 1:
             raise ValueError(f"Expected a constraint between 0 and 1; got {constraint}")
-        self.constraint = constraint
+        self.constraint = float(constraint)
 
     def extra_repr(self) -> str:
         """The constraint."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from mera import models
 from mera.models.options import Edges, Hidden, PerStep
 from mera.train.settings import Options
 
@@ -186,11 +187,12 @@ def _kind(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
 
 
 def _arguments(function: Callable[..., Any]) -> dict[str, str]:
-    """The Args section of a docstring: a sentence for each name, several where a line names several."""
+    """The Args section of a docstring: a text for each name, that of another model where it says "as for" that."""
     section = re.search(r"Args:\n(.*?)(\n\n|\Z)", inspect.getdoc(function) or "", re.S)
     texts: dict[str, str] = {}
     for entry in re.split(r"\n(?=    \S)", section[1] if section else ""):
-        names, _, text = entry.strip().partition(": ")
+        names, _, text = " ".join(entry.split()).partition(": ")
         for name in names.split(", "):
-            texts[name] = " ".join(text.split())
+            other = re.fullmatch(r"as for `(\w+)`\.", text)
+            texts[name] = text if other is None else _arguments(models.builder(other[1]))[name]
     return texts

@@ -51,11 +51,10 @@ def _train_other(
     **values: Any,
 ) -> None:
     """Train a model, or your own layout, or go on with a run."""
-    asked = {"a model": context.invoked_subcommand, "--layout": layout, "--resume": resume}
-    asked = {what: value for what, value in asked.items() if value is not None}
+    asked = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
     if len(asked) != 1:
         wanted = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
-        raise typer.BadParameter(f"{wanted}; got {' and '.join(map(str, asked.values())) or 'none'}")
+        raise typer.BadParameter(f"{wanted}; got {' and '.join(map(str, asked)) or 'none'}")
     if resume is not None:
         run = RunFolder(resume)
         images, settings = configured(run)

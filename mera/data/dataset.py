@@ -61,7 +61,7 @@ class Images(Dataset):
         return self.images[index]
 
     def __getitems__(self, indices: list[int]) -> Tensor:
-        """A whole batch at once."""
+        """A whole batch at once, as loaders ask for."""
         return self.images[torch.as_tensor(indices)]
 
 
@@ -112,9 +112,9 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
     return function(L=L, root=Path(root), download=download, **options)
 
 
-def first(images: ImageSet, n: int, start: int = 0) -> Tensor:
-    """Up to `n` images from number `start` on, as one tensor (n, C, L, L)."""
-    return torch.stack([images[i] for i in range(start, min(start + n, len(images)))])
+def first(images: ImageSet, n: int) -> Tensor:
+    """The first `n` images, or all if there are fewer, as one tensor (n, C, L, L)."""
+    return torch.stack([images[i] for i in range(min(n, len(images)))])
 
 
 def labels(images: ImageSet, name: str = "class") -> Tensor:

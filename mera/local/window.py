@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from mera.bijectors import Bijector
-from mera.bijectors.prepared import fixed_weights
+from mera.bijectors.conditioner import fixed_weights
 from mera.graph import Apply, LocalExecutor, Plan, Step, localize
 from mera.graph.addresses import check_numbered, variables_at
 from mera.local.noise import noise

@@ -42,7 +42,9 @@ def tebd(
         m: kernel size, even.
         depth: pairs of rows.
         channels, layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary, dim:
-            as for `rgflow`; one value for each pair of rows where it takes one for each RG step.
+            as for `rgflow`.
+
+    `layers`, `residual_blocks` and `hidden` take one value for all pairs of rows or one for each.
 
     Raises:
         ValueError: if an option has a value that makes no sense.

@@ -30,10 +30,11 @@ def glow(
 ) -> Flow:
     """Glow: squeeze, steps of ActNorm, 1 x 1 convolution and channel coupling, half of the channels out, and again.
 
-    The topmost lattice is m wide, and sends everything out. Where the lattice is m wide already, it is not squeezed.
+    The topmost lattice is m wide, and sends everything out. Where the lattice is m wide already, it is not squeezed,
+    and needs at least two channels.
 
     Args:
-        L, m, channels, context, classes, prior, dim: as for `rgflow`; at least two channels if L = m.
+        L, m, channels, context, classes, prior, dim: as for `rgflow`.
         layers: steps at a scale.
         residual_blocks: residual blocks of convolutions in a conditioner.
         hidden: channels of the hidden layers in one residual block.

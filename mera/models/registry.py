@@ -27,9 +27,17 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
     Args:
         name: the model's name.
         presets: by name, what makes other defaults from all options as they would be without it.
+
+    Raises:
+        ValueError: if the name is taken.
     """
-    _presets[name] = presets or {}
-    return _models.register(name)
+
+    def decorate(function: Builder) -> Builder:
+        _models.register(name)(function)
+        _presets[name] = presets or {}
+        return function
+
+    return decorate
 
 
 def names() -> list[str]:

@@ -78,7 +78,7 @@ def rgflow(
             **options}, or a callable that makes one from an event shape. A name gets those of `layers`,
             `residual_blocks`, `hidden` and `norm` that it has.
         share_levels: all levels use the same disentangler and the same decimator: a scale-invariant flow.
-        context: the flow is conditional on K numbers an image, K or (K,); or on K a pixel, (K, *lattice).
+        context: the flow is conditional on K numbers per image, K or (K,); or on K per pixel, (K, *lattice).
         classes: the flow is conditional on one of so many classes, for each of which a context is learnt.
         prior: "laplace", "gaussian", or any univariate torch distribution.
         boundary: "periodic" or "open".

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from mera.bijectors import Coupling, Couplings
+from mera.bijectors import Coupling
 from mera.flow import Flow
 
 __all__ = ["compile_couplings"]
@@ -30,8 +30,6 @@ def compile_couplings(flow: Flow, call: Callable[[], object]) -> float:
     """
     start = time.monotonic()
     for module in flow.modules():
-        if isinstance(module, Couplings):
-            module.together = False
         if isinstance(module, Coupling):
             module.compile(dynamic=True)
     with torch._dynamo.config.patch(cache_size_limit=KINDS):

@@ -8,7 +8,7 @@ import torch
 from accelerate.utils import gather, reduce
 from torch import Tensor
 
-from mera.bijectors.prepared import fixed_weights
+from mera.bijectors.conditioner import fixed_weights
 from mera.data import ImageSet
 from mera.flow import Flow
 from mera.random import fixed_seed
@@ -48,7 +48,7 @@ def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size:
         batch = [noisy(images, index, seed, 0, index) for index in indices]
         pixels, noise = (torch.stack(part).to(flow.device) for part in zip(*batch, strict=True))
         given = None if known is None else known[list(indices)].to(flow.device)
-        total += flow.bits_per_dim(pixels, noise, given).double().sum().cpu()
+        total += flow.bits_per_dim(pixels, given, noise=noise).double().sum().cpu()
     return (total if team is None else reduce(total.to(team.device), "sum")).item() / n
 
 

@@ -44,7 +44,7 @@ class Objective(nn.Module):
     def forward(self, images: Tensor, noise: Tensor, context: Tensor | None = None) -> Tensor:
         """uint8 images and noise (B, C, L, L), and contexts of a conditional flow -> a number."""
         with autocast(images.device, self.precision):
-            return self.flow.bits_per_dim(images, noise, context).mean()
+            return self.flow.bits_per_dim(images, context, noise=noise).mean()
 
 
 class Loop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,32 @@ def _check_options(what: str, options: Mapping[str, Any], kind: Any, without: se
         raise ValueError(f"Expected {what} among {', '.join(known) or 'none'}; got {', '.join(map(str, unknown))}")
 
 
-class Schedule:
-    """The learning rate over a run: linear warm-up, then half a cosine that ends at 0 with the run.
+class Schedule(ABC):
+    """The learning rate over a run."""
+
+    @abstractmethod
+    def before_step(self, step: int, progress: float) -> None:
+        """Called before the step that follows `step` steps, when `progress` of the run is over, 0 to 1."""
+
+    @abstractmethod
+    def after_step(self) -> None:
+        """Called after each step."""
+
+    @abstractmethod
+    def after_evaluation(self, test_bits: float) -> None:
+        """Called after each evaluation."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint has to hold."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what a checkpoint held."""
+
+
+class Cosine(Schedule):
+    """Linear warm-up, then half a cosine that ends at 0 with the run.
 
     How much of a run is over is the caller's to say, so that a run limited by time has its schedule too.
     """
@@ -85,15 +110,15 @@ class Schedule:
         self.highest = [group["lr"] for group in optimizer.param_groups]
 
     def before_step(self, step: int, progress: float) -> None:
-        """Set the rate of the step after `step` steps, when `progress` of the run is over, 0 to 1."""
+        """Set the rate."""
         for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
             group["lr"] = highest * learning_rate_factor(step, self.warmup, progress)
 
     def after_step(self) -> None:
-        """Called after each step."""
+        """Nothing to do."""
 
     def after_evaluation(self, test_bits: float) -> None:
-        """Called after each evaluation."""
+        """Nothing to do."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the rate is a function of step and progress."""
@@ -106,8 +131,7 @@ class Schedule:
 class TorchSchedule(Schedule):
     """A schedule of torch, one step of it for each step of the optimiser."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
-        super().__init__(optimizer, 0)
+    def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.waits = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
 
@@ -138,9 +162,9 @@ def make_schedule(settings: Settings, optimizer: torch.optim.Optimizer) -> Sched
     options = settings.schedule_options or {}
     kind = check_schedule(settings.schedule, options)
     if kind is None:
-        return Schedule(optimizer, settings.warmup)
+        return Cosine(optimizer, settings.warmup)
     known = {**dict.fromkeys(LENGTHS, settings.steps), "max_lr": settings.lr}
-    return TorchSchedule(optimizer, kind(optimizer, **_accepted(kind, known) | dict(options)))
+    return TorchSchedule(kind(optimizer, **_accepted(kind, known) | dict(options)))
 
 
 def _accepted(kind: Any, known: Mapping[str, Any]) -> dict[str, Any]:

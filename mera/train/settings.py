@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mera.checks import is_integer, one_of
+from mera.checks import count, flag, one_of, positive
 from mera.memory import MEMORY
 from mera.train.optimizers import check_optimizer, check_schedule
 
@@ -19,8 +18,6 @@ LEAST = {
     "steps": 1, "batch_size": 1, "accumulate": 1, "workers": 0, "warmup": 0,
     "eval_every": 1, "eval_images": 1, "keep": 1, "seed": 0,
 }  # fmt: skip
-POSITIVE = ("lr", "clip", "minutes")
-OR_ZERO = ("weight_decay", "ema")
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ class Settings:
         lr: the highest learning rate.
         weight_decay: of the optimiser.
         schedule: "cosine", linear warm-up and then half a cosine down to 0, or a name in torch.optim.lr_scheduler.
-        schedule_options: of the latter; its number of steps is `steps` unless said otherwise.
-        warmup: steps of the former until `lr` is reached.
+        schedule_options: of a schedule of torch; its number of steps is `steps` unless said otherwise.
+        warmup: steps of the cosine schedule until `lr` is reached.
         clip: the global norm to which gradients are clipped.
         ema: the decay of a running mean of the weights, which is then evaluated and saved; 0 for none.
         eval_every: steps between evaluations, saves and sample grids.
@@ -77,22 +74,17 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            value = getattr(self, name)
-            if not is_integer(value) or not least <= value < 2**31:
-                raise ValueError(f"Expected {name} as an integer >= {least}; got {value!r}")
-        for name in POSITIVE + OR_ZERO:
-            value = getattr(self, name)
-            if name == "minutes" and value is None:
-                continue
-            positive = isinstance(value, (int, float)) and 0 < value < math.inf
-            if not positive and not (name in OR_ZERO and value == 0):
-                raise ValueError(f"Expected {name} as a positive number; got {value!r}")
+        numbers: dict[str, float] = {name: count(getattr(self, name), name, least) for name, least in LEAST.items()}
+        numbers |= {name: positive(getattr(self, name), name) for name in ("lr", "clip")}
+        numbers |= {name: positive(getattr(self, name), name, or_zero=True) for name in ("weight_decay", "ema")}
+        if self.minutes is not None:
+            numbers["minutes"] = positive(self.minutes, "minutes")
+        for name, number in numbers.items():  # numbers of any library as Python's own, which a file can hold
+            object.__setattr__(self, name, number)
         if self.ema >= 1:
             raise ValueError(f"Expected ema as a decay below 1; got {self.ema!r}")
         one_of(self.precision, ("float32", "bfloat16"), "a precision")
-        if not isinstance(self.compile, bool):
-            raise ValueError(f"Expected compile as True or False; got {self.compile!r}")
+        flag(self.compile, "compile")
         if self.memory is not None:
             one_of(self.memory, MEMORY, "memory")
         check_optimizer(self.optimizer, self.optimizer_options or {})
