@@ -15,14 +15,17 @@ SUFFIX = ".part"
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary name to write to, which takes the place of `path` at the end; if anything goes wrong, nothing does.
+    """A temporary name to write to, which takes the place of `path` at the end; on any error `path` is left untouched.
 
     Raises:
+        IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if there is no folder for the file.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected the name of a file; got {path}, which is a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         yield temporary

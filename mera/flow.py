@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mera.allocator import let_thresholds_rise
 from mera.bijectors import Bijector, backwards
-from mera.checks import check_levels, check_tensor, is_integer, one_of
+from mera.checks import check_levels, check_tensor, count, one_of
 from mera.conditions import Conditions
 from mera.cone_methods import ConeMethods
 from mera.distribution import FlowDistribution
@@ -27,7 +27,7 @@ from mera.summary import summarize
 __all__ = ["Flow", "Latents", "Recipe"]
 
 Latents = tuple[Tensor, ...]
-"""One tensor a level, finest first: z[h] is (B, channels_h, *sites_h)."""
+"""One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
 
     @property
     def memory(self) -> Mapping[str, str]:
-        """By node, what a backward pass finds of the forward pass; values and gradients are the same.
+        """By node, what a forward pass keeps for the backward pass; values and gradients are the same.
 
         "store": all activations. "checkpoint": what entered each layer, which runs again. "invert": what left the
         node, which is inverted layer by layer, so that memory does not grow with depth; no second derivatives.
@@ -193,8 +193,7 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
     @torch.no_grad()
     def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
         """Draw latents from the prior at a temperature; arguments as for `sample`."""
-        if not is_integer(n) or n < 0:
-            raise ValueError(f"Expected a number of samples >= 0; got {n!r}")
+        count(n, "a number of samples", 0)
         shapes = [(n, *latent.lattice.event_shape) for latent in self.plan.latents]
         return self.prior.sample(shapes, self._temperatures(temperature), self._reference)
 

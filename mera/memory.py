@@ -1,4 +1,4 @@
-"""What a backward pass finds of the forward pass: all activations, what entered each layer, or only what came out."""
+"""What a forward pass keeps for the backward pass: all activations, what entered each layer, or only what came out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mera.bijectors import Bijector, Chain, backwards, forwards, zero_log_det
+from mera.bijectors.conditioner import changing_weights
 
 __all__ = ["MEMORY"]
 
@@ -20,7 +21,7 @@ def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tenso
 
 
 def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Keep what enters each layer and run the layer again on the way back."""
+    """Keep what enters each layer and run the layer again on the way back, with the weights that it has then."""
     if not torch.is_grad_enabled():
         return forwards(bijector, x, context)
     log_det = zero_log_det(x)
@@ -33,7 +34,7 @@ def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[
 def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep what leaves the bijector and invert layer by layer on the way back: memory does not grow with their number.
 
-    Derivatives of second order cannot be taken through it.
+    Derivatives of second order cannot be taken through it, and the weights must be the same on the way back.
     """
     if not torch.is_grad_enabled():
         return forwards(bijector, x, context)
@@ -45,6 +46,7 @@ class _Inverted(torch.autograd.Function):
     """A chain of bijectors whose backward pass finds each layer's input by its inverse (Gomez et al. 2017)."""
 
     @staticmethod
+    @changing_weights()
     def forward(
         ctx: Any, layers: list[Bijector], x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -52,18 +54,25 @@ class _Inverted(torch.autograd.Function):
         kind = x.device.type
         ctx.layers = layers
         ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        ctx.places = [parameter.data_ptr() for parameter in parameters]
         log_det = zero_log_det(x)
         for layer in layers:
             x, change = forwards(layer, x, context)
             log_det = log_det + change
-        ctx.save_for_backward(x, context)
+        ctx.save_for_backward(x, context, *parameters)  # so that torch refuses those that changed in place
         return x, log_det
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @changing_weights()
     def backward(ctx: Any, gradient: Tensor, log_det_gradient: Tensor) -> tuple[Any, ...]:
         """From the last layer to the first: its input, its graph, its gradients."""
-        y, context = ctx.saved_tensors
+        y, context, *_ = ctx.saved_tensors
+        if ctx.places != [parameter.data_ptr() for layer in ctx.layers for parameter in layer.parameters()]:
+            raise RuntimeError(
+                "Expected the weights of the forward pass in the backward pass, for memory='invert'; got others: "
+                "use 'store' with torch.func.functional_call"
+            )
         kind, dtype, enabled = ctx.autocast
         of_parameters: list[Any] = []
         of_context: Tensor | None = None

@@ -131,6 +131,33 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
         assert message in str(failed.exception)
 
 
+def test_a_run_is_made_longer_and_nothing_else(tmp_path):
+    out = tmp_path / "[/bold]"  # no markup
+    source = ["--data", "msds1", "--train-size", 40, "--out", out, "--eval-images", 10, "--batch-size", 8]
+    assert run("train", "rgflow", *SMALL, *source, "--steps", 2).exit_code == 0
+    refused = run("train", "--resume", out, "--lr", 1, "--data", "mnist")
+    assert refused.exit_code == 2
+    assert "Expected --steps, --minutes and --device beside --resume; got --data, --lr" in plain(refused)
+    longer = run("train", "--resume", out, "--steps", 4)
+    assert longer.exit_code == 0, longer.output
+    assert "going on from step 2 of 4" in longer.output
+    assert "[/bold]" in longer.output
+    assert json.loads((out / "config.json").read_text())["settings"]["steps"] == 4
+    config = json.loads((out / "config.json").read_text())
+    for damaged in ({"model": None}, {"options": []}, {"data": {}}, {"settings": {"step": 3}}):
+        (out / "config.json").write_text(json.dumps(config | damaged))
+        failed = run("train", "--resume", out)
+        assert isinstance(failed.exception, ValueError), failed.exception
+        assert "Expected" in str(failed.exception)
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "metrics.jsonl").write_text("{}\n")
+    assert "Expected a JSON object with a step in each line" in str(run("train", "--resume", out).exception)
+
+
+def plain(result):
+    return " ".join(result.output.replace("│", " ").split())
+
+
 def test_info_shows_plan_and_parameters():
     result = run("info", "rgflow", "--L", 16, "--m", 4, "--layers", "2,1,1", "--hidden", "8,8")
     assert result.exit_code == 0, result.output

@@ -43,6 +43,35 @@ def test_frozen_parameters_and_single_nodes():
         torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("memory", MEMORY)
+def test_gradients_within_fixed_weights(memory):
+    """Nobody keeps to the promise of the block, and gradients are asked for: then it does not count."""
+    flow = randomize(MODELS["rgflow-paper"](), 0.2)
+    x = batch(flow, 2)
+    with mera.fixed_weights():
+        with torch.no_grad():
+            flow.log_prob(x)
+            for parameter in flow.parameters():
+                parameter.mul_(1.1)
+        found = gradients(flow, x, memory)
+    for one, other in zip(found, gradients(flow, x, "store"), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
+
+
+def test_weights_that_change_before_the_way_back():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    flow.memory, x = "invert", batch(flow, 2)
+    loss = flow.log_prob(x).sum()
+    with torch.no_grad():
+        next(flow.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    others = {name: parameter.detach().clone().requires_grad_() for name, parameter in flow.named_parameters()}
+    loss = torch.func.functional_call(flow, others, (x,))[1].sum()
+    with pytest.raises(RuntimeError, match="Expected the weights of the forward pass in the backward pass"):
+        loss.backward()
+
+
 def kept(depth, memory):
     """Bytes that the graph of a flow of one node of so many layers holds on to."""
     flow = mera.build("rgflow", L=4, layers=depth, hidden=(8,), memory={"decimator0": memory, "disentangler0": "store"})

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,9 +28,11 @@ TRAIN = [
 ]  # fmt: skip
 
 
-def start(*command):
+def start(*command, **options):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one thread: sums in one order
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def survive(path, whole, kills, rng):
@@ -80,6 +83,38 @@ def test_two_kills(tmp_path, whole):
 @pytest.mark.slow
 def test_thirty_kills(tmp_path, whole):
     survive(tmp_path / "run", whole, 30, random.Random(1))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_of_a_run(tmp_path, number):
+    """Those that read images leave it to the run to stop."""
+    command = [*TRAIN, "--out", str(tmp_path / "run"), "--steps", "1000000", "--workers", "2"]
+    process, run = start(*command, start_new_session=True), RunFolder(tmp_path / "run")
+    while len(run.steps()) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    before = run.steps()[-1]
+    os.killpg(process.pid, number)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 0
+    assert run.steps()[-1] >= before
+
+
+def test_a_copy_of_a_checkpoint_is_left_alone(tmp_path):
+    run, newest = damaged_run(tmp_path)
+    copy = newest.with_name("step_00000003 (copy).safetensors")
+    copy.write_bytes(newest.read_bytes())
+    assert run.steps() == [3, 6]
+    fit(small_flow(), IMAGES, replace(SHORT, steps=9), run, resume=True)
+    assert copy.exists()
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path):
+    run, _ = damaged_run(tmp_path)
+    run.weights.unlink()
+    run.weights.mkdir()
+    with pytest.raises(IsADirectoryError, match=r"Expected the name of a file; got .*, which is a folder"):
+        fit(small_flow(), IMAGES, replace(SHORT, steps=9), run, resume=True)
+    assert run.steps() == [3, 6]
 
 
 def test_a_full_disk(tmp_path, monkeypatch):

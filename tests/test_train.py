@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -282,17 +283,29 @@ def test_a_mean_starts_where_the_flow_does(tmp_path):
     assert seen == [True]
 
 
-def test_an_evaluation_that_is_no_number_is_never_the_best(monkeypatch):
-    found = iter([math.nan, 3.0, math.nan, 4.0])
+def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
+    """What was saved last can go on; what diverged is neither saved nor the best."""
+    found, run = iter([4.0, 3.0, 5.0, math.inf]), RunFolder(tmp_path)
+    run.create({})
     monkeypatch.setattr(loop, "bits_per_dim", lambda *_: next(found))
-    best = []
+    with pytest.raises(FloatingPointError, match="Expected finite bits/dim on test images; got inf after step 4"):
+        fit(small_flow(), IMAGES, replace(SHORT, steps=5, eval_every=1), run)
+    state = run.state()
+    assert (state["step"], state["best"]) == (3, (2, 3.0))
+    assert [line["test_bits"] for line in run.metrics()] == [4, 3, 5]
 
-    class Watch(Callback):
-        def on_evaluation(self, loop, metrics):
-            best.append(loop.best[0])
 
-    fit(small_flow(), IMAGES, replace(SHORT, steps=4, eval_every=1), callbacks=[Watch()])
-    assert best == [1, 2, 2, 2]
+def test_states_of_other_ways(tmp_path):
+    run = RunFolder(tmp_path)
+    run.create({})
+    fit(small_flow(), IMAGES, replace(SHORT, ema=0.9), run)
+    for other in (
+        {"ema": 0.0},
+        {"optimizer": "RMSprop"},
+        {"schedule": "ExponentialLR", "schedule_options": {"gamma": 1}},
+    ):
+        with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):
+            fit(small_flow(), IMAGES, replace(SHORT, **{"ema": 0.9} | other), run, resume=True)
 
 
 def test_a_callback_stops_the_run_at_an_evaluation():
@@ -306,6 +319,10 @@ def test_a_callback_stops_the_run_at_an_evaluation():
 
 def test_optimizer_options_that_exclude_fusing():
     fit(small_flow(), IMAGES, replace(SHORT, steps=1, optimizer_options={"foreach": True}))
+
+
+def test_numbers_of_numpy_are_settings():
+    assert repr(Settings(lr=np.float32(0.5), steps=np.int64(3))) == repr(Settings(lr=0.5, steps=3))
 
 
 @pytest.mark.parametrize("conditioner", ["joint", "paper"])
@@ -397,6 +414,13 @@ def test_metrics_and_configurations_that_are_damaged(tmp_path):
         ({"optimizer": "LBFGS"}, "Expected an optimizer among"),
         ({"optimizer_options": {"momentum": 1}}, "Expected optimizer_options of AdamW among .*; got momentum"),
         ({"optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
+        ({"optimizer_options": {"betas": 0.9}}, "Expected optimizer_options of AdamW that torch can use; got {'betas'"),
+        ({"optimizer_options": {"eps": None}}, "Expected optimizer_options of AdamW that torch can use"),
+        ({"optimizer": "SGD", "optimizer_options": {"momentum": "x"}}, "Expected optimizer_options of SGD that torch"),
+        ({"optimizer": "Muon"}, "Expected an optimizer among"),
+        ({"schedule": "StepLR", "schedule_options": {"step_size": 0}}, "Expected schedule_options of StepLR that"),
+        ({"schedule": "ConstantLR", "schedule_options": {"last_epoch": 5}}, "Expected schedule_options of ConstantLR"),
+        ({"lr": True}, "Expected lr as a positive number; got True"),
         ({"schedule": "SequentialLR"}, "Expected a schedule among"),
         ({"schedule_options": {"T_max": 1}}, "Expected schedule_options of cosine among none; got T_max"),
         ({"schedule": "StepLR"}, "Expected schedule_options of StepLR with step_size; got none"),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Conditioner", "ConditionerFactory", "Parametrize", "fixed_weights", "prepared"]
+__all__ = ["Conditioner", "ConditionerFactory", "Parametrize", "changing_weights", "fixed_weights", "prepared"]
 
 Shape = tuple[int, ...]
 Parametrize = Callable[[Tensor], Tensor]
@@ -65,6 +65,16 @@ def fixed_weights() -> Iterator[None]:
     """
     outer = _kept.get()
     token = _kept.set({} if outer is None else outer)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+@contextmanager
+def changing_weights() -> Iterator[None]:
+    """Within it the promise of `fixed_weights` does not hold, for what computes gradients with gradients turned off."""
+    token = _kept.set(None)
     try:
         yield
     finally:

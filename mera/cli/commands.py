@@ -47,7 +47,7 @@ def _info(model: str, **values: Any) -> None:
 
 def _show(flow: Flow, picture: Path | None, title: str) -> None:
     """Print a flow and its plan; draw its layout from the side and, in one or two dimensions, from above."""
-    console.print(f"{flow}\n\n{flow.plan}", markup=False)
+    console.print(f"{flow}\n\n{flow.plan}")
     if picture is None:
         return
     views = {"side": picture} | (
@@ -90,7 +90,7 @@ def evaluate(
         ("largest error of x -> z -> x", f"{error:.2e}"),
         ("parameters", f"{count_parameters(flow):,}"),
     ]
-    console.print(table(["what", "value"], rows), markup=False)
+    console.print(table(["what", "value"], rows))
 
 
 @app.command()

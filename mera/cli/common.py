@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from mera.cli.options import options_of, with_options
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
+from mera.io import rebuild_empty
 from mera.train import RunFolder, Settings, is_main
 
 __all__ = [
@@ -28,13 +30,14 @@ __all__ = [
     "app",
     "choose_device",
     "configured",
+    "configured_flow",
     "console",
     "flow_of",
     "given",
     "rebuild_error",
 ]
 
-console = Console(highlight=False, soft_wrap=True, quiet=not is_main())
+console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.", **PLAIN)
 
@@ -56,12 +59,28 @@ def configured(run: RunFolder) -> tuple[ImageData, Settings]:
     Raises:
         ValueError: if its configuration does not say what it should.
     """
-    config = run.config()
-    try:
+    with _reading(run) as config:
         return data.load(**config["data"]), Settings(**config["settings"])
-    except (KeyError, TypeError) as error:
+
+
+def configured_flow(run: RunFolder) -> Flow:
+    """The flow of a run with new weights, whatever has become of its file.
+
+    Raises:
+        ValueError: if the run's configuration does not say how it was built.
+    """
+    with _reading(run) as config:
+        return rebuild_empty(config)
+
+
+@contextmanager
+def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
+    """The configuration of a run, and what to say of one that does not hold what is looked for."""
+    try:
+        yield run.config()
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"Expected data and settings of a run in {run.path}; got a configuration with {error}"
+            f"Expected model, data and settings of a run in {run.path}; got a configuration with {error!r}"
         ) from error
 
 

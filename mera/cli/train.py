@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ from mera.cli.common import (
     app,
     choose_device,
     configured,
+    configured_flow,
     console,
     flow_of,
     given,
@@ -29,7 +30,7 @@ from mera.cli.common import (
 from mera.cli.options import options_of, prior, signature_options, with_options
 from mera.data import ImageData
 from mera.flow import Flow
-from mera.io import describe, rebuild_empty
+from mera.io import describe
 from mera.layout_file import load_layout
 from mera.summary import count_parameters
 from mera.train import RECIPES, Result, RunFolder, Settings, fit, is_main
@@ -40,7 +41,7 @@ train_app = typer.Typer(help="Train a model, or go on with a run.", **PLAIN)
 app.add_typer(train_app, name="train")
 
 PRIOR_HELP = "Of a layout's latents: laplace, gaussian, or a distribution of torch."
-RESUME_HELP = "Folder of a run to go on with; it keeps its settings."
+RESUME_HELP = "Folder of a run to go on with, as it was asked for; --steps and --minutes make it longer."
 
 
 def _train_other(
@@ -56,14 +57,24 @@ def _train_other(
         wanted = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
         raise typer.BadParameter(f"{wanted}; got {' and '.join(map(str, asked)) or 'none'}")
     if resume is not None:
-        run = RunFolder(resume)
-        images, settings = configured(run)
-        flow = rebuild_empty(run.config())  # whatever has become of the file of the flow
-        _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
+        chosen = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+        if others := sorted(set(chosen) - {"steps", "minutes", "device"}):
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+            raise typer.BadParameter(f"Expected --steps, --minutes and --device beside --resume; got {flags}")
+        _resume(RunFolder(resume), {name: values[name] for name in ("steps", "minutes") if name in chosen}, values)
     elif layout is not None:
         if values["data"] is None or values["out"] is None:
             raise typer.BadParameter("Expected --data and --out for a layout; got none")
         _train_layout(layout, prior_of_layout, values)
+
+
+def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any]) -> None:
+    """`mera train --resume RUN`: as it was asked for then, or longer."""
+    (images, settings), flow = configured(run), configured_flow(run)
+    if longer:
+        settings = replace(settings, **longer)
+        run.extend(longer)
+    _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:

@@ -99,7 +99,11 @@ def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
 
 def transformed(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
     """Events of a step, transformed, and the log-det of each; whatever else a bijector returns is refused."""
-    changed, log_det = transform(step, events)
+    result = transform(step, events)
+    if not isinstance(result, tuple) or len(result) != 2:
+        got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+        raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
+    changed, log_det = result
     if torch.jit.is_tracing():  # a recording cannot look at shapes, but the calls before it did
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:

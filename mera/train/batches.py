@@ -5,6 +5,7 @@ So a run goes on where it stopped, and is the same run whatever the number of pr
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mera.data import ImageSet, labels
 from mera.flow import Flow
 from mera.random import seeded
+from mera.train.signals import SIGNALS
 
 __all__ = ["Batches", "contexts", "loader", "noisy"]
 
@@ -92,5 +94,15 @@ def loader(images: ImageSet, batches: Batches, workers: int, contexts: Tensor | 
     """Batches of images and their noise, each (B, C, L, L), and of their contexts, if there are some."""
     own = torch.Generator()  # else the loader would draw from the random state that a run restores
     return DataLoader(
-        WithNoise(images, batches.seed, contexts), batch_sampler=batches, num_workers=workers, generator=own
+        WithNoise(images, batches.seed, contexts),
+        batch_sampler=batches,
+        num_workers=workers,
+        worker_init_fn=_leave_stopping_to_the_run,
+        generator=own,
     )
+
+
+def _leave_stopping_to_the_run(worker: int) -> None:
+    """A signal to all processes of a group is for the run alone, which still takes a step and then ends its workers."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -161,9 +161,17 @@ class Loop:
         self.spent, self.stopping = spent, bool(stopping) or self.asked
 
     def evaluate(self, data: ImageData, metrics: Metrics, callbacks: Iterable[Callback]) -> None:
-        """Bits per dimension on test images."""
+        """Bits per dimension on test images.
+
+        Raises:
+            FloatingPointError: if they are not finite.
+        """
         self.test_bits = bits_per_dim(self.averaged, data.test, self.settings.eval_images)
-        if self.best is None or math.isnan(self.best[1]) or self.test_bits < self.best[1]:
+        if not math.isfinite(self.test_bits):
+            raise FloatingPointError(
+                f"Expected finite bits/dim on test images; got {self.test_bits} after step {self.step}"
+            )
+        if self.best is None or self.test_bits < self.best[1]:
             self.best = self.step, self.test_bits
         self.schedule.after_evaluation(self.test_bits)
         known = {"step": self.step, "seconds": round(self.spent, 3), "test_bits": self.test_bits}
@@ -180,6 +188,7 @@ class Loop:
         """All that the run needs to go on, in one piece, so that no part of it can be older than another."""
         return {
             "recipe": describe(self.flow),
+            "ways": self._ways(),
             "step": self.step,
             "spent": self.spent,
             "test_bits": self.test_bits,
@@ -200,6 +209,8 @@ class Loop:
         try:
             if state["recipe"] != describe(self.flow):
                 raise ValueError(f"that of {state['recipe']}")
+            if state["ways"] != self._ways():
+                raise ValueError(f"one with {state['ways']}, not {self._ways()}")
             self.flow.load_state_dict(state["flow"])
             if self.mean is not None:
                 self.mean.load_state_dict(state["mean"])
@@ -210,6 +221,11 @@ class Loop:
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
+
+    def _ways(self) -> dict[str, Any]:
+        """The settings without which the rest of the state makes no sense."""
+        settings = self.settings
+        return {"optimizer": settings.optimizer, "schedule": settings.schedule, "ema": settings.ema > 0}
 
     def _explained(self, metrics: Metrics, batch: Sequence[Tensor], run: RunFolder | None) -> str:
         """What to say of numbers that are not finite; the batch goes to the run's folder."""

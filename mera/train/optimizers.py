@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Schedule", "check_optimizer", "check_schedule", "make_optimizer", "make_schedule"]
 
 COSINE = "cosine"
+OTHER_OPTIMIZERS = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
+"""Those that need the loss more than once a step, sparse gradients, or matrices."""
 LENGTHS = ("T_max", "total_steps", "total_iters")
 """What torch's schedules call the number of their steps."""
 
@@ -39,19 +41,38 @@ def check_optimizer(name: str, options: Mapping[str, Any]) -> type[torch.optim.O
     """The class of an optimiser.
 
     Raises:
-        ValueError: if torch has none of that name, it needs the loss more than once a step, or an option is unknown.
+        ValueError: if torch has none of that name, it needs more than the gradients of tensors of any shape, or an
+            option is unknown or of no use to torch.
     """
     kinds = {n: k for n, k in vars(torch.optim).items() if isinstance(k, type) and issubclass(k, torch.optim.Optimizer)}
-    kind = kinds[one_of(name, sorted(kinds.keys() - {"Optimizer", "LBFGS", "SparseAdam"}), "an optimizer")]
-    _check_options(f"optimizer_options of {name}", options, kind, {"params", "lr", "weight_decay"})
+    kind = kinds[one_of(name, sorted(kinds.keys() - OTHER_OPTIMIZERS), "an optimizer")]
+    what = f"optimizer_options of {name}"
+    _check_options(what, options, kind, {"params", "lr", "weight_decay"})
+    _try(what, options, lambda: _tried(kind, options).step())
     return kind
+
+
+def _tried(kind: type[torch.optim.Optimizer], options: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """An optimiser of one parameter, after backward."""
+    parameter = torch.nn.Parameter(torch.zeros(2, 2))
+    parameter.grad = torch.ones(2, 2)
+    return kind([parameter], **_accepted(kind, {"lr": 1e-3}) | dict(options))
+
+
+def _try(what: str, options: Mapping[str, Any], call: Callable[[], object]) -> None:
+    """Refuse options with which torch fails: most of its checks come late, and as any kind of error."""
+    try:
+        call()
+    except Exception as error:
+        raise ValueError(f"Expected {what} that torch can use; got {dict(options)}: {error}") from error
 
 
 def check_schedule(name: str, options: Mapping[str, Any]) -> type[lr_scheduler.LRScheduler] | None:
     """The class of a schedule of torch; None for the one of ours.
 
     Raises:
-        ValueError: if torch has none of that name that plain options can make, or an option is unknown.
+        ValueError: if torch has none of that name that plain options can make, or an option is
+            unknown or of no use to torch.
     """
     made_of_others = ("LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler")
     names = [n for n in lr_scheduler.__all__ if n not in made_of_others]
@@ -59,7 +80,16 @@ def check_schedule(name: str, options: Mapping[str, Any]) -> type[lr_scheduler.L
         _check_options("schedule_options of cosine", options, lambda: None, set())
         return None
     kind = getattr(lr_scheduler, name)
-    _check_options(f"schedule_options of {name}", options, kind, {"optimizer"})
+    what = f"schedule_options of {name}"
+    _check_options(what, options, kind, {"optimizer"})
+
+    def step() -> None:
+        optimizer = _tried(torch.optim.SGD, {"momentum": 0.9})  # some schedules change the momentum
+        schedule = _torch_schedule(kind, optimizer, options, 10, 1e-3)
+        optimizer.step()
+        schedule.after_step()
+
+    _try(what, options, step)
     return kind
 
 
@@ -163,7 +193,13 @@ def make_schedule(settings: Settings, optimizer: torch.optim.Optimizer) -> Sched
     kind = check_schedule(settings.schedule, options)
     if kind is None:
         return Cosine(optimizer, settings.warmup)
-    known = {**dict.fromkeys(LENGTHS, settings.steps), "max_lr": settings.lr}
+    return _torch_schedule(kind, optimizer, options, settings.steps, settings.lr)
+
+
+def _torch_schedule(
+    kind: Any, optimizer: torch.optim.Optimizer, options: Mapping[str, Any], steps: int, lr: float
+) -> TorchSchedule:
+    known = {**dict.fromkeys(LENGTHS, steps), "max_lr": lr}
     return TorchSchedule(kind(optimizer, **_accepted(kind, known) | dict(options)))
 
 

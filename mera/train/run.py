@@ -4,9 +4,9 @@ config.json         the model, the data and the settings
 flow.safetensors    the flow as it was saved last, for `mera.load`
 best.safetensors    the flow with the best test bits/dim so far
 checkpoints/        all that a run needs to go on, the last few and the best
-metrics.jsonl       a line an evaluation
+metrics.jsonl       one line per evaluation
 tensorboard/        the same as curves
-samples/            a grid of samples an evaluation
+samples/            one grid of samples per evaluation
 
 Nothing in these files can run code when it is read.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,10 +61,17 @@ class RunFolder:
         """
         if self._config.exists() and self.steps():
             raise FileExistsError(
-                f"Expected a folder without a run; got {self.path}: go on with it (--resume {self.path}), "
-                "or choose another"
+                f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "
+                f"--resume {self.path} on the command line), or choose another"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            write_atomically(self._config, json.dumps(config, indent=2).encode())
+
+    def extend(self, settings: dict[str, Any]) -> None:
+        """Put other settings in the place of some that `create` was given."""
+        config = self.config()
+        config["settings"] = config["settings"] | settings
         with self.locked():
             write_atomically(self._config, json.dumps(config, indent=2).encode())
 
@@ -101,7 +109,8 @@ class RunFolder:
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints, in order."""
-        return sorted(int(path.stem.rpartition("_")[2]) for path in self.checkpoints.glob("step_*.safetensors"))
+        found = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
+        return sorted(int(match[1]) for match in found if match is not None)
 
     def save(self, flow: Flow, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older ones that need not be kept.
@@ -144,7 +153,9 @@ class RunFolder:
             try:
                 description, tensors = read_archive(self._checkpoint(step))
                 state = unpack(description["state"], tensors)
-            except (ValueError, KeyError, OSError) as error:
+                if not isinstance(state, dict):
+                    raise ValueError(f"{self._checkpoint(step)}: Expected the state of a run; got {state!r}")
+            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 reasons.append(str(error))
                 continue
             for reason in reasons:
@@ -178,11 +189,22 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines so far; a last line that was cut off is left out."""
+        """The lines so far; a last line that was cut off is left out.
+
+        Raises:
+            ValueError: if another line is damaged.
+        """
         if not self._metrics.exists():
             return []
-        whole = self._metrics.read_text().rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines()]
+        lines = self._metrics.read_text().rpartition("\n")[0].splitlines()
+        try:
+            found = [json.loads(line) for line in lines]
+            [line["step"] + 0 for line in found]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"Expected a JSON object with a step in each line of {self._metrics}; got {error}"
+            ) from error
+        return found
 
     def rewind(self, step: int) -> None:
         """Forget the metrics of what came after a step: the run goes on from there and finds them again."""

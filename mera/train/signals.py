@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["StopSignal"]
+__all__ = ["SIGNALS", "StopSignal"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
