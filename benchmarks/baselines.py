@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import mera
-from mera.bijectors import Chain, ChannelHalves, Coupling
+from mera.bijectors import Chain, ChannelHalves, Conditioner, Coupling
 
 __all__ = ["BASELINES"]
 
@@ -31,12 +31,14 @@ def network(before: int, after: int, hidden: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-class Conditioner(nn.Module):
-    """The same under mera's contract."""
+class SmallConv(Conditioner):
+    """The same for mera, which wants to know how far it reads."""
+
+    radius = 2
 
     def __init__(self, in_shape, out_shape, n_params, hidden):
         super().__init__()
-        self.network, self.n_params, self.radius = network(in_shape[0], n_params * out_shape[0], hidden), n_params, 2
+        self.network, self.n_params = network(in_shape[0], n_params * out_shape[0], hidden), n_params
 
     def forward(self, x):
         return self.network(x).unflatten(1, (self.n_params, -1))
@@ -49,7 +51,7 @@ def with_mera(L: int, hidden: int) -> Steps:
         x = layout.squeeze(x)
         # one of mera's couplings updates both halves, so half as many make the same number of updates
         halves = [
-            Coupling(ChannelHalves(x.lattice.event_shape), partial(Conditioner, hidden=hidden))
+            Coupling(ChannelHalves(x.lattice.event_shape), partial(SmallConv, hidden=hidden))
             for _ in range(LAYERS // 2)
         ]
         chain = Chain(halves)

@@ -54,7 +54,7 @@ class Linear(nn.Module):
 
 
 class Network(nn.Module):
-    """Residual blocks of [swish, linear], then a scale a feature."""
+    """Residual blocks of [swish, linear], then a scale per feature."""
 
     def __init__(self, blocks: list[nn.Sequential], scale: Tensor, bound: float | None) -> None:
         super().__init__()

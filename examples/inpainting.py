@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def draw(rows: dict[str, Tensor], errors: dict[str, list[float]], moved: dict[str, list[int]]) -> Figure:
-    """A row a method, a column an image, the error and the number of latents under each."""
+    """One row per method, one column per image, the error and the number of latents under each."""
     columns = len(rows["ground truth"])
     figure = Figure(figsize=(1.3 * columns + 1.2, 1.55 * len(rows)), layout="constrained")
     for (name, images), axes in zip(rows.items(), figure.subplots(len(rows), columns, squeeze=False), strict=True):

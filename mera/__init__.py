@@ -1,5 +1,8 @@
 """Hierarchical normalizing flows: layouts compiled to einops plans, RG-Flow, Real NVP, and your own."""
 
+from importlib import import_module
+from typing import Any
+
 from mera import bijectors, graph, models
 from mera.bijectors.conditioner import fixed_weights
 from mera.distribution import FlowDistribution
@@ -31,3 +34,16 @@ __all__ = [
     "save",
     "save_layout",
 ]
+
+_LATER = ("data", "drawing", "pictures", "train")
+"""Modules that load much else: they are imported when somebody names them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_LATER, "__version__"})

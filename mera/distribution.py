@@ -66,10 +66,26 @@ class FlowDistribution(Distribution):
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         """Samples (*sample_shape, *batch_shape, *event_shape)."""
+        return self.rsample_and_log_prob(sample_shape)[0]
+
+    def rsample_and_log_prob(self, sample_shape: Size = ()) -> tuple[Tensor, Tensor]:
+        """Samples as of `rsample` and log p of each, in nats, from one pass instead of two.
+
+        >>> import mera
+        >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
+        >>> x, log_prob = p.rsample_and_log_prob((5,))
+        >>> bool((log_prob - p.log_prob(x)).abs().max() < 1e-3)
+        True
+        """
         shape = self._extended_shape(torch.Size(sample_shape))
-        rows = shape[: len(shape) - len(self.event_shape)].numel()
-        z = self.flow.sample_latents(rows)
-        return self.flow.inverse(z, self._contexts(rows))[0].reshape(shape)
+        batch = shape[: len(shape) - len(self.event_shape)]
+        z = self.flow.sample_latents(batch.numel())
+        x, log_det = self.flow.inverse(z, self._contexts(batch.numel()))
+        return x.reshape(shape), (self.flow.prior.log_prob(z) - log_det).reshape(batch)
+
+    def __repr__(self) -> str:
+        """The shapes."""
+        return f"FlowDistribution(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p of values (*shape, *event_shape), whose shape broadcasts with the batch's: (*shape,), in nats.

@@ -76,7 +76,7 @@ def stretch(x: Tensor) -> Tensor:
 
 
 def progression(levels: Sequence[Tensor], title: str = "") -> Figure:
-    """Generation level by level, coarsest at the left (paper, Fig. 3a): a row an image, a column a level.
+    """Generation level by level, coarsest at the left (paper, Fig. 3a): one row per image, one column per level.
 
     Args:
         levels: uint8 images (N, C, L_h, L_h) at each level, finest first.

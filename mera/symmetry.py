@@ -17,8 +17,8 @@ class Symmetrized(nn.Module):
     """p(x) = (q(x) + q(-x)) / 2 for the density q of a flow: Z2, the global spin flip (Li & Wang 2018).
 
     A mixture of the flow and its mirror image, exactly symmetric whatever the weights are. It has no latents, but
-    samples and densities, which is what variational training needs: minimise the mean of log p(x) + energy(x) over
-    x = `rsample(n)`.
+    samples and densities, which is what variational training needs: minimise the mean of log p(x) + energy(x), both
+    from `rsample_and_log_prob(n)`.
 
     Args:
         flow: q.
@@ -48,6 +48,13 @@ class Symmetrized(nn.Module):
         """Data (n, C, *shape), differentiable in the flow's parameters; each sample's sign is drawn."""
         z = self.flow.sample_latents(n)
         return self._signed(self.flow.inverse(z, context)[0])
+
+    def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Samples as of `rsample` and log p of each (n,), in nats, from two passes instead of three."""
+        z = self.flow.sample_latents(n)
+        x, log_det = self.flow.inverse(z, context)
+        log_q = self.flow.prior.log_prob(z) - log_det
+        return self._signed(x), torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
 
     def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Data (n, C, *shape), without gradients; arguments as for `Flow.sample`."""

@@ -158,6 +158,10 @@ def plain(result):
     return " ".join(result.output.replace("│", " ").split())
 
 
+def test_version():
+    assert run("--version").output == f"mera {mera.__version__}\n"
+
+
 def test_info_shows_plan_and_parameters():
     result = run("info", "rgflow", "--L", 16, "--m", 4, "--layers", "2,1,1", "--hidden", "8,8")
     assert result.exit_code == 0, result.output

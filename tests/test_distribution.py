@@ -52,6 +52,22 @@ def test_a_batch_of_contexts(name):
         p.expand((5,))
 
 
+@pytest.mark.parametrize("name", ["rgflow-classes", "glow-per-pixel"])
+def test_samples_come_with_their_densities(name):
+    flow = randomize(CONDITIONAL[name](), 0.2)
+    context = contexts(flow, 4)
+    p = flow.distribution(context).expand((2, 4))
+    x, log_prob = p.rsample_and_log_prob((3,))
+    assert x.requires_grad
+    assert log_prob.shape == (3, 2, 4)
+    torch.testing.assert_close(log_prob, p.log_prob(x))
+    symmetric = mera.Symmetrized(flow)
+    x, log_prob = symmetric.rsample_and_log_prob(4, context)
+    torch.testing.assert_close(log_prob, symmetric.log_prob(x, context))
+    found = torch.autograd.grad(log_prob.sum(), list(flow.parameters()), allow_unused=True)
+    assert any(gradient.abs().sum() > 0 for gradient in found if gradient is not None)
+
+
 def test_samples_follow_their_context():
     """With latents held fixed, a sample is the flow's own for that context: the batch runs fastest."""
     flow = randomize(CONDITIONAL["rgflow"](), 0.2)

@@ -1,6 +1,7 @@
 """Pictures and texts of layouts: as many blocks, dots and crosses as there are, where they are."""
 
 import pytest
+import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -35,6 +36,15 @@ def test_side_view_is_figure_2a():
     ]  # fmt: skip
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[:4] == ["data", "disentangler0", "decimator0", "z0"]
+
+
+def test_latents_that_leave_together_are_both_named():
+    layout = mera.Layout((8,), 1)
+    for value in layout.decimate(layout.local(layout.input, "coupling", kernel=4)):
+        layout.latent(value)
+    cone = mera.Flow(layout).inference_cone(torch.arange(8) == 1)
+    for figure in (layout.draw(), mera.drawing.side_view(cone)):
+        assert "z0, z1" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
 def test_view_from_above_is_figure_2b():

@@ -239,7 +239,7 @@ def maf(event_shape: Shape, *, layers: int = 2, hidden: Sequence[int] = (128,), 
 @register("iaf")
 def iaf(event_shape: Shape, *, layers: int = 2, hidden: Sequence[int] = (128,), max_log_scale: float = 1.0,
         context_shape: Shape | None = None) -> Bijector:  # fmt: skip
-    """Inverse autoregressive flow, affine: generates in one pass, and takes one a variable from data to latents."""
+    """Inverse autoregressive flow, affine: generates in one pass, and takes one per variable from data to latents."""
     return _autoregressive(event_shape, Affine(max_log_scale), layers, hidden, True, context_shape)
 
 

@@ -93,7 +93,7 @@ def _agreed(members: list[Bijector], what: str) -> tuple[int, ...] | None:
 class Invert(Bijector):
     """A bijector with its two directions exchanged.
 
-    `initialize` sets nothing within: a batch says what should go in here, not what should come out.
+    `initialize` does not reach the bijector within: the batch is what should come out of that one, not what goes in.
     """
 
     def __init__(self, bijector: Bijector) -> None:

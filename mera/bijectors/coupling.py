@@ -137,7 +137,7 @@ def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backw
             half, other = halves[index], halves[1 - index]
             said = networks[index](join(other, context, coupling.context_shape))
             value, log_slope = transform(half, said.to(half.dtype))
-            # where a half holds no variable of its own, what the transform makes there does not count
+            # what the transform makes at positions that the half does not own is discarded
             halves[index] = partition.confine(value, index)
             log_slope = partition.confine(log_slope, index).to(log_det_dtype(half))
             log_slopes[index] = log_slope if log_slopes[index] is None else log_slopes[index] + log_slope

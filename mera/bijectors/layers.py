@@ -15,11 +15,11 @@ from torch import Tensor, nn
 __all__ = ["Product", "Swish", "WeightNormLinear", "joined", "products", "slopes_and_reciprocals"]
 
 SMALL = 2**15
-"""A tensor of so many numbers is one thread's work to torch; several of them are better brought together."""
+"""torch runs an operation on so few numbers in one thread, so weights up to this size are concatenated first."""
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors one behind the other on their first axis; one tensor is not copied."""
+    """The tensors concatenated along their first axis; a single one is returned uncopied."""
     return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
 
 
@@ -61,7 +61,7 @@ class Swish(nn.Module):
 
 
 def slopes_and_reciprocals(swishes: Sequence[Swish]) -> tuple[Tensor, Tensor]:
-    """a and 1 / a of several layers one behind the other, for a moved away from 0 by as much as rounding may."""
+    """a and 1 / a of several layers, concatenated, with a nudged away from 0 by two rounding errors."""
     slope = joined([swish.slope for swish in swishes])
     tiny = slope.new_tensor(2 * torch.finfo(slope.dtype).eps)
     slope = slope + torch.copysign(tiny, slope)
@@ -86,9 +86,10 @@ class WeightNormLinear(nn.Module):
 def products(
     linears: Sequence[WeightNormLinear], rows: int, factor: Tensor | None = None, reciprocal: Tensor | None = None
 ) -> list[Product]:
-    """The layer of each block of each of `linears`, with its output times `factor` and its input times `reciprocal`.
+    """What each block of each of `linears` computes: y -> ((y reciprocal) W + b) factor.
 
-    The weight takes the factors, unless there are so few rows that its activations are smaller.
+    W gain is the normed weight. Gain, factor and reciprocal go into the weight, unless there are so few rows that it
+    is cheaper to multiply the activations.
 
     Args:
         linears: layers of one shape.

@@ -16,17 +16,25 @@ __all__ = ["Ready", "StackedMLPs"]
 
 ALL = slice(None)
 ROOM = 2**20
-"""Weights that are prepared at once, as numbers: those of one network at least."""
+"""The most numbers of weights that are prepared at a time, but always those of at least one network."""
 
 
 class StackedMLPs(nn.Module):
-    """Residual networks side by side: `blocks` times x <- (x + f(x)) / sqrt(2), then a scale a feature, 0 at the start.
+    """Residual networks side by side: `blocks` times x <- (x + f(x)) / sqrt(2), then a scale for each feature.
 
-    f is [swish, weight-normed linear] repeated through the widths `hidden` and back (paper, App. A and Fig. 7).
+    f is [swish, weight-normed linear] repeated through the widths `hidden` and back (paper, App. A and Fig. 7). The
+    scales are 0 at the start.
 
-    The factors between the products are moved to where they cost least, which changes rounding and nothing else. The
-    stream of x is kept as 2^(k/2) x after k blocks, and without the biases added so far, so that a block adds to it in
-    its last product.
+    Factors and biases are moved to where they cost least, which changes rounding and nothing else. Let x_k enter block
+    k, whose last bias is b_k, and u_k = 2^(k/2) x_k. Then
+
+        u_{k+1} = u_k + 2^(k/2) f_k(x_k),    v_k = u_k - c_k    with    c_k = sum over j < k of 2^(j/2) b_j,
+
+    and a block adds a bare product to the stream v, in place. Its first swish of slope a reads
+
+        a x_k = (a / 2^(k/2)) v_k + (a / 2^(k/2)) c_k,    which are `slope` and `start` in `Block`,
+
+    and what comes out behind K blocks is scale 2^(-K/2) (v_K + c_K): `scale` and `shift` in `Ready`.
 
     Args:
         networks: how many.
@@ -66,7 +74,7 @@ def _prepared(stacks: Sequence[StackedMLPs], rows: int) -> list[Ready]:
         for linear, factor, (_, reciprocal) in zip(linears, factors, swishes, strict=True)
     ]
     biases = (joined([linear.bias for linear in linears[-1]]) * roots).unflatten(0, (count, blocks))
-    biases = biases.cumsum(1)  # what the stream lacks after each block
+    biases = biases.cumsum(1)  # c_1 to c_K
     slopes = (swishes[0][0] / roots).unflatten(0, (count, blocks))
     starts = slopes[:, 1:] * biases[:, :-1]
     scales = torch.stack([stack.scale for stack in stacks]) * 2 ** (-blocks / 2)

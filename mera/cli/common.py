@@ -14,6 +14,7 @@ import torch
 import typer
 from rich.console import Console
 
+import mera
 from mera import data, models
 from mera.cli.options import options_of, with_options
 from mera.data import ImageData
@@ -43,6 +44,21 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical
 
 LAYOUT_HELP = "In place of a model: a layout of your own in a TOML file; see mera.save_layout."
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"mera {mera.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _versioned(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version, and end.")
+    ] = False,
+) -> None:
+    """Hierarchical normalizing flows."""
 
 
 def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from mera.drawing.side import Boxes, draw_boxes, draw_marks, rows, sites_in
+from mera.drawing.side import Boxes, draw_boxes, draw_marks, label_heights, rows, sites_in
 from mera.graph import Cone
 
 __all__ = ["level_masks", "side_view"]
@@ -36,22 +36,20 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figu
     shown = _shown(_along(cone.reached[0] // plan.input.channels, plan.input.shape, d), plan.input.shape[d])
     figure = Figure(figsize=(11, 0.8 + 0.32 * len(plan.steps)), layout="constrained")
     axes = figure.subplots()
-    labels: dict[float, str] = {}
-    for row in rows(plan, d):
+    drawn = list(rows(plan, d))
+    for row in drawn:
         if isinstance(row, Boxes):
-            labels[row.height] = row.step.node
             changed = torch.cat([cone.reached[row.step.source], cone.reached[row.step.targets[0]]])
             positions, _, inside = row.grid.locate(changed)
             touched = set(_along(positions[inside], row.grid.counts, d).tolist())
             faces = [colour if p in touched else OUTSIDE for p in range(row.grid.counts[d])]
             draw_boxes(axes, row, d, shown, faces)
             continue
-        labels[row.height] = row.label
         touched = set(_along(cone.reached[row.value] // row.lattice.channels, row.lattice.shape, d).tolist())
         for inside_cone, paint in ((False, "0.6"), (True, colour)):
             sites = [i for i in sites_in(row.lattice, d, row.place, shown) if (i in touched) == inside_cone]
             draw_marks(axes, row, sites, "o" if row.height == 0 else "x", paint)
-    axes.set_yticks(list(labels), list(labels.values()), fontsize=8)
+    label_heights(axes, drawn)
     axes.set_xlim(shown[0] - 1, shown[1])
     part = (
         ""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from mera.drawing.side import Boxes, Marks, draw_boxes, draw_marks, rows, sites_in
+from mera.drawing.side import Boxes, Marks, draw_boxes, draw_marks, label_heights, rows, sites_in
 from mera.graph import Apply, Cut, Plan, Regroup
 from mera.graph.addresses import restored
 
@@ -62,9 +62,7 @@ def _side(plan: Plan, dimension: int, title: str) -> Figure:
     highest = max(row.height for row in all_rows)
     figure = Figure(figsize=(2 + 0.28 * (shown[1] - shown[0]), 1.2 + 0.42 * highest), layout="constrained")
     axes = figure.subplots()
-    labels: dict[float, str] = {}
     for row in all_rows:
-        labels[row.height] = row.step.node if isinstance(row, Boxes) else row.label
         lattice = row.grid.lattice if isinstance(row, Boxes) else row.lattice
         sites = list(sites_in(lattice, d, row.place, shown))
         x = [row.place.start + i * row.place.spacing for i in sites]
@@ -73,7 +71,7 @@ def _side(plan: Plan, dimension: int, title: str) -> Figure:
             draw_boxes(axes, row, d, shown, [COLOURS[role[id(row.step)]]] * row.grid.counts[d], edge="0.3")
         else:
             draw_marks(axes, row, sites, "o" if row.height == 0 else "x", VISIBLE if row.height == 0 else LATENT)
-    axes.set_yticks(list(labels), list(labels.values()), fontsize=8)
+    label_heights(axes, all_rows)
     axes.set_xlim(shown[0] - 1, shown[1])
     axes.set_ylim(-0.6, highest + 0.6)
     part = "" if shown[1] == plan.input.shape[d] else f", the first {shown[1]} of {plan.input.shape[d]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
 from mera.graph.addresses import Tiling, cell_tiling
 
-__all__ = ["Boxes", "Marks", "Place", "draw_boxes", "draw_marks", "rows", "sites_in"]
+__all__ = ["Boxes", "Marks", "Place", "draw_boxes", "draw_marks", "label_heights", "rows", "sites_in"]
 
 GAP = 0.15
 """Sites between a box and the border of what it stands for."""
@@ -83,6 +83,14 @@ def rows(plan: Plan, d: int) -> Iterator[Boxes | Marks]:
             if target in leaving:
                 yield Marks(target, lattice, places[target], height + LATENTS, since, number, f"z{leaving[target]}")
         height += isinstance(step.action, Cut)
+
+
+def label_heights(axes: Axes, drawn: Iterable[Boxes | Marks]) -> None:
+    """What is at each height, at the left; latents that leave from one node are at one."""
+    labels: dict[float, list[str]] = {}
+    for row in drawn:
+        labels.setdefault(row.height, []).append(row.step.node if isinstance(row, Boxes) else row.label)
+    axes.set_yticks(list(labels), [", ".join(names) for names in labels.values()], fontsize=8)
 
 
 def sites_in(lattice: Lattice, d: int, place: Place, shown: tuple[int, int]) -> range:

@@ -22,7 +22,7 @@ Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 
 
 def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Data (B, channels, *shape) to latents, one tensor a level, finest first, and the log-det (B,)."""
+    """Data (B, channels, *shape) to latents, one tensor per level, finest first, and the log-det (B,)."""
     values = {0: x}
     log_det = zero_log_det(x)
     for step in plan.steps:

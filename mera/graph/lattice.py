@@ -39,7 +39,9 @@ def check_key(text: object, what: str) -> None:
         LayoutError: if it is no string, is empty, has a dot in it, or is a word that torch's ModuleDict keeps.
     """
     if not isinstance(text, str) or not text or "." in text or hasattr(_TAKEN, text):
-        message = f"Expected {what} that is not empty, has no dot and is no word of torch's; got {text!r}"
+        message = (
+            f"Expected {what} that is not empty, has no dot and is no attribute of torch.nn.ModuleDict; got {text!r}"
+        )
         raise LayoutError(message, what.removeprefix("a "))
 
 

@@ -51,7 +51,7 @@ class Layout:
         shape: edge lengths of the lattice, in 1, 2 or 3 dimensions.
         channels: variables at each site.
         boundary: "periodic" or "open", for all dimensions or one for each.
-        context: the shape of what the flow is conditional on: K or (K,) for K numbers an image, (K, *shape) for K a
+        context: the shape of what the flow is conditional on: K or (K,) for K numbers per image, (K, *shape) for K per
             pixel.
 
     Raises:

@@ -103,7 +103,7 @@ class Local(Node):
             border the patches that it would cut are left out, and the sites they would hold pass unchanged.
         share: nodes with the same key here use one and the same module. It may not be the name of
             a node.
-        passive: so many channels, the first ones, are read and stay as they are; as many as the bijector says.
+        passive: the first so many channels are read but left as they are, as many as the bijector's own `passive` says.
 
     Raises:
         LayoutError: if there is no bijector of that name, or it has no such option.
@@ -212,7 +212,7 @@ def _check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, i
         raise LayoutError(f"Expected an offset below the stride {stride}; got {offset}", "offset")
     if (kernel - stride) % 2:
         raise LayoutError(
-            f"Expected the kernel to exceed the stride {stride} by as much on both sides; got kernel {kernel}",
+            f"Expected kernel - stride to be even, as much on both sides; got kernel {kernel}, stride {stride}",
             "kernel",
         )
     if offset and not periodic:

@@ -23,7 +23,7 @@ class Restriction:
     """What `Flow.restrict` returns: log p of an image in which only masked pixels vary, at the cost of their cone.
 
     Shapes: `pixels` are (K, C, n), K settings of the n masked pixels, which are in the order of `x[:, :, mask]`;
-    latents are one tensor a level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Everything is
+    latents are one tensor per level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Everything is
     differentiable in these. Parameters are shared with the flow and count as constants: after a step of training this
     object would mix new weights with old values, so restrict again.
 

@@ -61,8 +61,8 @@ def fit(
 
     Args:
         flow: what to train.
-        data: its training images are learnt, its test images evaluated; for a conditional flow with `labels` "class",
-            or "context" if that is not learnt.
+        data: its training images are learnt, its test images evaluated. For a conditional flow its images carry the
+            label "class", or "context" if the flow was built with `context=`.
         settings: how to train.
         run: where to keep what comes of it; nothing is written if None.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
