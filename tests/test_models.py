@@ -521,7 +521,7 @@ def test_bad_options(make, error, message):
         (lambda f: f.inverse((f.sample_latents(2)[0], f.sample_latents(3)[1])), r"one batch size.*got \[2, 3\]"),
         (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8)), "Expected images of dtype uint8; got torch.float32"),
         (lambda f: f.bits_per_dim(torch.zeros(2, 3, 8, 8).byte()), "Expected images of shape"),
-        (lambda f: f.sample(-1), "Expected a number of samples >= 0; got -1"),
+        (lambda f: f.sample(-1), "Expected a number of samples as an integer >= 0; got -1"),
         (lambda f: f.sample(2, temperature=[0.5]), "one for each of 2 levels"),
         (lambda f: f.sample(2, temperature=0.0), "Expected a positive temperature; got 0.0"),
         (lambda f: f.sample(2, temperature=torch.ones(2)), "Expected a positive temperature; got tensor"),
