@@ -5,7 +5,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.laws import randomize
-from tests.test_models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
+from tests.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
 
 
 class Loss(nn.Module):

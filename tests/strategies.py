@@ -2,12 +2,16 @@
 
 from functools import partial
 
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
+from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from tests.dense import DenseField
-from tests.laws import Dense, PassiveDense
+from tests.laws import Dense, PassiveDense, randomize
+
+few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 NAMED = [
     {"name": "spline", "hidden": (4,), "layers": 1, "bins": 3},
@@ -87,3 +91,13 @@ def grow(draw, layout, port, budget, dense):
             port, rest = layout.decimate(port, draw(st.sampled_from([2, 2, 3])))
             grow(draw, layout, rest, draw(st.integers(0, 2)), dense)
     layout.latent(port)
+
+
+def make_flow(layout):
+    """A flow with random weights, or nothing where a bijector cannot be made for its events."""
+    assume(layout is not None)
+    try:
+        flow = Flow(layout, "gaussian")
+    except LayoutError:
+        assume(False)
+    return randomize(flow, 0.2)

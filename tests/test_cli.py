@@ -7,18 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import mera
-from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each adds its commands
-from mera.cli.common import app
 from mera.cli.options import options_of
-
-SMALL = ["--L", "8", "--layers", "1", "--hidden", "6"]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+from tests.command import SMALL, plain, run
 
 
 def test_train_evaluate_sample_resume(tmp_path):
@@ -154,10 +146,6 @@ def test_a_run_is_made_longer_and_nothing_else(tmp_path):
     assert "Expected a JSON object with a step in each line" in str(run("train", "--resume", out).exception)
 
 
-def plain(result):
-    return " ".join(result.output.replace("│", " ").split())
-
-
 def test_version():
     assert run("--version").output == f"mera {mera.__version__}\n"
 
@@ -177,7 +165,7 @@ def test_every_option_of_a_model_is_an_option_of_the_command(model):
     for option in options.values():
         assert not option.help.lstrip().startswith(("as for", "Default")), option.param_decls
         assert len(option.help) > 5, option.param_decls
-    text = " ".join(run("train", model, "--help").output.replace("│", " ").split())
+    text = plain(run("train", model, "--help"))
     assert options["L"].help[:20] in text
     assert options["channels"].help[:20] in text
 

@@ -9,7 +9,7 @@ from mera import data
 from mera.data import ImageData, Images
 from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
 from mera.train.diagnose import first_not_finite
-from tests.test_cli import SMALL, run
+from tests.command import SMALL, run
 
 
 def bright_or_dark(n, seed):

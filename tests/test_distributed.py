@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mera.train import RunFolder
-from tests.test_models import ONE_EACH
+from tests.models import ONE_EACH
 
 WORKER = Path(__file__).with_name("worker.py")
 

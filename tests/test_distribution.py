@@ -10,7 +10,7 @@ from torch.distributions.transforms import AffineTransform
 import mera
 from mera.distribution import FlowDistribution
 from tests.laws import randomize
-from tests.test_models import CONDITIONAL, MODELS, contexts
+from tests.models import CONDITIONAL, MODELS, contexts
 
 EVENT = (1, 8, 8)
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 import mera
 from mera.drawing.layouts import DECIMATOR, DISENTANGLER, FIELD, LATENT, VISIBLE
-from tests.test_cli import run
-from tests.test_models import MODELS, ONE_EACH
+from tests.command import run
+from tests.models import MODELS, ONE_EACH
 
 
 def layout_of(name, **options):

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 import mera
 from mera import files
 from mera.archive import pack, unpack, write_archive
-from tests.test_models import MODELS, PICKLED, batch, randomize
+from tests.laws import randomize
+from tests.models import MODELS, PICKLED, batch
 
 
 @pytest.mark.parametrize("name", PICKLED)

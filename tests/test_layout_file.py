@@ -10,11 +10,10 @@ from hypothesis import given
 import mera
 from mera.layout_file import dumps, loads
 from mera.train import RunFolder
+from tests.command import run
 from tests.laws import check_laws, randomize
-from tests.strategies import layouts
-from tests.test_cli import run
-from tests.test_models import MODELS, PICKLED
-from tests.test_random_layouts import few, make_flow
+from tests.models import MODELS, PICKLED
+from tests.strategies import few, layouts, make_flow
 
 TEXT = """
 [lattice]

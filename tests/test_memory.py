@@ -6,7 +6,7 @@ import torch
 import mera
 from mera.memory import MEMORY
 from tests.laws import randomize
-from tests.test_models import MODELS, batch
+from tests.models import MODELS, batch
 
 
 def gradients(flow, x, memory):

@@ -4,27 +4,15 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import given, settings
 
-from mera import Flow, LayoutError
 from mera.graph import compile
 from mera.graph.cones import generation_cone, inference_cone
-from tests.laws import check_laws, flat, randomize
+from tests.laws import check_laws, flat
 from tests.naive import naive_cone, naive_forward
-from tests.strategies import layouts
+from tests.strategies import few, layouts, make_flow
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 many = settings(few, max_examples=1500)
-
-
-def make_flow(layout):
-    """A flow with random weights, or nothing where a bijector cannot be made for its events."""
-    assume(layout is not None)
-    try:
-        flow = Flow(layout, "gaussian")
-    except LayoutError:
-        assume(False)
-    return randomize(flow, 0.2)
 
 
 def check(layout):

@@ -12,9 +12,8 @@ from mera.bijectors import Bijector, Coupling, Gather
 from mera.graph.addresses import variables_at
 from mera.local.recorded import HOT, KEPT, Recorded
 from tests.laws import Dense, randomize
-from tests.strategies import layouts
-from tests.test_models import contexts
-from tests.test_random_layouts import few, make_flow
+from tests.models import contexts
+from tests.strategies import few, layouts, make_flow
 
 
 def check_equal(flow, mask, k=3, atol=1e-10):

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 import mera
 from mera import archive
 from mera.train import RunFolder, fit
-from tests.test_train import IMAGES, SHORT, lines, same, small_flow
+from tests.training import IMAGES, SHORT, lines, same, small_flow
 
 STEPS = 60
 TRAIN = [

@@ -1,0 +1,97 @@
+"""Every model, small, for whatever all of them have to pass."""
+
+from functools import partial
+
+import torch
+
+import mera
+from mera.bijectors import Asinh, Chain, LULinear, named
+
+rgflow = partial(mera.build, "rgflow", layers=1, hidden=(5, 4), residual_blocks=2)
+realnvp = partial(mera.build, "realnvp", layers=1, hidden=(3,), residual_blocks=1)
+
+
+def small(name, **options):
+    return mera.build(name, layers=1, hidden=(4,), residual_blocks=1, **options)
+
+
+MODELS = {
+    "rgflow": lambda: rgflow(L=8, m=4, channels=1),
+    "rgflow-authors": lambda: rgflow(L=8, m=4, channels=1, preset="authors"),
+    "rgflow-authors-m2": lambda: rgflow(L=8, m=2, channels=2, preset="authors"),
+    "rgflow-paper": lambda: rgflow(L=(4, 8), m=2, channels=2, conditioner="paper", prior="gaussian"),
+    "rgflow-paper-normed-m8": lambda: rgflow(L=8, m=8, channels=1, conditioner="paper", norm=True),
+    "rgflow-no-norm": lambda: rgflow(L=8, m=2, channels=2, norm=False),
+    "rgflow-open": lambda: rgflow(L=8, m=4, channels=2, boundary="open"),
+    "rgflow-open-authors": lambda: rgflow(L=(8, 4), m=2, channels=2, boundary="open", order="authors"),
+    "rgflow-1d": lambda: rgflow(L=16, m=4, channels=2, dim=1),
+    "rgflow-1d-open": lambda: rgflow(L=16, m=2, channels=3, dim=1, boundary="open"),
+    "rgflow-3d": lambda: rgflow(L=4, m=2, channels=2, dim=3),
+    "rgflow-3d-box-open": lambda: rgflow(L=(4, 2, 6), m=2, channels=1, boundary="open"),
+    "rgflow-shared": lambda: rgflow(L=8, m=2, channels=2, share_levels=True),
+    "realnvp": lambda: realnvp(L=8, m=4, channels=1),
+    "realnvp-periodic": lambda: realnvp(L=(4, 8), m=2, channels=2, boundary="periodic"),
+    "realnvp-1d": lambda: realnvp(L=16, m=4, channels=2, dim=1),
+    "realnvp-3d": lambda: realnvp(L=4, m=2, channels=1, dim=3, norm=False),
+    "rgflow-spline": lambda: rgflow(L=8, channels=1, bijector="spline"),
+    "rgflow-maf": lambda: rgflow(L=(4, 8), m=2, channels=2, bijector={"name": "maf", "hidden": (20,), "layers": 1}),
+    "rgflow-leaky": lambda: rgflow(L=4, m=2, channels=2, bijector=lambda shape: Chain([LULinear(shape), Asinh(shape)])),
+    "neuralrg": lambda: small("neuralrg", L=8, repeats=2),
+    "neuralrg-1d": lambda: small("neuralrg", L=16, channels=2, dim=1, boundary="open"),
+    "tree": lambda: small("tree", L=8, m=2, channels=2),
+    "tree-wide": lambda: small("tree", L=(9, 27), m=3, channels=1, boundary="open"),
+    "ternary": lambda: small("ternary", L=9, channels=2),
+    "ternary-1d-open": lambda: small("ternary", L=27, channels=1, dim=1, boundary="open"),
+    "tebd": lambda: small("tebd", L=(8, 12), m=4, channels=1, depth=2),
+    "tebd-open-3d": lambda: small("tebd", L=4, m=2, channels=1, depth=1, dim=3, boundary="open"),
+    "branching": lambda: small("branching", L=8, m=2, channels=1),
+    "branching-1d-open": lambda: small("branching", L=16, m=4, channels=2, dim=1, boundary="open"),
+    "glow": lambda: small("glow", L=8, m=4, channels=1),
+    "glow-periodic": lambda: small("glow", L=(4, 8), m=2, channels=2, boundary="periodic"),
+    "glow-1d": lambda: small("glow", L=8, m=8, channels=3, dim=1),
+    "wavelet": lambda: small("wavelet", L=8, m=4, channels=1),
+    "wavelet-periodic": lambda: small("wavelet", L=(4, 8), m=2, channels=2, boundary="periodic"),
+    "wavelet-1d": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, norm=False),
+    "wavelet-3d": lambda: small("wavelet", L=4, m=2, channels=1, dim=3),
+}  # fmt: skip
+
+ONE_EACH = {name.partition("-")[0]: name for name in reversed(MODELS)}
+"""The first entry of each registered model."""
+
+CONDITIONAL = {
+    "rgflow": lambda: rgflow(L=8, channels=1, context=3),
+    "rgflow-per-pixel": lambda: rgflow(L=8, m=2, channels=1, context=(2, 8, 8), boundary="open"),
+    "rgflow-classes": lambda: rgflow(L=4, channels=1, classes=5),
+    "rgflow-asinh-behind": lambda: rgflow(L=4, channels=1, context=2, bijector=asinh_behind),
+    "rgflow-paper": lambda: rgflow(L=(4, 8), channels=1, conditioner="paper", context=(3,)),
+    "realnvp-per-pixel": lambda: realnvp(L=8, m=4, channels=1, context=(2, 8, 8)),
+    "neuralrg": lambda: small("neuralrg", L=4, context=2),
+    "tree": lambda: small("tree", L=8, channels=1, context=2),
+    "ternary": lambda: small("ternary", L=9, channels=1, context=(2, 9, 9)),
+    "tebd": lambda: small("tebd", L=8, channels=1, depth=1, context=2),
+    "branching": lambda: small("branching", L=8, channels=1, context=(1, 8, 8)),
+    "glow": lambda: small("glow", L=8, channels=1, classes=3, context=2),
+    "glow-per-pixel": lambda: small("glow", L=8, channels=1, context=(2, 8, 8), boundary="periodic"),
+    "wavelet": lambda: small("wavelet", L=8, channels=1, context=2),
+    "wavelet-per-pixel": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, context=(2, 16)),
+}  # fmt: skip
+
+
+def asinh_behind(shape, context_shape=None):
+    """A bijector without context behind one with."""
+    coupling = named("coupling", {"layers": 1, "hidden": (4,)})(shape, context_shape)
+    return Chain([coupling, named("asinh")(shape, context_shape)])
+
+
+def batch(flow, n=2):
+    return 0.7 * torch.randn(n, *flow.plan.input.event_shape, dtype=torch.float64)
+
+
+def contexts(flow, n=2):
+    if flow.conditions.classes is not None:
+        return torch.arange(n) * 2 % flow.conditions.classes
+    return torch.randn(n, *flow.plan.context, dtype=torch.float64)
+
+
+PICKLED = [name for name in MODELS if name != "rgflow-leaky"]
+"""A lambda in a layout cannot be pickled, as everywhere in Python."""

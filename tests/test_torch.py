@@ -1,0 +1,120 @@
+"""What torch does to modules: copy, compile, export, differentiate, run in half precision."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from tests.laws import randomize
+from tests.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_pytorch_citizenship(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    expected = flow.log_prob(x)
+    assert torch.equal(copy.deepcopy(flow).log_prob(x), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(flow)).log_prob(x), expected)
+    other = MODELS[name]().double()
+    other.load_state_dict(flow.state_dict(), strict=True)
+    assert torch.equal(other.log_prob(x), expected)
+    single = flow.to(torch.float32)
+    assert single.log_prob(x.float()).dtype == torch.float32
+    torch.testing.assert_close(single.log_prob(x.float()).double(), expected, atol=1e-2, rtol=1e-5)
+    assert single.sample(2).dtype == torch.float32
+    assert single(x.float()[:0])[1].shape == (0,)
+    torch.testing.assert_close(single.log_prob(x.float().transpose(1, 2).contiguous().transpose(1, 2)),
+                               single.log_prob(x.float()))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["rgflow-open", "rgflow-spline", *ONE_EACH.values()])
+def test_torch_compile_in_one_graph(name):
+    """The eager backend traces as every backend does and spares the time of generating code."""
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    z, log_det = torch.compile(flow, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close(log_det, flow(x)[1])
+    back, _ = torch.compile(flow.inverse, fullgraph=True, backend="eager")(tuple(level.detach() for level in z))
+    torch.testing.assert_close(back, x)
+    compiled = torch.compile(flow.log_prob, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close(compiled, flow.log_prob(x))
+
+
+def test_torch_compile_of_a_conditional_flow():
+    flow = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
+    x, context = batch(flow), contexts(flow)
+    _, log_det = torch.compile(flow, fullgraph=True, backend="eager")(x, context)
+    torch.testing.assert_close(log_det, flow(x, context)[1])
+
+
+@pytest.mark.parametrize("name", ["rgflow-open", *ONE_EACH.values()])
+def test_torch_export_with_any_batch(name):
+    flow = randomize(MODELS[name](), 0.2)
+    batch_axis = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(flow, (batch(flow, 4),), dynamic_shapes=({0: batch_axis},)).module()
+    x = batch(flow, 7)
+    torch.testing.assert_close(program(x)[1], flow(x)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own, in its forward mode
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_torch_func(name):
+    """vmap maps the flow over an axis more; jvp is the directional derivative, as differences have it."""
+    flow = randomize(MODELS[name](), 0.2)
+    x = torch.stack([batch(flow, 3), batch(flow, 3)])
+    _, log_det = torch.func.vmap(flow)(x)
+    torch.testing.assert_close(log_det, torch.stack([flow(part)[1] for part in x]))
+    x, v, eps = x[0], torch.randn_like(x[0]), 1e-6
+    value, slope = torch.func.jvp(lambda x: flow(x)[1], (x,), (v,))
+    torch.testing.assert_close(value, flow(x)[1])
+    torch.testing.assert_close(slope, (flow(x + eps * v)[1] - flow(x - eps * v)[1]) / (2 * eps), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_autocast_keeps_variables_and_log_dets_single(name):
+    flow = randomize(MODELS[name](), 0.05).float()
+    x = batch(flow).float()
+    expected = flow(x)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        z, log_det = flow(x)
+        back, _ = flow.inverse(z)
+    assert {level.dtype for level in (*z, log_det, back)} == {torch.float32}
+    torch.testing.assert_close(log_det, expected, atol=0.3, rtol=0.1)
+    torch.testing.assert_close(back, x, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_channels_last_and_other_strides(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow, 4)
+    expected = flow.log_prob(x)
+    if x.ndim == 4:
+        torch.testing.assert_close(flow.log_prob(x.to(memory_format=torch.channels_last)), expected)
+    torch.testing.assert_close(flow.log_prob(torch.cat([x, x], 1)[:, : x.shape[1]]), expected)
+    torch.testing.assert_close(flow.log_prob(x.repeat_interleave(2, 0)[::2]), expected)
+
+
+@pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "wavelet", "rgflow-spline"])
+def test_half_precision_keeps_log_dets_single(name):
+    flow = randomize(MODELS[name](), 0.05)
+    x = batch(flow)
+    expected = flow(x)[1]
+    half = flow.to(torch.bfloat16)
+    z, log_det = half(x.bfloat16())
+    assert (z[0].dtype, log_det.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(log_det.double(), expected, atol=0.3, rtol=0.1)
+    bits = half.bits_per_dim(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8))
+    assert bits.dtype == torch.float32
+    assert half.log_prob(x.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it generates code
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_torch_compile_to_machine_code(name):
+    flow = randomize(MODELS[name](), 0.2)
+    x = batch(flow)
+    _, log_det = torch.compile(flow, fullgraph=True)(x)
+    torch.testing.assert_close(log_det, flow(x)[1])
