@@ -242,7 +242,11 @@ def test_what_is_no_layout_or_node():
 
 
 def test_factories_that_fail_and_bijectors_that_break_their_word():
-    for factory in (torch.nn.Linear(2, 2), lambda: 1, mera.bijectors.Bijector):
+    layout = Layout((4,), 1)
+    refuses(
+        lambda: layout.local(layout.input, torch.nn.Linear(2, 2), 2, name="odd"), "odd", "a bijector, or a", "Linear"
+    )
+    for factory in (lambda: 1, mera.bijectors.Bijector):
         layout = Layout((4,), 1)
         layout.latent(layout.local(layout.input, factory, 2, name="odd"))
         with pytest.raises(LayoutError, match=r"node 'odd': Expected a callable that makes a bijector .*\(1, 2\); got"):
@@ -255,6 +259,15 @@ def test_factories_that_fail_and_bijectors_that_break_their_word():
     layout = Layout((4,), 1)
     layout.latent(layout.local(layout.input, Scalar, 2, name="odd"))
     with pytest.raises(ValueError, match=r"node 'odd': Expected events \(6, 1, 2\) and one log-det for each.*and \(\)"):
+        mera.Flow(layout)(torch.randn(3, 1, 4))
+
+    class Forgetful(Dense):
+        def forward(self, x):
+            return x
+
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Forgetful, 2, name="odd"))
+    with pytest.raises(ValueError, match="node 'odd': Expected events and their log-det from the bijector; got Tensor"):
         mera.Flow(layout)(torch.randn(3, 1, 4))
 
 

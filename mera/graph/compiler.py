@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import count
 
+from mera.bijectors.base import Bijector
 from mera.graph.actions import Action, Apply, Cut
 from mera.graph.lattice import Lattice, LayoutError
 from mera.graph.layout import Layout
 from mera.graph.nodes import Latent as LatentNode
-from mera.graph.nodes import Local, Node, is_made
+from mera.graph.nodes import Local, Node
 from mera.graph.plan import Latent, Plan, Step
 from mera.graph.topology import find_input, walk
 
@@ -65,7 +66,7 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
     if not isinstance(node, Local):
         raise LayoutError(f"node {name!r}: Expected a Local, or a subclass of it, to apply a bijector; got {node!r}")
     key = node.share or name
-    if node.share is None and is_made(node.bijector):
+    if node.share is None and isinstance(node.bijector, Bijector):
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
     first, other, first_action = keys.setdefault(key, (name, node, action))
     if node.share != other.share:

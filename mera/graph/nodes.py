@@ -7,34 +7,20 @@ action. A new kind of node is one more class here; a reader of plans never hears
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
+from torch import nn
+
+from mera.bijectors.base import Bijector
 from mera.bijectors.registry import named
 from mera.checks import is_integer
 from mera.graph.actions import Action, Apply, Cut, Regroup
+from mera.graph.fits import check_bijector, check_grid
 from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
 
-__all__ = [
-    "Decimate",
-    "HasEventShape",
-    "Input",
-    "Latent",
-    "Local",
-    "Node",
-    "Split",
-    "Squeeze",
-    "check_bijector",
-    "is_made",
-]
-
-
-@runtime_checkable
-class HasEventShape(Protocol):
-    """All that the graph asks of a bijector: the shape of its events, or None if any shape will do."""
-
-    event_shape: tuple[int, ...] | None
+__all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
 
 
 class Node(ABC):
@@ -142,10 +128,10 @@ class Local(Node):
             )
         apply = Apply(lattice, kernel, stride, offset, int(self.passive))
         for d, n in enumerate(lattice.shape):
-            _check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
-        if is_made(self.bijector):
+            check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
+        if isinstance(self.bijector, Bijector):
             check_bijector(self.bijector, apply)
-        elif not callable(self.bijector):
+        elif not callable(self.bijector) or isinstance(self.bijector, nn.Module):
             raise LayoutError(
                 f"Expected a bijector, or a callable that makes one from an event shape; got {self.bijector!r}",
                 "bijector",
@@ -199,73 +185,3 @@ class Split(Node):
                 "keep",
             )
         return (Cut(lattice, int(self.keep)),)
-
-
-def _check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:
-    """Refuse a kernel, stride and offset with which an edge of `n` sites is not covered once."""
-    if stride > kernel:
-        raise LayoutError(f"Expected a stride up to the kernel {kernel}; got {stride}, which skips sites", "stride")
-    if n % stride:
-        what = "stride" if is_field else "kernel"
-        raise LayoutError(f"Expected a {what} that divides the edge {n} of the lattice; got {stride}", what)
-    if offset >= stride:
-        raise LayoutError(f"Expected an offset below the stride {stride}; got {offset}", "offset")
-    if (kernel - stride) % 2:
-        raise LayoutError(
-            f"Expected kernel - stride to be even, as much on both sides; got kernel {kernel}, stride {stride}",
-            "kernel",
-        )
-    if offset and not periodic:
-        if is_field:
-            raise LayoutError(f"Expected offset 0 for a field bijector between open borders; got {offset}", "offset")
-        if n == stride:
-            raise LayoutError(
-                f"Expected room for a whole patch of {kernel} sites between open borders; "
-                f"got an edge of {n} sites and offset {offset}",
-                "offset",
-            )
-
-
-def is_made(bijector: object) -> bool:
-    """Whether this is a bijector, rather than a class or another callable that makes one."""
-    return isinstance(bijector, HasEventShape) and not isinstance(bijector, type)
-
-
-def check_bijector(bijector: HasEventShape, action: Apply) -> None:
-    """Refuse a bijector that was made for other events, or does not read the sites that its node says.
-
-    A grid position of a field holds `stride` sites, each of which reads a window as wide as the bijector's
-    `receptive_kernel`; the node's kernel is what they read together. A bijector without that attribute, or with
-    None, reads all of its event.
-
-    Raises:
-        LayoutError: on any mismatch.
-    """
-    shape = bijector.event_shape
-    if shape is not None and tuple(shape) != action.event_shape:
-        raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
-    stay = getattr(bijector, "passive", 0)
-    if stay != action.passive:
-        raise LayoutError(
-            f"Expected passive={stay}, the channels that the bijector leaves; got {action.passive}", "passive"
-        )
-    if not action.is_field:
-        return
-    if getattr(bijector, "wraps", False) and not all(action.lattice.periodic):
-        raise LayoutError("Expected a bijector that ends at open borders; got one that reads around them")
-    window: Sequence[int] | None = getattr(bijector, "receptive_kernel", None)
-    if window is None:
-        # between open borders, a window around the first cell ends at the last site only if it is twice as wide
-        sizes = zip(action.lattice.shape, action.stride, action.lattice.periodic, strict=True)
-        wide = tuple(n if wraps else 2 * n - s for n, s, wraps in sizes)
-        if any(kernel < needed for kernel, needed in zip(action.kernel, wide, strict=True)):
-            raise LayoutError(
-                f"Expected a kernel that reaches all of the lattice from everywhere, at least {wide}, or a bijector "
-                f"whose receptive_kernel says how far it reads; got kernel {action.kernel}"
-            )
-        return
-    kernel = tuple(w - 1 + s for w, s in zip(window, action.stride, strict=True))
-    if kernel != action.kernel:
-        raise LayoutError(
-            f"Expected kernel {kernel}, which the bijector reads at stride {action.stride}; got {action.kernel}"
-        )
