@@ -37,7 +37,6 @@ from dataclasses import MISSING, fields
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from mera.bijectors import Named
@@ -45,6 +44,7 @@ from mera.checks import one_of
 from mera.files import as_path, write_atomically
 from mera.graph import Decimate, Latent, Layout, LayoutError, Local, Node, Port, Split, Squeeze, compile
 from mera.graph.topology import walk
+from mera.registry import plain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -156,7 +156,7 @@ def _settings(name: str, node: Any) -> dict[str, Any]:
         if field.name == "bijector":
             settings["bijector"] = _bijector(name, value)
         elif value != field.default:
-            settings[field.name] = _plain(value)
+            settings[field.name] = plain(value)
     return settings
 
 
@@ -167,17 +167,12 @@ def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
             f"got {bijector!r}",
             "bijector",
         )
-    options = {key: _plain(value) for key, value in bijector.options.items() if value is not None}
+    options = {key: plain(value) for key, value in bijector.options.items() if value is not None}
     try:
         tomli_w.dumps(options)
     except TypeError as error:
         raise LayoutError(f"node {name!r}: Expected options that TOML can hold; got {options}: {error}") from None
     return {"name": bijector.name, **options} if options else bijector.name
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _layout(document: Mapping[str, Any]) -> Layout:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
 
 from mera.checks import one_of
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "plain"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,3 +67,16 @@ class Registry(Generic[F]):
         """
         for option in options:
             one_of(option, self.defaults(name), f"an option of {name!r}")
+
+
+def plain(value: Any) -> Any:
+    """An option as Python's own numbers and tuples: equal however it was written, and fit for a file.
+
+    >>> plain({"mask": np.array([[True, False]]), "bins": np.int64(5), "name": "spline"})
+    {'mask': ((True, False),), 'bins': 5, 'name': 'spline'}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return tuple(plain(item) for item in value)
+    return plain(value.tolist()) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value

@@ -22,6 +22,15 @@ def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
         exec(compile(block, name, "exec"), names)
 
 
+def test_layouts_in_toml_are_layouts():
+    from mera import layout_file
+
+    blocks = re.findall(r"```toml\n(\[lattice\].*?)```", PAGES["toolkit.md"], re.S)
+    assert blocks
+    for text in [*blocks, "\n".join(line[4:] for line in layout_file.__doc__.splitlines() if line[:4] in ("", "    "))]:
+        mera.Flow(layout_file.loads(text))
+
+
 def test_there_are_blocks_and_the_links_exist():
     assert {name: len(blocks) for name, blocks in BLOCKS.items()} == {
         "README.md": 4, "architecture.md": 1, "benchmarks.md": 0, "cones.md": 5, "lattice.md": 4, "models.md": 1,

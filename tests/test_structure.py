@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "models": {"flow", "graph", "bijectors", "priors", "registry", "checks"},
     "drawing": {"graph"},
     "symmetry": {"flow"},
-    "layout_file": {"graph", "bijectors", "checks", "files"},
+    "layout_file": {"graph", "bijectors", "checks", "files", "registry"},
     "io": {"models", "flow", "graph", "image_methods", "layout_file", "priors", "archive", "files"},
     "data": {"registry", "checks"},
     "train": {"io", "flow", "memory", "graph", "bijectors", "data"} | HELPERS,

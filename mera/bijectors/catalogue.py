@@ -7,74 +7,31 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioner import ConditionerFactory
 from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
-from mera.bijectors.coupling import Coupling, Couplings
+from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
-from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.partition import ChannelHalves, Gather, Masked, checkerboard
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise
 from mera.bijectors.registry import register
 from mera.bijectors.reshaped import Conditioned
 from mera.bijectors.spline import RationalQuadratic
-from mera.checks import count, flag, one_of
+from mera.bijectors.stacks import couplings, mask_of
+from mera.checks import count, one_of
 
-__all__ = ["convolution", "coupling", "couplings"]
+__all__ = ["convolution", "coupling"]
 
 Shape = tuple[int, ...]
 
 CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
-
-
-def couplings(
-    partition: Partition,
-    conditioner: ConditionerFactory,
-    transform: Elementwise,
-    *,
-    layers: int,
-    norm: bool,
-    norm_per_channel: bool = False,
-    context_shape: Shape | None = None,
-) -> Chain:
-    """Couplings over one partition, with or without an ActNorm before each.
-
-    Args:
-        partition, conditioner, transform, context_shape: as for `Coupling`.
-        layers: how many couplings.
-        norm: whether there are ActNorms.
-        norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
-    """
-    members = [Coupling(partition, conditioner, transform, context_shape) for _ in range(count(layers, "layers"))]
-    if not flag(norm, "norm"):
-        return Couplings(members)
-    shape = partition.event_shape
-    return Chain(step for member in members for step in (ActNorm(shape, norm_per_channel), member))
-
-
-def mask_of(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
-    """A bool mask of an event: by name, or as a value that broadcasts to it.
-
-    Raises:
-        ValueError: if the name is unknown.
-    """
-    if not isinstance(mask, str):
-        try:
-            return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
-        except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"Expected a mask that fills an event {tuple(event_shape)}; got {mask!r}") from None
-    if one_of(mask, ("checkerboard", "channels"), "a mask") == "checkerboard":
-        return checkerboard(event_shape)
-    first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2
-    return first.view(-1, *(1 for _ in event_shape[1:])).expand(event_shape).clone()
 
 
 @register("coupling")

@@ -9,12 +9,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from mera.bijectors.base import Bijector
 from mera.checks import one_of
-from mera.registry import Registry
+from mera.registry import Registry, plain
 
 __all__ = ["BijectorFactory", "Named", "make", "named", "names", "register", "takes"]
 
@@ -115,13 +112,7 @@ def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
     known = [option for option in list(inspect.signature(found).parameters)[1:] if option != "context_shape"]
     for option in options:
         one_of(option, known, f"an option of the bijector {name!r}")
-    return Named(name, {key: _frozen(value) for key, value in options.items()})
-
-
-def _frozen(value: Any) -> Any:
-    """Lists, arrays and tensors as tuples of Python's numbers: equal however they were written, and fit for a file."""
-    value = value.tolist() if isinstance(value, (np.ndarray, np.generic, Tensor)) else value
-    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
+    return Named(name, plain(options))
 
 
 def make(

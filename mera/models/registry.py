@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from mera.checks import one_of
 from mera.flow import Flow, Recipe
-from mera.registry import Registry
+from mera.registry import Registry, plain
 
 __all__ = ["build", "builder", "names", "presets", "register"]
 
@@ -82,7 +79,7 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     """
     function = builder(name)
     _models.check_options(name, options)
-    options = {option: _plain(value) for option, value in options.items()}
+    options = {option: plain(value) for option, value in options.items()}
     settled = _models.defaults(name) | options
     if preset is not None:
         settled = settled | _presets[name][one_of(preset, presets(name), "a preset")](settled) | options
@@ -90,14 +87,3 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     flow.recipe = Recipe(name, settled)
     flow.memory = memory
     return flow
-
-
-def _plain(value: Any) -> Any:
-    """Numbers and sequences of any library as Python's own, which a file can hold."""
-    if isinstance(value, str) or value is None:
-        return value
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return tuple(_plain(item) for item in value)
-    return _plain(value.tolist()) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
