@@ -107,10 +107,10 @@ def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, m
     members += together(partition, patch, layers=3)
     couplings, x = randomize(Couplings(members), 0.2), torch.randn(rows, *PATCH, dtype=torch.float64)
     couplings.members[3].requires_grad_(False)
-    found = []
+    found, called = [], []
     for watched in (False, True):
         if watched:
-            couplings.members[0].register_forward_hook(lambda *_: None)
+            couplings.members[0].register_forward_hook(lambda *_: called.append(True))
         with torch.set_grad_enabled(gradients):
             y, log_det = couplings(x)
             outputs = [y, log_det, *couplings.inverse(y)]
@@ -121,6 +121,7 @@ def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, m
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
     torch.testing.assert_close(found[0][2], x)
+    assert called
 
 
 @pytest.mark.parametrize(
