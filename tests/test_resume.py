@@ -201,6 +201,9 @@ def test_states_of_other_ways(tmp_path):
     ):
         with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):
             fit(small_flow(), IMAGES, replace(SHORT, **{"ema": 0.9} | other), run, resume=True)
+    more = data.ImageData("more", 3, data.Images(IMAGES.train.images[:-1]), IMAGES.test)
+    with pytest.raises(ValueError, match=r"one with .*'training images': 60}, not .*'training images': 59}"):
+        fit(small_flow(), more, replace(SHORT, ema=0.9), run, resume=True)
 
 
 def test_metrics_and_configurations_that_are_damaged(tmp_path):

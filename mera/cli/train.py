@@ -151,6 +151,8 @@ def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, re
     n = min(settings.eval_images, len(images.test))
     bits = "" if math.isnan(result.test_bits) else f": {result.test_bits:.3f} bits/dim on {n} test images"
     console.print(f"{done} after {result.steps} steps{bits}; see {run.path}")
+    if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_bits:
+        console.print(f"the best were {result.best[1]:.3f} bits/dim after {result.best[0]} steps: {run.best}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
     return result

@@ -16,7 +16,7 @@ __all__ = ["add_field", "padding", "width"]
 def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int = 0) -> Port:
     """Add a bijector of the whole lattice, with the kernel that its convolutions add up to."""
     shape = x.lattice.event_shape
-    try:
+    try:  # made once more than needed, to ask it: only the bijector knows how far it reads
         made: Bijector = bijector(shape, context_of(layout.context, shape))
     except ValueError as error:
         raise LayoutError(f"node {name!r}: {error}") from error

@@ -34,12 +34,14 @@ class Result:
     Args:
         steps: steps taken in all.
         test_bits: bits per dimension on the test images when they were last evaluated; NaN if never.
+        best: the step with the fewest bits per dimension on the test images, and their number; None if never evaluated.
         interrupted: whether the run was asked to stop before it was over.
         flow: the flow to use: the running mean of the weights if there is one, else the flow that was trained.
     """
 
     steps: int
     test_bits: float
+    best: tuple[int, float] | None
     interrupted: bool
     flow: Flow
 
@@ -91,6 +93,7 @@ def fit(
     loop = Loop(flow, settings)
     loop.contexts = known_of_test if flow.conditions.classes is None else None
     n, (_, shares) = len(data.train), loop.share
+    loop.images = n
     size = min(settings.batch_size, n - n % shares)
     batches = Batches(n, size, settings.seed, share=loop.share)
     own: list[Callback] = [] if run is None else [Recorder(run)]
@@ -110,7 +113,7 @@ def fit(
             loop.save(run)  # whatever happens, there is something to go on from
         batches.start = loop.step
         _run(loop, data, loader(data.train, batches, settings.workers, known), run, [*own, *callbacks], signal, say)
-    return Result(loop.step, loop.test_bits, loop.progress < 1, loop.averaged)
+    return Result(loop.step, loop.test_bits, loop.best, loop.progress < 1, loop.averaged)
 
 
 def _run(

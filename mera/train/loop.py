@@ -58,6 +58,7 @@ class Loop:
         spent: seconds of training.
         test_bits: of the last evaluation.
         stopping: whether the run was asked to stop.
+        images: how many there are to learn from.
         contexts: those from which sample grids are drawn; None if there are none, or if classes take turns.
     """
 
@@ -79,6 +80,7 @@ class Loop:
         self.step, self.spent, self.test_bits = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
         self.asked = self.stopping = False
+        self.images = 0
         self.contexts: Tensor | None = None
 
     @property
@@ -223,9 +225,10 @@ class Loop:
             raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
 
     def _ways(self) -> dict[str, Any]:
-        """The settings without which the rest of the state makes no sense."""
+        """Without which the rest of the state makes no sense."""
         settings = self.settings
-        return {"optimizer": settings.optimizer, "schedule": settings.schedule, "ema": settings.ema > 0}
+        kinds = {"optimizer": settings.optimizer, "schedule": settings.schedule, "ema": settings.ema > 0}
+        return kinds | {"training images": self.images}
 
     def _explained(self, metrics: Metrics, batch: Sequence[Tensor], run: RunFolder | None) -> str:
         """What to say of numbers that are not finite; the batch goes to the run's folder."""
