@@ -73,7 +73,8 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any]) -> N
     (images, settings), flow = configured(run), configured_flow(run)
     if longer:
         settings = replace(settings, **longer)
-        run.extend(longer)
+        if is_main():
+            run.extend(longer)
     _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
 
 
