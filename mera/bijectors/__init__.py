@@ -7,7 +7,6 @@ from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, backwards, forwards, log_det_dtype, zero_log_det
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioner import Conditioner
-from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
@@ -15,6 +14,7 @@ from mera.bijectors.haar import Haar
 from mera.bijectors.image import Dequantize, Logit, with_noise
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
+from mera.bijectors.networks import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.conditioners import compressed
 from mera.bijectors.context import join
 from mera.bijectors.elementwise import Affine, Elementwise
+from mera.bijectors.networks import compressed
 from mera.checks import count
 
 __all__ = ["MADE", "Autoregressive"]

@@ -12,12 +12,12 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioners import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Additive, Affine, Elementwise
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
+from mera.bijectors.networks import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, checkerboard
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise

@@ -1,4 +1,4 @@
-"""The conditioners of this package: the paper's networks, and plain residual ones of linear layers or convolutions.
+"""The networks of this package that condition couplings: the paper's, and plain residual ones of layers or convolutions.
 
 Once their options are bound with `functools.partial`, they are what a `Coupling` takes as its conditioner.
 """
