@@ -191,6 +191,20 @@ def test_fixed_weights_are_those_of_one_thread_and_dtype():
     torch.testing.assert_close(torch.autograd.grad(couplings(y)[0].sum(), y)[0], of_data, atol=1e-6, rtol=1e-6)
 
 
+def test_fixed_weights_in_inference_mode_are_not_those_of_gradients():
+    """Torch lets no tensor of that mode into a graph."""
+    members = together(Gather(checkerboard(PATCH)), paper, layers=2)
+    couplings = randomize(Couplings(members)).requires_grad_(False)
+    x = torch.randn(5, *PATCH, dtype=torch.float64)
+    with mera.fixed_weights():
+        with torch.inference_mode():
+            expected = couplings(x)[0].clone()
+        y = couplings(x.requires_grad_())[0]
+        y.sum().backward()
+    torch.testing.assert_close(y, expected)
+    assert x.grad.abs().sum() > 0
+
+
 def test_log_scale_is_bounded():
     transform = Affine(1.5)
     params = torch.tensor([-1e6, -1.0, 0.0, 1e6]).view(1, 1, 4).expand(1, 2, 4)

@@ -87,8 +87,8 @@ def prepared(networks: Sequence[nn.Module], rows: int) -> Iterable[Any]:
     kept = None if torch.compiler.is_compiling() else _kept.get()
     if kept is None or _learning(networks):
         return _prepare(networks, rows)
-    like = next((parameter for network in networks for parameter in network.parameters()), None)
-    key = rows, like is not None and (like.dtype, like.device), *map(id, networks)
+    kind = next(((p.dtype, p.device) for network in networks for p in network.parameters()), None)
+    key = rows, kind, torch.is_inference_mode_enabled(), *map(id, networks)
     if key not in kept:
         kept[key] = networks, list(_prepare(networks, rows))
     return kept[key][1]
