@@ -74,15 +74,15 @@ def test_torch_func(name):
 
 @pytest.mark.parametrize("name", ONE_EACH.values())
 def test_autocast_keeps_variables_and_log_dets_single(name):
-    flow = randomize(MODELS[name](), 0.05).float()
+    flow = randomize(MODELS[name](), 0.1).float()
     x = batch(flow).float()
     expected = flow(x)[1]
     with torch.autocast("cpu", torch.bfloat16):
         z, log_det = flow(x)
         back, _ = flow.inverse(z)
     assert {level.dtype for level in (*z, log_det, back)} == {torch.float32}
-    torch.testing.assert_close(log_det, expected, atol=0.03, rtol=0)
-    assert expected.abs().max() > 0.1  # so that a log-det left out would show
+    torch.testing.assert_close(log_det, expected, atol=0.06, rtol=0)
+    assert expected.abs().max() > 0.3  # so that a log-det left out would show
     torch.testing.assert_close(back, x, atol=1e-3, rtol=0)
 
 
@@ -99,14 +99,14 @@ def test_channels_last_and_other_strides(name):
 
 @pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "wavelet", "rgflow-spline"])
 def test_half_precision_keeps_log_dets_single(name):
-    flow = randomize(MODELS[name](), 0.05)
+    flow = randomize(MODELS[name](), 0.1)
     x = batch(flow)
     expected = flow(x)[1]
     half = flow.to(torch.bfloat16)
     z, log_det = half(x.bfloat16())
     assert (z[0].dtype, log_det.dtype) == (torch.bfloat16, torch.float32)
-    torch.testing.assert_close(log_det.double(), expected, atol=0.05, rtol=0)
-    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(log_det.double(), expected, atol=0.1, rtol=0)
+    assert expected.abs().max() > 0.3
     bits = half.bits_per_dim(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8))
     assert bits.dtype == torch.float32
     assert half.log_prob(x.bfloat16()).dtype == torch.float32

@@ -1,4 +1,4 @@
-"""The networks of this package that condition couplings: the paper's, and plain residual ones of layers or convolutions.
+"""The networks of this package that condition couplings: the paper's, and plain residual ones.
 
 Once their options are bound with `functools.partial`, they are what a `Coupling` takes as its conditioner.
 """
