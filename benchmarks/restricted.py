@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import mera
+from mera._utils.table import table
+from mera.drawing.images import save_figure
 from mera.graph import Apply
-from mera.pictures import save_figure
-from mera.table import table
 
 PATCH = 4
 

@@ -19,10 +19,10 @@ from rich.console import Console
 
 import mera
 from mera import data
-from mera.io import describe
-from mera.pictures import grid, save_figure
-from mera.summary import count_parameters
-from mera.table import table
+from mera._utils.table import table
+from mera.drawing.images import grid, save_figure
+from mera.graph.summary import count_parameters
+from mera.io.flows import describe
 from mera.train import RECIPES, RunFolder, Settings, bits_per_dim, fit
 
 ARCHITECTURES = {

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 import mera
-from mera.pictures import save_figure
+from mera.drawing import draw_layout
+from mera.drawing.images import save_figure
 
 SIZES = {"ternary": {"L": 27}, "tebd": {"L": 16, "depth": 2}, "rgflow": {"L": 32}}
 """What is not 16 wide."""
@@ -22,8 +23,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in mera.models.names():
         layout = mera.build(name, dim=1, hidden=(2,), **SIZES.get(name, {"L": 16})).layout
-        save_figure(layout.draw(title=name), out / f"{name}.png")
-    above = mera.build("rgflow", L=16, m=4, hidden=(2,)).layout.draw("above", title="rgflow from above")
+        save_figure(draw_layout(layout, title=name), out / f"{name}.png")
+    above = draw_layout(mera.build("rgflow", L=16, m=4, hidden=(2,)).layout, "above", title="rgflow from above")
     save_figure(above, out / "rgflow_above.png")
     print(f"pictures: {', '.join(map(str, sorted(out.glob('*.png'))))}")
 

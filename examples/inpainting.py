@@ -22,11 +22,11 @@ from torch import Tensor
 
 import mera
 from mera import data
-from mera.io import describe
-from mera.pictures import corrupted, save_figure
-from mera.progress import Ticker
-from mera.summary import count_parameters
-from mera.table import table
+from mera._utils.progress import Ticker
+from mera._utils.table import table
+from mera.drawing.images import corrupted, save_figure
+from mera.graph.summary import count_parameters
+from mera.io.flows import describe
 from mera.train import RunFolder, Settings, fit
 
 MODELS = {"rgflow": {"hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1, "residual_blocks": 1}}

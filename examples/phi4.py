@@ -23,8 +23,8 @@ from rich.console import Console
 from torch import Tensor
 
 import mera
-from mera.pictures import save_figure
-from mera.progress import Ticker
+from mera._utils.progress import Ticker
+from mera.drawing.images import save_figure
 
 
 def action(phi: Tensor, mass2: float, coupling: float) -> Tensor:

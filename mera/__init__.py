@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import Any
 
 from mera import bijectors, graph, models
-from mera.bijectors.conditioner import fixed_weights
+from mera.bijectors.conditioners.base import fixed_weights
 from mera.distribution import FlowDistribution
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.io import load, save
-from mera.layout_file import load_layout, save_layout
+from mera.graph.toml import load_layout, save_layout
+from mera.io.flows import load, save
 from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
 from mera.symmetry import Symmetrized
@@ -35,7 +35,7 @@ __all__ = [
     "save_layout",
 ]
 
-_LATER = ("data", "drawing", "pictures", "train")
+_LATER = ("data", "drawing", "train")
 """Modules that load much else: they are imported when somebody names them."""
 
 

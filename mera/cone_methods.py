@@ -9,13 +9,25 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from mera._utils.checks import check_tensor, is_integer
 from mera.bijectors import Bijector
-from mera.checks import check_tensor, is_integer
-from mera.conditions import Conditions
-from mera.graph import Cone, Plan, Step, generation_cone, inference_cone
-from mera.graph.addresses import variables_at
+from mera.cones import (
+    Cone,
+    Region,
+    Restriction,
+    Site,
+    Span,
+    generation_cone,
+    inference_cone,
+    latents_at,
+    sites_of,
+    spans,
+    window,
+)
+from mera.cones.indexing import variables_at
+from mera.graph import Plan, Step
+from mera.graph.contexts import Conditions
 from mera.inpaint import Inpainting, inpaint
-from mera.local import Region, Restriction, Site, Span, latents_at, sites_of, spans, window
 from mera.priors import Prior
 
 __all__ = ["ConeMethods"]

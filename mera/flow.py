@@ -11,18 +11,18 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 
-from mera.allocator import let_thresholds_rise
+from mera._utils.allocator import let_thresholds_rise
+from mera._utils.checks import check_choice, check_count, check_levels, check_tensor
 from mera.bijectors import Bijector, backwards
-from mera.checks import check_levels, check_tensor, count, one_of
-from mera.conditions import Conditions
 from mera.cone_methods import ConeMethods
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Step, compile, run_forward, run_inverse
+from mera.graph.contexts import Conditions
+from mera.graph.memory import MEMORY
+from mera.graph.modules import make_bijectors
+from mera.graph.summary import summarize
 from mera.image_methods import ImageMethods, default_preprocess
-from mera.memory import MEMORY
-from mera.modules import make_bijectors
 from mera.priors import Prior, PriorLike
-from mera.summary import summarize
 
 __all__ = ["Flow", "Latents", "Recipe"]
 
@@ -113,8 +113,8 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
         nodes = [step.node for step in self.plan.steps if step.module]
         words = dict(value) if isinstance(value, Mapping) else dict.fromkeys(nodes, value)
         for node, word in words.items():
-            one_of(node, nodes, "a node with a bijector")
-            one_of(word, MEMORY, f"memory of node {node!r}")
+            check_choice(node, nodes, "a node with a bijector")
+            check_choice(word, MEMORY, f"memory of node {node!r}")
         self._memory = words
 
     # Data and latents
@@ -193,7 +193,7 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
     @torch.no_grad()
     def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
         """Draw latents from the prior at a temperature; arguments as for `sample`."""
-        count(n, "a number of samples", 0)
+        check_count(n, "a number of samples", 0)
         shapes = [(n, *latent.lattice.event_shape) for latent in self.plan.latents]
         return self.prior.sample(shapes, self._temperatures(temperature), self._reference)
 

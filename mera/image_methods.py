@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_tensor
 from mera.bijectors import Bijector, Chain, Dequantize, Logit, with_noise
-from mera.checks import check_tensor
 from mera.graph import Plan
 
 __all__ = ["ImageMethods", "default_preprocess"]

@@ -15,6 +15,7 @@ from mera.bijectors import (
     Conditioned,
     Coupling,
     Couplings,
+    Elementwise,
     Gather,
     Haar,
     Invert,
@@ -25,7 +26,6 @@ from mera.bijectors import (
     Orthogonal,
     PatchMLPs,
     Permutation,
-    Pointwise,
     RationalQuadratic,
     ResidualConv,
     ResidualMLP,
@@ -99,8 +99,8 @@ BIJECTORS = {
     "haar-3d": lambda: Haar((1, 2, 2, 2)),
     "leaky": lambda: LeakyReLU(PATCH, 0.3),
     "asinh": lambda: Asinh(PATCH),
-    "pointwise-spline": lambda: Pointwise(PATCH, RationalQuadratic(4)),
-    "pointwise-logistic": lambda: Pointwise(LINE, LogisticMixture()),
+    "pointwise-spline": lambda: Elementwise(PATCH, RationalQuadratic(4)),
+    "pointwise-logistic": lambda: Elementwise(LINE, LogisticMixture()),
     "squeezed": lambda: Squeezed(
         (2, 2, 4), lambda shape: Chain([LULinear(shape), Coupling(ChannelHalves(shape), mlp)])
     ),

@@ -7,7 +7,7 @@ import pytest
 
 RESIDENT = """
 import torch
-from mera.allocator import keep_freed_memory
+from mera._utils.allocator import keep_freed_memory
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -32,7 +32,7 @@ def test_freed_memory(keep):
 
 FAULTS = """
 import resource, torch
-from mera.allocator import let_thresholds_rise
+from mera._utils.allocator import let_thresholds_rise
 
 if {rise}:
     let_thresholds_rise()

@@ -6,9 +6,9 @@ import torch
 from matplotlib.colors import to_hex
 
 import mera
+from mera.cones import parse_region, sites_of
+from mera.cones.cone import generation_cone
 from mera.drawing import level_masks, side_view
-from mera.graph.cones import generation_cone
-from mera.local import parse_region, sites_of
 from tests.naive import naive_cone
 
 

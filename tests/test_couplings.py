@@ -21,7 +21,7 @@ from mera.bijectors import (
     Squeezed,
     checkerboard,
 )
-from mera.bijectors.stacked import StackedMLPs
+from mera.bijectors.conditioners.stacked import StackedMLPs
 from tests.bijectors import EVEN, PATCH, conv, mlp, paper, patch, together
 from tests.laws import Dense, check_laws, randomize
 
@@ -29,8 +29,8 @@ from tests.laws import Dense, check_laws, randomize
 def test_squeezed_reads_around_borders_if_what_is_within_does():
     shape = (1, 4, 4)
     around = Squeezed(shape, lambda s: Coupling(ChannelHalves(s), partial(conv, padding="circular")))
-    assert around.wraps
-    assert not Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv)).wraps
+    assert around.circular
+    assert not Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv)).circular
     with pytest.raises(ValueError, match="Expected a bijector of one context for all sites"):
         Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv, context_shape=(1, 2, 2)))
 

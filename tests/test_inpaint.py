@@ -9,11 +9,11 @@ from rich.console import Console
 from torch import nn
 
 import mera
+from mera._utils.progress import Ticker
 from mera.bijectors import Bijector
 from mera.inpaint.mixing import effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
 from mera.inpaint.spaces import Latents, Pixels
-from mera.progress import Ticker
 from tests.laws import randomize
 
 

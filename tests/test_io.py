@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 import mera
-from mera import files
-from mera.archive import pack, unpack, write_archive
+from mera._utils import files
+from mera.io.archive import pack, unpack, write_archive
 from tests.laws import randomize
 from tests.models import MODELS, PICKLED, batch
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 
 import mera
-from mera.layout_file import dumps, loads
+from mera.graph.toml import dumps, loads
 from mera.train import RunFolder
 from tests.command import run
 from tests.laws import check_laws, randomize

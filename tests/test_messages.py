@@ -8,6 +8,7 @@ import torch
 
 import mera
 from mera import LayoutError
+from mera.drawing import draw_layout
 from tests.models import CONDITIONAL, MODELS, batch
 
 
@@ -107,8 +108,8 @@ def test_bad_options(make, error, message):
         (lambda f: mera.Flow(f.layout, preprocess="x"), "Expected a bijector to preprocess images; got str"),
         (lambda f: mera.save(None, "x"), "Expected a Flow; got NoneType"),
         (lambda f: mera.load(None), "Expected a path; got None"),
-        (lambda f: f.layout.draw(dimension=2), "Expected a dimension from -2 to 1; got 2"),
-        (lambda f: f.layout.draw(dimension=None), "Expected a dimension"),
+        (lambda f: draw_layout(f.layout, dimension=2), "Expected a dimension from -2 to 1; got 2"),
+        (lambda f: draw_layout(f.layout, dimension=None), "Expected a dimension"),
     ],
 )  # fmt: skip
 def test_bad_calls(call, message):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from mera.cones.cone import generation_cone, inference_cone
 from mera.graph import compile
-from mera.graph.cones import generation_cone, inference_cone
 from tests.laws import check_laws, flat
 from tests.naive import naive_cone, naive_forward
 from tests.strategies import few, layouts, make_flow

@@ -23,7 +23,7 @@ def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
 
 
 def test_layouts_in_toml_are_layouts():
-    from mera import layout_file
+    from mera.graph import toml as layout_file
 
     blocks = re.findall(r"```toml\n(\[lattice\].*?)```", PAGES["toolkit.md"], re.S)
     assert blocks

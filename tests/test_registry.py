@@ -7,7 +7,7 @@ import pytest
 import mera
 from mera.bijectors import LeakyReLU, named, names, register
 from mera.bijectors import registry as module
-from mera.layout_file import dumps, loads
+from mera.graph.toml import dumps, loads
 
 
 def third_party(event_shape, slope=0.3):

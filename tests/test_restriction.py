@@ -9,8 +9,8 @@ from torch import nn
 
 import mera
 from mera.bijectors import Bijector, Coupling, Gather
-from mera.graph.addresses import variables_at
-from mera.local.recorded import HOT, KEPT, Recorded
+from mera.cones.indexing import variables_at
+from mera.cones.recording import HOT, KEPT, Recorded
 from tests.laws import Dense, randomize
 from tests.models import contexts
 from tests.strategies import few, layouts, make_flow

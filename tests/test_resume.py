@@ -10,8 +10,8 @@ import torch
 
 import mera
 from mera import data
-from mera.archive import read_archive
 from mera.bijectors import ActNorm, Bijector
+from mera.io.archive import read_archive
 from mera.train import Callback, RunFolder, fit, loop
 from mera.train.diagnose import first_not_finite
 from tests.training import FLIPPED, IMAGES, SHORT, At, interrupt, lines, same, small_flow

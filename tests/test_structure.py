@@ -1,73 +1,131 @@
-"""The layers of docs/architecture.md hold: a part imports only what stands below it."""
+"""No circle of imports: not between folders, not between files, not by an import inside a function."""
 
 import ast
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import mera
 
 ROOT = Path(mera.__file__).parent
-HELPERS = {"checks", "registry", "table", "files", "random", "progress", "pictures", "archive", "allocator"}
-MAY_IMPORT = {
-    **{helper: {"checks", "files"} for helper in HELPERS},
-    "graph": {"bijectors", "checks", "table", "drawing"},
-    "bijectors": {"checks", "registry"},
-    "priors": set(),
-    "summary": {"graph", "table"},
-    "local": {"graph", "bijectors", "priors", "checks"},
-    "inpaint": {"local", "checks", "progress"},
-    "cone_methods": {"conditions", "local", "inpaint", "graph", "bijectors", "priors", "checks"},
-    "conditions": {"graph", "checks"},
-    "distribution": {"flow"},
-    "image_methods": {"graph", "bijectors", "checks"},
-    "memory": {"bijectors"},
-    "modules": {"graph", "bijectors"},
-    "flow": {
-        "allocator",
-        "cone_methods",
-        "conditions",
-        "distribution",
-        "image_methods",
-        "memory",
-        "modules",
-        "graph",
+LONGEST = 300
+"""Lines of a file, at most."""
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    """Whether a statement is `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def statements(node: ast.AST):
+    """All import statements below a node, those inside functions too, but for those that only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield child
+        elif not is_type_checking(child):
+            yield from statements(child)
+
+
+def module_file(root: Path, name: str) -> Path | None:
+    """The file of a module of the package, such as "mera.graph.plan"; None if the name is no module."""
+    path = root.joinpath(*name.split(".")[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def imported_files(root: Path, file: Path):
+    """The files of the package that a file imports."""
+    for statement in statements(ast.parse(file.read_text())):
+        if isinstance(statement, ast.Import):
+            names = [alias.name for alias in statement.names if alias.name.split(".")[0] == "mera"]
+        else:
+            module = statement.module or ""
+            if module.split(".")[0] != "mera":
+                continue
+            names = [f"{module}.{alias.name}" for alias in statement.names]
+            names = [name if module_file(root, name) else module for name in names]
+        yield from filter(None, (module_file(root, name) for name in names))
+
+
+def import_graph(root: Path) -> nx.DiGraph:
+    """An edge from each file of the package to every file that it imports."""
+    graph = nx.DiGraph()
+    for file in root.rglob("*.py"):
+        graph.add_node(str(file.relative_to(root)))
+        for imported in imported_files(root, file):
+            graph.add_edge(str(file.relative_to(root)), str(imported.relative_to(root)))
+    return graph
+
+
+def folders(graph: nx.DiGraph) -> nx.DiGraph:
+    """The same graph between the top-level folders, where a file at the top level counts as a folder of its own."""
+    merged = nx.DiGraph()
+    for source, target in graph.edges:
+        a, b = (Path(name).parts[0] for name in (source, target))
+        if a != b and "__init__.py" not in (a, b):
+            merged.add_edge(a, b)
+    return merged
+
+
+def circles(graph: nx.DiGraph) -> list[list[str]]:
+    """The groups of nodes that reach each other."""
+    return [sorted(group) for group in nx.strongly_connected_components(graph) if len(group) > 1]
+
+
+def test_no_circle_between_files():
+    graph = import_graph(ROOT)
+    assert graph.number_of_edges() > 100
+    assert circles(graph) == []
+
+
+def test_no_circle_between_folders():
+    merged = folders(import_graph(ROOT))
+    assert {
         "bijectors",
-        "priors",
-        "summary",
-        "checks",
-    },
-    "models": {"flow", "graph", "bijectors", "priors", "registry", "checks"},
-    "drawing": {"graph"},
-    "symmetry": {"flow"},
-    "layout_file": {"graph", "bijectors", "checks", "files", "registry"},
-    "io": {"models", "flow", "graph", "image_methods", "layout_file", "priors", "archive", "files"},
-    "data": {"registry", "checks"},
-    "train": {"io", "flow", "memory", "graph", "bijectors", "data"} | HELPERS,
-}
+        "graph",
+        "cones",
+        "inpaint",
+        "models",
+        "io",
+        "train",
+        "data",
+        "drawing",
+        "cli",
+        "_utils",
+    } <= set(merged)
+    assert circles(merged) == []
 
 
-def imports(path: Path) -> set[str]:
-    """The parts of mera that a file imports."""
-    parts = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "mera":
-            parts |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mera."):
-            parts.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            parts |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("mera.")}
-    return parts
+def test_nothing_imports_the_package_itself_but_the_command_line():
+    """What is imported by the package while it loads would find only a part of it."""
+    sources = {source for source, _ in import_graph(ROOT).in_edges("__init__.py")}
+    assert all(source.startswith("cli") or source == "__main__.py" for source in sources)
 
 
-@pytest.mark.parametrize("part", MAY_IMPORT)
-def test_a_part_imports_only_what_stands_below(part):
-    files = [ROOT / f"{part}.py"] if (ROOT / f"{part}.py").exists() else sorted((ROOT / part).glob("*.py"))
-    assert files
-    for file in files:
-        assert imports(file) - {part} <= MAY_IMPORT[part], file
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from mera.b import f",
+        "def g():\n    from mera.b import f",
+        "import mera.b",
+        "from mera import b",
+        "class A:\n    import mera.b",
+    ],
+)
+def test_a_circle_is_found(tmp_path, code):
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "a.py").write_text(code)
+    (tmp_path / "b.py").write_text("from mera.a import h")
+    assert circles(import_graph(tmp_path)) == [["a.py", "b.py"]]
 
 
-def test_every_part_has_its_place():
-    parts = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert parts - {"__init__", "__main__", "cli"} == set(MAY_IMPORT)
+def test_imports_of_type_checkers_are_no_circle(tmp_path):
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "a.py").write_text("if TYPE_CHECKING:\n    from mera.b import f")
+    (tmp_path / "b.py").write_text("from mera.a import h")
+    assert circles(import_graph(tmp_path)) == []
+
+
+def test_no_file_is_long():
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in ROOT.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 import mera
-from mera import archive
+from mera.io import archive
 from mera.train import RunFolder, fit
 from tests.training import IMAGES, SHORT, lines, same, small_flow
 

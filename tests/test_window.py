@@ -5,8 +5,8 @@ import torch
 from torch import distributions
 
 import mera
-from mera.graph.addresses import Tiling
-from mera.local.noise import noise
+from mera.cones.indexing import Tiling
+from mera.cones.noise import noise
 from tests.laws import randomize
 
 

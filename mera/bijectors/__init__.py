@@ -6,21 +6,21 @@ from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, backwards, forwards, log_det_dtype, zero_log_det
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioner import Conditioner
+from mera.bijectors.conditioners.base import Conditioner
+from mera.bijectors.conditioners.residual import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.coupling import Coupling, Couplings
-from mera.bijectors.elementwise import Additive, Affine, Elementwise
+from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
 from mera.bijectors.haar import Haar
 from mera.bijectors.image import Dequantize, Logit, with_noise
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
-from mera.bijectors.networks import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.permutation import Permutation
-from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise
 from mera.bijectors.registry import Named, named, names, register
-from mera.bijectors.reshaped import Conditioned, Squeezed
+from mera.bijectors.reshape import Conditioned, Squeezed
 from mera.bijectors.spline import RationalQuadratic
+from mera.bijectors.univariate import Additive, Affine, Univariate
 
 __all__ = [
     "MADE",
@@ -51,12 +51,12 @@ __all__ = [
     "Partition",
     "PatchMLPs",
     "Permutation",
-    "Pointwise",
     "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",
     "SeparateMLPs",
     "Squeezed",
+    "Univariate",
     "adapt",
     "backwards",
     "checkerboard",

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mera._utils.checks import check_flag
 from mera.bijectors.base import Bijector
-from mera.checks import flag
 
 __all__ = ["ActNorm"]
 
@@ -29,7 +29,7 @@ class ActNorm(Bijector):
     def __init__(self, event_shape: tuple[int, ...], per_channel: bool = False) -> None:
         super().__init__(event_shape)
         channels, *sites = event_shape
-        flag(per_channel, "per_channel")
+        check_flag(per_channel, "per_channel")
         shape = (channels, *(1 for _ in sites)) if per_channel else tuple(event_shape)
         self.shift = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))

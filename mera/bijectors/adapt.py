@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+from mera._utils.distributions import INVERSE, contents, put, rebuilt
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
-from mera.bijectors.torch_transforms import INVERSE, contents, put, rebuilt
 
 __all__ = ["adapt"]
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mera._utils.checks import check_count
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.conditioners.residual import compressed
 from mera.bijectors.context import join
-from mera.bijectors.elementwise import Affine, Elementwise
-from mera.bijectors.networks import compressed
-from mera.checks import count
+from mera.bijectors.univariate import Affine, Univariate
 
 __all__ = ["MADE", "Autoregressive"]
 
@@ -39,7 +39,7 @@ class Autoregressive(Bijector):
     def __init__(
         self,
         event_shape: tuple[int, ...],
-        transform: Elementwise | None = None,
+        transform: Univariate | None = None,
         hidden: Sequence[int] = (64,),
         context_shape: tuple[int, ...] | None = None,
     ) -> None:
@@ -93,7 +93,7 @@ class MADE(nn.Module):
         if not hidden:
             raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
         for width in hidden:
-            count(width, "a hidden width")
+            check_count(width, "a hidden width")
         self.n, self.n_params = n, n_params
         inputs = torch.cat([torch.arange(1, n + 1), torch.zeros(context, dtype=torch.int64)])
         first = 0 if context else 1  # what reads a context alone is of use only if there is one

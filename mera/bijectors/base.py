@@ -56,7 +56,7 @@ class Bijector(nn.Module, ABC):
         return None
 
     @property
-    def wraps(self) -> bool:
+    def circular(self) -> bool:
         """Whether that window goes on at the opposite border of the event."""
         return False
 

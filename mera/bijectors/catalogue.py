@@ -8,24 +8,24 @@ from typing import Any
 
 import torch
 
+from mera._utils.checks import check_choice, check_count
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
+from mera.bijectors.conditioners.residual import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.coupling import Coupling
-from mera.bijectors.elementwise import Additive, Affine, Elementwise
+from mera.bijectors.coupling_stack import couplings, mask_of
+from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
-from mera.bijectors.networks import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, checkerboard
 from mera.bijectors.permutation import Permutation
-from mera.bijectors.pointwise import Asinh, LeakyReLU, Pointwise
 from mera.bijectors.registry import register
-from mera.bijectors.reshaped import Conditioned
+from mera.bijectors.reshape import Conditioned
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.stacks import couplings, mask_of
-from mera.checks import count, one_of
+from mera.bijectors.univariate import Additive, Affine, Univariate
 
 __all__ = ["convolution", "coupling"]
 
@@ -59,7 +59,7 @@ def coupling(
         mask: the first half: "checkerboard", "channels", or nested lists of truth values.
         max_log_scale: the bound of the log-scales.
     """
-    conditioner = one_of(conditioner, CONDITIONERS, "a conditioner")
+    conditioner = check_choice(conditioner, CONDITIONERS, "a conditioner")
     return couplings(
         Gather(mask_of(event_shape, mask)),
         partial(CONDITIONERS[conditioner], hidden=tuple(hidden), blocks=residual_blocks),
@@ -70,7 +70,7 @@ def coupling(
     )
 
 
-def _patch(event_shape: Shape, transform: Elementwise, hidden: Sequence[int], residual_blocks: int,
+def _patch(event_shape: Shape, transform: Univariate, hidden: Sequence[int], residual_blocks: int,
            mask: str | Sequence[Any], **others: Any) -> Bijector:  # fmt: skip
     """Couplings of a patch with the joint conditioner."""
     network = partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks)
@@ -120,7 +120,7 @@ def convolution(
         padding: "zeros" between open borders, "circular" where the lattice is periodic.
         kernel: of the convolutions.
     """
-    by_sites = one_of(mask, ("checkerboard", "channels"), "a mask") == "checkerboard"
+    by_sites = check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard"
     partition = Masked(checkerboard(event_shape)) if by_sites else ChannelHalves(event_shape)
     network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
     return couplings(partition, network, Affine(max_log_scale), layers=layers, norm=norm, norm_per_channel=True,
@@ -163,7 +163,7 @@ def glow(
     halves, transform = ChannelHalves(event_shape), Affine(max_log_scale)
     return Chain(
         member
-        for _ in range(count(layers, "layers"))
+        for _ in range(check_count(layers, "layers"))
         for member in (
             ActNorm(event_shape, per_channel=True),
             LULinear(event_shape),
@@ -173,12 +173,12 @@ def glow(
 
 
 def _autoregressive(
-    event_shape: Shape, transform: Elementwise, layers: int, hidden: Sequence[int], inverted: bool,
+    event_shape: Shape, transform: Univariate, layers: int, hidden: Sequence[int], inverted: bool,
     context_shape: Shape | None,
 ) -> Bijector:  # fmt: skip
     """Autoregressive maps, between which the variables' order is reversed."""
     members: list[Bijector] = []
-    for layer in range(count(layers, "layers")):
+    for layer in range(check_count(layers, "layers")):
         step = Autoregressive(event_shape, transform, tuple(hidden), context_shape)
         if layer:
             members.append(Permutation(event_shape, torch.arange(step.variables).flip(0), per_site=False))
@@ -209,8 +209,8 @@ def spline_maf(event_shape: Shape, *, layers: int = 2, hidden: Sequence[int] = (
 
 @register("pointwise-spline")
 def pointwise_spline(event_shape: Shape, *, bins: int = 8, bound: float = 4.0) -> Bijector:
-    """A spline for each variable by itself; see `Pointwise`."""
-    return Pointwise(event_shape, RationalQuadratic(bins, bound))
+    """A spline for each variable by itself; see `Elementwise`."""
+    return Elementwise(event_shape, RationalQuadratic(bins, bound))
 
 
 @register("permutation")

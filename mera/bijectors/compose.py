@@ -42,9 +42,9 @@ class Chain(Bijector):
         return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*known, strict=True))
 
     @property
-    def wraps(self) -> bool:
+    def circular(self) -> bool:
         """Whether a member's window does."""
-        return any(member.wraps for member in self.bijectors)
+        return any(member.circular for member in self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All members in order."""
@@ -111,9 +111,9 @@ class Invert(Bijector):
         return self.bijector.receptive_kernel
 
     @property
-    def wraps(self) -> bool:
+    def circular(self) -> bool:
         """Whether the window of the bijector within does."""
-        return self.bijector.wraps
+        return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The inverse of the bijector within."""

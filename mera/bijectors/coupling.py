@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioner import Conditioner, ConditionerFactory, Parametrize, prepared
+from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory, Parametrize, prepared
 from mera.bijectors.context import join, joined_shape
-from mera.bijectors.elementwise import Affine, Elementwise
 from mera.bijectors.partition import Partition
+from mera.bijectors.univariate import Affine, Univariate
 
 __all__ = ["Coupling", "Couplings"]
 
@@ -37,7 +37,7 @@ class Coupling(Bijector):
         self,
         partition: Partition,
         conditioner: ConditionerFactory,
-        transform: Elementwise | None = None,
+        transform: Univariate | None = None,
         context_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__(partition.event_shape, context_shape)
@@ -49,8 +49,8 @@ class Coupling(Bijector):
             return conditioner(joined_shape(reads, context_shape), writes, self.transform.n_params)
 
         networks = [make(first, second)]
-        self.serves_both = _says(networks[0]).serves_both
-        if not self.serves_both:
+        self.shared_between_halves = _says(networks[0]).shared_between_halves
+        if not self.shared_between_halves:
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
 
@@ -63,9 +63,9 @@ class Coupling(Bijector):
         return (1 + 2 * (reads_first + reads_second),) * (len(self.partition.event_shape) - 1)
 
     @property
-    def wraps(self) -> bool:
+    def circular(self) -> bool:
         """Whether a conditioner's window does."""
-        return any(_says(network).wraps for network in self.networks)
+        return any(_says(network).circular for network in self.networks)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latents; see `Bijector`."""
@@ -149,5 +149,5 @@ def _prepared(couplings: Sequence[Coupling], rows: int) -> Iterator[tuple[Parame
     """For each coupling, what says how to transform the first half and the second, for batches of `rows`."""
     ready = iter(prepared([network for coupling in couplings for network in coupling.networks], rows))
     for coupling in couplings:
-        reads_first, reads_second = next(ready) if coupling.serves_both else (next(ready), next(ready))
+        reads_first, reads_second = next(ready) if coupling.shared_between_halves else (next(ready), next(ready))
         yield reads_second, reads_first

@@ -1,81 +1,97 @@
-"""What a coupling does to each variable, given the parameters that its conditioner computed for it."""
+"""Maps of each variable by itself."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
 
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import log_det_dtype
-from mera.checks import within
+from mera._utils.checks import check_interval
+from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.univariate import Univariate
 
-__all__ = ["Additive", "Affine", "Elementwise", "in_single"]
-
-
-def in_single(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-    """Variables and parameters in single precision at least, for maps that half would spoil."""
-    single = log_det_dtype(x)
-    return x.to(single), params.to(single)
+__all__ = ["Asinh", "Elementwise", "LeakyReLU"]
 
 
-class Elementwise(nn.Module, ABC):
-    """A monotone map of single variables, with `n_params` parameters for each.
+class _SiteBySite(Bijector):
+    """A bijector that looks at single variables, and at no context."""
 
-    Shapes: variables (B, *shape), parameters (B, n_params, *shape); both methods return the new variables and the
-    logarithm of the derivative at each, (B, *shape). Parameters that are all zero make the identity, or a map close
-    to it: a coupling starts there.
-    """
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
 
-    n_params: int
-
-    @abstractmethod
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """The map and the logarithm of its derivative."""
-
-    @abstractmethod
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse map and the logarithm of its derivative."""
+    @property
+    def receptive_kernel(self) -> tuple[int, ...] | None:
+        """A site depends on itself alone."""
+        return None if self.event_shape is None else (1,) * (len(self.event_shape) - 1)
 
 
-class Affine(Elementwise):
-    r"""y = x exp(s) + t with s = b tanh(r / b), where the parameters are r and t (paper, Eq. 10).
+class LeakyReLU(_SiteBySite):
+    r"""y = x for x >= 0, a x below; log \|det J\| is ln a times the number of negative variables.
 
     Args:
-        max_log_scale: the bound b of \|s\|, so that no step can blow up.
+        event_shape: the shape of one event.
+        slope: a > 0.
     """
 
-    n_params = 2
+    def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
+        super().__init__(event_shape)
+        self.slope = check_interval(slope, "the slope", 0, 1e6)
 
-    def __init__(self, max_log_scale: float = 2.0) -> None:
-        super().__init__()
-        self.max_log_scale = within(max_log_scale, "the bound of the log-scale", 0, 20)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Bijector`."""
+        return torch.where(x < 0, x * self.slope, x), self._log_det(x)
 
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale, then shift."""
-        scale, shift = self._scale_and_shift(params)
-        return torch.addcmul(shift, x, torch.exp(scale)), scale
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Bijector`."""
+        return torch.where(y < 0, y / self.slope, y), -self._log_det(y)
 
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift back, then scale back."""
-        scale, shift = self._scale_and_shift(params)
-        return (y - shift) * torch.exp(-scale), -scale
-
-    def _scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = params.unbind(1)
-        bound = self.max_log_scale
-        return torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound), shift
+    def _log_det(self, x: Tensor) -> Tensor:
+        return math.log(self.slope) * (x < 0).flatten(1).sum(1, dtype=log_det_dtype(x))
 
 
-class Additive(Elementwise):
-    """y = x + t, which keeps volumes (NICE, Dinh et al. 2014)."""
+class Asinh(_SiteBySite):
+    r"""y = asinh(x), which tames heavy tails; log \|det J\| = -1/2 sum of ln(1 + x^2).
 
-    n_params = 1
+    Args:
+        event_shape: the shape of one event.
+    """
 
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift."""
-        return x + params[:, 0], torch.zeros_like(x)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Bijector`."""
+        y = torch.asinh(x)
+        return y, self._log_det(y)
 
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift back."""
-        return y - params[:, 0], torch.zeros_like(y)
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """sinh; beyond |y| = 88 single precision overflows."""
+        return torch.sinh(y), -self._log_det(y)
+
+    def _log_det(self, y: Tensor) -> Tensor:
+        """-ln cosh y, without cosh, which overflows."""
+        size = y.abs()
+        log_cosh = size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
+        return -log_cosh.flatten(1).sum(1, dtype=log_det_dtype(y))
+
+
+class Elementwise(_SiteBySite):
+    """Any `Univariate` map with parameters that are learnt for each variable, and depend on nothing.
+
+    Args:
+        event_shape: the shape of one event.
+        transform: the map, `RationalQuadratic()` say.
+    """
+
+    def __init__(self, event_shape: tuple[int, ...], transform: Univariate) -> None:
+        super().__init__(event_shape)
+        self.transform = transform
+        self.params = nn.Parameter(torch.zeros(transform.n_params, *event_shape))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Bijector`."""
+        y, log_slope = self.transform(x, self.params.expand(x.shape[0], *self.params.shape))
+        return y, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Bijector`."""
+        x, log_slope = self.transform.inverse(y, self.params.expand(y.shape[0], *self.params.shape))
+        return x, log_slope.flatten(1).sum(1, dtype=log_det_dtype(y))

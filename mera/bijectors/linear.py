@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from mera._utils.checks import check_choice, check_flag
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.checks import flag, one_of
 
 __all__ = ["LULinear", "Orthogonal"]
 
@@ -35,7 +35,7 @@ class _Linear(Bijector):
 
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True) -> None:
         super().__init__(event_shape)
-        self.per_site = flag(per_site, "per_site")
+        self.per_site = check_flag(per_site, "per_site")
         self.size = event_shape[0] if per_site else math.prod(event_shape)
         self.repeats = math.prod(event_shape) // self.size
         if self.size < 2:
@@ -91,7 +91,7 @@ class LULinear(_Linear):
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, identity: bool = False) -> None:
         super().__init__(event_shape, per_site)
         n = self.size
-        start = torch.eye(n) if flag(identity, "identity") else nn.init.orthogonal_(torch.empty(n, n))
+        start = torch.eye(n) if check_flag(identity, "identity") else nn.init.orthogonal_(torch.empty(n, n))
         p, lower, upper = torch.linalg.lu(start)
         self.register_buffer("permutation", p.T.argmax(1))  # row i of P^T x is entry `permutation[i]` of x
         self.register_buffer("sign", upper.diagonal().sign())
@@ -129,7 +129,7 @@ class Orthogonal(_Linear):
 
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, how: str = "matrix_exp") -> None:
         super().__init__(event_shape, per_site)
-        self.how = one_of(how, ("matrix_exp", "cayley", "householder"), "a parametrisation")
+        self.how = check_choice(how, ("matrix_exp", "cayley", "householder"), "a parametrisation")
         self.linear = self._parametrized()
 
     def _parametrized(self) -> nn.Module:

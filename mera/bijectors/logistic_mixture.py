@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera.bijectors.elementwise import Affine, Elementwise, in_single
-from mera.checks import count, within
+from mera._utils.checks import check_count, check_interval
+from mera.bijectors.univariate import Affine, Univariate, in_single
 
 __all__ = ["LogisticMixture"]
 
 
-class LogisticMixture(Elementwise):
+class LogisticMixture(Univariate):
     r"""y = a logit(F(x)) + b, F(x) = sum of pi_k sigmoid((x - mu_k) / s_k) (Flow++, Ho et al. 2019, arXiv 1902.00275).
 
     Of each variable's 3 K + 2 parameters K make the weights, K the means and K the scales; the last two make a and b,
@@ -36,8 +36,8 @@ class LogisticMixture(Elementwise):
 
     def __init__(self, components: int = 4, max_mean: float = 2.0, max_log_scale: float = 1.0) -> None:
         super().__init__()
-        self.components = count(components, "components")
-        self.max_mean = within(max_mean, "the bound of the means", 0, 20)
+        self.components = check_count(components, "components")
+        self.max_mean = check_interval(max_mean, "the bound of the means", 0, 20)
         self.outer = Affine(max_log_scale)
         self.n_params = 3 * self.components + 2
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_flag
 from mera.bijectors.base import Bijector, zero_log_det
-from mera.checks import flag
 
 __all__ = ["Permutation"]
 
@@ -29,7 +29,7 @@ class Permutation(Bijector):
 
     def __init__(self, event_shape: tuple[int, ...], order: Tensor | None = None, per_site: bool = True) -> None:
         super().__init__(event_shape)
-        self.per_site = flag(per_site, "per_site")
+        self.per_site = check_flag(per_site, "per_site")
         n = event_shape[0] if per_site else math.prod(event_shape)
         order = torch.randperm(n) if order is None else torch.as_tensor(order)
         whole = not order.is_floating_point() and order.dtype != torch.bool

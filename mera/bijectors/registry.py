@@ -9,9 +9,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from mera._utils.checks import check_choice
+from mera._utils.registry import Registry, plain
 from mera.bijectors.base import Bijector
-from mera.checks import one_of
-from mera.registry import Registry, plain
 
 __all__ = ["BijectorFactory", "Named", "make", "named", "names", "register", "takes"]
 
@@ -54,7 +54,7 @@ def factory(name: str) -> BijectorFactory:
     Raises:
         ValueError: if there is none.
     """
-    if one_of(name, names(), "a bijector") in _factories.names():
+    if check_choice(name, names(), "a bijector") in _factories.names():
         return _factories.get(name)
     entry = _entry_points()[name]
     try:
@@ -111,7 +111,7 @@ def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
     options = dict(options or {})
     known = [option for option in list(inspect.signature(found).parameters)[1:] if option != "context_shape"]
     for option in options:
-        one_of(option, known, f"an option of the bijector {name!r}")
+        check_choice(option, known, f"an option of the bijector {name!r}")
     return Named(name, plain(options))
 
 

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera.bijectors.elementwise import Elementwise, in_single
-from mera.checks import count, within
+from mera._utils.checks import check_count, check_interval
+from mera.bijectors.univariate import Univariate, in_single
 
 __all__ = ["RationalQuadratic"]
 
 
-class RationalQuadratic(Elementwise):
+class RationalQuadratic(Univariate):
     r"""A monotone spline within [-B, B] and the identity beyond (Durkan et al. 2019, arXiv 1906.04032, Eq. 4 to 8).
 
     Of each variable's 3 K - 1 parameters K say how wide the bins are, K how high, and K - 1 how steep the spline is at
@@ -38,10 +38,10 @@ class RationalQuadratic(Elementwise):
 
     def __init__(self, bins: int = 8, bound: float = 4.0, smallest: float = 0.5, strongest: float = 2.0) -> None:
         super().__init__()
-        self.bins = count(bins, "bins", 2)
-        self.bound = within(bound, "the bound", 0, 1e4)
-        self.smallest = within(smallest, "the smallest size of a bin", 0, 0.99)
-        self.strongest = within(strongest, "the bound of the parameters", 0, 20)
+        self.bins = check_count(bins, "bins", 2)
+        self.bound = check_interval(bound, "the bound", 0, 1e4)
+        self.smallest = check_interval(smallest, "the smallest size of a bin", 0, 0.99)
+        self.strongest = check_interval(strongest, "the bound of the parameters", 0, 20)
         self.n_params = 3 * self.bins - 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

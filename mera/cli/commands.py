@@ -9,6 +9,7 @@ import torch
 import typer
 
 from mera import data, models
+from mera._utils.table import table
 from mera.cli.common import (
     LAYOUT_HELP,
     PLAIN,
@@ -23,12 +24,12 @@ from mera.cli.common import (
     rebuild_error,
 )
 from mera.cli.options import integers, numbers, signature_options
+from mera.drawing import draw_layout
+from mera.drawing.images import save_figure, save_grid
 from mera.flow import Flow
-from mera.io import load
-from mera.layout_file import load_layout
-from mera.pictures import save_figure, save_grid
-from mera.summary import count_parameters
-from mera.table import table
+from mera.graph.summary import count_parameters
+from mera.graph.toml import load_layout
+from mera.io.flows import load
 from mera.train import RunFolder, bits_per_dim, is_main
 from mera.train import sample as draw
 from mera.train.batches import contexts
@@ -54,7 +55,7 @@ def _show(flow: Flow, picture: Path | None, title: str) -> None:
         {"above": picture.with_stem(f"{picture.stem}_above")} if flow.plan.input.dim < 3 else {}
     )
     for view, path in views.items():
-        save_figure(flow.layout.draw(view, title=title), path)
+        save_figure(draw_layout(flow.layout, view, title=title), path)
     console.print(f"pictures: {', '.join(map(str, views.values()))}")
 
 

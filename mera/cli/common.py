@@ -20,7 +20,7 @@ from mera.cli.options import options_of, with_options
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.io import rebuild_empty
+from mera.io.flows import rebuild_empty
 from mera.train import RunFolder, Settings, is_main
 
 __all__ = [

@@ -10,9 +10,9 @@ import typer
 from mera import models
 from mera.cli.common import PLAIN, add_for_each_model, app, console, given
 from mera.cli.options import signature_options
+from mera.cones import parse_region
 from mera.drawing import level_masks, side_view
-from mera.local import parse_region
-from mera.pictures import save_figure
+from mera.drawing.images import save_figure
 
 __all__ = ["cone_app"]
 

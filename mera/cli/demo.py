@@ -11,12 +11,12 @@ import torch
 import typer
 
 from mera import data
+from mera._utils.table import table
 from mera.cli.common import Device, app, choose_device, console, rebuild_error
 from mera.cli.train import start_run
+from mera.drawing.images import curves, progression, save_figure, save_grid, stretch
+from mera.graph.summary import count_parameters
 from mera.models import build
-from mera.pictures import curves, progression, save_figure, save_grid, stretch
-from mera.summary import count_parameters
-from mera.table import table
 from mera.train import RunFolder, Settings, bits_per_dim
 
 __all__ = ["demo"]

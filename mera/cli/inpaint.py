@@ -15,13 +15,13 @@ from torchvision.transforms.v2.functional import center_crop
 
 from mera.cli.common import Device, app, choose_device, configured, console
 from mera.cli.options import options_of, signature_options, with_options
+from mera.cones import parse_region, sites_of
+from mera.cones.indexing import mask_of
 from mera.data import labels
 from mera.data.folder import fit_square, read_image
+from mera.drawing.images import corrupted, history, labelled, save_figure, save_image
 from mera.flow import Flow
-from mera.graph.addresses import mask_of
 from mera.inpaint import Inpainting
-from mera.local import parse_region, sites_of
-from mera.pictures import corrupted, history, labelled, save_figure, save_image
 from mera.train import RunFolder
 
 __all__ = ["inpaint"]

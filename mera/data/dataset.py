@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from mera.checks import is_integer
-from mera.registry import Registry
+from mera._utils.checks import is_integer
+from mera._utils.registry import Registry
 
 __all__ = [
     "DataMissingError",

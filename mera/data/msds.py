@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mera.checks import is_integer
+from mera._utils.checks import is_integer
 from mera.data.dataset import ImageData, Images, register, resize
 
 __all__ = ["msds"]

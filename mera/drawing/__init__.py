@@ -1,6 +1,6 @@
 """Pictures of layouts and of cones in them."""
 
 from mera.drawing.cones import level_masks, side_view
-from mera.drawing.layouts import draw
+from mera.drawing.layouts import draw_layout
 
-__all__ = ["draw", "level_masks", "side_view"]
+__all__ = ["draw_layout", "level_masks", "side_view"]

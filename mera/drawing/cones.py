@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from mera.cones import Cone
 from mera.drawing.side import Boxes, draw_boxes, draw_marks, label_heights, rows, sites_in
-from mera.graph import Cone
 
 __all__ = ["level_masks", "side_view"]
 

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from mera._utils.checks import check_choice, is_integer
+from mera.cones.indexing import restored
 from mera.drawing.side import Boxes, Marks, draw_boxes, draw_marks, label_heights, rows, sites_in
-from mera.graph import Apply, Cut, Plan, Regroup
-from mera.graph.addresses import restored
+from mera.graph import Apply, Cut, Layout, Plan, Regroup, compile
 
-__all__ = ["draw"]
+__all__ = ["draw_layout"]
 
 DISENTANGLER, DECIMATOR, FIELD = "#7fbf7b", "#fddc5c", "#b3c7dd"
 """The paper's green and yellow; fields, which it has none of, are blue-grey."""
@@ -26,9 +27,28 @@ LARGEST = 12
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
-def draw(plan: Plan, view: str = "side", dimension: int = -1, title: str = "") -> Figure:
-    """A plan as the paper draws networks: see `mera.Layout.draw`."""
-    return VIEWS[view](plan, dimension, title)
+def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: str = "") -> Figure:
+    """A picture of a layout, as the paper draws networks: `draw_layout(layout).savefig("layout.png")`.
+
+    Args:
+        layout: the layout, `flow.layout` say.
+        view: "side", as Fig. 2(a) of the paper: bijectors above the sites that they act on, the data as dots below,
+            latents as crosses where they leave. "above", as Fig. 2(b): the blocks on each lattice, in 1 or 2
+            dimensions. Of a long edge the first 32 sites are shown.
+        dimension: in the side view, the dimension of the lattice that is drawn from left to right.
+        title: the title of the picture.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if the view or the dimension is unknown, or the view is "above" on a lattice of 3 dimensions.
+        LayoutError: if the layout does not compile.
+    """
+    dim = layout.input.lattice.dim
+    if not is_integer(dimension) or not -dim <= dimension < dim:
+        raise ValueError(f"Expected a dimension from {-dim} to {dim - 1}; got {dimension!r}")
+    return VIEWS[check_choice(view, VIEWS, "a view")](compile(layout), dimension, title)
 
 
 def roles(plan: Plan) -> dict[int, str]:

@@ -10,8 +10,8 @@ from itertools import count
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from mera.cones.indexing import Tiling, cell_tiling
 from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
-from mera.graph.addresses import Tiling, cell_tiling
 
 __all__ = ["Boxes", "Marks", "Place", "draw_boxes", "draw_marks", "label_heights", "rows", "sites_in"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from mera.checks import is_integer
+from mera._utils.checks import is_integer
 
 __all__ = ["Lattice", "LayoutError", "check_key", "per_dimension"]
 
@@ -82,7 +82,7 @@ class Lattice:
             raise LayoutError(f"Expected a lattice shape of 1 to 3 edge lengths; got {self.shape!r}")
         if not all(is_integer(n) and n > 0 for n in self.shape):
             raise LayoutError(f"Expected positive edge lengths; got {self.shape!r}")
-        if len(self.periodic) != self.dim or not all(type(wraps) is bool for wraps in self.periodic):
+        if len(self.periodic) != self.dim or not all(type(periodic) is bool for periodic in self.periodic):
             raise LayoutError(
                 f"Expected for each of {self.dim} dimensions whether it is periodic; got {self.periodic!r}"
             )

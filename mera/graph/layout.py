@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import networkx as nx
 
-from mera.checks import is_integer, one_of
+from mera._utils.checks import is_integer
 from mera.graph.lattice import Lattice, LayoutError, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Layout", "Port"]
 
@@ -169,40 +166,6 @@ class Layout:
     def nodes(self) -> dict[str, Node]:
         """The nodes by name, in the order in which they were declared."""
         return dict(self.graph.nodes(data="node"))
-
-    def draw(self, view: str = "side", dimension: int = -1, title: str = "") -> Figure:
-        """A picture: `layout.draw().savefig("layout.png")`; a notebook shows it by itself.
-
-        Args:
-            view: "side", as Fig. 2(a) of the paper: bijectors above the sites that they act on, the data as dots below,
-                latents as crosses where they leave. "above", as Fig. 2(b): the blocks on each lattice, in 1 or 2
-                dimensions. Of a long edge the first 32 sites are shown.
-            dimension: in the side view, the one drawn from left to right.
-            title: of the picture.
-
-        Raises:
-            ValueError: if the view or the dimension is unknown, or from above on a lattice of 3 dimensions.
-            LayoutError: if the layout does not compile.
-        """
-        from mera.drawing import draw  # pictures need matplotlib, and stand above the graph
-        from mera.graph.compiler import compile
-
-        dim = self.input.lattice.dim
-        if not is_integer(dimension) or not -dim <= dimension < dim:
-            raise ValueError(f"Expected a dimension from {-dim} to {dim - 1}; got {dimension!r}")
-        return draw(compile(self), one_of(view, ("side", "above"), "a view"), dimension, title)
-
-    def to_mermaid(self) -> str:
-        """The graph as a Mermaid flowchart; see `mera.graph.export`."""
-        from mera.graph.export import to_mermaid
-
-        return to_mermaid(self)
-
-    def to_graphviz(self) -> str:
-        """The graph in the DOT language of Graphviz; see `mera.graph.export`."""
-        from mera.graph.export import to_graphviz
-
-        return to_graphviz(self)
 
     def __repr__(self) -> str:
         return f"Layout({self.input.lattice}, {self.graph.number_of_nodes()} nodes)"

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from mera._utils.checks import is_integer
 from mera.bijectors.base import Bijector
 from mera.bijectors.registry import named
-from mera.checks import is_integer
 from mera.graph.actions import Action, Apply, Cut, Regroup
-from mera.graph.fits import check_bijector, check_grid
 from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
+from mera.graph.validation import check_bijector, check_grid
 
 __all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mera._utils.table import table
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice
-from mera.table import table
 
 __all__ = ["Latent", "Plan", "Step", "brief", "context_of"]
 

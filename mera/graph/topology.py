@@ -6,7 +6,7 @@ from collections import Counter
 
 import networkx as nx
 
-from mera.checks import is_integer
+from mera._utils.checks import is_integer
 from mera.graph.lattice import LayoutError, check_key
 from mera.graph.nodes import Input, Latent, Node
 

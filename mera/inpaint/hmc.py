@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mera.progress import Ticker
+from mera._utils.progress import Ticker
 
 __all__ = ["hmc"]
 

@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from mera.checks import is_integer
+from mera._utils.checks import is_integer
+from mera._utils.progress import Ticker
+from mera.cones import Restriction
 from mera.inpaint.hmc import hmc
 from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
 from mera.inpaint.spaces import choose_space
-from mera.local import Restriction
-from mera.progress import Ticker
 
 __all__ = ["Inpainting", "inpaint"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mera._utils.progress import Ticker
+from mera.cones import Restriction
 from mera.inpaint.spaces import Space
-from mera.local import Restriction
-from mera.progress import Ticker
 
 __all__ = ["best_draw", "climb"]
 

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from mera.checks import is_integer, one_of
-from mera.local import Restriction
+from mera._utils.checks import check_choice, is_integer
+from mera.cones import Restriction
 
 __all__ = ["Latents", "Pixels", "Space", "choose_space"]
 
@@ -88,12 +88,12 @@ def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
     variables = local.cone.plan.input.variables
     count: int | None
     if isinstance(latents, str):
-        count = variables if one_of(latents, ["cone", "all"], "latents to vary") == "all" else None
+        count = variables if check_choice(latents, ["cone", "all"], "latents to vary") == "all" else None
     elif is_integer(latents) and 1 <= latents <= variables:
         count = int(latents)
     else:
         raise ValueError(f"Expected 1 to {variables} latents to vary; got {latents!r}")
     pixels = Pixels(local)
-    if one_of(space, ["latent", "pixel"], "a space") == "pixel":
+    if check_choice(space, ["latent", "pixel"], "a space") == "pixel":
         return pixels
     return Latents(local, pixels.decode(pixels.draw(1)), count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mera.checks import count
+from mera._utils.checks import check_count
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape
@@ -52,7 +52,7 @@ def tebd(
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
-        count(depth, "depth"), bijector=bijector, conditioner=conditioner, layers=layers,
+        check_count(depth, "depth"), bijector=bijector, conditioner=conditioner, layers=layers,
         residual_blocks=residual_blocks, hidden=hidden, norm=norm,
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))

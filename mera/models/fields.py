@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
+from mera._utils.checks import check_choice, check_count
 from mera.bijectors import Bijector
 from mera.bijectors.registry import Named
-from mera.checks import count, one_of
 from mera.graph import Layout, LayoutError, Port
 from mera.graph.plan import context_of
 
@@ -26,9 +26,9 @@ def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int 
 
 def padding(boundary: str) -> str:
     """What convolutions read beyond the borders of a lattice, in torch's word."""
-    return {"open": "zeros", "periodic": "circular"}[one_of(boundary, ["open", "periodic"], "a boundary")]
+    return {"open": "zeros", "periodic": "circular"}[check_choice(boundary, ["open", "periodic"], "a boundary")]
 
 
 def width(m: int) -> int:
     """m itself, if a topmost lattice of that width has sites of both colours of a checkerboard."""
-    return count(m, "the width m", 2)
+    return check_count(m, "the width m", 2)

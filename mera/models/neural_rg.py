@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mera.checks import count
+from mera._utils.checks import check_count
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
@@ -55,7 +55,7 @@ def neuralrg(
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     pairs = [
         (f"{role}_{repeat}_", offset)
-        for repeat in range(count(repeats, "repeats"))
+        for repeat in range(check_count(repeats, "repeats"))
         for role, offset in (("even", 0), ("odd", 1))
     ]
     add_steps(layout, bijectors, pairs, 2, 2)

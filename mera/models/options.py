@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mera.checks import is_integer
+from mera._utils.checks import is_integer
 
 __all__ = [
     "Edges",

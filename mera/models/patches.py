@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mera._utils.checks import check_choice, check_flag
 from mera.bijectors.catalogue import CONDITIONERS
 from mera.bijectors.registry import Named, factory, named, takes
-from mera.checks import flag, one_of
 from mera.graph import Layout, Port
 from mera.models.options import Hidden, PerStep, options_per_step
 
@@ -37,8 +37,8 @@ def bijectors_per_step(
     Raises:
         ValueError: if an option has a value that makes no sense, or there is no such bijector.
     """
-    shared = {"conditioner": one_of(conditioner, CONDITIONERS, "a conditioner")}
-    shared |= {} if norm is None else {"norm": flag(norm, "norm")}
+    shared = {"conditioner": check_choice(conditioner, CONDITIONERS, "a conditioner")}
+    shared |= {} if norm is None else {"norm": check_flag(norm, "norm")}
     each = [options | shared for options in options_per_step(steps, layers, residual_blocks, hidden)]
     match bijector:
         case None | str():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mera._utils.checks import check_flag
 from mera.bijectors import named
-from mera.checks import flag
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.fields import add_field, padding, width
@@ -52,7 +52,7 @@ def realnvp(
     """
     shape = lattice_shape(L, dim)
     steps = levels(shape, width(m))
-    common = {"norm": flag(norm, "norm"), "padding": padding(boundary)}
+    common = {"norm": check_flag(norm, "norm"), "padding": padding(boundary)}
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
     for h, options in enumerate(options_per_step(steps, layers, residual_blocks, hidden)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mera.checks import one_of
+from mera._utils.checks import check_choice
+from mera._utils.registry import Registry, plain
 from mera.flow import Flow, Recipe
-from mera.registry import Registry, plain
 
 __all__ = ["build", "builder", "names", "presets", "register"]
 
@@ -53,7 +53,7 @@ def builder(name: str) -> Builder:
 
 def presets(name: str) -> list[str]:
     """The names of a model's presets."""
-    return list(_presets[one_of(name, names(), "a model")])
+    return list(_presets[check_choice(name, names(), "a model")])
 
 
 def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
@@ -82,7 +82,7 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     options = {option: plain(value) for option, value in options.items()}
     settled = _models.defaults(name) | options
     if preset is not None:
-        settled = settled | _presets[name][one_of(preset, presets(name), "a preset")](settled) | options
+        settled = settled | _presets[name][check_choice(preset, presets(name), "a preset")](settled) | options
     flow = function(**settled)
     flow.recipe = Recipe(name, settled)
     flow.memory = memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mera.checks import flag, is_integer, one_of
+from mera._utils.checks import check_choice, check_flag, is_integer
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
@@ -96,13 +96,13 @@ def rgflow(
         steps, bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
         hidden=hidden, norm=norm,
     )  # fmt: skip
-    if flag(share_levels, "share_levels") and any(other != bijectors[0] for other in bijectors):
+    if check_flag(share_levels, "share_levels") and any(other != bijectors[0] for other in bijectors):
         raise ValueError(
             "Expected the same layers, residual_blocks and hidden at all levels, which share them; "
             f"got {layers!r}, {residual_blocks!r} and {hidden!r}"
         )
     offsets = {"paper": (m // 2, 0), "authors": (0, m // 2)}
-    first, second = offsets[one_of(order, offsets, "an order")]
+    first, second = offsets[check_choice(order, offsets, "an order")]
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     add_steps(layout, bijectors, (("disentangler", first), ("decimator", second)), m, 2, share_levels)
     return Flow(layout, prior, classes=classes)

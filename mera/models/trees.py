@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mera.checks import count
+from mera._utils.checks import check_count
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
@@ -47,7 +47,7 @@ def tree(
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
-        levels(shape, count(m, "m", 2), m), bijector=bijector, conditioner=conditioner, layers=layers,
+        levels(shape, check_count(m, "m", 2), m), bijector=bijector, conditioner=conditioner, layers=layers,
         residual_blocks=residual_blocks, hidden=hidden, norm=norm,
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))

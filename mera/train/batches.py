@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mera._utils.random import seeded
 from mera.data import ImageSet, labels
 from mera.flow import Flow
-from mera.random import seeded
 from mera.train.signals import SIGNALS
 
 __all__ = ["Batches", "contexts", "loader", "noisy"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mera.pictures import save_grid
-from mera.progress import Ticker
+from mera._utils.progress import Ticker
+from mera.drawing.images import save_grid
 from mera.train.evaluate import sample
 from mera.train.run import RunFolder
 

@@ -8,10 +8,10 @@ import torch
 from accelerate.utils import gather, reduce
 from torch import Tensor
 
-from mera.bijectors.conditioner import fixed_weights
+from mera._utils.random import fixed_seed
+from mera.bijectors.conditioners.base import fixed_weights
 from mera.data import ImageSet
 from mera.flow import Flow
-from mera.random import fixed_seed
 from mera.train.batches import contexts, noisy
 from mera.train.processes import processes
 

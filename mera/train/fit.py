@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mera.data import ImageData, first
 from mera.flow import Flow
-from mera.io import describe
+from mera.io.flows import describe
 from mera.train.batches import Batches, contexts, loader
 from mera.train.callbacks import Callback, Progress, Recorder
 from mera.train.loop import Loop

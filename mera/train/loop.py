@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mera.allocator import keep_freed_memory
-from mera.archive import write_archive
+from mera._utils.allocator import keep_freed_memory
+from mera._utils.random import get_states, set_states
 from mera.data import ImageData
 from mera.flow import Flow
-from mera.io import describe
-from mera.random import get_states, set_states
+from mera.io.archive import write_archive
+from mera.io.flows import describe
 from mera.train.callbacks import Callback, Metrics
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite

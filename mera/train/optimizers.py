@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim import lr_scheduler
 
-from mera.checks import one_of
+from mera._utils.checks import check_choice
 
 if TYPE_CHECKING:
     from mera.train.settings import Settings
@@ -45,7 +45,7 @@ def check_optimizer(name: str, options: Mapping[str, Any]) -> type[torch.optim.O
             option is unknown or of no use to torch.
     """
     kinds = {n: k for n, k in vars(torch.optim).items() if isinstance(k, type) and issubclass(k, torch.optim.Optimizer)}
-    kind = kinds[one_of(name, sorted(kinds.keys() - OTHER_OPTIMIZERS), "an optimizer")]
+    kind = kinds[check_choice(name, sorted(kinds.keys() - OTHER_OPTIMIZERS), "an optimizer")]
     what = f"optimizer_options of {name}"
     _check_options(what, options, kind, {"params", "lr", "weight_decay"})
     _try(what, options, lambda: _tried(kind, options).step())
@@ -76,7 +76,7 @@ def check_schedule(name: str, options: Mapping[str, Any]) -> type[lr_scheduler.L
     """
     made_of_others = ("LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler")
     names = [n for n in lr_scheduler.__all__ if n not in made_of_others]
-    if one_of(name, [COSINE, *names], "a schedule") == COSINE:
+    if check_choice(name, [COSINE, *names], "a schedule") == COSINE:
         _check_options("schedule_options of cosine", options, lambda: None, set())
         return None
     kind = getattr(lr_scheduler, name)

@@ -26,10 +26,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from mera.archive import pack, read_archive, unpack, write_archive
-from mera.files import remove_leftovers, write_atomically
+from mera._utils.files import remove_leftovers, write_atomically
 from mera.flow import Flow
-from mera.io import WEIGHTS, load, save
+from mera.io.archive import pack, read_archive, unpack, write_archive
+from mera.io.flows import WEIGHTS, load, save
 
 __all__ = ["RunFolder"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mera.checks import count, flag, one_of, positive
-from mera.memory import MEMORY
+from mera._utils.checks import check_choice, check_count, check_flag, check_positive
+from mera.graph.memory import MEMORY
 from mera.train.optimizers import check_optimizer, check_schedule
 
 __all__ = ["RECIPES", "Options", "Settings"]
@@ -74,19 +74,21 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        numbers: dict[str, float] = {name: count(getattr(self, name), name, least) for name, least in LEAST.items()}
-        numbers |= {name: positive(getattr(self, name), name) for name in ("lr", "clip")}
-        numbers |= {name: positive(getattr(self, name), name, or_zero=True) for name in ("weight_decay", "ema")}
+        numbers: dict[str, float] = {
+            name: check_count(getattr(self, name), name, least) for name, least in LEAST.items()
+        }
+        numbers |= {name: check_positive(getattr(self, name), name) for name in ("lr", "clip")}
+        numbers |= {name: check_positive(getattr(self, name), name, or_zero=True) for name in ("weight_decay", "ema")}
         if self.minutes is not None:
-            numbers["minutes"] = positive(self.minutes, "minutes")
+            numbers["minutes"] = check_positive(self.minutes, "minutes")
         for name, number in numbers.items():  # numbers of any library as Python's own, which a file can hold
             object.__setattr__(self, name, number)
         if self.ema >= 1:
             raise ValueError(f"Expected ema as a decay below 1; got {self.ema!r}")
-        one_of(self.precision, ("float32", "bfloat16"), "a precision")
-        flag(self.compile, "compile")
+        check_choice(self.precision, ("float32", "bfloat16"), "a precision")
+        check_flag(self.compile, "compile")
         if self.memory is not None:
-            one_of(self.memory, MEMORY, "memory")
+            check_choice(self.memory, MEMORY, "memory")
         check_optimizer(self.optimizer, self.optimizer_options or {})
         check_schedule(self.schedule, self.schedule_options or {})
 

@@ -39,12 +39,15 @@ from typing import Any
 
 import tomli_w
 
+from mera._utils.checks import check_choice
+from mera._utils.files import as_path, write_atomically
+from mera._utils.registry import plain
 from mera.bijectors import Named
-from mera.checks import one_of
-from mera.files import as_path, write_atomically
-from mera.graph import Decimate, Latent, Layout, LayoutError, Local, Node, Port, Split, Squeeze, compile
+from mera.graph.compiler import compile
+from mera.graph.lattice import LayoutError
+from mera.graph.layout import Layout, Port
+from mera.graph.nodes import Decimate, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import walk
-from mera.registry import plain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -215,7 +218,7 @@ def _add(
     name, kind = settings.pop("name"), settings.pop("kind")
     port = _source(ports, settings.pop("input", before))
     try:
-        made_by = KINDS[one_of(kind, KINDS, "a kind of node")]
+        made_by = KINDS[check_choice(kind, KINDS, "a kind of node")]
     except ValueError as error:
         raise LayoutError(str(error), "kind") from None
     known = {field.name: field.default is MISSING for field in fields(made_by)}
@@ -230,7 +233,7 @@ def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
         raise LayoutError(f"Expected an earlier node, or one with the number of an output; got {text!r}", "input")
     name, _, number = text.partition(".")
     try:
-        outputs = ports[one_of(name, ports, "the data or an earlier node")]
+        outputs = ports[check_choice(name, ports, "the data or an earlier node")]
     except ValueError as error:
         raise LayoutError(str(error), "input") from None
     if (number and not number.isdigit()) or int(number or 0) >= len(outputs):
@@ -242,7 +245,7 @@ def _check_fields(given: Mapping[str, Any], known: Collection[str], needed: Coll
     """Refuse fields that there are not, and miss those that there must be."""
     for field in given:
         try:
-            one_of(field, known, f"a field of {what}")
+            check_choice(field, known, f"a field of {what}")
         except ValueError as error:
             raise LayoutError(str(error), field) from None
     for field in needed:

@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera.bijectors.layers import Product, Swish, WeightNormLinear, joined, products, slopes_and_reciprocals
+from mera.bijectors.conditioners.layers import (
+    Product,
+    Swish,
+    WeightNormLinear,
+    joined,
+    products,
+    slopes_and_reciprocals,
+)
 
 __all__ = ["Ready", "StackedMLPs"]
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mera.files import replacing
+from mera._utils.files import replacing
 
 __all__ = ["pack", "read_archive", "unpack", "write_archive"]
 

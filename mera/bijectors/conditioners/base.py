@@ -28,9 +28,9 @@ class Conditioner(nn.Module):
 
     radius: int | None = None
     """How many sites to each side an output depends on, for a convolution; None: it reads all of the half."""
-    wraps: bool = False
+    circular: bool = False
     """Whether these go on at the opposite border."""
-    serves_both: bool = False
+    shared_between_halves: bool = False
     """Whether one network serves both halves of an event; `prepare` then yields a pair for it."""
     sizes: Hashable = None
     """Networks of one class and of equal sizes are prepared together."""
@@ -40,7 +40,7 @@ class Conditioner(nn.Module):
         """For each network, what is called in its place in one pass over a batch of `rows`: a `Parametrize`.
 
         All that does not depend on the input can be computed here, for several networks at once. If one network
-        `serves_both`, a pair: what reads the first half, and what reads the second.
+        `shared_between_halves`, a pair: what reads the first half, and what reads the second.
         """
         yield from networks
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from mera import priors
-from mera.archive import read_archive, write_archive
-from mera.files import as_path
+from mera._utils.files import as_path
 from mera.flow import Flow
 from mera.graph import LayoutError
+from mera.graph.toml import dumps, loads
 from mera.image_methods import default_preprocess
-from mera.layout_file import dumps, loads
+from mera.io.archive import read_archive, write_archive
 from mera.models import build
 
 __all__ = ["describe", "load", "rebuild", "rebuild_empty", "save"]

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from mera.checks import one_of
+from mera._utils.checks import check_choice
 
 __all__ = ["Registry", "plain"]
 
@@ -52,7 +52,7 @@ class Registry(Generic[F]):
         Raises:
             ValueError: if there is none.
         """
-        return self._functions[one_of(name, self.names(), self.what)]
+        return self._functions[check_choice(name, self.names(), self.what)]
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The options of the function of that name, with their defaults."""
@@ -66,7 +66,7 @@ class Registry(Generic[F]):
             ValueError: if there is one; the message offers the closest.
         """
         for option in options:
-            one_of(option, self.defaults(name), f"an option of {name!r}")
+            check_choice(option, self.defaults(name), f"an option of {name!r}")
 
 
 def plain(value: Any) -> Any:

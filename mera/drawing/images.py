@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.utils import make_grid
 
-from mera.files import write_atomically
+from mera._utils.files import write_atomically
 
 __all__ = [
     "corrupted",

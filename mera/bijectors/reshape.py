@@ -8,9 +8,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from mera._utils.checks import check_count
 from mera.bijectors.base import Bijector, backwards, forwards
 from mera.bijectors.context import join, joined_shape
-from mera.checks import count
 
 __all__ = ["Conditioned", "Squeezed"]
 
@@ -33,7 +33,7 @@ class Squeezed(Bijector):
         self, event_shape: tuple[int, ...], make: Callable[[tuple[int, ...]], Bijector], stride: int = 2
     ) -> None:
         channels, *sites = event_shape
-        count(stride, "the stride", 2)
+        check_count(stride, "the stride", 2)
         if any(n % stride for n in sites):
             raise ValueError(f"Expected sites that the stride {stride} divides; got {tuple(event_shape)}")
         within = make((channels * stride ** len(sites), *(n // stride for n in sites)))
@@ -48,9 +48,9 @@ class Squeezed(Bijector):
         self.sizes = {f"s{a}": stride for a in axes}
 
     @property
-    def wraps(self) -> bool:
+    def circular(self) -> bool:
         """Whether the window of the bijector within does."""
-        return self.bijector.wraps
+        return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Squeeze, transform, and back; see `Bijector`."""
@@ -114,9 +114,9 @@ class Conditioned(Bijector):
         return self.bijector.receptive_kernel
 
     @property
-    def wraps(self) -> bool:
+    def circular(self) -> bool:
         """Whether the window of the bijector within does."""
-        return self.bijector.wraps
+        return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `Bijector`."""

@@ -58,7 +58,7 @@ def check_bijector(bijector: Bijector, action: Apply) -> None:
         )
     if not action.is_field:
         return
-    if bijector.wraps and not all(action.lattice.periodic):
+    if bijector.circular and not all(action.lattice.periodic):
         raise LayoutError("Expected a bijector that ends at open borders; got one that reads around them")
     window = bijector.receptive_kernel
     if window is None:

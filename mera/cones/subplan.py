@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mera.cones.indexing import Tiling, event_tiling, rearranged, variables_at
 from mera.graph.actions import Apply
-from mera.graph.addresses import Tiling, event_tiling, rearranged, variables_at
 from mera.graph.plan import Plan, Step
 
 __all__ = ["Exit", "Piece", "Pieces", "localize"]

@@ -8,8 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mera.checks import is_integer
-from mera.graph import Apply, Plan, Step, event_context
+from mera._utils.checks import is_integer
+from mera.graph.actions import Apply
+from mera.graph.executor import event_context
+from mera.graph.plan import Plan, Step
 
 __all__ = ["Conditions"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera.checks import is_integer
+from mera._utils.checks import is_integer
+from mera.cones.indexing import variables_at
 from mera.graph import Lattice, Plan
-from mera.graph.addresses import variables_at
 
 __all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans"]
 

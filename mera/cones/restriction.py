@@ -9,11 +9,14 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from mera._utils.checks import check_levels, check_tensor
 from mera.bijectors import Bijector, backwards, forwards
-from mera.checks import check_levels, check_tensor
-from mera.graph import Cone, LocalExecutor, Pieces, Plan, Step, inference_cone, localize, run_forward
-from mera.graph.addresses import variables_at
-from mera.local.recorded import Recorded
+from mera.cones.cone import Cone, inference_cone
+from mera.cones.executor import LocalExecutor
+from mera.cones.indexing import variables_at
+from mera.cones.recording import Recorded
+from mera.cones.subplan import Pieces, localize
+from mera.graph import Plan, Step, run_forward
 from mera.priors import Prior
 
 __all__ = ["Restriction"]

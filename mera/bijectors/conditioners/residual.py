@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera.bijectors.conditioner import Conditioner, Parametrize
-from mera.bijectors.layers import Product, WeightNormLinear, products
-from mera.bijectors.stacked import Ready, StackedMLPs
-from mera.checks import count, one_of
+from mera._utils.checks import check_choice, check_count
+from mera.bijectors.conditioners.base import Conditioner, Parametrize
+from mera.bijectors.conditioners.layers import Product, WeightNormLinear, products
+from mera.bijectors.conditioners.stacked import Ready, StackedMLPs
 
 __all__ = ["PatchMLPs", "ResidualConv", "ResidualMLP", "SeparateMLPs", "compressed"]
 
@@ -91,7 +91,7 @@ class PatchMLPs(Conditioner):
         hidden, blocks: as for `SeparateMLPs`.
     """
 
-    serves_both = True
+    shared_between_halves = True
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
@@ -139,8 +139,8 @@ class _ResidualNetwork(nn.Module):
         if not hidden:
             raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
         for width in hidden:
-            count(width, "a hidden width")
-        count(blocks, "residual blocks", 0)
+            check_count(width, "a hidden width")
+        check_count(blocks, "residual blocks", 0)
         width = hidden[0]
         widths = (width, *hidden, width)
         self.stem = layer(in_width, width, True)
@@ -212,9 +212,9 @@ class ResidualConv(Conditioner):
         padding: str = "zeros",
     ) -> None:
         super().__init__()
-        if count(kernel, "the kernel") % 2 == 0:
+        if check_count(kernel, "the kernel") % 2 == 0:
             raise ValueError(f"Expected an odd kernel; got {kernel}")
-        if one_of(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
+        if check_choice(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
             raise ValueError(
                 f"Expected a lattice that the kernel {kernel} goes around once at most; got {in_shape[1:]}"
             )
@@ -226,7 +226,7 @@ class ResidualConv(Conditioner):
 
         self.n_params = n_params
         self.radius = (1 + blocks) * (kernel // 2)
-        self.wraps = padding == "circular"
+        self.circular = padding == "circular"
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
     def forward(self, x: Tensor) -> Tensor:

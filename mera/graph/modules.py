@@ -6,7 +6,12 @@ from torch import nn
 
 from mera.bijectors import Bijector
 from mera.bijectors.registry import make
-from mera.graph import Apply, Layout, LayoutError, Local, Plan, Step, check_bijector
+from mera.graph.actions import Apply
+from mera.graph.lattice import LayoutError
+from mera.graph.layout import Layout
+from mera.graph.nodes import Local
+from mera.graph.plan import Plan, Step
+from mera.graph.validation import check_bijector
 
 __all__ = ["make_bijectors"]
 

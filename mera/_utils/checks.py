@@ -10,7 +10,16 @@ from typing import Any, cast
 
 from torch import Tensor
 
-__all__ = ["check_levels", "check_tensor", "count", "flag", "is_integer", "one_of", "positive", "within"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_interval",
+    "check_levels",
+    "check_positive",
+    "check_tensor",
+    "is_integer",
+]
 
 
 def is_integer(value: object) -> bool:
@@ -18,7 +27,7 @@ def is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def one_of(word: object, known: Iterable[str], what: str) -> Any:
+def check_choice(word: object, known: Iterable[str], what: str) -> Any:
     """The word itself, if it is known.
 
     Raises:
@@ -33,7 +42,7 @@ def one_of(word: object, known: Iterable[str], what: str) -> Any:
     return word
 
 
-def count(value: object, what: str, least: int = 1) -> int:
+def check_count(value: object, what: str, least: int = 1) -> int:
     """The number itself, if it counts something, from `least` on.
 
     Raises:
@@ -44,7 +53,7 @@ def count(value: object, what: str, least: int = 1) -> int:
     return int(cast(int, value))
 
 
-def flag(value: object, what: str) -> bool:
+def check_flag(value: object, what: str) -> bool:
     """The value itself, if it is a bool.
 
     Raises:
@@ -55,7 +64,7 @@ def flag(value: object, what: str) -> bool:
     return value
 
 
-def within(value: object, what: str, low: float, high: float) -> float:
+def check_interval(value: object, what: str, low: float, high: float) -> float:
     """The number itself, if it lies above `low` and not above `high`.
 
     Raises:
@@ -66,7 +75,7 @@ def within(value: object, what: str, low: float, high: float) -> float:
     return float(cast(float, value))
 
 
-def positive(value: object, what: str, or_zero: bool = False) -> float:
+def check_positive(value: object, what: str, or_zero: bool = False) -> float:
     """The number itself, if it is finite and above 0, or with `or_zero` not below.
 
     Raises:

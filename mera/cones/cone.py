@@ -13,10 +13,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mera._utils.table import table
+from mera.cones.indexing import check_numbered, event_tiling, mask_of, rearranged, restored, spread
 from mera.graph.actions import Apply
-from mera.graph.addresses import check_numbered, event_tiling, mask_of, rearranged, restored, spread
 from mera.graph.plan import Plan
-from mera.table import table
 
 __all__ = ["Cone", "generation_cone", "inference_cone"]
 

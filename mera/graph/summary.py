@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from mera.graph import Apply, Plan
-from mera.table import table
+from mera._utils.table import table
+from mera.graph.actions import Apply
+from mera.graph.plan import Plan
 
 __all__ = ["count_parameters", "summarize"]
 

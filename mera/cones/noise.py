@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera.cones.indexing import Tiling, variables_at
 from mera.graph import Lattice
-from mera.graph.addresses import Tiling, variables_at
 from mera.priors import Prior
 
 __all__ = ["noise"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mera.bijectors import Bijector, Chain, backwards, forwards, zero_log_det
-from mera.bijectors.conditioner import changing_weights
+from mera.bijectors.conditioners.base import changing_weights
 
 __all__ = ["MEMORY"]
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from mera.bijectors import Bijector
-from mera.bijectors.conditioner import fixed_weights
-from mera.graph import Apply, LocalExecutor, Plan, Step, localize
-from mera.graph.addresses import check_numbered, variables_at
-from mera.local.noise import noise
-from mera.local.regions import rectangle
+from mera.bijectors.conditioners.base import fixed_weights
+from mera.cones.executor import LocalExecutor
+from mera.cones.indexing import check_numbered, variables_at
+from mera.cones.noise import noise
+from mera.cones.regions import rectangle
+from mera.cones.subplan import localize
+from mera.graph import Apply, Plan, Step
 from mera.priors import Prior
 
 __all__ = ["window"]

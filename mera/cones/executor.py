@@ -10,9 +10,9 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
+from mera.cones.subplan import Exit, Piece, Pieces
 from mera.graph.actions import Apply
 from mera.graph.executor import Transform, transformed
-from mera.graph.pieces import Exit, Piece, Pieces
 
 __all__ = ["LocalExecutor"]
 

@@ -1,0 +1,1 @@
+"""Helpers that several folders share; nobody's API."""
