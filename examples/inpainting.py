@@ -22,7 +22,7 @@ from torch import Tensor
 
 import mera
 from mera import data
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 from mera._utils.table import table
 from mera.drawing.images import corrupted, save_figure
 from mera.graph.summary import count_parameters
@@ -92,7 +92,7 @@ def main() -> None:
         "corrupted": torch.cat([corrupted(i[None], m) for i, m in zip(truth, masks, strict=True)]),
     }
     errors, moved = {}, {}
-    with Ticker("repair", console, unit="image") as ticker:
+    with ProgressBar("repair", console, unit="image") as progress_bar:
         for index, (image, mask) in enumerate(zip(truth[:, None], masks, strict=True)):
             cone = flows["rgflow"].inference_cone(mask).count
             for name, model, latents in (
@@ -106,7 +106,7 @@ def main() -> None:
                 rows[name] = torch.cat([rows[name], filled]) if name in rows else filled
                 errors.setdefault(name, []).append(rms(filled, image, mask))
                 moved.setdefault(name, []).append(result.varied)
-            ticker.update(index + 1, (index + 1) / len(truth))
+            progress_bar.update(index + 1, (index + 1) / len(truth))
     lines = [
         (name, f"{sum(moved[name]) / len(truth):,.0f}", f"{sum(e) / len(e):.3f}", f"{sorted(e)[len(e) // 2]:.3f}")
         for name, e in errors.items()

@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor
 
 import mera
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 from mera.drawing.images import save_figure
 
 
@@ -49,7 +49,7 @@ def train(flow: mera.Flow, arguments: argparse.Namespace, console: Console) -> N
     p = flow.distribution()
     optimizer = torch.optim.Adam(flow.parameters(), lr=arguments.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.steps)
-    with Ticker("train", console) as ticker:
+    with ProgressBar("train", console) as progress_bar:
         for step in range(1, arguments.steps + 1):
             phi, log_prob = p.rsample_and_log_prob((arguments.batch,))
             log_weights = -action(phi, arguments.mass2, arguments.coupling) - log_prob
@@ -59,7 +59,7 @@ def train(flow: mera.Flow, arguments: argparse.Namespace, console: Console) -> N
             optimizer.step()
             schedule.step()
             note = f"effective samples {effective(log_weights.detach()):.0%}"
-            ticker.update(step, step / arguments.steps, note)
+            progress_bar.update(step, step / arguments.steps, note)
 
 
 def correlations(phi: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

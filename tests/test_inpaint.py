@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import nn
 
 import mera
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
 from mera.inpaint.mixing import effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
@@ -161,7 +161,7 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
     with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
         best_draw(local, Never(local), 5, 2)
     start = torch.stack([mean, torch.full_like(mean, 1e3)])
-    pixels, log_prob, history = climb(local, space, start, 3, 0.01, Ticker("", Console(quiet=True)))
+    pixels, log_prob, history = climb(local, space, start, 3, 0.01, ProgressBar("", Console(quiet=True)))
     assert history.isfinite().all()
     assert log_prob.isfinite().tolist() == [True, False]
     assert pixels[0].isfinite().all()

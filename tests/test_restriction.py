@@ -213,18 +213,32 @@ def test_what_looks_at_its_data_is_not_replayed():
     assert list(local._log_prob._recordings.values()) == [None]
 
 
-def test_recordings_are_few_and_optional(monkeypatch):
+def test_recordings_are_few(monkeypatch):
     double = Recorded(lambda x: 2 * x)
     for n in range(1, 20):
         for _ in range(HOT + 1):
             assert torch.equal(double(torch.ones(n)), 2 * torch.ones(n))
     assert len(double._recordings) == KEPT
     with monkeypatch.context() as patch:
-        patch.setattr("mera.local.recorded._record", lambda *_: pytest.fail("recorded at once"))
+        patch.setattr("mera.cones.recording._record", lambda *_: pytest.fail("recorded at once"))
         double(torch.ones(1))  # its recording was dropped; one call does not make it hot again
-    monkeypatch.setattr(torch.jit, "trace", None)
-    bare = Recorded(lambda x: 2 * x)
-    assert all(torch.equal(bare(torch.ones(3)), 2 * torch.ones(3)) for _ in range(2 * HOT))
+
+
+def test_without_a_recorder_everything_runs_eagerly(monkeypatch):
+    """A torch without its deprecated recorder serves: the same values, from the functions themselves."""
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
+    x, pixels = torch.randn(1, 3, 8, 8, dtype=torch.float64), torch.randn(3, 3, 6, dtype=torch.float64)
+    recorded, eager = flow.restrict(x, MASK), flow.restrict(x, MASK)
+    expected = [recorded.log_prob(pixels) for _ in range(2 * HOT)]
+    assert recorded._log_prob._recordings
+    monkeypatch.delattr(torch.jit, "trace")
+    monkeypatch.delattr(torch.jit, "is_tracing")
+    monkeypatch.delattr(torch.jit, "optimized_execution")
+    for value in expected:
+        torch.testing.assert_close(eager.log_prob(pixels), value)
+    assert not any(eager._log_prob._recordings.values())
+    torch.testing.assert_close(eager.decode(eager.encode(pixels)), pixels)
+    torch.testing.assert_close(flow.inverse(flow(x)[0])[0], x)
 
 
 def test_no_setting_at_all_is_fine():

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
-from torch.distributions import ExpTransform, Transform
+from torch.distributions import Transform
 
-__all__ = ["INVERSE", "contents", "put", "rebuilt"]
+from mera._utils.torch_private import INVERSE_TRANSFORM
 
-INVERSE = type(ExpTransform().inv)
-"""torch's class of inverses, which has no public name."""
+__all__ = ["contents", "put", "rebuilt"]
 
 
 class Inverse(Transform):
@@ -65,7 +64,7 @@ def rebuilt(value: Any) -> Any:
 
     Inverses within become such as can be copied again.
     """
-    if isinstance(value, INVERSE):
+    if isinstance(value, INVERSE_TRANSFORM):
         return Inverse(rebuilt(value.inv))
     if isinstance(value, Transform):
         copied = object.__new__(type(value))

@@ -7,13 +7,13 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-__all__ = ["Ticker"]
+__all__ = ["ProgressBar"]
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
 
 
-class Ticker:
+class ProgressBar:
     """Shows how far some work is, with its rate and the time left.
 
     Args:
@@ -35,7 +35,7 @@ class Ticker:
             self.task = self.bar.add_task("", total=1.0)
             self.bar.update(self.task, completed=fraction)
 
-    def __enter__(self) -> Ticker:
+    def __enter__(self) -> ProgressBar:
         if self.bar is not None:
             self.bar.start()
         return self

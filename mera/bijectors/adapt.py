@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from mera._utils.distributions import INVERSE, contents, put, rebuilt
+from mera._utils.distributions import contents, put, rebuilt
+from mera._utils.torch_private import INVERSE_TRANSFORM
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
 
@@ -59,7 +60,7 @@ def adapt(
         raise ValueError(f"Expected an event shape (C, *sites), or None; got {event_shape!r}")
     if isinstance(obj, Bijector):
         return Invert(obj) if inverted else obj
-    if isinstance(obj, INVERSE):
+    if isinstance(obj, INVERSE_TRANSFORM):
         return adapt(obj.inv, event_shape, context_shape, flatten=flatten, inverted=not inverted)
     if "zuko" in _libraries(obj) and isinstance(getattr(obj, "transform", None), nn.Module):
         obj = obj.transform  # a flow: its transform without its base

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory, Parametrize, prepared
@@ -109,15 +110,9 @@ class Couplings(Chain):
         """Whether to call each member would make no difference."""
         partition = getattr(self.members[0], "partition", None)
         return all(
-            isinstance(member, Coupling) and member.partition is partition and not _is_watched(member)
+            isinstance(member, Coupling) and member.partition is partition and is_called_plainly(member)
             for member in self.members
         )
-
-
-def _is_watched(module: nn.Module) -> bool:
-    """Whether torch does more when a module is called than to run its forward: hooks, compiled code."""
-    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(hooks) or module._compiled_call_impl is not None
 
 
 def _says(network: nn.Module) -> Conditioner | type[Conditioner]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mera._utils.torch_private import TracerWarning, is_wrapped_by_functorch, record, without_fusion
+
 __all__ = ["Recorded"]
 
 HOT = 2
@@ -58,25 +60,28 @@ class Recorded:
         recording = self._recordings[key]
         if recording is None:
             return self.function(*tensors)
-        with torch.jit.optimized_execution(False):  # its passes would cost more than they save
+        with without_fusion():
             return recording(*tensors)
 
 
 def _is_transformed(tensor: Tensor) -> bool:
     """Whether torch is doing more with a tensor than computing, such as compiling, casting or torch.func.vmap."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # torch has no public way to ask
-    return torch.compiler.is_compiling() or torch.is_autocast_enabled(tensor.device.type) or wrapped
+    return (
+        torch.compiler.is_compiling()
+        or torch.is_autocast_enabled(tensor.device.type)
+        or is_wrapped_by_functorch(tensor)
+    )
 
 
 def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:
     """A recording, or None if the function cannot be recorded faithfully."""
     with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", torch.jit.TracerWarning)  # the function looked at its data
+        warnings.simplefilter("error", TracerWarning)  # the function looked at its data
         examples = tuple(t.detach().clone().requires_grad_() for t in tensors)
         try:
-            recording = torch.jit.trace(function, examples, check_trace=False)
-            with torch.jit.optimized_execution(False):
+            recording = record(function, examples)
+            with without_fusion():
                 again = _value_and_gradients(recording, examples)
             faithful = all(map(_close, again, _value_and_gradients(function, examples)))
         except Exception:  # whatever the reason, the function itself still works

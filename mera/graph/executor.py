@@ -12,6 +12,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
+from mera._utils.torch_private import is_recording
 from mera.bijectors.base import zero_log_det
 from mera.graph.actions import AXES, Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
@@ -104,7 +105,7 @@ def transformed(step: Step, events: Tensor, transform: Transform) -> tuple[Tenso
         got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
     changed, log_det = result
-    if torch.jit.is_tracing():  # a recording cannot look at shapes, but the calls before it did
+    if is_recording():  # a recording cannot look at shapes, but the calls before it did
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 
 __all__ = ["hmc"]
 
@@ -25,7 +25,7 @@ def hmc(
     warmup: int,
     iterations: int,
     leapfrog: int,
-    ticker: Ticker,
+    progress_bar: ProgressBar,
 ) -> tuple[Tensor, Tensor, float]:
     """Sample from exp(log_prob), up to its normaliser, with a chain for each row of `start`.
 
@@ -78,7 +78,7 @@ def hmc(
             kept.append(x)
             values.append(value)
             accepted += rate.mean().item() / iterations
-        ticker.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
+        progress_bar.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
     return torch.stack(kept), torch.stack(values), accepted
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from mera._utils.checks import is_integer
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
 from mera.inpaint.hmc import hmc
 from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
@@ -78,20 +78,20 @@ def inpaint(
     with torch.enable_grad():
         coordinates = choose_space(local, space, latents)
         start = best_draw(local, coordinates, draws, min(max(starts, samples), draws))
-        with Ticker("fill", console) as ticker:
-            pixels, log_prob, history = climb(local, coordinates, start, steps, lr, ticker)
+        with ProgressBar("fill", console) as progress_bar:
+            pixels, log_prob, history = climb(local, coordinates, start, steps, lr, progress_bar)
         top = int(log_prob.argmax())
         best = local.fill(pixels[top : top + 1]), log_prob[top], history, coordinates.size
         if not samples:
             return Inpainting(*best)
         chains = pixels.flatten(1)[torch.arange(samples) % len(pixels)]
-        with Ticker("sample", console) as ticker:
-            traced, mixing = _sample(local, chains, warmup, iterations, leapfrog, ticker)
+        with ProgressBar("sample", console) as progress_bar:
+            traced, mixing = _sample(local, chains, warmup, iterations, leapfrog, progress_bar)
         return Inpainting(*best, local.fill(traced[-1].unflatten(1, pixels.shape[1:])), mixing)
 
 
 def _sample(
-    local: Restriction, start: Tensor, warmup: int, iterations: int, leapfrog: int, ticker: Ticker
+    local: Restriction, start: Tensor, warmup: int, iterations: int, leapfrog: int, progress_bar: ProgressBar
 ) -> tuple[Tensor, Mixing]:
     """Chains (iterations, K, C n) from the density of the masked pixels given the known ones."""
     shape = local.pixels.shape[1:]
@@ -104,7 +104,7 @@ def _sample(
         jacobians = torch.stack([_jacobian(local, one.unflatten(0, shape)) for one in row])
         return jacobians.mT @ jacobians
 
-    chains, values, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, ticker)
+    chains, values, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, progress_bar)
     watched = torch.cat([chains, values[..., None]], dim=2)
     r_hat, effective = split_r_hat(watched).max().item(), effective_size(watched).min().item()
     return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])

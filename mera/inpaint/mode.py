@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 
@@ -31,7 +31,7 @@ def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor
 
 
 def climb(
-    local: Restriction, space: Space, start: Tensor, steps: int, lr: float, ticker: Ticker
+    local: Restriction, space: Space, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adam on the log-likelihood of the filled images, several at once, with a learning rate that falls to zero.
 
@@ -52,7 +52,7 @@ def climb(
         better = reached > best
         best = torch.where(better, reached, best)
         best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
-        ticker.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
+        progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
         if step < steps:
             (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
             optimizer.step()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mera._utils.progress import Ticker
+from mera._utils.progress import ProgressBar
 from mera.drawing.images import save_grid
 from mera.train.evaluate import sample
 from mera.train.run import RunFolder
@@ -51,8 +51,8 @@ class Progress(Callback):
 
     def on_start(self, loop: Loop) -> None:
         """Show the bar."""
-        self.ticker = Ticker("train", self.console, done=loop.step, fraction=loop.progress)
-        self.ticker.__enter__()
+        self.progress_bar = ProgressBar("train", self.console, done=loop.step, fraction=loop.progress)
+        self.progress_bar.__enter__()
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
         """Move it."""
@@ -64,10 +64,10 @@ class Progress(Callback):
     def on_end(self, loop: Loop) -> None:
         """Leave the terminal as it was."""
         self._show(loop)
-        self.ticker.__exit__()
+        self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
-        self.ticker.update(loop.step, loop.progress, "" if math.isnan(self.bits) else f"{self.bits:.3f} bits/dim")
+        self.progress_bar.update(loop.step, loop.progress, "" if math.isnan(self.bits) else f"{self.bits:.3f} bits/dim")
 
 
 class Recorder(Callback):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import torch
-
+from mera._utils.torch_private import compile_kinds
 from mera.bijectors import Coupling
 from mera.flow import Flow
 
@@ -32,6 +31,6 @@ def compile_couplings(flow: Flow, call: Callable[[], object]) -> float:
     for module in flow.modules():
         if isinstance(module, Coupling):
             module.compile(dynamic=True)
-    with torch._dynamo.config.patch(cache_size_limit=KINDS):
+    with compile_kinds(KINDS):
         call()
     return time.monotonic() - start

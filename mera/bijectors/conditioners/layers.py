@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mera._utils.torch_private import is_recording
+
 __all__ = ["Product", "Swish", "WeightNormLinear", "joined", "products", "slopes_and_reciprocals"]
 
 SMALL = 2**15
@@ -109,7 +111,7 @@ def products(
     gains: Sequence[Tensor | None] = [None] * len(bias)
     reciprocals = gains
     # what is recorded has few rows, and may not look at shapes
-    if not torch.jit.is_tracing() and 2 * rows > gain.shape[3]:
+    if not is_recording() and 2 * rows > gain.shape[3]:
         sizes = [len(weight) for weight in weights]
         columns = [None] * len(sizes) if reciprocal is None else reciprocal.transpose(2, 3).split(sizes)
         weights = [_scaled(*each) for each in zip(weights, gain.split(sizes), columns, strict=True)]
