@@ -8,8 +8,8 @@ from mera.bijectors.conditioners.base import fixed_weights
 from mera.distribution import FlowDistribution
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.graph.toml import load_layout, save_layout
 from mera.io.flows import load, save
+from mera.io.layouts import load_layout, save_layout
 from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
 from mera.symmetry import Symmetrized

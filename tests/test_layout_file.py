@@ -135,13 +135,16 @@ def test_a_flow_of_classes_is_saved_with_them(tmp_path):
         ('name = "rest"\nkind = "latent"\ninput = "split.1"', 'name = "y"\nkind = "latent"\ninput = "split"',
          "node 'y': Expected an output that is not taken yet"),
         ('[[node]]\nname = "rest"\nkind = "latent"\ninput = "split.1"', "", "node 'split': .*takes output 1.*got none"),
-        ('name = "z"\n', "", "node number 7: field 'name': Expected the field 'name'"),
+        ('name = "z"\n', "", "node '#7': field 'name': Expected the field 'name'"),
         ('name = "mix"', 'name = "halve"', "node 'halve': Expected a name that is not taken"),
         ("shape = [8, 8]", "shap = [8, 8]", "field 'shap'|field of the lattice among .*did you mean 'shape'"),
         ("shape = [8, 8]", "", "Expected the field 'shape' in the lattice"),
-        ("channels = 2", "channels = 0", "the lattice: Expected a positive number of channels; got 0"),
+        ("channels = 2", "channels = 0", "field 'lattice.[a-z]+': Expected a positive number of channels; got 0"),
         ("[lattice]", "[latice]", "Expected a field of the file among .*did you mean 'lattice'"),
         ("[lattice]", "[lattice", "Expected TOML; got"),
+        ('input = "halve.1"', 'input = "halve.²"', "node 'fine': field 'input': Expected one of the 2 outputs"),
+        ("keep = 1", f"keep = {'9' * 5000}", "Expected TOML; got"),
+        ("keep = 1", f"keep = {'[' * 20_000}{']' * 20_000}", "Expected TOML; got"),
     ],
 )  # fmt: skip
 def test_mistakes_name_file_node_and_field(tmp_path, old, new, message):
@@ -178,7 +181,7 @@ def test_other_files(tmp_path):
         mera.load_layout(3)
     with pytest.raises(mera.LayoutError, match="Expected TOML as text; got NoneType"):
         loads(None)
-    with pytest.raises(mera.LayoutError, match=r"the lattice: .*Expected a context of shape .*; got .*x"):
+    with pytest.raises(mera.LayoutError, match=r"field 'lattice.context': Expected a context of shape .*; got .*x"):
         loads("[lattice]\nshape=[4]\ncontext='x'\n[[node]]\nname='z'\nkind='latent'")
     assert loads("[lattice]\nshape=[4]\ncontext=3\n[[node]]\nname='z'\nkind='latent'").context == (3,)
     with pytest.raises(mera.LayoutError, match=r"a table .*node.* for each node"):
@@ -211,3 +214,23 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins = 3", "bins = 1"))
     result = run(*command, "--out", tmp_path / "other")
     assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in str(result.exception)
+
+
+def test_what_is_no_layout_is_not_written(tmp_path):
+    with pytest.raises(mera.LayoutError, match="Expected a Layout; got Flow"):
+        mera.save_layout(MODELS["tree"](), tmp_path / "x")
+    for path in (None, "a\0b"):
+        with pytest.raises(ValueError, match="Expected a path; got"):
+            mera.save_layout(MODELS["tree"]().layout, path)
+
+
+def test_errors_carry_their_parts(tmp_path):
+    (tmp_path / "my.toml").write_text(TEXT.replace("keep = 1", "keep = 4"))
+    with pytest.raises(mera.LayoutError) as caught:
+        mera.load_layout(tmp_path / "my.toml")
+    error = caught.value
+    assert (error.node, error.field, error.source) == ("split", "keep", str(tmp_path / "my.toml"))
+    assert (error.expected, error.got) == ("to keep from 1 to 3 of 4 channels", "4")
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import mera
+from mera._utils.registry import Registry
 from mera.bijectors import LeakyReLU, named, names, register
 from mera.bijectors import registry as module
 from mera.graph.toml import dumps, loads
@@ -23,7 +24,7 @@ def installed(monkeypatch):
         EntryPoint("broken", "no_such_package:factory", module.GROUP),
     ]
     monkeypatch.setattr(module, "entry_points", lambda group: entries if group == module.GROUP else [])
-    monkeypatch.setattr(module, "_factories", mera.registry.Registry("a bijector"))
+    monkeypatch.setattr(module, "_factories", Registry("a bijector"))
     module._entry_points.cache_clear()
     yield
     module._entry_points.cache_clear()

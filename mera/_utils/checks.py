@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
+import torch
 from torch import Tensor
+
+from mera._utils.errors import InputError
 
 __all__ = [
     "check_choice",
@@ -27,29 +30,31 @@ def is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def check_choice(word: object, known: Iterable[str], what: str) -> Any:
-    """The word itself, if it is known.
+def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
+    """The word itself, if it is one of the choices.
 
     Raises:
-        ValueError: if it is not; the message offers the closest.
+        InputError: if it is not; the message offers the closest choice.
     """
-    known = list(known)
-    if not isinstance(word, str) or word not in known:
-        lower = {str(candidate).lower(): candidate for candidate in known}
+    choices = list(choices)
+    if not isinstance(word, str) or word not in choices:
+        lower = {str(choice).lower(): choice for choice in choices}
         close = difflib.get_close_matches(str(word).lower(), lower, n=1)
         hint = f" (did you mean {lower[close[0]]!r}?)" if close else ""
-        raise ValueError(f"Expected {what} among {known}; got {word!r}{hint}")
+        raise InputError(f"{what} among {choices}", f"{word!r}{hint}")
     return word
 
 
 def check_count(value: object, what: str, least: int = 1) -> int:
-    """The number itself, if it counts something, from `least` on.
+    """The value as Python's integer, if it is an integer from `least` on, below 2^31.
 
     Raises:
-        ValueError: if it does not.
+        InputError: if it is not.
     """
-    if not is_integer(value) or not least <= cast(int, value) < 2**31:
-        raise ValueError(f"Expected {what} as an integer >= {least}; got {value!r}")
+    if not is_integer(value) or cast(int, value) < least:
+        raise InputError(f"{what} as an integer >= {least}", f"{value!r}")
+    if cast(int, value) >= 2**31:
+        raise InputError(f"{what} as an integer below 2^31", f"{value!r}")
     return int(cast(int, value))
 
 
@@ -57,10 +62,10 @@ def check_flag(value: object, what: str) -> bool:
     """The value itself, if it is a bool.
 
     Raises:
-        ValueError: if it is neither.
+        InputError: if it is neither.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"Expected {what} as True or False; got {value!r}")
+        raise InputError(f"{what} as True or False", f"{value!r}")
     return value
 
 
@@ -68,10 +73,10 @@ def check_interval(value: object, what: str, low: float, high: float) -> float:
     """The number itself, if it lies above `low` and not above `high`.
 
     Raises:
-        ValueError: if it does not.
+        InputError: if it does not.
     """
     if not _is_number(value) or not low < float(cast(float, value)) <= high:
-        raise ValueError(f"Expected {what} as a number above {low:g}, up to {high:g}; got {value!r}")
+        raise InputError(f"{what} as a number above {low:g}, up to {high:g}", f"{value!r}")
     return float(cast(float, value))
 
 
@@ -79,11 +84,11 @@ def check_positive(value: object, what: str, or_zero: bool = False) -> float:
     """The number itself, if it is finite and above 0, or with `or_zero` not below.
 
     Raises:
-        ValueError: if it is not.
+        InputError: if it is not.
     """
     number = float(cast(float, value)) if _is_number(value) else math.nan
     if not (0 < number < math.inf or (or_zero and number == 0)):
-        raise ValueError(f"Expected {what} as a {'number >= 0' if or_zero else 'positive number'}; got {value!r}")
+        raise InputError(f"{what} as a {'number >= 0' if or_zero else 'positive number'}", f"{value!r}")
     return number
 
 
@@ -92,32 +97,48 @@ def _is_number(value: object) -> bool:
 
 
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
-    """Refuse what is not a batch of things of this shape; and, with `like`, of its dtype and device.
+    """Refuse what is not a batch of dense tensors of one shape, dtype and device.
+
+    Args:
+        what: the name of the value in messages.
+        value: what a user passed.
+        shape: the shape of one member of the batch.
+        like: a tensor of the dtype and on the device that are expected; any will do if None.
+        batch: the letter that stands for the size of the batch in messages.
 
     Raises:
-        ValueError: on any mismatch.
+        InputError: on any mismatch.
     """
     if not isinstance(value, Tensor):
-        raise ValueError(f"Expected {what} as a tensor; got {type(value).__name__}")
+        raise InputError(f"{what} as a tensor", f"{type(value).__name__}")
+    if value.layout != torch.strided:
+        raise InputError(f"{what} as a dense tensor", f"one of layout {value.layout}")
     if tuple(value.shape[1:]) != shape or value.ndim != 1 + len(shape):
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(f"Expected {what} of shape ({batch}, {wanted}); got {tuple(value.shape)}")
+        sizes = ", ".join(map(str, shape))
+        raise InputError(f"{what} of shape ({batch}, {sizes})", f"{tuple(value.shape)}")
     if like is not None and value.device != like.device:
-        raise ValueError(f"Expected {what} on {like.device}, where the flow is; got {value.device}")
+        raise InputError(f"{what} on {like.device}, where the flow is", f"{value.device}")
     if like is not None and value.dtype != like.dtype:
-        raise ValueError(f"Expected {what} of dtype {like.dtype}, as the flow's; got {value.dtype}")
+        raise InputError(f"{what} of dtype {like.dtype}, as the flow's", f"{value.dtype}")
 
 
 def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
-    """Refuse what is not a tuple of batches of these shapes, one per level and all of one size.
+    """Refuse what is not a tuple of batches, one for each level, all of one size.
+
+    Args:
+        what: the name of the tuple in messages.
+        levels: what a user passed.
+        shapes: for each level the shape of one member of the batch.
+        like: a tensor of the dtype and on the device that are expected.
+        batch: the letter that stands for the size of the batch in messages.
 
     Raises:
-        ValueError: on any mismatch.
+        InputError: on any mismatch.
     """
     if not isinstance(levels, (tuple, list)) or len(levels) != len(shapes):
         got = f"{len(levels)} tensors" if isinstance(levels, (tuple, list)) else type(levels).__name__
-        raise ValueError(f"Expected {what} as a tuple of {len(shapes)} tensors, one per level; got {got}")
+        raise InputError(f"{what} as a tuple of {len(shapes)} tensors, one per level", f"{got}")
     for h, (level, shape) in enumerate(zip(levels, shapes, strict=True)):
         check_tensor(f"{what} of level {h}", level, shape, like, batch)
     if len({level.shape[0] for level in levels}) > 1:
-        raise ValueError(f"Expected one batch size for all levels; got {[level.shape[0] for level in levels]}")
+        raise InputError("one batch size for all levels", f"{[level.shape[0] for level in levels]}")

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+from mera._utils.errors import InputError
+
 __all__ = ["as_path", "remove_leftovers", "replacing", "write_atomically"]
 
 SUFFIX = ".part"
@@ -43,9 +45,9 @@ def as_path(path: object) -> Path:
     Raises:
         ValueError: if it is none.
     """
-    if not isinstance(path, (str, PathLike)):
-        raise ValueError(f"Expected a path; got {path!r}")
-    return Path(path)
+    if not isinstance(path, (str, PathLike)) or isinstance(fspath := os.fspath(path), bytes) or "\0" in fspath:
+        raise InputError("a path", repr(path))
+    return Path(fspath)
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

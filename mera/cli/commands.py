@@ -28,8 +28,8 @@ from mera.drawing import draw_layout
 from mera.drawing.images import save_figure, save_grid
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
-from mera.graph.toml import load_layout
 from mera.io.flows import load
+from mera.io.layouts import load_layout
 from mera.train import RunFolder, bits_per_dim, is_main
 from mera.train import sample as draw
 from mera.train.batches import contexts

@@ -66,7 +66,7 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
     try:
         return Flow(layout, prior, classes=classes)
     except LayoutError as error:
-        raise LayoutError(f"{path}: {error}") from error
+        raise LayoutError.from_error(error, source=str(path)) from error
 
 
 def configured(run: RunFolder) -> tuple[ImageData, Settings]:

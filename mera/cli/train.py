@@ -31,8 +31,8 @@ from mera.cli.options import options_of, prior, signature_options, with_options
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
-from mera.graph.toml import load_layout
 from mera.io.flows import describe
+from mera.io.layouts import load_layout
 from mera.train import RECIPES, Result, RunFolder, Settings, fit, is_main
 
 __all__ = ["start_run"]

@@ -2,9 +2,10 @@
 
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.compiler import compile
+from mera.graph.errors import LayoutError
 from mera.graph.executor import event_context, run_forward, run_inverse
 from mera.graph.export import to_graphviz, to_mermaid
-from mera.graph.lattice import Lattice, LayoutError
+from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout, Port
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.plan import Plan, Step

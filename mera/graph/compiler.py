@@ -6,7 +6,8 @@ from itertools import count
 
 from mera.bijectors.base import Bijector
 from mera.graph.actions import Action, Apply, Cut
-from mera.graph.lattice import Lattice, LayoutError
+from mera.graph.errors import LayoutError
+from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
 from mera.graph.nodes import Latent as LatentNode
 from mera.graph.nodes import Local, Node
@@ -23,7 +24,7 @@ def compile(layout: Layout) -> Plan:
         LayoutError: if the layout is not a bijection; the message names the node, what was expected, what was given.
     """
     if not isinstance(layout, Layout):
-        raise LayoutError(f"Expected a Layout; got {type(layout).__name__}")
+        raise LayoutError("a Layout", f"{type(layout).__name__}")
     nodes = walk(layout.graph)
     start, entry = find_input(layout.graph)
     numbers = count(1)
@@ -43,7 +44,7 @@ def compile(layout: Layout) -> Plan:
             steps.append(Step(name, level, action, value, tuple(target for target, _ in outputs), key))
             value, level = outputs[0][0], level + isinstance(action, Cut)
         if len(outputs) != node.outputs:
-            raise LayoutError(f"node {name!r}: Expected {node.outputs} outputs, as it says; got {len(outputs)}")
+            raise LayoutError(f"{node.outputs} outputs, as it says", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
             values[name, index] = (target, out, level)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of one size stay as declared
@@ -55,7 +56,7 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
     try:
         return node.lower(lattice)
     except LayoutError as error:
-        raise error.of(name) from None
+        raise LayoutError.from_error(error, node=name) from None
 
 
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, action: Apply) -> str:
@@ -64,23 +65,25 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
     `keys` remembers who used each key first; a later user must be able to use the same module.
     """
     if not isinstance(node, Local):
-        raise LayoutError(f"node {name!r}: Expected a Local, or a subclass of it, to apply a bijector; got {node!r}")
+        raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)
     key = node.share or name
     if node.share is None and isinstance(node.bijector, Bijector):
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
     first, other, first_action = keys.setdefault(key, (name, node, action))
     if node.share != other.share:
-        raise LayoutError(f"node {name!r}: Expected a share that is no node's name; got {key!r}, also of {first!r}")
+        raise LayoutError("a share that is no node's name", f"{key!r}, also of {first!r}", node=name)
     if node.bijector is not other.bijector and node.bijector != other.bijector:
-        raise LayoutError(f"node {name!r}: Expected the bijector of {first!r}, whose module it shares; got another")
+        raise LayoutError(f"the bijector of {first!r}, whose module it shares", "another", node=name)
     if action.event_shape != first_action.event_shape:
         raise LayoutError(
-            f"node {name!r}: Expected events of shape {first_action.event_shape} as in {first!r}, "
-            f"whose module it shares; got {action.event_shape}"
+            f"events of shape {first_action.event_shape} as in {first!r}, whose module it shares",
+            f"{action.event_shape}",
+            node=name,
         )
     if action.passive != first_action.passive:
         raise LayoutError(
-            f"node {name!r}: Expected {first_action.passive} passive channels as in {first!r}, "
-            f"whose module it shares; got {action.passive}"
+            f"{first_action.passive} passive channels as in {first!r}, whose module it shares",
+            f"{action.passive}",
+            node=name,
         )
     return key

@@ -1,4 +1,4 @@
-"""Lattices, and the one error of geometry."""
+"""Lattices, and checks of what is declared on them."""
 
 from __future__ import annotations
 
@@ -9,52 +9,45 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from mera._utils.checks import is_integer
+from mera.graph.errors import LayoutError
 
-__all__ = ["Lattice", "LayoutError", "check_key", "per_dimension"]
+__all__ = ["Lattice", "check_key", "per_dimension"]
 
-
-_TAKEN = nn.ModuleDict()
-
-
-class LayoutError(ValueError):
-    """A layout that cannot be a bijection; the message names the node, what was expected, what was given.
-
-    Attributes:
-        field: the setting of the node that is wrong, if it is one.
-    """
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
-
-    def of(self, name: object) -> LayoutError:
-        """The same error with the name of the node."""
-        return LayoutError(f"node {name!r}: {self}", self.field)
+_MODULE_DICT = nn.ModuleDict()
+"""Its attributes are names that no module in it can have."""
 
 
-def check_key(text: object, what: str) -> None:
+def check_key(text: object, field: str) -> None:
     """Refuse what cannot be the name of a node or of a module.
+
+    Args:
+        text: what a user passed.
+        field: the setting that it was passed for, "name" or "share".
 
     Raises:
         LayoutError: if it is no string, is empty, has a dot in it, or is a word that torch's ModuleDict keeps.
     """
-    if not isinstance(text, str) or not text or "." in text or hasattr(_TAKEN, text):
-        message = (
-            f"Expected {what} that is not empty, has no dot and is no attribute of torch.nn.ModuleDict; got {text!r}"
-        )
-        raise LayoutError(message, what.removeprefix("a "))
+    if not isinstance(text, str) or not text or "." in text or hasattr(_MODULE_DICT, text):
+        expected = f"a {field} that is not empty, has no dot and is no attribute of torch.nn.ModuleDict"
+        raise LayoutError(expected, repr(text), field=field)
 
 
-def per_dimension(value: int | Sequence[int], dim: int, what: str, minimum: int) -> tuple[int, ...]:
-    """One integer for each lattice dimension: a single integer serves them all.
+def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
+    """One integer for each lattice dimension: a single integer serves all dimensions.
+
+    Args:
+        value: what a user passed.
+        dim: the number of dimensions.
+        field: the setting that it was passed for, "kernel" say.
+        minimum: the least integer that is allowed.
 
     Raises:
         LayoutError: if `value` is not an integer or `dim` of them, or if one is below `minimum`.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
-        message = f"Expected {what} to be an integer >= {minimum} or {dim} of them; got {value!r}"
-        raise LayoutError(message, what.removeprefix("the "))
+        expected = f"the {field} to be an integer >= {minimum} or {dim} of them"
+        raise LayoutError(expected, repr(value), field=field)
     return tuple(int(v) for v in values)
 
 
@@ -77,14 +70,14 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if not is_integer(self.channels) or self.channels < 1:
-            raise LayoutError(f"Expected a positive number of channels; got {self.channels!r}")
+            raise LayoutError("a positive number of channels", f"{self.channels!r}", field="channels")
         if not isinstance(self.shape, tuple) or len(self.shape) not in (1, 2, 3):
-            raise LayoutError(f"Expected a lattice shape of 1 to 3 edge lengths; got {self.shape!r}")
+            raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{self.shape!r}", field="shape")
         if not all(is_integer(n) and n > 0 for n in self.shape):
-            raise LayoutError(f"Expected positive edge lengths; got {self.shape!r}")
+            raise LayoutError("positive edge lengths", f"{self.shape!r}", field="shape")
         if len(self.periodic) != self.dim or not all(type(periodic) is bool for periodic in self.periodic):
             raise LayoutError(
-                f"Expected for each of {self.dim} dimensions whether it is periodic; got {self.periodic!r}"
+                f"for each of {self.dim} dimensions whether it is periodic", f"{self.periodic!r}", field="periodic"
             )
 
     @property

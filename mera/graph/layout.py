@@ -10,7 +10,8 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.graph.lattice import Lattice, LayoutError, check_key
+from mera.graph.errors import LayoutError
+from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
 
@@ -92,7 +93,7 @@ class Layout:
             LayoutError: if it holds something that is no node, or not one input. `compile` checks the rest.
         """
         if not isinstance(graph, nx.DiGraph):
-            raise LayoutError(f"Expected a networkx.DiGraph; got {type(graph).__name__}")
+            raise LayoutError("a networkx.DiGraph", f"{type(graph).__name__}")
         layout = cls.__new__(cls)
         layout.graph = nx.DiGraph(graph)
         name, node = find_input(layout.graph)
@@ -106,14 +107,14 @@ class Layout:
             LayoutError: if the node cannot stand there, with its name.
         """
         if not isinstance(node, Node) or isinstance(node, Input):
-            raise LayoutError(f"Expected a node of a kind of mera.graph, other than another input; got {node!r}")
+            raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
         name = self._free_name(node) if name is None else name
         try:
             self._check_name(name)
             self._check_source(source)
             actions = node.lower(source.lattice)
         except LayoutError as error:
-            raise error.of(name) from None
+            raise LayoutError.from_error(error, node=name) from None
         self.graph.add_node(name, node=node)
         self.graph.add_edge(source.node, name, output=source.output)
         lattices = actions[-1].outputs if actions else (source.lattice,) * node.outputs  # a latent has none
@@ -134,7 +135,7 @@ class Layout:
         try:
             node = Local(bijector, kernel, stride, offset, share, passive)
         except LayoutError as error:
-            raise (error.of(name) if name else error) from None
+            raise LayoutError.from_error(error, node=name) from None
         (port,) = self.add(node, source, name)
         return port
 
@@ -175,29 +176,30 @@ class Layout:
         return next(name for i in count() if (name := f"{kind}{i}") not in self.graph)
 
     def _check_name(self, name: str) -> None:
-        check_key(name, "a name")
+        check_key(name, "name")
         if name in self.graph:
-            raise LayoutError("Expected a name that is not taken; got that of an earlier node")
+            raise LayoutError("a name that is not taken", "that of an earlier node")
 
     def _check_source(self, source: Port) -> None:
         if not isinstance(source, Port):
-            raise LayoutError(f"Expected the output of an earlier node; got {source!r}")
+            raise LayoutError("the output of an earlier node", f"{source!r}")
         if source.layout is not self:
-            raise LayoutError(f"Expected the output of a node of this layout; got {source.node!r} of another")
+            raise LayoutError("the output of a node of this layout", f"{source.node!r} of another")
         for _, taker, output in self.graph.out_edges(source.node, data="output"):
             if output == source.output:
                 raise LayoutError(
-                    f"Expected an output that is not taken yet; got output {output} of {source.node!r}, "
-                    f"which {taker!r} takes"
+                    "an output that is not taken yet", f"output {output} of {source.node!r}, which {taker!r} takes"
                 )
 
 
 def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
     """The input lattice, from what a user writes."""
     if not isinstance(shape, Sequence):
-        raise LayoutError(f"Expected a lattice shape of 1 to 3 edge lengths; got {shape!r}")
+        raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
     boundaries = (boundary,) * len(shape) if isinstance(boundary, str) or not boundary else boundary
     if not isinstance(boundaries, Sequence) or not all(b in ("periodic", "open") for b in boundaries):
-        raise LayoutError(f"Expected boundary 'periodic' or 'open', for all dimensions or for each; got {boundary!r}")
+        raise LayoutError(
+            "boundary 'periodic' or 'open', for all dimensions or for each", f"{boundary!r}", field="boundary"
+        )
     channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # numpy's integers too
     return Lattice(channels, tuple(edges), tuple(b == "periodic" for b in boundaries))

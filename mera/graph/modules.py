@@ -7,7 +7,7 @@ from torch import nn
 from mera.bijectors import Bijector
 from mera.bijectors.registry import make
 from mera.graph.actions import Apply
-from mera.graph.lattice import LayoutError
+from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout
 from mera.graph.nodes import Local
 from mera.graph.plan import Plan, Step
@@ -27,7 +27,7 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
         if step.module and step.module not in bijectors:
             bijectors[step.module] = _make_bijector(step, layout, plan)
     if plan.context is not None and all(module.context_shape is None for module in bijectors.values()):
-        raise LayoutError(f"Expected a bijector that takes the context {plan.context}; got none in any node")
+        raise LayoutError(f"a bijector that takes the context {plan.context}", "none in any node")
     return bijectors
 
 
@@ -41,15 +41,16 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
         if not isinstance(bijector, Bijector):
             bijector = make(bijector, action.event_shape, plan.context_shape(action))
         if not isinstance(bijector, Bijector):
-            raise LayoutError(f"Expected a mera.bijectors.Bijector; got {type(bijector).__name__}")
+            raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
         check_bijector(bijector, action)
         if bijector.context_shape not in (None, plan.context_shape(action)):
-            raise LayoutError(f"Expected a context {plan.context_shape(action)}; got {bijector.context_shape}")
+            raise LayoutError(f"a context {plan.context_shape(action)}", f"{bijector.context_shape}")
     except ValueError as error:
-        raise LayoutError(f"node {step.node!r}: {error}") from error
+        raise LayoutError.from_error(error, node=step.node) from error
     except (TypeError, AttributeError, RuntimeError) as error:
         raise LayoutError(
-            f"node {step.node!r}: Expected a callable that makes a bijector from the event shape {action.event_shape}; "
-            f"got {node.bijector!r}, which fails: {error}"
+            f"a callable that makes a bijector from the event shape {action.event_shape}",
+            f"{node.bijector!r}, which fails: {error}",
+            node=step.node,
         ) from error
     return bijector

@@ -17,7 +17,8 @@ from mera._utils.checks import is_integer
 from mera.bijectors.base import Bijector
 from mera.bijectors.registry import named
 from mera.graph.actions import Action, Apply, Cut, Regroup
-from mera.graph.lattice import Lattice, LayoutError, check_key, per_dimension
+from mera.graph.errors import LayoutError
+from mera.graph.lattice import Lattice, check_key, per_dimension
 from mera.graph.validation import check_bijector, check_grid
 
 __all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
@@ -47,15 +48,15 @@ class Input(Node):
 
     def __post_init__(self) -> None:
         if not isinstance(self.lattice, Lattice):
-            raise LayoutError(f"Expected a Lattice; got {self.lattice!r}")
+            raise LayoutError("a Lattice", f"{self.lattice!r}")
         context = self.context
         if context is None:
             return
         numbers = isinstance(context, tuple) and len(context) > 0 and all(is_integer(n) and n > 0 for n in context)
         if not numbers or context[1:] not in ((), self.lattice.shape):
             sites = ", ".join(map(str, self.lattice.shape))
-            message = f"Expected a context of shape (K,), or (K, {sites}) for each pixel; got {context!r}"
-            raise LayoutError(message, "context")
+            expected = f"a context of shape (K,), or (K, {sites}) for each pixel"
+            raise LayoutError(expected, repr(context), field="context")
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """Nothing is done to the data."""
@@ -111,20 +112,20 @@ class Local(Node):
                     options = dict(self.bijector)
                     object.__setattr__(self, "bijector", named(options.pop("name", None), options))
         except ValueError as error:
-            raise LayoutError(str(error), "bijector") from None
+            raise LayoutError.from_error(error, field="bijector") from None
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """One `Apply`."""
         if self.share is not None:
-            check_key(self.share, "a share")
-        kernel = per_dimension(self.kernel, lattice.dim, "the kernel", 1)
-        stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "the stride", 1)
-        offset = per_dimension(self.offset, lattice.dim, "the offset", 0)
+            check_key(self.share, "share")
+        kernel = per_dimension(self.kernel, lattice.dim, "kernel", 1)
+        stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "stride", 1)
+        offset = per_dimension(self.offset, lattice.dim, "offset", 0)
         if not is_integer(self.passive) or not 0 <= self.passive < lattice.channels:
             raise LayoutError(
-                f"Expected from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive; "
-                f"got {self.passive!r}",
-                "passive",
+                f"from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive",
+                f"{self.passive!r}",
+                field="passive",
             )
         apply = Apply(lattice, kernel, stride, offset, int(self.passive))
         for d, n in enumerate(lattice.shape):
@@ -133,8 +134,7 @@ class Local(Node):
             check_bijector(self.bijector, apply)
         elif not callable(self.bijector) or isinstance(self.bijector, nn.Module):
             raise LayoutError(
-                f"Expected a bijector, or a callable that makes one from an event shape; got {self.bijector!r}",
-                "bijector",
+                "a bijector, or a callable that makes one from an event shape", f"{self.bijector!r}", field="bijector"
             )
         return (apply,)
 
@@ -160,13 +160,13 @@ class Squeeze(Node):
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
         """One `Regroup`."""
-        stride = per_dimension(self.stride, lattice.dim, "the stride", 1)
+        stride = per_dimension(self.stride, lattice.dim, "stride", 1)
         if max(stride) == 1:
-            message = "Expected a stride above 1 in some dimension; got 1, which leaves the lattice as it is"
-            raise LayoutError(message, "stride")
+            expected = "a stride above 1 in some dimension"
+            raise LayoutError(expected, "1, which leaves the lattice as it is", field="stride")
         for n, s in zip(lattice.shape, stride, strict=True):
             if n % s:
-                raise LayoutError(f"Expected an edge that the stride {s} divides; got a lattice of edge {n}", "stride")
+                raise LayoutError(f"an edge that the stride {s} divides", f"a lattice of edge {n}", field="stride")
         return (Regroup(lattice, stride),)
 
 
@@ -181,7 +181,8 @@ class Split(Node):
         """One `Cut`."""
         if not is_integer(self.keep) or not 0 < self.keep < lattice.channels:
             raise LayoutError(
-                f"Expected to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels; got {self.keep!r}",
-                "keep",
+                f"to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels",
+                f"{self.keep!r}",
+                field="keep",
             )
         return (Cut(lattice, int(self.keep)),)

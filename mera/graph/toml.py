@@ -34,17 +34,15 @@ import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
-from os import PathLike
 from typing import Any
 
 import tomli_w
 
 from mera._utils.checks import check_choice
-from mera._utils.files import as_path, write_atomically
 from mera._utils.registry import plain
 from mera.bijectors import Named
 from mera.graph.compiler import compile
-from mera.graph.lattice import LayoutError
+from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout, Port
 from mera.graph.nodes import Decimate, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import walk
@@ -54,7 +52,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["dumps", "load_layout", "loads", "save_layout"]
+__all__ = ["dumps", "loads"]
 
 KINDS: dict[str, type[Any]] = {
     "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
@@ -62,38 +60,17 @@ KINDS: dict[str, type[Any]] = {
 LATTICE = ("shape", "channels", "boundary", "context")
 
 
-def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
-    """Write a layout as TOML; the file appears whole or not at all.
-
-    Raises:
-        LayoutError: if a node's bijector has no name, so that no file can say what it is.
-    """
-    write_atomically(path, dumps(layout).encode())
-
-
-def load_layout(path: str | PathLike[str]) -> Layout:
-    """Read a layout from a TOML file, which cannot hold code.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        LayoutError: if it is no layout; the message names the file, the node and the field.
-    """
-    path = as_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file {path}; got none")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise LayoutError(f"{path}: Expected TOML; got a file that is no text: {error}") from None
-    return loads(text, str(path))
-
-
 def dumps(layout: Layout) -> str:
     """A layout as TOML.
 
+    Args:
+        layout: a layout whose bijectors are registered ones; see `mera.bijectors.register`.
+
     Raises:
-        LayoutError: as for `save_layout`.
+        LayoutError: if a node's bijector has no name, so that no text can say what it is, or `layout` is no layout.
     """
+    if not isinstance(layout, Layout):
+        raise LayoutError("a Layout", type(layout).__name__)
     lattice = layout.input.lattice
     boundaries = ["periodic" if wraps else "open" for wraps in lattice.periodic]
     table: dict[str, Any] = {
@@ -126,16 +103,16 @@ def loads(text: str, source: str = "layout") -> Layout:
         LayoutError: if it is no layout; the message names the source, the node and the field.
     """
     if not isinstance(text, str):
-        raise LayoutError(f"{source}: Expected TOML as text; got {type(text).__name__}")
+        raise LayoutError("TOML as text", type(text).__name__, source=source)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LayoutError(f"{source}: Expected TOML; got {error}") from None
+    except (ValueError, RecursionError) as error:  # Python refuses integers of thousands of digits by itself
+        raise LayoutError("TOML", str(error), source=source) from None
     try:
         layout = _layout(document)
         compile(layout)
     except LayoutError as error:
-        raise LayoutError(f"{source}: {error}", error.field) from None
+        raise LayoutError.from_error(error, source=source) from None
     return layout
 
 
@@ -148,7 +125,7 @@ def _kind(name: str, node: Node) -> str:
     for kind, type_of_node in KINDS.items():
         if type(node) is type_of_node:
             return kind
-    raise LayoutError(f"node {name!r}: Expected a node of a kind that a file can say, {', '.join(KINDS)}; got {node!r}")
+    raise LayoutError(f"a node of a kind that a file can say, {', '.join(KINDS)}", f"{node!r}", node=name)
 
 
 def _settings(name: str, node: Any) -> dict[str, Any]:
@@ -166,15 +143,16 @@ def _settings(name: str, node: Any) -> dict[str, Any]:
 def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
     if not isinstance(bijector, Named):
         raise LayoutError(
-            f"node {name!r}: Expected a bijector by name, see mera.bijectors.register, to write it to a file; "
-            f"got {bijector!r}",
-            "bijector",
+            "a bijector by name, see mera.bijectors.register, to write it to a file",
+            f"{bijector!r}",
+            field="bijector",
+            node=name,
         )
     options = {key: plain(value) for key, value in bijector.options.items() if value is not None}
     try:
         tomli_w.dumps(options)
     except TypeError as error:
-        raise LayoutError(f"node {name!r}: Expected options that TOML can hold; got {options}: {error}") from None
+        raise LayoutError("options that TOML can hold", f"{options}: {error}", node=name) from None
     return {"name": bijector.name, **options} if options else bijector.name
 
 
@@ -183,27 +161,24 @@ def _layout(document: Mapping[str, Any]) -> Layout:
     _check_fields(document, ("lattice", "node"), ("lattice", "node"), "the file")
     lattice, rows = document["lattice"], document["node"]
     if not isinstance(lattice, Mapping) or not isinstance(rows, Sequence) or isinstance(rows, str):
-        raise LayoutError("Expected one table [lattice], and a table [[node]] for each node; got something else")
+        raise LayoutError("one table [lattice], and a table [[node]] for each node", "something else")
     _check_fields(lattice, LATTICE, ("shape",), "the lattice")
     try:
         layout = Layout(**lattice)
-    except (LayoutError, TypeError) as error:
-        raise LayoutError(f"the lattice: {error}") from None
+    except LayoutError as error:
+        raise LayoutError(error.expected, error.got, field=f"lattice.{error.field}") from None
     ports: dict[str, tuple[Port, ...]] = {"input": (layout.input,)}
     before = "input"
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, start=1):
         name = row.get("name") if isinstance(row, Mapping) else None
-        where = f"node {name!r}" if isinstance(name, str) else f"node number {number + 1}"
         try:
             if not isinstance(row, Mapping):
-                raise LayoutError(f"Expected a table [[node]]; got {row!r}")
-            added = _add(layout, ports, before, row)
-            before = row["name"]
-            ports[before] = added
+                raise LayoutError("a table [[node]]", repr(row))
+            outputs = _add(layout, ports, before, row)
         except LayoutError as error:
-            field = f"field {error.field!r}: " if error.field else ""
-            text = str(error).removeprefix(f"node {name!r}: ")
-            raise LayoutError(f"{where}: {field}{text}", error.field) from None
+            raise LayoutError.from_error(error, node=name if isinstance(name, str) else f"#{number}") from None
+        before = row["name"]
+        ports[before] = outputs
     return layout
 
 
@@ -214,13 +189,13 @@ def _add(
     settings = dict(row)
     if "kind" not in settings or "name" not in settings:
         missing = "kind" if "kind" not in settings else "name"
-        raise LayoutError(f"Expected the field {missing!r}; got {', '.join(settings) or 'none'}", missing)
+        raise LayoutError(f"the field {missing!r}", f"{', '.join(settings) or 'none'}", field=missing)
     name, kind = settings.pop("name"), settings.pop("kind")
     port = _source(ports, settings.pop("input", before))
     try:
         made_by = KINDS[check_choice(kind, KINDS, "a kind of node")]
     except ValueError as error:
-        raise LayoutError(str(error), "kind") from None
+        raise LayoutError.from_error(error, field="kind") from None
     known = {field.name: field.default is MISSING for field in fields(made_by)}
     _check_fields(settings, known, [field for field, needed in known.items() if needed], f"a {kind} node")
     node = made_by(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
@@ -230,14 +205,14 @@ def _add(
 def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
     """The output that "node" or "node.1" means."""
     if not isinstance(text, str):
-        raise LayoutError(f"Expected an earlier node, or one with the number of an output; got {text!r}", "input")
+        raise LayoutError("an earlier node, or one with the number of an output", f"{text!r}", field="input")
     name, _, number = text.partition(".")
     try:
         outputs = ports[check_choice(name, ports, "the data or an earlier node")]
     except ValueError as error:
-        raise LayoutError(str(error), "input") from None
-    if (number and not number.isdigit()) or int(number or 0) >= len(outputs):
-        raise LayoutError(f"Expected one of the {len(outputs)} outputs of {name!r}, from 0 on; got {text!r}", "input")
+        raise LayoutError.from_error(error, field="input") from None
+    if (number and not re.fullmatch("[0-9]{1,9}", number)) or int(number or 0) >= len(outputs):
+        raise LayoutError(f"one of the {len(outputs)} outputs of {name!r}, from 0 on", f"{text!r}", field="input")
     return outputs[int(number or 0)]
 
 
@@ -247,7 +222,7 @@ def _check_fields(given: Mapping[str, Any], known: Collection[str], needed: Coll
         try:
             check_choice(field, known, f"a field of {what}")
         except ValueError as error:
-            raise LayoutError(str(error), field) from None
+            raise LayoutError.from_error(error, field=field) from None
     for field in needed:
         if field not in given:
-            raise LayoutError(f"Expected the field {field!r} in {what}; got {', '.join(given) or 'none'}", field)
+            raise LayoutError(f"the field {field!r} in {what}", f"{', '.join(given) or 'none'}", field=field)

@@ -7,7 +7,8 @@ from collections import Counter
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.graph.lattice import LayoutError, check_key
+from mera.graph.errors import LayoutError
+from mera.graph.lattice import check_key
 from mera.graph.nodes import Input, Latent, Node
 
 __all__ = ["find_input", "walk"]
@@ -21,7 +22,7 @@ def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
     """
     inputs = [(name, node) for name, node in graph.nodes(data="node") if isinstance(node, Input)]
     if len(inputs) != 1:
-        raise LayoutError(f"Expected one input; got {[name for name, _ in inputs]}")
+        raise LayoutError("one input", f"{[name for name, _ in inputs]}")
     return inputs[0]
 
 
@@ -49,42 +50,40 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
 def _check_nodes(graph: nx.DiGraph) -> None:
     for name, node in graph.nodes(data="node"):
         try:
-            check_key(name, "a name")
+            check_key(name, "name")
         except LayoutError as error:
-            raise error.of(name) from None
+            raise LayoutError.from_error(error, node=name) from None
         if not isinstance(node, Node):
-            raise LayoutError(f"node {name!r}: Expected a mera.graph node in the attribute 'node'; got {node!r}")
+            raise LayoutError("a mera.graph node in the attribute 'node'", f"{node!r}", node=name)
 
 
 def _check_edges(graph: nx.DiGraph, start: str) -> None:
     for name in graph:
         sources = list(graph.predecessors(name))
         if name == start and sources:
-            raise LayoutError(f"node {name!r}: Expected nothing before the input; got {sources}")
+            raise LayoutError("nothing before the input", f"{sources}", node=name)
         if name != start and len(sources) != 1:
             got = sources or "none, so that nobody produces what it takes"
-            raise LayoutError(f"node {name!r}: Expected one source; got {got}")
+            raise LayoutError("one source", f"{got}", node=name)
 
 
 def _check_cycle(graph: nx.DiGraph) -> None:
     if not nx.is_directed_acyclic_graph(graph):
         names = [source for source, _ in nx.find_cycle(graph)]
-        raise LayoutError(f"node {names[0]!r}: Expected no cycle; got {' -> '.join([*names, names[0]])}")
+        raise LayoutError("no cycle", f"{' -> '.join([*names, names[0]])}", node=names[0])
 
 
 def _check_outputs(graph: nx.DiGraph) -> None:
     for name, node in graph.nodes(data="node"):
         for _, taker, output in graph.out_edges(name, data="output", default=0):
             if not is_integer(output):
-                raise LayoutError(f"node {taker!r}: Expected the number of an output of {name!r}; got {output!r}")
+                raise LayoutError(f"the number of an output of {name!r}", f"{output!r}", node=taker)
         taken = Counter(output for _, _, output in graph.out_edges(name, data="output", default=0))
         for output, times in taken.items():
             if output not in range(node.outputs):
-                raise LayoutError(f"node {name!r}: Expected one of its {node.outputs} outputs; got output {output!r}")
+                raise LayoutError(f"one of its {node.outputs} outputs", f"output {output!r}", node=name)
             if times > 1:
-                raise LayoutError(f"node {name!r}: Expected output {output} to be taken once; got {times} takers")
+                raise LayoutError(f"output {output} to be taken once", f"{times} takers", node=name)
         for output in range(node.outputs):
             if output not in taken:
-                raise LayoutError(
-                    f"node {name!r}: Expected a node that takes output {output}, a {Latent.__name__} say; got none"
-                )
+                raise LayoutError(f"a node that takes output {output}, a {Latent.__name__} say", "none", node=name)

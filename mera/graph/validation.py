@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mera.bijectors.base import Bijector
 from mera.graph.actions import Apply
-from mera.graph.lattice import LayoutError
+from mera.graph.errors import LayoutError
 
 __all__ = ["check_bijector", "check_grid"]
 
@@ -16,25 +16,24 @@ def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is
         LayoutError: if it is not.
     """
     if stride > kernel:
-        raise LayoutError(f"Expected a stride up to the kernel {kernel}; got {stride}, which skips sites", "stride")
+        raise LayoutError(f"a stride up to the kernel {kernel}", f"{stride}, which skips sites", field="stride")
     if n % stride:
         what = "stride" if is_field else "kernel"
-        raise LayoutError(f"Expected a {what} that divides the edge {n} of the lattice; got {stride}", what)
+        raise LayoutError(f"a {what} that divides the edge {n} of the lattice", f"{stride}", field=what)
     if offset >= stride:
-        raise LayoutError(f"Expected an offset below the stride {stride}; got {offset}", "offset")
+        raise LayoutError(f"an offset below the stride {stride}", f"{offset}", field="offset")
     if (kernel - stride) % 2:
         raise LayoutError(
-            f"Expected kernel - stride to be even, as much on both sides; got kernel {kernel}, stride {stride}",
-            "kernel",
+            "kernel - stride to be even, as much on both sides", f"kernel {kernel}, stride {stride}", field="kernel"
         )
     if offset and not periodic:
         if is_field:
-            raise LayoutError(f"Expected offset 0 for a field bijector between open borders; got {offset}", "offset")
+            raise LayoutError("offset 0 for a field bijector between open borders", f"{offset}", field="offset")
         if n == stride:
             raise LayoutError(
-                f"Expected room for a whole patch of {kernel} sites between open borders; "
-                f"got an edge of {n} sites and offset {offset}",
-                "offset",
+                f"room for a whole patch of {kernel} sites between open borders",
+                f"an edge of {n} sites and offset {offset}",
+                field="offset",
             )
 
 
@@ -50,16 +49,15 @@ def check_bijector(bijector: Bijector, action: Apply) -> None:
     """
     shape = bijector.event_shape
     if shape is not None and tuple(shape) != action.event_shape:
-        raise LayoutError(f"Expected a bijector with event shape {action.event_shape}; got {tuple(shape)}")
+        raise LayoutError(f"a bijector with event shape {action.event_shape}", f"{tuple(shape)}")
     if bijector.passive != action.passive:
         raise LayoutError(
-            f"Expected passive={bijector.passive}, the channels that the bijector leaves; got {action.passive}",
-            "passive",
+            f"passive={bijector.passive}, the channels that the bijector leaves", f"{action.passive}", field="passive"
         )
     if not action.is_field:
         return
     if bijector.circular and not all(action.lattice.periodic):
-        raise LayoutError("Expected a bijector that ends at open borders; got one that reads around them")
+        raise LayoutError("a bijector that ends at open borders", "one that reads around them")
     window = bijector.receptive_kernel
     if window is None:
         # between open borders, a window around the first cell ends at the last site only if it is twice as wide
@@ -67,12 +65,11 @@ def check_bijector(bijector: Bijector, action: Apply) -> None:
         wide = tuple(n if wraps else 2 * n - s for n, s, wraps in sizes)
         if any(kernel < needed for kernel, needed in zip(action.kernel, wide, strict=True)):
             raise LayoutError(
-                f"Expected a kernel that reaches all of the lattice from everywhere, at least {wide}, or a bijector "
-                f"whose receptive_kernel says how far it reads; got kernel {action.kernel}"
+                f"a kernel that reaches all of the lattice from everywhere, at least {wide}, or a bijector "
+                "whose receptive_kernel says how far it reads",
+                f"kernel {action.kernel}",
             )
         return
     kernel = tuple(w - 1 + s for w, s in zip(window, action.stride, strict=True))
     if kernel != action.kernel:
-        raise LayoutError(
-            f"Expected kernel {kernel}, which the bijector reads at stride {action.stride}; got {action.kernel}"
-        )
+        raise LayoutError(f"kernel {kernel}, which the bijector reads at stride {action.stride}", f"{action.kernel}")

@@ -19,7 +19,7 @@ def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int 
     try:  # made once more than needed, to ask it: only the bijector knows how far it reads
         made: Bijector = bijector(shape, context_of(layout.context, shape))
     except ValueError as error:
-        raise LayoutError(f"node {name!r}: {error}") from error
+        raise LayoutError.from_error(error, node=name) from error
     kernel = cast(tuple, made.receptive_kernel)
     return layout.local(x, bijector, kernel=kernel, stride=1, name=name, passive=passive)
 

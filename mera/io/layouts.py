@@ -1,0 +1,46 @@
+"""Layouts in TOML files."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from mera._utils.files import as_path, write_atomically
+from mera.graph import Layout, LayoutError
+from mera.graph.toml import dumps, loads
+
+__all__ = ["load_layout", "save_layout"]
+
+
+def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
+    """Write a layout as TOML; the file appears whole or not at all.
+
+    Args:
+        layout: a layout whose bijectors are registered ones; see `mera.bijectors.register`.
+        path: the file.
+
+    Raises:
+        LayoutError: if a node's bijector has no name, so that no file can say what it is, or `layout` is no layout.
+        ValueError: if `path` is no path.
+    """
+    write_atomically(as_path(path), dumps(layout).encode())
+
+
+def load_layout(path: str | PathLike[str]) -> Layout:
+    """Read a layout from a TOML file, which cannot hold code.
+
+    Args:
+        path: a file that `save_layout` or a person wrote; `mera.graph.toml` describes its tables.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        LayoutError: if it is no layout; the message names the file, the node and the field.
+        ValueError: if `path` is no path.
+    """
+    path = as_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a file {path}; got none")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise LayoutError("TOML", f"a file that is no text: {error}", source=str(path)) from None
+    return loads(text, str(path))
