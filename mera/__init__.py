@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import Any
 
 from mera import bijectors, graph, models
+from mera._utils.allocator import tune_allocator
 from mera.bijectors.conditioners.base import fixed_weights
-from mera.distribution import FlowDistribution
+from mera.distribution import FlowDistribution, Symmetrized
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io.flows import load, save
 from mera.io.layouts import load_layout, save_layout
 from mera.models import build, load_rgflow_checkpoint
 from mera.priors import Prior
-from mera.symmetry import Symmetrized
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "models",
     "save",
     "save_layout",
+    "tune_allocator",
 ]
 
 _LATER = ("data", "drawing", "train")

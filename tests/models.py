@@ -88,8 +88,8 @@ def batch(flow, n=2):
 
 
 def contexts(flow, n=2):
-    if flow.conditions.classes is not None:
-        return torch.arange(n) * 2 % flow.conditions.classes
+    if flow.context_encoder.classes is not None:
+        return torch.arange(n) * 2 % flow.context_encoder.classes
     return torch.randn(n, *flow.plan.context, dtype=torch.float64)
 
 

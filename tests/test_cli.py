@@ -64,7 +64,7 @@ def test_cone_prints_levels_and_draws(tmp_path):
 def test_cone_of_a_latent(tmp_path):
     result = run("cone", "rgflow", "--L", 32, "--latent", "2:1,3", "--out", tmp_path / "c.png")
     assert result.exit_code == 0, result.output
-    count = 3 * mera.build("rgflow", L=32).generation_cone(2, (1, 3)).sum()
+    count = 3 * mera.build("rgflow", L=32).generation_cone(2, (1, 3)).pixels.sum()
     assert f"latents 2:1,3: {count:,} of 3,072 variables of the data" in result.output
     assert run("cone", "rgflow", "--L", 32).exit_code == 2
     assert run("cone", "rgflow", "--L", 32, "--latent", "2:1,3", "--region", "0:1,0:1").exit_code == 2

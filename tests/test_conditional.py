@@ -99,7 +99,7 @@ def test_the_command_line(tmp_path):
     result = run("train", "rgflow", *SMALL, *settings)
     assert result.exit_code == 0, result.output
     flow = mera.load(out)
-    assert (flow.conditions.classes, flow.plan.context) == (2, (16,))
+    assert (flow.context_encoder.classes, flow.plan.context) == (2, (16,))
     for command in (
         ["evaluate", out],
         ["sample", out, "--n", 3],

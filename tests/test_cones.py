@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 import mera
 from mera.cones import parse_region, sites_of
-from mera.cones.cone import generation_cone
+from mera.cones.cone import cone_of_latents
 from mera.drawing import level_masks, side_view
 from tests.naive import naive_cone
 
@@ -62,7 +62,7 @@ def test_inference_and_generation_are_each_other_transposed():
     for level, latent in enumerate(flow.plan.latents):
         n = latent.lattice.shape[0]
         for site in {(0, 0), (n // 2, n - 1)}:
-            seen = flow.generation_cone(level, site).flatten()
+            seen = flow.generation_cone(level, site).pixels.flatten()
             for pixel in (*seen.nonzero()[:3, 0], *(~seen).nonzero()[:3, 0]):
                 one = (pixels == pixel).view(16, 16)
                 assert flow.inference_cone(one).levels[level][site] == seen[pixel]
@@ -72,15 +72,18 @@ def test_generation_cone_of_several_latents_is_the_union():
     flow = build(32)
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[1, 2] = mask[6, 7] = True
-    assert torch.equal(flow.generation_cone(1, mask), flow.generation_cone(1, (1, 2)) | flow.generation_cone(1, [6, 7]))
+    assert torch.equal(
+        flow.generation_cone(1, mask).pixels,
+        flow.generation_cone(1, (1, 2)).pixels | flow.generation_cone(1, [6, 7]).pixels,
+    )
     where = mask.nonzero()[0]
     for site in (where, where.numpy(), where.tolist(), tuple(where.tolist())):
-        assert torch.equal(flow.generation_cone(1, site), flow.generation_cone(1, (1, 2)))
-    assert torch.equal(flow.generation_cone(1, mask.numpy()), flow.generation_cone(1, mask))
+        assert torch.equal(flow.generation_cone(1, site).pixels, flow.generation_cone(1, (1, 2)).pixels)
+    assert torch.equal(flow.generation_cone(1, mask.numpy()).pixels, flow.generation_cone(1, mask).pixels)
     line = build(16, dim=1)
-    assert torch.equal(line.generation_cone(0, torch.tensor(3)), line.generation_cone(0, 3))
-    assert torch.equal(line.generation_cone(0, 3), line.generation_cone(0, (3,)))
-    assert line.generation_cone(0, 3).sum() < 16
+    assert torch.equal(line.generation_cone(0, torch.tensor(3)).pixels, line.generation_cone(0, 3).pixels)
+    assert torch.equal(line.generation_cone(0, 3).pixels, line.generation_cone(0, (3,)).pixels)
+    assert line.generation_cone(0, 3).pixels.sum() < 16
 
 
 def test_a_huge_lattice_is_never_looked_at_as_a_whole():
@@ -194,6 +197,6 @@ def test_pictures_fill_in_as_many_boxes_as_are_touched(options):
 
 def test_generation_side_view():
     flow = build(64, dim=1)
-    cone = generation_cone(flow.plan, {1: torch.tensor([4])})
+    cone = cone_of_latents(flow.plan, {1: torch.tensor([4])})
     boxes = side_view(cone, "#ff0000").axes[0].patches
     assert 0 < sum(to_hex(box.get_facecolor()) == "#ff0000" for box in boxes) < len(boxes)

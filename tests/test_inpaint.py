@@ -13,7 +13,7 @@ from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
 from mera.inpaint.mixing import effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
-from mera.inpaint.spaces import Latents, Pixels
+from mera.inpaint.spaces import LatentSpace, PixelSpace
 from tests.laws import randomize
 
 
@@ -108,7 +108,7 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
 def test_a_number_of_latents_moves_no_others(wide):
     flow, image, mask, *_ = wide
     local = flow.restrict(image, mask)
-    space = Latents(local, local.pixels, 20)
+    space = LatentSpace(local, local.pixels, 20)
     assert 0 < len(space.chosen) < space.size == 20  # some of them are outside the cone
     moved = space.decode(space.base[:, space.chosen] + 1)
     row = space.base.clone()
@@ -146,11 +146,11 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
     flow, image, mask, mean, _ = gaussian
     local = flow.restrict(image, mask)
 
-    class Sometimes(Pixels):
+    class Sometimes(PixelSpace):
         def decode(self, values):
             return super().decode(torch.where(values[:, :1] > self.mean[0, 0], torch.nan, values))
 
-    class Never(Pixels):
+    class Never(PixelSpace):
         def decode(self, values):
             return super().decode(torch.full_like(values, torch.nan))
 

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 import mera
 from mera._utils import files
-from mera.io.archive import pack, unpack, write_archive
+from mera.io import archive
+from mera.io.archive import pack, read_archive, unpack, write_archive
 from tests.laws import randomize
 from tests.models import MODELS, PICKLED, batch
 
@@ -133,3 +134,64 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_read_does_not_need_the_file(tmp_path):
+    """A file that is cut off later must not end the process."""
+    tensors = {"a": torch.arange(10_000.0)}
+    write_archive(tmp_path / "x", {}, tensors)
+    read = read_archive(tmp_path / "x")[1]["a"]
+    os.truncate(tmp_path / "x", 0)
+    assert torch.equal(read, tensors["a"])
+
+
+def forged(path, text, tensors):
+    """A file with a valid checksum, whatever its description."""
+    save_file(tensors, path, metadata={archive.KEY: text, archive.SUM: archive._checksum(text, tensors)})
+
+
+@pytest.mark.parametrize("text", ["x", "[1]", "3", "[" * 100_000, "{}", '{"format": 1}', '{"state": {}}'])
+def test_descriptions_that_say_nothing(tmp_path, text):
+    forged(tmp_path / "x", text, {"a": torch.ones(2)})
+    with pytest.raises(ValueError, match="x: Expected"):
+        mera.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [{"tensor": "b"}, {"tensor": ["a"]}, {"dict": 3}, {"dict": [[1]]}, {"list": 3}, {"set": []}, {}, {"a": 1, "b": 2}],
+)
+def test_what_cannot_be_unpacked(packed):
+    with pytest.raises(ValueError, match="Expected a packed tensor, dict, list or tuple; got"):
+        unpack(packed, {"a": torch.ones(1)})
+
+
+def test_a_checkpoint_is_no_flow(tmp_path):
+    run = mera.train.RunFolder(tmp_path)
+    run.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,)), {"step": 3}, 3)
+    with pytest.raises(ValueError, match=r"Expected a flow that mera\.save wrote; got a checkpoint of a run"):
+        mera.load(next(run.checkpoints.iterdir()))
+
+
+def test_too_many_layers_are_refused_at_once(tmp_path):
+    description = {"format": 1, "model": "rgflow", "options": {"L": 4, "layers": 10**6}, "dtype": "float32"}
+    write_archive(tmp_path / "x", description, {})
+    with pytest.raises(ValueError, match="Expected layers up to 10,000; got 1000000"):
+        mera.load(tmp_path / "x")
+
+
+def test_links_stay_links(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "flow")
+    mera.save(flow, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert mera.load(tmp_path / "there" / "flow").plan == flow.plan
+
+
+@pytest.mark.parametrize("path", [None, 3, "a\0b", b"flow"])
+def test_what_is_no_path(path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
+    for call in (lambda: mera.save(flow, path), lambda: mera.load(path)):
+        with pytest.raises(ValueError, match="Expected a path; got"):
+            call()

@@ -71,6 +71,9 @@ def test_bad_options(make, error, message):
         make()
 
 
+IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -91,7 +94,21 @@ def test_bad_options(make, error, message):
         (lambda f: f.sample(-1), "Expected a number of samples as an integer >= 0; got -1"),
         (lambda f: f.sample(2, temperature=[0.5]), "one for each of 2 levels"),
         (lambda f: f.sample(2, temperature=0.0), "Expected a positive temperature; got 0.0"),
-        (lambda f: f.sample(2, temperature=torch.ones(2)), "Expected a positive temperature; got tensor"),
+        (lambda f: f.sample(2, temperature=torch.ones(3)), "one for each of 2 levels; got tensor"),
+        (lambda f: f.sample(2, temperature="1"), "Expected a positive temperature; got '1'"),
+        (lambda f: f.sample(2, temperature=True), "Expected a positive temperature; got True"),
+        (lambda f: f.sample(2, temperature=None), "Expected a positive temperature; got None"),
+        (lambda f: f.sample(2**31), r"Expected a number of samples as an integer below 2\^31; got 2147483648"),
+        (lambda f: f(torch.zeros(2, 1, 8, 8).to_sparse()), "Expected data as a dense tensor; got one of layout"),
+        (lambda f: f.inference_cone(torch.ones(8, 8, dtype=torch.bool, device="meta")), "Expected a dense mask with"),
+        (lambda f: f.to_images(torch.full((1, 1, 8, 8), math.nan)), "Expected data without NaN; got 64 values"),
+        (lambda f: f.bits_per_dim(IMAGES, noise=torch.ones(2, 1, 8, 8)), r"Expected noise in \[0, 1\); got 1 to 1"),
+        (lambda f: f.bits_per_dim(IMAGES, noise=-torch.rand(2, 1, 8, 8)), r"Expected noise in \[0, 1\); got -"),
+        (lambda f: f.bits_per_dim(IMAGES, noise=torch.full((2, 1, 8, 8), math.nan)), "Expected noise in"),
+        (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), console="x"), "Expected a rich.console.Console; got 'x'"),
+        (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), step=3), "an option of inpaint .*did you mean 'steps'"),
+        (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), space="x"), "Expected a space among"),
+        (lambda f: f.rsample_and_log_prob(-1), "Expected a number of samples as an integer >= 0; got -1"),
         (lambda f: f.to_images(torch.zeros(1, 2, 8, 8)), "Expected data of 1 channels in 2 dimensions"),
         (lambda f: f.to_images(torch.zeros(1, 8, 8)), "Expected data of 1 channels in 2 dimensions"),
         (lambda f: f.from_images(torch.zeros(1, 1, 8, 8)), "Expected images of dtype uint8"),
@@ -126,6 +143,7 @@ def test_bad_calls(call, message):
         ("rgflow", torch.zeros(3, 3), r"for B = 2 or 1; got \(3, 3\)"),
         ("rgflow", torch.zeros(2, 3).int(), "Expected a context of floats; got torch.int32"),
         ("rgflow", [0.0], "got list"),
+        ("rgflow-classes", torch.zeros(2, dtype=torch.cfloat), "Expected class numbers, integers; got torch.complex"),
         ("rgflow-classes", torch.zeros(2), "Expected class numbers, integers; got torch.float32"),
         ("rgflow-classes", torch.tensor([0, 5]), "Expected class numbers from 0 to 4; got 0 to 5"),
         ("rgflow-classes", torch.tensor([[0], [1]]), r"B class numbers, for B = 2 or 1; got \(2, 1\)"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import mera
+from mera.graph.contexts import context_per_step
 from mera.models import names
 from tests.laws import check_laws, randomize
 from tests.models import CONDITIONAL, MODELS, batch, contexts, rgflow
@@ -24,7 +25,7 @@ def test_laws_of_conditional_flows(name):
     """Those of all flows; and each number of a context counts, at its own pixel if it has one, for its own image."""
     flow = randomize(CONDITIONAL[name](), 0.2)
     x, context = batch(flow), contexts(flow)
-    if flow.conditions.classes is None:
+    if flow.context_encoder.classes is None:
         check_laws(flow, x, context)
         context.requires_grad_()
         (gradient,) = torch.autograd.grad(flow.log_prob(x, context)[0], context)
@@ -33,7 +34,7 @@ def test_laws_of_conditional_flows(name):
     else:
         z, log_det = flow(x, context)
         torch.testing.assert_close(flow.inverse(z, context)[0], x)
-        values = flow.conditions.values(context, 2)
+        values = flow.context_encoder(context, 2)
         assert values.shape == (2, *flow.plan.context)
         assert not torch.equal(flow(x, context.flip(0))[1], log_det)
         loss = flow.log_prob(x, context).sum()
@@ -69,7 +70,7 @@ def test_context_of_pixels_is_local():
     context = contexts(flow, 1).requires_grad_()
     x = batch(flow, 1)
     seen = {}
-    given = flow.conditions(context, x, lambda step: True)
+    given = context_per_step(flow.plan, context, x, lambda step: True)
     for step in flow.plan.steps:
         if step.module:
             seen[step.node] = given(step)

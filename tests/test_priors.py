@@ -9,14 +9,14 @@ import torch
 from torch import distributions
 
 from mera import Prior
-from mera.priors import describe, named
+from mera.priors import as_distribution, temperature_per_level, to_description
 
 N = 200_000
 
 
 @pytest.mark.parametrize("name", ["gaussian", "laplace"])
 def test_unit_variance(name):
-    assert named(name).variance.item() == pytest.approx(1, abs=1e-15)
+    assert as_distribution(name).variance.item() == pytest.approx(1, abs=1e-15)
     (z,) = Prior(name).sample([(N, 1)], [1.0], torch.empty(0))
     assert z.var().item() == pytest.approx(1, abs=0.02)
     assert z.dtype == torch.float32
@@ -77,10 +77,10 @@ def test_any_univariate_distribution(distribution):
 
 @pytest.mark.parametrize("distribution", ["gaussian", "laplace", distributions.StudentT(5.0, 1.0, 2.0)])
 def test_a_prior_survives_json(distribution):
-    text = json.dumps(describe(named(distribution)))
-    again = named(json.loads(text))
+    text = json.dumps(to_description(as_distribution(distribution)))
+    again = as_distribution(json.loads(text))
     z = torch.randn(7, dtype=torch.float64)
-    torch.testing.assert_close(again.log_prob(z), named(distribution).log_prob(z))
+    torch.testing.assert_close(again.log_prob(z), as_distribution(distribution).log_prob(z))
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,49 @@ def test_bad_priors(distribution, message):
 
 def test_a_mixture_cannot_be_described():
     with pytest.raises(ValueError, match="which cannot be saved"):
-        describe(MIXTURE)
+        to_description(MIXTURE)
+
+
+D = distributions
+BOUNDED = [
+    D.Exponential(1.0), D.Weibull(1.0, 1.0), D.Chi2(2.0), D.Pareto(1.0, 2.0), D.Gamma(2.0, 1.0), D.LogNormal(0.0, 1.0),
+    D.Beta(2.0, 3.0), D.HalfNormal(1.0), D.Uniform(0.0, 1.0), D.GeneralizedPareto(0.0, 1.0, 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("distribution", BOUNDED, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_is_outside_of_the_support(distribution, dtype):
+    """Some of torch's formulas give finite numbers, or NaN, where there is no density."""
+    prior = Prior(distribution)
+    inside, outside = distribution.sample((20, 1)).to(dtype), torch.full((1, 1), -5.0, dtype=dtype)
+    assert prior.log_prob([outside]).item() == -math.inf
+    torch.testing.assert_close(
+        prior.log_prob([inside]), prior.distribution.log_prob(inside.double())[:, 0].to(dtype), atol=1e-5, rtol=1e-5
+    )
+    both = torch.cat([inside, outside]).requires_grad_()
+    (gradient,) = torch.autograd.grad(prior.log_prob([both])[:20].sum() + 0 * both.sum(), both)
+    assert gradient.isfinite().all()
+    assert prior.sample([(5, 2)], [1.0], outside)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("distribution", [*BOUNDED, D.Normal(torch.tensor(0), torch.tensor(1)), D.StudentT(4.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_described_priors_are_as_before(distribution, dtype):
+    prior = Prior(distribution)
+    again = Prior(json.loads(json.dumps(to_description(prior.distribution))))
+    z = prior.sample([(7, 3)], [1.0], torch.empty(0, dtype=dtype))
+    assert torch.equal(again.log_prob(z), prior.log_prob(z))
+    assert again.log_prob(z).isfinite().all()
+
+
+def test_the_random_state_is_left_alone():
+    state = torch.get_rng_state()
+    Prior(D.Exponential(1.0)).log_prob([torch.ones(2, 3)])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_temperatures_of_any_kind_of_number():
+    assert temperature_per_level(torch.tensor(0.5), 2) == [0.5, 0.5]
+    assert temperature_per_level(torch.tensor([0.5, 1.0]), 2) == [0.5, 1.0]
+    assert temperature_per_level((0.2, 1), 2) == [0.2, 1.0]

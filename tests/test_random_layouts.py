@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from mera.cones.cone import generation_cone, inference_cone
+from mera.cones.cone import cone_of_data, cone_of_latents
 from mera.graph import compile
 from tests.laws import check_laws, flat
 from tests.naive import naive_cone, naive_forward
@@ -45,14 +45,14 @@ def check_cones(layout):
     back = torch.cat([part.flatten(1) for part in back], 1)
     for v in torch.randperm(x.numel())[:8]:
         site, channel = v % plan.input.sites, v // plan.input.sites
-        cone = inference_cone(plan, (site * event[0] + channel)[None])
+        cone = cone_of_data(plan, (site * event[0] + channel)[None])
         assert torch.equal(numbered(plan, cone), there[:, v] != 0)
         sizes = [level[0].numel() for level in z]
         level, place = next((h, v - sum(sizes[:h])) for h in range(len(z)) if v < sum(sizes[: h + 1]))
         lattice = plan.latents[level].lattice
         number = place % lattice.sites * lattice.channels + place // lattice.sites
         pixels = torch.zeros(event, dtype=torch.bool).flatten()
-        reached = generation_cone(plan, {level: number[None]}).reached[0]
+        reached = cone_of_latents(plan, {level: number[None]}).reached[0]
         pixels[reached % event[0] * plan.input.sites + reached // event[0]] = True
         assert torch.equal(pixels, back[:, v] != 0)
     mask = torch.rand(plan.input.shape) < 0.2

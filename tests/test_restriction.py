@@ -9,7 +9,7 @@ from torch import nn
 
 import mera
 from mera.bijectors import Bijector, Coupling, Gather
-from mera.cones.indexing import variables_at
+from mera.cones.indexing import indices_at
 from mera.cones.recording import HOT, KEPT, Recorded
 from tests.laws import Dense, randomize
 from tests.models import contexts
@@ -30,7 +30,7 @@ def check_equal(flow, mask, k=3, atol=1e-10):
     x[:, :, mask] = torch.nan  # the image is the restriction's own from now on
     x = x_before
     torch.testing.assert_close(local.pixels, x[:, :, mask])
-    torch.testing.assert_close(local.known, x[:, :, ~mask])
+    torch.testing.assert_close(local.unmasked_pixels, x[:, :, ~mask])
     pixels.requires_grad_()
     filled = whole.clone()
     filled[:, :, mask] = pixels
@@ -321,4 +321,4 @@ def test_refused_settings(call, message):
 
 def test_the_order_of_variables():
     lattice = mera.Layout((2, 3), 2).input.lattice
-    assert variables_at(torch.tensor([0, 4]), lattice).tolist() == [[0, 8], [1, 9]]
+    assert indices_at(torch.tensor([0, 4]), lattice).tolist() == [[0, 8], [1, 9]]

@@ -9,7 +9,7 @@ import pytest
 import mera
 
 ROOT = Path(mera.__file__).parent
-LONGEST = 300
+LONGEST = 250
 """Lines of a file, at most."""
 
 
@@ -126,6 +126,20 @@ def test_imports_of_type_checkers_are_no_circle(tmp_path):
     assert circles(import_graph(tmp_path)) == []
 
 
+def lines_of_code(file: Path) -> int:
+    """How many lines a file has without docstrings and blank lines."""
+    tree = ast.parse(file.read_text())
+    docs = [
+        node.body[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None
+    ]
+    in_docs = {line for doc in docs for line in range(doc.lineno, doc.end_lineno + 1)}
+    lines = enumerate(file.read_text().splitlines(), start=1)
+    return sum(1 for number, line in lines if line.strip() and number not in in_docs)
+
+
 def test_no_file_is_long():
-    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in ROOT.rglob("*.py")}
+    lengths = {str(file.relative_to(ROOT)): lines_of_code(file) for file in ROOT.rglob("*.py")}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    assert lengths["flow.py"] > 50

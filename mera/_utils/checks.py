@@ -17,10 +17,13 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_flag",
+    "check_images",
     "check_interval",
     "check_levels",
+    "check_noise",
     "check_positive",
     "check_tensor",
+    "check_window",
     "is_integer",
 ]
 
@@ -142,3 +145,47 @@ def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like
         check_tensor(f"{what} of level {h}", level, shape, like, batch)
     if len({level.shape[0] for level in levels}) > 1:
         raise InputError("one batch size for all levels", f"{[level.shape[0] for level in levels]}")
+
+
+def check_images(images: Any, shape: tuple[int, ...], device: torch.device) -> None:
+    """Refuse what is not a batch of uint8 images of one shape on one device.
+
+    Raises:
+        InputError: on any mismatch.
+    """
+    check_tensor("images", images, shape, None)
+    if images.dtype != torch.uint8:
+        raise InputError("images of dtype uint8", str(images.dtype))
+    if images.device != device:
+        raise InputError(f"images on {device}, where the flow is", str(images.device))
+
+
+def check_noise(noise: Any, images: Tensor) -> None:
+    """Refuse noise that does not dequantise images: floats of their shape in [0, 1).
+
+    The numbers are looked at on the CPU only: elsewhere a look would wait for the device.
+
+    Raises:
+        InputError: on any mismatch.
+    """
+    check_tensor("noise", noise, tuple(images.shape[1:]), None)
+    if noise.shape != images.shape or not noise.is_floating_point():
+        raise InputError(f"noise of shape {tuple(images.shape)}, floats", f"{tuple(noise.shape)}, {noise.dtype}")
+    is_cheap_to_read = noise.device.type == "cpu" and not torch.compiler.is_compiling()
+    if is_cheap_to_read and noise.numel() and not 0 <= noise.min() <= noise.max() < 1:
+        raise InputError("noise in [0, 1)", f"{noise.min().item():g} to {noise.max().item():g}")
+
+
+def check_window(x: Any, channels: int, dim: int) -> None:
+    """Refuse what is not data of a flow, or a window of it, of which images can be made.
+
+    Raises:
+        InputError: if it has another number of channels or dimensions, holds no floats, or is NaN somewhere.
+    """
+    if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
+        got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"data of {channels} channels in {dim} dimensions, (B, C, ...)", got)
+    if not x.is_floating_point():
+        raise InputError("data as floats, in the flow's own space", str(x.dtype))
+    if x.isnan().any():
+        raise InputError("data without NaN", f"{int(x.isnan().sum())} values that are NaN")

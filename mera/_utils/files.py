@@ -19,11 +19,14 @@ SUFFIX = ".part"
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary name to write to, which takes the place of `path` at the end; on any error `path` is left untouched.
 
+    If `path` is a symbolic link, the file that it points to is replaced, and the link stays.
+
     Raises:
         IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if there is no folder for the file.
     """
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
     if path.is_dir():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from mera._utils.distributions import contents, put, rebuilt
+from mera._utils.distributions import items_within, map_tensors, replace_item
 from mera._utils.torch_private import INVERSE_TRANSFORM
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
@@ -116,8 +116,9 @@ class _OfTorch(_Adapted):
             raise ValueError(f"Expected no context for a transform that takes none; got context shape {context_shape}")
         if getattr(obj, "bijective", True) is False:
             raise ValueError(f"Expected a transform that is a bijection; got {obj!r}")
-        super().__init__(rebuilt(obj), event_shape, context_shape, flatten)
-        held = list(contents(self.object))
+        copied = map_tensors(obj, lambda t: t if isinstance(t, nn.Parameter) else t.clone())
+        super().__init__(copied, event_shape, context_shape, flatten)
+        held = list(items_within(self.object))
         self.parameters_of_object = nn.ParameterList(v for _, _, v in held if isinstance(v, nn.Parameter))
         self.modules_of_object = nn.ModuleList(v for _, _, v in held if isinstance(v, nn.Module))
         found = [one for one in held if isinstance(one[2], Tensor) and not isinstance(one[2], nn.Parameter)]
@@ -136,7 +137,7 @@ class _OfTorch(_Adapted):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _OfTorch:
         super()._apply(fn, recurse)
         for number, (owner, key) in enumerate(self._constants):
-            put(owner, key, getattr(self, f"constant{number}"))
+            replace_item(owner, key, getattr(self, f"constant{number}"))
         return self
 
 

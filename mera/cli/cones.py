@@ -34,7 +34,7 @@ def _cone(model: str, region: Pixels = None, latent: Site = None, out: Out = Pat
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"
         console.print(f"pixels {region} of {flow.plan.input}\n\n{cone}", markup=False)
     elif latent is not None:
-        cone, colour = flow.latent_cone(*_parse_site(latent)), "tab:red"
+        cone, colour = flow.generation_cone(*_parse_site(latent)), "tab:red"
         console.print(
             f"latents {latent}: {len(cone.reached[0]):,} of {flow.plan.input.variables:,} variables of the data"
         )

@@ -16,12 +16,12 @@ from torchvision.transforms.v2.functional import center_crop
 from mera.cli.common import Device, app, choose_device, configured, console
 from mera.cli.options import options_of, signature_options, with_options
 from mera.cones import parse_region, sites_of
-from mera.cones.indexing import mask_of
+from mera.cones.indexing import mask_from_sites
 from mera.data import labels
 from mera.data.folder import fit_square, read_image
 from mera.drawing.images import corrupted, history, labelled, save_figure, save_image
 from mera.flow import Flow
-from mera.inpaint import Inpainting
+from mera.inpaint import Inpainting, SearchOptions
 from mera.train import RunFolder
 
 __all__ = ["inpaint"]
@@ -70,7 +70,7 @@ def inpaint(
             )
         hidden = _fit_mask(pixels[0] >= 128, flow, mask)
     elif region is not None:
-        hidden = mask_of(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
+        hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
     out = out if out is not None else run / "inpaint"
     out.mkdir(parents=True, exist_ok=True)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
@@ -143,5 +143,5 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     return paths
 
 
-SEARCH = options_of(Flow.inpaint, without=("self", "x", "mask", "context", "console"))
+SEARCH = options_of(SearchOptions)
 app.command("inpaint", help=inspect.getdoc(inpaint))(with_options(inpaint, signature_options(inpaint), SEARCH))

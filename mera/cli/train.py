@@ -31,7 +31,7 @@ from mera.cli.options import options_of, prior, signature_options, with_options
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
-from mera.io.flows import describe
+from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.train import RECIPES, Result, RunFolder, Settings, fit, is_main
 
@@ -135,7 +135,7 @@ def start_run(
     torch.manual_seed(settings.seed)
     flow = make().to(device)
     if is_main():
-        run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
+        run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)})
     return _train(flow, images, settings, run, resume=False)
 
 

@@ -1,7 +1,7 @@
 """A flow in part: causal cones, evaluation within a cone, windows of images of any size."""
 
 from mera.cones.cone import Cone, generation_cone, inference_cone
-from mera.cones.regions import Region, Site, Span, latents_at, parse_region, sites_of, spans
+from mera.cones.regions import Region, Site, Span, parse_region, sites_of
 from mera.cones.restriction import Restriction
 from mera.cones.window import window
 
@@ -13,9 +13,7 @@ __all__ = [
     "Span",
     "generation_cone",
     "inference_cone",
-    "latents_at",
     "parse_region",
     "sites_of",
-    "spans",
     "window",
 ]

@@ -1,7 +1,7 @@
-"""Causal cones (paper, Fig. 2c, d): which variables can change when some others do, from the steps of a plan alone.
+"""Causal cones (paper, Fig. 2c, d): which variables can change when others do, from the steps of a plan alone.
 
-Inference runs from pixels to latents, generation from latents to pixels. A cone is exact: for bijectors each of whose
-outputs depends on all that its node says it reads, the Jacobian is non-zero inside the cone and nowhere else.
+Inference runs from pixels to latents, generation from latents to pixels. A cone is exact: if every output of a bijector
+depends on all sites that its node says it reads, the Jacobian is non-zero inside the cone and zero outside.
 """
 
 from __future__ import annotations
@@ -14,23 +14,32 @@ import torch
 from torch import Tensor
 
 from mera._utils.table import table
-from mera.cones.indexing import check_numbered, event_tiling, mask_of, rearranged, restored, spread
+from mera.cones.indexing import (
+    check_indexable,
+    event_tiling,
+    indices_at,
+    map_forward,
+    map_inverse,
+    mask_from_sites,
+    spread,
+)
+from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.graph.actions import Apply
 from mera.graph.plan import Plan
 
-__all__ = ["Cone", "generation_cone", "inference_cone"]
+__all__ = ["Cone", "cone_of_data", "cone_of_latents", "generation_cone", "inference_cone"]
 
-NOTHING = torch.empty(0, dtype=torch.int64)
+_EMPTY = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cone:
-    """What can change in a plan, value by value.
+    """The variables that can change, for each value of a plan.
 
     Args:
         plan: the plan.
-        reached: for the number of each value, the variables of it that can change, by number (see
-            `mera.graph.addresses`) and sorted.
+        reached: from the number of each value to the flat indices of its variables that can change, sorted; see
+            `mera.cones.indexing`.
     """
 
     plan: Plan
@@ -38,42 +47,42 @@ class Cone:
 
     @cached_property
     def levels(self) -> tuple[Tensor, ...]:
-        """For each level of latents, finest first, whether those at a site can change: bool, (H_h, W_h).
+        """For each level of latents, finest first, whether the latents at a site can change: bool, (H_h, W_h).
 
-        These are whole masks: for a small region of a huge lattice, `sites` is what stays small.
+        The masks cover whole lattices; for a small cone in a huge lattice, `sites` stays small.
         """
         return tuple(
-            mask_of(sites, latent.lattice) for sites, latent in zip(self.sites, self.plan.latents, strict=True)
+            mask_from_sites(sites, latent.lattice) for sites, latent in zip(self.sites, self.plan.latents, strict=True)
         )
 
     @cached_property
     def sites(self) -> tuple[Tensor, ...]:
-        """For each level of latents, the sites at which a latent can change, counted row by row."""
+        """For each level of latents, the flat indices of the sites at which a latent can change."""
         return tuple((self.reached[v.value] // v.lattice.channels).unique() for v in self.plan.latents)
 
     @cached_property
     def pixels(self) -> Tensor:
         """Whether a pixel can change: bool, (H, W)."""
-        return mask_of((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
+        return mask_from_sites((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Latent variables that can change at each level, channels counted."""
+        """How many latent variables can change at each level, channels counted."""
         return tuple(len(self.reached[latent.value]) for latent in self.plan.latents)
 
     @property
     def count(self) -> int:
-        """Latent variables that can change, channels counted."""
+        """How many latent variables can change, channels counted."""
         return sum(self.counts)
 
     @property
     def fraction(self) -> float:
-        """Their part of all latent variables."""
+        """The fraction of all latent variables that can change."""
         return self.count / self.plan.input.variables
 
     @cached_property
     def blocks(self) -> tuple[int, ...]:
-        """For each step that applies a bijector, in order, how many of its events, or blocks, hold what can change."""
+        """For each step that applies a bijector, in order, how many of its events hold a variable that can change."""
         return tuple(
             len(_touched(step.action, self.reached[step.source]))
             for step in self.plan.steps
@@ -93,42 +102,63 @@ class Cone:
         )
 
 
-def inference_cone(plan: Plan, numbers: Tensor) -> Cone:
-    """What can change when these variables of the data do, all the way to the latents (paper, Fig. 2d).
+def inference_cone(plan: Plan, region: Region) -> Cone:
+    """The values that can change when pixels do, all the way to the latents (paper, Fig. 2d).
 
     Time and memory grow with the patches that are touched, hence with log L for a small region.
-    """
-    check_numbered(plan.input)
-    reached = {0: numbers.unique()}
-    for step in plan.steps:
-        before = reached[step.source]
-        if isinstance(step.action, Apply):
-            reached[step.targets[0]] = spread(step.action, before)
-        else:
-            for target, (_, there) in zip(step.targets, rearranged(step.action, before), strict=True):
-                reached[target] = there.sort().values
-    return Cone(plan, reached)
-
-
-def generation_cone(plan: Plan, latents: Mapping[int, Tensor]) -> Cone:
-    """What can change when these latents do, all the way to the data (paper, Fig. 2c).
 
     Args:
         plan: the plan.
-        latents: level -> variables of that level.
+        region: the pixels; see `mera.cones.Region`.
+
+    Raises:
+        ValueError: if the region is empty, no mask of this lattice, or reaches outside.
     """
-    check_numbered(plan.input)
-    reached = {latent.value: latents.get(h, NOTHING).unique() for h, latent in enumerate(plan.latents)}
-    for step in reversed(plan.steps):
-        behind = [reached[target] for target in step.targets]
+    return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
+
+
+def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
+    """The values that can change when the latents at a site do, all the way to the data (paper, Fig. 2c).
+
+    Args:
+        plan: the plan.
+        level: the level of the latents, 0 for the finest.
+        site: the coordinates of the site; or a bool mask of several sites.
+
+    Raises:
+        ValueError: if there is no such level or site.
+    """
+    return cone_of_latents(plan, latents_at(plan, level, site))
+
+
+def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
+    """The values that can change when variables of the data do, given by their flat indices."""
+    check_indexable(plan.input)
+    reached = {0: indices.unique()}
+    for step in plan.steps:
+        source = reached[step.source]
         if isinstance(step.action, Apply):
-            reached[step.source] = spread(step.action, behind[0])
+            reached[step.targets[0]] = spread(step.action, source)
         else:
-            reached[step.source] = restored(step.action, behind).sort().values
+            for target, (_, indices_there) in zip(step.targets, map_forward(step.action, source), strict=True):
+                reached[target] = indices_there.sort().values
     return Cone(plan, reached)
 
 
-def _touched(action: Apply, numbers: Tensor) -> Tensor:
+def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
+    """The values that can change when latents do, given by flat indices for each level."""
+    check_indexable(plan.input)
+    reached = {latent.value: indices.get(level, _EMPTY).unique() for level, latent in enumerate(plan.latents)}
+    for step in reversed(plan.steps):
+        targets = [reached[target] for target in step.targets]
+        if isinstance(step.action, Apply):
+            reached[step.source] = spread(step.action, targets[0])
+        else:
+            reached[step.source] = map_inverse(step.action, targets).sort().values
+    return Cone(plan, reached)
+
+
+def _touched(action: Apply, indices: Tensor) -> Tensor:
     """The events that hold some of these variables."""
-    positions, _, inside = event_tiling(action).locate(numbers)
+    positions, _, inside = event_tiling(action).locate(indices)
     return positions[inside].unique()

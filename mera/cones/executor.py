@@ -1,4 +1,4 @@
-"""Running the pieces of a plan: many settings of a few variables at once, everything else as it was."""
+"""Runs a subplan: many settings of a few variables at once, while everything else stays as it was."""
 
 from __future__ import annotations
 
@@ -10,101 +10,113 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
-from mera.cones.subplan import Exit, Piece, Pieces
+from mera.cones.subplan import PartialLevel, PartialStep, Subplan
 from mera.graph.actions import Apply
-from mera.graph.executor import Transform, transformed
+from mera.graph.executor import Transform, transform_events
 
-__all__ = ["LocalExecutor"]
+__all__ = ["SubplanExecutor"]
 
 
-class LocalExecutor:
-    """Runs pieces in both directions. Rows are (K, variables), for K settings of the variables.
+class SubplanExecutor:
+    """Runs a subplan in both directions. A row (K, variables) holds K settings of some variables.
 
     Args:
-        pieces: what to run.
-        device: where the rows are.
+        subplan: what to run.
+        device: the device of the rows.
     """
 
-    def __init__(self, pieces: Pieces, device: torch.device) -> None:
-        self.pieces = pieces
-        sizes = {-1: pieces.size} | {i: len(piece.source) for i, piece in enumerate(pieces.pieces)}
-        self._nodes: list[Piece | Exit] = [*pieces.pieces, *pieces.exits]
-        self._from_parent = [_after_parent(node.source, sizes[node.parent]).to(device) for node in self._nodes]
+    def __init__(self, subplan: Subplan, device: torch.device) -> None:
+        self.subplan = subplan
+        sizes = {-1: subplan.size} | {i: len(step.source) for i, step in enumerate(subplan.steps)}
+        self._nodes: list[PartialStep | PartialLevel] = [*subplan.steps, *subplan.levels]
+        self._columns_of_parent = [
+            _columns_of_parent(node.source, sizes[node.parent]).to(device) for node in self._nodes
+        ]
         self._has_constants = [bool((node.source < 0).any()) for node in self._nodes]
         self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
         for i, node in enumerate(self._nodes):
             self._children[node.parent].append(i)
-        self._from_children = {
-            parent: _behind_children([self._nodes[i].source for i in children], sizes[parent]).to(device)
+        self._columns_of_children = {
+            parent: _columns_of_children([self._nodes[i].source for i in children], sizes[parent]).to(device)
             for parent, children in self._children.items()
         }
 
     def forward(
         self, row: Tensor, constants: Sequence[Tensor], transform: Transform
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The variables followed, to a row for each level of latents and the log-det (K,) of the pieces' events.
+        """From the followed variables of the data to the latents.
 
         Args:
-            row: (K, size).
-            constants: for each piece and then each exit, its variables that are not followed, in order.
-            transform: see `mera.graph.executor`.
+            row: the followed variables, (K, size).
+            constants: for each partial step and then each level, the variables that are not followed, in order.
+            transform: what each step does to its events; see `mera.graph.executor`.
+
+        Returns:
+            A row for each level of latents, and the log-det (K,) of the subplan's events.
         """
         rows = {-1: row}
         log_det = zero_log_det(row)
         latents = []
-        for i, (node, index) in enumerate(zip(self._nodes, self._from_parent, strict=True)):
-            known = [constants[i].expand(row.shape[0], -1)] if self._has_constants[i] else []
-            before = _gather([rows[node.parent], *known], index)
-            if isinstance(node, Piece):
-                rows[i], change = _transform(node, before, transform)
+        for i, (node, columns) in enumerate(zip(self._nodes, self._columns_of_parent, strict=True)):
+            constant = [constants[i].expand(row.shape[0], -1)] if self._has_constants[i] else []
+            inputs = _gather([rows[node.parent], *constant], columns)
+            if isinstance(node, PartialStep):
+                rows[i], change = _transform(node, inputs, transform)
                 log_det = log_det + change
             else:
-                latents.append(before)
+                latents.append(inputs)
         return tuple(latents), log_det
 
     def inverse(self, latents: Sequence[Tensor], transform: Transform) -> Tensor:
-        """A row for each level of latents, to the variables followed, (K, size). Nothing else is needed for that."""
-        first = len(self.pieces.pieces)
-        rows = {first + h: level for h, level in enumerate(latents)}
-        for i, piece in reversed(list(enumerate(self.pieces.pieces))):
-            rows[i] = _transform(piece, self._collect(i, rows), transform)[0]
+        """From a row for each level of latents to the followed variables of the data, (K, size).
+
+        Args:
+            latents: a row for each level, with all latents at the level's sites.
+            transform: the inverse of what each step does to its events.
+        """
+        first_level = len(self.subplan.steps)
+        rows = {first_level + h: level for h, level in enumerate(latents)}
+        for i, step in reversed(list(enumerate(self.subplan.steps))):
+            rows[i] = _transform(step, self._collect(i, rows), transform)[0]
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
-        return _gather([rows.pop(child) for child in self._children[parent]], self._from_children[parent])
+        """A parent's row from those of its children, which are not needed any more."""
+        return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
 
 
-def _after_parent(source: Tensor, size: int) -> Tensor:
-    """Where a node's variables are in the row of its parent's with the constants behind."""
-    constant = source < 0
-    return torch.where(constant, size + constant.cumsum(0) - 1, source)
+def _columns_of_parent(source: Tensor, size: int) -> Tensor:
+    """For each variable of a node its column in the parent's row, behind whose `size` columns the constants stand."""
+    is_constant = source < 0
+    return torch.where(is_constant, size + is_constant.cumsum(0) - 1, source)
 
 
-def _behind_children(sources: Sequence[Tensor], size: int) -> Tensor:
-    """Where a parent's variables are in the rows of its children, one behind the other."""
+def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
+    """For each of a parent's `size` variables its column in the children's rows, which stand one behind the other."""
     source = torch.cat([*sources])
-    back = torch.empty(size, dtype=torch.int64)
-    back[source[source >= 0]] = (source >= 0).nonzero()[:, 0]
-    return back
+    columns = torch.empty(size, dtype=torch.int64)
+    columns[source[source >= 0]] = (source >= 0).nonzero()[:, 0]
+    return columns
 
 
-def _gather(rows: list[Tensor], index: Tensor) -> Tensor:
+def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
     """Columns of the rows side by side. The gradient of `gather` is a fast scatter, unlike that of indexing."""
     row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
-    return row.gather(1, index.expand(row.shape[0], -1))
+    return row.gather(1, columns.expand(row.shape[0], -1))
 
 
-def _transform(piece: Piece, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Transform the events in a row, group by group; what the step passes by stays."""
-    action = piece.step.action
+def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Transform the events in a row, group by group; the variables behind the events stay as they are."""
+    action = partial_step.step.action
     if not isinstance(action, Apply):
-        raise TypeError(f"Expected a piece of a step that applies a bijector; got {action}")
+        raise TypeError(f"Expected a partial step that applies a bijector; got {action}")
     size = math.prod(action.event_shape)
-    inside = sum(piece.group_sizes) * size
+    inside = len(partial_step.positions) * size
     events = rearrange(row[:, :inside], "k (n e) -> k n e", e=size)
-    results = []
-    for n, group in zip(piece.group_sizes, events.split(piece.group_sizes, dim=1), strict=True):
-        changed, change = transformed(piece.step, group.reshape(row.shape[0] * n, *action.event_shape), transform)
-        results.append((changed.reshape(row.shape[0], n * size), reduce(change, "(k n) -> k", "sum", n=n)))
-    rows, changes = zip(*results, strict=True)
+    rows, changes = [], []
+    for n, group in zip(partial_step.group_sizes, events.split(partial_step.group_sizes, dim=1), strict=True):
+        batch = group.reshape(row.shape[0] * n, *action.event_shape)
+        transformed, log_det = transform_events(partial_step.step, batch, transform)
+        rows.append(transformed.reshape(row.shape[0], n * size))
+        changes.append(reduce(log_det, "(k n) -> k", "sum", n=n))
     return torch.cat([*rows, row[:, inside:]], dim=1), torch.stack(changes).sum(0)

@@ -1,8 +1,8 @@
-"""Noise that is a pure function of seed, level and site: no part of it needs the rest.
+"""Noise that is a function of seed, level and site alone, so that any part of it can be drawn without the rest.
 
-Philox (Salmon et al. 2011) is a block cipher: it turns a counter into random bits directly. numpy's is used, whose
-stream is guaranteed not to change between versions. A counter stands for a block of sites rather than for one, so that
-the arithmetic behind the bits always runs over the same numbers together, and comes out the same to the last bit.
+Philox (Salmon et al. 2011) is a block cipher that turns a counter into random bits directly. numpy guarantees that its
+stream does not change between versions. A counter stands for a block of sites rather than for one site, so that the
+arithmetic that follows always runs over the same numbers together, and gives the same values to the last bit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera.cones.indexing import Tiling, variables_at
+from mera.cones.indexing import Tiling, indices_at
 from mera.graph import Lattice
 from mera.priors import Prior
 
@@ -32,7 +32,7 @@ def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Latt
     edge = BLOCK[lattice.dim]
     counts = tuple(-(-n // edge) for n in lattice.shape)
     tiling = Tiling(lattice, (edge,) * lattice.dim, (0,) * lattice.dim, counts)
-    blocks, within, _ = tiling.locate(variables_at(sites, lattice).flatten())
+    blocks, within, _ = tiling.locate(indices_at(sites, lattice).flatten())
     values = torch.empty(len(blocks), dtype=torch.float64)
     quantile = prior.quantile(temperature)
     order = blocks.argsort()

@@ -1,4 +1,4 @@
-"""Which pixels: masks and rectangles, checked and turned into sites."""
+"""Regions of a lattice, as masks or as spans of its edges, checked and turned into sites."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import is_integer
-from mera.cones.indexing import variables_at
+from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
 
-__all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans"]
+__all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans_of"]
 
-MOST_SITES = 2**28
-"""As many sites as a region may have that is given by spans: beyond, the list of them alone takes gigabytes."""
+MAX_SITES = 2**28
+"""The most sites of a region that is given by spans; a longer list of sites would take gigabytes."""
 
 Span = slice | range | Sequence[int] | int
-"""A part of an edge: a slice or a pair, from a start up to a stop; or a single site."""
+"""A part of an edge: a slice or a pair (start, stop), the stop not included; or a single site."""
 
 Region = Tensor | np.ndarray | slice | Sequence[Span]
-"""A bool mask of the lattice's shape; or a span for each dimension, which also does for lattices too large to mask."""
+"""A bool mask of the lattice's shape; or a span for each dimension, which serves lattices too large for a mask too."""
 
 Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several."""
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
-    """The sites of a region, counted row by row, in order.
+    """Flat indices of the sites of a region, sorted.
 
     Raises:
         ValueError: if the region is empty, or no mask of this lattice, or reaches outside.
     """
     parts = [region] if isinstance(region, slice) else region
     if isinstance(parts, Sequence) and not isinstance(parts, str):
-        return rectangle(spans(parts, lattice), lattice)
+        return rectangle(spans_of(parts, lattice), lattice)
     if isinstance(region, np.ndarray):
         region = _tensor(region)
     if not isinstance(region, Tensor):
         raise ValueError(f"Expected a bool mask, or a span for each dimension; got {type(region).__name__}")
     if region.dtype != torch.bool:
         raise ValueError(f"Expected a mask of dtype bool; got {region.dtype}")
-    if region.layout != torch.strided:
-        raise ValueError(f"Expected a dense mask; got one of layout {region.layout}")
+    if region.layout != torch.strided or region.is_meta:
+        raise ValueError(f"Expected a dense mask with values; got one of layout {region.layout} on {region.device}")
     if tuple(region.shape) != lattice.shape:
         raise ValueError(f"Expected a mask of shape {lattice.shape}, as the lattice; got {tuple(region.shape)}")
     lines = region.reshape(-1, lattice.shape[-1])
@@ -57,7 +57,7 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
 
 
 def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
-    """The numbers of all latents at a site of a level, or at several, by level.
+    """Flat indices of all latents at a site of a level, or at several sites, by level.
 
     Raises:
         ValueError: if there is no such level or site.
@@ -66,17 +66,17 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     if not is_integer(level) or not 0 <= level < levels:
         raise ValueError(f"Expected a level from 0 to {levels - 1}; got {level!r}")
     lattice = plan.latents[level].lattice
-    given = _tensor(site) if isinstance(site, np.ndarray) else site
-    if isinstance(given, Tensor) and given.dtype == torch.bool:
-        return {level: variables_at(sites_of(given, lattice), lattice).flatten()}
-    given = given.tolist() if isinstance(given, Tensor) else given
-    coordinates = tuple(given) if isinstance(given, Sequence) else (given,)
+    array = _tensor(site) if isinstance(site, np.ndarray) else site
+    if isinstance(array, Tensor) and array.dtype == torch.bool:
+        return {level: indices_at(sites_of(array, lattice), lattice).flatten()}
+    values = array.tolist() if isinstance(array, Tensor) else array
+    coordinates = tuple(values) if isinstance(values, Sequence) else (values,)
     inside = len(coordinates) == lattice.dim and all(
         is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
     )
     if not inside:
         raise ValueError(f"Expected a site of the lattice {lattice.shape} of level {level}; got {site!r}")
-    return {level: variables_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
+    return {level: indices_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -86,21 +86,21 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
-    """The sites from a start up to a stop in each dimension, counted row by row.
+    """Flat indices of the sites from a start up to a stop in each dimension, sorted.
 
     Raises:
-        ValueError: if they are too many to be listed.
+        ValueError: if there are too many sites for a list of them.
     """
     count = math.prod(stop - start for start, stop in spans)
-    if count > MOST_SITES:
-        raise ValueError(f"Expected a region of at most {MOST_SITES:,} sites; got {count:,}")
+    if count > MAX_SITES:
+        raise ValueError(f"Expected a region of at most {MAX_SITES:,} sites; got {count:,}")
     sites = torch.zeros(1, dtype=torch.int64)
     for (start, stop), n in zip(spans, lattice.shape, strict=True):
         sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
     return sites
 
 
-def spans(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...]:
+def spans_of(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...]:
     """Start and stop in each dimension of a lattice.
 
     Raises:

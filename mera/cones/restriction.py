@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_levels, check_tensor
-from mera.bijectors import Bijector, backwards, forwards
-from mera.cones.cone import Cone, inference_cone
-from mera.cones.executor import LocalExecutor
-from mera.cones.indexing import variables_at
+from mera._utils.errors import InputError
+from mera.bijectors import Bijector
+from mera.cones.cone import Cone, cone_of_data
+from mera.cones.executor import SubplanExecutor
+from mera.cones.indexing import indices_at
 from mera.cones.recording import Recorded
-from mera.cones.subplan import Pieces, localize
-from mera.graph import Plan, Step, run_forward
-from mera.priors import Prior
+from mera.cones.regions import Region, sites_of
+from mera.cones.subplan import Subplan, make_subplan
+from mera.graph import Step, run_forward
+from mera.graph.contexts import ContextOfStep
+from mera.graph.runner import Runner
 
 __all__ = ["Restriction"]
 
@@ -26,50 +30,54 @@ class Restriction:
     """What `Flow.restrict` returns: log p of an image in which only masked pixels vary, at the cost of their cone.
 
     Shapes: `pixels` are (K, C, n), K settings of the n masked pixels, which are in the order of `x[:, :, mask]`;
-    latents are one tensor per level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Everything is
-    differentiable in these. Parameters are shared with the flow and count as constants: after a step of training this
-    object would mix new weights with old values, so restrict again.
+    latents are one tensor per level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Values are
+    differentiable in pixels and latents. Parameters are shared with the flow and count as constants: after a step of
+    training this object would combine new weights with old values, so restrict again.
 
     Args:
-        plan: the flow's plan.
-        bijector: the bijector of each step.
-        prior: the flow's prior.
-        x: one image, (1, C, *shape), which the caller has checked.
-        sites: the masked sites, in order.
-        given: the context of each step's events for this image; None for a step without.
+        runner: the flow's plan with its bijectors, prior and contexts.
+        x: one image, (1, C, *shape), in the flow's own space.
+        region: the pixels that change: a bool mask, or a span for each dimension.
+        context: for a conditional flow: the context of this image.
 
     Attributes:
         cone: the inference cone of the masked pixels.
         mask: the masked pixels, bool.
         prior: the flow's prior.
+
+    Raises:
+        ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape,
+            dtype and device.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        bijector: Callable[[Step], Bijector],
-        prior: Prior,
-        x: Tensor,
-        sites: Tensor,
-        given: Callable[[Step], Tensor | None],
-    ) -> None:
-        numbers = variables_at(sites, plan.input).flatten()
-        self.cone: Cone = inference_cone(plan, numbers)
-        self.mask = self.cone.pixels.to(x.device)
-        self._x = x.detach().clone()
-        self.prior = prior
-        self._pieces = localize(plan, numbers)
-        self._executor = LocalExecutor(self._pieces, x.device)
-        used = {piece.step.module: bijector(piece.step) for piece in self._pieces.pieces}
-        self._bijectors = {key: _without_gradients(module) for key, module in used.items()}
-        self._contexts = {piece.step: _of_events(given(piece.step), piece.positions) for piece in self._pieces.pieces}
-        self._latents, self._constants, self._rest = _full_pass(self._pieces, bijector, prior, self._x, given)
-        # a field is evaluated as a whole, which is more than its cone: the columns of its latents that are the cone's
+    def __init__(self, runner: Runner, x: Tensor, region: Region, context: Tensor | None = None) -> None:
+        plan = runner.plan
+        sites = _check(runner, x, region)
+        indices = indices_at(sites, plan.input).flatten()
+        self.prior = runner.prior
+        with torch.inference_mode(False):  # what is kept must serve for gradients, whatever mode the caller is in
+            with torch.no_grad():
+                contexts = runner.contexts(context, x)
+            self.cone: Cone = cone_of_data(plan, indices)
+            self.mask = self.cone.pixels.to(x.device)
+            self._x = x.detach().clone()
+            self._subplan = make_subplan(plan, indices)
+            self._executor = SubplanExecutor(self._subplan, x.device)
+            used = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
+            self._runner = replace(
+                runner, bijectors={key: _without_gradients(module) for key, module in used.items()}, memory={}
+            )
+            self._contexts = {
+                partial.step: _select_events(contexts(partial.step), partial.positions)
+                for partial in self._subplan.steps
+            }
+            self._latents, self._constants, self._rest = _full_pass(self._subplan, runner, self._x, contexts)
+        # a field is evaluated as a whole, which is more than its cone: the columns of its latents that are in the cone
         self._columns = [
-            torch.searchsorted(exit.sites, inside).to(x.device) if len(inside) < len(exit.sites) else None
-            for exit, inside in zip(self._pieces.exits, self.cone.sites, strict=True)
+            torch.searchsorted(level.sites, inside).to(x.device) if len(inside) < len(level.sites) else None
+            for level, inside in zip(self._subplan.levels, self.cone.sites, strict=True)
         ]
-        self._event = (plan.input.channels, len(sites))
+        self._event_shape = (plan.input.channels, len(sites))
         self._log_prob = Recorded(self._evaluate_log_prob)
         self._encode = Recorded(self._evaluate_latents)
         self._decode = Recorded(self._evaluate_pixels)
@@ -83,26 +91,27 @@ class Restriction:
         """The masked pixels as they are in the image, (1, C, n)."""
         return self._x[:, :, self.mask]
 
+    @property
+    def unmasked_pixels(self) -> Tensor:
+        """The pixels that are not masked, (1, C, n')."""
+        return self._x[:, :, ~self.mask]
+
     @cached_property
     def latent_shapes(self) -> tuple[tuple[int, int], ...]:
         """(C_h, n_h) of the cone's latents at each level."""
         levels = zip(self.cone.plan.latents, self.cone.sites, strict=True)
         return tuple((latent.lattice.channels, len(sites)) for latent, sites in levels)
 
-    @property
-    def known(self) -> Tensor:
-        """The pixels that are not masked, (1, C, n')."""
-        return self._x[:, :, ~self.mask]
-
     @cached_property
     def in_cone(self) -> Tensor:
-        """Of the latents of `encode`, flat and level by level, those in the cone; at its sites there may be others."""
+        """For each latent of `encode`, flat and level by level, whether it is in the cone: its site has others too."""
         plan = self.cone.plan
-        places = [
-            variables_at(sites, v.lattice).flatten() for sites, v in zip(self.cone.sites, plan.latents, strict=True)
+        at_sites = [
+            indices_at(sites, latent.lattice).flatten()
+            for sites, latent in zip(self.cone.sites, plan.latents, strict=True)
         ]
         reached = [self.cone.reached[latent.value] for latent in plan.latents]
-        return torch.cat([torch.isin(p, r) for p, r in zip(places, reached, strict=True)])
+        return torch.cat([torch.isin(indices, inside) for indices, inside in zip(at_sites, reached, strict=True)])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
         """log p of the whole image with these pixels in it, (K, C, n) -> (K,), in nats.
@@ -110,23 +119,23 @@ class Restriction:
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
-        self._check(pixels)
+        self._check_pixels(pixels)
         return self._log_prob(pixels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """The cone's latents; all others stay what they are.
+        """The cone's latents of the image with these pixels in it; all other latents stay what they are.
 
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
-        self._check(pixels)
+        self._check_pixels(pixels)
         return self._encode(pixels)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """The masked pixels (K, C, n) of the image that has these latents in the cone and its own elsewhere.
+        """The masked pixels (K, C, n) of the image that has these latents in the cone and its own latents elsewhere.
 
-        If these are not what `encode` makes of some pixels, the whole flow would change pixels around the mask too;
-        those are not computed.
+        Latents that `encode` made of some pixels give these pixels back. With other latents, the whole flow would
+        change pixels around the mask too; these changes are not computed.
 
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
@@ -135,17 +144,16 @@ class Restriction:
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Whole images (K, C, *shape): the image with these pixels in it, all others untouched bit for bit."""
-        self._check(pixels)
+        """Whole images (K, C, *shape) with these pixels in them, all other pixels untouched bit for bit."""
+        self._check_pixels(pixels)
         images = self._x.repeat(len(pixels), *(1 for _ in self._x.shape[1:]))
         images[:, :, self.mask] = pixels
         return images
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Latents (K, C_h, n) at all sites that were evaluated, and the log-det (K,) of what was evaluated."""
-        rows, log_det = self._executor.forward(
-            pixels.flatten(1), self._constants, lambda step, events: self._transform(forwards, step, events)
-        )
+        """Latents (K, C_h, n) at all sites that are evaluated, and the log-det (K,) of all events that are."""
+        transform = self._runner.forward_transform(self._repeated_context(len(pixels)))
+        rows, log_det = self._executor.forward(pixels.flatten(1), self._constants, transform)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
@@ -165,70 +173,83 @@ class Restriction:
             if columns is not None:
                 level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
             rows.append(level.flatten(1))
-        row = self._executor.inverse(rows, lambda step, events: self._transform(backwards, step, events))
-        return row.unflatten(1, self._event)
+        transform = self._runner.inverse_transform(self._repeated_context(rows[0].shape[0]))
+        return self._executor.inverse(rows, transform).unflatten(1, self._event_shape)
 
-    def _transform(
-        self, how: Callable[..., tuple[Tensor, Tensor]], step: Step, events: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Events of all settings, each followed by the next, in either direction."""
-        context = self._contexts[step]
-        if context is not None:
-            context = context.repeat(events.shape[0] // context.shape[0], *(1 for _ in context.shape[1:]))
-        return how(self._bijectors[step.module], events, context)
+    def _repeated_context(self, n_settings: int) -> ContextOfStep:
+        """The contexts of the image's events for several settings, one setting after the other."""
 
-    def _check(self, pixels: Tensor) -> None:
-        check_tensor("pixels", pixels, self._event, self._x, "K")
+        def context_of_step(step: Step) -> Tensor | None:
+            context = self._contexts[step]
+            return None if context is None else context.repeat(n_settings, *(1 for _ in context.shape[1:]))
+
+        return context_of_step
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        check_tensor("pixels", pixels, self._event_shape, self._x, "K")
+
+
+def _check(runner: Runner, x: Tensor, region: Region) -> Tensor:
+    """The sites of a region, once it and the image are what a restriction needs."""
+    lattice = runner.plan.input
+    check_tensor("data", x, lattice.event_shape, runner.reference)
+    if len(x) != 1:
+        raise InputError("one image, (1, C, ...)", str(len(x)))
+    if not x.isfinite().all():
+        n = int((~x.isfinite()).sum())
+        raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
+    sites = sites_of(region, lattice)
+    if len(sites) == lattice.sites:
+        raise InputError("a mask that leaves some pixels known", "one that masks them all")
+    return sites
 
 
 @torch.no_grad()
 def _full_pass(
-    pieces: Pieces,
-    bijector: Callable[[Step], Bijector],
-    prior: Prior,
-    x: Tensor,
-    given: Callable[[Step], Tensor | None],
+    subplan: Subplan, runner: Runner, x: Tensor, contexts: ContextOfStep
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """What does not change with the variables that the pieces follow.
+    """One pass of the whole flow, for all that does not change with the variables that the subplan follows.
 
-    Returns the latents (1, C_h, n) at the sites of each exit; for each piece, then each exit, its variables that are
-    not followed; and what all events and latents elsewhere add to log p, summed without the pieces' part rather than
-    by subtracting it, which would lose digits.
+    Returns:
+        The latents (1, C_h, n) at the sites of each level; for each partial step and then each level, the variables
+        that are not followed; and what all other events and latents add to log p. That sum leaves the subplan's part
+        out; to subtract that part from the whole would lose digits.
     """
-    piece_of = {piece.step: piece for piece in pieces.pieces}
+    partial_steps = {partial.step: partial for partial in subplan.steps}
     constants: list[Tensor] = []
+    transform = runner.forward_transform(contexts)
 
-    def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        changed, log_det = forwards(bijector(step), events, given(step))
-        if step in piece_of:
-            piece = piece_of[step]
-            touched = piece.positions.to(x.device)
+    def transform_and_keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        transformed, log_det = transform(step, events)
+        if step in partial_steps:
+            partial = partial_steps[step]
+            touched = partial.positions.to(x.device)
             values = events.index_select(0, touched).flatten()
-            constants.append(values[(piece.source[: len(values)] < 0).to(x.device)])
+            constants.append(values[(partial.source[: len(values)] < 0).to(x.device)])
             log_det = log_det.index_fill(0, touched, 0)
-        return changed, log_det
+        return transformed, log_det
 
-    z, rest = run_forward(pieces.plan, x, transform)
+    z, rest = run_forward(subplan.plan, x, transform_and_keep)
     latents, others = [], []
-    for level, exit in zip(z, pieces.exits, strict=True):
-        level, sites = level.flatten(2), exit.sites.to(x.device)
-        latents.append(level.index_select(2, sites))
-        constants.append(latents[-1].flatten()[(exit.source < 0).to(x.device)])
-        outside = torch.ones(level.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
-        others.append(level[:, :, outside])
-    return latents, constants, rest + prior.log_prob(others)
+    for values, level in zip(z, subplan.levels, strict=True):
+        flat, sites = values.flatten(2), level.sites.to(x.device)
+        latents.append(flat.index_select(2, sites))
+        constants.append(latents[-1].flatten()[(level.source < 0).to(x.device)])
+        outside = torch.ones(flat.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
+        others.append(flat[:, :, outside])
+    return latents, constants, rest + runner.prior.log_prob(others)
 
 
-def _of_events(context: Tensor | None, positions: Tensor) -> Tensor | None:
+def _select_events(context: Tensor | None, positions: Tensor) -> Tensor | None:
     """The context of some of the events of an image."""
     return None if context is None else context.index_select(0, positions.to(context.device))
 
 
 def _without_gradients(bijector: Bijector) -> Bijector:
-    """The same bijector on the same numbers, but without a gradient for its parameters."""
-    held = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
+    """A copy of a bijector that shares its numbers, but has no gradients for its parameters."""
+    shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
     try:
-        return copy.deepcopy(bijector, memo=held | {id(b): b for b in bijector.buffers()})
+        return copy.deepcopy(bijector, memo=shared | {id(b): b for b in bijector.buffers()})
     except RuntimeError as error:
         raise ValueError(
             f"Expected a bijector that can be copied; got {type(bijector).__name__}: {error} "

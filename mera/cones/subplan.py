@@ -1,7 +1,8 @@
 """A plan cut down to the events that a few variables of the data pass through.
 
-`localize` follows some variables through a plan and keeps, of each step that applies a bijector, the events that they
-are part of: a `Piece`. Regrouping and cutting need no piece, they only change where the next one finds its variables.
+`make_subplan` follows some variables through a plan and keeps, of each step that applies a bijector, the events that
+the variables are part of: a `PartialStep`. Regrouping and cutting need no partial step, they only change where the
+next one finds its variables.
 """
 
 from __future__ import annotations
@@ -11,23 +12,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera.cones.indexing import Tiling, event_tiling, rearranged, variables_at
+from mera.cones.indexing import Tiling, event_tiling, indices_at, map_forward
 from mera.graph.actions import Apply
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Exit", "Piece", "Pieces", "localize"]
+__all__ = ["PartialLevel", "PartialStep", "Subplan", "make_subplan"]
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """Some events of a step. Its variables are those of the events, row by row, and what the step passes by.
+class PartialStep:
+    """Some events of a step.
+
+    The variables of a partial step are those of its events, one event after the other, and behind them the followed
+    variables that the step leaves as they are.
 
     Args:
         step: the step.
-        positions: theirs in the step's grid.
-        group_sizes: how many of them are to be transformed in each call of the bijector.
-        parent: the piece that these variables come from; -1 for the variables followed.
-        source: for each variable, its place among the parent's; -1 for one that is not followed, a constant.
+        positions: the index of each event in the step's grid, (n_events,).
+        group_sizes: how many events are transformed in each call of the bijector; adds up to n_events.
+        parent: the index of the partial step that the variables come from; -1 for the data.
+        source: for each variable its index among the parent's variables; -1 for a variable that is not followed, which
+            is a constant.
     """
 
     step: Step
@@ -38,12 +43,13 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Exit:
-    """Where followed variables leave as latents of one level: variables in the order (channel, site).
+class PartialLevel:
+    """The latents of one level at the sites where followed variables leave, in the order (channel, site).
 
     Args:
-        sites: sites of the level at which there are some.
-        parent, source: as for a piece.
+        sites: the flat indices of the sites, (n_sites,).
+        parent: as for a partial step.
+        source: as for a partial step.
     """
 
     sites: Tensor
@@ -52,74 +58,79 @@ class Exit:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """What is left of a plan.
+class Subplan:
+    """The part of a plan that some variables of the data pass through.
 
     Args:
-        plan: the plan.
-        size: how many variables are followed.
-        pieces: in the order of the plan's steps.
-        exits: one for each level of latents, finest first.
+        plan: the whole plan.
+        size: how many variables of the data are followed.
+        steps: partial steps, in the order of the plan's steps.
+        levels: one for each level of latents, finest first.
     """
 
     plan: Plan
     size: int
-    pieces: tuple[Piece, ...]
-    exits: tuple[Exit, ...]
+    steps: tuple[PartialStep, ...]
+    levels: tuple[PartialLevel, ...]
 
 
-def localize(plan: Plan, numbers: Tensor, width: int | None = None) -> Pieces:
-    """Follow variables of the data, in the order given, to the latents.
+def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) -> Subplan:
+    """Follow variables of the data to the latents.
 
     Args:
         plan: the plan.
-        numbers: the variables; see `mera.graph.addresses`.
-        width: take whole groups of events, this many wide in the step's grid, each group in a call of its own, so that
-            what an event is computed with does not depend on which variables are followed. All in one call if None.
+        indices: the flat indices of the variables, whose order is kept; see `mera.cones.indexing`.
+        group_width: take whole groups of events, this many wide in the step's grid, each group in a call of its own, so
+            that what an event is computed with does not depend on which variables are followed. If None, all events of
+            a step are transformed in one call.
     """
-    pieces: list[Piece] = []
-    where = {0: (-1, torch.arange(len(numbers)), numbers)}  # value -> piece, places in it, numbers of its variables
+    steps: list[PartialStep] = []
+    # for each value: the partial step whose variables it holds, their places there, and their flat indices in the value
+    followed = {0: (-1, torch.arange(len(indices)), indices)}
     for step in plan.steps:
-        parent, places, numbers_here = where.pop(step.source)
+        parent, places, indices_here = followed.pop(step.source)
         if not isinstance(step.action, Apply):
-            for target, (chosen, there) in zip(step.targets, rearranged(step.action, numbers_here), strict=True):
-                where[target] = parent, places[chosen], there
+            for target, (goes_there, new_indices) in zip(
+                step.targets, map_forward(step.action, indices_here), strict=True
+            ):
+                followed[target] = parent, places[goes_there], new_indices
             continue
         tiling = event_tiling(step.action)
-        if tiling.locate(numbers_here)[2].any():
-            piece, numbers_here = _piece(step, tiling, parent, places, numbers_here, width)
-            parent, places = len(pieces), torch.arange(len(numbers_here))
-            pieces.append(piece)
-        where[step.targets[0]] = parent, places, numbers_here
-    exits = []
+        if tiling.locate(indices_here)[2].any():
+            partial_step, indices_here = _partial_step(step, tiling, parent, places, indices_here, group_width)
+            parent, places = len(steps), torch.arange(len(indices_here))
+            steps.append(partial_step)
+        followed[step.targets[0]] = parent, places, indices_here
+    levels = []
     for latent in plan.latents:
-        parent, places, numbers_here = where[latent.value]
-        sites = (numbers_here // latent.lattice.channels).unique()
-        layout = variables_at(sites, latent.lattice).flatten()
-        exits.append(Exit(sites, parent, _find(layout, numbers_here, places)))
-    return Pieces(plan, len(numbers), tuple(pieces), tuple(exits))
+        parent, places, indices_here = followed[latent.value]
+        sites = (indices_here // latent.lattice.channels).unique()
+        order = indices_at(sites, latent.lattice).flatten()
+        levels.append(PartialLevel(sites, parent, _look_up(order, indices_here, places)))
+    return Subplan(plan, len(indices), tuple(steps), tuple(levels))
 
 
-def _piece(
-    step: Step, tiling: Tiling, parent: int, places: Tensor, numbers: Tensor, width: int | None
-) -> tuple[Piece, Tensor]:
-    """The events that hold some variables, and the numbers of the piece's variables."""
-    positions, within, inside = tiling.locate(numbers)
+def _partial_step(
+    step: Step, tiling: Tiling, parent: int, places: Tensor, indices: Tensor, group_width: int | None
+) -> tuple[PartialStep, Tensor]:
+    """The events of a step that hold some of the variables, and the flat indices of the partial step's variables."""
+    positions, within, inside = tiling.locate(indices)
     touched = positions[inside].unique()
-    groups = [touched] if width is None else tiling.groups(touched, width)
+    groups = [touched] if group_width is None else tiling.groups(touched, group_width)
     touched = torch.cat(groups)
     source = torch.full((len(touched) * tiling.variables,), -1)
-    rank = _find(positions[inside], touched, torch.arange(len(touched)))
+    rank = _look_up(positions[inside], touched, torch.arange(len(touched)))
     source[rank * tiling.variables + within[inside]] = places[inside]
-    piece = Piece(step, touched, tuple(map(len, groups)), parent, torch.cat([source, places[~inside]]))
-    return piece, torch.cat([tiling.members(touched).flatten(), numbers[~inside]])
+    source = torch.cat([source, places[~inside]])
+    partial_step = PartialStep(step, touched, tuple(map(len, groups)), parent, source)
+    return partial_step, torch.cat([tiling.members(touched).flatten(), indices[~inside]])
 
 
-def _find(wanted: Tensor, numbers: Tensor, places: Tensor) -> Tensor:
-    """The places of the wanted numbers, -1 for those that are not there."""
-    if not len(numbers):
-        return torch.full_like(wanted, -1)
-    order = numbers.argsort()
-    at = torch.searchsorted(numbers[order], wanted).clamp(max=len(numbers) - 1)
-    found = numbers[order][at] == wanted
-    return torch.where(found, places[order][at], -1)
+def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:
+    """The value of each key in a table; -1 for keys that are not in it."""
+    if not len(table_keys):
+        return torch.full_like(keys, -1)
+    order = table_keys.argsort()
+    at = torch.searchsorted(table_keys[order], keys).clamp(max=len(table_keys) - 1)
+    found = table_keys[order][at] == keys
+    return torch.where(found, table_values[order][at], -1)

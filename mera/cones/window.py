@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from mera.bijectors import Bijector
+from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import fixed_weights
-from mera.cones.executor import LocalExecutor
-from mera.cones.indexing import check_numbered, variables_at
+from mera.cones.executor import SubplanExecutor
+from mera.cones.indexing import check_indexable, indices_at
 from mera.cones.noise import noise
-from mera.cones.regions import rectangle
-from mera.cones.subplan import localize
-from mera.graph import Apply, Plan, Step
-from mera.priors import Prior
+from mera.cones.regions import Span, rectangle, spans_of
+from mera.cones.subplan import make_subplan
+from mera.graph import Apply, Plan
+from mera.graph.runner import Runner
+from mera.priors import temperature_per_level
 
 __all__ = ["window"]
 
-WIDTH = {1: 64, 2: 8, 3: 4}
-"""Events are transformed in groups of the grid, this many wide, by the number of dimensions: the rounding of a product
-depends on what else is in the batch, and so every window that touches a group computes all of it, in one call, to the
-same last bit."""
-LARGEST_FIELD = 2**20
-"""Sites of the largest lattice that a field bijector, which needs all of it, is given."""
+GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
+"""Width of the groups of events that are transformed in one call, by the number of dimensions. The rounding of a
+product depends on what else is in the batch; so every window that touches a group computes all of it, in one call, to
+the same last bit."""
+MAX_FIELD_SITES = 2**20
+"""Sites of the largest lattice on which a field bijector, which needs all of the lattice, is evaluated."""
 
 
-def window(
-    plan: Plan,
-    bijector: Callable[[Step], Bijector],
-    prior: Prior,
-    seed: int,
-    spans: Sequence[tuple[int, int]],
-    temperatures: Sequence[float],
-    like: Tensor,
-) -> Tensor:
-    """A window (1, C, *window) of the image that a seed stands for, with dtype and device of `like`.
+@torch.no_grad()
+def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
+    """A window (1, C, *window) of the image that a seed stands for; see `Flow.window`.
 
     Args:
-        plan, bijector, prior: of the flow.
+        runner: the flow's plan with its bijectors and prior.
         seed: from 0 to 2^64 - 1.
-        spans: start and stop in each dimension, which the caller has checked.
-        temperatures: one for each level.
+        region: a span for each dimension of the lattice.
+        temperature: T of the prior, one number for all levels or one for each, finest first.
 
     Raises:
-        ValueError: if the lattice is too large to number its variables or for a field bijector in the plan, or the
-            prior has no quantile function.
+        ValueError: if a span is empty or reaches outside; if the seed is no such integer; if the lattice is too large
+            for flat indices or for a field bijector; if the prior has no quantile function; if the flow is conditional.
     """
-    check_numbered(plan.input)
+    plan, like = runner.plan, runner.reference
+    if plan.context is not None:
+        raise InputError("a flow without context for windows", f"one with {plan.context}")
+    spans = spans_of(region, plan.input)
+    if not is_integer(seed) or not 0 <= seed < 2**64:
+        raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
+    temperatures = temperature_per_level(temperature, len(plan.latents))
+    check_indexable(plan.input)
+    _check_fields(plan)
+    indices = indices_at(rectangle(spans, plan.input), plan.input).flatten()
+    subplan = make_subplan(plan, indices, GROUP_WIDTH[plan.input.dim])
+    rows = [
+        noise(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites).flatten()[None].to(like)
+        for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
+    ]
+    with fixed_weights():
+        row = SubplanExecutor(subplan, like.device).inverse(rows, runner.inverse_transform(lambda step: None))
+    return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
+
+
+def _check_fields(plan: Plan) -> None:
+    """Refuse a field bijector on a lattice that is too large to be evaluated as a whole."""
     for step in plan.steps:
-        if isinstance(step.action, Apply) and step.action.is_field and step.action.lattice.sites > LARGEST_FIELD:
+        if isinstance(step.action, Apply) and step.action.is_field and step.action.lattice.sites > MAX_FIELD_SITES:
             raise ValueError(
                 f"node {step.node!r}: Expected a bijector of patches for windows of so large a lattice; "
                 f"got a field bijector, which needs all of {step.action.lattice}"
             )
-    sites = rectangle(spans, plan.input)
-    pieces = localize(plan, variables_at(sites, plan.input).flatten(), WIDTH[plan.input.dim])
-    rows = [
-        noise(prior, temperature, seed, h, latent.lattice, exit.sites).flatten()[None].to(like)
-        for h, (latent, exit, temperature) in enumerate(zip(plan.latents, pieces.exits, temperatures, strict=True))
-    ]
-    with fixed_weights():
-        row = LocalExecutor(pieces, like.device).inverse(rows, lambda step, events: bijector(step).inverse(events))
-    return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from mera._utils.checks import check_choice, is_integer
-from mera.cones.indexing import restored
+from mera.cones.indexing import map_inverse
 from mera.drawing.side import Boxes, Marks, draw_boxes, draw_marks, label_heights, rows, sites_in
 from mera.graph import Apply, Cut, Layout, Plan, Regroup, compile
 
@@ -178,7 +178,7 @@ def _crosses(axes: Axes, plan: Plan, value: int, edges: list[int]) -> None:
     numbers = {value: torch.arange(latent.lattice.variables)}
     for step in reversed(plan.steps):
         behind = [numbers.pop(target, NOTHING) for target in step.targets]
-        numbers[step.source] = behind[0] if isinstance(step.action, Apply) else restored(step.action, behind)
+        numbers[step.source] = behind[0] if isinstance(step.action, Apply) else map_inverse(step.action, behind)
     sites = (numbers[0] // plan.input.channels).unique()
     y, x = sites // plan.input.shape[-1], sites % plan.input.shape[-1]
     inside = (x < edges[-1]) & (y < (edges[0] if plan.input.dim == 2 else 1))

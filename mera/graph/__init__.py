@@ -3,7 +3,7 @@
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.compiler import compile
 from mera.graph.errors import LayoutError
-from mera.graph.executor import event_context, run_forward, run_inverse
+from mera.graph.executor import run_forward, run_inverse
 from mera.graph.export import to_graphviz, to_mermaid
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout, Port
@@ -31,7 +31,6 @@ __all__ = [
     "Step",
     "check_bijector",
     "compile",
-    "event_context",
     "run_forward",
     "run_inverse",
     "to_graphviz",

@@ -9,9 +9,8 @@ from mera.graph.actions import Action, Apply, Cut
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
-from mera.graph.nodes import Latent as LatentNode
-from mera.graph.nodes import Local, Node
-from mera.graph.plan import Latent, Plan, Step
+from mera.graph.nodes import Latent, Local, Node
+from mera.graph.plan import LatentLevel, Plan, Step
 from mera.graph.topology import find_input, walk
 
 __all__ = ["compile"]
@@ -31,11 +30,11 @@ def compile(layout: Layout) -> Plan:
     values = {(start, 0): (0, entry.lattice, 0)}  # an output -> its value's number, lattice and level
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
-    latents: list[Latent] = []
+    latents: list[LatentLevel] = []
     for name, node, source, output in nodes:
         value, lattice, level = values[source, output]
-        if isinstance(node, LatentNode):
-            latents.append(Latent(name, value, lattice))
+        if isinstance(node, Latent):
+            latents.append(LatentLevel(name, value, lattice))
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
         for action in _lower(name, node, lattice):

@@ -1,4 +1,4 @@
-"""From what a user passes as context to the context of each event."""
+"""From the context that a user passes to the context of each event."""
 
 from __future__ import annotations
 
@@ -6,98 +6,128 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
+from einops import reduce
 from torch import Tensor, nn
 
 from mera._utils.checks import is_integer
-from mera.graph.actions import Apply
-from mera.graph.executor import event_context
+from mera._utils.errors import InputError
+from mera.graph.actions import AXES, Apply
+from mera.graph.executor import gather_events
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Conditions"]
+__all__ = ["ContextEncoder", "ContextOfStep", "context_per_step", "event_context"]
+
+ContextOfStep = Callable[[Step], Tensor | None]
+"""From a step to the context of each of its events, (events, *shape); None for a step whose bijector takes none."""
 
 
-class Conditions(nn.Module):
-    """What a flow is conditional on: nothing, numbers, or a class, for each of which numbers are learnt.
+class ContextEncoder(nn.Module):
+    """Turns what a flow is conditional on into numbers: vectors stay as they are, a class becomes a learnt vector.
 
     Args:
-        plan: of the flow.
-        classes: how many; None if the context is numbers, or if there is none.
+        plan: the plan of the flow; `plan.context` is the shape of a context.
+        classes: how many classes there are; None if the context is numbers, or if there is no context.
 
     Raises:
-        ValueError: if there are classes but no context for them.
+        ValueError: if there are classes, but no context of shape (K,) to learn for each.
     """
 
     def __init__(self, plan: Plan, classes: int | None = None) -> None:
         super().__init__()
-        self.plan, self.classes = plan, classes
+        self.shape, self.classes = plan.context, classes
         if classes is None:
             self.embedding = None
             return
         if not is_integer(classes) or classes < 1:
-            raise ValueError(f"Expected a positive number of classes; got {classes!r}")
+            raise InputError("a positive number of classes", repr(classes))
         if plan.context is None or len(plan.context) != 1:
-            raise ValueError(f"Expected a context of shape (K,) to learn for each class; got {plan.context}")
+            raise InputError("a context of shape (K,) to learn for each class", str(plan.context))
         self.embedding = nn.Embedding(classes, plan.context[0])
 
-    def forward(
-        self, context: Tensor | None, like: Tensor, takes: Callable[[Step], bool]
-    ) -> Callable[[Step], Tensor | None]:
-        """The function from a step to the context of its events, for a batch such as `like`.
+    def forward(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
+        """The numbers behind a context.
 
         Args:
-            context: what the user passed.
-            like: data or latents; the context gets their dtype.
-            takes: whether the bijector of a step takes a context.
+            context: numbers (B, *shape), or class numbers (B,); B is `n` or 1.
+            n: how many samples the context is for.
+            device: where the flow is, to refuse a context that is elsewhere; not checked if None.
+
+        Returns:
+            Numbers (B, *shape); None for a flow without a context.
 
         Raises:
-            ValueError: if a context is missing, not of its shape, elsewhere, or given where there is none.
+            ValueError: if a context is missing, not of its shape or dtype, elsewhere, given where there is none, or
+                holds a class number that is too large (checked on the CPU, where a look at numbers costs little).
         """
-        values = self.values(context, like.shape[0], like.device)
-        if values is None:
-            return lambda step: None
-        values = values.to(like.dtype).expand(like.shape[0], *values.shape[1:])
-        known: dict[Apply, Tensor] = {}
-
-        def given(step: Step) -> Tensor | None:
-            action = step.action
-            if not isinstance(action, Apply) or not takes(step):
-                return None
-            if action not in known:
-                known[action] = event_context(self.plan, action, values)
-            return known[action]
-
-        return given
-
-    def values(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
-        """The numbers (B, *plan.context) or (1, *plan.context) behind a context for `n` samples; None if there is none.
-
-        Raises:
-            ValueError: as for `forward`.
-        """
-        shape = self.plan.context
-        if shape is None:
+        if self.shape is None:
             if context is not None:
-                raise ValueError("Expected no context, as the flow was built without; got one")
+                raise InputError("no context, as the flow was built without", "one")
             return None
-        wanted = "B class numbers" if self.embedding is not None else f"(B, {', '.join(map(str, shape))})"
+        is_class = self.embedding is not None
+        expected = "B class numbers" if is_class else f"(B, {', '.join(map(str, self.shape))})"
         if not isinstance(context, Tensor):
             got = "none" if context is None else type(context).__name__
-            raise ValueError(f"Expected a context, {wanted}, as the flow is conditional; got {got}")
+            raise InputError(f"a context, {expected}, as the flow is conditional", got)
         if device is not None and context.device != device:
-            raise ValueError(f"Expected a context on {device}, where the flow is; got {context.device}")
-        event = () if self.embedding is not None else shape
-        if tuple(context.shape[1:]) != event or context.ndim != 1 + len(event) or len(context) not in (1, n):
-            raise ValueError(f"Expected a context, {wanted}, for B = {n} or 1; got {tuple(context.shape)}")
+            raise InputError(f"a context on {device}, where the flow is", str(context.device))
+        event_shape = () if is_class else self.shape
+        is_batch = context.ndim == 1 + len(event_shape) and len(context) in (1, n)
+        if not is_batch or tuple(context.shape[1:]) != event_shape:
+            raise InputError(f"a context, {expected}, for B = {n} or 1", str(tuple(context.shape)))
         if self.embedding is None:
             if not context.is_floating_point():
-                raise ValueError(f"Expected a context of floats; got {context.dtype}")
+                raise InputError("a context of floats", str(context.dtype))
             return context
-        if context.is_floating_point() or context.dtype == torch.bool:
-            raise ValueError(f"Expected class numbers, integers; got {context.dtype}")
-        eager = (
-            context.device.type == "cpu" and not torch.compiler.is_compiling()
-        )  # a look at a GPU's numbers takes long
-        if eager and len(context) and not 0 <= context.min() <= context.max() < cast(int, self.classes):
+        if context.is_floating_point() or context.is_complex() or context.dtype == torch.bool:
+            raise InputError("class numbers, integers", str(context.dtype))
+        context = context.long()  # an embedding takes no integers of 8 or 16 bits
+        classes = cast(int, self.classes)
+        is_cheap_to_read = context.device.type == "cpu" and not torch.compiler.is_compiling()
+        if is_cheap_to_read and len(context) and not 0 <= context.min() <= context.max() < classes:
             got = f"{context.min().item()} to {context.max().item()}"
-            raise ValueError(f"Expected class numbers from 0 to {cast(int, self.classes) - 1}; got {got}")
+            raise InputError(f"class numbers from 0 to {classes - 1}", got)
         return self.embedding(context)
+
+
+def context_per_step(
+    plan: Plan, values: Tensor | None, batch: Tensor, takes_context: Callable[[Step], bool]
+) -> ContextOfStep:
+    """The function from a step to the context of its events, which is computed once for steps of one geometry.
+
+    Args:
+        plan: the plan.
+        values: the context as numbers, (B, *plan.context) or (1, *plan.context); None if there is none.
+        batch: data or latents (B, ...), whose dtype and number of samples the context gets.
+        takes_context: whether the bijector of a step takes a context.
+    """
+    if values is None:
+        return lambda step: None
+    expanded = values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
+    cached: dict[Apply, Tensor] = {}
+
+    def context_of_step(step: Step) -> Tensor | None:
+        action = step.action
+        if not isinstance(action, Apply) or not takes_context(step):
+            return None
+        if action not in cached:
+            cached[action] = event_context(plan, action, expanded)
+        return cached[action]
+
+    return context_of_step
+
+
+def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
+    """A context (B, *plan.context) for each event of an action, (B * events, *plan.context_shape(action)).
+
+    The context of an image goes to all of its events; a context for each pixel is cut into events as the image is. On
+    a coarser lattice the context of a site is the mean over the pixels of its cell.
+    """
+    if plan.context is None or len(plan.context) == 1:
+        return context.repeat_interleave(action.events, dim=0)
+    cell = tuple(n // coarse for n, coarse in zip(plan.input.shape, action.lattice.shape, strict=True))
+    if max(cell) > 1:
+        axes = AXES[action.lattice.dim]
+        blocks = " ".join(f"({axis} s{axis})" for axis in axes)
+        sizes = {f"s{axis}": s for axis, s in zip(axes, cell, strict=True)}
+        context = reduce(context, f"b k {blocks} -> b k {' '.join(axes)}", "mean", **sizes)
+    return gather_events(action, context)[0]

@@ -1,7 +1,7 @@
-"""Running a plan: every plan, both directions, all patches of a step as one batch.
+"""Runs every plan, in both directions, with all patches of a step as one batch.
 
-What the bijectors do is the caller's: `transform(step, events)` returns the transformed events and the log-det of
-each. A flow passes its modules; rearranging latents onto the pixels passes the identity.
+What happens to the events of a step is up to the caller: `transform(step, events)` returns the transformed events and
+the log-det of each. A flow calls its bijectors there; to lay latents out on the pixels, it returns events unchanged.
 """
 
 from __future__ import annotations
@@ -14,16 +14,26 @@ from torch import Tensor
 
 from mera._utils.torch_private import is_recording
 from mera.bijectors.base import zero_log_det
-from mera.graph.actions import AXES, Apply, Cut, Regroup
+from mera.graph.actions import Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Transform", "event_context", "run_forward", "run_inverse", "transformed"]
+__all__ = ["Transform", "gather_events", "run_forward", "run_inverse", "transform_events"]
 
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
+"""From a step and its events (n, *event_shape) to the transformed events and the log-det (n,) of each."""
 
 
 def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Data (B, channels, *shape) to latents, one tensor per level, finest first, and the log-det (B,)."""
+    """Run the steps of a plan in order.
+
+    Args:
+        plan: the plan.
+        x: data (B, channels, *shape).
+        transform: what each step does to its events.
+
+    Returns:
+        The latents, one tensor for each level, finest first; and the log-det (B,).
+    """
     values = {0: x}
     log_det = zero_log_det(x)
     for step in plan.steps:
@@ -40,9 +50,16 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
 def run_inverse(
     plan: Plan, z: Sequence[Tensor], transform: Transform, watch: Callable[[int, Tensor], None] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Latents to data, and the log-det (B,) of that direction; `transform` is the inverse of each bijector.
+    """Run the steps of a plan backwards.
 
-    `watch`, if given, is shown every value that a step consumed, with its number, as it is restored.
+    Args:
+        plan: the plan.
+        z: latents, one tensor for each level, finest first.
+        transform: the inverse of what each step does to its events.
+        watch: called with the number of every value that a step consumed, and with the value as it is restored.
+
+    Returns:
+        The data (B, channels, *shape), and the log-det (B,) of this direction.
     """
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
     log_det = zero_log_det(z[0])
@@ -61,8 +78,8 @@ def run_inverse(
 def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
     """Bring the patches together, transform them, put them back."""
     batch = x.shape[0]
-    events, outer = _gathered(action, x)
-    changed, log_det = transformed(step, events, transform)
+    events, outer = gather_events(action, x)
+    changed, log_det = transform_events(step, events, transform)
     x = rearrange(changed, _reverse(action.pattern), b=batch, **action.sizes)
     for axis, start, stop in reversed(action.crop):
         x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
@@ -71,8 +88,13 @@ def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[
     return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
 
 
-def _gathered(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The events of a lattice as one batch; and the lattice before each crop, which hold what is in no event."""
+def gather_events(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The events of an action as one batch.
+
+    Returns:
+        The events (B * events, *event_shape); and the lattice as it was before each crop at an open border, which
+        holds the variables that are in no event.
+    """
     if action.roll:
         x = torch.roll(x, [-shift for _, shift in action.roll], [axis for axis, _ in action.roll])
     outer = [x]
@@ -81,31 +103,21 @@ def _gathered(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     return rearrange(outer.pop(), action.pattern, **action.sizes), outer
 
 
-def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
-    """A context (B, *plan.context) for each event of an action, (B * events, *plan.context_shape(action)).
+def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Transform the events of a step.
 
-    That of an image goes to all of its events; that of pixels to the events that hold them. On a coarser lattice the
-    context of a site is the mean over the pixels of its cell.
+    Returns:
+        The transformed events and the log-det of each.
+
+    Raises:
+        ValueError: if a bijector returns anything else; the message names the node.
     """
-    if plan.context is None or len(plan.context) == 1:
-        return context.repeat_interleave(action.events, dim=0)
-    cell = tuple(n // coarse for n, coarse in zip(plan.input.shape, action.lattice.shape, strict=True))
-    if max(cell) > 1:
-        axes = AXES[action.lattice.dim]
-        blocks = " ".join(f"({axis} s{axis})" for axis in axes)
-        sizes = {f"s{axis}": s for axis, s in zip(axes, cell, strict=True)}
-        context = reduce(context, f"b k {blocks} -> b k {' '.join(axes)}", "mean", **sizes)
-    return _gathered(action, context)[0]
-
-
-def transformed(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Events of a step, transformed, and the log-det of each; whatever else a bijector returns is refused."""
     result = transform(step, events)
     if not isinstance(result, tuple) or len(result) != 2:
         got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
     changed, log_det = result
-    if is_recording():  # a recording cannot look at shapes, but the calls before it did
+    if is_recording():  # shapes cannot be looked at, but the call before the recording did
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:
         raise ValueError(

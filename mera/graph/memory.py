@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mera._utils.checks import check_choice
 from mera.bijectors import Bijector, Chain, backwards, forwards, zero_log_det
 from mera.bijectors.conditioners.base import changing_weights
 
-__all__ = ["MEMORY"]
+__all__ = ["MEMORY", "memory_per_node"]
 
 
 def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -113,3 +114,16 @@ MEMORY: dict[str, Callable[[Bijector, Tensor, Tensor | None], tuple[Tensor, Tens
     "invert": _invert,
 }
 """By name, how to run a bijector forwards; all give the same values and gradients."""
+
+
+def memory_per_node(value: str | Mapping[str, str], nodes: Sequence[str]) -> dict[str, str]:
+    """For each node what a forward pass keeps, from one word for all nodes or a word for some of them.
+
+    Raises:
+        ValueError: if a word or a node is unknown.
+    """
+    words = dict(value) if isinstance(value, Mapping) else dict.fromkeys(nodes, value)
+    for node, word in words.items():
+        check_choice(node, nodes, "a node with a bijector")
+        check_choice(word, MEMORY, f"memory of node {node!r}")
+    return words

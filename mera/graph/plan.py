@@ -9,7 +9,7 @@ from mera._utils.table import table
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice
 
-__all__ = ["Latent", "Plan", "Step", "brief", "context_of"]
+__all__ = ["LatentLevel", "Plan", "Step", "brief", "context_of"]
 
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -39,7 +39,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Latent:
+class LatentLevel:
     """One level of latents.
 
     Args:
@@ -69,7 +69,7 @@ class Plan:
 
     input: Lattice
     steps: tuple[Step, ...]
-    latents: tuple[Latent, ...]
+    latents: tuple[LatentLevel, ...]
     context: tuple[int, ...] | None = None
 
     def context_shape(self, action: Apply) -> tuple[int, ...] | None:

@@ -2,5 +2,6 @@
 
 from mera.inpaint.inpaint import Inpainting, inpaint
 from mera.inpaint.mixing import Mixing
+from mera.inpaint.options import SearchOptions
 
-__all__ = ["Inpainting", "Mixing", "inpaint"]
+__all__ = ["Inpainting", "Mixing", "SearchOptions", "inpaint"]

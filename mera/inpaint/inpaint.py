@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar
-from mera.cones import Restriction
+from mera.cones import Region, Restriction
+from mera.graph.runner import Runner
 from mera.inpaint.hmc import hmc
 from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
+from mera.inpaint.options import SearchOptions
 from mera.inpaint.spaces import choose_space
 
 __all__ = ["Inpainting", "inpaint"]
@@ -26,16 +28,16 @@ ROWS = 128
 
 @dataclass(frozen=True, eq=False)
 class Inpainting:
-    """What came of filling the masked pixels of an image.
+    """An image whose masked pixels were filled.
 
     Args:
-        image: (1, C, *shape), the most likely filling that was found; known pixels are what they were, bit for bit.
-        log_prob: its log p, in nats, a scalar.
-        history: log p of the likeliest filling at each step, (steps + 1,).
-        varied: how many variables were varied to find it. Latents outside the cone count, if some were chosen, though
-            no masked pixel moves with them.
-        samples: (S, C, *shape), fillings drawn from p(masked | known), or None if none was asked for.
-        mixing: how well the chains that drew them mix.
+        image: the most likely filling that was found, (1, C, *shape); the other pixels are what they were, bit for bit.
+        log_prob: log p of `image`, in nats, a scalar.
+        history: log p of the likeliest filling at each step of the search, (steps + 1,).
+        varied: how many variables the search varied. Latents outside the cone count, if some were chosen, though no
+            masked pixel moves with them.
+        samples: fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if none were asked for.
+        mixing: how well the chains that drew the samples mix; None without samples.
     """
 
     image: Tensor
@@ -51,49 +53,63 @@ class Inpainting:
 
 
 def inpaint(
-    local: Restriction,
+    runner: Runner,
+    x: Tensor,
+    mask: Region,
+    context: Tensor | None = None,
     *,
-    space: str,
-    latents: str | int,
-    draws: int,
-    starts: int,
-    steps: int,
-    lr: float,
-    samples: int,
-    warmup: int,
-    iterations: int,
-    leapfrog: int,
-    console: Console | None,
+    console: Console | None = None,
+    **options: Any,
 ) -> Inpainting:
-    """Fill masked pixels; `Flow.inpaint` says how."""
-    for name, value, least in (
-        ("draws", draws, 1), ("starts", starts, 1), ("steps", steps, 0), ("samples", samples, 0),
-        ("warmup", warmup, 0), ("iterations", iterations, 4), ("leapfrog", leapfrog, 1),
-    ):  # fmt: skip
-        if not is_integer(value) or value < least:
-            raise ValueError(f"Expected {name} as an integer >= {least}; got {value!r}")
-    if not isinstance(lr, Real) or isinstance(lr, bool) or not 0 < lr < math.inf:
-        raise ValueError(f"Expected a positive learning rate; got {lr!r}")
+    """Fill masked pixels of one image (paper, Section 4 and App. D).
+
+    Masked pixels are first filled with noise; the likeliest of some random settings of the variables go on to Adam,
+    which maximises log p of the filled image. Only the inference cone of the mask is evaluated, and pixels that are not
+    masked stay as they are, bit for bit. If samples are asked for, chains of Hamiltonian Monte Carlo then start from
+    what Adam found and draw fillings from p(masked pixels | other pixels).
+
+    Args:
+        runner: the flow's plan with its bijectors, prior and contexts.
+        x: one image, (1, C, *shape), in the flow's own space; under the mask any finite numbers will do.
+        mask: a bool mask (H, W) of the pixels to fill, or a span for each dimension.
+        context: for a conditional flow: the context of this image.
+        console: where progress is shown; nowhere if None.
+        options: the fields of `SearchOptions`.
+
+    Raises:
+        ValueError: see `Restriction` and `SearchOptions`; or if an option is unknown.
+    """
+    for name in options:
+        check_choice(name, [*SearchOptions.__dataclass_fields__, "console"], "an option of inpaint")
+    search = SearchOptions(**options)
+    if console is not None and not isinstance(console, Console):
+        raise InputError("a rich.console.Console", repr(console))
     console = console or Console(quiet=True)
-    with torch.enable_grad():
-        coordinates = choose_space(local, space, latents)
-        start = best_draw(local, coordinates, draws, min(max(starts, samples), draws))
-        with ProgressBar("fill", console) as progress_bar:
-            pixels, log_prob, history = climb(local, coordinates, start, steps, lr, progress_bar)
-        top = int(log_prob.argmax())
-        best = local.fill(pixels[top : top + 1]), log_prob[top], history, coordinates.size
-        if not samples:
-            return Inpainting(*best)
-        chains = pixels.flatten(1)[torch.arange(samples) % len(pixels)]
-        with ProgressBar("sample", console) as progress_bar:
-            traced, mixing = _sample(local, chains, warmup, iterations, leapfrog, progress_bar)
-        return Inpainting(*best, local.fill(traced[-1].unflatten(1, pixels.shape[1:])), mixing)
+    with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
+        local = Restriction(runner, x, mask, context)
+        return _search(local, search, console)
+
+
+def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
+    """Find the likeliest filling, then draw samples around it."""
+    space = choose_space(local, search.space, search.latents)
+    start = best_draw(local, space, search.draws, min(max(search.starts, search.samples), search.draws))
+    with ProgressBar("fill", console) as progress_bar:
+        pixels, log_prob, history = climb(local, space, start, search.steps, search.lr, progress_bar)
+    top = int(log_prob.argmax())
+    likeliest = Inpainting(local.fill(pixels[top : top + 1]), log_prob[top], history, space.size)
+    if not search.samples:
+        return likeliest
+    starts = pixels.flatten(1)[torch.arange(search.samples) % len(pixels)]
+    with ProgressBar("sample", console) as progress_bar:
+        chains, mixing = _sample(local, starts, search, progress_bar)
+    return replace(likeliest, samples=local.fill(chains[-1].unflatten(1, pixels.shape[1:])), mixing=mixing)
 
 
 def _sample(
-    local: Restriction, start: Tensor, warmup: int, iterations: int, leapfrog: int, progress_bar: ProgressBar
+    local: Restriction, start: Tensor, search: SearchOptions, progress_bar: ProgressBar
 ) -> tuple[Tensor, Mixing]:
-    """Chains (iterations, K, C n) from the density of the masked pixels given the known ones."""
+    """Chains (iterations, K, C n) from the density of the masked pixels given the others, and how well they mix."""
     shape = local.pixels.shape[1:]
 
     def log_prob(row: Tensor) -> Tensor:
@@ -104,7 +120,9 @@ def _sample(
         jacobians = torch.stack([_jacobian(local, one.unflatten(0, shape)) for one in row])
         return jacobians.mT @ jacobians
 
-    chains, values, acceptance = hmc(log_prob, metric, start, warmup, iterations, leapfrog, progress_bar)
+    chains, values, acceptance = hmc(
+        log_prob, metric, start, search.warmup, search.iterations, search.leapfrog, progress_bar
+    )
     watched = torch.cat([chains, values[..., None]], dim=2)
     r_hat, effective = split_r_hat(watched).max().item(), effective_size(watched).min().item()
     return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])

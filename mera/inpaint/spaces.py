@@ -7,17 +7,17 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, is_integer
+from mera._utils.errors import InputError
 from mera.cones import Restriction
 
-__all__ = ["Latents", "Pixels", "Space", "choose_space"]
+__all__ = ["LatentSpace", "PixelSpace", "Space", "choose_space"]
 
 
 class Space(ABC):
-    """Coordinates of a filling."""
+    """The variables that a search varies, as coordinates of a filling."""
 
     size: int
-    """How many variables are varied, for the user; of some of them there may be no coordinate."""
+    """How many variables are varied; there may be fewer coordinates, where a variable moves no masked pixel."""
 
     @abstractmethod
     def draw(self, n: int) -> Tensor:
@@ -28,14 +28,14 @@ class Space(ABC):
         """Coordinates (K, coordinates) to masked pixels (K, C, n)."""
 
 
-class Pixels(Space):
-    """The masked pixels, drawn from the mean and deviation that each channel has around them."""
+class PixelSpace(Space):
+    """The masked pixels themselves, first drawn with the mean and deviation of each channel's unmasked pixels."""
 
     def __init__(self, local: Restriction) -> None:
-        known = local.known
+        others = local.unmasked_pixels
         self.shape = local.pixels.shape[1:]
         self.size = self.shape.numel()
-        self.mean, self.deviation = known.mean(2, keepdim=True), known.std(2, keepdim=True, correction=0)
+        self.mean, self.deviation = others.mean(2, keepdim=True), others.std(2, keepdim=True, correction=0)
 
     def draw(self, n: int) -> Tensor:
         """Gaussian noise."""
@@ -43,18 +43,18 @@ class Pixels(Space):
         return (self.mean + self.deviation * noise).flatten(1)
 
     def decode(self, values: Tensor) -> Tensor:
-        """Themselves."""
+        """The coordinates are the pixels."""
         return values.unflatten(1, self.shape)
 
 
-class Latents(Space):
+class LatentSpace(Space):
     """Latents in the inference cone of the masked pixels; the others stay as they are.
 
     Args:
         local: the flow around the image.
-        filling: masked pixels (1, C, n) for a first image, which says what the latents that are not varied are.
-        count: vary this many latents of all that the flow has, chosen at random, in place of those in the cone. Those
-            among them that are outside the cone count, but stay: no masked pixel would move with them.
+        filling: masked pixels (1, C, n) of a first image, from which the latents that are not varied are taken.
+        count: how many latents are varied of all that the flow has, chosen at random, in place of all in the cone. A
+            chosen latent outside the cone counts, but has no coordinate: no masked pixel would move with it.
     """
 
     def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
@@ -68,11 +68,11 @@ class Latents(Space):
         self.chosen = chosen.to(self.base.device)
 
     def draw(self, n: int) -> Tensor:
-        """From the prior."""
+        """Latents drawn from the prior."""
         return self.local.prior.sample([(n, len(self.chosen))], [1.0], self.base)[0]
 
     def decode(self, values: Tensor) -> Tensor:
-        """What the flow generates from them."""
+        """The pixels that the flow generates."""
         row = self.base.expand(values.shape[0], -1).index_copy(1, self.chosen, values)
         shapes = self.local.latent_shapes
         levels = row.split([channels * n for channels, n in shapes], dim=1)
@@ -80,20 +80,16 @@ class Latents(Space):
 
 
 def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
-    """The space that a user names.
+    """The space that a user names; arguments are fields of `SearchOptions`.
 
     Raises:
-        ValueError: if the space is unknown, or there are not so many latents.
+        ValueError: if there are not so many latents.
     """
-    variables = local.cone.plan.input.variables
-    count: int | None
-    if isinstance(latents, str):
-        count = variables if check_choice(latents, ["cone", "all"], "latents to vary") == "all" else None
-    elif is_integer(latents) and 1 <= latents <= variables:
-        count = int(latents)
-    else:
-        raise ValueError(f"Expected 1 to {variables} latents to vary; got {latents!r}")
-    pixels = Pixels(local)
-    if check_choice(space, ["latent", "pixel"], "a space") == "pixel":
+    pixels = PixelSpace(local)
+    if space == "pixel":
         return pixels
-    return Latents(local, pixels.decode(pixels.draw(1)), count)
+    variables = local.cone.plan.input.variables
+    if isinstance(latents, int) and latents > variables:
+        raise InputError(f"1 to {variables} latents to vary", str(latents))
+    count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents
+    return LatentSpace(local, pixels.decode(pixels.draw(1)), count)

@@ -1,5 +1,5 @@
 """Flows and layouts in files."""
 
-from mera.io.flows import describe, load, rebuild, rebuild_empty, save
+from mera.io.flows import describe_flow, load, rebuild, rebuild_empty, save
 
-__all__ = ["describe", "load", "rebuild", "rebuild_empty", "save"]
+__all__ = ["describe_flow", "load", "rebuild", "rebuild_empty", "save"]

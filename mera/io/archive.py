@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from mera._utils.files import replacing
@@ -22,7 +22,12 @@ KEY, SUM = "mera", "sha256"
 
 
 def write_archive(path: str | PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors and what JSON can hold about them; the file appears whole or not at all.
+    """Write tensors and a description of them; the file appears whole or not at all.
+
+    Args:
+        path: the file.
+        description: values that JSON can hold.
+        tensors: by name.
 
     Raises:
         OSError: if it cannot be written.
@@ -40,7 +45,12 @@ def write_archive(path: str | PathLike[str], description: Mapping[str, Any], ten
 
 
 def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `write_archive` wrote: the description and the tensors, on the CPU.
+    """Read what `write_archive` wrote.
+
+    The file is read once and copied, so that what becomes of it later does not matter.
+
+    Returns:
+        The description, and the tensors by name, on the CPU.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -49,20 +59,31 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file {path}; got none")
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        text, expected = metadata[KEY], metadata[SUM]
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        metadata = _header(content)["__metadata__"]
+        tensors = load(content)
+        text, checksum = metadata[KEY], metadata[SUM]
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: Expected a file that mera wrote; got another or a damaged one: {error}") from error
-    if _checksum(text, tensors) != expected:
+    if _checksum(text, tensors) != checksum:
         raise ValueError(f"{path}: Expected a file as mera wrote it; got a damaged one, its checksum does not fit")
-    return json.loads(text), tensors
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: Expected a description in JSON; got {error}") from None
+    if not isinstance(description, dict):
+        raise ValueError(f"{path}: Expected a description by names; got a {type(description).__name__}")
+    return description, tensors
+
+
+def _header(content: bytes) -> Any:
+    """The JSON at the start of a safetensors file, behind its length in 8 bytes."""
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of all that the file means, in the order of names."""
+    """The SHA-256 of a description and of tensors with their names, dtypes and shapes, in the order of names."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -72,7 +93,12 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
-    """What JSON can hold of nested dicts, lists and tuples of plain values; their tensors go to `tensors` by name.
+    """Nested dicts, lists and tuples as JSON can hold them; `unpack` makes them again.
+
+    Args:
+        value: plain values, tensors, and dicts, lists and tuples of them.
+        tensors: where tensors are put, by name.
+        name: the name of the value, from which names of tensors are made.
 
     Raises:
         TypeError: if there is anything else in them.
@@ -95,12 +121,24 @@ def _within(name: str, key: object) -> str:
 
 
 def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What `pack` packed."""
+    """The inverse of `pack`.
+
+    Raises:
+        ValueError: if `pack` cannot have made the value.
+    """
     if not isinstance(value, dict):
         return value
-    ((kind, content),) = value.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {key: unpack(item, tensors) for key, item in content}
-    return {"list": list, "tuple": tuple}[kind](unpack(item, tensors) for item in content)
+    if len(value) == 1:
+        ((kind, content),) = value.items()
+        if kind == "tensor" and isinstance(content, str) and content in tensors:
+            return tensors[content]
+        if (
+            kind == "dict"
+            and isinstance(content, list)
+            and all(isinstance(pair, list) and len(pair) == 2 for pair in content)
+        ):
+            return {key: unpack(item, tensors) for key, item in content}
+        if kind in ("list", "tuple") and isinstance(content, list):
+            items = [unpack(item, tensors) for item in content]
+            return items if kind == "list" else tuple(items)
+    raise ValueError(f"Expected a packed tensor, dict, list or tuple; got {list(value)}")

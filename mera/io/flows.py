@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from mera import priors
 from mera._utils.files import as_path
+from mera.bijectors.preprocess import ImagePreprocess
 from mera.flow import Flow
 from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
-from mera.image_methods import default_preprocess
 from mera.io.archive import read_archive, write_archive
 from mera.models import build
+from mera.priors import to_description
 
-__all__ = ["describe", "load", "rebuild", "rebuild_empty", "save"]
+__all__ = ["describe_flow", "load", "rebuild", "rebuild_empty", "save"]
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
@@ -33,11 +33,11 @@ def save(flow: Flow, path: str | PathLike[str]) -> None:
         ValueError: if nobody could build the flow again, because it was made by hand of bijectors without a name or
             has preprocessing of its own; save its `state_dict` then.
     """
-    description = describe(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
-    write_archive(path, description, flow.state_dict())
+    description = describe_flow(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
+    write_archive(as_path(path), description, flow.state_dict())
 
 
-def describe(flow: Flow) -> dict[str, Any]:
+def describe_flow(flow: Flow) -> dict[str, Any]:
     """How a flow was built, as JSON can hold it: the model and all of its options, or its layout as TOML.
 
     Raises:
@@ -46,16 +46,16 @@ def describe(flow: Flow) -> dict[str, Any]:
     """
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
-    if repr(flow.preprocess) != repr(default_preprocess()):
+    if type(flow.preprocess) is not ImagePreprocess:
         raise ValueError(
             f"Expected a flow with the usual preprocessing; got {flow.preprocess}: save its state_dict() instead"
         )
-    prior = priors.describe(flow.prior.distribution)
+    prior = to_description(flow.prior.distribution)
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
         return {"model": recipe.model, "options": recipe.options | {"prior": prior}}
     try:
-        return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.conditions.classes}}
+        return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.context_encoder.classes}}
     except LayoutError as error:
         raise ValueError(
             f"Expected a flow from mera.build, or a layout of bijectors by name; got one made by hand: {error}; "
@@ -72,6 +72,10 @@ def load(path: str | PathLike[str]) -> Flow:
     path = as_path(path)
     path = path / WEIGHTS if path.is_dir() else path
     description, tensors = read_archive(path)
+    if "state" in description:
+        raise ValueError(
+            f"{path}: Expected a flow that mera.save wrote; got a checkpoint of a run, whose flow is in {WEIGHTS}"
+        )
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
@@ -88,7 +92,7 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fl
 
 
 def rebuild_empty(description: dict[str, Any]) -> Flow:
-    """A flow from what `describe` said of it, with new weights."""
+    """A flow from what `describe_flow` said of it, with new weights."""
     if "layout" in description:
         return Flow(loads(description["layout"]), **description["options"])
     return build(description["model"], **description["options"])

@@ -1,5 +1,6 @@
 """Models by name: `mera.build` and what it can build."""
 
+from mera._utils.options import Option
 from mera.models.authors import load_rgflow_checkpoint
 from mera.models.branching_mera import branching
 from mera.models.brick_wall import tebd
@@ -12,6 +13,7 @@ from mera.models.trees import ternary, tree
 from mera.models.wavelet import wavelet
 
 __all__ = [
+    "Option",
     "branching",
     "build",
     "builder",

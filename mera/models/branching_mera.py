@@ -4,48 +4,58 @@ from __future__ import annotations
 
 from mera.flow import Flow
 from mera.graph import Layout, Port
-from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
-from mera.models.patches import BijectorLike, add_layers, bijectors_per_step
+from mera.models.geometry import context_shape, lattice_shape, levels
+from mera.models.options import (
+    Bijectors,
+    Boundary,
+    Channels,
+    Classes,
+    Conditioners,
+    Context,
+    Dimensions,
+    EvenKernel,
+    HiddenWidths,
+    LatticeEdges,
+    Layers,
+    Norm,
+    Priors,
+    ResidualBlocks,
+)
+from mera.models.patches import add_layers, bijectors_per_step
 from mera.models.registry import register
-from mera.models.rg_flow import kernel_size
-from mera.priors import PriorLike
 
 __all__ = ["branching"]
 
 
 @register("branching")
 def branching(
-    L: Edges = 32,
-    m: int = 4,
-    channels: int = 3,
+    L: LatticeEdges = 32,
+    m: EvenKernel = 4,
+    channels: Channels = 3,
     *,
-    layers: PerStep = 2,
-    residual_blocks: PerStep = 1,
-    hidden: Hidden = (64,),
-    conditioner: str = "joint",
-    norm: bool | None = None,
-    bijector: BijectorLike | None = None,
-    context: Edges | None = None,
-    classes: int | None = None,
-    prior: PriorLike = "laplace",
-    boundary: str = "periodic",
-    dim: int = 2,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (64,),
+    conditioner: Conditioners = "joint",
+    norm: Norm = None,
+    bijector: Bijectors = None,
+    context: Context = None,
+    classes: Classes = None,
+    prior: Priors = "laplace",
+    boundary: Boundary = "periodic",
+    dim: Dimensions = 2,
 ) -> Flow:
     """A branching MERA (Evenbly & Vidal 2014): what a step decimates is processed on, by RG steps of its own.
 
     Both branches of a step have half the edge, the second with the channels of all other sites of a cell. Nodes are
     named by their step and the path to them, "+" for what goes on and "-" for what RG-Flow would have sent out.
 
-    Args:
-        L, m, channels, layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary,
-            dim: as for `rgflow`.
-
     Raises:
         ValueError: if an option has a value that makes no sense.
         LayoutError: if the geometry is no bijection.
     """
     shape = lattice_shape(L, dim)
-    steps = levels(shape, kernel_size(m))
+    steps = levels(shape, m)
     bijectors = bijectors_per_step(
         steps, bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
         hidden=hidden, norm=norm,

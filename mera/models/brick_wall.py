@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-from mera._utils.checks import check_count
+from typing import Annotated
+
+from mera._utils.options import Option, count
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape
-from mera.models.patches import BijectorLike, add_layers, bijectors_per_step
+from mera.models.geometry import context_shape, lattice_shape
+from mera.models.options import (
+    Bijectors,
+    Boundary,
+    Channels,
+    Classes,
+    Conditioners,
+    Context,
+    Dimensions,
+    Edges,
+    EvenKernel,
+    HiddenWidths,
+    Layers,
+    Norm,
+    Priors,
+    ResidualBlocks,
+)
+from mera.models.patches import add_layers, bijectors_per_step
 from mera.models.registry import register
-from mera.models.rg_flow import kernel_size
-from mera.priors import PriorLike
 
 __all__ = ["tebd"]
 
 
 @register("tebd")
 def tebd(
-    L: Edges = 32,
-    m: int = 4,
-    channels: int = 3,
+    L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of m.")] = 32,
+    m: EvenKernel = 4,
+    channels: Channels = 3,
     *,
-    depth: int = 4,
-    layers: PerStep = 2,
-    residual_blocks: PerStep = 1,
-    hidden: Hidden = (128,),
-    conditioner: str = "joint",
-    norm: bool | None = None,
-    bijector: BijectorLike | None = None,
-    context: Edges | None = None,
-    classes: int | None = None,
-    prior: PriorLike = "laplace",
-    boundary: str = "periodic",
-    dim: int = 2,
+    depth: Annotated[int, Option("pairs of rows of blocks.", count())] = 4,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    conditioner: Conditioners = "joint",
+    norm: Norm = None,
+    bijector: Bijectors = None,
+    context: Context = None,
+    classes: Classes = None,
+    prior: Priors = "laplace",
+    boundary: Boundary = "periodic",
+    dim: Dimensions = 2,
 ) -> Flow:
-    """A brick wall without decimation, as time-evolving block decimation has it (Vidal 2003): one level of latents.
+    """A brick wall without decimation, as in `TEBD <https://arxiv.org/abs/quant-ph/0301063>`_ (Vidal 2003).
 
-    Rows of m-wide blocks at offset 0 and m/2 take turns. A site's cone grows by m a pair of rows, whatever the lattice.
-
-    Args:
-        L: edge of the lattice, or all its edges, multiples of m.
-        m: kernel size, even.
-        depth: pairs of rows.
-        channels, layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary, dim:
-            as for `rgflow`.
-
-    `layers`, `residual_blocks` and `hidden` take one value for all pairs of rows or one for each.
+    Rows of m-wide blocks at offset 0 and at offset m/2 take turns, and all variables leave as one level of latents.
+    The cone of a site grows by m with each pair of rows, whatever the lattice. `layers`, `residual_blocks` and `hidden`
+    take one value for all pairs of rows, or one for each.
 
     Raises:
         ValueError: if an option has a value that makes no sense.
@@ -52,12 +61,12 @@ def tebd(
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
-        check_count(depth, "depth"), bijector=bijector, conditioner=conditioner, layers=layers,
+        depth, bijector=bijector, conditioner=conditioner, layers=layers,
         residual_blocks=residual_blocks, hidden=hidden, norm=norm,
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
     for row, made_by in enumerate(bijectors):
-        x = add_layers(layout, x, made_by, [("even", 0), ("odd", kernel_size(m) // 2)], m, str(row))
+        x = add_layers(layout, x, made_by, [("even", 0), ("odd", m // 2)], m, str(row))
     layout.latent(x, name="z0")
     return Flow(layout, prior, classes=classes)

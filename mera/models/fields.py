@@ -1,16 +1,15 @@
-"""What the models of whole lattices share: options, and a field bijector with the kernel that it reads."""
+"""What the models of whole lattices share: a field bijector with the kernel that it reads."""
 
 from __future__ import annotations
 
 from typing import cast
 
-from mera._utils.checks import check_choice, check_count
 from mera.bijectors import Bijector
 from mera.bijectors.registry import Named
 from mera.graph import Layout, LayoutError, Port
 from mera.graph.plan import context_of
 
-__all__ = ["add_field", "padding", "width"]
+__all__ = ["add_field"]
 
 
 def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int = 0) -> Port:
@@ -22,13 +21,3 @@ def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int 
         raise LayoutError.from_error(error, node=name) from error
     kernel = cast(tuple, made.receptive_kernel)
     return layout.local(x, bijector, kernel=kernel, stride=1, name=name, passive=passive)
-
-
-def padding(boundary: str) -> str:
-    """What convolutions read beyond the borders of a lattice, in torch's word."""
-    return {"open": "zeros", "periodic": "circular"}[check_choice(boundary, ["open", "periodic"], "a boundary")]
-
-
-def width(m: int) -> int:
-    """m itself, if a topmost lattice of that width has sites of both colours of a checkerboard."""
-    return check_count(m, "the width m", 2)

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from mera._utils.checks import check_count
+from typing import Annotated
+
+from mera._utils.options import Option, count
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
-from mera.models.patches import BijectorLike, add_steps, bijectors_per_step
+from mera.models.geometry import context_shape, lattice_shape, levels
+from mera.models.options import (
+    Bijectors,
+    Boundary,
+    Channels,
+    Classes,
+    Conditioners,
+    Context,
+    Dimensions,
+    Edges,
+    HiddenWidths,
+    Layers,
+    Norm,
+    Priors,
+    ResidualBlocks,
+)
+from mera.models.patches import add_steps, bijectors_per_step
 from mera.models.registry import register
-from mera.priors import PriorLike
 
 __all__ = ["neuralrg"]
 
 
 @register("neuralrg")
 def neuralrg(
-    L: Edges = 16,
-    channels: int = 1,
+    L: Annotated[Edges, Option("edge of the lattice, or all its edges: powers of two.")] = 16,
+    channels: Channels = 1,
     *,
-    repeats: int = 1,
-    layers: PerStep = 2,
-    residual_blocks: PerStep = 1,
-    hidden: Hidden = (64,),
-    conditioner: str = "joint",
-    norm: bool | None = None,
-    bijector: BijectorLike | None = None,
-    context: Edges | None = None,
-    classes: int | None = None,
-    prior: PriorLike = "gaussian",
-    boundary: str = "periodic",
-    dim: int = 2,
+    repeats: Annotated[int, Option("how often the pair of offsets comes at each scale.", count())] = 1,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (64,),
+    conditioner: Conditioners = "joint",
+    norm: Norm = None,
+    bijector: Bijectors = None,
+    context: Context = None,
+    classes: Classes = None,
+    prior: Priors = "gaussian",
+    boundary: Boundary = "periodic",
+    dim: Dimensions = 2,
 ) -> Flow:
-    """NeuralRG (Li & Wang 2018, arXiv 1802.02840): a MERA of 2-wide blocks, for lattice models of physics.
+    r"""`NeuralRG <https://arxiv.org/abs/1802.02840>`_ (Li & Wang 2018): a MERA of 2-wide blocks, for lattice physics.
 
-    At scale n, on the sites whose coordinates 2^n divides: blocks at offset 0, then at offset 2^n, and both again for
-    each repeat; then every second site goes on. For a density that knows of a global spin flip see `mera.Symmetrized`.
-
-    Args:
-        L: edge of the lattice, or all its edges: powers of two.
-        channels: variables at a site.
-        repeats: how often the pair of offsets comes at each scale.
-        layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary, dim: as for
-            `rgflow`.
+    At scale n, on the sites whose coordinates :math:`2^n` divides, blocks act at offset 0, then at offset :math:`2^n`,
+    and both again for each repeat; then every second site goes on. `mera.Symmetrized` adds a global spin flip.
 
     Raises:
         ValueError: if an option has a value that makes no sense.
@@ -53,10 +62,6 @@ def neuralrg(
         hidden=hidden, norm=norm,
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    pairs = [
-        (f"{role}_{repeat}_", offset)
-        for repeat in range(check_count(repeats, "repeats"))
-        for role, offset in (("even", 0), ("odd", 1))
-    ]
+    pairs = [(f"{role}_{repeat}_", offset) for repeat in range(repeats) for role, offset in (("even", 0), ("odd", 1))]
     add_steps(layout, bijectors, pairs, 2, 2)
     return Flow(layout, prior, classes=classes)

@@ -1,101 +1,158 @@
-"""Options that several models share, checked in one place."""
+"""The options that models share, each declared once: type, help and check.
+
+A model names them in its signature, `layers: Layers = 2`; `mera.models.register` checks them and writes them into the
+model's docstring, and the command line shows their help.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
+from mera._utils.options import Option, choice, count, flag
+from mera.bijectors.catalogue import CONDITIONERS
+from mera.priors import PriorLike
 
 __all__ = [
+    "BijectorLike",
+    "Bijectors",
+    "Boundary",
+    "Channels",
+    "Classes",
+    "Conditioners",
+    "Context",
+    "Dimensions",
     "Edges",
+    "EvenKernel",
+    "FieldBoundary",
+    "FieldLayers",
+    "FieldNorm",
     "Hidden",
+    "HiddenChannels",
+    "HiddenWidths",
+    "LatticeEdges",
+    "Layers",
+    "Norm",
     "PerStep",
-    "context_shape",
-    "hidden_per_step",
-    "integers_per_step",
-    "lattice_shape",
-    "levels",
-    "options_per_step",
+    "Priors",
+    "ResidualBlocks",
+    "ShareLevels",
+    "TopWidth",
+    "check_even",
+    "padding_of",
 ]
 
 Edges = int | Sequence[int]
+"""One integer, or one for each dimension."""
 PerStep = int | Sequence[int]
+"""One integer for all RG steps, or one for each, finest first."""
 Hidden = Sequence[int] | Sequence[Sequence[int]]
+"""The widths of hidden layers, or a list of them for each RG step, finest first."""
+BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
+"""A registered bijector's name, {"name": ..., **options}, or a callable that makes a bijector from an event shape."""
+
+PER_STEP = "One value for all RG steps, or one for each, finest first."
+PADDING = {"open": "zeros", "periodic": "circular"}
+"""By boundary, what convolutions read beyond the borders of a lattice, in torch's word."""
 
 
-def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
-    """All edges of a lattice, from one edge and a number of dimensions, or from all edges."""
-    if not is_integer(dim) or dim not in (1, 2, 3):
-        raise ValueError(f"Expected dim 1, 2 or 3; got {dim!r}")
-    edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
-    if not edges or not all(is_integer(n) and n > 0 for n in edges):
-        raise ValueError(f"Expected L as a positive integer or all edges of the lattice; got {L!r}")
-    return edges
+def check_even(value: Any, name: str) -> int:
+    """Refuse a kernel size whose patches cannot be offset by half of their width."""
+    if not is_integer(value) or value < 2 or value % 2:
+        raise InputError(f"an even kernel size {name} >= 2", repr(value))
+    return int(value)
 
 
-def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
-    """How many levels there are until a lattice of edges `shape`, divided by `stride` level by level, is `m` wide.
-
-    Raises:
-        ValueError: if the smallest edge is not m times a power of the stride, or this does not divide the others.
-    """
-    smallest, width, count = min(shape), m, 1
-    while width < smallest:
-        width, count = width * stride, count + 1
-    if width != smallest or any(n % width for n in shape):
-        how = "halve" if stride == 2 else f"divide by {stride}"
-        edges = "x".join(map(str, shape))
-        raise ValueError(f"Expected edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h; got {edges}")
-    return count
+def padding_of(boundary: str) -> str:
+    """What convolutions read beyond the borders of a lattice, in torch's word."""
+    return PADDING[boundary]
 
 
-def context_shape(context: Edges | None, classes: int | None, shape: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape of a context: (K,) for a number K, (16,) for classes if nothing else is said.
-
-    Raises:
-        ValueError: if it is no shape.
-    """
-    if context is None:
-        return None if classes is None else (16,)
-    sizes = tuple(context) if isinstance(context, Sequence) else (context,)
-    if not sizes or not all(is_integer(n) and n > 0 for n in sizes) or sizes[1:] not in ((), tuple(shape)):
-        raise ValueError(f"Expected a context K, or (K, {', '.join(map(str, shape))}) for each pixel; got {context!r}")
-    return sizes
-
-
-def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
-    """One positive integer for each RG step, finest first."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
-    if len(values) != steps or not all(is_integer(v) and v > 0 for v in values):
-        raise ValueError(f"Expected {what} as one positive integer or one for each of {steps} RG steps; got {value!r}")
-    return values
-
-
-def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
-    """The widths of the hidden layers in a residual block, for each RG step, finest first."""
-    if not isinstance(value, Sequence):
-        raise ValueError(f"Expected hidden as a tuple of widths; got {value!r}")
-    nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
-    rows: Sequence[Any] = value if nested else (value,) * steps
-    values = tuple(tuple(widths) for widths in rows)
-    if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
-        raise ValueError(
-            f"Expected hidden as a tuple of positive widths, or a list of {steps} such tuples; got {value!r}"
-        )
-    return values
-
-
-def options_per_step(steps: int, layers: PerStep, residual_blocks: PerStep, hidden: Hidden) -> list[dict[str, Any]]:
-    """These three options for each RG step, finest first, by name.
-
-    Raises:
-        ValueError: if one has a value that makes no sense.
-    """
-    rows = zip(
-        integers_per_step(layers, steps, "layers"),
-        integers_per_step(residual_blocks, steps, "residual_blocks"),
-        hidden_per_step(hidden, steps),
-        strict=True,
-    )
-    return [{"layers": n, "residual_blocks": blocks, "hidden": widths} for n, blocks, widths in rows]
+LatticeEdges = Annotated[
+    Edges,
+    Option("edge of the lattice, or all its edges; each edge halves to a multiple of m, the smallest to m itself."),
+]
+EvenKernel = Annotated[int, Option("kernel size of all blocks, even.", check_even)]
+TopWidth = Annotated[
+    int,
+    Option(
+        "width of the topmost lattice, which sends everything out.",
+        count(2, "the width m"),
+    ),
+]
+Channels = Annotated[int, Option("variables at a site.")]
+Layers = Annotated[
+    PerStep, Option(f"coupling layers in a block; one layer updates both halves of an event once. {PER_STEP}")
+]
+FieldLayers = Annotated[
+    PerStep,
+    Option(f"coupling layers of each kind at a scale; one layer updates both halves of an event once. {PER_STEP}"),
+]
+ResidualBlocks = Annotated[PerStep, Option(f"residual blocks in a conditioner network. {PER_STEP}")]
+HiddenWidths = Annotated[
+    Hidden,
+    Option(
+        "widths of the hidden layers in one residual block: a tuple for all RG steps, or a list of tuples, one for "
+        "each, finest first."
+    ),
+]
+HiddenChannels = Annotated[
+    Hidden,
+    Option(
+        "channels of the hidden convolutions in one residual block: a tuple for all RG steps, or a list of tuples, one "
+        "for each, finest first."
+    ),
+]
+Conditioners = Annotated[
+    str,
+    Option(
+        'networks of the couplings. "joint": one network for scale and translation, half a patch in. "paper": a scale '
+        'and a translation network for each half, half a patch in and out (RG-Flow, App. A). "authors": both networks '
+        "as wide as the patch, and the same for both halves, as in the RG-Flow authors' code.",
+        choice(CONDITIONERS, "a conditioner"),
+    ),
+]
+FieldNorm = Annotated[bool, Option("an ActNorm before each coupling layer; see `Flow.initialize`.", flag)]
+Norm = Annotated[
+    bool | None,
+    Option(
+        "an ActNorm before each coupling layer; see `Flow.initialize`. If None, with the joint conditioner only: "
+        "neither the RG-Flow paper nor the authors' code has them.",
+        flag,
+    ),
+]
+Bijectors = Annotated[
+    BijectorLike | None,
+    Option(
+        'bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, {"name": ..., '
+        "**options}, or a callable that makes one from an event shape. A named bijector gets those of `layers`, "
+        "`residual_blocks`, `hidden`, `conditioner` and `norm` that it has."
+    ),
+]
+ShareLevels = Annotated[
+    bool,
+    Option("all levels use the same disentangler and the same decimator: a scale-invariant flow.", flag),
+]
+Context = Annotated[
+    Edges | None,
+    Option("the flow is conditional on K numbers for each image, K or (K,); or on K for each pixel, (K, *lattice)."),
+]
+Classes = Annotated[
+    int | None,
+    Option("the flow is conditional on one of so many classes; a context is learnt for each class."),
+]
+Priors = Annotated[
+    PriorLike, Option('density of the latents: "laplace", "gaussian", or any univariate torch distribution.')
+]
+Boundary = Annotated[str, Option('borders of the lattice: "periodic" or "open".')]
+FieldBoundary = Annotated[
+    str,
+    Option(
+        'borders of the lattice: "open", where convolutions read zeros beyond them, or "periodic", where convolutions '
+        "read around them.",
+        choice(PADDING, "a boundary"),
+    ),
+]
+Dimensions = Annotated[int, Option("dimensions of the lattice, if L is one number.")]

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mera._utils.checks import check_choice, check_flag
-from mera.bijectors.catalogue import CONDITIONERS
+from mera._utils.errors import InputError
 from mera.bijectors.registry import Named, factory, named, takes
 from mera.graph import Layout, Port
-from mera.models.options import Hidden, PerStep, options_per_step
+from mera.models.geometry import options_per_step
+from mera.models.options import BijectorLike, Hidden, PerStep
 
-__all__ = ["BijectorLike", "add_layers", "add_steps", "bijectors_per_step"]
+__all__ = ["add_layers", "add_steps", "bijectors_per_step"]
 
-BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
-"""A registered bijector's name, {"name": ..., **options}, or a callable that makes a bijector from an event shape."""
-
-Layers = Sequence[tuple[str, int]]
+Rows = Sequence[tuple[str, int]]
 """The bijectors of an RG step, from the data on: the role that names each, and its offset."""
 
 
@@ -37,34 +34,35 @@ def bijectors_per_step(
     Raises:
         ValueError: if an option has a value that makes no sense, or there is no such bijector.
     """
-    shared = {"conditioner": check_choice(conditioner, CONDITIONERS, "a conditioner")}
-    shared |= {} if norm is None else {"norm": check_flag(norm, "norm")}
-    each = [options | shared for options in options_per_step(steps, layers, residual_blocks, hidden)]
+    for_all_steps: dict[str, Any] = (
+        {"conditioner": conditioner} if norm is None else {"conditioner": conditioner, "norm": norm}
+    )
+    options_of_steps = [options | for_all_steps for options in options_per_step(steps, layers, residual_blocks, hidden)]
     match bijector:
         case None | str():
-            return [_with_own(bijector or "coupling", {}, options) for options in each]
+            return [_named(bijector or "coupling", {}, options) for options in options_of_steps]
         case Mapping():
             own = {key: value for key, value in bijector.items() if key != "name"}
-            return [_with_own(bijector.get("name", ""), own, options) for options in each]
+            return [_named(bijector.get("name", ""), own, options) for options in options_of_steps]
     if not callable(bijector):
-        raise ValueError(f"Expected a bijector's name, a name with options, or what makes one; got {bijector!r}")
+        raise InputError("a bijector's name, a name with options, or what makes one", repr(bijector))
     return [bijector] * steps
 
 
-def _with_own(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> Named:
+def _named(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> Named:
     """A registered bijector with its own options, and those of the others that it has."""
     made_by = factory(name)
     return named(name, {key: value for key, value in options.items() if takes(made_by, key)} | dict(own))
 
 
 def add_layers(
-    layout: Layout, x: Port, bijector: Callable[..., Any], layers: Layers, kernel: int, suffix: str, share: bool = False
+    layout: Layout, x: Port, bijector: Callable[..., Any], rows: Rows, kernel: int, suffix: str, share: bool = False
 ) -> Port:
     """One RG step's bijectors on patches of `kernel` sites, each named by its role and the suffix.
 
     Between open borders, a lattice one patch wide has no room for a patch at an offset, which is left out.
     """
-    for role, offset in layers:
+    for role, offset in rows:
         if offset and any(n == kernel and not wraps for n, wraps in zip(x.shape, x.lattice.periodic, strict=True)):
             continue
         name = f"{role}{suffix}"
@@ -73,13 +71,13 @@ def add_layers(
 
 
 def add_steps(
-    layout: Layout, bijectors: Sequence[Callable[..., Any]], layers: Layers, kernel: int, stride: int,
+    layout: Layout, bijectors: Sequence[Callable[..., Any]], rows: Rows, kernel: int, stride: int,
     share: bool = False,
 ) -> None:  # fmt: skip
     """RG steps (paper, Eq. 2 to 5): bijectors, then decimation by `stride`; the last step sends everything out."""
     x = layout.input
     for h, bijector in enumerate(bijectors):
-        x = add_layers(layout, x, bijector, layers, kernel, str(h), share)
+        x = add_layers(layout, x, bijector, rows, kernel, str(h), share)
         if h + 1 < len(bijectors):
             x, fine = layout.decimate(x, stride, name=f"decimate{h}")
             layout.latent(fine, name=f"z{h}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mera._utils.checks import check_choice
+from mera._utils.options import documented, with_options_checked
 from mera._utils.registry import Registry, plain
 from mera.flow import Flow, Recipe
 
@@ -21,6 +22,9 @@ _presets: dict[str, Mapping[str, Preset]] = {}
 def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[Builder], Builder]:
     """Let `mera.build(name, **options)` call the decorated function, whose keyword arguments are the options.
 
+    An option that is declared as `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help
+    goes into the function's docstring and to the command line.
+
     Args:
         name: the model's name.
         presets: by name, what makes other defaults from all options as they would be without it.
@@ -30,9 +34,10 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
     """
 
     def decorate(function: Builder) -> Builder:
-        _models.register(name)(function)
+        checked = documented(with_options_checked(function))
+        _models.register(name)(checked)
         _presets[name] = presets or {}
-        return function
+        return checked
 
     return decorate
 

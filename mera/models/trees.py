@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-from mera._utils.checks import check_count
+from typing import Annotated
+
+from mera._utils.options import Option, count
 from mera.flow import Flow
 from mera.graph import Layout
-from mera.models.options import Edges, Hidden, PerStep, context_shape, lattice_shape, levels
-from mera.models.patches import BijectorLike, add_steps, bijectors_per_step
+from mera.models.geometry import context_shape, lattice_shape, levels
+from mera.models.options import (
+    Bijectors,
+    Boundary,
+    Channels,
+    Classes,
+    Conditioners,
+    Context,
+    Dimensions,
+    Edges,
+    HiddenWidths,
+    Layers,
+    Norm,
+    Priors,
+    ResidualBlocks,
+)
+from mera.models.patches import add_steps, bijectors_per_step
 from mera.models.registry import register
-from mera.priors import PriorLike
 
 __all__ = ["ternary", "tree"]
 
 
 @register("tree")
 def tree(
-    L: Edges = 32,
-    m: int = 2,
-    channels: int = 3,
+    L: Annotated[
+        Edges,
+        Option("edge of the lattice, or all its edges; each edge divides by m to a multiple of m, the smallest to m."),
+    ] = 32,
+    m: Annotated[
+        int,
+        Option("kernel size, and factor of decimation.", count(2)),
+    ] = 2,
+    channels: Channels = 3,
     *,
-    layers: PerStep = 2,
-    residual_blocks: PerStep = 1,
-    hidden: Hidden = (128,),
-    conditioner: str = "joint",
-    norm: bool | None = None,
-    bijector: BijectorLike | None = None,
-    context: Edges | None = None,
-    classes: int | None = None,
-    prior: PriorLike = "laplace",
-    boundary: str = "periodic",
-    dim: int = 2,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    conditioner: Conditioners = "joint",
+    norm: Norm = None,
+    bijector: Bijectors = None,
+    context: Context = None,
+    classes: Classes = None,
+    prior: Priors = "laplace",
+    boundary: Boundary = "periodic",
+    dim: Dimensions = 2,
 ) -> Flow:
     """A tree tensor network: decimators only, each of which sends one site of its m-wide patch on.
 
     Without disentanglers, neighbours on two sides of a patch's border meet only where their branches do.
-
-    Args:
-        L: edge of the lattice, or all its edges; each divides by m to a multiple of m, the smallest to m itself.
-        m: kernel size and factor of decimation.
-        channels, layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary, dim:
-            as for `rgflow`.
 
     Raises:
         ValueError: if an option has a value that makes no sense.
@@ -47,7 +63,7 @@ def tree(
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
-        levels(shape, check_count(m, "m", 2), m), bijector=bijector, conditioner=conditioner, layers=layers,
+        levels(shape, m, m), bijector=bijector, conditioner=conditioner, layers=layers,
         residual_blocks=residual_blocks, hidden=hidden, norm=norm,
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
@@ -57,27 +73,22 @@ def tree(
 
 @register("ternary")
 def ternary(
-    L: Edges = 27,
-    channels: int = 3,
+    L: Annotated[Edges, Option("edge of the lattice, or all its edges: 3, 9, 27, ...")] = 27,
+    channels: Channels = 3,
     *,
-    layers: PerStep = 2,
-    residual_blocks: PerStep = 1,
-    hidden: Hidden = (128,),
-    conditioner: str = "joint",
-    norm: bool | None = None,
-    bijector: BijectorLike | None = None,
-    context: Edges | None = None,
-    classes: int | None = None,
-    prior: PriorLike = "laplace",
-    boundary: str = "periodic",
-    dim: int = 2,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    conditioner: Conditioners = "joint",
+    norm: Norm = None,
+    bijector: Bijectors = None,
+    context: Context = None,
+    classes: Classes = None,
+    prior: Priors = "laplace",
+    boundary: Boundary = "periodic",
+    dim: Dimensions = 2,
 ) -> Flow:
     """A ternary MERA (Evenbly & Vidal 2009): kernel 3, decimation by 3, disentanglers across the decimators' borders.
-
-    Args:
-        L: edge of the lattice, or all its edges: 3, 9, 27, ...
-        channels, layers, residual_blocks, hidden, conditioner, norm, bijector, context, classes, prior, boundary, dim:
-            as for `rgflow`.
 
     Raises:
         ValueError: if an option has a value that makes no sense.

@@ -80,7 +80,7 @@ def contexts(flow: Flow, images: ImageSet) -> Tensor | None:
     """
     if flow.plan.context is None:
         return None
-    return labels(images, "class" if flow.conditions.classes is not None else "context")
+    return labels(images, "class" if flow.context_encoder.classes is not None else "context")
 
 
 def noisy(images: ImageSet, index: int, *keys: int) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from mera.bijectors import Bijector, forwards, with_noise
+from mera.bijectors import with_noise
 from mera.flow import Flow
 from mera.graph import Step, run_forward
 
@@ -23,8 +23,10 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor 
     """
     events: list[tuple[Step, Tensor, Tensor]] = []
 
-    def transform(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_det = forwards(cast(Bijector, flow.bijectors[step.module]), x, given(step))
+    runner = replace(flow.runner, memory={})
+
+    def transform_and_keep(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, log_det = transform(step, x)
         if y.requires_grad:
             y.retain_grad()
         events.append((step, y, log_det))
@@ -35,8 +37,8 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor 
         x = flow.preprocess(with_noise(images, noise))[0].to(flow.dtype)
         if not x.isfinite().all():
             return "the data, before any node"
-        given = flow.conditions(context, x, flow._takes_context)
-        z, log_det = run_forward(flow.plan, x, transform)
+        transform = runner.forward_transform(runner.contexts(context, x))
+        z, log_det = run_forward(flow.plan, x, transform_and_keep)
         for step, y, change in events:
             if not (y.isfinite().all() and change.isfinite().all()):
                 return f"the output of node {step.node!r} at level {step.level}"

@@ -8,6 +8,7 @@ import torch
 from accelerate.utils import gather, reduce
 from torch import Tensor
 
+from mera._utils.allocator import tune_allocator
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.base import fixed_weights
 from mera.data import ImageSet
@@ -36,6 +37,8 @@ def bits_per_dim(flow: Flow, images: ImageSet, n: int | None = None, batch_size:
     Raises:
         ValueError: if there is no image.
     """
+    if flow.device.type == "cpu":
+        tune_allocator()
     n = len(images) if n is None else min(n, len(images))
     if n < 1:
         raise ValueError(f"Expected at least one image to evaluate; got {n}")
@@ -65,8 +68,8 @@ def sample(
         seed: of the latents.
         context: of a conditional flow, (n, ...) or (1, ...); all of its classes in turn if None.
     """
-    if context is None and flow.conditions.classes is not None:
-        context = torch.arange(n, device=flow.device) % flow.conditions.classes
+    if context is None and flow.context_encoder.classes is not None:
+        context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
     with fixed_seed(seed):
         z = flow.sample_latents(n, temperature)
     team = processes(flow.device)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mera.data import ImageData, first
 from mera.flow import Flow
-from mera.io.flows import describe
+from mera.io.flows import describe_flow
 from mera.train.batches import Batches, contexts, loader
 from mera.train.callbacks import Callback, Progress, Recorder
 from mera.train.loop import Loop
@@ -87,11 +87,11 @@ def fit(
     if run is not None and run.steps() and not resume:
         raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
     if run is not None:
-        describe(flow)  # in each process: only one of them will write, and the others should not wait for it
+        describe_flow(flow)  # in each process: only one of them will write, and the others should not wait for it
     known = contexts(flow, data.train)
     known_of_test = contexts(flow, data.test)
     loop = Loop(flow, settings)
-    loop.contexts = known_of_test if flow.conditions.classes is None else None
+    loop.contexts = known_of_test if flow.context_encoder.classes is None else None
     n, (_, shares) = len(data.train), loop.share
     loop.images = n
     size = min(settings.batch_size, n - n % shares)

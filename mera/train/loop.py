@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mera._utils.allocator import keep_freed_memory
+from mera._utils.allocator import tune_allocator
 from mera._utils.random import get_states, set_states
 from mera.data import ImageData
 from mera.flow import Flow
 from mera.io.archive import write_archive
-from mera.io.flows import describe
+from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback, Metrics
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
@@ -68,7 +68,7 @@ class Loop:
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
         if flow.device.type == "cpu":
-            keep_freed_memory()
+            tune_allocator()
         if settings.memory is not None:
             flow.memory = settings.memory
         self.optimizer = make_optimizer(settings, self.flow.parameters())
@@ -189,7 +189,7 @@ class Loop:
     def state_dict(self) -> dict[str, Any]:
         """All that the run needs to go on, in one piece, so that no part of it can be older than another."""
         return {
-            "recipe": describe(self.flow),
+            "recipe": describe_flow(self.flow),
             "ways": self._ways(),
             "step": self.step,
             "spent": self.spent,
@@ -209,7 +209,7 @@ class Loop:
             ValueError: if the state is not of such a run.
         """
         try:
-            if state["recipe"] != describe(self.flow):
+            if state["recipe"] != describe_flow(self.flow):
                 raise ValueError(f"that of {state['recipe']}")
             if state["ways"] != self._ways():
                 raise ValueError(f"one with {state['ways']}, not {self._ways()}")

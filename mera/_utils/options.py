@@ -1,0 +1,142 @@
+"""Options that are declared once: help and check stand with the type, in `Annotated[int, Option("...", check)]`.
+
+Whatever needs to know an option reads that declaration: the check of a call, the docstring, the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any, TypeVar, get_type_hints
+
+from mera._utils.checks import check_choice, check_count, check_flag, check_positive
+
+__all__ = [
+    "Option",
+    "check_fields",
+    "choice",
+    "count",
+    "documented",
+    "flag",
+    "options_of",
+    "positive",
+    "types_of",
+    "with_options_checked",
+]
+
+T = TypeVar("T")
+Check = Callable[[Any, str], Any]
+"""From the value of an option and the option's name to the value to use; raises a `ValueError` if it makes no sense."""
+
+WIDTH = 116
+"""Columns of the docstrings that are made."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """Help and check of an option.
+
+    Args:
+        help: what the option means, in words that follow its name and a colon.
+        check: called with the value and the option's name; returns the value to use, or raises a `ValueError`. A value
+            of None is not checked.
+    """
+
+    help: str
+    check: Check | None = None
+
+
+def choice(choices: Iterable[str], what: str) -> Check:
+    """A check that a value is one of some words; `what` is what messages call the value, with an article."""
+    return lambda value, name: check_choice(value, choices, what)
+
+
+def count(least: int = 1, what: str | None = None) -> Check:
+    """A check that a value is an integer from `least` on; `what` is what messages call it, its name if None."""
+    return lambda value, name: check_count(value, what or name, least)
+
+
+def positive(what: str | None = None) -> Check:
+    """A check that a value is a positive number; `what` is what messages call it, its name if None."""
+    return lambda value, name: check_positive(value, what or name)
+
+
+flag: Check = check_flag
+"""A check that a value is True or False."""
+
+
+def types_of(target: Callable[..., Any]) -> dict[str, Any]:
+    """The type of each parameter of a function, or of each field of a dataclass, by name, without its `Option`."""
+    return get_type_hints(_annotated(target))
+
+
+def options_of(target: Callable[..., Any]) -> dict[str, Option]:
+    """The `Option` of each parameter of a function, or of each field of a dataclass, that has one, by name."""
+    hints = get_type_hints(_annotated(target), include_extras=True)
+    found = {}
+    for name in inspect.signature(target).parameters:
+        for metadata in getattr(hints.get(name), "__metadata__", ()):
+            if isinstance(metadata, Option):
+                found[name] = metadata
+    return found
+
+
+def documented(target: T) -> T:
+    """Put an "Args" section, made of all options, into a docstring: before "Raises", or else at the end."""
+    options = options_of(target)  # type: ignore[arg-type]
+    doc = inspect.getdoc(target)
+    if options and doc:
+        entries = [
+            textwrap.fill(
+                f"{name}: {option.help}", WIDTH, initial_indent="    ", subsequent_indent="        ",
+                break_long_words=False, break_on_hyphens=False,
+            )
+            for name, option in options.items()
+        ]  # fmt: skip
+        section = "\n".join(["Args:", *entries])
+        before, raises, after = doc.partition("\nRaises:\n")
+        target.__doc__ = f"{before.rstrip()}\n\n{section}\n{raises}{after}"
+    return target
+
+
+def with_options_checked(function: Callable[..., T]) -> Callable[..., T]:
+    """The same function, which checks its options first."""
+    options, signature = options_of(function), inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> T:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments.update(_checked(options, bound.arguments))
+        return function(*bound.args, **bound.kwargs)
+
+    return checked
+
+
+def check_fields(instance: Any) -> None:
+    """Check the fields of a frozen dataclass, and replace each value by the one that its check returns.
+
+    Raises:
+        ValueError: if a check refuses a value.
+    """
+    values = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    for name, value in _checked(options_of(type(instance)), values).items():
+        object.__setattr__(instance, name, value)
+
+
+def _checked(options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: option.check(values[name], name)
+        for name, option in options.items()
+        if option.check is not None and values.get(name) is not None
+    }
+
+
+def _annotated(target: Callable[..., Any]) -> Any:
+    """The object that holds the annotations: a function, a dataclass, or a class with a constructor of its own."""
+    target = inspect.unwrap(target)
+    if inspect.isclass(target) and not hasattr(target, "__dataclass_fields__"):
+        return target.__init__
+    return target

@@ -1,0 +1,142 @@
+"""Univariate distributions of torch: from a name or a description, and back to one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, distributions
+from torch.distributions import Distribution
+
+from mera._utils.distributions import map_tensors
+from mera._utils.errors import InputError
+
+__all__ = ["PriorLike", "as_distribution", "support_of", "to_description"]
+
+PriorLike = str | Mapping[str, Any] | Distribution
+"""What a user may pass for a prior: a name, a description or a distribution; see `mera.Prior`."""
+
+
+def as_distribution(distribution: PriorLike) -> Distribution:
+    """The distribution that a user means by a name, a description or a distribution.
+
+    >>> round(as_distribution("laplace").variance.item(), 9)
+    1.0
+
+    Raises:
+        ValueError: if the name is unknown, or the distribution is not univariate or has no density.
+    """
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    if isinstance(distribution, str) and distribution == "gaussian":
+        return distributions.Normal(zero, one, validate_args=False)
+    if isinstance(distribution, str) and distribution == "laplace":
+        return distributions.Laplace(zero, one / math.sqrt(2), validate_args=False)
+    if isinstance(distribution, Mapping):
+        return _from_description(distribution)
+    if not isinstance(distribution, Distribution):
+        raise InputError("'gaussian', 'laplace' or a torch distribution as prior", repr(distribution))
+    if distribution.batch_shape or distribution.event_shape:
+        raise InputError(
+            "a univariate prior, with batch and event shape ()",
+            f"{tuple(distribution.batch_shape)} and {tuple(distribution.event_shape)}",
+        )
+    _check_density(distribution)
+    return _in_double(distribution)
+
+
+def to_description(distribution: Any) -> str | dict[str, Any]:
+    """A distribution as JSON can hold it; `as_distribution` makes it a distribution again.
+
+    Raises:
+        ValueError: if numbers alone do not describe the distribution.
+    """
+    for name in ("gaussian", "laplace"):
+        candidate: Any = as_distribution(name)
+        if type(distribution) is type(candidate) and (distribution.loc, distribution.scale) == (
+            candidate.loc,
+            candidate.scale,
+        ):
+            return name
+    parameters = _parameters(distribution)
+    if parameters is None or any(value.ndim for value in parameters.values()):
+        kind = type(distribution).__name__
+        raise InputError("a prior that plain numbers describe", f"a {kind}, which cannot be saved")
+    description = {"distribution": type(distribution).__name__} | {k: value.item() for k, value in parameters.items()}
+    _from_description(description)  # some classes do not take all parameters that they have
+    return description
+
+
+def support_of(distribution: Any) -> Any:
+    """The support of a distribution; None where a class of the user's own does not say."""
+    try:
+        return distribution.support
+    except NotImplementedError:
+        return None
+
+
+def _check_density(distribution: Any) -> None:
+    """Refuse discrete distributions, and parameters that make no density."""
+    support = support_of(distribution)
+    if support is not None and support.is_discrete:
+        raise InputError("a prior with a density", f"{distribution}, which is discrete")
+    try:
+        constraints = distribution.arg_constraints
+    except NotImplementedError:  # a class of the user's own may leave them out
+        return
+    for name, constraint in constraints.items():
+        value = getattr(distribution, name)
+        if isinstance(value, Tensor) and not (constraint.check(value).all() and value.isfinite().all()):
+            raise InputError(f"a {name} that is {constraint}", f"{value.tolist()} in the prior {distribution}")
+
+
+def _in_double(distribution: Any) -> Any:
+    """The same distribution in double precision, so that ln p is as exact as z is.
+
+    Some classes of torch cannot evaluate their density in double precision; their parameters are single.
+    """
+    doubled = _with_dtype(distribution, torch.float64)
+    try:
+        doubled.log_prob(torch.zeros(1))
+    except RuntimeError:
+        return _with_dtype(distribution, torch.float32)
+    return doubled
+
+
+def _with_dtype(distribution: Any, dtype: torch.dtype) -> Any:
+    """A copy whose tensors of floats have this dtype, and whose parameters do if they are integers."""
+    copied = map_tensors(distribution, lambda t: t.detach().to(dtype) if t.is_floating_point() else t.detach().clone())
+    for name, value in vars(copied).items():
+        if isinstance(value, Tensor) and name in _arg_names(copied) and not value.is_floating_point():
+            setattr(copied, name, value.to(dtype))  # Normal(torch.tensor(0), torch.tensor(1)), say
+    return copied
+
+
+def _arg_names(distribution: Any) -> set[str]:
+    try:
+        return set(distribution.arg_constraints)
+    except NotImplementedError:
+        return set()
+
+
+def _parameters(distribution: Any) -> dict[str, Tensor] | None:
+    """The tensors from which torch makes this distribution, or None where it takes other things."""
+    kind = type(distribution)
+    if getattr(distributions, kind.__name__, None) is not kind:
+        return None
+    parameters = {key: getattr(distribution, key) for key in distribution.arg_constraints}
+    return parameters if parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
+
+
+def _from_description(description: Mapping[str, Any]) -> Distribution:
+    """The inverse of `to_description`, which makes nothing but torch distributions."""
+    parameters = dict(description)
+    kind: Any = getattr(distributions, str(parameters.pop("distribution", None)), None)
+    if not isinstance(kind, type) or not issubclass(kind, Distribution) or kind is Distribution:
+        raise InputError("the description of a torch distribution", str(dict(description)))
+    try:
+        tensors: dict[str, Any] = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
+        return as_distribution(kind(**tensors))
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"the parameters of {kind.__name__}", str(parameters)) from error
