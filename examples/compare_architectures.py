@@ -141,7 +141,9 @@ def draw(curves: dict, samples: dict) -> Figure:
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.4, 1])
     axes = top.subplots()
     for name, metrics in curves.items():
-        axes.plot([line["seconds"] for line in metrics], [line["test_bits"] for line in metrics], "o-", ms=3, label=name)
+        axes.plot(
+            [line["seconds"] for line in metrics], [line["test_bits"] for line in metrics], "o-", ms=3, label=name
+        )
     axes.set(xlabel="seconds of training", ylabel="test bits per dimension")
     axes.grid(alpha=0.3)
     axes.legend()
