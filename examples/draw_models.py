@@ -1,6 +1,9 @@
-"""Draw the layouts of all models in one dimension from the side, and RG-Flow's in two from above.
+"""Draw the layouts of all models, from the side and from above, as Fig. 2(a) and (b) of the RG-Flow paper.
 
-python examples/draw_models.py --out docs/images/models
+    python examples/draw_models.py
+
+This takes a few seconds. It writes a PNG to the folder `models` for each model in one dimension from the side, named
+after the model, and `rgflow_above.png`, RG-Flow in two dimensions from above. `--out` sets another folder.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from mera.drawing import draw_layout
 from mera.drawing.images import save_figure
 
 SIZES = {"ternary": {"L": 27}, "tebd": {"L": 16, "depth": 2}, "rgflow": {"L": 32}}
-"""What is not 16 wide."""
+"""The sizes of models for which an edge of 16 sites is not possible, or shows too little."""
 
 
 def main() -> None:

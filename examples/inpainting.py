@@ -1,12 +1,21 @@
-"""Fig. 6 of the RG-Flow paper: corrupted images, repaired by few latents of RG-Flow, by as many of Real NVP, by all.
+"""Repair masked images with the latents in RG-Flow's cone, and with Real NVP for comparison (Fig. 6 of the paper).
 
-    python examples/inpainting.py --minutes 4 --out inpainting
+    python examples/inpainting.py
+    python examples/inpainting.py --data mnist --root DIR --download
+    python examples/inpainting.py --data folder --root DIR --grey
+    python examples/inpainting.py --rgflow RUN --realnvp RUN
 
-trains both flows on generated images for four minutes each, masks a square of each of some test images, fills it, and
-prints the error in the masked pixels and how many latents were moved. `inpainting/inpainting.png` shows the images.
+The first command trains an RG-Flow and a Real NVP of about the same size on generated images, for four minutes each.
+It then masks a square of each of eight test images and fills it in three ways: with RG-Flow by the latents in the
+inference cone of the square, with Real NVP by as many latents, and with Real NVP by all latents. Filling takes some
+minutes of one core for each image; `--images 2 --steps 50` shows sooner what comes of it.
 
-Digits: `--data mnist --root DIR --download`. Faces: any folder with sub-folders `train` and `test`, `--data folder
---root DIR --grey`. Trained runs are used in place of training with `--rgflow RUN --realnvp RUN`.
+The script prints the error in the masked pixels and how many latents were varied. It writes the images to
+`inpainting/inpainting.png`, and keeps the flows in `inpainting/rgflow` and `inpainting/realnvp`, folders of runs that
+`mera inpaint` can use.
+
+The second command learns digits and downloads them; the third learns any folder with sub-folders `train` and `test`;
+the fourth uses runs that were trained before, with `mera train` or by this script.
 """
 
 from __future__ import annotations
@@ -18,37 +27,37 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 from torch import Tensor
 
 import mera
 from mera import data
-from mera._utils.progress import ProgressBar
-from mera._utils.table import table
-from mera.drawing.images import corrupted, save_figure
-from mera.graph.summary import count_parameters
-from mera.io.flows import describe
+from mera.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 
 MODELS = {"rgflow": {"hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1, "residual_blocks": 1}}
-"""Of about the same number of parameters."""
+"""Two models with about the same number of parameters."""
 console = Console(highlight=False, soft_wrap=True)
 
 
 def train(model: str, source: dict, minutes: float, out: Path) -> mera.Flow:
-    """A flow that has learnt images for some minutes, and its run's folder, with which `mera inpaint` works too."""
+    """Train a flow for some minutes, in the folder of a run that `mera inpaint` can use."""
     images = data.load(**source)
     torch.manual_seed(0)
-    flow = mera.build(model, L=32, m=4, channels=images.channels, **MODELS[model])
-    console.print(f"{model}: {count_parameters(flow):,} parameters")
+    options = {"L": 32, "m": 4, "channels": images.channels, **MODELS[model]}
+    flow = mera.build(model, **options)
+    parameters = sum(parameter.numel() for parameter in flow.parameters() if parameter.requires_grad)
+    console.print(f"{model}: {parameters:,} parameters")
     run = RunFolder(out / model)
     settings = Settings(steps=1_000_000, minutes=minutes, eval_images=200)
-    run.create(describe(flow) | {"data": source, "settings": asdict(settings)})
+    run.create({"model": model, "options": options, "data": source, "settings": asdict(settings)})
     fit(flow, images, settings, run, console=console)
     return flow
 
 
 def random_squares(n: int, edge: int) -> Tensor:
-    """Masks (n, 32, 32) of one square each."""
+    """Draw masks (n, 32, 32), each of one square at a random place."""
     masks = torch.zeros(n, 32, 32, dtype=torch.bool)
     for mask in masks:
         row, column = torch.randint(0, 33 - edge, (2,)).tolist()
@@ -57,23 +66,23 @@ def random_squares(n: int, edge: int) -> Tensor:
 
 
 def rms(filled: Tensor, truth: Tensor, mask: Tensor) -> float:
-    """Root mean square error of masked pixels, white being 1."""
+    """The root mean square error of the masked pixels, on a scale from 0 for black to 1 for white."""
     return ((filled.float() - truth.float())[:, :, mask] / 255).square().mean().sqrt().item()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="msds1", choices=data.names())
-    parser.add_argument("--root", type=Path, default=Path("data"))
-    parser.add_argument("--download", action="store_true")
+    parser.add_argument("--data", default="msds1", choices=data.names(), help="the images to learn")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the images")
+    parser.add_argument("--download", action="store_true", help="download the images if they are not there")
     parser.add_argument("--grey", action="store_true", help="read a folder of images as grey")
     parser.add_argument("--minutes", type=float, default=4, help="training time of each flow")
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--edge", type=int, default=8, help="of the masked square")
-    parser.add_argument("--steps", type=int, default=300, help="of Adam")
-    parser.add_argument("--rgflow", type=Path, metavar="RUN")
-    parser.add_argument("--realnvp", type=Path, metavar="RUN")
-    parser.add_argument("--out", type=Path, default=Path("inpainting"))
+    parser.add_argument("--images", type=int, default=8, help="number of test images to repair")
+    parser.add_argument("--edge", type=int, default=8, help="edge of the masked square, in pixels")
+    parser.add_argument("--steps", type=int, default=300, help="number of Adam's steps for each image")
+    parser.add_argument("--rgflow", type=Path, metavar="RUN", help="the run of an RG-Flow, in place of training one")
+    parser.add_argument("--realnvp", type=Path, metavar="RUN", help="the run of a Real NVP, in place of training one")
+    parser.add_argument("--out", type=Path, default=Path("inpainting"), help="folder for the picture and the flows")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     sizes = {"train_size": 20_000, "test_size": 500} if arguments.data.startswith("msds") else {}
@@ -89,36 +98,34 @@ def main() -> None:
     masks = random_squares(len(truth), arguments.edge)
     rows = {
         "ground truth": truth,
-        "corrupted": torch.cat([corrupted(i[None], m) for i, m in zip(truth, masks, strict=True)]),
+        "corrupted": torch.cat([paint_mask(i[None], m) for i, m in zip(truth, masks, strict=True)]),
     }
     errors, moved = {}, {}
-    with ProgressBar("repair", console, unit="image") as progress_bar:
-        for index, (image, mask) in enumerate(zip(truth[:, None], masks, strict=True)):
-            cone = flows["rgflow"].inference_cone(mask).count
-            for name, model, latents in (
-                ("RG-Flow, in its cone", "rgflow", "cone"),
-                ("Real NVP, as many latents", "realnvp", cone),
-                ("Real NVP, all latents", "realnvp", "all"),
-            ):
-                flow = flows[model]
-                result = flow.inpaint(flow.from_images(image), mask, latents=latents, steps=arguments.steps)
-                filled = torch.where(mask, flow.to_images(result.image), image)
-                rows[name] = torch.cat([rows[name], filled]) if name in rows else filled
-                errors.setdefault(name, []).append(rms(filled, image, mask))
-                moved.setdefault(name, []).append(result.varied)
-            progress_bar.update(index + 1, (index + 1) / len(truth))
-    lines = [
-        (name, f"{sum(moved[name]) / len(truth):,.0f}", f"{sum(e) / len(e):.3f}", f"{sorted(e)[len(e) // 2]:.3f}")
-        for name, e in errors.items()
-    ]
-    header = ["repaired by", "latents moved, mean", "rms error, mean", "median"]
-    console.print(table(header, lines), markup=False)
+    pairs = list(zip(truth[:, None], masks, strict=True))
+    for image, mask in track(pairs, "repair", console=console):
+        cone = flows["rgflow"].inference_cone(mask).count
+        for name, model, latents in (
+            ("RG-Flow, in its cone", "rgflow", "cone"),
+            ("Real NVP, as many latents", "realnvp", cone),
+            ("Real NVP, all latents", "realnvp", "all"),
+        ):
+            flow = flows[model]
+            result = flow.inpaint(flow.from_images(image), mask, latents=latents, steps=arguments.steps)
+            filled = torch.where(mask, flow.to_images(result.image), image)
+            rows[name] = torch.cat([rows[name], filled]) if name in rows else filled
+            errors.setdefault(name, []).append(rms(filled, image, mask))
+            moved.setdefault(name, []).append(result.varied)
+    table = Table("repaired by", "latents varied, mean", "rms error, mean", "median", box=None)
+    for name, e in errors.items():
+        latents = f"{sum(moved[name]) / len(truth):,.0f}"
+        table.add_row(name, latents, f"{sum(e) / len(e):.3f}", f"{sorted(e)[len(e) // 2]:.3f}")
+    console.print(table)
     save_figure(draw(rows, errors, moved), arguments.out / "inpainting.png")
     console.print(f"picture: {arguments.out / 'inpainting.png'}")
 
 
 def draw(rows: dict[str, Tensor], errors: dict[str, list[float]], moved: dict[str, list[int]]) -> Figure:
-    """One row per method, one column per image, the error and the number of latents under each."""
+    """Draw a row per method and a column per image, with the error and the number of varied latents below each."""
     columns = len(rows["ground truth"])
     figure = Figure(figsize=(1.3 * columns + 1.2, 1.55 * len(rows)), layout="constrained")
     for (name, images), axes in zip(rows.items(), figure.subplots(len(rows), columns, squeeze=False), strict=True):

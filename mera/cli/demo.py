@@ -14,7 +14,8 @@ from mera import data
 from mera._utils.table import table
 from mera.cli.common import Device, app, choose_device, console, rebuild_error
 from mera.cli.train import start_run
-from mera.drawing.images import curves, progression, save_figure, save_grid, stretch
+from mera.drawing.curves import bits_curves
+from mera.drawing.images import progression, save_figure, save_grid
 from mera.graph.summary import count_parameters
 from mera.models import build
 from mera.train import RunFolder, Settings, bits_per_dim
@@ -60,11 +61,11 @@ def demo(
         samples = flow.to_images(image)
         save_grid(samples, out / f"{name}_samples.png")
         if name == "rgflow":
-            levels = [level[:4] for level in (samples, *map(stretch, coarse))]
+            levels = [level[:4] for level in (samples, *coarse)]
             save_figure(progression(levels, "RG-Flow generates from coarse to fine"), out / "rgflow_progression.png")
         if result.interrupted:
             break
-    save_figure(curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
+    save_figure(bits_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
     console.print(table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows), markup=False)
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")
     for path in sorted(out.glob("*.png")):

@@ -19,7 +19,8 @@ from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
 from mera.data import labels
 from mera.data.folder import fit_square, read_image
-from mera.drawing.images import corrupted, history, labelled, save_figure, save_image
+from mera.drawing.curves import log_prob_curve
+from mera.drawing.images import captioned, paint_mask, save_figure, save_image
 from mera.flow import Flow
 from mera.inpaint import Inpainting, SearchOptions
 from mera.train import RunFolder
@@ -138,8 +139,8 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
     save_image(filled[0], paths[0])
     names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
-    save_figure(labelled(torch.cat([before, corrupted(before, hidden), filled]), names), paths[1])
-    save_figure(history(result.history), paths[2])
+    save_figure(captioned(torch.cat([before, paint_mask(before, hidden), filled]), names), paths[1])
+    save_figure(log_prob_curve(result.history), paths[2])
     return paths
 
 

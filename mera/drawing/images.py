@@ -1,145 +1,232 @@
-"""Pictures of images, of generation level by level, and of training."""
+"""Pictures of images: grids, masks, captions, and generation level by level."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from os import PathLike
-from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.utils import make_grid
 
+from mera._utils.checks import check_count
 from mera._utils.files import write_atomically
+from mera.drawing.figures import panels
 
-__all__ = [
-    "corrupted",
-    "curves",
-    "grid",
-    "history",
-    "labelled",
-    "progression",
-    "save_figure",
-    "save_grid",
-    "save_image",
-    "stretch",
-]
+__all__ = ["captioned", "grid", "paint_mask", "progression", "save_figure", "save_grid", "save_image", "stretch"]
 
-DOTS = 1000
-"""How wide a grid is made, at least, by repeating pixels."""
+GRID_WIDTH = 1000
+"""The width of a grid in pixels up to which it is enlarged."""
+MOST_VALUES = 1_000_000
+"""The largest number of values of which quantiles are taken."""
 
 
 def grid(images: Tensor, columns: int = 8) -> Tensor:
-    """uint8 images (N, C, H, W) side by side on grey, as (3, height, width), large enough to look at."""
-    images = images.cpu()
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
-        raise ValueError(f"Expected images (N, 1 or 3, H, W), at least one; got {tuple(images.shape)}")
-    sheet = make_grid(images, nrow=columns, padding=2, pad_value=96)
-    times = max(1, DOTS // sheet.shape[-1])
-    return sheet.repeat_interleave(times, -2).repeat_interleave(times, -1)
+    """Place images side by side on grey, enlarged by a whole factor if they are small.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W).
+        columns: the largest number of images in a line.
+
+    Returns:
+        A uint8 image (3, height, width).
+
+    Raises:
+        ValueError: if there are no images, or they are of another dtype or shape.
+    """
+    _check_images(images)
+    sheet = make_grid(images.cpu(), nrow=check_count(columns, "a number of columns"), padding=2, pad_value=96)
+    factor = max(1, GRID_WIDTH // sheet.shape[-1])
+    return sheet.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
 def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> None:
-    """Write `grid(images)` as a PNG."""
+    """Write a grid of images as a PNG.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W).
+        path: the file.
+        columns: the largest number of images in a line.
+
+    Raises:
+        ValueError: if there are no images, or they are of another dtype or shape.
+    """
     save_image(grid(images, columns), path)
 
 
 def save_image(image: Tensor, path: str | PathLike[str]) -> None:
-    """Write a uint8 image (1 or 3, H, W) as a PNG, pixel by pixel."""
+    """Write one image as a PNG, pixel by pixel.
+
+    Args:
+        image: a uint8 image (1 or 3, H, W).
+        path: the file.
+
+    Raises:
+        ValueError: if the image is of another dtype or shape.
+    """
+    _check_images(image, "C, H, W")
     buffer = BytesIO()
     F.to_pil_image(image.cpu()).save(buffer, "png")
     write_atomically(path, buffer.getvalue())
 
 
-def corrupted(images: Tensor, mask: Tensor) -> Tensor:
-    """uint8 images (N, C, H, W) with the masked pixels red, or white where there is but one channel."""
-    red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
-    return torch.where(mask, red.view(-1, 1, 1), images)
-
-
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a figure as a PNG."""
+    """Write a matplotlib figure as a PNG.
+
+    Args:
+        figure: the figure.
+        path: the file.
+    """
     buffer = BytesIO()
     figure.savefig(buffer, dpi=150, format="png")
     write_atomically(path, buffer.getvalue())
 
 
+def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
+    """Paint masked pixels red, or white in images of one channel.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W).
+        mask: bool mask (H, W), true where a pixel is masked.
+
+    Returns:
+        Images of the same shape.
+
+    Raises:
+        ValueError: if the images or the mask are of another dtype or shape.
+    """
+    _check_images(images)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
+        raise ValueError(f"Expected a bool mask {tuple(images.shape[-2:])}; got {_describe(mask)}")
+    red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
+    return torch.where(mask, red.view(-1, 1, 1), images)
+
+
 def stretch(x: Tensor) -> Tensor:
-    """uint8 images of data on any scale: black and white are the quantiles 1% and 99% of all its values."""
+    r"""Turn real numbers on any scale into grey values, for display.
+
+    The 1% quantile of all numbers becomes black and the 99% quantile white: with :math:`q_{0.01}` and :math:`q_{0.99}`
+    these quantiles, a number :math:`x` becomes :math:`255 (x - q_{0.01}) / (q_{0.99} - q_{0.01})`, rounded and clipped
+    to 0 and 255. Quantiles of more than a million numbers are those of a million at equal distances among them.
+
+    Args:
+        x: finite real numbers of any shape.
+
+    Returns:
+        A uint8 tensor of the same shape, on the CPU.
+
+    Raises:
+        ValueError: if there are no numbers, or one is NaN, infinite or complex.
+    """
+    if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
+        raise ValueError(f"Expected a tensor of real numbers, at least one; got {_describe(x)}")
     x = x.detach().float().cpu()
-    low, high = torch.quantile(x.flatten()[:1_000_000], torch.tensor([0.01, 0.99]))
+    if not x.isfinite().all():
+        raise ValueError(f"Expected finite numbers; got {int((~x.isfinite()).sum())} NaN or infinite ones")
+    some = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
+    low, high = torch.quantile(some, torch.tensor([0.01, 0.99]))
     return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
 
 
 def progression(levels: Sequence[Tensor], title: str = "") -> Figure:
-    """Generation level by level, coarsest at the left (paper, Fig. 3a): one row per image, one column per level.
+    """Draw generation level by level (paper, Fig. 3a): one row per image, one column per level, coarsest at the left.
+
+    Levels come as `flow.progression` returns them: `progression(flow.progression(flow.sample_latents(4)))`.
 
     Args:
-        levels: uint8 images (N, C, L_h, L_h) at each level, finest first.
+        levels: a lattice (N, C, H, W) for each level, finest first. uint8 images are shown as they are, for instance
+            `flow.to_images` of the finest level; real numbers are stretched to grey values, each level by itself
+            (see `stretch`). Where a level has neither 1 nor 3 channels, as in Glow, the mean of its channels is shown.
+        title: the title.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if there are no levels, one has no such shape or has numbers that are not finite, or their numbers
+            of images differ.
     """
-    n = len(levels[0])
-    figure = Figure(figsize=(1.6 * len(levels), 1.6 * n + 0.5), layout="constrained")
-    axes = figure.subplots(n, len(levels), squeeze=False)
-    for column, images in enumerate(reversed(levels)):
-        h = len(levels) - 1 - column
-        for row, image in enumerate(images):
-            _show(axes[row][column], image)
-        edges = " x ".join(map(str, images.shape[2:]))
-        axes[0][column].set_title(f"h = {h}\n{edges}", fontsize=9)
+    if isinstance(levels, Tensor) or len(levels) == 0:
+        raise ValueError(f"Expected a sequence of levels, finest first, at least one; got {_describe(levels)}")
+    for h, level in enumerate(levels):
+        if not isinstance(level, Tensor) or level.ndim != 4 or level.numel() == 0:
+            raise ValueError(f"Expected level {h} of shape (N, C, H, W), at least one image; got {_describe(level)}")
+    counts = [len(level) for level in levels]
+    if len(set(counts)) > 1:
+        raise ValueError(f"Expected as many images at each level; got {counts}")
+    figure = Figure(figsize=(1.6 * len(levels), 1.6 * counts[0] + 0.5), layout="constrained")
+    axes = figure.subplots(counts[0], len(levels), squeeze=False)
+    for column, h in enumerate(reversed(range(len(levels)))):
+        for row, image in enumerate(_as_images(levels[h])):
+            _draw_image(axes[row, column], image)
+        edges = " x ".join(map(str, levels[h].shape[2:]))
+        axes[0, column].set_title(f"h = {h}\n{edges}", fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "seconds", title: str = "") -> Figure:
-    """Bits per dimension on test images over time, a line a run.
+def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Figure:
+    """Draw images side by side, each below its name.
 
     Args:
-        runs: the metrics of each run by name; see `RunFolder.metrics`.
-        x: the key of the horizontal axis, "seconds" or "step".
+        images: uint8 images (N, 1 or 3, H, W).
+        names: the name of each image.
+        columns: the largest number of images in a line.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if there are no images, or they are of another dtype or shape, or not as many as names.
     """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, metrics in runs.items():
-        axes.plot([line[x] for line in metrics], [line["test_bits"] for line in metrics], marker="o", ms=3, label=name)
-    axes.set_xlabel(x)
-    axes.set_ylabel("test bits per dimension")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    axes.set_title(title, fontsize=10)
+    _check_images(images)
+    if len(names) != len(images):
+        raise ValueError(f"Expected a name for each of {len(images)} images; got {len(names)}")
+    figure, axes = panels(len(images), check_count(columns, "a number of columns"), 1.6, 1.8)
+    for panel, image, name in zip(axes, images, names, strict=True):
+        _draw_image(panel, image)
+        panel.set_title(name, fontsize=9)
     return figure
 
 
-def labelled(images: Tensor, names: Sequence[str], columns: int = 6) -> Figure:
-    """uint8 images (N, C, H, W), each under its name."""
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.6 * min(columns, len(images)), 1.8 * rows), layout="constrained")
-    panels = figure.subplots(rows, min(columns, len(images)), squeeze=False).flat
-    for axes in panels:
-        axes.set_axis_off()
-    for axes, image, name in zip(figure.axes, images, names, strict=False):
-        _show(axes, image)
-        axes.set_title(name, fontsize=9)
-    return figure
+def _as_images(level: Tensor) -> Tensor:
+    """A level of `progression` as uint8 images of 1 or 3 channels."""
+    level = level.detach()
+    if level.shape[1] not in (1, 3):
+        level = level.float().mean(1, keepdim=True)
+    return level if level.dtype == torch.uint8 else stretch(level)
 
 
-def history(log_prob: Tensor, title: str = "") -> Figure:
-    """log p of a filled image at each step of a search."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(log_prob.tolist())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="step", ylabel="log p, nats")
-    axes.grid(alpha=0.3)
-    axes.set_title(title, fontsize=10)
-    return figure
+def _check_images(images: Tensor, shape: str = "N, C, H, W") -> None:
+    """Refuse what is no uint8 image (C, H, W) with 1 or 3 channels, or no batch (N, C, H, W) of at least one.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    dims = shape.count(",") + 1
+    if not isinstance(images, Tensor) or images.ndim != dims or images.shape[-3] not in (1, 3) or not images.numel():
+        expected = shape.replace("C", "1 or 3")
+        raise ValueError(f"Expected images ({expected}), at least one; got {_describe(images)}")
+    if images.dtype != torch.uint8:
+        raise ValueError(
+            f"Expected images of dtype uint8, which `flow.to_images` or `stretch` makes; got {images.dtype}"
+        )
 
 
-def _show(axes: Any, image: Tensor) -> None:
-    """A uint8 image (C, H, W) without frame or ticks."""
+def _describe(value: object) -> str:
+    """The shape and dtype of a tensor, or the type and length of anything else."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)}, {value.dtype}"
+    length = f" of length {len(value)}" if isinstance(value, Sequence) else ""
+    return f"{type(value).__name__}{length}"
+
+
+def _draw_image(axes: Axes, image: Tensor) -> None:
+    """Draw a uint8 image (1 or 3, H, W) without a frame or ticks."""
     pixels = image.cpu().movedim(0, -1).numpy()
     pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
