@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from mera import bijectors, graph, models
-from mera.bijectors.conditioners.base import fixed_weights
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.distribution import FlowDistribution
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mera._utils.allocator import let_thresholds_rise
 from mera._utils.checks import check_choice, check_count, check_levels, check_tensor
-from mera.bijectors import Bijector, backwards
+from mera.bijectors import Bijector
+from mera.bijectors.base import context_arguments
 from mera.cone_methods import ConeMethods
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Step, compile, run_forward, run_inverse
@@ -210,7 +211,9 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
         given = self.conditions(context, x, self._takes_context)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            return self._bijector(step).initialize(events, given(step)), events.new_zeros(events.shape[0])
+            bijector = self._bijector(step)
+            value = bijector.initialize(events, *context_arguments(bijector, given(step)))
+            return value, events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)
 
@@ -240,7 +243,12 @@ class Flow(nn.Module, ImageMethods, ConeMethods):
         self, context: Tensor | None, like: Tensor
     ) -> Callable[[Step, Tensor], tuple[Tensor, Tensor]]:
         given = self.conditions(context, like, self._takes_context)
-        return lambda step, events: backwards(self._bijector(step), events, given(step))
+
+        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            bijector = self._bijector(step)
+            return bijector.inverse(events, *context_arguments(bijector, given(step)))
+
+        return transform
 
     def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
         levels = len(self.plan.latents)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_levels, check_tensor
-from mera.bijectors import Bijector, backwards, forwards
+from mera.bijectors import Bijector
+from mera.bijectors.base import context_arguments
 from mera.cones.cone import Cone, inference_cone
 from mera.cones.executor import LocalExecutor
 from mera.cones.indexing import variables_at
@@ -143,9 +144,7 @@ class Restriction:
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Latents (K, C_h, n) at all sites that were evaluated, and the log-det (K,) of what was evaluated."""
-        rows, log_det = self._executor.forward(
-            pixels.flatten(1), self._constants, lambda step, events: self._transform(forwards, step, events)
-        )
+        rows, log_det = self._executor.forward(pixels.flatten(1), self._constants, self._transform)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
@@ -165,17 +164,23 @@ class Restriction:
             if columns is not None:
                 level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
             rows.append(level.flatten(1))
-        row = self._executor.inverse(rows, lambda step, events: self._transform(backwards, step, events))
+        row = self._executor.inverse(rows, self._inverse_transform)
         return row.unflatten(1, self._event)
 
-    def _transform(
-        self, how: Callable[..., tuple[Tensor, Tensor]], step: Step, events: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Events of all settings, each followed by the next, in either direction."""
+    def _transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        """Transform the events of all settings, each followed by the next."""
+        return self._bijectors[step.module](events, *self._context(step, events))
+
+    def _inverse_transform(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of `_transform`."""
+        return self._bijectors[step.module].inverse(events, *self._context(step, events))
+
+    def _context(self, step: Step, events: Tensor) -> tuple[Tensor | None, ...]:
+        """The context of each event as an argument of the bijector."""
         context = self._contexts[step]
         if context is not None:
             context = context.repeat(events.shape[0] // context.shape[0], *(1 for _ in context.shape[1:]))
-        return how(self._bijectors[step.module], events, context)
+        return context_arguments(self._bijectors[step.module], context)
 
     def _check(self, pixels: Tensor) -> None:
         check_tensor("pixels", pixels, self._event, self._x, "K")
@@ -199,7 +204,8 @@ def _full_pass(
     constants: list[Tensor] = []
 
     def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        changed, log_det = forwards(bijector(step), events, given(step))
+        module = bijector(step)
+        changed, log_det = module(events, *context_arguments(module, given(step)))
         if step in piece_of:
             piece = piece_of[step]
             touched = piece.positions.to(x.device)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from mera.bijectors import Bijector
-from mera.bijectors.conditioners.base import fixed_weights
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.executor import LocalExecutor
 from mera.cones.indexing import check_numbered, variables_at
 from mera.cones.noise import noise

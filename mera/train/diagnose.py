@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mera.bijectors import Bijector, forwards, with_noise
+from mera.bijectors import Bijector, with_noise
+from mera.bijectors.base import context_arguments
 from mera.flow import Flow
 from mera.graph import Step, run_forward
 
@@ -24,7 +25,8 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor 
     events: list[tuple[Step, Tensor, Tensor]] = []
 
     def transform(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_det = forwards(cast(Bijector, flow.bijectors[step.module]), x, given(step))
+        bijector = cast(Bijector, flow.bijectors[step.module])
+        y, log_det = bijector(x, *context_arguments(bijector, given(step)))
         if y.requires_grad:
             y.retain_grad()
         events.append((step, y, log_det))

@@ -9,7 +9,7 @@ from accelerate.utils import gather, reduce
 from torch import Tensor
 
 from mera._utils.random import fixed_seed
-from mera.bijectors.conditioners.base import fixed_weights
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import ImageSet
 from mera.flow import Flow
 from mera.train.batches import contexts, noisy
