@@ -18,9 +18,9 @@ class Dequantize(Bijector):
     r"""Uniform dequantisation: integers k in 0, ..., N - 1 to :math:`(k + u) / N`, with u uniform in [0, 1).
 
     The density of the result bounds the probability of the integers from below (Theis et al. 2016,
-    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln N`, the logarithm of the volume of one
-    level. `inverse` rounds down to the level, which undoes `forward` exactly for any u; values outside of [0, 1) are
-    rounded to the first or the last level.
+    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln N`, the logarithm of the volume of
+    one level. `inverse` rounds down to the level, which undoes `forward` exactly for any u; values outside of [0, 1)
+    are rounded to the first or the last level.
 
     The result has the dtype of the module, which `to` changes, but at least single precision, as half precision has too
     few digits for a level and its noise.

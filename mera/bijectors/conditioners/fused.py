@@ -26,7 +26,7 @@ whose factor and constant are `scale` and `shift` of a `FusedStack`.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +105,7 @@ def _fuse_stacks(stacks: Sequence[ResidualStack], rows: int) -> Iterator[FusedSt
 
     A group takes few operations where weights are small, and little memory where they are large.
     """
-    at_once = max(1, ROOM // sum(linear.weight_v.numel() for linear in stacks[0].linears))
+    at_once = max(1, ROOM // sum(linear.weight_v.numel() for linear in cast(Any, stacks[0].linears)))
     for start in range(0, len(stacks), at_once):
         yield from _fuse_group(stacks[start : start + at_once], rows)
 
@@ -169,7 +169,7 @@ def _fuse_patch(networks: Sequence[PatchMLPs], rows: int) -> Iterator[Callable[.
 
 
 def _patch(network: PatchMLPs, stack: FusedStack) -> Callable[..., Tensor]:
-    """The zeros where the other half would be are not multiplied, and outputs for the half that is read not computed."""
+    """Neither the zeros of the half that is not read are multiplied, nor the outputs computed that are not used."""
     first, second = slice(None, network.in_features), slice(network.in_features, None)
     stacks = stack.narrowed(first, second), stack.narrowed(second, first)
     paddings = (0, network.in_features), (network.in_features, 0)
