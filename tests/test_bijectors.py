@@ -131,7 +131,7 @@ def test_one_signature(cls):
         assert (context.name, context.default) == ("context", None)
 
 
-@pytest.mark.parametrize("name", BIJECTORS)
+@pytest.mark.parametrize("name", [name for name in BIJECTORS if name != "dense"])  # written without the argument
 def test_a_context_is_ignored_by_a_bijector_without(name):
     bijector = randomize(BIJECTORS[name]())
     x, context = torch.randn(2, *bijector.event_shape, dtype=torch.float64), torch.randn(2, 3)
@@ -179,6 +179,7 @@ def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(contex
         torch.testing.assert_close(log_probs[-1], log_probs[0])
     torch.testing.assert_close(flow.inverse(flow(x, *arguments)[0], *arguments)[0], x)
     mask = torch.ones(4, 4, dtype=torch.bool)
+    mask[0, 0] = False
     restricted = flow.restrict(x[:1], mask, *arguments)
     torch.testing.assert_close(restricted.log_prob(restricted.pixels), log_probs[0][:1])
     torch.testing.assert_close(restricted.decode(restricted.encode(restricted.pixels)), restricted.pixels)
