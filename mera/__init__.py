@@ -5,7 +5,7 @@ from typing import Any
 
 from mera import bijectors, graph, models
 from mera._utils.allocator import tune_allocator
-from mera.bijectors.conditioners.base import fixed_weights
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.distribution import FlowDistribution, Symmetrized
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError

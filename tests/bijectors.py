@@ -51,6 +51,28 @@ def together(partition, *conditioners, layers=3, **options):
     return [Coupling(partition, conditioner, **options) for conditioner in conditioners for _ in range(layers)]
 
 
+NAMED = {
+    "actnorm": ({"per_channel": True}, LINE),
+    "additive": ({"hidden": (5,), "norm": False}, PATCH),
+    "asinh": ({}, LINE),
+    "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
+    "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
+    "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
+    "glow": ({"hidden": (5,), "layers": 2}, EVEN),
+    "haar": ({}, (2, 2, 2)),
+    "iaf": ({"hidden": (9,)}, LINE),
+    "leaky-relu": ({"slope": 2.0}, LINE),
+    "linear": ({"per_site": False}, LINE),
+    "logistic-mixture": ({"hidden": (5,), "components": 2}, PATCH),
+    "maf": ({"hidden": (9,)}, LINE),
+    "orthogonal": ({"how": "householder"}, EVEN),
+    "permutation": ({"order": [1, 0]}, PATCH),
+    "pointwise-spline": ({"bins": 3}, LINE),
+    "spline": ({"hidden": (5,), "mask": "channels"}, PATCH),
+    "spline-maf": ({"hidden": (9,), "bins": 3}, LINE),
+}
+"""By registered name, options and an event shape."""
+
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
     "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
@@ -92,6 +114,7 @@ BIJECTORS = {
     "lu-identity": lambda: LULinear(EVEN, identity=True),
     "orthogonal": lambda: Orthogonal(EVEN),
     "orthogonal-event": lambda: Orthogonal(LINE, per_site=False, how="cayley"),
+    "orthogonal-householder": lambda: Orthogonal(LINE, per_site=False, how="householder"),
     "permutation": lambda: Permutation(PATCH, per_site=False),
     "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
     "haar-1d": lambda: Haar((3, 2)),
@@ -108,15 +131,10 @@ BIJECTORS = {
     "conditioned-checkerboard": lambda: Conditioned(
         (4, 2, 3), 3, lambda shape, context: coupling_of(lambda s: Masked(checkerboard(s)), shape, context)
     ),
-    "named-glow": lambda: named("glow", {"hidden": (5,), "layers": 2})(EVEN),
-    "named-maf": lambda: named("maf", {"hidden": (9,)})(LINE),
-    "named-iaf": lambda: named("iaf", {"hidden": (9,)})(LINE),
-    "named-spline-maf": lambda: named("spline-maf", {"hidden": (9,), "bins": 3})(LINE),
-    "named-spline": lambda: named("spline", {"hidden": (5,), "mask": "channels"})(PATCH),
-    "named-additive": lambda: named("additive", {"hidden": (5,), "norm": False})(PATCH),
-    "named-logistic": lambda: named("logistic-mixture", {"hidden": (5,), "components": 2})(PATCH),
-    "named-convolution": lambda: named("convolution", {"hidden": (3,), "mask": "channels", "residual_blocks": 1})(EVEN),
-    "named-coupling": lambda: named("coupling", {"hidden": (5,), "mask": [[[True], [False], [True]]]})(PATCH),
+    **{
+        f"named-{name}": partial(lambda name, options, shape: named(name, options)(shape), name, options, shape)
+        for name, (options, shape) in NAMED.items()
+    },
 }
 
 CONDITIONAL = {

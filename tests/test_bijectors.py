@@ -1,6 +1,7 @@
 """The table of laws for every bijector, and what a user is told."""
 
 import copy
+import inspect
 import math
 import pickle
 from functools import partial
@@ -8,11 +9,13 @@ from functools import partial
 import pytest
 import torch
 
+import mera
 from mera import bijectors
 from mera.bijectors import (
     MADE,
     ActNorm,
     Affine,
+    Asinh,
     Autoregressive,
     Bijector,
     Chain,
@@ -23,6 +26,7 @@ from mera.bijectors import (
     Dequantize,
     Gather,
     Haar,
+    Invert,
     LeakyReLU,
     LogisticMixture,
     Logit,
@@ -33,20 +37,29 @@ from mera.bijectors import (
     ResidualConv,
     ResidualMLP,
     Squeezed,
+    catalogue,
     checkerboard,
     named,
+    registry,
 )
+from mera.bijectors.linear import ORTHOGONAL_MAPS
+from mera.graph.memory import MEMORY
 from tests.bijectors import (
     BIJECTORS,
     CONDITIONAL,
     EVEN,
     LINE,
+    NAMED,
     PATCH,
     coupling_of,
     mlp,
     patch,
 )
 from tests.laws import check_laws, randomize
+
+PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {Bijector}
+OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {catalogue.__name__}
+"""Modules with bijectors of this package; tests and examples register others."""
 
 
 @pytest.mark.parametrize("name", BIJECTORS)
@@ -97,7 +110,7 @@ def test_extreme_values(name, dtype, close, start):
     close = 1e-2 if name in MIXING and start == "random" and dtype == torch.float32 else close
     x = extremes(bijector, dtype).requires_grad_()
     for there, back in ((bijector, bijector.inverse), (bijector.inverse, bijector)):
-        if name == "asinh" and there == bijector.inverse:
+        if isinstance(bijector, Asinh) and there == bijector.inverse:
             x = x.detach().clamp(-80, 80).requires_grad_()  # sinh
         y, log_det = there(x)
         again, opposite = back(y)
@@ -108,6 +121,68 @@ def test_extreme_values(name, dtype, close, start):
         wanted = [x, *bijector.parameters()]
         for gradient in torch.autograd.grad(y.sum() + log_det.sum() + opposite.sum(), wanted, allow_unused=True):
             assert gradient is None or gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("cls", sorted(PUBLIC, key=lambda cls: cls.__name__))
+def test_one_signature(cls):
+    """Whoever calls a bijector need not ask whether it takes a context."""
+    for method in (cls.forward, cls.inverse, cls.initialize):
+        _, _, context = inspect.signature(method).parameters.values()
+        assert (context.name, context.default) == ("context", None)
+
+
+@pytest.mark.parametrize("name", [name for name in BIJECTORS if name != "dense"])  # written without the argument
+def test_a_context_is_ignored_by_a_bijector_without(name):
+    bijector = randomize(BIJECTORS[name]())
+    x, context = torch.randn(2, *bijector.event_shape, dtype=torch.float64), torch.randn(2, 3)
+    torch.testing.assert_close(bijector(x, context), bijector(x))
+    torch.testing.assert_close(bijector.inverse(x, context), bijector.inverse(x))
+    torch.testing.assert_close(bijector.initialize(x, context), bijector(x)[0])
+
+
+class Plain(Bijector):
+    """A user's bijector, none of whose methods has an argument for a context."""
+
+    def forward(self, x):
+        return 2 * x, x.flatten(1).new_full(x.shape[:1], math.log(2) * x[0].numel())
+
+    def inverse(self, y):
+        return y / 2, -self(y)[1]
+
+    def initialize(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize("context_shape", [None, (3,)])
+def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(context_shape):
+    shape = (2, 2, 4)
+    coupling = partial(Coupling, conditioner=mlp, context_shape=context_shape)
+    plain = Squeezed(shape, lambda s: Chain([Plain(s), coupling(ChannelHalves(s)), Invert(Plain(s))]))
+    chain = randomize(Chain([Plain(shape), plain, Invert(Plain(shape))]))
+    x = torch.randn(3, *shape, dtype=torch.float64)
+    context = None if context_shape is None else torch.randn(3, *context_shape, dtype=torch.float64)
+    check_laws(chain, x, context)
+    assert chain.initialize(x, context).shape == x.shape
+
+    def factory(event_shape, context_shape=None):
+        return Chain([Plain(event_shape), coupling(ChannelHalves(event_shape)), Plain(event_shape)])
+
+    flow = randomize(mera.build("rgflow", L=4, m=2, channels=2, bijector=factory, context=3 if context_shape else None))
+    x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    arguments = () if context is None else (context[:1],)
+    flow.initialize(x, *arguments)
+    log_probs = []
+    for memory in MEMORY:
+        flow.memory = memory
+        log_probs.append(flow.log_prob(x, *arguments))
+        log_probs[-1].sum().backward()
+        torch.testing.assert_close(log_probs[-1], log_probs[0])
+    torch.testing.assert_close(flow.inverse(flow(x, *arguments)[0], *arguments)[0], x)
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    mask[0, 0] = False
+    restricted = flow.restrict(x[:1], mask, *arguments)
+    torch.testing.assert_close(restricted.log_prob(restricted.pixels), log_probs[0][:1])
+    torch.testing.assert_close(restricted.decode(restricted.encode(restricted.pixels)), restricted.pixels)
 
 
 @pytest.mark.parametrize("name", BIJECTORS)
@@ -139,8 +214,9 @@ def test_derivatives_of_inverses(transform):
     assert torch.autograd.gradgradcheck(transform.inverse, (y, params), atol=1e-5)
 
 
-def test_copies_of_an_orthogonal_map():
-    bijector = Orthogonal(EVEN)
+@pytest.mark.parametrize("how", ORTHOGONAL_MAPS)
+def test_copies_of_an_orthogonal_map(how):
+    bijector = Orthogonal(EVEN, how=how)
     next(bijector.parameters()).requires_grad_(False)
     for other in (copy.deepcopy(bijector), pickle.loads(pickle.dumps(bijector))):
         assert [p.requires_grad for p in other.parameters()] == [False]
@@ -149,6 +225,30 @@ def test_copies_of_an_orthogonal_map():
     state = torch.get_rng_state()
     pickle.loads(pickle.dumps(bijector))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("how", ORTHOGONAL_MAPS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_orthogonal_maps_are_orthogonal_in_every_precision(how, dtype):
+    """Made in single precision, a matrix must not stay orthogonal to single precision only."""
+    bijector = Orthogonal((5, 2), how=how).to(dtype)
+    eye = torch.eye(5, dtype=dtype)
+    matrix = bijector(torch.stack([eye, eye], 2))[0][..., 0].double()
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(5).double(), atol=20 * torch.finfo(dtype).eps, rtol=0)
+    torch.testing.assert_close(torch.det(matrix), torch.tensor(1.0).double(), atol=20 * torch.finfo(dtype).eps, rtol=0)
+    with torch.no_grad():
+        bijector.unconstrained.zero_()
+    torch.testing.assert_close(bijector(eye[..., None].repeat(1, 1, 2))[0][..., 0], eye)
+
+
+def test_no_parameter_spoils_a_product_of_reflections():
+    """Rounded, cut or decayed to integers, to tiny or to huge numbers, the parameters give an orthogonal matrix."""
+    bijector = Orthogonal((4, 1), how="householder").double()
+    start = bijector.unconstrained.detach().clone()
+    for change in (torch.round, torch.zeros_like, lambda w: w * 1e-300, lambda w: w * 1e200, torch.sign):
+        bijector.unconstrained.data = change(start)
+        matrix = bijector(torch.eye(4, dtype=torch.float64)[..., None])[0][..., 0]
+        torch.testing.assert_close(matrix @ matrix.T, torch.eye(4).double(), atol=1e-14, rtol=0)
 
 
 def test_logit_laws_inside_the_interval():
@@ -185,9 +285,15 @@ def test_initialize_whitens_a_batch_and_is_saved(per_channel):
 
 
 def test_every_public_bijector_is_in_the_table():
-    public = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {Bijector}
     covered = {type(make()) for make in BIJECTORS.values()} | {Logit, Dequantize}
-    assert public <= covered
+    assert covered >= PUBLIC
+
+
+def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
+    registered = {name for name in bijectors.names() if registry.factory(name).__module__ in OWN_MODULES}
+    assert registered == set(NAMED)
+    made = [make() for make in BIJECTORS.values()]
+    assert {bijector.how for bijector in made if isinstance(bijector, Orthogonal)} == set(ORTHOGONAL_MAPS)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +331,18 @@ def test_every_public_bijector_is_in_the_table():
         (lambda: named("coupling", {"mask": [[True] * 4] * 2})(LINE), "Expected a mask that fills an event"),
         (lambda: named("coupling", {"layers": True})(LINE), "Expected layers as an integer >= 1; got True"),
         (lambda: named("coupling", {"residual_blocks": -1})(LINE), "Expected residual blocks as an integer >= 0"),
+        *(
+            (
+                lambda options={"conditioner": conditioner, **wrong}: named("coupling", options)((1, 2, 2)),
+                message,
+            )
+            for conditioner in ("paper", "authors")
+            for wrong, message in (
+                ({"residual_blocks": 0}, "Expected residual blocks as an integer >= 1; got 0"),
+                ({"residual_blocks": True}, "Expected residual blocks as an integer >= 1; got True"),
+                ({"hidden": (5, 0)}, "Expected a hidden width as an integer >= 1; got 0"),
+            )
+        ),
         (lambda: named("coupling", {"norm": "x"})(LINE), "Expected norm as True or False; got 'x'"),
         (lambda: named("coupling", {"hidden": (0,)})(LINE), "Expected a hidden width as an integer >= 1; got 0"),
         (lambda: named("glow", {"padding": "x"})(EVEN), "Expected a padding among"),

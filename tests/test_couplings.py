@@ -1,6 +1,5 @@
 """Couplings, one and several, their networks, and how far they read."""
 
-import math
 from functools import partial
 from threading import Thread
 
@@ -21,7 +20,6 @@ from mera.bijectors import (
     Squeezed,
     checkerboard,
 )
-from mera.bijectors.conditioners.stacked import StackedMLPs
 from tests.bijectors import EVEN, PATCH, conv, mlp, paper, patch, together
 from tests.laws import Dense, check_laws, randomize
 
@@ -70,38 +68,13 @@ def test_couplings_start_as_the_identity():
         assert not log_det.any()
 
 
-@pytest.mark.parametrize("rows", [1, 40])  # fewer and more than the outputs of a layer
-def test_networks_side_by_side_are_the_papers(rows):
-    """A plain loop over App. A of the paper gives the same, whatever moved between the products."""
-    networks = randomize(StackedMLPs(2, 6, (5, 4), 3))
-    networks.swishes[0].slope.data[0, 0, 0, :2] = 0  # x sigmoid(0 x) = x / 2
-    x = torch.randn(2, rows, 6, dtype=torch.float64)
-    for index in range(2):
-        stream = x[index]
-        for block in range(3):
-            value = stream
-            for swish, linear in zip(networks.swishes, networks.linears, strict=True):
-                value = value * torch.sigmoid(swish.slope[block, index] * value)
-                v, g = linear.weight_v[block, index], linear.weight_g[block, index]
-                value = value @ (g * v / v.norm(dim=0)) + linear.bias[block, index]
-            stream = (stream + value) / math.sqrt(2)
-        expected = stream * networks.scale[index]
-        torch.testing.assert_close(
-            next(StackedMLPs.prepare([networks], rows))(x)[index], expected, atol=1e-12, rtol=1e-12
-        )
-        half = x[index] * (torch.arange(6) < 3)  # the second half is zero, and only the second is asked for
-        narrowed = next(StackedMLPs.prepare([networks], rows)).narrowed(slice(None, 3), slice(3, None))
-        whole = next(StackedMLPs.prepare([networks], rows))(half.expand(2, -1, -1))[index, :, 3:]
-        torch.testing.assert_close(narrowed(half.expand(2, -1, -1))[index], whole, atol=1e-12, rtol=1e-12)
-
-
 @pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize(("small", "room"), [(0, 2**20), (2**15, 2**20), (2**15, 500), (2**15, 1)])
 @pytest.mark.parametrize("rows", [1, 40])
 def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, monkeypatch):
     """However many weights are brought together or prepared at once, and where neighbours differ in kind or size."""
-    monkeypatch.setattr("mera.bijectors.layers.SMALL", small)
-    monkeypatch.setattr("mera.bijectors.stacked.ROOM", room)
+    monkeypatch.setattr("mera.bijectors.conditioners.products.SMALL", small)
+    monkeypatch.setattr("mera.bijectors.conditioners.fused.ROOM", room)
     partition = Gather(checkerboard(PATCH))
     members = together(partition, paper, partial(paper, hidden=(7,)), mlp, partial(paper, blocks=1), layers=2)
     members += together(partition, patch, layers=3)

@@ -4,10 +4,11 @@ from mera.bijectors import catalogue  # noqa: F401, fills the registry
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
-from mera.bijectors.base import Bijector, backwards, forwards, log_det_dtype, zero_log_det
+from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner
-from mera.bijectors.conditioners.residual import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
+from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
+from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
@@ -58,9 +59,7 @@ __all__ = [
     "Squeezed",
     "Univariate",
     "adapt",
-    "backwards",
     "checkerboard",
-    "forwards",
     "join",
     "joined_shape",
     "log_det_dtype",

@@ -14,14 +14,16 @@ __all__ = ["ActNorm"]
 
 
 class ActNorm(Bijector):
-    r"""y = (x + b) exp(s), with b and s learnt for each variable of a patch (Glow, Kingma & Dhariwal 2018).
+    r"""A learnt shift and scale of each variable: :math:`y = (x + b) \, e^s`.
 
-    log \|det J\| = sum of s. `initialize` makes the first batch come out with mean 0 and variance 1; until then the
-    map is the identity. What it set is part of the state dict, so that loading restores it.
+    Activation normalisation is due to Glow (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039). The log-det is
+    :math:`\ln |\det J| = \sum s`. The map starts as the identity. `initialize` sets :math:`b` and :math:`s` such that
+    the first batch comes out with mean 0 and variance 1. The state dict records that this was done.
 
     Args:
-        event_shape: the shape of one event, (C, *sites).
-        per_channel: one b and s for all sites of a channel, as for a whole lattice.
+        event_shape: shape (C, *sites) of one event.
+        per_channel: whether all sites of a channel share one :math:`b` and :math:`s`, as they should on a whole
+            lattice.
     """
 
     initialized: Tensor
@@ -41,12 +43,12 @@ class ActNorm(Bijector):
         """A site depends on itself alone."""
         return (1,) * (self.log_scale.ndim - 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift, then scale; see `Bijector`."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Shift, then scale."""
         return (x + self.shift) * torch.exp(self.log_scale), self._log_det(x)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale back, then shift back; see `Bijector`."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Undo the scaling, then the shift."""
         return y * torch.exp(-self.log_scale) - self.shift, -self._log_det(y)
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
-"""Bijectors from other libraries as bijectors of a node: torch.distributions, zuko, nflows, FrEIA, normflows.
+"""Adapters for bijectors of other libraries: torch.distributions, zuko, nflows, FrEIA, normflows.
 
-None of them is imported here: an object says itself, by the classes that it descends from, whose it is.
+The libraries other than torch are not imported here: the base classes of an object tell which library it is from.
 """
 
 from __future__ import annotations
@@ -31,23 +31,27 @@ def adapt(
     flatten: bool = False,
     inverted: bool = False,
 ) -> Bijector:
-    r"""Make a bijector of an object from another library; its parameters become those of the bijector.
+    r"""Make a bijector of an object from another library; the parameters of the object become those of the bijector.
 
-    What takes data to latents is what the library's own flows use for that: the inverse of a `torch.distributions`
-    transform, which goes from its base to the data, and of a normflows flow; the forward direction of a zuko, nflows or
-    FrEIA transform.
+    The direction from data to latents is the one that the library's own flows use for it. This is the inverse of a
+    `torch.distributions` transform and of a normflows flow, which map from the base to the data, and the forward
+    direction of a zuko, nflows or FrEIA transform.
 
     Args:
-        obj: a `torch.distributions.Transform`; a zuko transform, lazy transform or flow (of which the transform is
-            taken); an nflows `Transform`; a FrEIA `InvertibleModule` or `GraphINN`; a normflows `Flow`. A mera bijector
+        obj: a `torch.distributions.Transform`; a zuko transform, lazy transform or flow, of which the transform is
+            taken; an nflows `Transform`; a FrEIA `InvertibleModule` or `GraphINN`; a normflows `Flow`. A mera bijector
             is returned as it is.
-        event_shape: the shape of one event; None for whatever fits.
-        context_shape: the shape of a context, for what takes one.
-        flatten: the object takes vectors, and gets the variables of an event as one.
-        inverted: exchange the two directions.
+        event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
+        context_shape: shape of the context of one event; None for an object that takes no context.
+        flatten: whether the object takes vectors, to which an event is flattened.
+        inverted: whether to exchange the two directions.
+
+    Returns:
+        The bijector.
 
     Raises:
-        ValueError: if the object is of no such kind, is no bijection, or takes no context where one is to reach it.
+        ValueError: if the object is not from one of these libraries, is not a bijection, or takes no context although
+            there is a `context_shape`; if the event shape is not a sequence.
 
     >>> import torch, mera
     >>> from torch.distributions.transforms import AffineTransform
@@ -75,32 +79,32 @@ def adapt(
 
 
 class _Adapted(Bijector):
-    """Shapes and log-dets as mera has them, around an object that knows both directions."""
+    """A bijector around an object that has both directions; shapes and log-dets are converted to those of mera."""
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         super().__init__(event_shape, context_shape)
         self.object, self.flatten = obj, flatten
 
     @abstractmethod
-    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        """Data to latents, and the log-det in whatever shape."""
+    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        """Map data to latents; the log-det may have any shape that the library returns."""
 
     @abstractmethod
-    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        """Latents to data, and the log-det in whatever shape."""
+    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        """Map latents to data; the log-det may have any shape that the library returns."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latents; see `Bijector`."""
-        return self._shaped(self._there, x, context)
+        """Map data to latents with the object."""
+        return self._call(self._encode, x, context)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Latents to data; see `Bijector`."""
-        return self._shaped(self._back, y, context)
+        """Map latents to data with the object."""
+        return self._call(self._decode, y, context)
 
-    def _shaped(
-        self, call: Callable[[Tensor, Tensor | None], tuple[Tensor, Any]], x: Tensor, context: Tensor | None
+    def _call(
+        self, function: Callable[[Tensor, Tensor | None], tuple[Tensor, Any]], x: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        value, log_det = call(x.flatten(1) if self.flatten else x, context)
+        value, log_det = function(x.flatten(1) if self.flatten else x, context)
         single = log_det_dtype(x)
         log_det = torch.as_tensor(log_det, dtype=single, device=x.device)
         if log_det.ndim > 1:
@@ -109,7 +113,7 @@ class _Adapted(Bijector):
 
 
 class _OfTorch(_Adapted):
-    """T of torch.distributions, which takes latents to data. Tensors that it holds are the bijector's buffers."""
+    """A transform of torch.distributions, which maps latents to data. Its tensors become buffers of the bijector."""
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         if context_shape is not None and isinstance(obj, Transform):
@@ -118,19 +122,19 @@ class _OfTorch(_Adapted):
             raise ValueError(f"Expected a transform that is a bijection; got {obj!r}")
         copied = map_tensors(obj, lambda t: t if isinstance(t, nn.Parameter) else t.clone())
         super().__init__(copied, event_shape, context_shape, flatten)
-        held = list(items_within(self.object))
-        self.parameters_of_object = nn.ParameterList(v for _, _, v in held if isinstance(v, nn.Parameter))
-        self.modules_of_object = nn.ModuleList(v for _, _, v in held if isinstance(v, nn.Module))
-        found = [one for one in held if isinstance(one[2], Tensor) and not isinstance(one[2], nn.Parameter)]
-        self._constants = [(owner, key) for owner, key, _ in found]
-        for number, (_, _, constant) in enumerate(found):
+        items = list(items_within(self.object))
+        self.parameters_of_object = nn.ParameterList(v for _, _, v in items if isinstance(v, nn.Parameter))
+        self.modules_of_object = nn.ModuleList(v for _, _, v in items if isinstance(v, nn.Module))
+        constants = [item for item in items if isinstance(item[2], Tensor) and not isinstance(item[2], nn.Parameter)]
+        self._constants = [(owner, key) for owner, key, _ in constants]
+        for number, (_, _, constant) in enumerate(constants):
             self.register_buffer(f"constant{number}", constant)
 
-    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         z = self.object.inv(x)
         return z, -self.object.log_abs_det_jacobian(z, x)
 
-    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         x = self.object(y)
         return x, self.object.log_abs_det_jacobian(y, x)
 
@@ -142,20 +146,20 @@ class _OfTorch(_Adapted):
 
 
 class _OfZuko(_OfTorch):
-    """f of zuko, which takes data to latents; a lazy one is made for each context."""
+    """A transform of zuko, which maps data to latents; a lazy transform makes one for each context."""
 
-    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return _call_and_ladj(self._made(context), x)
+    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return _call_and_ladj(self._transform(context), x)
 
-    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return _call_and_ladj(self._made(context).inv, y)
+    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return _call_and_ladj(self._transform(context).inv, y)
 
-    def _made(self, context: Tensor | None) -> Any:
+    def _transform(self, context: Tensor | None) -> Any:
         return self.object(context) if isinstance(self.object, nn.Module) else self.object
 
 
 def _call_and_ladj(transform: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and log-det of a transform, at once where zuko offers that."""
+    """Value and log-det of a transform, in one call if the transform has a method for it."""
     if hasattr(transform, "call_and_ladj"):
         return transform.call_and_ladj(x)
     y = transform(x)
@@ -163,25 +167,25 @@ def _call_and_ladj(transform: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _OfNflows(_Adapted):
-    """A transform of nflows, which takes data to latents."""
+    """A transform of nflows, which maps data to latents."""
 
-    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         return self.object(x, context)
 
-    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         return self.object.inverse(y, context)
 
 
 class _OfFreia(_Adapted):
-    """A module or a graph of FrEIA, which takes data to latents."""
+    """A module or a graph of FrEIA, which maps data to latents."""
 
-    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self._called(x, context, False)
+    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self._run(x, context, False)
 
-    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self._called(y, context, True)
+    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+        return self._run(y, context, True)
 
-    def _called(self, x: Tensor, context: Tensor | None, rev: bool) -> tuple[Tensor, Any]:
+    def _run(self, x: Tensor, context: Tensor | None, rev: bool) -> tuple[Tensor, Any]:
         conditions = {} if context is None else {"c": [context]}
         out, log_det = self.object([x], rev=rev, jac=True, **conditions)
         outputs = (out,) if isinstance(out, Tensor) else tuple(out)
@@ -191,12 +195,12 @@ class _OfFreia(_Adapted):
 
 
 class _OfNormflows(_Adapted):
-    """A flow of normflows, which takes latents to data."""
+    """A flow of normflows, which maps latents to data."""
 
-    def _there(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         return self.object.inverse(x) if context is None else self.object.inverse(x, context)
 
-    def _back(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
+    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         return self.object(y) if context is None else self.object(y, context)
 
 
@@ -208,9 +212,9 @@ ADAPTERS: list[tuple[str, str, type[_Adapted]]] = [
     ("normflows", "Flow", _OfNormflows),
     ("torch", "Transform", _OfTorch),
 ]
-"""Library, its class of transforms, how these are adapted; torch last, for zuko's transforms are torch's too."""
+"""The library, the class of its transforms, and their adapter; torch is last, as zuko's transforms are torch's too."""
 
 
 def _libraries(obj: Any) -> set[str]:
-    """The packages in which the classes of an object are defined."""
+    """The packages in which the class of an object and its base classes are defined."""
     return {kind.__module__.partition(".")[0] for kind in type(obj).__mro__}

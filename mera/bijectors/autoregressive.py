@@ -1,4 +1,4 @@
-"""Autoregressive maps: each variable transformed as the ones before it say."""
+"""Autoregressive maps: each variable is transformed with parameters that depend on the variables before it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ __all__ = ["MADE", "Autoregressive"]
 
 
 class Autoregressive(Bijector):
-    r"""y_i = f(x_i; c_i(x_1, ..., x_(i-1))), f monotone: masked autoregressive flow (Papamakarios et al. 2017).
+    r"""Masked autoregressive flow: :math:`y_i = f(x_i; c_i(x_1, \ldots, x_{i-1}))` with a monotone :math:`f`.
 
-    log \|det J\| is the sum of the logarithms of f's derivatives. Data to latents is one pass of a masked network; the
-    inverse finds one variable after the other and takes as many passes as there are. `Invert(Autoregressive(...))` has
-    that the other way round: inverse autoregressive flow (Kingma et al. 2016).
+    :math:`\ln |\det J|` is the sum of the logarithms of the derivatives of :math:`f` (Papamakarios et al. 2017,
+    https://arxiv.org/abs/1705.07057). Data to latents takes one pass of a masked network. The inverse finds one
+    variable after the other, and takes as many passes as there are variables. `Invert(Autoregressive(...))` exchanges
+    the two, which is inverse autoregressive flow (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
 
     Args:
-        event_shape: the shape of one event; its variables come in the order (channel, *sites).
-        transform: f, an affine map unless said otherwise.
-        hidden: widths of the network's hidden layers.
-        context_shape: the shape of a context that the network reads too.
+        event_shape: shape of one event; its variables are ordered by channel, then by site.
+        transform: :math:`f`; an affine map if None.
+        hidden: widths of the hidden layers of the network.
+        context_shape: shape of a context that the network reads too; None for no context.
 
     Raises:
-        ValueError: if there is nothing that a variable could depend on.
+        ValueError: if there is one variable and no context, no hidden width, or a width is not a positive integer.
     """
 
     def __init__(
@@ -52,19 +53,19 @@ class Autoregressive(Bijector):
         self.network = MADE(self.variables, self.transform.n_params, hidden, extra)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All variables at once; see `Bijector`."""
+        """Transform all variables at once."""
         flat = x.flatten(1)
         y, log_slope = self.transform(flat, self._params(flat, context))
         return y.view_as(x), log_slope.sum(1, dtype=log_det_dtype(x))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One variable after the other; see `Bijector`."""
+        """Transform back one variable after the other."""
         flat = y.flatten(1)
         found: list[Tensor] = []
         log_slopes: list[Tensor] = []
         for i in range(self.variables):
-            known = torch.cat([*found, torch.zeros_like(flat[:, i:])], dim=1)
-            params = self._params(known, context)[:, :, i : i + 1]
+            padded = torch.cat([*found, torch.zeros_like(flat[:, i:])], dim=1)
+            params = self._params(padded, context)[:, :, i : i + 1]
             x, log_slope = self.transform.inverse(flat[:, i : i + 1], params)
             found.append(x)
             log_slopes.append(log_slope)
@@ -76,16 +77,20 @@ class Autoregressive(Bijector):
 
 
 class MADE(nn.Module):
-    """A network whose output i reads inputs before i only, by masks on its weights (Germain et al. 2015).
+    """A masked network whose output i depends on the inputs before i only (Germain et al. 2015).
 
-    Every unit has a number, and a hidden unit reads what has no larger one, an output what has a smaller one. Inputs
-    are numbered in order, a context comes before all of them. Inputs are `compressed`.
+    As in https://arxiv.org/abs/1502.03509, every unit has a degree. A hidden unit reads units of the same or a smaller
+    degree, an output reads units of a smaller degree. Input i has degree i, and a context has degree 0. Inputs are
+    `compressed`.
 
     Args:
-        n: inputs, and outputs.
-        n_params: parameters for each output.
+        n: number of inputs, and of outputs.
+        n_params: number of parameters for each output.
         hidden: widths of the hidden layers.
-        context: numbers of a context, behind the inputs.
+        context: size of a context, which is read behind the inputs.
+
+    Raises:
+        ValueError: if there is no hidden width, or a width is not a positive integer.
     """
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:
@@ -96,16 +101,16 @@ class MADE(nn.Module):
             check_count(width, "a hidden width")
         self.n, self.n_params = n, n_params
         inputs = torch.cat([torch.arange(1, n + 1), torch.zeros(context, dtype=torch.int64)])
-        first = 0 if context else 1  # what reads a context alone is of use only if there is one
-        numbers = [inputs, *(torch.linspace(min(first, n - 1), n - 1, width).round().long() for width in hidden)]
-        masks = [later[:, None] >= before for before, later in pairwise(numbers)]
-        masks.append((torch.arange(1, n + 1)[:, None] > numbers[-1]).repeat(n_params, 1))
+        lowest = 0 if context else 1  # without a context, a unit of degree 0 would read nothing
+        degrees = [inputs, *(torch.linspace(min(lowest, n - 1), n - 1, width).round().long() for width in hidden)]
+        masks = [later[:, None] >= earlier for earlier, later in pairwise(degrees)]
+        masks.append((torch.arange(1, n + 1)[:, None] > degrees[-1]).repeat(n_params, 1))
         self.layers = nn.ModuleList(_MaskedLinear(mask) for mask in masks)
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, n + context) -> (B, n_params, n)."""
+        """Map inputs and context, (B, n + context), to parameters, (B, n_params, n)."""
         x = compressed(x)
         for layer in self.layers[:-1]:
             x = F.silu(layer(x))
@@ -113,7 +118,7 @@ class MADE(nn.Module):
 
 
 class _MaskedLinear(nn.Linear):
-    """A linear layer with zeros where the mask (out, in) is false."""
+    """A linear layer whose weight is zero where the mask (out, in) is false."""
 
     mask: Tensor
 

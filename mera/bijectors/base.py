@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Bijector", "backwards", "forwards", "log_det_dtype", "zero_log_det"]
+__all__ = ["Bijector", "context_arguments", "log_det_dtype", "zero_log_det"]
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -22,20 +21,22 @@ def zero_log_det(x: Tensor) -> Tensor:
 
 
 class Bijector(nn.Module, ABC):
-    r"""An invertible map between events, whose Jacobian's determinant is known.
+    r"""An invertible map between events whose Jacobian determinant is known.
 
-    Direction: `forward` is from data to latents, `inverse` from latents to data. Both return the value and the
-    logarithm of \|det J\| of the map just made, in nats, so that for y, a = f(x) and x, b = f.inverse(y): a = -b.
+    Direction: `forward` maps data to latents, `inverse` maps latents to data. Each returns the value and
+    :math:`\ln |\det J|` of its own direction, in nats. For y, a = f(x) and x, b = f.inverse(y) this means a = -b.
 
-    Shapes: a value is (B, *event_shape), a log-det (B,). The first axis may hold anything that is independent:
+    Shapes: a value is (B, *event_shape), a log-det is (B,). The first axis may hold anything that is independent:
     images, or all patches of all images.
 
-    A bijector whose `context_shape` is not None depends on more than the event: `forward`, `inverse` and `initialize`
-    take a context (B, *context_shape) as their second argument. `forwards` and `backwards` call any bijector.
+    Context: `forward`, `inverse` and `initialize` take a context (B, *context_shape) as a second argument. A bijector
+    whose `context_shape` is None depends on the event alone. It is never passed a context, so that the methods of a
+    class of your own may leave the argument out.
 
     Args:
-        event_shape: the shape of one event, or None for a map that takes any.
-        context_shape: (K,) or, for numbers at each site, (K, *sites); None for a map that takes no context.
+        event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
+        context_shape: shape of the context of one event: (K,), or (K, *sites) for a context at each site; None for a
+            map that takes no context.
     """
 
     def __init__(
@@ -47,41 +48,59 @@ class Bijector(nn.Module, ABC):
 
     @property
     def passive(self) -> int:
-        """How many channels, the first ones, are read and stay as they are."""
+        """Number of channels, counted from the first, that the map reads but does not change."""
         return 0
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """The window around a site, in each dimension, outside of which it depends on nothing; None if on all sites."""
+        """Size, in each dimension, of the window around a site that the site depends on; None if on all sites."""
         return None
 
     @property
     def circular(self) -> bool:
-        """Whether that window goes on at the opposite border of the event."""
+        """Whether the window of `receptive_kernel` continues at the opposite border of the event."""
         return False
 
     @abstractmethod
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Data to latents: (B, *event_shape) -> the same, and log-det (B,)."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to latents.
+
+        Args:
+            x: data, (B, *event_shape).
+            context: context of each event, (B, *context_shape); None for a map that takes none.
+
+        Returns:
+            The latents, (B, *event_shape), and the log-det (B,).
+        """
 
     @abstractmethod
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents to data: (B, *event_shape) -> the same, and log-det (B,) of this direction."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map latents to data.
+
+        Args:
+            y: latents, (B, *event_shape).
+            context: context of each event, (B, *context_shape); None for a map that takes none.
+
+        Returns:
+            The data, (B, *event_shape), and the log-det (B,) of this direction.
+        """
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Start from data: set what should depend on a first batch, and return that batch transformed.
+        """Set what should depend on a first batch of data, and return that batch transformed.
 
-        Maps with nothing to set only transform. It is never called implicitly.
+        A map with nothing to set only transforms the batch. Initialisation is never called implicitly.
+
+        Args:
+            x: data, (B, *event_shape).
+            context: context of each event, (B, *context_shape); None for a map that takes none.
+
+        Returns:
+            The latents, (B, *event_shape).
         """
-        return forwards(self, x, context)[0]
+        return self(x, *context_arguments(self, context))[0]
 
 
-def forwards(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`bijector(x)`, with the context if it takes one."""
-    return bijector(x) if bijector.context_shape is None else bijector(x, context)
-
-
-def backwards(bijector: Any, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`bijector.inverse(y)`, with the context if it takes one."""
-    return bijector.inverse(y) if bijector.context_shape is None else bijector.inverse(y, context)
+def context_arguments(bijector: Bijector, context: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The arguments behind the event in a call of a bijector: its context, or none if it takes no context."""
+    return () if bijector.context_shape is None else (context,)

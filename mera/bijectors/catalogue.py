@@ -1,4 +1,4 @@
-"""What the names of the registry stand for: bijectors of this package, stacked as a node needs them."""
+"""The bijectors of this package that layouts, files and the command line can name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioners.residual import PatchMLPs, ResidualConv, ResidualMLP, SeparateMLPs
+from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
+from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
-from mera.bijectors.coupling_stack import couplings, mask_of
+from mera.bijectors.coupling_stack import couplings, parse_mask
 from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
@@ -61,7 +62,7 @@ def coupling(
     """
     conditioner = check_choice(conditioner, CONDITIONERS, "a conditioner")
     return couplings(
-        Gather(mask_of(event_shape, mask)),
+        Gather(parse_mask(event_shape, mask)),
         partial(CONDITIONERS[conditioner], hidden=tuple(hidden), blocks=residual_blocks),
         Affine(max_log_scale),
         layers=layers,
@@ -74,7 +75,7 @@ def _patch(event_shape: Shape, transform: Univariate, hidden: Sequence[int], res
            mask: str | Sequence[Any], **others: Any) -> Bijector:  # fmt: skip
     """Couplings of a patch with the joint conditioner."""
     network = partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks)
-    return couplings(Gather(mask_of(event_shape, mask)), network, transform, **others)
+    return couplings(Gather(parse_mask(event_shape, mask)), network, transform, **others)
 
 
 @register("additive")
@@ -144,7 +145,10 @@ def details(
         padding=padding, kernel=kernel, max_log_scale=max_log_scale,
     )  # fmt: skip
     return Conditioned(
-        event_shape, passive, lambda shape, given: within(shape, context_shape=given), context_shape=context_shape
+        event_shape,
+        passive,
+        lambda shape, inner_context: within(shape, context_shape=inner_context),
+        context_shape=context_shape,
     )
 
 
@@ -217,10 +221,10 @@ def pointwise_spline(event_shape: Shape, *, bins: int = 8, bound: float = 4.0) -
 def permutation(event_shape: Shape, *, order: Sequence[int] | None = None, per_site: bool = True) -> Bijector:
     """A permutation, random unless it is given; see `Permutation`."""
     try:
-        given = None if order is None else torch.tensor(list(order))
+        indices = None if order is None else torch.tensor(list(order))
     except (TypeError, ValueError):
         raise ValueError(f"Expected a permutation as a list of numbers; got {order!r}") from None
-    return Permutation(event_shape, given, per_site)
+    return Permutation(event_shape, indices, per_site)
 
 
 for name, kind in {

@@ -1,72 +1,75 @@
-"""Bijectors made of bijectors."""
+"""Bijectors made of bijectors: one after the other, and the other way round."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector, backwards, forwards, zero_log_det
+from mera.bijectors.base import Bijector, context_arguments, zero_log_det
 
 __all__ = ["Chain", "Invert"]
 
 
 class Chain(Bijector):
-    """The first bijector, then the second, and so on; their log-dets add up.
+    """Bijectors one after the other; their log-dets add up.
+
+    Args:
+        bijectors: the members, in the order from data to latents.
 
     Raises:
-        ValueError: if there is none, or two members disagree on the shape of events or of contexts.
+        ValueError: if there is no member, or two members disagree on the shape of events or of contexts.
     """
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         members = list(bijectors)
         if not members:
             raise ValueError("Expected at least one bijector; got none")
-        super().__init__(_agreed(members, "event_shape"), _agreed(members, "context_shape"))
+        super().__init__(_common_shape(members, "event_shape"), _common_shape(members, "context_shape"))
         self.members = nn.ModuleList(members)
 
     @property
     def passive(self) -> int:
-        """The channels that no member changes."""
+        """Number of channels that no member changes."""
         return min(member.passive for member in self.bijectors)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """The members' windows, one behind the other; all of the event if one of them needs that."""
+        """The window of the whole chain, as large as those of all members together; None if one of them has none."""
         kernels = [member.receptive_kernel for member in self.bijectors]
-        known = [kernel for kernel in kernels if kernel is not None]
-        if len(known) < len(kernels):
+        windows = [kernel for kernel in kernels if kernel is not None]
+        if len(windows) < len(kernels):
             return None
-        return tuple(1 + sum(k - 1 for k in axis) for axis in zip(*known, strict=True))
+        return tuple(1 + sum(size - 1 for size in sizes) for sizes in zip(*windows, strict=True))
 
     @property
     def circular(self) -> bool:
-        """Whether a member's window does."""
+        """Whether the window of a member continues at the opposite border."""
         return any(member.circular for member in self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All members in order."""
+        """Apply the members from the first to the last."""
         log_det = zero_log_det(x)
         for member in self.bijectors:
-            x, change = forwards(member, x, context)
+            x, change = member(x, *context_arguments(member, context))
             log_det = log_det + change
         return x, log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The members' inverses, from the last to the first."""
+        """Apply the inverses of the members from the last to the first."""
         log_det = zero_log_det(y)
         for member in reversed(self.bijectors):
-            y, change = backwards(member, y, context)
+            y, change = member.inverse(y, *context_arguments(member, context))
             log_det = log_det + change
         return y, log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Each member starts from what the members before it make of the data."""
+        """Initialise each member with the batch as the members before it transform it."""
         for member in self.bijectors:
-            x = member.initialize(x, context)
+            x = member.initialize(x, *context_arguments(member, context))
         return x
 
     @property
@@ -75,25 +78,29 @@ class Chain(Bijector):
         return [cast(Bijector, member) for member in self.members]
 
 
-def _agreed(members: list[Bijector], what: str) -> tuple[int, ...] | None:
-    """The shape that all members have who have one."""
-    shape = None
+def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | None:
+    """The shape that the attribute `name` of the members holds; None if it is None for all of them."""
+    common = None
     for index, member in enumerate(members):
-        its = getattr(member, what)
-        if its is not None and shape is not None and its != shape:
-            words = what.replace("_", " ")
+        shape = getattr(member, name)
+        if shape is not None and common is not None and shape != common:
+            words = name.replace("_", " ")
             raise ValueError(
-                f"Expected {words} {shape} for member {index}, as before it in the chain; "
-                f"got {its} ({type(member).__name__})"
+                f"Expected {words} {common} for member {index}, as before it in the chain; "
+                f"got {shape} ({type(member).__name__})"
             )
-        shape = its if its is not None else shape
-    return shape
+        common = shape if shape is not None else common
+    return common
 
 
 class Invert(Bijector):
     """A bijector with its two directions exchanged.
 
-    `initialize` does not reach the bijector within: the batch is what should come out of that one, not what goes in.
+    `initialize` only transforms the batch: the bijector within would have to start from its inputs, and the batch is
+    what it should output.
+
+    Args:
+        bijector: the bijector within.
     """
 
     def __init__(self, bijector: Bijector) -> None:
@@ -102,23 +109,23 @@ class Invert(Bijector):
 
     @property
     def passive(self) -> int:
-        """The channels that the bijector within does not change."""
+        """Number of channels that the bijector within does not change."""
         return self.bijector.passive
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """That of the bijector within, whose both directions read as far."""
+        """The window of the bijector within, which is the same in both directions."""
         return self.bijector.receptive_kernel
 
     @property
     def circular(self) -> bool:
-        """Whether the window of the bijector within does."""
+        """Whether the window of the bijector within continues at the opposite border."""
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The inverse of the bijector within."""
-        return backwards(self.bijector, x, context)
+        """Apply the inverse of the bijector within."""
+        return self.bijector.inverse(x, *context_arguments(self.bijector, context))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The bijector within."""
-        return forwards(self.bijector, y, context)
+        """Apply the bijector within."""
+        return self.bijector(y, *context_arguments(self.bijector, context))

@@ -1,4 +1,4 @@
-"""Contexts beside what a network reads: a vector for the whole event, or numbers at each of its sites."""
+"""Contexts beside the input of a network: a vector for the whole event, or one for each of its sites."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ Shape = tuple[int, ...]
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
-    """The shape of what `join` returns.
+    """The shape of what `join` returns, without the batch axis.
+
+    Args:
+        shape: shape of the input, (n,) or (C, *sites).
+        context_shape: shape of the context, (K,) or (K, *sites); None for no context.
 
     >>> joined_shape((24,), (10, 4, 4)), joined_shape((3, 8, 8), (10,))
     ((184,), (13, 8, 8))
     """
     if context_shape is None:
         return shape
-    first = math.prod(context_shape) if len(shape) == 1 else context_shape[0]
-    return (shape[0] + first, *shape[1:])
+    extra = math.prod(context_shape) if len(shape) == 1 else context_shape[0]
+    return (shape[0] + extra, *shape[1:])
 
 
 def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tensor:
-    """A vector (B, n) with all of a context behind it; a lattice (B, C, *sites) with it in further channels.
+    """Append a context to the input of a network: to a vector as further entries, to a lattice as further channels.
+
+    Args:
+        x: the input, (B, n) or (B, C, *sites).
+        context: the context, (B, *context_shape); ignored if `context_shape` is None.
+        context_shape: shape of the context, (K,) or (K, *sites); None for no context.
 
     Raises:
         ValueError: if there is no context where one is expected, or one of another shape.

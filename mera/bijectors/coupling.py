@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory, Parametrize, prepared
+from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory
+from mera.bijectors.conditioners.fixed_weights import evaluators
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Affine, Univariate
@@ -19,19 +20,24 @@ __all__ = ["Coupling", "Couplings"]
 
 
 class Coupling(Bijector):
-    r"""Each half of an event in turn transforms the other (Dinh et al. 2017; paper, Eq. 10 and Fig. 7).
+    r"""Each half of an event in turn is transformed with parameters that depend on the other half.
 
-    Both halves are updated once: x2 <- f(x2; c(x1)), then x1 <- f(x1; c'(x2)), where f is monotone in each variable,
-    so that log \|det J\| is the sum of the logarithms of its derivatives.
+    Coupling layers are due to Dinh et al. (2017), https://arxiv.org/abs/1605.08803. As in RG-Flow, Eq. 10 and Fig. 7
+    (https://arxiv.org/abs/2010.00029), one layer updates both halves:
+
+    .. math:: x_2 \leftarrow f(x_2; c(x_1)), \qquad x_1 \leftarrow f(x_1; c'(x_2)),
+
+    where :math:`f` is monotone in each variable, so that :math:`\ln |\det J|` is the sum of
+    :math:`\ln \partial f / \partial x` over all variables.
 
     Args:
-        partition: how an event is cut in halves; it knows the event's shape.
-        conditioner: makes the networks c and c', or one that serves both; see `Conditioner`.
-        transform: f, an affine map unless said otherwise.
-        context_shape: the shape of a context that the networks read beside the half.
+        partition: the two halves of an event, whose shape the partition knows.
+        conditioner: makes the networks :math:`c` and :math:`c'`, or one network for both; see `Conditioner`.
+        transform: :math:`f`; an affine map if None.
+        context_shape: shape of a context that the networks read beside the half; None for no context.
 
     Raises:
-        ValueError: if a network cannot serve both halves.
+        ValueError: if the conditioner cannot make a network for these halves.
     """
 
     def __init__(
@@ -46,45 +52,48 @@ class Coupling(Bijector):
         self.transform = transform if transform is not None else Affine()
         first, second = partition.shapes
 
-        def make(reads: tuple[int, ...], writes: tuple[int, ...]) -> nn.Module:
-            return conditioner(joined_shape(reads, context_shape), writes, self.transform.n_params)
+        def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
+            return conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
 
         networks = [make(first, second)]
-        self.shared_between_halves = _says(networks[0]).shared_between_halves
+        self.shared_between_halves = _contract(networks[0]).shared_between_halves
         if not self.shared_between_halves:
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """Two conditioners' reach to each side, if they are convolutions; else all of the event."""
-        reads_first, reads_second = (_says(self.networks[end]).radius for end in (0, -1))
-        if reads_first is None or reads_second is None:
+        """A window as wide as both conditioners see together, if they are convolutions; else None."""
+        first, second = (_contract(self.networks[index]).radius for index in (0, -1))
+        if first is None or second is None:
             return None
-        return (1 + 2 * (reads_first + reads_second),) * (len(self.partition.event_shape) - 1)
+        return (1 + 2 * (first + second),) * (len(self.partition.event_shape) - 1)
 
     @property
     def circular(self) -> bool:
-        """Whether a conditioner's window does."""
-        return any(_says(network).circular for network in self.networks)
+        """Whether a conditioner continues at the opposite border."""
+        return any(_contract(network).circular for network in self.networks)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latents; see `Bijector`."""
-        return _run([self], x, context, backwards=False)
+        """Transform the second half, then the first."""
+        return _apply([self], x, context, inverse=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Latents to data; see `Bijector`."""
-        return _run([self], y, context, backwards=True)
+        """Transform the first half back, then the second."""
+        return _apply([self], y, context, inverse=True)
 
 
 class Couplings(Chain):
-    """Couplings over one partition: an event is cut once for all of them, and their networks are prepared together.
+    """Couplings over one partition: an event is split once for all of them, and their networks run side by side.
 
-    Members are called as modules, one after the other, where that makes a difference: if they are compiled or hooked,
-    or were exchanged for others.
+    The members are called as modules, one after the other, if that makes a difference: if one of them is compiled or
+    has hooks, or was replaced by another bijector.
+
+    Args:
+        couplings: the members, in the order from data to latents.
 
     Raises:
-        ValueError: if there is none, or their partitions are not one.
+        ValueError: if there is no member, or the members have different partitions.
     """
 
     def __init__(self, couplings: Iterable[Coupling]) -> None:
@@ -94,20 +103,20 @@ class Couplings(Chain):
             raise ValueError("Expected couplings over one partition; got several")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All members in order."""
-        if not self._as_one:
+        """Apply the members from the first to the last."""
+        if not self._applied_together:
             return super().forward(x, context)
-        return _run(self.bijectors, x, context, backwards=False)
+        return _apply(self.bijectors, x, context, inverse=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The members' inverses, from the last to the first."""
-        if not self._as_one:
+        """Apply the inverses of the members from the last to the first."""
+        if not self._applied_together:
             return super().inverse(y, context)
-        return _run(self.bijectors, y, context, backwards=True)
+        return _apply(self.bijectors, y, context, inverse=True)
 
     @property
-    def _as_one(self) -> bool:
-        """Whether to call each member would make no difference."""
+    def _applied_together(self) -> bool:
+        """Whether calling each member as a module would make no difference."""
         partition = getattr(self.members[0], "partition", None)
         return all(
             isinstance(member, Coupling) and member.partition is partition and is_called_plainly(member)
@@ -115,34 +124,44 @@ class Couplings(Chain):
         )
 
 
-def _says(network: nn.Module) -> Conditioner | type[Conditioner]:
-    """What says whether a network serves both halves, and how far it reads."""
+def _contract(network: nn.Module) -> Conditioner | type[Conditioner]:
+    """The object whose attributes describe a network: the network itself, or the defaults of `Conditioner`."""
     return network if isinstance(network, Conditioner) else Conditioner
 
 
-def _run(couplings: Sequence[Bijector], x: Tensor, context: Tensor | None, backwards: bool) -> tuple[Tensor, Tensor]:
-    """Couplings over one partition, or their inverses from the last to the first; the value and the log-det (B,)."""
-    members = [cast(Coupling, coupling) for coupling in (reversed(couplings) if backwards else couplings)]
-    partition = members[0].partition
+def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+    """Apply couplings over one partition in order, or their inverses in reverse order.
+
+    Returns:
+        The transformed events and the log-det (B,).
+    """
+    couplings = [cast(Coupling, bijector) for bijector in (reversed(bijectors) if inverse else bijectors)]
+    partition = couplings[0].partition
     halves = list(partition.split(x))
     log_slopes: list[Any] = [None, None]
-    for coupling, networks in zip(members, _prepared(members, x.shape[0]), strict=True):
-        transform = coupling.transform.inverse if backwards else coupling.transform
-        for index in (0, 1) if backwards else (1, 0):
-            half, other = halves[index], halves[1 - index]
-            said = networks[index](join(other, context, coupling.context_shape))
-            value, log_slope = transform(half, said.to(half.dtype))
-            # what the transform makes at positions that the half does not own is discarded
-            halves[index] = partition.confine(value, index)
-            log_slope = partition.confine(log_slope, index).to(log_det_dtype(half))
-            log_slopes[index] = log_slope if log_slopes[index] is None else log_slopes[index] + log_slope
+    for coupling, parameters in zip(couplings, _conditioners(couplings, x.shape[0]), strict=True):
+        transform = coupling.transform.inverse if inverse else coupling.transform
+        for changed in (0, 1) if inverse else (1, 0):
+            read = 1 - changed
+            params = parameters(join(halves[read], context, coupling.context_shape), read)
+            value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
+            # values at positions of variables of the other half are discarded
+            halves[changed] = partition.confine(value, changed)
+            log_slope = partition.confine(log_slope, changed).to(log_det_dtype(x))
+            log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
     first, second = (log_slope.flatten(1).sum(1) for log_slope in log_slopes)
     return partition.merge(*halves), first + second
 
 
-def _prepared(couplings: Sequence[Coupling], rows: int) -> Iterator[tuple[Parametrize, Parametrize]]:
-    """For each coupling, what says how to transform the first half and the second, for batches of `rows`."""
-    ready = iter(prepared([network for coupling in couplings for network in coupling.networks], rows))
+def _conditioners(couplings: Sequence[Coupling], rows: int) -> Iterator[Callable[[Tensor, int], Tensor]]:
+    """For each coupling a function from a half and its index, 0 or 1, to the parameters of the other half."""
+    evaluate = iter(evaluators([network for coupling in couplings for network in coupling.networks], rows))
     for coupling in couplings:
-        reads_first, reads_second = next(ready) if coupling.shared_between_halves else (next(ready), next(ready))
-        yield reads_second, reads_first
+        if coupling.shared_between_halves:
+            yield next(evaluate)
+        else:
+            yield _of_two(next(evaluate), next(evaluate))
+
+
+def _of_two(*networks: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
+    return lambda x, half: networks[half](x)

@@ -1,4 +1,4 @@
-"""Couplings stacked as a node needs them, with or without normalisation between them, over masks by name."""
+"""Stacks of couplings with or without normalisation, and the masks that partition an event, by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.partition import Partition, checkerboard
 from mera.bijectors.univariate import Univariate
 
-__all__ = ["couplings", "mask_of"]
+__all__ = ["couplings", "parse_mask"]
 
 Shape = tuple[int, ...]
 
@@ -31,13 +31,19 @@ def couplings(
     norm_per_channel: bool = False,
     context_shape: Shape | None = None,
 ) -> Chain:
-    """Couplings over one partition, with or without an ActNorm before each.
+    """Stack couplings over one partition, with or without an ActNorm before each.
 
     Args:
-        partition, conditioner, transform, context_shape: as for `Coupling`.
-        layers: how many couplings.
-        norm: whether there are ActNorms.
-        norm_per_channel: whether they treat all sites of a channel alike, as those of a whole lattice should.
+        partition: the two halves of an event.
+        conditioner: makes the conditioner networks; see `Coupling`.
+        transform: monotone map of single variables.
+        layers: number of couplings.
+        norm: whether there is an ActNorm before each coupling.
+        norm_per_channel: whether an ActNorm treats all sites of a channel alike, as it should on a whole lattice.
+        context_shape: shape of a context that the networks read; None for no context.
+
+    Raises:
+        ValueError: if the number of layers is not a positive integer, or `norm` is not a bool.
     """
     members = [Coupling(partition, conditioner, transform, context_shape) for _ in range(check_count(layers, "layers"))]
     if not check_flag(norm, "norm"):
@@ -46,11 +52,19 @@ def couplings(
     return Chain(step for member in members for step in (ActNorm(shape, norm_per_channel), member))
 
 
-def mask_of(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
-    """A bool mask of an event: by name, or as a value that broadcasts to it.
+def parse_mask(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
+    """Turn the mask that an option names into a bool tensor of the shape of an event.
+
+    Args:
+        event_shape: shape (C, *sites) of one event.
+        mask: "checkerboard"; "channels", for the first half of the channels; or truth values, as nested lists or a
+            tensor, that broadcast to the shape of an event.
+
+    Returns:
+        The mask, true for the variables of the first half.
 
     Raises:
-        ValueError: if the name is unknown.
+        ValueError: if the name is unknown, or the truth values do not broadcast to the shape of an event.
     """
     if not isinstance(mask, str):
         try:

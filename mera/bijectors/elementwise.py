@@ -1,4 +1,4 @@
-"""Maps of each variable by itself."""
+"""Maps that transform each variable by itself."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mera.bijectors.univariate import Univariate
 __all__ = ["Asinh", "Elementwise", "LeakyReLU"]
 
 
-class _SiteBySite(Bijector):
-    """A bijector that looks at single variables, and at no context."""
+class _Elementwise(Bijector):
+    """A bijector that transforms each variable by itself and takes no context."""
 
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
@@ -26,59 +26,66 @@ class _SiteBySite(Bijector):
         return None if self.event_shape is None else (1,) * (len(self.event_shape) - 1)
 
 
-class LeakyReLU(_SiteBySite):
-    r"""y = x for x >= 0, a x below; log \|det J\| is ln a times the number of negative variables.
+class LeakyReLU(_Elementwise):
+    r"""The leaky ReLU :math:`y = x` for :math:`x \ge 0`, :math:`y = a x` for :math:`x < 0`.
+
+    :math:`\ln |\det J|` is :math:`\ln a` times the number of negative variables.
 
     Args:
-        event_shape: the shape of one event.
-        slope: a > 0.
+        event_shape: shape (C, *sites) of one event.
+        slope: :math:`a > 0`.
+
+    Raises:
+        ValueError: if the slope is not a number above 0, up to 1e6.
     """
 
     def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
         super().__init__(event_shape)
         self.slope = check_interval(slope, "the slope", 0, 1e6)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scale the negative variables."""
         return torch.where(x < 0, x * self.slope, x), self._log_det(x)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Undo the scaling of the negative variables."""
         return torch.where(y < 0, y / self.slope, y), -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
         return math.log(self.slope) * (x < 0).flatten(1).sum(1, dtype=log_det_dtype(x))
 
 
-class Asinh(_SiteBySite):
-    r"""y = asinh(x), which tames heavy tails; log \|det J\| = -1/2 sum of ln(1 + x^2).
+class Asinh(_Elementwise):
+    r"""The inverse hyperbolic sine :math:`y = \mathrm{asinh}(x)`, which makes heavy tails light.
+
+    .. math:: \ln |\det J| = -\frac{1}{2} \sum \ln(1 + x^2)
 
     Args:
-        event_shape: the shape of one event.
+        event_shape: shape (C, *sites) of one event.
     """
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply asinh."""
         y = torch.asinh(x)
         return y, self._log_det(y)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """sinh; beyond |y| = 88 single precision overflows."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply sinh, which overflows single precision beyond |y| = 88."""
         return torch.sinh(y), -self._log_det(y)
 
     def _log_det(self, y: Tensor) -> Tensor:
-        """-ln cosh y, without cosh, which overflows."""
+        """The sum of -ln cosh y, computed without cosh, which overflows."""
         size = y.abs()
         log_cosh = size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
         return -log_cosh.flatten(1).sum(1, dtype=log_det_dtype(y))
 
 
-class Elementwise(_SiteBySite):
-    """Any `Univariate` map with parameters that are learnt for each variable, and depend on nothing.
+class Elementwise(_Elementwise):
+    """A `Univariate` map whose parameters are learnt for each variable, and do not depend on other variables.
 
     Args:
-        event_shape: the shape of one event.
-        transform: the map, `RationalQuadratic()` say.
+        event_shape: shape (C, *sites) of one event.
+        transform: the map, for example `RationalQuadratic()`.
     """
 
     def __init__(self, event_shape: tuple[int, ...], transform: Univariate) -> None:
@@ -86,12 +93,12 @@ class Elementwise(_SiteBySite):
         self.transform = transform
         self.params = nn.Parameter(torch.zeros(transform.n_params, *event_shape))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transform each variable with its own parameters."""
         y, log_slope = self.transform(x, self.params.expand(x.shape[0], *self.params.shape))
         return y, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transform each variable back with its own parameters."""
         x, log_slope = self.transform.inverse(y, self.params.expand(y.shape[0], *self.params.shape))
         return x, log_slope.flatten(1).sum(1, dtype=log_det_dtype(y))

@@ -13,16 +13,20 @@ __all__ = ["Haar"]
 
 
 class Haar(Bijector):
-    """Neighbours a, b become (a + b) / sqrt(2), (a - b) / sqrt(2) in each dimension (Haar 1910): log-det 0.
+    r"""The Haar transform of a patch of 2 sites in each dimension (Haar 1910); the log-det is 0.
 
-    On patches of 2 sites in each dimension, the first site of a patch comes to hold sqrt(2)^dim times the mean, and the
-    others the details: what a decimation then keeps is the image at half its edge.
+    In each dimension, two neighbours are mapped to their normalised sum and difference:
+
+    .. math:: (a, b) \mapsto \left(\frac{a + b}{\sqrt{2}}, \frac{a - b}{\sqrt{2}}\right).
+
+    In d dimensions the first site of the patch then holds :math:`2^{d/2}` times the mean, and the other sites hold the
+    details. A decimation that keeps the first sites so keeps the image at half its edge.
 
     Args:
-        event_shape: (C, 2, ..., 2).
+        event_shape: shape (C, 2, ..., 2) of one event.
 
     Raises:
-        ValueError: if an event is no patch of 2 sites in each dimension.
+        ValueError: if an event is not a patch of 2 sites in each dimension.
     """
 
     def __init__(self, event_shape: tuple[int, ...]) -> None:
@@ -30,15 +34,15 @@ class Haar(Bijector):
         if len(event_shape) < 2 or set(event_shape[1:]) != {2}:
             raise ValueError(f"Expected patches of 2 sites in each dimension, (C, 2, ...); got {tuple(event_shape)}")
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means first, then details; see `Bijector`."""
-        return self._turned(x), zero_log_det(x)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transform to the mean and the details."""
+        return self._transformed(x), zero_log_det(x)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The same map, which is its own inverse; see `Bijector`."""
-        return self._turned(y), zero_log_det(y)
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply the same map, which is its own inverse."""
+        return self._transformed(y), zero_log_det(y)
 
-    def _turned(self, x: Tensor) -> Tensor:
+    def _transformed(self, x: Tensor) -> Tensor:
         for axis in range(2, x.ndim):
             first, second = x.unbind(axis)
             x = torch.stack([first + second, first - second], axis) * math.sqrt(0.5)

@@ -1,4 +1,4 @@
-"""From 8-bit images to the space in which flows are trained, and back."""
+"""Dequantisation and logit: from 8-bit images to the space in which flows are trained, and back."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ __all__ = ["Dequantize", "Logit", "with_noise"]
 
 
 class Dequantize(Bijector):
-    r"""Integers k in 0 .. levels - 1 to numbers (k + u) / levels in [0, 1), u uniform in [0, 1).
+    r"""Uniform dequantisation: integers k in 0, ..., N - 1 to :math:`(k + u) / N`, with u uniform in [0, 1).
 
-    The density of the numbers bounds the probability of the integers from below (Theis et al. 2016). The log-det
-    counts the volume of one level: -n ln(levels) for n variables. `inverse` rounds down to the level, which undoes
-    `forward` exactly, whatever u was; numbers beyond the ends go to the end levels.
+    The density of the result bounds the probability of the integers from below (Theis et al. 2016,
+    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln N`, the logarithm of the volume of
+    one level. `inverse` rounds down to the level, which undoes `forward` exactly for any u; values outside of [0, 1)
+    are rounded to the first or the last level.
 
-    The numbers have the dtype of the module, which `to` changes, but single precision at least: half has not enough
-    digits for a level and its noise.
+    The result has the dtype of the module, which `to` changes, but at least single precision, as half precision has too
+    few digits for a level and its noise.
 
     Args:
-        levels: how many values a variable has, 256 for 8 bits.
+        levels: N, 256 for 8 bits.
+
+    Raises:
+        ValueError: if the number of levels is not an integer from 2 to 256.
     """
 
     like: Tensor
@@ -38,17 +42,17 @@ class Dequantize(Bijector):
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
     def extra_repr(self) -> str:
-        """The levels."""
+        """The number of levels."""
         return str(self.levels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (B, *event_shape), or floats that `with_noise` made of them, to floats."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map integers (B, *event_shape), or the floats that `with_noise` makes of them, to [0, 1)."""
         if not x.is_floating_point():
             x = with_noise(x, torch.rand(x.shape, dtype=log_det_dtype(self.like), device=x.device))
         return x.to(log_det_dtype(self.like)) / self.levels, self._log_det(x)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Floats to uint8; the log-det is that of the linear map."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Round to uint8; the log-det is that of the linear map."""
         x = torch.floor(y * self.levels).clamp(0, self.levels - 1).to(torch.uint8)
         return x, -self._log_det(y)
 
@@ -58,17 +62,21 @@ class Dequantize(Bijector):
 
 
 def with_noise(x: Tensor, noise: Tensor) -> Tensor:
-    """k + u for integers k and u in [0, 1)."""
-    return x + noise * (1 - 2**-15)  # else k + u could round up to k + 1 in float32
+    """Add noise u in [0, 1) to integers k."""
+    return x + noise * (1 - 2**-15)  # without the factor, k + u could round up to k + 1 in float32
 
 
 class Logit(Bijector):
-    r"""y = logit(c x + (1 - c) / 2) on [0, 1], the squeezed logit of Dinh et al. (2017).
+    r"""The logit of a squeezed unit interval: :math:`y = \mathrm{logit}(p)` with :math:`p = c x + (1 - c) / 2`.
 
-    With p = c x + (1 - c) / 2, log \|dy/dx\| = ln c - ln p - ln(1 - p), summed over the event.
+    As in Real NVP (Dinh et al. 2017, https://arxiv.org/abs/1605.08803). The log-det is the sum over all variables of
+    :math:`\ln |dy/dx| = \ln c - \ln p - \ln(1 - p)`.
 
     Args:
-        constraint: c, the width left of the unit interval; it keeps y finite.
+        constraint: :math:`c`, the width of the squeezed interval; a width below 1 keeps y finite.
+
+    Raises:
+        ValueError: if the constraint is not a number between 0 and 1.
     """
 
     def __init__(self, constraint: float = 0.9) -> None:
@@ -81,13 +89,13 @@ class Logit(Bijector):
         """The constraint."""
         return str(self.constraint)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[0, 1] to the real line; see `Bijector`."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map [0, 1] to the real line."""
         p = self.constraint * x + (1 - self.constraint) / 2
         return torch.logit(p), self._log_det(p)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The real line to numbers around [0, 1]; see `Bijector`."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map the real line to an interval a little larger than [0, 1]."""
         p = torch.sigmoid(y)
         log_derivative = math.log(self.constraint) + F.softplus(y) + F.softplus(-y)
         return (p - (1 - self.constraint) / 2) / self.constraint, -log_derivative.flatten(1).sum(1)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import abstractmethod
-from typing import Any, cast
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
 from mera._utils.checks import check_choice, check_flag
 from mera.bijectors.base import Bijector, log_det_dtype
 
-__all__ = ["LULinear", "Orthogonal"]
+__all__ = ["ORTHOGONAL_MAPS", "LULinear", "Orthogonal"]
 
 
 def _exactly(x: Tensor) -> torch.autocast:
-    """Autocast may halve the precision of networks, but not that of variables, which pass through these products."""
+    """A context without autocast, which may halve the precision of networks, but not that of variables."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 class _Linear(Bijector):
-    """y = W x for vectors x that an event holds: its channels at each site, or all of it.
+    """The product y = W x, where x holds the channels at one site, or all variables of an event.
 
     Args:
-        event_shape: the shape of one event, (C, *sites).
-        per_site: W acts on the channels, the same at every site; else on all variables together.
+        event_shape: shape (C, *sites) of one event.
+        per_site: whether W acts on the channels, alike at every site, or on all variables together.
 
     Raises:
-        ValueError: if that is one variable, which there is nothing to mix with.
+        ValueError: if W would act on a single variable.
     """
 
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True) -> None:
@@ -48,23 +46,23 @@ class _Linear(Bijector):
 
     @abstractmethod
     def _map(self, columns: Tensor) -> Tensor:
-        """W x, (B, size, repeats) -> the same."""
+        """The product W x, (B, size, repeats) to the same shape."""
 
     @abstractmethod
     def _solve(self, columns: Tensor) -> Tensor:
-        """W^-1 y."""
+        """The solution x of W x = y, (B, size, repeats) to the same shape."""
 
     @abstractmethod
     def _log_abs_det(self) -> Tensor:
-        """ln |det W|."""
+        """The logarithm of the absolute value of the determinant of W, a scalar."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The product; see `Bijector`."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Multiply by W."""
         with _exactly(x):
             return self._map(self._columns(x)).reshape(x.shape), self._log_det(x)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The solution; see `Bijector`."""
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Solve W x = y."""
         with _exactly(y):
             return self._solve(self._columns(y)).reshape(y.shape), -self._log_det(y)
 
@@ -76,13 +74,19 @@ class _Linear(Bijector):
 
 
 class LULinear(_Linear):
-    r"""W = P L (U + diag(d)) with a fixed permutation P, L unit lower and U strictly upper triangular (Glow, Eq. 10).
+    r"""A linear map in LU decomposition, :math:`W = P L (U + \mathrm{diag}(d))`.
 
-    log \|det J\| is the sum of ln \|d\| for each site. W starts as a random rotation, or as the identity.
+    :math:`P` is a fixed permutation, :math:`L` is unit lower triangular, :math:`U` is strictly upper triangular, and
+    :math:`\ln |\det J|` is the sum of :math:`\ln |d|` for each site (Glow, Kingma and Dhariwal 2018, Eq. 10,
+    https://arxiv.org/abs/1807.03039). :math:`W` starts as a random orthogonal matrix, or as the identity.
 
     Args:
-        event_shape, per_site: W acts on the channels at each site, or on all variables of an event.
-        identity: start as the identity.
+        event_shape: shape (C, *sites) of one event.
+        per_site: whether W acts on the channels, alike at every site, or on all variables together.
+        identity: whether W starts as the identity.
+
+    Raises:
+        ValueError: if W would act on a single variable.
     """
 
     permutation: Tensor
@@ -119,56 +123,64 @@ class LULinear(_Linear):
         return self.log_diagonal.sum()
 
 
+def _matrix_exp(lower: Tensor) -> Tensor:
+    return torch.linalg.matrix_exp(lower - lower.mT)
+
+
+def _cayley(lower: Tensor) -> Tensor:
+    half = (lower - lower.mT) / 2
+    eye = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+    return torch.linalg.solve(eye - half, eye + half)
+
+
+def _householder(lower: Tensor) -> Tensor:
+    return -torch.linalg.householder_product(lower, 2 / (1 + lower.square().sum(0)))
+
+
+ORTHOGONAL_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "matrix_exp": _matrix_exp,
+    "cayley": _cayley,
+    "householder": _householder,
+}
+"""By name, a map from strictly lower triangular matrices to orthogonal ones; 0 is mapped to the identity."""
+
+
 class Orthogonal(_Linear):
-    """W orthogonal, kept so by `torch.nn.utils.parametrizations.orthogonal`: volumes stay as they are.
+    r"""An orthogonal matrix W: volumes stay as they are, and :math:`\ln |\det J| = 0`.
+
+    W is a function of the strictly lower triangle :math:`A` of a matrix of parameters, orthogonal for any :math:`A`:
+
+    - "matrix_exp": :math:`W = \exp(A - A^T)`.
+    - "cayley": :math:`W = (1 - S)^{-1} (1 + S)` with :math:`S = (A - A^T) / 2`.
+    - "householder": :math:`W = - H_1 \cdots H_n`, where :math:`H_i = 1 - 2 v_i v_i^T / |v_i|^2` is the reflection along
+      :math:`v_i = e_i + A_{\cdot i}`.
+
+    All of them are rotations. Parameters start uniform within :math:`\pm 1 / \sqrt{n}`.
 
     Args:
-        event_shape, per_site: W acts on the channels at each site, or on all variables of an event.
-        how: torch's word for the parametrisation, "matrix_exp", "cayley" or "householder".
+        event_shape: shape (C, *sites) of one event.
+        per_site: whether W acts on the channels, alike at every site, or on all variables together.
+        how: the parametrisation: "matrix_exp", "cayley" or "householder".
+
+    Raises:
+        ValueError: if W would act on a single variable, or the parametrisation is unknown.
     """
 
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, how: str = "matrix_exp") -> None:
         super().__init__(event_shape, per_site)
-        self.how = check_choice(how, ("matrix_exp", "cayley", "householder"), "a parametrisation")
-        self.linear = self._parametrized()
+        self.how = check_choice(how, ORTHOGONAL_MAPS, "a parametrisation")
+        bound = 1 / math.sqrt(self.size)
+        self.unconstrained = nn.Parameter(torch.empty(self.size, self.size).uniform_(-bound, bound))
 
-    def _parametrized(self) -> nn.Module:
-        linear = nn.Linear(self.size, self.size, bias=False)
-        # without its fixed first factor, which would be orthogonal in the precision in which it was made only
-        return parametrizations.orthogonal(linear, orthogonal_map=self.how, use_trivialization=False)
-
-    def _weight(self) -> Tensor:
-        return cast(Tensor, self.linear.weight)
+    def _weight(self, columns: Tensor) -> Tensor:
+        lower = self.unconstrained.tril(-1).to(log_det_dtype(columns))  # torch has no such function in half precision
+        return ORTHOGONAL_MAPS[self.how](lower).to(columns.dtype)
 
     def _map(self, columns: Tensor) -> Tensor:
-        return self._weight() @ columns
+        return self._weight(columns) @ columns
 
     def _solve(self, columns: Tensor) -> Tensor:
-        return self._weight().mT @ columns
+        return self._weight(columns).mT @ columns
 
     def _log_abs_det(self) -> Tensor:
-        return next(self.linear.parameters()).new_zeros(())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Orthogonal:
-        """As torch copies modules, for which their state for pickling would lose what is shared."""
-        copied = memo[id(self)] = self.__class__.__new__(self.__class__)
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        return copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickling: torch pickles parametrised modules by their state only."""
-        state = super().__getstate__()
-        modules = {name: module for name, module in state["_modules"].items() if name != "linear"}
-        learnt = [parameter.requires_grad for parameter in self.linear.parameters()]
-        return state | {"_modules": modules, "_weights": self.linear.state_dict(), "_learnt": learnt}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Parametrise anew and put the weights back."""
-        weights, learnt = state["_weights"], state["_learnt"]
-        super().__setstate__({key: value for key, value in state.items() if key not in ("_weights", "_learnt")})
-        some = next(iter(weights.values()))
-        with torch.random.fork_rng(devices=[]):  # new weights are drawn, and thrown away
-            self.linear = self._parametrized().to(some.device, some.dtype)
-        self.linear.load_state_dict(weights)
-        for parameter, its in zip(self.linear.parameters(), learnt, strict=True):
-            parameter.requires_grad_(its)
+        return self.unconstrained.new_zeros(())

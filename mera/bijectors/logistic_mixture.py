@@ -1,4 +1,4 @@
-"""The distribution function of a mixture of logistics as a map."""
+"""The cumulative distribution function of a mixture of logistics as a map."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ __all__ = ["LogisticMixture"]
 
 
 class LogisticMixture(Univariate):
-    r"""y = a logit(F(x)) + b, F(x) = sum of pi_k sigmoid((x - mu_k) / s_k) (Flow++, Ho et al. 2019, arXiv 1902.00275).
+    r"""The logit of a mixture of logistic distributions, then an affine map: :math:`y = a \, \mathrm{logit}(F(x)) + b`.
 
-    Of each variable's 3 K + 2 parameters K make the weights, K the means and K the scales; the last two make a and b,
-    as in `Affine`. All but b are bounded, so that the map is nowhere so flat that single precision could not invert it.
-    Parameters of 0 spread the means a little, so that the components can come to differ: the map then starts close to
-    the identity, not at it.
+    .. math:: F(x) = \sum_{k=1}^{K} \pi_k \, \sigma\left(\frac{x - \mu_k}{s_k}\right)
 
-    The inverse bisects between bounds that are exact: y lies between the smallest and the largest of the K values that
-    single components would give. Two Newton steps behind it make the inverse differentiable, twice.
+    as in Flow++ (Ho et al. 2019, https://arxiv.org/abs/1902.00275). Each variable has 3 K + 2 parameters: K for the
+    weights :math:`\pi_k`, K for the means :math:`\mu_k`, K for the scales :math:`s_k`, and two for :math:`a` and
+    :math:`b`, as in `Affine`. All but :math:`b` are bounded, which keeps the map steep enough to be inverted in single
+    precision. Parameters of 0 give means that differ a little, so that the components can learn to differ. The map
+    therefore starts close to the identity, but not at the identity.
+
+    The inverse is found by bisection. Its bounds are exact: the solution lies between the smallest and the largest of
+    the K solutions for single components. Two Newton steps after the bisection make the inverse differentiable twice.
 
     Args:
         components: K.
-        max_mean: the bound of the means, and of the weights' logarithms before they are normalised.
-        max_log_scale: the bound of ln s_k and ln a.
+        max_mean: bound of the means, and of the logarithms of the weights before normalisation.
+        max_log_scale: bound of :math:`\ln s_k` and :math:`\ln a`.
 
     Raises:
-        ValueError: if there is no component, or a bound is not positive.
+        ValueError: if the number of components is not a positive integer, or a bound is not a number above 0, up to 20.
     """
 
     def __init__(self, components: int = 4, max_mean: float = 2.0, max_log_scale: float = 1.0) -> None:
@@ -42,7 +45,7 @@ class LogisticMixture(Univariate):
         self.n_params = 3 * self.components + 2
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Through the mixture, then scale and shift."""
+        """Apply the logit of the mixture, then scale and shift."""
         dtype = x.dtype
         x, params = in_single(x, params)
         u, log_slope = _logit_of_mixture(x, *self._mixture(params))
@@ -50,20 +53,20 @@ class LogisticMixture(Univariate):
         return y.to(dtype), log_slope + log_scale
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and scale back, then bisect."""
+        """Undo the shift and the scaling, then invert the logit of the mixture."""
         dtype = y.dtype
         y, params = in_single(y, params)
         u, log_scale = self.outer.inverse(y, params[:, -2:])
         mixture = self._mixture(params)
         with torch.no_grad():
             x = _bisect(u, *mixture)
-        for _ in range(2):  # the first makes first derivatives right, the second those of second order
+        for _ in range(2):  # the first makes derivatives of first order right, the second those of second order
             close, log_slope = _logit_of_mixture(x, *mixture)
             x = x - (close - u) * torch.exp(-log_slope.detach())
         return x.to(dtype), log_scale - _logit_of_mixture(x, *mixture)[1]
 
     def _mixture(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ln pi, mu and ln s, each (B, *shape, K)."""
+        """The logarithms of the weights, the means, and the logarithms of the scales, each (B, *shape, K)."""
         k, bound = self.components, self.outer.max_log_scale
         weights, means, scales, _ = params.movedim(1, -1).split([k, k, k, 2], dim=-1)
         spread = torch.linspace(-0.5, 0.5, k, dtype=means.dtype, device=means.device) if k > 1 else 0.0
@@ -73,7 +76,7 @@ class LogisticMixture(Univariate):
 
 
 def _logit_of_mixture(x: Tensor, log_pi: Tensor, mu: Tensor, log_s: Tensor) -> tuple[Tensor, Tensor]:
-    """logit(F(x)) and the logarithm of its derivative, from logarithms that are exact in both tails."""
+    """The logit of F(x) and the logarithm of its derivative, computed from logarithms that are exact in both tails."""
     z = (x[..., None] - mu) * torch.exp(-log_s)
     below, above = F.logsigmoid(z), F.logsigmoid(-z)
     log_below, log_above = torch.logsumexp(log_pi + below, -1), torch.logsumexp(log_pi + above, -1)
@@ -82,11 +85,11 @@ def _logit_of_mixture(x: Tensor, log_pi: Tensor, mu: Tensor, log_s: Tensor) -> t
 
 
 def _bisect(u: Tensor, log_pi: Tensor, mu: Tensor, log_s: Tensor) -> Tensor:
-    """x with logit(F(x)) = u: halvings until the bounds, at first as far apart as x is large, differ by rounding."""
+    """Solve logit(F(x)) = u for x: halve the interval between the bounds until they differ by rounding errors."""
     single = mu + torch.exp(log_s) * u[..., None]
     low, high = single.amin(-1), single.amax(-1)
     for _ in range(round(-math.log2(torch.finfo(u.dtype).eps)) + 4):
         middle = low + (high - low) / 2
-        right = _logit_of_mixture(middle, log_pi, mu, log_s)[0] < u
-        low, high = torch.where(right, middle, low), torch.where(right, high, middle)
+        is_above = _logit_of_mixture(middle, log_pi, mu, log_s)[0] < u  # whether x lies above the middle
+        low, high = torch.where(is_above, middle, low), torch.where(is_above, high, middle)
     return low + (high - low) / 2

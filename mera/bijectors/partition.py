@@ -1,4 +1,4 @@
-"""How a coupling cuts an event into the two halves that take turns in transforming each other."""
+"""Partitions of an event into the two halves that a coupling transforms in turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ __all__ = ["ChannelHalves", "Gather", "Masked", "Partition", "checkerboard"]
 
 
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
-    """A bool mask (C, *sites) that is true where the site's coordinates add up to an even number.
+    """A bool mask (C, *sites) that is true where the coordinates of a site add up to an even number.
+
+    Args:
+        event_shape: shape (C, *sites) of one event.
+
+    Raises:
+        ValueError: if the event has no sites.
 
     >>> checkerboard((1, 2, 4)).int()
     tensor([[[1, 0, 1, 0],
@@ -26,11 +32,11 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
 
 
 class Partition(nn.Module, ABC):
-    """Two halves of an event, and the way back.
+    """A way to split events into two halves, and to merge the halves again.
 
     Args:
-        event_shape: the shape of an event.
-        shapes: the shapes of its first and of its second half.
+        event_shape: shape (C, *sites) of one event.
+        shapes: shapes of the first and of the second half.
     """
 
     def __init__(self, event_shape: tuple[int, ...], shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
@@ -40,22 +46,25 @@ class Partition(nn.Module, ABC):
 
     @abstractmethod
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *event_shape) -> the halves."""
+        """Split events (B, *event_shape) into their first and second halves, (B, *shape) each."""
 
     @abstractmethod
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """The halves -> (B, *event_shape)."""
+        """Merge two halves to events (B, *event_shape)."""
 
     def confine(self, values: Tensor, index: int) -> Tensor:
-        """Zero whatever in values (B, ..., *shape) is not of a variable of half `index`; most halves hold no other."""
+        """Set values (B, ..., *shape) to zero where half `index` holds no variable; most halves have no such place."""
         return values
 
 
 class Gather(Partition):
-    """Vectors of the variables under a mask, and of the others.
+    """The variables under a mask as a vector, and all other variables as a vector.
 
     Args:
-        mask: bool, the shape of the event; true is the first half.
+        mask: bool tensor of the shape of an event, true for the variables of the first half.
+
+    Raises:
+        ValueError: if the mask is not bool, or a half is empty.
     """
 
     order: Tensor
@@ -72,21 +81,24 @@ class Gather(Partition):
         self.register_buffer("back", order.argsort(), persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *event_shape) -> (B, n), (B, N - n)."""
+        """Split events (B, *event_shape) into vectors (B, n) and (B, N - n)."""
         x = x.flatten(1).index_select(1, self.order)
         return x[:, : self.count], x[:, self.count :]
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """(B, n), (B, N - n) -> (B, *event_shape)."""
+        """Merge vectors (B, n) and (B, N - n) to events (B, *event_shape)."""
         x = torch.cat([first, second], dim=1).index_select(1, self.back)
         return x.unflatten(1, self.event_shape)
 
 
 class Masked(Partition):
-    """Whole events with zeros in place of the other half, for conditioners that need the sites in their place.
+    """Whole events with zeros in place of the other half, for conditioners that need the sites where they are.
 
     Args:
-        mask: bool, the shape of the event; true is the first half.
+        mask: bool tensor of the shape of an event, true for the variables of the first half.
+
+    Raises:
+        ValueError: if the mask is not bool, or a half is empty.
     """
 
     masks: Tensor
@@ -97,23 +109,26 @@ class Masked(Partition):
         self.register_buffer("masks", torch.stack([mask, ~mask]), persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, *event_shape) -> twice the same shape."""
+        """Split events (B, *event_shape) into two tensors of the same shape."""
         return self.confine(x, 0), self.confine(x, 1)
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """The sum: where one half has its variables, the other has zeros."""
+        """Add the halves: each is zero where the other has its variables."""
         return first + second
 
     def confine(self, values: Tensor, index: int) -> Tensor:
-        """Zero the variables of the other half."""
+        """Set values to zero at the variables of the other half."""
         return values * self.masks[index]
 
 
 class ChannelHalves(Partition):
-    """The first half of the channels, rounded up, and the rest.
+    """The first half of the channels, rounded up, and the other channels.
 
     Args:
-        event_shape: (C, *sites) with C >= 2.
+        event_shape: shape (C, *sites) of one event, with C >= 2.
+
+    Raises:
+        ValueError: if there are fewer than 2 channels.
     """
 
     def __init__(self, event_shape: tuple[int, ...]) -> None:
@@ -125,11 +140,11 @@ class ChannelHalves(Partition):
         self.count = count
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, *sites) -> (B, n, *sites), (B, C - n, *sites)."""
+        """Split events (B, C, *sites) into (B, n, *sites) and (B, C - n, *sites)."""
         return x[:, : self.count], x[:, self.count :]
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """Side by side along the channels."""
+        """Concatenate the halves along the channels."""
         return torch.cat([first, second], dim=1)
 
 

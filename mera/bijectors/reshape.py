@@ -9,21 +9,22 @@ from einops import rearrange
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera.bijectors.base import Bijector, backwards, forwards
+from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.context import join, joined_shape
 
 __all__ = ["Conditioned", "Squeezed"]
 
 
 class Squeezed(Bijector):
-    """A bijector of an event whose cells of `stride` sites are turned into channels, and back behind it.
+    """Turn the sites of each cell into channels, apply a bijector, and turn the channels back into sites.
 
-    As between `layout.squeeze` and its inverse (Real NVP, Dinh et al. 2017, Fig. 3), but within one node.
+    The squeezing of Real NVP (Dinh et al. 2017, Fig. 3, https://arxiv.org/abs/1605.08803), as between `layout.squeeze`
+    and its inverse, but within one node.
 
     Args:
-        event_shape: the shape of one event, (C, *sites).
+        event_shape: shape (C, *sites) of one event.
         make: makes the bijector within from the squeezed shape, (C * cell, *sites / stride).
-        stride: sites of a cell in each dimension.
+        stride: number of sites of a cell in each dimension.
 
     Raises:
         ValueError: if the stride does not divide the sites, or the bijector within takes a context at each site.
@@ -49,41 +50,49 @@ class Squeezed(Bijector):
 
     @property
     def circular(self) -> bool:
-        """Whether the window of the bijector within does."""
+        """Whether the window of the bijector within continues at the opposite border."""
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Squeeze, transform, and back; see `Bijector`."""
-        y, log_det = forwards(self.bijector, rearrange(x, self.patterns[0], **self.sizes), context)
-        return rearrange(y, self.patterns[1], **self.sizes), log_det
+        """Squeeze, apply the bijector within, and undo the squeezing."""
+        y, log_det = self.bijector(self._squeezed(x), *context_arguments(self.bijector, context))
+        return self._unsqueezed(y), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The same with the inverse within; see `Bijector`."""
-        x, log_det = backwards(self.bijector, rearrange(y, self.patterns[0], **self.sizes), context)
-        return rearrange(x, self.patterns[1], **self.sizes), log_det
+        """Squeeze, apply the inverse of the bijector within, and undo the squeezing."""
+        x, log_det = self.bijector.inverse(self._squeezed(y), *context_arguments(self.bijector, context))
+        return self._unsqueezed(x), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Let the bijector within start from the squeezed data."""
-        y = self.bijector.initialize(rearrange(x, self.patterns[0], **self.sizes), context)
-        return rearrange(y, self.patterns[1], **self.sizes)
+        """Initialise the bijector within with the squeezed batch."""
+        y = self.bijector.initialize(self._squeezed(x), *context_arguments(self.bijector, context))
+        return self._unsqueezed(y)
+
+    def _squeezed(self, x: Tensor) -> Tensor:
+        return rearrange(x, self.patterns[0], **self.sizes)
+
+    def _unsqueezed(self, x: Tensor) -> Tensor:
+        return rearrange(x, self.patterns[1], **self.sizes)
 
 
 class Conditioned(Bijector):
-    r"""The first channels stay as they are and are a context for a bijector of the others.
+    r"""Keep the first channels, and transform the other channels with a bijector that has the first as its context.
 
-    y = (x1, f(x2; x1)), log \|det J\| that of f: details may follow p(details | coarse image) (Wavelet Flow, Yu et al.
-    2020, arXiv 2010.13821).
+    .. math:: y = (x_1, f(x_2; x_1)), \qquad \ln |\det J| = \ln |\det \partial f / \partial x_2|
+
+    This is how details follow :math:`p(\mathrm{details} \mid \mathrm{coarse\ image})` in Wavelet Flow (Yu et al. 2020,
+    https://arxiv.org/abs/2010.13821).
 
     Args:
-        event_shape: the shape of one event, (C, *sites).
-        passive: how many channels stay.
-        make: makes f from the other channels' shape and the shape of its context: the first channels, and behind them
-            those of a context.
-        context_shape: the shape of a context beside them.
+        event_shape: shape (C, *sites) of one event.
+        passive: number of channels that are kept.
+        make: makes :math:`f` from the shape of the other channels and the shape of its context: the first channels,
+            followed by those of the bijector's own context.
+        context_shape: shape of a context beside the first channels; None for no context.
 
     Raises:
-        ValueError: if no channel or all channels would stay, or f takes no such context.
+        ValueError: if no channel or every channel is kept, or :math:`f` does not take that context.
     """
 
     def __init__(
@@ -98,41 +107,41 @@ class Conditioned(Bijector):
         if not 0 < passive < channels:
             raise ValueError(f"Expected from 1 to {channels - 1} passive channels; got {passive}")
         self._passive = passive
-        given = joined_shape((passive, *sites), context_shape)
-        self.bijector = make((channels - passive, *sites), given)
-        if self.bijector.context_shape != given:
-            raise ValueError(f"Expected a bijector of context {given}; got {self.bijector.context_shape}")
+        inner_context = joined_shape((passive, *sites), context_shape)
+        self.bijector = make((channels - passive, *sites), inner_context)
+        if self.bijector.context_shape != inner_context:
+            raise ValueError(f"Expected a bijector of context {inner_context}; got {self.bijector.context_shape}")
 
     @property
     def passive(self) -> int:
-        """The first channels."""
+        """Number of channels that are kept."""
         return self._passive
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """That of the bijector within."""
+        """The window of the bijector within."""
         return self.bijector.receptive_kernel
 
     @property
     def circular(self) -> bool:
-        """Whether the window of the bijector within does."""
+        """Whether the window of the bijector within continues at the opposite border."""
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
-        given, rest = x[:, : self.passive], x[:, self.passive :]
-        rest, log_det = forwards(self.bijector, rest, join(given, context, self.context_shape))
-        return torch.cat([given, rest], dim=1), log_det
+        """Transform the other channels."""
+        kept, rest = x[:, : self.passive], x[:, self.passive :]
+        rest, log_det = self.bijector(rest, join(kept, context, self.context_shape))
+        return torch.cat([kept, rest], dim=1), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `Bijector`."""
-        given, rest = y[:, : self.passive], y[:, self.passive :]
-        rest, log_det = backwards(self.bijector, rest, join(given, context, self.context_shape))
-        return torch.cat([given, rest], dim=1), log_det
+        """Transform the other channels back; their context is the same in both directions."""
+        kept, rest = y[:, : self.passive], y[:, self.passive :]
+        rest, log_det = self.bijector.inverse(rest, join(kept, context, self.context_shape))
+        return torch.cat([kept, rest], dim=1), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Let the bijector within start from the channels that it changes."""
-        given, rest = x[:, : self.passive], x[:, self.passive :]
-        rest = self.bijector.initialize(rest, join(given, context, self.context_shape))
-        return torch.cat([given, rest], dim=1)
+        """Initialise the bijector within with the other channels."""
+        kept, rest = x[:, : self.passive], x[:, self.passive :]
+        rest = self.bijector.initialize(rest, join(kept, context, self.context_shape))
+        return torch.cat([kept, rest], dim=1)

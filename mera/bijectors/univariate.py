@@ -1,4 +1,4 @@
-"""What a coupling does to each variable, given the parameters that its conditioner computed for it."""
+"""Monotone maps of single variables, which couplings apply with the parameters that a conditioner computes."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ __all__ = ["Additive", "Affine", "Univariate", "in_single"]
 
 
 def in_single(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-    """Variables and parameters in single precision at least, for maps that half would spoil."""
+    """Convert variables and parameters to single precision at least, for maps that are inexact in half precision."""
     single = log_det_dtype(x)
     return x.to(single), params.to(single)
 
 
 class Univariate(nn.Module, ABC):
-    """A monotone map of single variables, with `n_params` parameters for each.
+    """A monotone map of single variables, with `n_params` parameters for each variable.
 
-    Shapes: variables (B, *shape), parameters (B, n_params, *shape); both methods return the new variables and the
-    logarithm of the derivative at each, (B, *shape). Parameters that are all zero make the identity, or a map close
-    to it: a coupling starts there.
+    Variables are (B, *shape), parameters (B, n_params, *shape). Both methods return the new variables and the logarithm
+    of the derivative at each variable, (B, *shape). A coupling starts with parameters of zero, for which the map should
+    be the identity or close to it.
     """
 
     n_params: int
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """The map and the logarithm of its derivative."""
+        """Transform variables; see the class for shapes."""
 
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse map and the logarithm of its derivative."""
+        """Transform variables back; the derivative is that of the inverse map."""
 
 
 class Affine(Univariate):
-    r"""y = x exp(s) + t with s = b tanh(r / b), where the parameters are r and t (paper, Eq. 10).
+    r"""The affine map :math:`y = x \, e^s + t` with a bounded log-scale :math:`s = b \tanh(r / b)`.
+
+    The parameters are :math:`r` and :math:`t` (RG-Flow, Eq. 10, https://arxiv.org/abs/2010.00029).
 
     Args:
-        max_log_scale: the bound b of \|s\|, so that no step can blow up.
+        max_log_scale: the bound :math:`b` of :math:`|s|`, which keeps values finite during training.
+
+    Raises:
+        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     n_params = 2
@@ -57,7 +62,7 @@ class Affine(Univariate):
         return torch.addcmul(shift, x, torch.exp(scale)), scale
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift back, then scale back."""
+        """Undo the shift, then the scaling."""
         scale, shift = self._scale_and_shift(params)
         return (y - shift) * torch.exp(-scale), -scale
 
@@ -68,14 +73,14 @@ class Affine(Univariate):
 
 
 class Additive(Univariate):
-    """y = x + t, which keeps volumes (NICE, Dinh et al. 2014)."""
+    """The shift y = x + t, which keeps volumes (NICE, Dinh et al. 2014, https://arxiv.org/abs/1410.8516)."""
 
     n_params = 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift."""
+        """Add the shift."""
         return x + params[:, 0], torch.zeros_like(x)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift back."""
+        """Subtract the shift."""
         return y - params[:, 0], torch.zeros_like(y)

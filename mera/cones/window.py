@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera.bijectors.conditioners.base import fixed_weights
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.executor import SubplanExecutor
 from mera.cones.indexing import check_indexable, indices_at
 from mera.cones.noise import noise

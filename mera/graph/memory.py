@@ -10,24 +10,25 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mera._utils.checks import check_choice
-from mera.bijectors import Bijector, Chain, backwards, forwards, zero_log_det
-from mera.bijectors.conditioners.base import changing_weights
+from mera.bijectors import Bijector, Chain, zero_log_det
+from mera.bijectors.base import context_arguments
+from mera.bijectors.conditioners.fixed_weights import changing_weights
 
 __all__ = ["MEMORY", "memory_per_node"]
 
 
 def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep everything: the fastest, and memory grows with the activations of all networks."""
-    return forwards(bijector, x, context)
+    return bijector(x, *context_arguments(bijector, context))
 
 
 def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep what enters each layer and run the layer again on the way back, with the weights that it has then."""
     if not torch.is_grad_enabled():
-        return forwards(bijector, x, context)
+        return bijector(x, *context_arguments(bijector, context))
     log_det = zero_log_det(x)
     for layer in _layers(bijector):
-        x, change = checkpoint(forwards, layer, x, context, use_reentrant=False)
+        x, change = checkpoint(layer, x, *context_arguments(layer, context), use_reentrant=False)
         log_det = log_det + change
     return x, log_det
 
@@ -38,7 +39,7 @@ def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tens
     Derivatives of second order cannot be taken through it, and the weights must be the same on the way back.
     """
     if not torch.is_grad_enabled():
-        return forwards(bijector, x, context)
+        return bijector(x, *context_arguments(bijector, context))
     layers = _layers(bijector)
     return _Inverted.apply(layers, x, context, *(p for layer in layers for p in layer.parameters()))
 
@@ -58,7 +59,7 @@ class _Inverted(torch.autograd.Function):
         ctx.places = [parameter.data_ptr() for parameter in parameters]
         log_det = zero_log_det(x)
         for layer in layers:
-            x, change = forwards(layer, x, context)
+            x, change = layer(x, *context_arguments(layer, context))
             log_det = log_det + change
         ctx.save_for_backward(x, context, *parameters)  # so that torch refuses those that changed in place
         return x, log_det
@@ -83,9 +84,10 @@ class _Inverted(torch.autograd.Function):
         given = [] if of_context is None else [context]
         for layer in reversed(ctx.layers):
             with torch.autocast(kind, dtype, enabled, cache_enabled=False):
-                x = backwards(layer, y, context)[0].detach().requires_grad_()
+                arguments = context_arguments(layer, context)
+                x = layer.inverse(y, *arguments)[0].detach().requires_grad_()
                 with torch.enable_grad():
-                    outputs = forwards(layer, x, context)
+                    outputs = layer(x, *arguments)
             pairs = zip(outputs, (gradient, log_det_gradient), strict=True)
             known = [(output, its) for output, its in pairs if output.requires_grad]
             wanted = [x, *given, *layer.parameters()]

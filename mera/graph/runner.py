@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector
+from mera.bijectors.base import Bijector, context_arguments
 from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
 from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.memory import MEMORY
@@ -72,9 +72,8 @@ class Runner:
         """What each step does to its events in an inverse pass, for `run_inverse`."""
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            context = contexts(step)
             bijector = self.bijector(step)
-            return bijector.inverse(events) if context is None else bijector.inverse(events, context)
+            return bijector.inverse(events, *context_arguments(bijector, contexts(step)))
 
         return transform
 

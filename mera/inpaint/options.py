@@ -39,11 +39,7 @@ class SearchOptions:
         Option(
             'which latents are varied: "cone" for the ones in the inference cone of the mask, "all", or how many, '
             "chosen at random.",
-            lambda value, name: (
-                check_choice(value, ["cone", "all"], "latents to vary")
-                if isinstance(value, str)
-                else check_count(value, "latents to vary")
-            ),
+            _which_latents,
         ),
     ] = "cone"
     draws: Annotated[int, Option("random settings of the variables, of which the likeliest go on.", count(1))] = 200

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import fixed_seed
-from mera.bijectors.conditioners.base import fixed_weights
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import ImageSet
 from mera.flow import Flow
 from mera.train.batches import contexts, noisy

@@ -1,1 +1,1 @@
-"""Networks that condition couplings."""
+"""Networks that condition couplings: the contract, the plain formulas, and a fast evaluation beside them."""

@@ -1,0 +1,125 @@
+r"""The weight-normed layers between two activations as matrix products, for many networks and blocks at once.
+
+A swish is evaluated as :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a`, with torch's fused silu. The layer before it
+is multiplied by :math:`a`, the layer behind it divided by :math:`a`. A layer between two activations with slopes
+:math:`a` and :math:`a'` is then
+
+.. math:: y \mapsto \left(\frac{y}{a} \, \frac{g \, v}{\|v\|} + b\right) a' = \frac{y}{a} \, v \, \gamma + b \, a',
+    \qquad \gamma = \frac{g \, a'}{\|v\|},
+
+where :math:`y` is what silu returns. The gain :math:`\gamma`, one number for each output, and the reciprocal
+:math:`1 / a`, one for each input, are multiplied into the weight :math:`v`; or, if the batch has fewer rows than the
+weight, into the activations.
+
+The gradient of a slope is the difference of two terms, with a relative rounding error of about :math:`\epsilon / |a|`
+for the machine precision :math:`\epsilon`. All other gradients are exact to rounding for any slope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mera._utils.torch_private import is_recording
+from mera.bijectors.conditioners.published import Swish, WeightNormLinear
+
+__all__ = ["Product", "concatenated", "products", "slopes_and_reciprocals"]
+
+SMALL = 2**15
+"""Weights with up to this many numbers are concatenated first: torch runs operations on so few in one thread."""
+
+
+def concatenated(tensors: Sequence[Tensor]) -> Tensor:
+    """Concatenate tensors along their first axis; a single one is returned without a copy."""
+    return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
+
+
+class Product(NamedTuple):
+    r"""The affine map :math:`y \mapsto (y / a) \, v \, \gamma + b`, one for each network.
+
+    Attributes:
+        weight: :math:`v`, (networks, in, out); all of :math:`v \gamma / a` if gain and reciprocal are None.
+        bias: :math:`b`, (networks, 1, out).
+        gain: :math:`\gamma`, (networks, 1, out), or None.
+        reciprocal: :math:`1 / a`, (networks, 1, in), or None.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    gain: Tensor | None
+    reciprocal: Tensor | None
+
+    def __call__(self, y: Tensor, stream: Tensor | None = None) -> Tensor:
+        """Map (networks, B, in) to (networks, B, out); if there is a `stream`, add to the stream in place of the bias.
+
+        The stream, (networks, B, out), is not changed.
+        """
+        bias = self.bias if stream is None else stream
+        if self.gain is None or self.reciprocal is None:
+            return torch.bmm(y, self.weight).add_(bias)  # baddbmm would copy the bias first
+        return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
+
+    def narrowed(self, inputs: slice, outputs: slice) -> Product:
+        """The same map from some of the inputs to some of the outputs; all other inputs count as 0."""
+        gain = None if self.gain is None else self.gain[..., outputs]
+        reciprocal = None if self.reciprocal is None else self.reciprocal[..., inputs]
+        return Product(self.weight[:, inputs, outputs], self.bias[..., outputs], gain, reciprocal)
+
+
+def slopes_and_reciprocals(swishes: Sequence[Swish]) -> tuple[Tensor, Tensor]:
+    """The slopes a of several activations, concatenated, and 1 / a; a is moved away from 0 by two rounding errors."""
+    slope = concatenated([swish.slope for swish in swishes])
+    tiny = slope.new_tensor(2 * torch.finfo(slope.dtype).eps)
+    slope = slope + torch.copysign(tiny, slope)
+    return slope, slope.reciprocal()
+
+
+def products(
+    linears: Sequence[WeightNormLinear], rows: int, slope: Tensor | None = None, reciprocal: Tensor | None = None
+) -> list[Product]:
+    """Make the product of each block of each layer, with the slopes behind and before the layer folded in.
+
+    Args:
+        linears: layers of one shape.
+        rows: size of the batch.
+        slope: factor of the outputs: the slope of the activation behind the layer, (all blocks, networks, 1, out), or
+            anything that broadcasts to that shape; None for no factor.
+        reciprocal: factor of the inputs: 1 / slope of the activation before the layer, (all blocks, networks, 1, in);
+            None for no factor.
+
+    Returns:
+        One product for each block of the first layer, then of the second, and so on.
+    """
+    weights: list[Tensor] = [linear.weight_v for linear in linears]
+    if weights[0].numel() <= SMALL:
+        weights = [concatenated(weights)]
+    # torch's own norm takes many times longer along this axis
+    squares = concatenated([(weight * weight).sum(2, keepdim=True) for weight in weights])
+    gain = concatenated([linear.weight_g for linear in linears]) / squares.sqrt()
+    bias = concatenated([linear.bias for linear in linears])
+    if slope is not None:
+        gain, bias = gain * slope, bias * slope
+    gains: Sequence[Tensor | None] = [None] * len(bias)
+    reciprocals = gains
+    # a recording serves few rows, and may not look at shapes
+    if not is_recording() and 2 * rows > gain.shape[3]:
+        sizes = [len(weight) for weight in weights]
+        columns = [None] * len(sizes) if reciprocal is None else reciprocal.transpose(2, 3).split(sizes)
+        weights = [_scaled(*factors) for factors in zip(weights, gain.split(sizes), columns, strict=True)]
+    else:
+        gains = gain.unbind()
+        reciprocals = [gain.new_ones(())] * len(bias) if reciprocal is None else reciprocal.unbind()
+    parts = [part for weight in weights for part in weight.unbind()], bias.unbind(), gains, reciprocals
+    return [Product(*fields) for fields in zip(*parts, strict=True)]
+
+
+def _scaled(weight: Tensor, row: Tensor, column: Tensor | None) -> Tensor:
+    """Multiply a weight (..., in, out) by a row (..., 1, out) and, if there is one, by a column (..., in, 1)."""
+    if column is None:
+        return weight * row
+    if not torch.is_grad_enabled():
+        return (weight * row).mul_(column)
+    return weight * (column @ row)  # its backward pass reduces as it multiplies, without more tensors of this size
