@@ -23,14 +23,14 @@ from mera._utils.table import table
 from mera.drawing.images import grid, save_figure
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe
-from mera.train import RECIPES, RunFolder, Settings, bits_per_dim, fit
+from mera.train import PRESETS, RunFolder, Settings, bits_per_dim, fit
 
 ARCHITECTURES = {
     "RG-Flow": ("rgflow", {}),
     "RG-Flow, authors' order": ("rgflow", {"order": "authors"}),
     "RG-Flow, levels shared": ("rgflow", {"share_levels": True}),
     "RG-Flow, Gaussian prior": ("rgflow", {"prior": "gaussian"}),
-    "authors": ("rgflow", {"preset": "authors"}),  # their architecture and their recipe
+    "authors": ("rgflow", {"preset": "authors"}),  # their architecture and their settings
     "Real NVP": ("realnvp", {}),
     "RG-Flow, splines": ("rgflow", {"bijector": "spline"}),
     "NeuralRG": ("neuralrg", {"L": 32}),
@@ -43,7 +43,7 @@ ARCHITECTURES = {
 USUAL = list(ARCHITECTURES)[:6]
 
 
-def natural_tiles(L: int = 32, **_: object) -> data.ImageData:
+def natural_tiles(L: int = 32, **_: object) -> data.ImageSplits:
     """Tiles of the photographs that come with scikit-image and scikit-learn, two of them for the test."""
     import skimage.data
     from sklearn.datasets import load_sample_images
@@ -52,11 +52,13 @@ def natural_tiles(L: int = 32, **_: object) -> data.ImageData:
     train = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket(), china]
     test = [skimage.data.chelsea(), flower]
 
-    def tiles(photographs: list) -> data.Images:
+    def tiles(photographs: list) -> data.ImageTensorDataset:
         cut = [torch.from_numpy(p.copy()).movedim(-1, 0).unfold(1, L, L).unfold(2, L, L) for p in photographs]
-        return data.Images(torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous())
+        return data.ImageTensorDataset(
+            torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous()
+        )
 
-    return data.ImageData("tiles", 3, tiles(train), tiles(test))
+    return data.ImageSplits("tiles", 3, tiles(train), tiles(test))
 
 
 def build_with(parameters: int, model: str, options: dict) -> mera.Flow:
@@ -98,8 +100,8 @@ def main() -> None:
     rows, curves, samples = [], {}, {}
     for name in arguments.only:
         model, options = ARCHITECTURES[name]
-        recipe = RECIPES.get(options.get("preset", ""), {})
-        settings = Settings(steps=1_000_000, minutes=arguments.seconds / 60, eval_every=50, eval_images=100, **recipe)
+        preset = PRESETS.get(options.get("preset", ""), {})
+        settings = Settings(steps=1_000_000, minutes=arguments.seconds / 60, eval_every=50, eval_images=100, **preset)
         torch.manual_seed(0)
         flow = build_with(arguments.parameters, model, options | {"channels": images.channels})
         console.print(f"{name}: {count_parameters(flow):,} parameters")

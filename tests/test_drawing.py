@@ -9,7 +9,7 @@ import mera
 from mera.drawing import draw_layout
 from mera.drawing.layouts import DECIMATOR, DISENTANGLER, FIELD, LATENT, VISIBLE
 from mera.graph import to_graphviz, to_mermaid
-from tests.command import run
+from tests.helpers.command import run
 from tests.models import MODELS, ONE_EACH
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 import mera
 from mera.io import archive
 from mera.train import RunFolder, fit
-from tests.training import IMAGES, SHORT, lines, same, small_flow
+from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
 STEPS = 60
 TRAIN = [

@@ -11,9 +11,9 @@ import mera
 from mera import data
 from mera.bijectors import Coupling
 from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
-from mera.train.batches import Batches, noisy
+from mera.train.batches import ShuffledBatchSampler, image_and_noise
 from mera.train.compiled import compile_couplings
-from tests.training import FLIPPED, IMAGES, SHORT, small_flow
+from tests.helpers.training import FLIPPED, IMAGES, SHORT, small_flow
 
 
 def test_training_lowers_the_bits():
@@ -62,12 +62,12 @@ def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
     def images(stream, n):
         return [[index for _, _, index in next(stream)] for _ in range(n)]
 
-    batches = images(iter(Batches(10, 3, seed=4)), 9)
+    batches = images(iter(ShuffledBatchSampler(10, 3, seed=4)), 9)
     for epoch in range(3):
         assert len({i for batch in batches[3 * epoch : 3 * epoch + 3] for i in batch}) == 9
     assert batches[:3] != batches[3:6]
     for start in range(9):
-        late = iter(Batches(10, 3, seed=4, start=start))
+        late = iter(ShuffledBatchSampler(10, 3, seed=4, start=start))
         assert images(late, 9 - start) == batches[start:]
 
 
@@ -117,27 +117,27 @@ def test_compiled_couplings_learn_the_same():
 
 
 def test_shares_make_up_the_batch():
-    whole = next(iter(Batches(20, 6, seed=1)))
-    shares = [next(iter(Batches(20, 6, seed=1, share=(index, 3)))) for index in range(3)]
+    whole = next(iter(ShuffledBatchSampler(20, 6, seed=1)))
+    shares = [next(iter(ShuffledBatchSampler(20, 6, seed=1, rank=index, world_size=3))) for index in range(3)]
     assert [key for share in shares for key in share] == whole
     with pytest.raises(ValueError, match="Expected a batch_size that 4 processes can share; got 6"):
-        Batches(20, 6, seed=1, share=(0, 4))
+        ShuffledBatchSampler(20, 6, seed=1, world_size=4)
 
 
 def test_noise_is_a_function_of_seed_step_and_row():
     keys = [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]
-    drawn = [noisy(FLIPPED.train, 0, *key) for key in keys]
+    drawn = [image_and_noise(FLIPPED.train, 0, *key) for key in keys]
     for key, (image, noise) in zip(keys, drawn, strict=True):
-        again = noisy(FLIPPED.train, 0, *key)
+        again = image_and_noise(FLIPPED.train, 0, *key)
         assert torch.equal(again[0], image)
         assert torch.equal(again[1], noise)
     assert len({noise.sum().item() for _, noise in drawn}) == len(keys)
 
 
 def test_sets_without_images():
-    empty = data.Images(IMAGES.test.images[:0])
+    empty = data.ImageTensorDataset(IMAGES.test.images[:0])
     with pytest.raises(ValueError, match="Expected training and test images; got 60 and 0"):
-        fit(small_flow(), data.ImageData("x", 3, IMAGES.train, empty), SHORT)
+        fit(small_flow(), data.ImageSplits("x", 3, IMAGES.train, empty), SHORT)
     with pytest.raises(ValueError, match="Expected at least one image to evaluate; got -3"):
         bits_per_dim(small_flow(), IMAGES.test, -3)
 

@@ -17,11 +17,15 @@ SUFFIX = ".part"
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary name to write to, which takes the place of `path` at the end; on any error `path` is left untouched.
 
+    Args:
+        path: the file to replace.
+
     Raises:
+        ValueError: if `path` is no path.
         IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if there is no folder for the file.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
     if path.is_dir():
@@ -38,14 +42,20 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def as_path(path: object) -> Path:
-    """A path, from what a user passes for one.
+    """The path that a user passed as text or as a `PathLike` object.
+
+    Args:
+        path: the argument as it was passed.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the argument is no path, or contains a null character, which no file system accepts.
     """
-    if not isinstance(path, (str, PathLike)):
+    text = os.fspath(path) if isinstance(path, (str, PathLike)) else path
+    if not isinstance(text, str):
         raise ValueError(f"Expected a path; got {path!r}")
-    return Path(path)
+    if "\0" in text:
+        raise ValueError(f"Expected a path without null characters; got {path!r}")
+    return Path(text)
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
-from mera.data.dataset import DataMissingError, ImageData, register, resize
+from mera.data.dataset import DataMissingError, ImageSplits, register, resize
 
 __all__ = ["ImageFiles", "fit_square", "read_image"]
 
@@ -57,7 +57,7 @@ def fit_square(pixels: torch.Tensor, L: int) -> torch.Tensor:
 
 
 @register("folder")
-def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageData:
+def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageSplits:
     """All images below a folder, sub-folders included.
 
     If the folder has sub-folders `train` and `test`, these are the splits. Else every tenth file, by name, is for
@@ -79,7 +79,7 @@ def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageData:
             f"Expected images below {root} for training and test; got {counts}. "
             f"Put at least ten images there, or some in each of {root / 'train'} and {root / 'test'}."
         )
-    return ImageData("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
+    return ImageSplits("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

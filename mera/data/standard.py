@@ -13,7 +13,7 @@ from torchvision import datasets
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
-from mera.data.dataset import DataMissingError, ImageData, Images, register, resize
+from mera.data.dataset import DataMissingError, ImageSplits, ImageTensorDataset, register, resize
 
 __all__ = ["OnlyImages"]
 
@@ -42,15 +42,15 @@ def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
         ) from error
 
 
-def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageData:
+def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageSplits:
     """A set that fits in memory."""
     splits = []
     for train in (True, False):
         data = _open(partial(kind, root, train=train, download=download), name, root / folder)
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        splits.append(Images(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
-    return ImageData(name, channels, *splits)
+        splits.append(ImageTensorDataset(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
+    return ImageSplits(name, channels, *splits)
 
 
 for name, folder, kind, channels in (
@@ -62,7 +62,7 @@ for name, folder, kind, channels in (
 
 
 @register("celeba")
-def celeba(L: int, root: Path, download: bool) -> ImageData:
+def celeba(L: int, root: Path, download: bool) -> ImageSplits:
     """Aligned faces: the 148 x 148 pixels at the centre, bicubic to L; training images flipped at random (App. A)."""
     whole = [
         transforms.PILToTensor(),
@@ -77,4 +77,4 @@ def celeba(L: int, root: Path, download: bool) -> ImageData:
         )
         for split, steps in (("train", [*whole, transforms.RandomHorizontalFlip()]), ("test", whole))
     ]
-    return ImageData("celeba", 3, *(OnlyImages(split) for split in splits))
+    return ImageSplits("celeba", 3, *(OnlyImages(split) for split in splits))
