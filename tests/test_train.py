@@ -1,6 +1,7 @@
 """Training goes down, stops when it is told to, and shares its batches."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -51,11 +52,28 @@ def test_run_folder_holds_everything(tmp_path):
         run.create({})
 
 
-def test_a_time_limit_ends_the_run_with_its_schedule():
-    flow = small_flow()
-    result = fit(flow, IMAGES, Settings(steps=10**9, minutes=0.02, eval_every=10**6, eval_images=10))
-    assert 0 < result.steps < 10**6
+class Rates(Callback):
+    """The learning rate of each step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_step(self, loop, metrics):
+        self.rates.append(metrics["lr"])
+
+
+@pytest.mark.parametrize("limit", [{"steps": 30}, {"steps": 10**9, "minutes": 0.03}])
+def test_the_schedule_ends_with_the_run(limit):
+    """Whether steps or time limit it: the rate rises, then falls to almost nothing."""
+    recorded = Rates()
+    settings = Settings(**limit, eval_every=10**6, eval_images=10, lr=1e-3, warmup=3)
+    result = fit(small_flow(), IMAGES, settings, callbacks=[recorded])
+    assert 10 < result.steps == len(recorded.rates) < 10**6
     assert not result.interrupted
+    assert recorded.rates[0] == pytest.approx(1e-3 / 3, rel=0.05)
+    assert 0.9e-3 < max(recorded.rates) <= 1e-3
+    assert recorded.rates[-1] < 0.05e-3
+    assert recorded.rates[3:] == sorted(recorded.rates[3:], reverse=True)
 
 
 def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
@@ -91,19 +109,26 @@ def test_numbers_of_numpy_are_settings():
 @pytest.mark.parametrize("conditioner", ["joint", "paper"])
 def test_compiled_couplings_are_called_as_modules(conditioner, monkeypatch):
     """Else what was compiled would not run."""
-    flow, calls = mera.build("rgflow", L=8, hidden=(8,), conditioner=conditioner), []
+    flow, calls, dynamic = mera.build("rgflow", L=8, hidden=(8,), conditioner=conditioner), [], []
     couplings = [module for module in flow.modules() if isinstance(module, Coupling)]
 
-    def compile(coupling, dynamic):
+    def compile(coupling, **options):
+        dynamic.append(options["dynamic"])
+
         def call(*arguments):
             calls.append(coupling)
             return coupling.forward(*arguments)
 
         coupling._compiled_call_impl = call  # where torch keeps what it compiled
 
+    def log_prob():
+        time.sleep(0.05)
+        flow.log_prob(torch.randn(2, 3, 8, 8))
+
     monkeypatch.setattr(Coupling, "compile", compile)
-    assert compile_couplings(flow, lambda: flow.log_prob(torch.randn(2, 3, 8, 8))) >= 0
-    assert len(calls) == len(couplings) == len(set(calls))
+    assert 0.05 <= compile_couplings(flow, log_prob) < 60  # the seconds of the call
+    assert len(calls) == len(couplings) == len(set(calls)) > 0
+    assert dynamic == [True] * len(couplings)
 
 
 @pytest.mark.slow
