@@ -1,4 +1,4 @@
-"""The data sets that torchvision knows."""
+"""Data sets of torchvision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ __all__ = ["OnlyImages"]
 
 
 class OnlyImages(Dataset):
-    """A torchvision data set without its targets, whose items are made uint8 tensors by `transform`."""
+    """The images of a torchvision data set, without their targets.
+
+    Args:
+        data: a data set whose items are pairs of an image, uint8 (channels, L, L), and a target.
+    """
 
     def __init__(self, data: Any) -> None:
         self.data = data
@@ -32,7 +36,16 @@ class OnlyImages(Dataset):
 
 
 def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
-    """Open a torchvision data set, or say where its files are missing."""
+    """Open a torchvision data set.
+
+    Args:
+        make: opens the data set.
+        name: the name of the data set.
+        where: the folder of its files.
+
+    Raises:
+        DataMissingError: if files are missing.
+    """
     try:
         return make()
     except RuntimeError as error:
@@ -43,7 +56,7 @@ def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
 
 
 def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageSplits:
-    """A set that fits in memory."""
+    """Both splits of a data set that fits in memory, with their classes as labels."""
     splits = []
     for train in (True, False):
         data = _open(partial(kind, root, train=train, download=download), name, root / folder)
@@ -63,18 +76,29 @@ for name, folder, kind, channels in (
 
 @register("celeba")
 def celeba(L: int, root: Path, download: bool) -> ImageSplits:
-    """Aligned faces: the 148 x 148 pixels at the centre, bicubic to L; training images flipped at random (App. A)."""
-    whole = [
+    """Aligned faces, as in App. A of https://arxiv.org/abs/2010.00029.
+
+    The 148 x 148 pixels at the centre are resized to L x L (bicubic); training images are flipped at random.
+
+    Args:
+        L: edge of the images.
+        root: the folder that has the folder "celeba".
+        download: fetch what is missing.
+
+    Raises:
+        DataMissingError: if files are missing.
+    """
+    steps = [
         transforms.PILToTensor(),
         transforms.CenterCrop(148),
         transforms.Resize([L, L], interpolation=InterpolationMode.BICUBIC, antialias=True),
     ]
     splits = [
         _open(
-            partial(datasets.CelebA, root, split=split, transform=transforms.Compose(steps), download=download),
+            partial(datasets.CelebA, root, split=split, transform=transforms.Compose(transform), download=download),
             "celeba",
             root / "celeba",
         )
-        for split, steps in (("train", [*whole, transforms.RandomHorizontalFlip()]), ("test", whole))
+        for split, transform in (("train", [*steps, transforms.RandomHorizontalFlip()]), ("test", steps))
     ]
     return ImageSplits("celeba", 3, *(OnlyImages(split) for split in splits))

@@ -20,7 +20,7 @@ from mera.train.settings import Settings
 __all__ = ["check_callbacks", "check_data", "check_flow", "check_run", "check_start"]
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-"""Dtypes of weights that can be trained. Gradients of float16 weights leave its range within a few steps."""
+"""Dtypes of weights that can be trained. Activations or gradients leave the range of float16 within some steps."""
 MIN_IMAGES = 2
 """A normalisation layer divides by the standard deviation of the training images: one image has none."""
 

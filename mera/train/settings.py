@@ -85,10 +85,8 @@ class Settings:
         numbers |= {name: check_positive(getattr(self, name), name, or_zero=True) for name in ("weight_decay", "ema")}
         if self.minutes is not None:
             numbers["minutes"] = check_positive(self.minutes, "minutes")
-        for (
-            name,
-            number,
-        ) in numbers.items():  # Python's own numbers, whichever library the user's are of: a file can hold them
+        for name, number in numbers.items():
+            # Python's own numbers, of whichever library the user's are: a file can hold them
             object.__setattr__(self, name, number)
         if self.ema >= 1:
             raise ValueError(f"Expected ema as a decay below 1; got {self.ema!r}")
