@@ -27,7 +27,7 @@ from rich.table import Table
 import mera
 from mera import data
 from mera.drawing.images import grid, save_figure
-from mera.train import RECIPES, RunFolder, Settings, bits_per_dim, fit
+from mera.train import PRESETS, RunFolder, Settings, bits_per_dim, fit
 
 ARCHITECTURES = {
     "RG-Flow": ("rgflow", {}),
@@ -47,7 +47,7 @@ ARCHITECTURES = {
 USUAL = list(ARCHITECTURES)[:6]
 
 
-def natural_tiles(L: int = 32, **_: object) -> data.ImageData:
+def natural_tiles(L: int = 32, **_: object) -> data.ImageSplits:
     """Tiles of photographs that come with scikit-image and scikit-learn; those of two photographs are for testing."""
     import skimage.data
     from sklearn.datasets import load_sample_images
@@ -56,11 +56,13 @@ def natural_tiles(L: int = 32, **_: object) -> data.ImageData:
     train = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket(), china]
     test = [skimage.data.chelsea(), flower]
 
-    def tiles(photographs: list) -> data.Images:
+    def tiles(photographs: list) -> data.ImageTensorDataset:
         cut = [torch.from_numpy(p.copy()).movedim(-1, 0).unfold(1, L, L).unfold(2, L, L) for p in photographs]
-        return data.Images(torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous())
+        return data.ImageTensorDataset(
+            torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous()
+        )
 
-    return data.ImageData("tiles", 3, tiles(train), tiles(test))
+    return data.ImageSplits("tiles", 3, tiles(train), tiles(test))
 
 
 def count_parameters(flow: mera.Flow) -> int:
@@ -112,8 +114,8 @@ def main() -> None:
     curves, samples = {}, {}
     for name in arguments.only:
         model, options = ARCHITECTURES[name]
-        recipe = RECIPES.get(options.get("preset", ""), {})
-        settings = Settings(steps=1_000_000, minutes=arguments.seconds / 60, eval_every=50, eval_images=100, **recipe)
+        preset = PRESETS.get(options.get("preset", ""), {})
+        settings = Settings(steps=1_000_000, minutes=arguments.seconds / 60, eval_every=50, eval_images=100, **preset)
         options = with_width(arguments.parameters, model, options | {"channels": images.channels})
         torch.manual_seed(0)
         flow = mera.build(model, **options)

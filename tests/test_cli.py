@@ -10,7 +10,7 @@ import pytest
 
 import mera
 from mera.cli.options import options_of
-from tests.command import SMALL, plain, run
+from tests.helpers.command import SMALL, plain, run
 
 
 def test_train_evaluate_sample_resume(tmp_path):

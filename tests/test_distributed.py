@@ -11,14 +11,14 @@ import torch
 from mera.train import RunFolder
 from tests.models import ONE_EACH
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).parent / "helpers" / "train_worker.py"
 
 
 def launch(processes: int, *arguments, worker: Path = WORKER) -> str:
     """Run a worker in so many processes, as torchrun starts them; what they print."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [sys.executable, *(launcher if processes > 1 else []), str(worker), *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout

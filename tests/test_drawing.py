@@ -12,7 +12,7 @@ import mera
 from mera.drawing import draw_layout, level_masks, side_view
 from mera.drawing.layouts import DATA, DECIMATOR, DISENTANGLER, FIELD, LATENT, roles
 from mera.graph import to_graphviz, to_mermaid
-from tests.command import run
+from tests.helpers.command import run
 from tests.models import MODELS, ONE_EACH
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 import mera
 from mera.graph.toml import dumps, loads
 from mera.train import RunFolder
-from tests.command import run
+from tests.helpers.command import run
 from tests.laws import check_laws, randomize
 from tests.models import MODELS, PICKLED
 from tests.strategies import few, layouts, make_flow

@@ -22,25 +22,54 @@ def gradients(flow, x, memory):
 @pytest.mark.parametrize("memory", ["checkpoint", "invert"])
 def test_gradients_are_those_of_plain_autograd(name, memory):
     flow = randomize(MODELS[name](), 0.2)
-    next(flow.parameters()).requires_grad_(True)
     x = batch(flow, 3)
     for found, expected in zip(gradients(flow, x, memory), gradients(flow, x, "store"), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
 
 
-def test_frozen_parameters_and_single_nodes():
+FROZEN = {
+    "the first parameter": lambda names: names[:1],
+    "every third parameter": lambda names: names[::3],
+    "a node": lambda names: [name for name in names if name.startswith("bijectors.disentangler0.")],
+    "all nodes but the last": lambda names: [name for name in names if not name.startswith("bijectors.decimator1.")],
+    "all but the last parameter": lambda names: names[:-1],
+}
+
+
+@pytest.mark.parametrize("frozen", FROZEN)
+@pytest.mark.parametrize("memory", ["checkpoint", "invert", {"disentangler0": "invert", "decimator1": "checkpoint"}])
+@pytest.mark.parametrize("gradient_of_data", [False, True])
+def test_frozen_parameters(frozen, memory, gradient_of_data):
+    """Frozen parameters get no gradient; the others, and the data if asked for, get that of plain autograd."""
     flow = randomize(MODELS["rgflow"](), 0.2)
-    x = batch(flow, 2)
-    for index, parameter in enumerate(flow.parameters()):
-        parameter.requires_grad_(index % 3 > 0)
-    learnt = [p for p in flow.parameters() if p.requires_grad]
-    expected = torch.autograd.grad(flow.log_prob(x).sum(), learnt)
+    names = FROZEN[frozen]([name for name, _ in flow.named_parameters()])
+    for name in names:
+        flow.get_parameter(name).requires_grad_(False)
+    assert 0 < len(names) < len(list(flow.parameters()))
+    found = []
+    for way in (memory, "store"):
+        flow.memory = way
+        flow.zero_grad()
+        x = batch(flow, 2) if not found else found[0][0].detach().clone()
+        flow.log_prob(x.requires_grad_(gradient_of_data)).sum().backward()
+        found.append((x, x.grad, {name: p.grad for name, p in flow.named_parameters() if p.grad is not None}))
+    (_, of_data, gradients), (_, expected_of_data, expected) = found
+    assert set(gradients) == set(expected) == {name for name, _ in flow.named_parameters()} - set(names)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-9, rtol=1e-9, msg=name)
+    assert (of_data is not None) == gradient_of_data
+    if gradient_of_data:
+        torch.testing.assert_close(of_data, expected_of_data, atol=1e-9, rtol=1e-9)
+
+
+def test_memory_of_single_nodes():
+    flow = MODELS["rgflow"]()
     flow.memory = {"disentangler0": "invert", "decimator1": "checkpoint"}
-    assert flow.memory["decimator0"] == "store"
+    assert dict(flow.memory) == {
+        "disentangler0": "invert", "decimator0": "store", "disentangler1": "store", "decimator1": "checkpoint"
+    }  # fmt: skip
     with pytest.raises(TypeError):
         flow.memory["decimator0"] = "invert"  # would change nothing
-    for found, wanted in zip(torch.autograd.grad(flow.log_prob(x).sum(), learnt), expected, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("memory", MEMORY)
@@ -75,18 +104,18 @@ def test_weights_that_change_before_the_way_back():
 def kept(depth, memory):
     """Bytes that the graph of a flow of one node of so many layers holds on to."""
     flow = mera.build("rgflow", L=4, layers=depth, hidden=(8,), memory={"decimator0": memory, "disentangler0": "store"})
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*flow.parameters(), *flow.buffers()]}
-    held = {}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in [*flow.parameters(), *flow.buffers()]}
+    saved = {}
 
     def pack(tensor):
-        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     x = torch.randn(64, 3, 4, 4)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         y, log_det = MEMORY[memory](flow.bijectors["decimator0"], x, None)
         del y
-    return sum(size for place, size in held.items() if place not in own), log_det
+    return sum(size for place, size in saved.items() if place not in weights), log_det
 
 
 def test_memory_does_not_grow_with_depth():

@@ -14,7 +14,8 @@ from mera.bijectors import ActNorm, Bijector
 from mera.io.archive import read_archive
 from mera.train import Callback, RunFolder, fit, loop
 from mera.train.diagnose import first_not_finite
-from tests.training import FLIPPED, IMAGES, SHORT, At, interrupt, lines, same, small_flow
+from tests.helpers.callbacks import At, interrupt
+from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
 
 OTHERS = {
     "plain": {},
@@ -123,7 +124,7 @@ def test_a_run_can_go_on_from_its_very_start(tmp_path):
     flow = small_flow()
     fit(flow, IMAGES, SHORT)
 
-    class Corrupt(data.Images):
+    class Corrupt(data.ImageTensorDataset):
         """Read once from the first to the last, to start from; then one is found to be corrupt."""
 
         reads = 0
@@ -134,7 +135,7 @@ def test_a_run_can_go_on_from_its_very_start(tmp_path):
                 raise ValueError("Expected an image in a.png; got a corrupt one")
             return super().__getitem__(index)
 
-    broken = data.ImageData("broken", 3, Corrupt(IMAGES.train.images), IMAGES.test)
+    broken = data.ImageSplits("broken", 3, Corrupt(IMAGES.train.images), IMAGES.test)
     with pytest.raises(ValueError, match=r"a\.png"):
         fit(small_flow(), broken, SHORT, run)
     assert run.steps() == [0]
@@ -170,9 +171,7 @@ def test_a_mean_starts_where_the_flow_does(tmp_path):
 
     class AtStart(Callback):
         def on_start(self, loop):
-            seen.append(
-                same(loop.averaged, loop.flow) and same(run.flow(), loop.flow) and loop.averaged is not loop.flow
-            )
+            seen.append(same(loop.ema, loop.flow) and same(run.flow(), loop.flow) and loop.ema is not loop.flow)
 
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), run, callbacks=[AtStart()])
     assert seen == [True]
@@ -201,7 +200,7 @@ def test_states_of_other_ways(tmp_path):
     ):
         with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):
             fit(small_flow(), IMAGES, replace(SHORT, **{"ema": 0.9} | other), run, resume=True)
-    more = data.ImageData("more", 3, data.Images(IMAGES.train.images[:-1]), IMAGES.test)
+    more = data.ImageSplits("more", 3, data.ImageTensorDataset(IMAGES.train.images[:-1]), IMAGES.test)
     with pytest.raises(ValueError, match=r"one with .*'training images': 60}, not .*'training images': 59}"):
         fit(small_flow(), more, replace(SHORT, ema=0.9), run, resume=True)
 

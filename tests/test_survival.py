@@ -18,42 +18,78 @@ from safetensors import SafetensorError
 import mera
 from mera.io import archive
 from mera.train import RunFolder, fit
-from tests.training import IMAGES, SHORT, lines, same, small_flow
+from tests.helpers.files import Malicious, empty, flip, truncate
+from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
-STEPS = 60
-TRAIN = [
-    sys.executable, "-m", "mera", "train", "rgflow", "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1",
-    "--train-size", "60", "--steps", str(STEPS), "--eval-every", "5", "--eval-images", "10", "--batch-size", "8",
-    "--keep", "3", "--ema", "0.9",
+OPTIONS = [
+    "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1", "--train-size", "60", "--eval-every", "5",
+    "--eval-images", "10", "--batch-size", "8", "--keep", "3", "--ema", "0.9",
 ]  # fmt: skip
 
 
-def start(*command, **options):
+def mera_command(*arguments):
+    return [sys.executable, "-m", "mera", *map(str, arguments)]
+
+
+def train_command(path, steps):
+    return mera_command("train", "rgflow", *OPTIONS, "--steps", steps, "--out", path)
+
+
+def start(command, **options):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one thread: sums in one order
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
     )
 
 
-def survive(path, whole, kills, rng):
-    """Train with a signal at a random moment of each of `kills` runs, then to the end."""
-    command, done = [*TRAIN, "--out", str(path)], 0
-    while done < kills:
-        process = start(*command)
-        run = RunFolder(path)
-        while not run.steps() and process.poll() is None:  # nobody can lose what was never saved
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 2.0 if command[4] == "rgflow" else 5.0))
-        sent = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        process.send_signal(sent)
-        errors = process.communicate()[1]
-        if sent != signal.SIGINT:  # which comes out as whatever it interrupts, while Python still imports
-            assert "Error" not in errors
-        done += 1
-        command = [sys.executable, "-m", "mera", "train", "--resume", str(path)]
-    process = start(*command)
+def wait_for_step(run, step, process):
+    """Wait until a run has a checkpoint of a step or a later one; the process must not end before."""
+    while not run.steps() or run.steps()[-1] < step:
+        assert process.poll() is None, f"the run ended before step {step}: {process.communicate()[1]}"
+        time.sleep(0.005)
+
+
+def send(process, number, everyone=False):
+    """Send a signal to a process that is alive, or to its group; its error output."""
+    assert process.poll() is None, f"the process ended before it got signal {number}"
+    os.killpg(process.pid, number) if everyone else process.send_signal(number)
+    return process.communicate()[1]
+
+
+def uninterrupted(path, steps):
+    """A run to the end, and the seconds until its first checkpoint."""
+    process, run, begin = start(train_command(path, steps)), RunFolder(path), time.monotonic()
+    wait_for_step(run, 0, process)
+    startup = time.monotonic() - begin
     assert process.communicate()[1] == ""
-    run = RunFolder(path)
+    assert run.state()["step"] == steps
+    return run, startup
+
+
+def survive(path, whole, startup, steps, kills, rng):
+    """Train with `kills` signals, two of three at random steps, the others while a process starts; then to the end."""
+    command, run, last = train_command(path, steps), RunFolder(path), -1
+    for kill in range(kills):
+        process, number = start(command), rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        training = kill % 3 < 2
+        if training:  # so early that the run cannot end before the signal, but after a step of this process
+            step = rng.randint(kill * steps // (kills + 1), (kill + 1) * steps // (kills + 1))
+            wait_for_step(run, max(step, last + 1), process)
+            time.sleep(rng.uniform(0, 0.02))
+        else:
+            time.sleep(rng.uniform(0, startup))
+        errors = send(process, number)
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        elif training:
+            assert (process.returncode, errors) == (0, "")
+        elif number == signal.SIGTERM:
+            assert "Error" not in errors  # SIGINT comes out as whatever it interrupts, while Python still imports
+        last = run.steps()[-1]
+        assert last < steps, "the signal came after the last step"
+        command = mera_command("train", "--resume", path)
+    process = start(command)
+    assert process.communicate()[1] == ""
     assert lines(run) == lines(whole)
     assert same(run.flow(), whole.flow())
     assert same(mera.load(run.best), mera.load(whole.best))
@@ -62,41 +98,34 @@ def survive(path, whole, kills, rng):
 
 
 def archive_equal(a, b):
-    """Whether two states are the same but for the time that was spent."""
-    packed = [({}, state | {"spent": 0}) for state in (a, b)]
+    """Whether two states are the same but for the seconds that the runs took."""
+    packed = [({}, state | {"elapsed": 0}) for state in (a, b)]
     texts = [archive.pack(state, tensors) for tensors, state in packed]
     first, second = (tensors for tensors, _ in packed)
     return texts[0] == texts[1] and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    assert start(*TRAIN, "--out", str(path)).communicate()[1] == ""
-    return RunFolder(path)
-
-
-def test_two_kills(tmp_path, whole):
-    survive(tmp_path / "run", whole, 2, random.Random(0))
+def test_two_kills(tmp_path):
+    whole, startup = uninterrupted(tmp_path / "whole", 120)
+    survive(tmp_path / "run", whole, startup, 120, 2, random.Random(0))
 
 
 @pytest.mark.slow
-def test_thirty_kills(tmp_path, whole):
-    survive(tmp_path / "run", whole, 30, random.Random(1))
+def test_thirty_kills(tmp_path):
+    whole, startup = uninterrupted(tmp_path / "whole", 900)
+    survive(tmp_path / "run", whole, startup, 900, 30, random.Random(1))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_of_a_run(tmp_path, number):
-    """Those that read images leave it to the run to stop."""
-    command = [*TRAIN, "--out", str(tmp_path / "run"), "--steps", "1000000", "--workers", "2"]
-    process, run = start(*command, start_new_session=True), RunFolder(tmp_path / "run")
-    while len(run.steps()) < 2 and process.poll() is None:
-        time.sleep(0.05)
+    """The processes that read images leave it to the run to stop."""
+    command, run = train_command(tmp_path / "run", 1_000_000), RunFolder(tmp_path / "run")
+    process = start([*command, "--workers", "2"], start_new_session=True)
+    wait_for_step(run, 5, process)
     before = run.steps()[-1]
-    os.killpg(process.pid, number)
-    assert process.communicate()[1] == ""
+    assert send(process, number, everyone=True) == ""
     assert process.returncode == 0
-    assert run.steps()[-1] >= before
+    assert before <= run.steps()[-1] < 1_000_000
 
 
 def test_a_copy_of_a_checkpoint_is_left_alone(tmp_path):
@@ -162,28 +191,6 @@ def damaged_run(tmp_path):
     fit(small_flow(), IMAGES, SHORT, run)
     assert run.steps() == [3, 6]
     return run, run.checkpoints / "step_00000006.safetensors"
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[-50] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-class Malicious:
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.trace}",)
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])

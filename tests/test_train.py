@@ -1,6 +1,7 @@
 """Training goes down, stops when it is told to, and shares its batches."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,9 @@ import mera
 from mera import data
 from mera.bijectors import Coupling
 from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
-from mera.train.batches import Batches, noisy
+from mera.train.batches import ShuffledBatchSampler, image_and_noise
 from mera.train.compiled import compile_couplings
-from tests.training import FLIPPED, IMAGES, SHORT, small_flow
+from tests.helpers.training import FLIPPED, IMAGES, SHORT, small_flow
 
 
 def test_training_lowers_the_bits():
@@ -51,23 +52,40 @@ def test_run_folder_holds_everything(tmp_path):
         run.create({})
 
 
-def test_a_time_limit_ends_the_run_with_its_schedule():
-    flow = small_flow()
-    result = fit(flow, IMAGES, Settings(steps=10**9, minutes=0.02, eval_every=10**6, eval_images=10))
-    assert 0 < result.steps < 10**6
+class Rates(Callback):
+    """The learning rate of each step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_step(self, loop, metrics):
+        self.rates.append(metrics["lr"])
+
+
+@pytest.mark.parametrize("limit", [{"steps": 30}, {"steps": 10**9, "minutes": 0.03}])
+def test_the_schedule_ends_with_the_run(limit):
+    """Whether steps or time limit it: the rate rises, then falls to almost nothing."""
+    recorded = Rates()
+    settings = Settings(**limit, eval_every=10**6, eval_images=10, lr=1e-3, warmup=3)
+    result = fit(small_flow(), IMAGES, settings, callbacks=[recorded])
+    assert 10 < result.steps == len(recorded.rates) < 10**6
     assert not result.interrupted
+    assert recorded.rates[0] == pytest.approx(1e-3 / 3, rel=0.05)
+    assert 0.9e-3 < max(recorded.rates) <= 1e-3
+    assert recorded.rates[-1] < 0.05e-3
+    assert recorded.rates[3:] == sorted(recorded.rates[3:], reverse=True)
 
 
 def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
     def images(stream, n):
         return [[index for _, _, index in next(stream)] for _ in range(n)]
 
-    batches = images(iter(Batches(10, 3, seed=4)), 9)
+    batches = images(iter(ShuffledBatchSampler(10, 3, seed=4)), 9)
     for epoch in range(3):
         assert len({i for batch in batches[3 * epoch : 3 * epoch + 3] for i in batch}) == 9
     assert batches[:3] != batches[3:6]
     for start in range(9):
-        late = iter(Batches(10, 3, seed=4, start=start))
+        late = iter(ShuffledBatchSampler(10, 3, seed=4, start=start))
         assert images(late, 9 - start) == batches[start:]
 
 
@@ -91,19 +109,26 @@ def test_numbers_of_numpy_are_settings():
 @pytest.mark.parametrize("conditioner", ["joint", "paper"])
 def test_compiled_couplings_are_called_as_modules(conditioner, monkeypatch):
     """Else what was compiled would not run."""
-    flow, calls = mera.build("rgflow", L=8, hidden=(8,), conditioner=conditioner), []
+    flow, calls, dynamic = mera.build("rgflow", L=8, hidden=(8,), conditioner=conditioner), [], []
     couplings = [module for module in flow.modules() if isinstance(module, Coupling)]
 
-    def compile(coupling, dynamic):
+    def compile(coupling, **options):
+        dynamic.append(options["dynamic"])
+
         def call(*arguments):
             calls.append(coupling)
             return coupling.forward(*arguments)
 
         coupling._compiled_call_impl = call  # where torch keeps what it compiled
 
+    def log_prob():
+        time.sleep(0.05)
+        flow.log_prob(torch.randn(2, 3, 8, 8))
+
     monkeypatch.setattr(Coupling, "compile", compile)
-    assert compile_couplings(flow, lambda: flow.log_prob(torch.randn(2, 3, 8, 8))) >= 0
-    assert len(calls) == len(couplings) == len(set(calls))
+    assert 0.05 <= compile_couplings(flow, log_prob) < 60  # the seconds of the call
+    assert len(calls) == len(couplings) == len(set(calls)) > 0
+    assert dynamic == [True] * len(couplings)
 
 
 @pytest.mark.slow
@@ -117,27 +142,27 @@ def test_compiled_couplings_learn_the_same():
 
 
 def test_shares_make_up_the_batch():
-    whole = next(iter(Batches(20, 6, seed=1)))
-    shares = [next(iter(Batches(20, 6, seed=1, share=(index, 3)))) for index in range(3)]
+    whole = next(iter(ShuffledBatchSampler(20, 6, seed=1)))
+    shares = [next(iter(ShuffledBatchSampler(20, 6, seed=1, rank=index, world_size=3))) for index in range(3)]
     assert [key for share in shares for key in share] == whole
     with pytest.raises(ValueError, match="Expected a batch_size that 4 processes can share; got 6"):
-        Batches(20, 6, seed=1, share=(0, 4))
+        ShuffledBatchSampler(20, 6, seed=1, world_size=4)
 
 
 def test_noise_is_a_function_of_seed_step_and_row():
     keys = [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]
-    drawn = [noisy(FLIPPED.train, 0, *key) for key in keys]
+    drawn = [image_and_noise(FLIPPED.train, 0, *key) for key in keys]
     for key, (image, noise) in zip(keys, drawn, strict=True):
-        again = noisy(FLIPPED.train, 0, *key)
+        again = image_and_noise(FLIPPED.train, 0, *key)
         assert torch.equal(again[0], image)
         assert torch.equal(again[1], noise)
     assert len({noise.sum().item() for _, noise in drawn}) == len(keys)
 
 
 def test_sets_without_images():
-    empty = data.Images(IMAGES.test.images[:0])
+    empty = data.ImageTensorDataset(IMAGES.test.images[:0])
     with pytest.raises(ValueError, match="Expected training and test images; got 60 and 0"):
-        fit(small_flow(), data.ImageData("x", 3, IMAGES.train, empty), SHORT)
+        fit(small_flow(), data.ImageSplits("x", 3, IMAGES.train, empty), SHORT)
     with pytest.raises(ValueError, match="Expected at least one image to evaluate; got -3"):
         bits_per_dim(small_flow(), IMAGES.test, -3)
 
@@ -148,7 +173,7 @@ def test_sets_without_images():
         ({"steps": 0}, "Expected steps as an integer >= 1; got 0"),
         ({"steps": 1.5}, "Expected steps as an integer >= 1; got 1.5"),
         ({"batch_size": True}, "Expected batch_size as an integer >= 1; got True"),
-        ({"seed": 10**20}, "Expected seed as an integer >= 0; got 1"),
+        ({"seed": 10**20}, r"Expected seed as an integer below 2\^31; got 1"),
         ({"lr": 0.0}, "Expected lr as a positive number; got 0.0"),
         ({"lr": math.nan}, "Expected lr as a positive number; got nan"),
         ({"weight_decay": -1.0}, "Expected weight_decay as a number >= 0; got -1.0"),

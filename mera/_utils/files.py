@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-from mera._utils.errors import InputError
-
 __all__ = ["as_path", "remove_leftovers", "replacing", "write_atomically"]
 
 SUFFIX = ".part"
@@ -19,13 +17,15 @@ SUFFIX = ".part"
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary name to write to, which takes the place of `path` at the end; on any error `path` is left untouched.
 
-    If `path` is a symbolic link, the file that it points to is replaced, and the link stays.
+    Args:
+        path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
 
     Raises:
+        ValueError: if `path` is no path.
         IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if there is no folder for the file.
     """
-    path = Path(path)
+    path = as_path(path)
     path = path.resolve() if path.is_symlink() else path
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
@@ -43,14 +43,20 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def as_path(path: object) -> Path:
-    """A path, from what a user passes for one.
+    """The path that a user passed as text or as a `PathLike` object.
+
+    Args:
+        path: the argument as it was passed.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the argument is no path, or contains a null character, which no file system accepts.
     """
-    if not isinstance(path, (str, PathLike)) or isinstance(fspath := os.fspath(path), bytes) or "\0" in fspath:
-        raise InputError("a path", repr(path))
-    return Path(fspath)
+    text = os.fspath(path) if isinstance(path, (str, PathLike)) else path
+    if not isinstance(text, str):
+        raise ValueError(f"Expected a path; got {path!r}")
+    if "\0" in text:
+        raise ValueError(f"Expected a path without null characters; got {path!r}")
+    return Path(text)
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

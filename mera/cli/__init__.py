@@ -17,8 +17,5 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
-        text = str(error)
-        if "Original Traceback" in text:  # from a process that reads images: torch sends all of it
-            text = text.strip().splitlines()[-1].partition(": ")[2]
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -32,7 +32,7 @@ from mera.io.flows import load
 from mera.io.layouts import load_layout
 from mera.train import RunFolder, bits_per_dim, is_main
 from mera.train import sample as draw
-from mera.train.batches import contexts
+from mera.train.batches import image_contexts
 
 __all__ = ["evaluate", "info", "sample"]
 
@@ -83,8 +83,8 @@ def evaluate(
     flow = folder.flow().to(choose_device(device))
     test = configured(folder)[0].test
     bits = bits_per_dim(flow, test, images)
-    some, known = data.first(test, 100).to(flow.device), contexts(flow, test)
-    error = rebuild_error(flow, some, None if known is None else known[: len(some)].to(flow.device))
+    pixels, contexts = data.first(test, 100).to(flow.device), image_contexts(flow, test)
+    error = rebuild_error(flow, pixels, None if contexts is None else contexts[: len(pixels)].to(flow.device))
     rows = [
         ("test images", len(test) if images is None else min(images, len(test))),
         ("bits/dim", f"{bits:.4f}"),

@@ -17,7 +17,7 @@ from rich.console import Console
 import mera
 from mera import data, models
 from mera.cli.options import options_of, with_options
-from mera.data import ImageData
+from mera.data import ImageSplits
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io.flows import rebuild_empty
@@ -69,7 +69,7 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
         raise LayoutError.from_error(error, source=str(path)) from error
 
 
-def configured(run: RunFolder) -> tuple[ImageData, Settings]:
+def configured(run: RunFolder) -> tuple[ImageSplits, Settings]:
     """The data and the settings of a run.
 
     Raises:

@@ -17,7 +17,7 @@ from mera.cli.common import Device, app, choose_device, configured, console
 from mera.cli.options import options_of, signature_options, with_options
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
-from mera.data import labels
+from mera.data import class_numbers
 from mera.data.folder import fit_square, read_image
 from mera.drawing.curves import log_prob_curve
 from mera.drawing.images import captioned, paint_mask, save_figure, save_image
@@ -115,7 +115,7 @@ def _test_image(folder: RunFolder, index: int, label: int | None) -> tuple[Tenso
     if index >= len(images):
         raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
     if label is None and folder.config()["options"].get("classes") is not None:
-        label = int(labels(images)[index])
+        label = int(class_numbers(images)[index])
     return images[index], label
 
 

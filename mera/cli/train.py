@@ -28,12 +28,12 @@ from mera.cli.common import (
     given,
 )
 from mera.cli.options import options_of, prior, signature_options, with_options
-from mera.data import ImageData
+from mera.data import ImageSplits
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
-from mera.train import RECIPES, Result, RunFolder, Settings, fit, is_main
+from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 
 __all__ = ["start_run"]
 
@@ -93,7 +93,7 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
 def _train_new(model: str, **values: Any) -> None:
     """`mera train MODEL`."""
     options = given(model, values)
-    settings = _settings(values, RECIPES.get(options.get("preset", ""), {}))
+    settings = _settings(values, PRESETS.get(options.get("preset", ""), {}))
     usual = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
     source, images = _images(values, options.get("L", usual["L"]), options.get("channels", usual["channels"]))
     options.setdefault("channels", images.channels)
@@ -103,13 +103,13 @@ def _train_new(model: str, **values: Any) -> None:
     start_run(RunFolder(values["out"]), make, source, images, settings, choose_device(values["device"]))
 
 
-def _settings(values: dict[str, Any], recipe: Mapping[str, Any] | None = None) -> Settings:
-    """The settings that the user gave, before those of a recipe."""
+def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a preset, with those in their place that the user asked for."""
     asked = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
-    return Settings(**{**(recipe or {}), **asked})
+    return Settings(**{**(preset or {}), **asked})
 
 
-def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], ImageData]:
+def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], ImageSplits]:
     """The data set that the user asked for, and how to load it again."""
     source = {"name": values["data"], "L": L, "root": str(values["root"])}
     if values["data"] == "folder":
@@ -119,15 +119,15 @@ def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, An
     return source, data.load(**source, download=values["download"])
 
 
-def _classes(images: ImageData) -> int:
-    return int(data.labels(images.train).max()) + 1
+def _classes(images: ImageSplits) -> int:
+    return int(data.class_numbers(images.train).max()) + 1
 
 
 def start_run(
     run: RunFolder,
     make: Callable[[], Flow],
     source: dict[str, Any],
-    images: ImageData,
+    images: ImageSplits,
     settings: Settings,
     device: torch.device,
 ) -> Result:
@@ -139,7 +139,7 @@ def start_run(
     return _train(flow, images, settings, run, resume=False)
 
 
-def _train(flow: Flow, images: ImageData, settings: Settings, run: RunFolder, resume: bool) -> Result:
+def _train(flow: Flow, images: ImageSplits, settings: Settings, run: RunFolder, resume: bool) -> Result:
     name = flow.recipe.model if flow.recipe is not None else "a layout"
     console.print(
         f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "

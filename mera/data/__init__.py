@@ -1,11 +1,12 @@
 """Data sets by name: generated, from torchvision, or any folder of images."""
 
-from mera.data import folder, msds, standard  # noqa: F401, each registers its sets
+from mera.data import folder, msds, standard  # noqa: F401, each module registers its data sets
 from mera.data.dataset import (
     DataMissingError,
-    ImageData,
-    Images,
-    ImageSet,
+    ImageDataset,
+    ImageSplits,
+    ImageTensorDataset,
+    class_numbers,
     first,
     labels,
     load,
@@ -16,9 +17,10 @@ from mera.data.dataset import (
 
 __all__ = [
     "DataMissingError",
-    "ImageData",
-    "ImageSet",
-    "Images",
+    "ImageDataset",
+    "ImageSplits",
+    "ImageTensorDataset",
+    "class_numbers",
     "first",
     "labels",
     "load",

@@ -1,11 +1,11 @@
-"""What every data set is: named splits of 8-bit images on an L x L lattice, and the registry of names."""
+"""The form of every data set, two splits of 8-bit images on an L x L lattice, and the registry of data sets by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,9 +18,10 @@ from mera._utils.registry import Registry
 
 __all__ = [
     "DataMissingError",
-    "ImageData",
-    "ImageSet",
-    "Images",
+    "ImageDataset",
+    "ImageSplits",
+    "ImageTensorDataset",
+    "class_numbers",
     "first",
     "labels",
     "load",
@@ -29,25 +30,33 @@ __all__ = [
     "resize",
 ]
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
+"""Dtypes of class numbers whose values all fit int64."""
+
 
 class DataMissingError(FileNotFoundError):
-    """A data set that is not on this machine; the message says where to put it or how to download it."""
+    """A data set is not on this machine; the message says where to put it or how to download it."""
 
 
-class ImageSet(Protocol):
-    """A split: images (channels, L, L) uint8, by number."""
+@runtime_checkable
+class ImageDataset(Protocol):
+    """A data set whose items are images (channels, L, L) uint8.
+
+    A data set may have an attribute `labels`, a dict of tensors (N, ...) by name: "class" with the class number of each
+    image, "context" with the context of each image for a flow that was built with `context=`.
+    """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Tensor: ...
 
 
-class Images(Dataset):
+class ImageTensorDataset(Dataset):
     """Images held in memory.
 
     Args:
-        images: (N, C, L, L) uint8.
-        labels: each (N, ...), by name.
+        images: the images, (N, C, L, L) uint8.
+        labels: tensors (N, ...) by name; see `ImageDataset`.
     """
 
     def __init__(self, images: Tensor, labels: dict[str, Tensor] | None = None) -> None:
@@ -61,27 +70,28 @@ class Images(Dataset):
         return self.images[index]
 
     def __getitems__(self, indices: list[int]) -> Tensor:
-        """A whole batch at once, as loaders ask for."""
+        """A whole batch at once, which torch's loaders ask for."""
         return self.images[torch.as_tensor(indices)]
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """A data set of two splits.
+class ImageSplits:
+    """Training and test images.
 
     Args:
-        name: its name.
-        channels: 1 for grey, 3 for colour.
-        train, test: data sets whose items are (channels, L, L) uint8.
+        name: the name of the data set.
+        channels: 1 for grey images, 3 for colour.
+        train: training images.
+        test: test images.
     """
 
     name: str
     channels: int
-    train: ImageSet
-    test: ImageSet
+    train: ImageDataset
+    test: ImageDataset
 
 
-_loaders: Registry[Callable[..., ImageData]] = Registry("a data set")
+_loaders: Registry[Callable[..., ImageSplits]] = Registry("a data set")
 register = _loaders.register
 """Let `load(name)` call the decorated function with `L`, `root`, `download` and the options that it has."""
 
@@ -91,15 +101,15 @@ def names() -> list[str]:
     return _loaders.names()
 
 
-def load(name: str, L: int = 32, root: str | Path = "data", download: bool = False, **options: Any) -> ImageData:
+def load(name: str, L: int = 32, root: str | Path = "data", download: bool = False, **options: Any) -> ImageSplits:
     """A data set by name, both splits, resized to L x L.
 
     Args:
         name: one of `names()`.
         L: edge of the images.
-        root: where the files are, or where they go; for "folder", the folder itself.
+        root: the folder where the files are, or where they are downloaded to; for "folder", the folder of images.
         download: fetch what is missing, where that is possible.
-        options: as the set's own function documents them.
+        **options: options of the data set; its own function documents them.
 
     Raises:
         ValueError: if the name or an option is unknown.
@@ -112,25 +122,59 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
     return function(L=L, root=Path(root), download=download, **options)
 
 
-def first(images: ImageSet, n: int) -> Tensor:
-    """The first `n` images, or all if there are fewer, as one tensor (n, C, L, L)."""
+def first(images: ImageDataset, n: int) -> Tensor:
+    """The first `n` images, or all if there are fewer, as one tensor (n, C, L, L).
+
+    Args:
+        images: the data set.
+        n: how many images.
+    """
     return torch.stack([images[i] for i in range(min(n, len(images)))])
 
 
-def labels(images: ImageSet, name: str = "class") -> Tensor:
-    """What a set says of its images under a name: class numbers (N,), or anything (N, ...) in memory.
+def labels(images: ImageDataset, name: str = "class") -> Tensor:
+    """The labels of a data set under a name, (N, ...), as the data set has them.
+
+    Args:
+        images: the data set.
+        name: the name of the labels.
 
     Raises:
-        ValueError: if it says nothing of that name.
+        ValueError: if the data set has no labels of that name, or they are no tensor.
     """
-    known: dict[str, Tensor] = getattr(images, "labels", {})
-    if name not in known:
-        raise ValueError(f"Expected images with labels {name!r}; got {', '.join(known) or 'none'}")
-    return known[name]
+    available: dict[str, Tensor] = getattr(images, "labels", {})
+    if name not in available:
+        raise ValueError(f"Expected images with labels {name!r}; got {', '.join(available) or 'none'}")
+    values = available[name]
+    if not isinstance(values, Tensor):
+        raise ValueError(f"Expected labels {name!r} as a tensor; got {type(values).__name__}")
+    return values
+
+
+def class_numbers(images: ImageDataset) -> Tensor:
+    """The class number of each image, (N,) int64, from labels "class" of any integer dtype.
+
+    Args:
+        images: the data set.
+
+    Raises:
+        ValueError: if the data set has no labels "class", or they are not one integer for each image.
+    """
+    values = labels(images)
+    if values.dtype not in INTEGERS or values.ndim != 1:
+        raise ValueError(
+            f"Expected class numbers, integers (N,); got labels 'class' of shape {tuple(values.shape)}, {values.dtype}"
+        )
+    return values.to(torch.int64)
 
 
 def resize(images: Tensor, L: int) -> Tensor:
-    """Images (..., C, H, W) uint8 on L x L, bicubic and antialiased."""
+    """Images resized to L x L, bicubic and antialiased.
+
+    Args:
+        images: images (..., C, H, W) uint8.
+        L: edge of the resized images.
+    """
     if images.shape[-2:] == (L, L):
         return images
     return F.resize(images, [L, L], interpolation=InterpolationMode.BICUBIC, antialias=True)

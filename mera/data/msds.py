@@ -11,37 +11,40 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mera._utils.checks import is_integer
-from mera.data.dataset import ImageData, Images, register, resize
+from mera.data.dataset import ImageSplits, ImageTensorDataset, register, resize
 
 __all__ = ["msds"]
 
 TRAIN, TEST = 90_000, 10_000
 
 CELL = 8
-"""Edge of a cell, which holds one ellipse, in pixels."""
+"""Edge of a cell in pixels."""
 GRID = 4
 """Cells along an edge of the image."""
 CHUNK = 1000
-"""Images that are drawn from one seed; a set is the same however many of its images are asked for."""
+"""Images that are drawn from one seed, so that the first images of a split do not depend on how many are drawn."""
 
 
 def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
-    """Draw the first `n` images of MSDS1 or MSDS2 (Hu et al., a later version of arXiv 2010.00029).
+    """Draw the first `n` images of MSDS1 or MSDS2 (Hu et al., a later version of https://arxiv.org/abs/2010.00029).
 
-    Each image has 4 x 4 cells of 8 x 8 pixels with one ellipse each, on black. In MSDS1 the ellipses share a colour
-    up to 32 steps, and each has its own angle; in MSDS2 they share an angle up to 45 degrees, and each has its own
-    colour. Angles are whole degrees.
+    An image has 4 x 4 cells of 8 x 8 pixels on black, and one ellipse in each cell. In MSDS1 the ellipses of an image
+    share a colour up to 32 steps, and their angles are independent; in MSDS2 they share an angle up to 45 degrees, and
+    their colours are independent. Angles are whole degrees.
 
     Args:
-        kind: 1 or 2.
-        split: "train" or "test", two sets that have nothing in common.
+        kind: 1 for MSDS1, 2 for MSDS2.
+        split: "train" or "test"; the two splits are independent of each other.
         n: how many images.
-        seed: another seed makes another pair of sets.
+        seed: seed of both splits.
 
     Returns:
         images: (n, 3, 32, 32) uint8.
         labels: "global_color" (n, 3) for MSDS1 or "global_angle" (n,) for MSDS2; "color" (n, 4, 4, 3), "angle"
             (n, 4, 4) and "jitter" (n, 4, 4, 2) of each cell.
+
+    Raises:
+        ValueError: if kind or split is unknown, or `n` is no positive integer.
     """
     if kind not in (1, 2):
         raise ValueError(f"Expected MSDS kind 1 or 2; got {kind!r}")
@@ -64,12 +67,21 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     )
 
 
-def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST) -> ImageData:
-    """Both splits; nothing is read or downloaded. Fewer images are the first ones of the set."""
+def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST) -> ImageSplits:
+    """Draw both splits; nothing is read or downloaded.
+
+    Args:
+        kind: 1 for MSDS1, 2 for MSDS2.
+        L: edge of the images.
+        root: not used.
+        download: not used.
+        train_size: how many training images, the first ones of the split.
+        test_size: how many test images, the first ones of the split.
+    """
     splits = (("train", train_size), ("test", test_size))
     drawn = {split: msds(kind, split, size) for split, size in splits}
-    sets = {split: Images(resize(images, L), labels) for split, (images, labels) in drawn.items()}
-    return ImageData(f"msds{kind}", 3, **sets)
+    sets = {split: ImageTensorDataset(resize(images, L), labels) for split, (images, labels) in drawn.items()}
+    return ImageSplits(f"msds{kind}", 3, **sets)
 
 
 for kind in (1, 2):
@@ -77,7 +89,7 @@ for kind in (1, 2):
 
 
 def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """What a chunk of images shows."""
+    """Colours, angles and jitter of the ellipses in a chunk of images."""
     cells = (CHUNK, GRID, GRID)
     jitter = rng.integers(-1, 1, (*cells, 2), endpoint=True)
     if kind == 1:
@@ -92,7 +104,7 @@ def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def _render(label: dict[str, np.ndarray]) -> np.ndarray:
-    """Paste the cells one by one, each over all images at once; neighbours may overlap by a pixel."""
+    """Paste the cells one after the other, in all images at once; neighbouring cells may overlap by a pixel."""
     n, margin = len(label["angle"]), 1
     edge = GRID * CELL
     canvas = np.zeros((n, edge + 2 * margin, edge + 2 * margin, 3))

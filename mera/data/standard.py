@@ -1,4 +1,4 @@
-"""The data sets that torchvision knows."""
+"""Data sets of torchvision."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from torchvision import datasets
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
-from mera.data.dataset import DataMissingError, ImageData, Images, register, resize
+from mera.data.dataset import DataMissingError, ImageSplits, ImageTensorDataset, register, resize
 
 __all__ = ["OnlyImages"]
 
 
 class OnlyImages(Dataset):
-    """A torchvision data set without its targets, whose items are made uint8 tensors by `transform`."""
+    """The images of a torchvision data set, without their targets.
+
+    Args:
+        data: a data set whose items are pairs of an image, uint8 (channels, L, L), and a target.
+    """
 
     def __init__(self, data: Any) -> None:
         self.data = data
@@ -32,7 +36,16 @@ class OnlyImages(Dataset):
 
 
 def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
-    """Open a torchvision data set, or say where its files are missing."""
+    """Open a torchvision data set.
+
+    Args:
+        make: opens the data set.
+        name: the name of the data set.
+        where: the folder of its files.
+
+    Raises:
+        DataMissingError: if files are missing.
+    """
     try:
         return make()
     except RuntimeError as error:
@@ -42,15 +55,15 @@ def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
         ) from error
 
 
-def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageData:
-    """A set that fits in memory."""
+def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageSplits:
+    """Both splits of a data set that fits in memory, with their classes as labels."""
     splits = []
     for train in (True, False):
         data = _open(partial(kind, root, train=train, download=download), name, root / folder)
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        splits.append(Images(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
-    return ImageData(name, channels, *splits)
+        splits.append(ImageTensorDataset(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
+    return ImageSplits(name, channels, *splits)
 
 
 for name, folder, kind, channels in (
@@ -62,19 +75,30 @@ for name, folder, kind, channels in (
 
 
 @register("celeba")
-def celeba(L: int, root: Path, download: bool) -> ImageData:
-    """Aligned faces: the 148 x 148 pixels at the centre, bicubic to L; training images flipped at random (App. A)."""
-    whole = [
+def celeba(L: int, root: Path, download: bool) -> ImageSplits:
+    """Aligned faces, as in App. A of https://arxiv.org/abs/2010.00029.
+
+    The 148 x 148 pixels at the centre are resized to L x L (bicubic); training images are flipped at random.
+
+    Args:
+        L: edge of the images.
+        root: the folder that has the folder "celeba".
+        download: fetch what is missing.
+
+    Raises:
+        DataMissingError: if files are missing.
+    """
+    steps = [
         transforms.PILToTensor(),
         transforms.CenterCrop(148),
         transforms.Resize([L, L], interpolation=InterpolationMode.BICUBIC, antialias=True),
     ]
     splits = [
         _open(
-            partial(datasets.CelebA, root, split=split, transform=transforms.Compose(steps), download=download),
+            partial(datasets.CelebA, root, split=split, transform=transforms.Compose(transform), download=download),
             "celeba",
             root / "celeba",
         )
-        for split, steps in (("train", [*whole, transforms.RandomHorizontalFlip()]), ("test", whole))
+        for split, transform in (("train", [*steps, transforms.RandomHorizontalFlip()]), ("test", steps))
     ]
-    return ImageData("celeba", 3, *(OnlyImages(split) for split in splits))
+    return ImageSplits("celeba", 3, *(OnlyImages(split) for split in splits))

@@ -6,6 +6,6 @@ from mera.train.fit import Result, fit
 from mera.train.loop import Loop
 from mera.train.processes import is_main
 from mera.train.run import RunFolder
-from mera.train.settings import RECIPES, Settings
+from mera.train.settings import PRESETS, Settings
 
-__all__ = ["RECIPES", "Callback", "Loop", "Result", "RunFolder", "Settings", "bits_per_dim", "fit", "is_main", "sample"]
+__all__ = ["PRESETS", "Callback", "Loop", "Result", "RunFolder", "Settings", "bits_per_dim", "fit", "is_main", "sample"]

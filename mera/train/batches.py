@@ -1,108 +1,196 @@
-"""Which images come in which step, and their noise: pure functions of seed, step and row.
+"""Which images come in which step, and their noise: pure functions of seed, step and row in the batch.
 
-So a run goes on where it stopped, and is the same run whatever the number of processes that share its batches.
+A resumed run therefore reads the same batches as a run that was never interrupted, and so do several processes that
+share the batches, whatever their number.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from mera._utils.random import seeded
-from mera.data import ImageSet, labels
+from mera.data import ImageDataset, class_numbers, labels
 from mera.flow import Flow
 from mera.train.signals import SIGNALS
+from mera.train.worker_errors import ReadFailure
 
-__all__ = ["Batches", "contexts", "loader", "noisy"]
+__all__ = [
+    "Batch",
+    "BatchLoader",
+    "NoisyBatches",
+    "ShuffledBatchSampler",
+    "image_and_noise",
+    "image_contexts",
+    "micro_batches",
+]
 
+Batch = tuple[Tensor, ...]
+"""Images (B, C, L, L), noise of the same shape, and for a conditional flow the context of each image."""
 Key = tuple[int, int, int]
-"""Step, row in the batch, number of the image."""
+"""Step, row in the batch, index of the image."""
 
 
-class Batches(Sampler[list[Key]]):
-    """Shuffled batches without end, each epoch in an order of its own; the last, smaller batch of one is left out.
+class ShuffledBatchSampler(Sampler[list[Key]]):
+    """Keys of shuffled batches without end, each epoch in its own order.
+
+    The last batch of an epoch is left out if it is smaller.
 
     Args:
-        n: images in the set.
-        batch_size: images in a batch.
-        seed: of the orders.
-        start: steps that were taken already.
-        share: which part of each batch is wanted, and of how many.
+        n: images in the data set.
+        batch_size: images in a batch, over all processes.
+        seed: seed of the orders.
+        start: steps that were taken before.
+        rank: the index of this process, which reads one part of each batch.
+        world_size: the number of processes that share a batch.
 
     Raises:
-        ValueError: if a batch does not divide into shares of one size.
+        ValueError: if a batch does not divide into parts of one size.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, start: int = 0, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, n: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size < 1 or batch_size % world_size:
+            raise ValueError(
+                f"Expected a batch_size that {world_size} processes can share; got {batch_size} of {n} images"
+            )
         self.n, self.batch_size, self.seed, self.start = n, batch_size, seed, start
-        index, shares = share
-        if batch_size < 1 or batch_size % shares:
-            raise ValueError(f"Expected a batch_size that {shares} processes can share; got {batch_size} of {n} images")
-        width = batch_size // shares
-        self.rows = range(index * width, (index + 1) * width)
+        per_process = batch_size // world_size
+        self.rows = range(rank * per_process, (rank + 1) * per_process)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        per_epoch = self.n // self.batch_size
+        batches_per_epoch = self.n // self.batch_size
         step = self.start
         while True:
-            epoch, first = divmod(step, per_epoch)
+            epoch, first_batch = divmod(step, batches_per_epoch)
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             order = torch.randperm(self.n, generator=generator).tolist()
-            for index in range(first, per_epoch):
+            for batch in range(first_batch, batches_per_epoch):
                 step += 1
-                yield [(step, row, order[index * self.batch_size + row]) for row in self.rows]
+                yield [(step, row, order[batch * self.batch_size + row]) for row in self.rows]
 
 
-class WithNoise(Dataset):
-    """Images with the noise that dequantises them; what a set draws itself, to flip images say, is as repeatable.
+class NoisyBatches(Dataset):
+    """Whole batches by their keys: images, the noise that dequantises them, and contexts.
 
-    With contexts, each comes with its own.
+    Args:
+        images: the data set. What it draws at random, to flip images say, is as repeatable as the noise.
+        seed: seed of the noise.
+        contexts: the context of each image, (N, ...), or None.
     """
 
-    def __init__(self, images: ImageSet, seed: int, contexts: Tensor | None = None) -> None:
+    def __init__(self, images: ImageDataset, seed: int, contexts: Tensor | None = None) -> None:
         self.images, self.seed, self.contexts = images, seed, contexts
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
-        step, row, index = key
-        pair = noisy(self.images, index, self.seed, step, row)
-        return pair if self.contexts is None else (*pair, self.contexts[index])
+    def __getitem__(self, keys: list[Key]) -> Batch | ReadFailure:
+        try:
+            images, noise = default_collate(
+                [image_and_noise(self.images, index, self.seed, step, row) for step, row, index in keys]
+            )
+        except Exception as error:
+            if get_worker_info() is None:  # in the process that trains there is nothing to send
+                raise
+            return ReadFailure.of(error)
+        if self.contexts is None:
+            return images, noise
+        return images, noise, self.contexts[[index for _, _, index in keys]]
 
 
-def contexts(flow: Flow, images: ImageSet) -> Tensor | None:
-    """What a conditional flow is to be told of each image: its class, or its "context"; None for any other flow.
+class BatchLoader:
+    """Batches for training, read ahead by other processes if asked for.
+
+    Args:
+        images: the data set.
+        sampler: the keys of the batches.
+        workers: processes that read images ahead; 0 to read in this process.
+        contexts: the context of each image, (N, ...), or None.
+    """
+
+    def __init__(
+        self, images: ImageDataset, sampler: ShuffledBatchSampler, workers: int, contexts: Tensor | None = None
+    ) -> None:
+        self._loader = DataLoader(
+            NoisyBatches(images, sampler.seed, contexts),
+            sampler=sampler,
+            batch_size=None,  # an item of the data set is a batch
+            collate_fn=_unchanged,
+            num_workers=workers,
+            worker_init_fn=_ignore_stop_signals,
+            generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches, without end.
+
+        Raises:
+            Exception: the data set's own error, if an image could not be read.
+        """
+        for batch in self._loader:
+            if isinstance(batch, ReadFailure):
+                batch.raise_error()
+            yield batch
+
+
+def micro_batches(batch: Batch, n: int) -> list[Batch]:
+    """The parts of a batch that are run one after the other to save memory.
+
+    Args:
+        batch: images, noise, and contexts if there are any.
+        n: the number of parts; fewer if the batch has fewer images.
+    """
+    size = -(-len(batch[0]) // n)
+    return list(zip(*(tensor.split(size) for tensor in batch), strict=True))
+
+
+def image_contexts(flow: Flow, images: ImageDataset) -> Tensor | None:
+    """The context of each image for a conditional flow, (N, ...); None for a flow without context.
+
+    Args:
+        flow: the flow.
+        images: a data set with the labels "class", for a flow with classes, or else with the labels "context".
 
     Raises:
-        ValueError: if the images come without.
+        ValueError: if the images come without such labels, their number is not that of the images, or a class number
+            is no integer or none of the flow's.
     """
     if flow.plan.context is None:
         return None
-    return labels(images, "class" if flow.context_encoder.classes is not None else "context")
+    classes = flow.context_encoder.classes
+    if classes is None:
+        contexts = labels(images, "context")
+    else:
+        contexts = class_numbers(images)
+        if len(contexts) and not 0 <= contexts.min() <= contexts.max() < classes:
+            found = f"{contexts.min().item()} to {contexts.max().item()}"
+            raise ValueError(f"Expected class numbers from 0 to {classes - 1}; got {found}")
+    if len(contexts) != len(images):
+        raise ValueError(f"Expected a label for each of {len(images)} images; got {len(contexts)}")
+    return contexts
 
 
-def noisy(images: ImageSet, index: int, *keys: int) -> tuple[Tensor, Tensor]:
-    """An image and noise in [0, 1) of its shape, both drawn from the numbers `keys`."""
-    with seeded(*keys):
+def image_and_noise(images: ImageDataset, index: int, *seeds: int) -> tuple[Tensor, Tensor]:
+    """An image and uniform noise in [0, 1) of its shape, both functions of the seeds alone.
+
+    Args:
+        images: the data set.
+        index: the index of the image.
+        *seeds: integers, such as a seed, a step and a row.
+    """
+    with seeded(*seeds):
         image = images[index]
         return image, torch.rand(image.shape)
 
 
-def loader(images: ImageSet, batches: Batches, workers: int, contexts: Tensor | None = None) -> DataLoader:
-    """Batches of images and their noise, each (B, C, L, L), and of their contexts, if there are some."""
-    own = torch.Generator()  # else the loader would draw from the random state that a run restores
-    return DataLoader(
-        WithNoise(images, batches.seed, contexts),
-        batch_sampler=batches,
-        num_workers=workers,
-        worker_init_fn=_leave_stopping_to_the_run,
-        generator=own,
-    )
+def _unchanged(batch: Any) -> Any:
+    """The batch itself: it is complete already."""
+    return batch
 
 
-def _leave_stopping_to_the_run(worker: int) -> None:
-    """A signal to all processes of a group is for the run alone, which still takes a step and then ends its workers."""
+def _ignore_stop_signals(worker: int) -> None:
+    """Leave a signal that is sent to all processes of a group to the run, which takes its step and ends its workers."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

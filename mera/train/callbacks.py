@@ -1,53 +1,75 @@
-"""What else happens during a run: anything that wants to know of its steps and evaluations."""
+"""Callbacks: what happens in a run beside training, such as a progress bar and files of metrics."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
+from torch import Tensor
 
 from mera._utils.progress import ProgressBar
 from mera.drawing.images import save_grid
 from mera.train.evaluate import sample
+from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder
 
-if TYPE_CHECKING:
-    from mera.train.loop import Loop
+__all__ = ["Callback", "Progress", "RunLogger"]
 
-__all__ = ["Callback", "Progress", "Recorder"]
-
-SMOOTH = 0.98
+SMOOTHING = 0.98
+"""Decay of the running mean of the bits per dimension on the progress bar."""
 SAMPLES = 64
-
-Metrics = dict[str, float]
+"""Images in a grid of samples."""
 
 
 class Callback:
-    """Override what you need. `loop` has the flow, the step, the settings, and `loop.stop()`.
+    """The base class of callbacks: override the methods that you need.
 
-    Where several processes train together each has its callbacks; `loop.is_main` is true in one of them.
+    `loop` has the flow, the step, the settings, and `loop.stop()`. Where several processes train together, each process
+    calls its own callbacks; `loop.is_main` is true in one of them.
     """
 
     def on_start(self, loop: Loop) -> None:
-        """Before the first step, of a resumed run too."""
+        """Called before the first step, and before the first step of a resumed run.
+
+        Args:
+            loop: the run.
+        """
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
-        """After each step: train_bits (bits/dim of the batch), gradient_norm, lr."""
+        """Called after each step.
+
+        Args:
+            loop: the run.
+            metrics: train_bits (bits per dimension of the batch), gradient_norm and lr.
+        """
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
-        """After each evaluation, before the checkpoint: step, seconds, test_bits, and those of the last step."""
+        """Called after each evaluation, before the checkpoint.
+
+        Args:
+            loop: the run.
+            metrics: step, seconds (of training), test_bits, and the metrics of the last step.
+        """
 
     def on_end(self, loop: Loop) -> None:
-        """After the last step, an interruption, or an error."""
+        """Called after the last step, an interruption, or an error.
+
+        Args:
+            loop: the run.
+        """
 
 
 class Progress(Callback):
-    """A bar with rate and time left, or plain lines where there is no terminal."""
+    """A progress bar with rate and time left, or plain lines where there is no terminal.
+
+    Args:
+        console: where to show it.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bits = math.nan
+        self.train_bits = math.nan
 
     def on_start(self, loop: Loop) -> None:
         """Show the bar."""
@@ -55,10 +77,10 @@ class Progress(Callback):
         self.progress_bar.__enter__()
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
-        """Move it."""
+        """Move the bar."""
         bits = metrics["train_bits"]
-        self.bits = bits if math.isnan(self.bits) else SMOOTH * self.bits + (1 - SMOOTH) * bits
-        if loop.progress < 1:  # the end is shown at the end
+        self.train_bits = bits if math.isnan(self.train_bits) else SMOOTHING * self.train_bits + (1 - SMOOTHING) * bits
+        if loop.progress < 1:  # `on_end` shows the end
             self._show(loop)
 
     def on_end(self, loop: Loop) -> None:
@@ -67,14 +89,22 @@ class Progress(Callback):
         self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
-        self.progress_bar.update(loop.step, loop.progress, "" if math.isnan(self.bits) else f"{self.bits:.3f} bits/dim")
+        note = "" if math.isnan(self.train_bits) else f"{self.train_bits:.3f} bits/dim"
+        self.progress_bar.update(loop.step, loop.progress, note)
 
 
-class Recorder(Callback):
-    """Writes metrics, curves and sample grids to the folder of a run."""
+class RunLogger(Callback):
+    """Writes metrics, TensorBoard curves and grids of samples to the folder of a run.
 
-    def __init__(self, run: RunFolder) -> None:
+    Args:
+        run: the folder.
+        contexts: contexts from which the samples are drawn, (N, ...), of which the first ones are used; None for a flow
+            without context, or to draw from all classes in turn.
+    """
+
+    def __init__(self, run: RunFolder, contexts: Tensor | None = None) -> None:
         self.run = run
+        self.contexts = None if contexts is None else contexts[:SAMPLES]
         self.curves: Any = None
 
     def on_start(self, loop: Loop) -> None:
@@ -86,19 +116,20 @@ class Recorder(Callback):
             self.curves = SummaryWriter(str(self.run.tensorboard), purge_step=loop.step + 1)
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
-        """A point of each curve."""
+        """Add a point to each curve."""
         if self.curves is not None:
             for name, value in metrics.items():
                 self.curves.add_scalar(name, value, loop.step)
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
-        """A line of metrics, and a grid of samples from the same noise each time."""
-        context = None if loop.contexts is None else loop.contexts[:SAMPLES].to(loop.device)
-        samples = sample(loop.averaged, SAMPLES if context is None else len(context), context=context)  # by all
+        """Write a line of metrics, and a grid of samples from the same noise each time."""
+        contexts = None if self.contexts is None else self.contexts.to(loop.device)
+        n = SAMPLES if contexts is None else len(contexts)
+        samples = sample(loop.ema, n, context=contexts)  # all processes share the work
         if self.curves is not None:
             self.run.log(metrics)
             self.curves.add_scalar("test_bits", metrics["test_bits"], loop.step)
-            save_grid(loop.averaged.to_images(samples), self.run.samples / f"step_{loop.step:06d}.png")
+            save_grid(loop.ema.to_images(samples), self.run.samples / f"step_{loop.step:06d}.png")
 
     def on_end(self, loop: Loop) -> None:
         """Close the curves."""

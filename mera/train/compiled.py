@@ -11,26 +11,26 @@ from mera.flow import Flow
 
 __all__ = ["compile_couplings"]
 
-KINDS = 64
-"""Couplings of different shapes, at most, that are compiled; torch's own limit is that of one function in a loop."""
+MAX_KINDS = 64
+"""How many kinds of couplings, by their shapes, torch may compile; its default is made for one function in a loop."""
 
 
 def compile_couplings(flow: Flow, call: Callable[[], object]) -> float:
     """Compile the couplings of a flow, each kind once for all nodes and sizes.
 
-    Never the whole flow, whose steps unrolled would be compiled for many minutes.
+    The whole flow is never compiled: its unrolled steps would take many minutes.
 
     Args:
         flow: the flow.
-        call: runs it in the way that it will be run; torch compiles meanwhile.
+        call: runs the flow as it will be run later; torch compiles during the call.
 
     Returns:
-        The seconds that took.
+        The seconds that the call took.
     """
     start = time.monotonic()
     for module in flow.modules():
         if isinstance(module, Coupling):
             module.compile(dynamic=True)
-    with compile_kinds(KINDS):
+    with compile_kinds(MAX_KINDS):
         call()
     return time.monotonic() - start

@@ -1,4 +1,4 @@
-"""Where in a flow numbers stopped being finite."""
+"""Where in a flow values or gradients stop being finite."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ __all__ = ["first_not_finite"]
 
 
 def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor | None = None) -> str | None:
-    """The first node, and its level, whose output or whose gradients are infinite or NaN for a batch; None if none is.
+    """The first node whose output or whose gradients are infinite or NaN for a batch, and its level, as text.
 
     Args:
-        flow: as it was before the step that failed.
-        images, noise, context: the batch; see `Flow.bits_per_dim`.
+        flow: the flow, as it was before the step that failed. Its gradients are overwritten.
+        images: the images of the batch, uint8 (B, C, *shape).
+        noise: their dequantisation noise, of the same shape.
+        context: their contexts, for a conditional flow.
+
+    Returns:
+        Words such as "the output of node 'decimator1' at level 1"; None if everything is finite.
     """
     events: list[tuple[Step, Tensor, Tensor]] = []
 

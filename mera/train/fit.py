@@ -1,21 +1,21 @@
-"""Training a flow by maximum likelihood (paper, Eq. 7 and App. A)."""
+"""Training a flow by maximum likelihood."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
 from accelerate.utils import set_seed
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from mera.data import ImageData, first
+from mera.data import ImageDataset, ImageSplits, first
 from mera.flow import Flow
-from mera.io.flows import describe_flow
-from mera.train.batches import Batches, contexts, loader
-from mera.train.callbacks import Callback, Progress, Recorder
+from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
+from mera.train.batches import BatchLoader, ShuffledBatchSampler, image_contexts
+from mera.train.callbacks import Callback, Progress, RunLogger
 from mera.train.loop import Loop
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -29,7 +29,7 @@ INITIAL_IMAGES = 256
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The outcome of a run.
 
     Args:
         steps: steps taken in all.
@@ -48,98 +48,125 @@ class Result:
 
 def fit(
     flow: Flow,
-    data: ImageData,
+    data: ImageSplits,
     settings: Settings | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
     console: Console | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> Result:
-    """Train a flow where it is, on its device and in its dtype.
+    """Train a flow where it is, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
-    Started by torchrun or accelerate launch, the processes share each batch and the flow is on each one's device; the
-    result is that of one process. All of them need the same run and callbacks. On SIGINT (Ctrl-C) or SIGTERM the step
-    at hand is finished, everything is saved, and the call returns. A second SIGINT ends the process as usual.
+    Started by torchrun or accelerate launch, the processes share each batch, and the flow moves to the device of each
+    process; the result is that of one process. All of them need the same run and callbacks. On SIGINT (Ctrl-C) or
+    SIGTERM the step at hand is finished, everything is saved, and the call returns. A second SIGINT ends the process
+    as usual.
 
     Args:
-        flow: what to train.
-        data: its training images are learnt, its test images evaluated. For a conditional flow its images carry the
-            label "class", or "context" if the flow was built with `context=`.
+        flow: the flow to train. Normalisation layers that have not started yet do so from the first training images.
+        data: training images to learn, and test images to evaluate. For a conditional flow its images carry the label
+            "class", or "context" if the flow was built with `context=`.
         settings: how to train.
-        run: where to keep what comes of it; nothing is written if None.
+        run: the folder for checkpoints, metrics and samples; nothing is written if None.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
             bit by bit.
         console: where progress is shown; nowhere if None.
         callbacks: what else should happen; see `mera.train.Callback`.
 
+    Returns:
+        The number of steps, the bits per dimension, and the flow to use.
+
     Raises:
-        ValueError: if the images do not fit the flow, come without the classes that it is conditional on, or processes
-            cannot share a batch equally.
+        ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is float16, its
+            parameters are frozen, gradients are switched off), the images are too few, do not fit the flow, or come
+            without the classes that it is conditional on, or processes cannot share a batch equally.
         FileExistsError: if another run writes to the folder, or it holds one to go on with.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and what was saved last stays as it is.
     """
-    settings = settings or Settings()
-    if resume and run is None:
-        raise ValueError("Expected the folder of a run to resume; got None")
-    if not len(data.train) or not len(data.test):
-        raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
-    if run is not None and run.steps() and not resume:
-        raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
-    if run is not None:
-        describe_flow(flow)  # in each process: only one of them will write, and the others should not wait for it
-    known = contexts(flow, data.train)
-    known_of_test = contexts(flow, data.test)
-    loop = Loop(flow, settings)
-    loop.contexts = known_of_test if flow.context_encoder.classes is None else None
-    n, (_, shares) = len(data.train), loop.share
-    loop.images = n
-    size = min(settings.batch_size, n - n % shares)
-    batches = Batches(n, size, settings.seed, share=loop.share)
-    own: list[Callback] = [] if run is None else [Recorder(run)]
-    if console is not None and loop.is_main:
-        own.append(Progress(console))
-    say = console.print if console is not None else lambda text: None
+    check_flow(flow)
+    check_data(data)
+    check_run(flow, settings, run, resume, console)
+    callbacks = check_callbacks(callbacks)
+    settings = settings if settings is not None else Settings()
+    if not resume:
+        check_start(flow, data.train)
+    contexts = image_contexts(flow, data.train)
+    test_contexts = image_contexts(flow, data.test)
+    loop = Loop(flow, settings, run, len(data.train))
+    sampler = _sampler(loop)
+    callbacks = [*_standard_callbacks(loop, test_contexts, console), *callbacks]
     with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
         if resume and run is not None:
-            loop.load_state_dict(run.state())
-            if loop.is_main:
-                run.rewind(loop.step)
+            _resume(loop, run)
         else:
-            set_seed(settings.seed)
-            images = first(data.train, INITIAL_IMAGES).to(flow.device)
-            flow.initialize(flow.from_images(images), None if known is None else known[: len(images)].to(flow.device))
-            loop.averaged.load_state_dict(flow.state_dict())
-            loop.save(run)  # whatever happens, there is something to go on from
-        batches.start = loop.step
-        _run(loop, data, loader(data.train, batches, settings.workers, known), run, [*own, *callbacks], signal, say)
-    return Result(loop.step, loop.test_bits, loop.best, loop.progress < 1, loop.averaged)
+            _start(loop, data.train, contexts)
+        sampler.start = loop.step
+        batches = BatchLoader(data.train, sampler, settings.workers, contexts)
+        if settings.compile and loop.progress < 1:
+            seconds = loop.compile(next(iter(batches)))
+            if console is not None:
+                console.print(f"compiled in {seconds:.0f} s")
+        _train(loop, batches, data.test, callbacks, signal)
+    return Result(loop.step, loop.test_bits, loop.best, loop.progress < 1, loop.ema)
 
 
-def _run(
-    loop: Loop, data: ImageData, batches: DataLoader, run: RunFolder | None, callbacks: list[Callback],
-    signal: StopSignal, say: Callable[[str], None],
-) -> None:  # fmt: skip
+def _sampler(loop: Loop) -> ShuffledBatchSampler:
+    """The order of the training images; a batch is smaller than asked for if there are fewer images."""
+    n, world_size, settings = loop.n_images, loop.world_size, loop.settings
+    batch_size = min(settings.batch_size, n - n % world_size)
+    return ShuffledBatchSampler(n, batch_size, settings.seed, rank=loop.rank, world_size=world_size)
+
+
+def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Console | None) -> list[Callback]:
+    """The files of a run and the progress bar, where they are asked for; samples take all classes in turn."""
+    callbacks: list[Callback] = []
+    if loop.run is not None:
+        callbacks.append(RunLogger(loop.run, test_contexts if loop.flow.context_encoder.classes is None else None))
+    if console is not None and loop.is_main:
+        callbacks.append(Progress(console))
+    return callbacks
+
+
+def _start(loop: Loop, images: ImageDataset, contexts: Tensor | None) -> None:
+    """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
+    set_seed(loop.settings.seed)
+    flow, pixels = loop.flow, first(images, INITIAL_IMAGES).to(loop.device)
+    context = None if contexts is None else contexts[: len(pixels)].to(loop.device)
+    flow.initialize(flow.from_images(pixels), context)
+    loop.ema.load_state_dict(flow.state_dict())
+    loop.save()
+
+
+def _resume(loop: Loop, run: RunFolder) -> None:
+    """Go on from the last checkpoint, and forget the metrics of later steps, which are about to be taken again."""
+    loop.load_state_dict(run.state())
+    if loop.is_main:
+        run.rewind(loop.step)
+
+
+def _train(
+    loop: Loop, batches: BatchLoader, test_images: ImageDataset, callbacks: list[Callback], signal: StopSignal
+) -> None:
     """Steps, evaluations and checkpoints until the run is over or asked to stop."""
-    settings = loop.settings
-    if settings.compile and loop.progress < 1:
-        say(f"compiled in {loop.compile(*next(iter(batches))):.0f} s")
-    with ExitStack() as ends:
+    with ExitStack() as stack:
         for callback in callbacks:
             callback.on_start(loop)
-            ends.callback(callback.on_end, loop)
-        start = time.monotonic() - loop.spent
+            stack.callback(callback.on_end, loop)
+        start = time.monotonic() - loop.elapsed
         for batch in batches if loop.progress < 1 else ():
-            metrics = loop.take(batch, run)
+            metrics = loop.training_step(batch)
             for callback in callbacks:
                 callback.on_step(loop, metrics)
-            loop.agree(time.monotonic() - start, signal.is_set)
-            over = loop.progress == 1
-            if over or loop.step % settings.eval_every == 0:
-                loop.evaluate(data, metrics, callbacks)
-                loop.agree(time.monotonic() - start, signal.is_set)
-                loop.save(run)
+            loop.synchronize(time.monotonic() - start, signal.is_set)
+            finished = loop.progress == 1
+            if finished or loop.step % loop.settings.eval_every == 0:
+                metrics = loop.evaluate(test_images) | metrics
+                for callback in callbacks:
+                    callback.on_evaluation(loop, metrics)
+                loop.synchronize(time.monotonic() - start, signal.is_set)
+                loop.save()
             elif loop.stopping:
-                loop.save(run)
-            if over or loop.stopping:
+                loop.save()
+            if finished or loop.stopping:
                 break

@@ -1,9 +1,8 @@
-"""A training run at one moment: its step, and the state that it needs to go on."""
+"""A training run at one moment: the flow, its optimiser, and all other state that the run needs to go on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -13,80 +12,70 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import get_states, set_states
-from mera.data import ImageData
+from mera.data import ImageDataset
 from mera.flow import Flow
-from mera.io.archive import write_archive
 from mera.io.flows import describe_flow
-from mera.train.callbacks import Callback, Metrics
+from mera.train.batches import Batch, micro_batches
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import bits_per_dim
-from mera.train.optimizers import make_optimizer, make_schedule
-from mera.train.processes import accelerator_for
+from mera.train.objective import Objective, autocast
+from mera.train.optimizers import make_optimizer
+from mera.train.processes import make_accelerator
 from mera.train.run import RunFolder
+from mera.train.schedules import make_schedule
 from mera.train.settings import Settings
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "Metrics"]
 
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Half precision for what stands it, if that is asked for."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-class Objective(nn.Module):
-    """The loss of a batch, as the module that processes share: mean bits per dimension."""
-
-    def __init__(self, flow: Flow, precision: str) -> None:
-        super().__init__()
-        self.flow, self.precision = flow, precision
-
-    def forward(self, images: Tensor, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        """uint8 images and noise (B, C, L, L), and contexts of a conditional flow -> a number."""
-        with autocast(images.device, self.precision):
-            return self.flow.bits_per_dim(images, context, noise=noise).mean()
+Metrics = dict[str, float]
 
 
 class Loop:
-    """A run at one moment: what callbacks see and checkpoints hold.
+    """A training run at one moment: what callbacks see and checkpoints hold.
+
+    Args:
+        flow: the flow to train. With several processes it is moved to the device of this one.
+        settings: how to train.
+        run: the folder for checkpoints; None to write nothing.
+        n_images: the number of training images.
 
     Attributes:
-        flow: what is trained.
-        averaged: the running mean of its weights, or the flow itself if none is asked for.
-        settings: how.
         step: steps taken.
-        spent: seconds of training.
-        test_bits: of the last evaluation.
-        stopping: whether the run was asked to stop.
-        images: how many there are to learn from.
-        contexts: those from which sample grids are drawn; None if there are none, or if classes take turns.
+        elapsed: seconds of training, those of resumed parts included.
+        test_bits: bits per dimension of the last evaluation; NaN before the first one.
+        best: step and bits per dimension of the best evaluation; None before the first one.
+        stopping: whether the run ends after the step at hand, in all processes.
     """
 
-    def __init__(self, flow: Flow, settings: Settings) -> None:
-        self.accelerator = accelerator_for(flow.device)
-        self.flow, self.settings = flow, settings
+    def __init__(self, flow: Flow, settings: Settings, run: RunFolder | None = None, n_images: int = 0) -> None:
+        self.accelerator = make_accelerator(flow.device)
+        self.flow, self.settings, self.run, self.n_images = flow, settings, run, n_images
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
         if flow.device.type == "cpu":
             tune_allocator()
         if settings.memory is not None:
             flow.memory = settings.memory
-        self.optimizer = make_optimizer(settings, self.flow.parameters())
-        self.schedule = make_schedule(settings, self.optimizer)
-        self.mean = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+        self.optimizer = make_optimizer(
+            settings.optimizer, flow.parameters(), settings.lr, settings.weight_decay, settings.optimizer_options
+        )
+        self.schedule = make_schedule(
+            settings.schedule, self.optimizer, settings.steps, settings.lr, settings.warmup, settings.schedule_options
+        )
+        self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self.objective: nn.Module = Objective(flow, settings.precision)
         if self.accelerator is not None:
             self.objective = self.accelerator.prepare(self.objective)
-        self.step, self.spent, self.test_bits = 0, 0.0, math.nan
+        self.step, self.elapsed, self.test_bits = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
-        self.asked = self.stopping = False
-        self.images = 0
-        self.contexts: Tensor | None = None
+        self.stopping = False
+        self._stop_requested = False
 
     @property
-    def averaged(self) -> Flow:
-        """The flow to evaluate, to save and to use."""
-        return self.flow if self.mean is None else cast(Flow, self.mean.module)
+    def ema(self) -> Flow:
+        """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
+        return self.flow if self._average is None else cast(Flow, self._average.module)
 
     @property
     def device(self) -> torch.device:
@@ -94,81 +83,100 @@ class Loop:
         return self.flow.device
 
     @property
-    def is_main(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self.share[0] == 0
+    def rank(self) -> int:
+        """The index of this process among those that train together."""
+        return 0 if self.accelerator is None else self.accelerator.process_index
 
     @property
-    def share(self) -> tuple[int, int]:
-        """The number of this process, and how many there are."""
-        team = self.accelerator
-        return (0, 1) if team is None else (team.process_index, team.num_processes)
+    def world_size(self) -> int:
+        """The number of processes that train together."""
+        return 1 if self.accelerator is None else self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.rank == 0
 
     @property
     def progress(self) -> float:
-        """How much of the run is over, 0 to 1."""
-        limit = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
-        return min(1.0, max(self.step / self.settings.steps, self.spent / limit))
+        """The part of the run that is over, 0 to 1."""
+        seconds = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
+        return min(1.0, max(self.step / self.settings.steps, self.elapsed / seconds))
 
     def stop(self) -> None:
         """Ask the run to save and to end after the step at hand, in all processes."""
-        self.asked = True
+        self._stop_requested = True
 
-    def compile(self, *batch: Tensor) -> float:
-        """Compile the couplings with a first step that changes nothing; the seconds that took."""
-        pieces = self._pieces(tensor.to(self.device) for tensor in batch)
-        seconds = compile_couplings(self.flow, lambda: self.objective(*pieces[0]).backward())
+    def compile(self, batch: Batch) -> float:
+        """Compile the couplings with a first step that changes nothing.
+
+        Args:
+            batch: a batch such as `training_step` takes.
+
+        Returns:
+            The seconds that the compilation took.
+        """
+        batch = tuple(tensor.to(self.device) for tensor in batch)
+        first = micro_batches(batch, self.settings.accumulate)[0]
+        seconds = compile_couplings(self.flow, lambda: self.objective(*first).backward())
         self.optimizer.zero_grad()
         return seconds
 
-    def take(self, batch: Sequence[Tensor], run: RunFolder | None = None) -> Metrics:
-        """One step of the optimiser on this process's share of a batch: images, noise, contexts if there are some.
+    def training_step(self, batch: Batch) -> Metrics:
+        """Take one step of the optimiser.
+
+        Args:
+            batch: this process's part of the batch: images, noise, and contexts of a conditional flow.
+
+        Returns:
+            train_bits (bits per dimension of the batch), gradient_norm (before clipping) and lr.
 
         Raises:
-            FloatingPointError: if loss or gradient is not finite.
+            FloatingPointError: if the loss or the gradient is not finite; nothing has changed then.
         """
-        batch = [tensor.to(self.device) for tensor in batch]
+        batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
         self.optimizer.zero_grad()
-        bits = torch.zeros((), device=self.device)
-        pieces = self._pieces(batch)
-        for index, piece in enumerate(pieces):
-            last = index + 1 == len(pieces)
-            team = self.accelerator
-            with nullcontext() if last or team is None else team.no_sync(self.objective):
-                loss = self.objective(*piece) * (len(piece[0]) / len(batch[0]))
-                loss.backward()
-            bits = bits + loss.detach()
+        bits = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
-        metrics = {
-            "train_bits": self._reduced(bits, "mean").item(),
-            "gradient_norm": norm.item(),
-            "lr": self.optimizer.param_groups[0]["lr"],
-        }
+        lr = self.optimizer.param_groups[0]["lr"]
+        metrics = {"train_bits": bits.item(), "gradient_norm": norm.item(), "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
-            raise FloatingPointError(self._explained(metrics, batch, run))
+            raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
         self.schedule.after_step()
         self.step += 1
-        if self.mean is not None:
-            self.mean.update_parameters(self.flow)
+        if self._average is not None:
+            self._average.update_parameters(self.flow)
         return metrics
 
-    def agree(self, spent: float, stopping: bool) -> None:
-        """Let all processes know the time of the first, and whether any was asked to stop."""
-        if self.accelerator is not None:
-            mine = [spent if self.is_main else 0.0, float(stopping or self.asked)]
-            both = torch.tensor(mine, dtype=torch.float64, device=self.device)
-            spent, stopping = self._reduced(both, "sum").tolist()
-        self.spent, self.stopping = spent, bool(stopping) or self.asked
+    def synchronize(self, elapsed: float, stop_requested: bool) -> None:
+        """Tell all processes the time of the first one, and whether any process was asked to stop.
 
-    def evaluate(self, data: ImageData, metrics: Metrics, callbacks: Iterable[Callback]) -> None:
-        """Bits per dimension on test images.
+        Args:
+            elapsed: seconds of training by the clock of this process.
+            stop_requested: whether this process got a signal to stop.
+        """
+        stop_requested = stop_requested or self._stop_requested
+        if self.accelerator is not None:
+            values = [elapsed if self.is_main else 0.0, float(stop_requested)]
+            sums = self._reduce(torch.tensor(values, dtype=torch.float64, device=self.device), "sum")
+            elapsed, stop_requested = sums[0].item(), bool(sums[1])
+        self.elapsed, self.stopping = elapsed, stop_requested
+
+    def evaluate(self, images: ImageDataset) -> Metrics:
+        """Bits per dimension on test images, by which the best step is chosen.
+
+        Args:
+            images: the test images.
+
+        Returns:
+            step, seconds (of training) and test_bits.
 
         Raises:
             FloatingPointError: if they are not finite.
         """
-        self.test_bits = bits_per_dim(self.averaged, data.test, self.settings.eval_images)
+        self.test_bits = bits_per_dim(self.ema, images, self.settings.eval_images)
         if not math.isfinite(self.test_bits):
             raise FloatingPointError(
                 f"Expected finite bits/dim on test images; got {self.test_bits} after step {self.step}"
@@ -176,81 +184,91 @@ class Loop:
         if self.best is None or self.test_bits < self.best[1]:
             self.best = self.step, self.test_bits
         self.schedule.after_evaluation(self.test_bits)
-        known = {"step": self.step, "seconds": round(self.spent, 3), "test_bits": self.test_bits}
-        for callback in callbacks:
-            callback.on_evaluation(self, known | metrics)
+        return {"step": self.step, "seconds": round(self.elapsed, 3), "test_bits": self.test_bits}
 
-    def save(self, run: RunFolder | None) -> None:
-        """Write a checkpoint, in the process that writes."""
-        if run is not None and self.is_main:
+    def save(self) -> None:
+        """Write a checkpoint, in the process that writes files."""
+        if self.run is not None and self.is_main:
             best_step = None if self.best is None else self.best[0]
-            run.save(self.averaged, self.state_dict(), self.step, self.settings.keep, best_step)
+            self.run.save(self.ema, self.state_dict(), self.step, self.settings.keep, best_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the run needs to go on, in one piece, so that no part of it can be older than another."""
+        """All that the run needs to go on, in one file, so that no part of the state is older than another."""
         return {
-            "recipe": describe_flow(self.flow),
-            "ways": self._ways(),
+            "architecture": describe_flow(self.flow),
+            "compatibility": self._compatibility(),
             "step": self.step,
-            "spent": self.spent,
+            "elapsed": self.elapsed,
             "test_bits": self.test_bits,
             "best": self.best,
             "flow": self.flow.state_dict(),
-            "mean": None if self.mean is None else self.mean.state_dict(),
+            "ema": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": get_states(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put everything back.
+        """Go on from a state.
+
+        Args:
+            state: what `state_dict` returned.
 
         Raises:
-            ValueError: if the state is not of such a run.
+            ValueError: if the state is of another flow, or of a run with other settings.
         """
         try:
-            if state["recipe"] != describe_flow(self.flow):
-                raise ValueError(f"that of {state['recipe']}")
-            if state["ways"] != self._ways():
-                raise ValueError(f"one with {state['ways']}, not {self._ways()}")
+            if state["architecture"] != describe_flow(self.flow):
+                raise ValueError(f"that of {state['architecture']}")
+            if state["compatibility"] != self._compatibility():
+                raise ValueError(f"one with {state['compatibility']}, not {self._compatibility()}")
             self.flow.load_state_dict(state["flow"])
-            if self.mean is not None:
-                self.mean.load_state_dict(state["mean"])
+            if self._average is not None:
+                self._average.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
-            self.step, self.spent = int(state["step"]), float(state["spent"])
+            self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_bits, self.best = float(state["test_bits"]), state["best"]
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
 
-    def _ways(self) -> dict[str, Any]:
-        """Without which the rest of the state makes no sense."""
-        settings = self.settings
-        kinds = {"optimizer": settings.optimizer, "schedule": settings.schedule, "ema": settings.ema > 0}
-        return kinds | {"training images": self.images}
+    def _compatibility(self) -> dict[str, Any]:
+        """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
+        return {
+            "optimizer": self.settings.optimizer,
+            "schedule": self.settings.schedule,
+            "ema": self.settings.ema > 0,
+            "training images": self.n_images,
+        }
 
-    def _explained(self, metrics: Metrics, batch: Sequence[Tensor], run: RunFolder | None) -> str:
-        """What to say of numbers that are not finite; the batch goes to the run's folder."""
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add up the gradients of all micro-batches; bits per dimension of this process's part of the batch."""
+        bits = torch.zeros((), device=self.device)
+        parts = micro_batches(batch, self.settings.accumulate)
+        for index, part in enumerate(parts):
+            is_last = index + 1 == len(parts)  # processes exchange gradients once
+            accelerator = self.accelerator
+            with nullcontext() if is_last or accelerator is None else accelerator.no_sync(self.objective):
+                loss = self.objective(*part) * (len(part[0]) / len(batch[0]))
+                loss.backward()
+            bits = bits + loss.detach()
+        return bits
+
+    def _reduce(self, value: Tensor, reduction: str) -> Tensor:
+        """The "sum" or the "mean" of a tensor over all processes."""
+        return value if self.accelerator is None else self.accelerator.reduce(value, reduction)
+
+    def _explain_not_finite(self, metrics: Metrics, batch: Batch) -> str:
+        """The message for a loss or a gradient that is not finite; the batch is written to the run's folder."""
         path = None
-        if run is not None:  # first, for what follows may need more memory than there is
-            path = run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.share[0]}.safetensors"
-            write_archive(path, {"step": self.step + 1}, dict(zip(("images", "noise", "context"), batch, strict=False)))
+        if self.run is not None:  # first, because the search may need more memory than there is
+            path = self.run.save_failed_batch(batch, self.step + 1, self.rank)
         with autocast(self.device, self.settings.precision):
-            found = (first_not_finite(self.flow, *piece) for piece in self._pieces(batch))
-            where = next(filter(None, found), "none of the nodes for the images of this process")
+            places = (first_not_finite(self.flow, *part) for part in micro_batches(batch, self.settings.accumulate))
+            place = next(filter(None, places), "none of the nodes for the images of this process")
         text = (
             f"Expected a finite loss and gradient; got {metrics['train_bits']} bits/dim and gradient norm "
-            f"{metrics['gradient_norm']} at step {self.step + 1}: first in {where}"
+            f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
         )
         return text if path is None else f"{text}; the batch is in {path}"
-
-    def _pieces(self, batch: Iterable[Tensor]) -> list[tuple[Tensor, ...]]:
-        """A batch as it is taken, piece by piece."""
-        tensors = list(batch)
-        size = -(-len(tensors[0]) // self.settings.accumulate)
-        return list(zip(*(tensor.split(size) for tensor in tensors), strict=True))
-
-    def _reduced(self, mine: Tensor, how: str) -> Tensor:
-        """The sum or the mean over all processes."""
-        return mine if self.accelerator is None else self.accelerator.reduce(mine, how)

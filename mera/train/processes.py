@@ -1,4 +1,4 @@
-"""The processes that train together, as accelerate knows them."""
+"""The processes that train together, as accelerate sees them."""
 
 from __future__ import annotations
 
@@ -9,34 +9,41 @@ from functools import cache
 import torch
 from accelerate import Accelerator, PartialState
 
-__all__ = ["accelerator_for", "is_main", "processes"]
+__all__ = ["is_main", "make_accelerator", "process_state"]
 
 
 def is_main() -> bool:
-    """Whether this process is the first of those that were started together, the one that writes."""
+    """Whether this process is the first of those that were started together, the one that writes files."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def processes(device: torch.device) -> PartialState | None:
-    """The processes that were started together, by torchrun or accelerate launch; None if there is just this one."""
+def process_state(device: torch.device) -> PartialState | None:
+    """The processes that torchrun or accelerate launch started together; None if there is one process only.
+
+    Args:
+        device: where the flow is.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
     state = PartialState(cpu=device.type == "cpu")
-    _leave_at_exit()
+    _leave_group_at_exit()
     return state
 
 
 @cache
-def _leave_at_exit() -> None:
+def _leave_group_at_exit() -> None:
     """Leave the group before Python ends: threads of it that outlive the interpreter abort the process now and then."""
     atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
-def accelerator_for(device: torch.device) -> Accelerator | None:
-    """What lets processes train together, each on a device of its own; None if there is just this one.
+def make_accelerator(device: torch.device) -> Accelerator | None:
+    """What shares a training step between processes, each on its own device; None if there is one process only.
 
-    How numbers are computed is for the settings to say, not for the launcher.
+    Precision is a matter of `Settings`, whatever the launcher was told.
+
+    Args:
+        device: where the flow is.
     """
-    if processes(device) is None:
+    if process_state(device) is None:
         return None
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")

@@ -1,12 +1,12 @@
-"""A run's folder: what was asked for, what came of it, and what is needed to go on.
+"""The folder of a run: its configuration, checkpoints and results.
 
 config.json         the model, the data and the settings
 flow.safetensors    the flow as it was saved last, for `mera.load`
 best.safetensors    the flow with the best test bits/dim so far
-checkpoints/        all that a run needs to go on, the last few and the best
-metrics.jsonl       one line per evaluation
-tensorboard/        the same as curves
-samples/            one grid of samples per evaluation
+checkpoints/        all that a run needs to go on, the last few steps and the best one
+metrics.jsonl       one line for each evaluation
+tensorboard/        the same metrics as curves
+samples/            one grid of samples for each evaluation
 
 Nothing in these files can run code when it is read.
 """
@@ -26,23 +26,30 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from mera._utils.files import remove_leftovers, write_atomically
+from mera._utils.files import as_path, remove_leftovers, write_atomically
 from mera.flow import Flow
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
+from mera.train.batches import Batch
 
 __all__ = ["RunFolder"]
 
+STATE = "state"
+"""The key of a checkpoint's description under which the state of training is."""
+
 
 class RunFolder:
-    """One run's files.
+    """The files of one run.
 
     Args:
-        path: the folder.
+        path: the folder, which need not exist yet.
+
+    Raises:
+        ValueError: if `path` is no path.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.weights = self.path / WEIGHTS
         self.best = self.path / "best.safetensors"
         self.checkpoints = self.path / "checkpoints"
@@ -51,13 +58,16 @@ class RunFolder:
         self._config = self.path / "config.json"
         self._metrics = self.path / "metrics.jsonl"
 
-    # What was asked for
+    # Configuration
 
     def create(self, config: dict[str, Any]) -> None:
-        """Start a run here.
+        """Start a run in this folder.
+
+        Args:
+            config: the configuration, of values that JSON can hold; `mera train` writes model, data and settings.
 
         Raises:
-            FileExistsError: if the folder holds a run already; one that never saved anything is replaced.
+            FileExistsError: if the folder holds a run already; a run that never saved anything is replaced.
         """
         if self._config.exists() and self.steps():
             raise FileExistsError(
@@ -69,17 +79,22 @@ class RunFolder:
             write_atomically(self._config, json.dumps(config, indent=2).encode())
 
     def extend(self, settings: dict[str, Any]) -> None:
-        """Put other settings in the place of some that `create` was given."""
+        """Replace settings in the configuration.
+
+        Args:
+            settings: the new values by name.
+        """
         config = self.config()
         config["settings"] = config["settings"] | settings
         with self.locked():
             write_atomically(self._config, json.dumps(config, indent=2).encode())
 
     def config(self) -> dict[str, Any]:
-        """What `create` was given.
+        """The configuration that `create` wrote.
 
         Raises:
-            FileNotFoundError: if there is no run here.
+            FileNotFoundError: if there is no run in this folder.
+            ValueError: if the file is damaged.
         """
         if not self._config.is_file():
             raise FileNotFoundError(f"Expected the folder of a run; got {self.path}, which has no config.json")
@@ -93,10 +108,10 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the folder for this process, which the system gives up when the process ends, however it ends.
+        """Lock the folder for this process; the system unlocks it when the process ends, however it ends.
 
         Raises:
-            FileExistsError: if another process has it.
+            FileExistsError: if another process has locked it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
@@ -105,22 +120,22 @@ class RunFolder:
         except Timeout as error:
             raise FileExistsError(f"Expected a folder that no other run writes to; got {self.path}") from error
 
-    # What is needed to go on
+    # Checkpoints
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints, in order."""
-        found = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
-        return sorted(int(match[1]) for match in found if match is not None)
+        matches = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
+        return sorted(int(match[1]) for match in matches if match is not None)
 
     def save(self, flow: Flow, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None) -> None:
-        """Write the flow, then a checkpoint, each whole or not at all; remove older ones that need not be kept.
+        """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.
 
         Args:
-            flow: the flow to be used: the running mean of the weights, if there is one.
-            state: all that training needs, of tensors and plain values.
+            flow: the flow to use later: the running mean of the weights, if there is one.
+            state: all that training needs to go on, of tensors and plain values.
             step: steps taken.
             keep: how many of the last checkpoints stay.
-            best_step: the step of the best one, which stays too.
+            best_step: the step of the best checkpoint, which stays too.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.checkpoints):
@@ -128,10 +143,10 @@ class RunFolder:
         save(flow, self.weights)
         if step == best_step:
             save(flow, self.best)
-        tensors: dict[str, Tensor] = {}  # last: a run that stops before goes on from earlier and writes all again
-        packed = pack(state, tensors)
-        write_archive(self._checkpoint(step), {"step": step, "state": packed}, tensors)
-        for later in self.steps():  # those that were damaged, from before the run went back
+        tensors: dict[str, Tensor] = {}
+        packed = pack(state, tensors)  # last: a run that stops before this line goes on from an earlier checkpoint
+        write_archive(self._checkpoint(step), {"step": step, STATE: packed}, tensors)
+        for later in self.steps():  # damaged checkpoints of a run that went back to an earlier one
             if later > step:
                 self._checkpoint(later).unlink()
         for old in self.steps()[:-keep]:
@@ -139,11 +154,11 @@ class RunFolder:
                 self._checkpoint(old).unlink()
 
     def state(self) -> dict[str, Any]:
-        """The state of training that was saved last; if it is damaged, an older one, with a warning.
+        """The state of training that was saved last; if its file is damaged, an older state, with a warning.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: if all are damaged.
+            FileNotFoundError: if there is no checkpoint.
+            ValueError: if all checkpoints are damaged.
         """
         steps = self.steps()
         if not steps:
@@ -151,10 +166,7 @@ class RunFolder:
         reasons = []
         for step in reversed(steps):
             try:
-                description, tensors = read_archive(self._checkpoint(step))
-                state = unpack(description["state"], tensors)
-                if not isinstance(state, dict):
-                    raise ValueError(f"{self._checkpoint(step)}: Expected the state of a run; got {state!r}")
+                state = _read_state(self._checkpoint(step))
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 reasons.append(str(error))
                 continue
@@ -167,8 +179,8 @@ class RunFolder:
         """The flow as it was saved last.
 
         Raises:
-            FileNotFoundError: if there is no run here, or it has saved nothing.
-            ValueError: if its file is damaged; the message says what else there is.
+            FileNotFoundError: if there is no run in this folder, or the run has saved nothing.
+            ValueError: if the file is damaged; the message says what to do.
         """
         self.config()
         try:
@@ -179,17 +191,21 @@ class RunFolder:
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}.safetensors"
 
-    # What came of it
+    # Results
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Add a line to the metrics, and see it on the disk."""
+        """Add a line to the metrics, and flush it to the disk.
+
+        Args:
+            metrics: values that JSON can hold, with the step among them.
+        """
         with open(self._metrics, "a") as file:
             file.write(json.dumps(metrics) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines so far; a last line that was cut off is left out.
+        """The lines of metrics so far; a last line that was cut off is left out.
 
         Raises:
             ValueError: if another line is damaged.
@@ -198,16 +214,53 @@ class RunFolder:
             return []
         lines = self._metrics.read_text().rpartition("\n")[0].splitlines()
         try:
-            found = [json.loads(line) for line in lines]
-            [line["step"] + 0 for line in found]
+            metrics = [json.loads(line) for line in lines]
+            [line["step"] + 0 for line in metrics]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"Expected a JSON object with a step in each line of {self._metrics}; got {error}"
             ) from error
-        return found
+        return metrics
 
     def rewind(self, step: int) -> None:
-        """Forget the metrics of what came after a step: the run goes on from there and finds them again."""
+        """Remove the metrics of later steps, which the run is about to take again.
+
+        Args:
+            step: the last step whose metrics stay.
+        """
         lines = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         if self._metrics.exists():
             write_atomically(self._metrics, "".join(lines).encode())
+
+    def save_failed_batch(self, batch: Batch, step: int, rank: int) -> Path:
+        """Write a batch whose loss or gradient was not finite.
+
+        Args:
+            batch: images, noise, and contexts if there are any.
+            step: the step that failed.
+            rank: the index of the process that got the batch.
+
+        Returns:
+            The path of the file.
+        """
+        path = self.path / f"not_finite_step_{step:08d}_process_{rank}.safetensors"
+        write_archive(path, {"step": step}, dict(zip(("images", "noise", "context"), batch, strict=False)))
+        return path
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The state of training in a checkpoint.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if the file is damaged, or is no checkpoint.
+    """
+    description, tensors = read_archive(path)
+    if not isinstance(description, dict) or STATE not in description:
+        is_flow = isinstance(description, dict) and "format" in description
+        found = "a flow, as mera.save writes one" if is_flow else "another file"
+        raise ValueError(f"{path}: Expected a checkpoint of a run; got {found}")
+    state = unpack(description[STATE], tensors)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: Expected the state of a run; got {state!r}")
+    return state

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGINT (Ctrl-C) and SIGTERM."""
+"""Requests to stop: SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """Within, either signal sets `is_set`, and a second SIGINT does what it did before.
+    """A context in which a signal sets `is_set`; a second SIGINT does what it did before the context.
 
-    A second SIGTERM changes nothing: where launchers pass it on, one request to stop may arrive twice.
-
-    Outside the main thread, where no signals arrive, it stays unset.
+    A second SIGTERM changes nothing: where launchers pass it on, one request to stop may arrive twice. Outside the main
+    thread, where no signals arrive, `is_set` stays False.
     """
 
     is_set = False
 
     def __enter__(self) -> StopSignal:
-        self.before: dict[int, Any] = {}
+        self.previous_handlers: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+            self.previous_handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self.previous_handlers.items():
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: object) -> None:
         self.is_set = True
         if number == signal.SIGINT:
-            signal.signal(number, self.before[number])
+            signal.signal(number, self.previous_handlers[number])

@@ -1,13 +1,10 @@
-"""A small flow, images and settings, for whatever trains."""
-
-import os
-import signal
+"""A small flow, images and settings, for tests that train."""
 
 import torch
 
 import mera
 from mera import data
-from mera.train import Callback, Settings
+from mera.train import Settings
 
 IMAGES = data.load("msds1", L=8, train_size=60, test_size=20)
 SHORT = Settings(steps=6, eval_every=3, batch_size=16, eval_images=10, warmup=2)
@@ -18,22 +15,7 @@ def small_flow():
     return mera.build("rgflow", L=8, layers=1, hidden=(8,))
 
 
-class At(Callback):
-    """Do something right after a step, before anything is saved."""
-
-    def __init__(self, step, action):
-        self.step, self.action = step, action
-
-    def on_step(self, loop, metrics):
-        if loop.step == self.step:
-            self.action(loop)
-
-
-def interrupt(loop):
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-class Flipped(data.Images):
+class Flipped(data.ImageTensorDataset):
     """Images that are flipped at random as they are read, as those of CelebA are."""
 
     def __getitem__(self, index):
@@ -43,7 +25,7 @@ class Flipped(data.Images):
         return [self[index] for index in indices]
 
 
-FLIPPED = data.ImageData("flipped", 3, Flipped(IMAGES.train.images), IMAGES.test)
+FLIPPED = data.ImageSplits("flipped", 3, Flipped(IMAGES.train.images), IMAGES.test)
 
 
 def same(a, b):

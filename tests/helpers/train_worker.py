@@ -7,18 +7,8 @@ import torch
 
 import mera
 from mera import data
-from mera.train import Callback, RunFolder, Settings, fit, is_main, sample
-
-
-class StopAt(Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step(self, loop, metrics):
-        if loop.step == self.step and not loop.is_main:  # one process asks, all stop
-            loop.stop()
-        if loop.step == self.step and loop.share[1] == 1:
-            loop.stop()
+from mera.train import RunFolder, Settings, fit, is_main, sample
+from tests.helpers.callbacks import StopAt
 
 
 def main(path: Path, last: int) -> None:

@@ -1,0 +1,147 @@
+"""Checks of what a user passes to `fit`, before anything is trained or written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+import torch
+from rich.console import Console
+
+from mera._utils.checks import check_flag
+from mera.bijectors import ActNorm
+from mera.data import ImageDataset, ImageSplits
+from mera.flow import Flow
+from mera.io.flows import describe_flow
+from mera.train.callbacks import Callback
+from mera.train.run import RunFolder
+from mera.train.settings import Settings
+
+__all__ = ["check_callbacks", "check_data", "check_flow", "check_run", "check_start"]
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+"""Dtypes of weights that can be trained. Activations or gradients leave the range of float16 within some steps."""
+MIN_IMAGES = 2
+"""A normalisation layer divides by the standard deviation of the training images: one image has none."""
+
+
+def check_flow(flow: object) -> None:
+    """Refuse what is no flow, or a flow that cannot be trained now.
+
+    Args:
+        flow: the argument of `fit`.
+
+    Raises:
+        ValueError: if the argument is no flow, its dtype is not among `DTYPES`, no parameter requires a gradient, or
+            gradients are switched off.
+    """
+    if not isinstance(flow, Flow):
+        raise ValueError(f"Expected a Flow to train; got {_type_name(flow)}")
+    if not torch.is_grad_enabled():
+        mode = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
+        raise ValueError(f"Expected fit to run with gradients; got a call within {mode}")
+    if any(parameter.is_inference() for parameter in flow.parameters()):
+        raise ValueError("Expected a flow that can be trained; got one that was built within torch.inference_mode()")
+    if not any(parameter.requires_grad for parameter in flow.parameters()):
+        raise ValueError(
+            "Expected a flow with a parameter that requires a gradient; got one whose parameters are frozen"
+        )
+    if flow.dtype not in DTYPES:
+        raise ValueError(
+            f"Expected a flow of float32, float64 or bfloat16 to train; got {flow.dtype}: train flow.float(), with "
+            'Settings(precision="bfloat16") for networks in half precision, and convert it afterwards'
+        )
+    if flow.dtype == torch.bfloat16:
+        warnings.warn(
+            "Expected a flow of float32 or float64 to train; got torch.bfloat16, in which small steps of the optimiser "
+            'are rounded away: train flow.float() with Settings(precision="bfloat16") instead',
+            stacklevel=3,
+        )
+
+
+def check_data(data: object) -> None:
+    """Refuse what are no training and test images.
+
+    Args:
+        data: the argument of `fit`.
+
+    Raises:
+        ValueError: if the argument is no `ImageSplits`, or a split of it is empty or no data set.
+    """
+    if not isinstance(data, ImageSplits):
+        raise ValueError(f"Expected training and test images as an ImageSplits; got {_type_name(data)}")
+    for name, images in (("training", data.train), ("test", data.test)):
+        if not isinstance(images, ImageDataset):
+            raise ValueError(f"Expected {name} images with a length and items; got {_type_name(images)}")
+    if not len(data.train) or not len(data.test):
+        raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
+
+
+def check_run(flow: Flow, settings: object, run: object, resume: object, console: object) -> None:
+    """Refuse settings, folder, `resume` and console of the wrong type, and folders that do not fit `resume`.
+
+    Args:
+        flow: the flow, which must be one that a file can describe if there is a folder.
+        settings: the argument of `fit`.
+        run: the argument of `fit`.
+        resume: the argument of `fit`.
+        console: the argument of `fit`.
+
+    Raises:
+        ValueError: if an argument is of the wrong type, there is no folder to resume, or no file can describe the flow.
+        FileExistsError: if the folder holds checkpoints that are not to be resumed.
+    """
+    if settings is not None and not isinstance(settings, Settings):
+        raise ValueError(f"Expected settings as a mera.train.Settings; got {_type_name(settings)}")
+    if run is not None and not isinstance(run, RunFolder):
+        raise ValueError(f"Expected the folder of a run as a mera.train.RunFolder; got {_type_name(run)}")
+    if console is not None and not isinstance(console, Console):
+        raise ValueError(f"Expected a rich.console.Console to show progress; got {_type_name(console)}")
+    check_flag(resume, "resume")
+    if run is None:
+        if resume:
+            raise ValueError("Expected the folder of a run to resume; got None")
+        return
+    if run.steps() and not resume:
+        raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
+    describe_flow(flow)  # in each process: only one of them will write, and the others should not wait for it
+
+
+def check_callbacks(callbacks: object) -> list[Callback]:
+    """The callbacks as a list.
+
+    Args:
+        callbacks: the argument of `fit`.
+
+    Raises:
+        ValueError: if the argument is no iterable of callbacks.
+    """
+    if not isinstance(callbacks, Iterable):
+        raise ValueError(f"Expected a list of mera.train.Callback objects as callbacks; got {_type_name(callbacks)}")
+    members = list(callbacks)
+    for member in members:
+        if not isinstance(member, Callback):
+            raise ValueError(f"Expected mera.train.Callback objects as callbacks; got {_type_name(member)}")
+    return members
+
+
+def check_start(flow: Flow, images: ImageDataset) -> None:
+    """Refuse training images that are too few for normalisation layers to start from.
+
+    Args:
+        flow: the flow.
+        images: the training images.
+
+    Raises:
+        ValueError: if a normalisation layer has not started, and there are fewer than `MIN_IMAGES` images.
+    """
+    starting = any(isinstance(module, ActNorm) and not module.initialized for module in flow.modules())
+    if starting and len(images) < MIN_IMAGES:
+        raise ValueError(
+            f"Expected at least {MIN_IMAGES} training images, from which normalisation layers start; got {len(images)}"
+        )
+
+
+def _type_name(value: object) -> str:
+    """What a message calls a value of the wrong type."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -1,0 +1,153 @@
+"""What `fit` refuses, before anything is trained or written."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+import mera
+from mera import data
+from mera.train import Callback, RunFolder, Settings, fit
+from tests.helpers.training import IMAGES, SHORT, small_flow
+
+ONE_IMAGE = data.ImageSplits("one", 3, data.ImageTensorDataset(IMAGES.train.images[:1]), IMAGES.test)
+
+
+def frozen_flow():
+    return small_flow().requires_grad_(False)
+
+
+def inference_flow():
+    with torch.inference_mode():
+        return small_flow()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: fit(None, IMAGES, SHORT, run), "Expected a Flow to train; got NoneType"),
+        (lambda run: fit(mera.Flow, IMAGES, SHORT, run), "Expected a Flow to train; got the class Flow"),
+        (lambda run: fit(small_flow(), None, SHORT, run), "Expected training and test images as .*; got None"),
+        (lambda run: fit(small_flow(), IMAGES.train.images, SHORT, run), "as an ImageSplits; got Tensor"),
+        (
+            lambda run: fit(small_flow(), data.ImageSplits("x", 3, IMAGES.train, None), SHORT, run),
+            "Expected test images with a length and items; got NoneType",
+        ),
+        (lambda run: fit(small_flow(), IMAGES, {"steps": 3}, run), "Expected settings as .*Settings; got dict"),
+        (lambda run: fit(small_flow(), IMAGES, {}, run), "Expected settings as a mera.train.Settings; got dict"),
+        (lambda run: fit(small_flow(), IMAGES, Settings, run), "got the class Settings"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, str(run.path)), "as a mera.train.RunFolder; got str"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume=1), "Expected resume as True or False; got 1"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, console="x"), "Expected a rich.console.Console .*; got str"),
+        (
+            lambda run: fit(small_flow(), IMAGES, SHORT, run, callbacks=[print]),
+            "Expected mera.train.Callback objects as callbacks; got builtin_function_or_method",
+        ),
+        (
+            lambda run: fit(small_flow(), IMAGES, SHORT, run, callbacks=lambda loop: None),
+            "Expected a list of mera.train.Callback objects as callbacks; got function",
+        ),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, callbacks=Callback()), "Expected a list .*; got Callback"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, callbacks=[Callback]), "got the class Callback"),
+        (lambda run: fit(frozen_flow(), IMAGES, SHORT, run), "a parameter that requires a gradient; got one .* frozen"),
+        (lambda run: fit(inference_flow(), IMAGES, SHORT, run), "got one that was built within torch.inference_mode"),
+        (lambda run: torch.no_grad()(fit)(small_flow(), IMAGES, SHORT, run), "a call within torch.no_grad()"),
+        (lambda run: torch.inference_mode()(fit)(small_flow(), IMAGES, SHORT, run), "within torch.inference_mode()"),
+        (lambda run: fit(small_flow().half(), IMAGES, SHORT, run), r"got torch\.float16: train flow\.float\(\)"),
+        (
+            lambda run: fit(small_flow(), ONE_IMAGE, SHORT, run),
+            "Expected at least 2 training images, from which normalisation layers start; got 1",
+        ),
+        (lambda run: RunFolder(None), "Expected a path; got None"),
+        (lambda run: RunFolder(b"run"), "Expected a path; got b'run'"),
+        (lambda run: RunFolder("a\0b"), "Expected a path without null characters; got 'a"),
+        (lambda run: mera.load("a\0b"), "Expected a path without null characters; got 'a"),
+        (lambda run: mera.save(small_flow(), "a\0b"), "Expected a path without null characters; got 'a"),
+        (lambda run: mera.save(small_flow(), None), "Expected a path; got None"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(tmp_path, call, message):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        call(run)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_image_without_normalisation_to_start():
+    """A flow that has no normalisation layers, or whose layers have started, may learn a single image."""
+    torch.manual_seed(1)
+    result = fit(mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=False), ONE_IMAGE, replace(SHORT, steps=1))
+    assert result.test_bits < 20
+    started = small_flow()
+    started.initialize(started.from_images(IMAGES.train.images))
+    assert fit(started, ONE_IMAGE, replace(SHORT, steps=1)).test_bits < 20
+
+
+def test_two_images_are_enough_to_start_from():
+    two = data.ImageSplits("two", 3, data.ImageTensorDataset(IMAGES.train.images[:2]), IMAGES.test)
+    assert fit(small_flow(), two, replace(SHORT, steps=1)).test_bits < 20
+
+
+def test_weights_of_bfloat16_are_trained_with_a_warning():
+    with pytest.warns(
+        UserWarning, match="Expected a flow of float32 or float64 to train; got torch.bfloat16"
+    ) as record:
+        fit(small_flow().bfloat16(), IMAGES, replace(SHORT, steps=1))
+    assert record[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(small_flow(), IMAGES, replace(SHORT, steps=1, precision="bfloat16"))
+
+
+def labelled(classes):
+    return data.ImageSplits(
+        "labelled",
+        3,
+        data.ImageTensorDataset(IMAGES.train.images, {"class": classes}),
+        data.ImageTensorDataset(IMAGES.test.images, {"class": classes[: len(IMAGES.test)]}),
+    )
+
+
+def conditional_flow():
+    torch.manual_seed(1)
+    return mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=3)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32])
+def test_class_numbers_of_any_integer_dtype(dtype):
+    classes = torch.arange(len(IMAGES.train)) % 3
+    flow, other = conditional_flow(), conditional_flow()
+    fit(flow, labelled(classes), replace(SHORT, steps=2))
+    fit(other, labelled(classes.to(dtype)), replace(SHORT, steps=2))
+    for name, tensor in flow.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (torch.zeros(60, dtype=torch.complex64), r"Expected class numbers, integers \(N,\); got .* torch\.complex64"),
+        (torch.zeros(60), r"Expected class numbers, integers \(N,\); got .* torch\.float32"),
+        (torch.zeros(60, dtype=torch.bool), r"Expected class numbers, integers \(N,\); got .* torch\.bool"),
+        (torch.zeros(60, 1, dtype=torch.int64), r"Expected class numbers, integers \(N,\); got .* shape \(60, 1\)"),
+        (torch.zeros(59, dtype=torch.int64), "Expected a label for each of 60 images; got 59"),
+        (torch.full((60,), 3), "Expected class numbers from 0 to 2; got 3 to 3"),
+        ([0] * 60, "Expected labels 'class' as a tensor; got list"),
+    ],
+)
+def test_wrong_class_numbers(tmp_path, classes, message):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        fit(conditional_flow(), labelled(classes), SHORT, run)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flow_in_the_place_of_a_checkpoint(tmp_path):
+    run = RunFolder(tmp_path)
+    run.create({})
+    fit(small_flow(), IMAGES, replace(SHORT, steps=1), run)
+    for checkpoint in run.checkpoints.iterdir():
+        checkpoint.write_bytes(run.weights.read_bytes())
+    with pytest.raises(ValueError, match=r"Expected a checkpoint of a run; got a flow, as mera\.save writes one"):
+        fit(small_flow(), IMAGES, SHORT, run, resume=True)

@@ -1,0 +1,111 @@
+"""Errors in the processes that read images come out as they are, not as a traceback in a message."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.data import get_worker_info
+
+from mera import data
+from mera.train import fit
+from mera.train.worker_errors import ReadFailure, WorkerTraceback
+from tests.helpers.command import SMALL, run
+from tests.helpers.training import IMAGES, SHORT, small_flow
+
+WORKERS = [0, 1]
+
+
+class CorruptImageError(ValueError):
+    """An error of a data set with arguments that are no message, which cannot be unpickled."""
+
+    def __init__(self, file, offset):
+        super().__init__(f"{file}: corrupt at byte {offset}")
+
+
+class Corrupt(data.ImageTensorDataset):
+    """Images that cannot be read during training; the first pass over them, to start from, works."""
+
+    def __init__(self, images, error):
+        super().__init__(images)
+        self.error, self.reads = error, 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if self.reads > len(self) or get_worker_info() is not None:
+            raise self.error
+        return super().__getitem__(index)
+
+
+def corrupt_images(error):
+    return data.ImageSplits("corrupt", 3, Corrupt(IMAGES.train.images, error), IMAGES.test)
+
+
+def settings(workers):
+    return replace(SHORT, steps=3, workers=workers)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("kind", [ValueError, FileNotFoundError, data.DataMissingError])
+def test_the_message_of_an_error_is_its_own(kind, workers):
+    text = "Expected an image in a.png; got a corrupt one: line one\nError: line two: and a colon"
+    with pytest.raises(kind) as info:
+        fit(small_flow(), corrupt_images(kind(text)), settings(workers))
+    assert type(info.value) is kind
+    assert str(info.value) == text
+    if workers:  # where the error came from can still be read
+        assert isinstance(info.value.__cause__, WorkerTraceback)
+        assert "in __getitem__" in str(info.value.__cause__)
+
+
+def test_errors_that_cannot_be_sent():
+    with pytest.raises(RuntimeError, match=r"^CorruptImageError: a\.png: corrupt at byte 7$"):
+        fit(small_flow(), corrupt_images(CorruptImageError("a.png", 7)), settings(1))
+    with pytest.raises(CorruptImageError, match=r"^a\.png: corrupt at byte 7$"):
+        fit(small_flow(), corrupt_images(CorruptImageError("a.png", 7)), settings(0))
+
+
+def test_images_of_different_sizes():
+    class Mixed(data.ImageTensorDataset):
+        def __getitem__(self, index):
+            return self.images[index] if get_worker_info() is None else self.images[index, :, : 7 + index % 2]
+
+    mixed = data.ImageSplits("mixed", 3, Mixed(IMAGES.train.images), IMAGES.test)
+    with pytest.raises(RuntimeError, match=r"^stack expects each tensor to be equal size"):
+        fit(small_flow(), mixed, settings(1))
+
+
+def test_a_failure_keeps_error_and_traceback():
+    try:
+        raise KeyError("label")
+    except KeyError as error:
+        failure = ReadFailure.of(error)
+    with pytest.raises(KeyError, match="label") as info:
+        failure.raise_error()
+    assert 'raise KeyError("label")' in str(info.value.__cause__)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_the_command_line_names_the_file(tmp_path, workers):
+    from PIL import Image
+
+    root, out = tmp_path / "images", tmp_path / "run"
+    root.mkdir()
+    for i in range(20):
+        Image.new("RGB", (9, 9), (20 * i % 255, i, 0)).save(root / f"{i:02d}.png")
+    arguments = ["rgflow", *SMALL, "--data", "folder", "--root", root, "--out", out, "--eval-images", 2]
+    assert run("train", *arguments, "--steps", 1, "--workers", workers).exit_code == 0
+    broken = root / "03.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    result = run("train", "--resume", out, "--steps", 5)
+    assert result.exit_code == 1
+    message = str(result.exception)
+    assert message.startswith(f"Expected an image in {broken}; got a file that cannot be read")
+    assert len(message.splitlines()) == 1
+
+
+def test_workers_read_what_one_process_reads():
+    flows = [small_flow(), small_flow()]
+    for flow, workers in zip(flows, (0, 2), strict=True):
+        fit(flow, IMAGES, settings(workers))
+    for name, tensor in flows[0].state_dict().items():
+        assert torch.equal(tensor, flows[1].state_dict()[name])
