@@ -215,8 +215,8 @@ def test_progress_is_shown_where_it_is_asked_for(gaussian):
         ({"steps": 1.5}, "Expected steps as an integer >= 0; got 1.5"),
         ({"samples": -1}, "Expected samples as an integer >= 0"),
         ({"samples": 3, "iterations": 3}, "Expected iterations as an integer >= 4"),
-        ({"lr": 0}, "Expected a positive learning rate; got 0"),
-        ({"lr": math.nan}, "Expected a positive learning rate"),
+        ({"lr": 0}, "Expected a learning rate as a positive number; got 0"),
+        ({"lr": math.nan}, "Expected a learning rate as a positive number; got nan"),
     ],
 )
 def test_refused(gaussian, options, message):

@@ -258,7 +258,7 @@ def test_parameters_count_as_constants():
     local.log_prob(pixels).sum().backward()
     assert pixels.grad is not None
     assert all(p.grad is None and p.requires_grad for p in flow.parameters())
-    held = next(p for b in local._bijectors.values() for p in b.parameters())
+    held = next(p for b in local._runner.bijectors.values() for p in b.parameters())
     assert held.data_ptr() in {p.data_ptr() for p in flow.parameters()}  # no copy of the weights
 
 
@@ -268,7 +268,7 @@ def test_only_the_cone_is_evaluated():
     mask[20:24, 20:24] = True
     local = flow.restrict(torch.randn(1, 3, 64, 64), mask)
     rows = []
-    for bijector in local._bijectors.values():
+    for bijector in local._runner.bijectors.values():
         bijector.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
     local.log_prob(torch.randn(5, 3, 16))
     assert rows == [5 * n for n in local.cone.blocks]

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.cones import Restriction
 
@@ -83,13 +84,13 @@ def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
     """The space that a user names; arguments are fields of `SearchOptions`.
 
     Raises:
-        ValueError: if there are not so many latents.
+        ValueError: if the flow does not have so many latents.
     """
+    variables = local.cone.plan.input.variables
+    count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents
+    if count is not None and not (is_integer(count) and 1 <= count <= variables):
+        raise InputError(f"1 to {variables} latents to vary", repr(latents))
     pixels = PixelSpace(local)
     if space == "pixel":
         return pixels
-    variables = local.cone.plan.input.variables
-    if isinstance(latents, int) and latents > variables:
-        raise InputError(f"1 to {variables} latents to vary", str(latents))
-    count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents
     return LatentSpace(local, pixels.decode(pixels.draw(1)), count)
