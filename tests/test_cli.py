@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mera
-from mera.cli.options import options_of
+from mera.cli.options import options_for
 from tests.helpers.command import SMALL, plain, run
 
 
@@ -160,7 +160,7 @@ def test_info_shows_plan_and_parameters():
 
 @pytest.mark.parametrize("model", mera.models.names())
 def test_every_option_of_a_model_is_an_option_of_the_command(model):
-    options = {option.name: option.annotation.__metadata__[0] for option in options_of(mera.models.builder(model))}
+    options = {option.name: option.annotation.__metadata__[0] for option in options_for(mera.models.builder(model))}
     assert list(options) == list(inspect.signature(mera.models.builder(model)).parameters)
     for option in options.values():
         assert not option.help.lstrip().startswith(("as for", "Default")), option.param_decls

@@ -59,9 +59,9 @@ def count(least: int = 1, what: str | None = None) -> Check:
     return lambda value, name: check_count(value, what or name, least)
 
 
-def positive(what: str | None = None) -> Check:
-    """A check that a value is a positive number; `what` is what messages call it, its name if None."""
-    return lambda value, name: check_positive(value, what or name)
+def positive(what: str | None = None, or_zero: bool = False) -> Check:
+    """A check that a value is a positive number, or 0; `what` is what messages call it, its name if None."""
+    return lambda value, name: check_positive(value, what or name, or_zero)
 
 
 flag: Check = check_flag

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from mera._utils.checks import check_choice, check_count
+from mera._utils.options import Option
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
@@ -21,6 +22,25 @@ from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
+from mera.bijectors.options import (
+    Bins,
+    Bound,
+    Channels,
+    Components,
+    Conditioners,
+    ContextShape,
+    HiddenChannels,
+    HiddenWidths,
+    Kernel,
+    Layers,
+    Mask,
+    MaskName,
+    MaxLogScale,
+    Norm,
+    Padding,
+    ResidualBlocks,
+    Shape,
+)  # fmt: skip
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, checkerboard
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.registry import register
@@ -30,8 +50,6 @@ from mera.bijectors.univariate import Additive, Affine, Univariate
 
 __all__ = ["convolution", "coupling"]
 
-Shape = tuple[int, ...]
-
 CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
 
 
@@ -39,27 +57,18 @@ CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": Se
 def coupling(
     event_shape: Shape,
     *,
-    layers: int = 2,
-    residual_blocks: int = 1,
-    hidden: Sequence[int] = (128,),
-    norm: bool | None = None,
-    conditioner: str = "joint",
-    mask: str | Sequence[Any] = "checkerboard",
-    max_log_scale: float = 1.0,
-    context_shape: Shape | None = None,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    norm: Annotated[
+        bool | None, Option("an ActNorm before each coupling layer; if None, with the joint conditioner only.")
+    ] = None,
+    conditioner: Conditioners = "joint",
+    mask: Mask = "checkerboard",
+    max_log_scale: MaxLogScale = 1.0,
+    context_shape: ContextShape = None,
 ) -> Bijector:
-    """Affine couplings of a patch (Dinh et al. 2017; RG-Flow, App. A).
-
-    Args:
-        layers: couplings; each updates both halves once.
-        residual_blocks: residual blocks in a conditioner.
-        hidden: widths of the hidden layers in one residual block.
-        norm: an ActNorm before each coupling; if None, with the joint conditioner only.
-        conditioner: "joint": one network for scale and translation. "paper": one for each. "authors": those of the
-            paper's code, as wide as the patch and the same for both halves.
-        mask: the first half: "checkerboard", "channels", or nested lists of truth values.
-        max_log_scale: the bound of the log-scales.
-    """
+    """Affine couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     conditioner = check_choice(conditioner, CONDITIONERS, "a conditioner")
     return couplings(
         Gather(parse_mask(event_shape, mask)),
@@ -80,47 +89,70 @@ def _patch(event_shape: Shape, transform: Univariate, hidden: Sequence[int], res
 
 @register("additive")
 def additive(
-    event_shape: Shape, *, layers: int = 2, residual_blocks: int = 1, hidden: Sequence[int] = (128,), norm: bool = True,
-    mask: str | Sequence[Any] = "checkerboard", context_shape: Shape | None = None,
-) -> Bijector:  # fmt: skip
-    """Additive couplings of a patch (NICE, Dinh et al. 2014); options as for "coupling"."""
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    norm: Norm = True,
+    mask: Mask = "checkerboard",
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Additive couplings of a patch, as in `NICE <https://arxiv.org/abs/1410.8516>`_ (Dinh et al. 2014)."""
     return _patch(event_shape, Additive(), hidden, residual_blocks, mask, layers=layers, norm=norm,
                   context_shape=context_shape)  # fmt: skip
 
 
 @register("spline")
 def spline(
-    event_shape: Shape, *, layers: int = 2, residual_blocks: int = 1, hidden: Sequence[int] = (128,), norm: bool = True,
-    mask: str | Sequence[Any] = "checkerboard", bins: int = 8, bound: float = 4.0, context_shape: Shape | None = None,
-) -> Bijector:  # fmt: skip
-    """Rational-quadratic spline couplings of a patch; see `RationalQuadratic` and "coupling" for the options."""
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    norm: Norm = True,
+    mask: Mask = "checkerboard",
+    bins: Bins = 8,
+    bound: Bound = 4.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Couplings of a patch by rational-quadratic splines; see `RationalQuadratic`."""
     return _patch(event_shape, RationalQuadratic(bins, bound), hidden, residual_blocks, mask, layers=layers, norm=norm,
                   context_shape=context_shape)  # fmt: skip
 
 
 @register("logistic-mixture")
 def logistic_mixture(
-    event_shape: Shape, *, layers: int = 2, residual_blocks: int = 1, hidden: Sequence[int] = (128,), norm: bool = True,
-    mask: str | Sequence[Any] = "checkerboard", components: int = 4, context_shape: Shape | None = None,
-) -> Bijector:  # fmt: skip
-    """Mixture-of-logistics couplings of a patch; see `LogisticMixture` and "coupling" for the options."""
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    norm: Norm = True,
+    mask: Mask = "checkerboard",
+    components: Components = 4,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Couplings of a patch by mixtures of logistic distributions; see `LogisticMixture`."""
     return _patch(event_shape, LogisticMixture(components), hidden, residual_blocks, mask, layers=layers, norm=norm,
                   context_shape=context_shape)  # fmt: skip
 
 
 @register("convolution")
 def convolution(
-    event_shape: Shape, *, layers: int = 2, residual_blocks: int = 2, hidden: Sequence[int] = (48,), norm: bool = True,
-    mask: str = "checkerboard", padding: str = "zeros", kernel: int = 3, max_log_scale: float = 1.0,
-    context_shape: Shape | None = None,
-) -> Bijector:  # fmt: skip
-    """Affine couplings of a whole lattice, conditioned by convolutions (Real NVP); options as for "coupling".
-
-    Args:
-        mask: "checkerboard" or "channels".
-        padding: "zeros" between open borders, "circular" where the lattice is periodic.
-        kernel: of the convolutions.
-    """
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 2,
+    hidden: HiddenChannels = (48,),
+    norm: Norm = True,
+    mask: MaskName = "checkerboard",
+    padding: Padding = "zeros",
+    kernel: Kernel = 3,
+    max_log_scale: MaxLogScale = 1.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Affine couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
     by_sites = check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard"
     partition = Masked(checkerboard(event_shape)) if by_sites else ChannelHalves(event_shape)
     network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
@@ -130,16 +162,20 @@ def convolution(
 
 @register("details")
 def details(
-    event_shape: Shape, *, passive: int, layers: int = 2, residual_blocks: int = 1, hidden: Sequence[int] = (48,),
-    norm: bool = True, mask: str = "checkerboard", padding: str = "zeros", kernel: int = 3, max_log_scale: float = 1.0,
-    context_shape: Shape | None = None,
-) -> Bijector:  # fmt: skip
-    """The channels behind the first ones by "convolution", given those; see `Conditioned`.
-
-    Args:
-        passive: how many channels stay.
-        layers, residual_blocks, hidden, norm, mask, padding, kernel, max_log_scale: as for "convolution".
-    """
+    event_shape: Shape,
+    *,
+    passive: Channels,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenChannels = (48,),
+    norm: Norm = True,
+    mask: MaskName = "checkerboard",
+    padding: Padding = "zeros",
+    kernel: Kernel = 3,
+    max_log_scale: MaxLogScale = 1.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """The first channels stay and condition "convolution" couplings of the other channels; see `Conditioned`."""
     within = partial(
         convolution, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
         padding=padding, kernel=kernel, max_log_scale=max_log_scale,
@@ -154,15 +190,17 @@ def details(
 
 @register("glow")
 def glow(
-    event_shape: Shape, *, layers: int = 2, residual_blocks: int = 1, hidden: Sequence[int] = (48,),
-    padding: str = "zeros", kernel: int = 3, max_log_scale: float = 1.0, context_shape: Shape | None = None,
-) -> Bijector:  # fmt: skip
-    """Steps of Glow: ActNorm, 1 x 1 convolution, coupling of the channels (Kingma & Dhariwal 2018, Fig. 2a).
-
-    Args:
-        layers: steps.
-        residual_blocks, hidden, padding, kernel, max_log_scale: as for "convolution".
-    """
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenChannels = (48,),
+    padding: Padding = "zeros",
+    kernel: Kernel = 3,
+    max_log_scale: MaxLogScale = 1.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Steps of `Glow <https://arxiv.org/abs/1807.03039>`_ (Fig. 2a): ActNorm, 1 x 1 convolution, channel coupling."""
     network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
     halves, transform = ChannelHalves(event_shape), Affine(max_log_scale)
     return Chain(
@@ -177,9 +215,13 @@ def glow(
 
 
 def _autoregressive(
-    event_shape: Shape, transform: Univariate, layers: int, hidden: Sequence[int], inverted: bool,
+    event_shape: Shape,
+    transform: Univariate,
+    layers: int,
+    hidden: Sequence[int],
+    inverted: bool,
     context_shape: Shape | None,
-) -> Bijector:  # fmt: skip
+) -> Bijector:
     """Autoregressive maps, between which the variables' order is reversed."""
     members: list[Bijector] = []
     for layer in range(check_count(layers, "layers")):
@@ -191,35 +233,62 @@ def _autoregressive(
 
 
 @register("maf")
-def maf(event_shape: Shape, *, layers: int = 2, hidden: Sequence[int] = (128,), max_log_scale: float = 1.0,
-        context_shape: Shape | None = None) -> Bijector:  # fmt: skip
-    """Masked autoregressive flow, affine; see `Autoregressive`. Every second step sees the variables in reverse."""
+def maf(
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    hidden: HiddenWidths = (128,),
+    max_log_scale: MaxLogScale = 1.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Masked autoregressive flow, affine; every second layer sees the variables in reverse. See `Autoregressive`."""
     return _autoregressive(event_shape, Affine(max_log_scale), layers, hidden, False, context_shape)
 
 
 @register("iaf")
-def iaf(event_shape: Shape, *, layers: int = 2, hidden: Sequence[int] = (128,), max_log_scale: float = 1.0,
-        context_shape: Shape | None = None) -> Bijector:  # fmt: skip
-    """Inverse autoregressive flow, affine: generates in one pass, and takes one per variable from data to latents."""
+def iaf(
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    hidden: HiddenWidths = (128,),
+    max_log_scale: MaxLogScale = 1.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """Inverse autoregressive flow, affine: one pass generates; from data to latents, it takes one for each variable."""
     return _autoregressive(event_shape, Affine(max_log_scale), layers, hidden, True, context_shape)
 
 
 @register("spline-maf")
-def spline_maf(event_shape: Shape, *, layers: int = 2, hidden: Sequence[int] = (128,), bins: int = 8,
-               bound: float = 4.0, context_shape: Shape | None = None) -> Bijector:  # fmt: skip
+def spline_maf(
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    hidden: HiddenWidths = (128,),
+    bins: Bins = 8,
+    bound: Bound = 4.0,
+    context_shape: ContextShape = None,
+) -> Bijector:
     """Autoregressive rational-quadratic splines; see `Autoregressive` and `RationalQuadratic`."""
     return _autoregressive(event_shape, RationalQuadratic(bins, bound), layers, hidden, False, context_shape)
 
 
 @register("pointwise-spline")
-def pointwise_spline(event_shape: Shape, *, bins: int = 8, bound: float = 4.0) -> Bijector:
-    """A spline for each variable by itself; see `Elementwise`."""
+def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) -> Bijector:
+    """A spline for each variable by itself, which depends on nothing; see `Elementwise`."""
     return Elementwise(event_shape, RationalQuadratic(bins, bound))
 
 
 @register("permutation")
-def permutation(event_shape: Shape, *, order: Sequence[int] | None = None, per_site: bool = True) -> Bijector:
-    """A permutation, random unless it is given; see `Permutation`."""
+def permutation(
+    event_shape: Shape,
+    *,
+    order: Annotated[
+        Sequence[int] | None,
+        Option("for each place, which channel or variable comes there: a permutation of 0, 1, ...; random if None."),
+    ] = None,
+    per_site: Annotated[bool, Option("channels move, the same way at every site; else all variables do.")] = True,
+) -> Bijector:
+    """A permutation of channels or variables; see `Permutation`."""
     try:
         indices = None if order is None else torch.tensor(list(order))
     except (TypeError, ValueError):

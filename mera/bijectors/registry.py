@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from mera._utils.checks import check_choice
+from mera._utils.options import documented
 from mera._utils.registry import Registry, plain
 from mera.bijectors.base import Bijector
 
@@ -29,7 +30,8 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
 
     The first parameter of the factory is the event shape, all others are options. If there is a parameter
     `context_shape`, the factory is called with the shape of the context in a conditional flow. A package may instead
-    declare its factories as entry points of the group "mera.bijectors".
+    declare its factories as entry points of the group "mera.bijectors". The help of options that are declared as
+    `Annotated[type, mera.models.Option(help)]` goes into the factory's docstring.
 
     Args:
         name: the name.
@@ -44,7 +46,7 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     Raises:
         ValueError: if the name is taken.
     """
-    return _factories.register(name)
+    return lambda factory: _factories.register(name)(documented(factory))
 
 
 def names() -> list[str]:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import mera
 from mera import data, models
-from mera.cli.options import options_of, with_options
+from mera.cli.options import options_for, with_options
 from mera.data import ImageSplits
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
@@ -151,5 +151,5 @@ def add_for_each_model(
     for name in models.names():
         builder = models.builder(name)
         summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
-        options = _preset_option(name) + options_of(builder)
+        options = _preset_option(name) + options_for(builder)
         to.command(name, help=summary)(with_options(partial(run, name), before or [], options, after or []))

@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from torchvision.transforms.v2.functional import center_crop
 
 from mera.cli.common import Device, app, choose_device, configured, console
-from mera.cli.options import options_of, signature_options, with_options
+from mera.cli.options import options_for, signature_options, with_options
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
 from mera.data import class_numbers
@@ -144,5 +144,5 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     return paths
 
 
-SEARCH = options_of(SearchOptions)
+SEARCH = options_for(SearchOptions)
 app.command("inpaint", help=inspect.getdoc(inpaint))(with_options(inpaint, signature_options(inpaint), SEARCH))

@@ -1,20 +1,21 @@
-"""Command-line options, made from the signature and the docstring of a function or of a settings class."""
+"""Command-line options, made from the declared options of a function or of a dataclass."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import re
-from collections.abc import Callable, Collection
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from mera import models
-from mera.models.options import Edges, Hidden, PerStep
+from mera._utils.options import options_of, types_of
+from mera.models.options import BijectorLike, Edges, Hidden
+from mera.priors import PriorLike
 from mera.train.settings import Options
 
-__all__ = ["integers", "numbers", "options_of", "signature_options", "with_options"]
+__all__ = ["integers", "numbers", "options_for", "signature_options", "with_options"]
 
 
 def integers(text: str) -> int | tuple[int, ...]:
@@ -108,14 +109,12 @@ def assignments(text: str) -> dict[str, Any]:
 PARSERS: dict[Any, Callable[[str], Any]] = {
     Options: assignments,
     Edges: integers,
-    PerStep: integers,
     Hidden: widths,
     str | int: word_or_integer,
+    PriorLike: prior,
+    BijectorLike: bijector,
 }
-
-
-BY_NAME: dict[str, Callable[[str], Any]] = {"prior": prior, "bijector": bijector}
-"""Parsers of options that have their own way of being written."""
+"""By the type of an option, the function that reads it as text."""
 
 
 METAVARS: dict[Callable[[str], Any], str] = {
@@ -127,30 +126,25 @@ METAVARS: dict[Callable[[str], Any], str] = {
 }
 
 
-def options_of(function: Callable[..., Any], without: Collection[str] = ()) -> list[inspect.Parameter]:
-    """An option for each parameter of a function or class, with the help that its docstring gives.
+def options_for(target: Callable[..., Any]) -> list[inspect.Parameter]:
+    """A command-line option for each parameter of a function or field of a dataclass, with its declared help.
 
-    All options may be left out, which is then None: the function's own default.
+    All options may be left out; their value is then None, which stands for the default of the function.
     """
-    hints, texts = get_type_hints(function.__init__ if inspect.isclass(function) else function), _arguments(function)
+    declared, types = options_of(target), types_of(target)
     options = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in inspect.signature(target).parameters.values():
         name = parameter.name
-        if name in without:
-            continue
         flag = "--" + name.replace("_", "-")
-        help_text = texts.get(name, "")
+        help_text = declared[name].help if name in declared else ""
         if parameter.default is not None:
             help_text += f" Default: {parameter.default}."
-        kind, parser = _kind(name, hints[name])
+        kind, parser = _kind(types[name])
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
         metavar = None if parser is None else METAVARS.get(parser)
-        option = typer.Option(*names, help=help_text, show_default=False, parser=parser, metavar=metavar)
-        options.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-            )
-        )
+        option = typer.Option(*names, help=_capitalized(help_text), show_default=False, parser=parser, metavar=metavar)
+        annotation: Any = Annotated[kind | None, option]  # type: ignore[valid-type]
+        options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return options
 
 
@@ -176,23 +170,14 @@ def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> 
     return command
 
 
-def _kind(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
-    """The type that typer should ask for, and the parser of what is not plain."""
-    if name in BY_NAME:
-        return str, BY_NAME[name]
+def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
+    """The type that typer should ask for, and the parser of a value that is not plain."""
     for alias, parser in PARSERS.items():
         if hint in (alias, alias | None):
             return str, parser
     return next(kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None
 
 
-def _arguments(function: Callable[..., Any]) -> dict[str, str]:
-    """The Args section of a docstring: a text for each name, that of another model where it says "as for" that."""
-    section = re.search(r"Args:\n(.*?)(\n\n|\Z)", inspect.getdoc(function) or "", re.S)
-    texts: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \S)", section[1] if section else ""):
-        names, _, text = " ".join(entry.split()).partition(": ")
-        for name in names.split(", "):
-            other = re.fullmatch(r"as for `(\w+)`\.", text)
-            texts[name] = text if other is None else _arguments(models.builder(other[1]))[name]
-    return texts
+def _capitalized(text: str) -> str:
+    """A help text as a sentence."""
+    return text[:1].upper() + text[1:]

@@ -27,7 +27,7 @@ from mera.cli.common import (
     flow_of,
     given,
 )
-from mera.cli.options import options_of, prior, signature_options, with_options
+from mera.cli.options import options_for, prior, signature_options, with_options
 from mera.data import ImageSplits
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
@@ -175,8 +175,8 @@ def _run_options() -> list[inspect.Parameter]:
     return signature_options(options, data=data)
 
 
-add_for_each_model(train_app, _train_new, _run_options(), options_of(Settings))
+add_for_each_model(train_app, _train_new, _run_options(), options_for(Settings))
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options()]
 train_app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
-    with_options(_train_other, signature_options(_train_other), _optional, options_of(Settings))
+    with_options(_train_other, signature_options(_train_other), _optional, options_for(Settings))
 )
