@@ -1,6 +1,6 @@
 """Bijectors, what couplings are made of, and bijectors by name."""
 
-from mera.bijectors import catalogue  # noqa: F401, fills the registry
+from mera.bijectors import catalogue, catalogue_fields  # noqa: F401, they fill the registry
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive

@@ -1,4 +1,4 @@
-"""The bijectors of this package that layouts, files and the command line can name."""
+"""Bijectors of patches that layouts, files and the command line can name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
-from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
-from mera.bijectors.coupling import Coupling
+from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.coupling_stack import couplings, parse_mask
 from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
 from mera.bijectors.haar import Haar
@@ -25,30 +24,24 @@ from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.options import (
     Bins,
     Bound,
-    Channels,
     Components,
     Conditioners,
     ContextShape,
-    HiddenChannels,
     HiddenWidths,
-    Kernel,
     Layers,
     Mask,
-    MaskName,
     MaxLogScale,
     Norm,
-    Padding,
     ResidualBlocks,
     Shape,
 )  # fmt: skip
-from mera.bijectors.partition import ChannelHalves, Gather, Masked, checkerboard
+from mera.bijectors.partition import Gather
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.registry import register
-from mera.bijectors.reshape import Conditioned
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
 
-__all__ = ["convolution", "coupling"]
+__all__ = ["CONDITIONERS", "coupling"]
 
 CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
 
@@ -136,82 +129,6 @@ def logistic_mixture(
     """Couplings of a patch by mixtures of logistic distributions; see `LogisticMixture`."""
     return _patch(event_shape, LogisticMixture(components), hidden, residual_blocks, mask, layers=layers, norm=norm,
                   context_shape=context_shape)  # fmt: skip
-
-
-@register("convolution")
-def convolution(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 2,
-    hidden: HiddenChannels = (48,),
-    norm: Norm = True,
-    mask: MaskName = "checkerboard",
-    padding: Padding = "zeros",
-    kernel: Kernel = 3,
-    max_log_scale: MaxLogScale = 1.0,
-    context_shape: ContextShape = None,
-) -> Bijector:
-    """Affine couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
-    by_sites = check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard"
-    partition = Masked(checkerboard(event_shape)) if by_sites else ChannelHalves(event_shape)
-    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
-    return couplings(partition, network, Affine(max_log_scale), layers=layers, norm=norm, norm_per_channel=True,
-                     context_shape=context_shape)  # fmt: skip
-
-
-@register("details")
-def details(
-    event_shape: Shape,
-    *,
-    passive: Channels,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,),
-    norm: Norm = True,
-    mask: MaskName = "checkerboard",
-    padding: Padding = "zeros",
-    kernel: Kernel = 3,
-    max_log_scale: MaxLogScale = 1.0,
-    context_shape: ContextShape = None,
-) -> Bijector:
-    """The first channels stay and condition "convolution" couplings of the other channels; see `Conditioned`."""
-    within = partial(
-        convolution, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
-        padding=padding, kernel=kernel, max_log_scale=max_log_scale,
-    )  # fmt: skip
-    return Conditioned(
-        event_shape,
-        passive,
-        lambda shape, inner_context: within(shape, context_shape=inner_context),
-        context_shape=context_shape,
-    )
-
-
-@register("glow")
-def glow(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,),
-    padding: Padding = "zeros",
-    kernel: Kernel = 3,
-    max_log_scale: MaxLogScale = 1.0,
-    context_shape: ContextShape = None,
-) -> Bijector:
-    """Steps of `Glow <https://arxiv.org/abs/1807.03039>`_ (Fig. 2a): ActNorm, 1 x 1 convolution, channel coupling."""
-    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
-    halves, transform = ChannelHalves(event_shape), Affine(max_log_scale)
-    return Chain(
-        member
-        for _ in range(check_count(layers, "layers"))
-        for member in (
-            ActNorm(event_shape, per_channel=True),
-            LULinear(event_shape),
-            Coupling(halves, network, transform, context_shape=context_shape),
-        )
-    )
 
 
 def _autoregressive(

@@ -143,7 +143,7 @@ def options_for(target: Callable[..., Any]) -> list[inspect.Parameter]:
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
         metavar = None if parser is None else METAVARS.get(parser)
         option = typer.Option(*names, help=_capitalized(help_text), show_default=False, parser=parser, metavar=metavar)
-        annotation: Any = Annotated[kind | None, option]  # type: ignore[valid-type]
+        annotation: Any = Annotated[kind | None, option]
         options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return options
 

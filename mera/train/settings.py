@@ -40,7 +40,8 @@ class Settings:
     minutes: Annotated[
         float | None,
         Option(
-            "stop after so many minutes of training if that comes first, with the schedule of a run of that length; no limit if None.",
+            "stop after so many minutes of training if that comes first, with the schedule of a run of that length; no "
+            "limit if None.",
             positive(),
         ),
     ] = None
