@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_count, check_images, check_levels, check_noise, check_tensor, check_window
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector, with_noise
-from mera.bijectors.preprocess import ImagePreprocess
+from mera.bijectors import Bijector, ImagePreprocess, with_noise
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Step, compile, run_forward, run_inverse

@@ -26,6 +26,7 @@ from mera.bijectors import (
     Dequantize,
     Gather,
     Haar,
+    ImagePreprocess,
     Invert,
     LeakyReLU,
     LogisticMixture,
@@ -38,6 +39,7 @@ from mera.bijectors import (
     ResidualMLP,
     Squeezed,
     catalogue,
+    catalogue_fields,
     checkerboard,
     named,
     registry,
@@ -58,7 +60,7 @@ from tests.bijectors import (
 from tests.laws import check_laws, randomize
 
 PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {Bijector}
-OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {catalogue.__name__}
+OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {catalogue.__name__, catalogue_fields.__name__}
 """Modules with bijectors of this package; tests and examples register others."""
 
 
@@ -285,7 +287,7 @@ def test_initialize_whitens_a_batch_and_is_saved(per_channel):
 
 
 def test_every_public_bijector_is_in_the_table():
-    covered = {type(make()) for make in BIJECTORS.values()} | {Logit, Dequantize}
+    covered = {type(make()) for make in BIJECTORS.values()} | {Logit, Dequantize, ImagePreprocess}
     assert covered >= PUBLIC
 
 

@@ -86,6 +86,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.inverse(None), "a tuple of 2 tensors.*got NoneType"),
         (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected some finite data to start from; got 0 samples"),
         (lambda f: f.initialize(torch.full((2, 1, 8, 8), math.nan)), "Expected some finite data"),
+        (lambda f: f.initialize(torch.randn(1, 1, 8, 8)), "node 'disentangler1': Expected at least 2 values of each"),
         (lambda f: f.inverse(f.sample_latents(2)[:1]), "Expected latents as a tuple of 2 tensors.*got 1 tensors"),
         (lambda f: f.inverse(f.sample_latents(2)[::-1]), "Expected latents of level 0 of shape"),
         (lambda f: f.inverse((f.sample_latents(2)[0], f.sample_latents(3)[1])), r"one batch size.*got \[2, 3\]"),

@@ -18,6 +18,7 @@ from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.permutation import Permutation
+from mera.bijectors.preprocess import ImagePreprocess
 from mera.bijectors.registry import Named, named, names, register
 from mera.bijectors.reshape import Conditioned, Squeezed
 from mera.bijectors.spline import RationalQuadratic
@@ -41,6 +42,7 @@ __all__ = [
     "Elementwise",
     "Gather",
     "Haar",
+    "ImagePreprocess",
     "Invert",
     "LULinear",
     "LeakyReLU",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 
 __all__ = ["ActNorm"]
@@ -53,8 +54,14 @@ class ActNorm(Bijector):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set shift and scale from a batch (B, *event_shape), unless that was done before."""
+        """Set shift and scale from a batch (B, *event_shape), unless that was done before.
+
+        Raises:
+            ValueError: if the batch has one value of each variable, which says nothing of its scale.
+        """
         if not self.initialized:
+            if x.numel() < 2 * self.shift.numel():
+                raise InputError("at least 2 values of each variable to start from", "1")
             axes = [0, *(1 + d for d, n in enumerate(self.shift.shape) if n == 1)]
             self.shift.copy_(-x.mean(axes, keepdim=True)[0])
             deviation = (x + self.shift).square().mean(axes, keepdim=True)[0].sqrt()

@@ -87,10 +87,18 @@ class Runner:
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Let each bijector start from the events that data (B, C, *shape) bring to it, in the order of the steps."""
+        """Let each bijector start from the events that data (B, C, *shape) bring to it, in the order of the steps.
+
+        Raises:
+            ValueError: if a bijector cannot start from so few events; the message names the node.
+        """
         contexts = self.contexts(context, x)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            return self.bijector(step).initialize(events, contexts(step)), events.new_zeros(events.shape[0])
+            try:
+                initialized = self.bijector(step).initialize(events, contexts(step))
+            except ValueError as error:
+                raise ValueError(f"node {step.node!r}: {error}") from error
+            return initialized, events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)
