@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from mera._utils.errors import InputError
-
-if TYPE_CHECKING:
-    from mera.flow import Flow
+from mera.graph.contexts import ContextEncoder
+from mera.graph.plan import Plan
 
 __all__ = ["FlowDistribution", "Symmetrized"]
 
 Size = torch.Size | list[int] | tuple[int, ...]
+
+
+class FlowLike(Protocol):
+    """The part of `mera.Flow` that distributions of flows use."""
+
+    plan: Plan
+    context_encoder: ContextEncoder
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x), in nats."""
+
+    def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Samples and their densities."""
+
+    def sample(self, n: int, context: Tensor | None = None, *, temperature: Any = 1.0) -> Tensor:
+        """Samples, without gradients."""
 
 
 class FlowDistribution(Distribution):
@@ -43,7 +58,7 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: Flow, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
+    def __init__(self, flow: FlowLike, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
         is_batch = isinstance(context, Tensor) and context.ndim > 0
         flow.context_encoder(context, len(context) if is_batch and context is not None else 1)  # refuses what is none
         self.flow, self.context = flow, context
@@ -142,9 +157,9 @@ class Symmetrized(nn.Module):
     True
     """
 
-    flow: Flow
+    flow: FlowLike
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: FlowLike) -> None:
         super().__init__()
         if not isinstance(flow, nn.Module) or not hasattr(flow, "rsample_and_log_prob"):
             raise InputError("a Flow", type(flow).__name__)

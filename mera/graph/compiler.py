@@ -19,15 +19,18 @@ __all__ = ["compile"]
 def compile(layout: Layout) -> Plan:
     """Check a layout as a whole and lower it to a `Plan`.
 
+    Args:
+        layout: a complete layout, every output of which is taken.
+
     Raises:
-        LayoutError: if the layout is not a bijection; the message names the node, what was expected, what was given.
+        LayoutError: if the layout is not a bijection; the message names the node, what was expected and what was given.
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", f"{type(layout).__name__}")
     nodes = walk(layout.graph)
     start, entry = find_input(layout.graph)
-    numbers = count(1)
-    values = {(start, 0): (0, entry.lattice, 0)}  # an output -> its value's number, lattice and level
+    value_numbers = count(1)
+    values = {(start, 0): (0, entry.lattice, 0)}  # from an output to the number, lattice and level of its value
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
@@ -38,7 +41,7 @@ def compile(layout: Layout) -> Plan:
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
         for action in _lower(name, node, lattice):
-            outputs = tuple((next(numbers), out) for out in action.outputs)
+            outputs = tuple((next(value_numbers), out) for out in action.outputs)
             key = _module_key(keys, name, node, action) if isinstance(action, Apply) else ""
             steps.append(Step(name, level, action, value, tuple(target for target, _ in outputs), key))
             value, level = outputs[0][0], level + isinstance(action, Cut)
@@ -59,9 +62,18 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
 
 
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, action: Apply) -> str:
-    """The key of a node's module: its `share`, or that of the node which was handed the same bijector, or its name.
+    """The key of the module of a node.
 
-    `keys` remembers who used each key first; a later user must be able to use the same module.
+    The key is the node's `share`; or the key of an earlier node that was handed the same bijector; or the node's name.
+
+    Args:
+        keys: for each key so far the name, the node and the action that used it first. The function adds new keys.
+        name: the name of the node.
+        node: the node.
+        action: what the node does.
+
+    Raises:
+        LayoutError: if the node cannot use the module that stands under its key.
     """
     if not isinstance(node, Local):
         raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)

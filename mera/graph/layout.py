@@ -1,4 +1,4 @@
-"""Declaring a hierarchical flow: a `networkx.DiGraph` of nodes, and a builder that refuses mistakes at once."""
+"""A hierarchical flow as a `networkx.DiGraph` of nodes, and a builder that refuses mistakes at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ __all__ = ["Layout", "Port"]
 
 @dataclass(frozen=True)
 class Port:
-    """An output of a node, to be handed to the node that consumes it."""
+    """An output of a node, to be handed to the node that takes it.
+
+    Args:
+        node: the name of the node.
+        output: the index of the output.
+        lattice: the lattice of the variables there.
+        layout: the layout of the node.
+    """
 
     node: str
     output: int
@@ -29,12 +36,12 @@ class Port:
 
     @property
     def channels(self) -> int:
-        """Channels at each site here."""
+        """How many channels each site has."""
         return self.lattice.channels
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Edge lengths of the lattice here."""
+        """The edge lengths of the lattice."""
         return self.lattice.shape
 
 
@@ -48,12 +55,12 @@ class Layout:
     Args:
         shape: edge lengths of the lattice, in 1, 2 or 3 dimensions.
         channels: variables at each site.
-        boundary: "periodic" or "open", for all dimensions or one for each.
-        context: the shape of what the flow is conditional on: K or (K,) for K numbers per image, (K, *shape) for K per
-            pixel.
+        boundary: "periodic" or "open", one word for all dimensions or one for each.
+        context: the shape of what the flow is conditional on: K or (K,) for K numbers of each image, (K, *shape) for K
+            numbers of each pixel; None if the flow is not conditional.
 
     Raises:
-        LayoutError: if these do not describe a lattice and a context of it.
+        LayoutError: if the arguments do not describe a lattice and a context of it.
 
     Example:
         One step of a binary MERA on 8 sites, whose bijectors only rescale:
@@ -81,8 +88,10 @@ class Layout:
     ) -> None:
         lattice = _lattice(shape, channels, boundary)
         self.graph = nx.DiGraph()
-        given: Any = (context,) if is_integer(context) else context
-        self.graph.add_node("input", node=Input(lattice, tuple(given) if isinstance(given, Sequence) else given))
+        context_shape: Any = (context,) if is_integer(context) else context
+        if isinstance(context_shape, Sequence):
+            context_shape = tuple(context_shape)
+        self.graph.add_node("input", node=Input(lattice, context_shape))
         self.input = Port("input", 0, lattice, self)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""What a layout is made of: the kinds of node, each of which knows its geometry and what it refuses.
+"""The kinds of node that a layout is made of, each of which knows its geometry and what it refuses.
 
 A node turns the lattice on its input edge into a chain of actions (`lower`); its outputs are those of the last
-action. A new kind of node is one more class here; a reader of plans never hears of it.
+action. A new kind of node is one more class in this file; whatever reads plans sees only its actions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
 
 
 class Node(ABC):
-    """A kind of node; instances are values that carry a node's settings."""
+    """The base of all kinds of node; an instance holds the settings of one node."""
 
     outputs: ClassVar[int] = 1
     """How many output edges a node of this kind has."""
@@ -41,7 +41,16 @@ class Node(ABC):
 
 @dataclass(frozen=True)
 class Input(Node):
-    """Where the data enters, and a context: (K,) for each image, or (K, *shape) for each of its pixels."""
+    """The node where the data enters.
+
+    Args:
+        lattice: the lattice of the data.
+        context: the shape of a context, (K,) for K numbers of each image or (K, *shape) for K numbers of each pixel;
+            None if there is none.
+
+    Raises:
+        LayoutError: if `lattice` is no lattice, or `context` is no such shape.
+    """
 
     lattice: Lattice
     context: tuple[int, ...] | None = None
@@ -65,7 +74,7 @@ class Input(Node):
 
 @dataclass(frozen=True)
 class Latent(Node):
-    """Where variables leave the flow as latents: one level of it."""
+    """A node where variables leave the flow as the latents of one level."""
 
     outputs: ClassVar[int] = 0
 
@@ -79,18 +88,19 @@ class Local(Node):
     """A local bijector, the same at every position of a grid of `stride` sites.
 
     Args:
-        bijector: a bijector, or a callable that makes one from an event shape, and from a `context_shape` if it has
-            such a parameter. Nodes and flows that are handed the same bijector share it, as everywhere in torch; a
-            callable makes a new one for each flow. A name stands for a registered one, and {"name": ..., **options}
-            for one with options; see `mera.bijectors.names`.
-        kernel: sites that one position reads, for each dimension or one number for all.
-        stride: sites between positions. Equal to the kernel (the default): the lattice is tiled with patches,
-            each an event. Less than the kernel: a field bijector, which takes the whole lattice as one event.
-        offset: where the grid starts, 0 <= offset < stride. Patches wrap around a periodic border; at an open
-            border the patches that it would cut are left out, and the sites they would hold pass unchanged.
-        share: nodes with the same key here use one and the same module. It may not be the name of
-            a node.
-        passive: the first so many channels are read but left as they are, as many as the bijector's own `passive` says.
+        bijector: a bijector; or a callable that makes one from an event shape, and from a `context_shape` if it has
+            such a parameter; or the name of a registered bijector; or {"name": ..., **options} for a registered one
+            with options, see `mera.bijectors.names`. Nodes and flows that are handed the same bijector share it, as
+            everywhere in torch; a callable or a name makes a new bijector for each flow.
+        kernel: how many sites one position reads in each dimension, or one number for all dimensions.
+        stride: how many sites lie between positions. If equal to the kernel, which is the default, the lattice is tiled
+            with patches, and each patch is an event. If less than the kernel, the bijector is a field bijector, which
+            takes the whole lattice as one event.
+        offset: the site at which the grid starts, 0 <= offset < stride. Patches wrap around a periodic border. At an
+            open border, patches that the border would cut are left out, and the sites in them pass unchanged.
+        share: nodes with the same key use one module. The key may not be the name of a node.
+        passive: how many channels, the first ones, are read but left as they are; as many as the bijector's own
+            `passive`.
 
     Raises:
         LayoutError: if there is no bijector of that name, or it has no such option.
@@ -141,7 +151,13 @@ class Local(Node):
 
 @dataclass(frozen=True)
 class Decimate(Node):
-    """Keep the sites at `stride`; the other sites of each cell go out as channels of one site (paper, Eq. 5)."""
+    """Keep every `stride`-th site in each dimension; the other sites go out (paper, Eq. 5).
+
+    The sites of a cell that go out become channels of one site.
+
+    Args:
+        stride: the edge of a cell, or its edges in each dimension.
+    """
 
     outputs: ClassVar[int] = 2
     stride: int | tuple[int, ...] = 2
@@ -154,7 +170,11 @@ class Decimate(Node):
 
 @dataclass(frozen=True)
 class Squeeze(Node):
-    """Space to channels: each cell of `stride` sites becomes one site with all their channels."""
+    """Space to channels: each cell of sites becomes one site that holds the channels of all of them.
+
+    Args:
+        stride: the edge of a cell, or its edges in each dimension.
+    """
 
     stride: int | tuple[int, ...] = 2
 
@@ -172,7 +192,11 @@ class Squeeze(Node):
 
 @dataclass(frozen=True)
 class Split(Node):
-    """Cut the channels: the first `keep` go one way, the rest another."""
+    """Cut the channels in two.
+
+    Args:
+        keep: how many channels, the first ones, go to the first output; the rest go to the second.
+    """
 
     outputs: ClassVar[int] = 2
     keep: int
