@@ -58,25 +58,36 @@ class Tiling:
             whether it is in a box at all. Where it is in none, the first two mean nothing.
         """
         sites, channels = _sites_and_channels(indices, self.lattice)
-        boxes, places = [], []
-        inside = torch.ones_like(indices, dtype=torch.bool)
-        for d, coordinate in enumerate(self._shifted(sites)):
-            inside &= (coordinate >= 0) & (coordinate < self.counts[d] * self.box[d])
-            boxes.append(coordinate // self.box[d])
-            places.append(coordinate % self.box[d])
+        coordinates = self._shifted(sites)
+        boxes = [coordinate // box for coordinate, box in zip(coordinates, self.box, strict=True)]
+        places = [coordinate % box for coordinate, box in zip(coordinates, self.box, strict=True)]
         within = channels * math.prod(self.box) + ravel(places, self.box)
-        return ravel(boxes, self.counts), within, inside
+        return ravel(boxes, self.counts), within, self.contains(sites)
+
+    def contains(self, sites: Tensor) -> Tensor:
+        """Whether each site is in a box."""
+        inside = torch.ones_like(sites, dtype=torch.bool)
+        covered = [count * box for count, box in zip(self.counts, self.box, strict=True)]
+        if covered == list(self.lattice.shape):
+            return inside
+        for coordinate, length in zip(self._shifted(sites), covered, strict=True):
+            inside &= (coordinate >= 0) & (coordinate < length)
+        return inside
 
     def members(self, boxes: Tensor) -> Tensor:
         """Flat indices of the variables of some boxes, (boxes, variables), each row in the order (channel, *sites)."""
+        channels = self.lattice.channels
+        return (self.sites(boxes)[:, None, :] * channels + torch.arange(channels)[:, None]).flatten(1)
+
+    def sites(self, boxes: Tensor) -> Tensor:
+        """Flat indices of the sites of some boxes, (boxes, sites)."""
         corners = torch.unravel_index(boxes, self.counts)
         places = torch.unravel_index(torch.arange(math.prod(self.box)), self.box)
         coordinates = [
             (corner[:, None] * self.box[d] + place + self.offset[d]) % self.lattice.shape[d]
             for d, (corner, place) in enumerate(zip(corners, places, strict=True))
         ]
-        sites = ravel(coordinates, self.lattice.shape)
-        return (sites[:, None, :] * self.lattice.channels + torch.arange(self.lattice.channels)[:, None]).flatten(1)
+        return ravel(coordinates, self.lattice.shape)
 
     def near(self, sites: Tensor, radius: tuple[int, ...]) -> Tensor:
         """Flat indices of the boxes that hold a site or come within `radius` sites of one in each dimension; sorted.
@@ -138,18 +149,19 @@ def cell_tiling(action: Apply) -> Tiling:
 
 
 def spread(action: Apply, indices: Tensor) -> Tensor:
-    """Flat indices of the outputs of a bijector that depend on some inputs; sorted.
+    """Flat indices of the outputs of a bijector that depend on some inputs, both sorted.
 
     The relation is symmetric, so that the same function maps outputs to inputs. The cell at each position of the grid
     depends on all of the kernel around it; a variable that is in no cell, or in a passive channel, stays as it is.
     """
-    grid = cell_tiling(action)
-    inside = grid.locate(indices)[2]
+    grid, channels = cell_tiling(action), action.lattice.channels
+    sites = indices // channels
+    stays = ~grid.contains(sites)
     radius = tuple((kernel - stride) // 2 for kernel, stride in zip(action.kernel, action.stride, strict=True))
-    positions = grid.near((indices[inside] // action.lattice.channels).unique(), radius)
-    changed = grid.members(positions)[:, action.passive * math.prod(action.stride) :].flatten()
-    stays = ~inside | (indices % action.lattice.channels < action.passive)
-    return torch.cat([changed, indices[stays]]).sort().values
+    positions = grid.near(sites[~stays].unique_consecutive(), radius)
+    changed = _all_channels(grid.sites(positions).flatten().sort().values, channels, action.passive)
+    stays |= indices % channels < action.passive
+    return torch.cat([changed, indices[stays]]).sort().values if stays.any() else changed
 
 
 def map_forward(action: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
@@ -200,6 +212,11 @@ def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
 
 
+def _all_channels(sites: Tensor, channels: int, first: int) -> Tensor:
+    """Flat indices of the channels from `first` on at some sites, site by site."""
+    return (sites[:, None] * channels + torch.arange(first, channels)).flatten()
+
+
 def check_indexable(lattice: Lattice) -> None:
     """Refuse a lattice with more variables than there are flat indices.
 
@@ -223,7 +240,7 @@ def _sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tens
 
 def ravel(coordinates: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
     """Flat indices of coordinates, row by row: the counterpart of `torch.unravel_index`, which torch does not have."""
-    index = torch.zeros_like(coordinates[0])
-    for coordinate, n in zip(coordinates, shape, strict=True):
+    index = coordinates[0]
+    for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):
         index = index * n + coordinate
     return index

@@ -152,7 +152,7 @@ class Restriction:
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Latents (K, C_h, n) at all sites that are evaluated, and the log-det (K,) of all events that are."""
-        transform = self._runner.forward_transform(self._repeated_context(len(pixels)))
+        transform = self._runner.forward_transform(self._repeated_context(pixels.shape[0]))
         rows, log_det = self._executor.forward(pixels.flatten(1), self._constants, transform)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
 
