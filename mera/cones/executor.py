@@ -111,7 +111,7 @@ def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> 
     if not isinstance(action, Apply):
         raise TypeError(f"Expected a partial step that applies a bijector; got {action}")
     size = math.prod(action.event_shape)
-    inside = len(partial_step.positions) * size
+    inside = sum(partial_step.group_sizes) * size
     events = rearrange(row[:, :inside], "k (n e) -> k n e", e=size)
     rows, changes = [], []
     for n, group in zip(partial_step.group_sizes, events.split(partial_step.group_sizes, dim=1), strict=True):
