@@ -103,15 +103,16 @@ def context_per_step(
     if values is None:
         return lambda step: None
     expanded = values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
-    cached: dict[Apply, Tensor] = {}
+    cached: dict[tuple[tuple[int, ...], ...], Tensor] = {}
 
     def context_of_step(step: Step) -> Tensor | None:
         action = step.action
         if not isinstance(action, Apply) or not takes_context(step):
             return None
-        if action not in cached:
-            cached[action] = event_context(plan, action, expanded)
-        return cached[action]
+        geometry = action.lattice.shape, action.kernel, action.stride, action.offset
+        if geometry not in cached:
+            cached[geometry] = event_context(plan, action, expanded)
+        return cached[geometry]
 
     return context_of_step
 
