@@ -158,3 +158,8 @@ def test_initialize_then_train_a_step():
         flow.bits_per_dim(images).mean().backward()
         optimizer.step()
     assert flow.bits_per_dim(images).mean() < before
+
+
+def test_a_branching_mera_of_many_steps_says_how_large_it_is():
+    with pytest.warns(UserWarning, match="a branching MERA of 8 steps has 510 blocks"):
+        mera.build("branching", L=256, m=2, dim=1, channels=1, layers=1, hidden=(1,))

@@ -76,7 +76,7 @@ def test_random_dense_layouts(layout):
     check_equal(flow, some_mask(flow.plan.input.shape, 0.2))
 
 
-MODELS = [
+ARCHITECTURES = [
     ("rgflow", {"L": 32, "hidden": (7,)}),
     ("rgflow", {"L": 16, "m": 2, "order": "authors", "channels": 1, "hidden": (5,)}),
     ("rgflow", {"L": 32, "order": "authors", "boundary": "open", "hidden": (5,), "prior": "gaussian"}),
@@ -101,7 +101,7 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize(("model", "options"), MODELS)
+@pytest.mark.parametrize(("model", "options"), ARCHITECTURES)
 def test_models(model, options):
     flow = randomize(mera.build(model, **options), 0.05)
     shape = flow.plan.input.shape
@@ -322,3 +322,18 @@ def test_refused_settings(call, message):
 def test_the_order_of_variables():
     lattice = mera.Layout((2, 3), 2).input.lattice
     assert indices_at(torch.tensor([0, 4]), lattice).tolist() == [[0, 8], [1, 9]]
+
+
+@pytest.mark.parametrize("memory", ["checkpoint", "invert"])
+@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+def test_memory_of_restricted_passes(name, memory):
+    flow = randomize(MODELS[name](), 0.2)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, 3] = True
+    x, pixels = torch.randn(1, 1, 8, 8).double(), torch.randn(3, 1, 2).double().requires_grad_()
+    (expected,) = torch.autograd.grad(flow.restrict(x, mask).log_prob(pixels).sum(), pixels)
+    flow.memory = memory
+    local = flow.restrict(x, mask)
+    for _ in range(2 * HOT):
+        (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
+        torch.testing.assert_close(gradient, expected)

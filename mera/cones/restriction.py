@@ -32,7 +32,8 @@ class Restriction:
     Shapes: `pixels` are (K, C, n), K settings of the n masked pixels, which are in the order of `x[:, :, mask]`;
     latents are one tensor per level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Values are
     differentiable in pixels and latents. Parameters are shared with the flow and count as constants: after a step of
-    training this object would combine new weights with old values, so restrict again.
+    training this object would combine new weights with old values, so restrict again. `Flow.memory` holds here too: it
+    saves memory where a field bijector of a large lattice is evaluated as a whole.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
@@ -64,9 +65,8 @@ class Restriction:
             self._subplan = make_subplan(plan, indices)
             self._executor = SubplanExecutor(self._subplan, x.device)
             used = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
-            self._runner = replace(
-                runner, bijectors={key: _without_gradients(module) for key, module in used.items()}, memory={}
-            )
+            frozen = {key: _without_gradients(module) for key, module in used.items()}
+            self._runner = replace(runner, bijectors=frozen)
             self._contexts = {
                 partial.step: _select_events(contexts(partial.step), partial.positions)
                 for partial in self._subplan.steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.geometry import context_shape, lattice_shape, levels
@@ -26,6 +28,9 @@ from mera.models.registry import register
 
 __all__ = ["branching"]
 
+MANY_STEPS = 7
+"""Beyond so many RG steps there are hundreds of bijectors: a warning says how many."""
+
 
 @register("branching")
 def branching(
@@ -48,7 +53,8 @@ def branching(
     """A branching MERA (Evenbly & Vidal 2014): what a step decimates is processed on, by RG steps of its own.
 
     Both branches of a step have half the edge, the second with the channels of all other sites of a cell. Nodes are
-    named by their step and the path to them, "+" for what goes on and "-" for what RG-Flow would have sent out.
+    named by their step and the path to them, "+" for what goes on and "-" for what RG-Flow would have sent out. The
+    number of branches doubles with each step, and each has bijectors of its own: beyond 7 steps, a warning says so.
 
     Raises:
         ValueError: if an option has a value that makes no sense.
@@ -60,6 +66,11 @@ def branching(
         steps, bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
         hidden=hidden, norm=norm,
     )  # fmt: skip
+    if steps > MANY_STEPS:
+        warnings.warn(
+            f"a branching MERA of {steps} steps has {2 ** (steps + 1) - 2:,} blocks, each with parameters of its own",
+            stacklevel=3,
+        )
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
 
     def grow(x: Port, path: str) -> None:
