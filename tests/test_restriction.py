@@ -12,7 +12,7 @@ from mera.bijectors import Bijector, Coupling, Gather
 from mera.cones.indexing import indices_at
 from mera.cones.recording import HOT, KEPT, Recorded
 from tests.laws import Dense, randomize
-from tests.models import contexts
+from tests.models import MODELS, contexts
 from tests.strategies import few, layouts, make_flow
 
 
