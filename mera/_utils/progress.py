@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from mera._utils.errors import InputError
 
-__all__ = ["ProgressBar"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["ProgressBar", "check_console"]
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
+
+
+def check_console(console: object) -> Console:
+    """The console to show progress on: the one that a user passed, or a silent one for None.
+
+    rich is imported here rather than with the package, which starts faster without it.
+
+    Raises:
+        InputError: if the argument is neither a console nor None.
+    """
+    from rich.console import Console
+
+    if console is None:
+        return Console(quiet=True)
+    if not isinstance(console, Console):
+        raise InputError("a rich.console.Console to show progress on", repr(console))
+    return console
 
 
 class ProgressBar:
@@ -30,6 +50,8 @@ class ProgressBar:
         self.start = self.last_line = time.monotonic()
         self.bar = None
         if console.is_terminal:
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
             columns = TextColumn(title), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
             self.bar = Progress(*columns, console=console)
             self.task = self.bar.add_task("", total=1.0)

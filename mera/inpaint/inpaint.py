@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from mera._utils.checks import check_choice
-from mera._utils.errors import InputError
-from mera._utils.progress import ProgressBar
+from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
 from mera.inpaint.hmc import hmc
@@ -19,6 +17,9 @@ from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
 from mera.inpaint.mode import best_draw, climb
 from mera.inpaint.options import SearchOptions
 from mera.inpaint.spaces import choose_space
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Inpainting", "inpaint"]
 
@@ -82,12 +83,10 @@ def inpaint(
     for name in options:
         check_choice(name, [*SearchOptions.__dataclass_fields__, "console"], "an option of inpaint")
     search = SearchOptions(**options)
-    if console is not None and not isinstance(console, Console):
-        raise InputError("a rich.console.Console", repr(console))
-    console = console or Console(quiet=True)
+    shown_on = check_console(console)
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
-        return _search(local, search, console)
+        return _search(local, search, shown_on)
 
 
 def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
