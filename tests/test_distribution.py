@@ -26,7 +26,9 @@ def test_shapes_and_values():
     assert p.sample().shape == EVENT
     torch.testing.assert_close(p.log_prob(x).flatten(), flow.log_prob(x.flatten(0, 1)))
     torch.testing.assert_close(p.log_prob(x[0, 0]), flow.log_prob(x[0, :1])[0])
+    assert p.support.check(x).shape == x.shape[:-3]  # one answer for each event
     assert p.support.check(x).all()
+    assert not p.support.check(x.clone().fill_(float("nan"))).any()
     several = p.expand((5,))
     assert several.sample((2,)).shape == (2, 5, *EVENT)
     torch.testing.assert_close(several.log_prob(x[0, 0]), p.log_prob(x[0, 0]).expand(5))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mera
+from tests.helpers.files import Malicious
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = ["rgflow_L8_m4_C1", "rgflow_L16_m4_C3"]
@@ -79,16 +80,6 @@ def test_sizes_are_read_off_the_file(tmp_path, options, scale, dtype):
     assert torch.equal(loaded.log_prob(x), flow.log_prob(x))
     other = mera.load_rgflow_checkpoint(tmp_path / "a.state", prior=torch.distributions.Gumbel(0.0, 1.0))
     assert not torch.equal(other.log_prob(x), flow.log_prob(x))
-
-
-class Malicious:
-    """Pickled, it would make a file when it is loaded."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 def test_pickled_code_is_not_run(tmp_path):
