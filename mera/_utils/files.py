@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: to a temporary name, flushed, then renamed."""
+"""Files that appear whole or not at all: they are written to a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 __all__ = ["as_path", "remove_leftovers", "replacing", "write_atomically"]
 
 SUFFIX = ".part"
+"""The end of temporary names."""
 
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary name to write to, which takes the place of `path` at the end; on any error `path` is left untouched.
+    """A context with a temporary file name; the file written there replaces `path` at the end, unless there is an error.
 
     Args:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
@@ -60,19 +61,32 @@ def as_path(path: object) -> Path:
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Replace a file's content, or leave it as it was if anything goes wrong on the way."""
+    """Replace the content of a file; if anything goes wrong on the way, the file stays as it was.
+
+    Args:
+        path: the file; if it is a symbolic link, the file that it points to is replaced.
+        content: the new content.
+
+    Raises:
+        ValueError: if `path` is no path.
+        OSError: if the file cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left in a folder that nobody else writes to."""
+    """Remove the temporary files of processes that were killed while they wrote.
+
+    Args:
+        folder: a folder that no other process writes to.
+    """
     for leftover in folder.glob(f".*{SUFFIX}"):
         leftover.unlink(missing_ok=True)
 
 
 def _flush(path: Path, flags: int) -> None:
-    """Bring a file, or the names in a folder, from the system's memory to the disk."""
+    """Let the system write a file, or the names in a folder, to the disk now."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Functions by name, with options by name."""
+"""Registries: functions that users call by name, and their options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Registry(Generic[F]):
     """Functions that users call by name.
 
     Args:
-        what: what the functions make, with an article.
+        what: what messages call a registered function, with an article: "a model", say.
     """
 
     def __init__(self, what: str) -> None:
@@ -28,7 +28,10 @@ class Registry(Generic[F]):
         self._functions: dict[str, F] = {}
 
     def register(self, name: str) -> Callable[[F], F]:
-        """Decorate a function with the name that it is to have.
+        """A decorator that registers a function under a name.
+
+        Args:
+            name: the name.
 
         Raises:
             ValueError: if the name is taken.
@@ -43,34 +46,52 @@ class Registry(Generic[F]):
         return decorate
 
     def names(self) -> list[str]:
-        """Every name."""
+        """All registered names, sorted."""
         return sorted(self._functions)
 
     def get(self, name: str) -> F:
-        """The function of that name.
+        """The function that is registered under a name.
+
+        Args:
+            name: the name.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if the name is unknown; the message offers the closest.
         """
         return self._functions[check_choice(name, self.names(), self.what)]
 
     def defaults(self, name: str) -> dict[str, Any]:
-        """The options of the function of that name, with their defaults."""
+        """The defaults of a registered function's options, by the name of the option.
+
+        Args:
+            name: the name of the function.
+
+        Raises:
+            ValueError: if the name is unknown.
+        """
         parameters = inspect.signature(self.get(name)).parameters.values()
         return {parameter.name: parameter.default for parameter in parameters}
 
     def check_options(self, name: str, options: Iterable[str]) -> None:
-        """Refuse options that the function of that name does not have.
+        """Refuse options that a registered function does not have.
+
+        Args:
+            name: the name of the function.
+            options: the names of the options.
 
         Raises:
-            ValueError: if there is one; the message offers the closest.
+            ValueError: if an option is unknown; the message offers the closest.
         """
         for option in options:
             check_choice(option, self.defaults(name), f"an option of {name!r}")
 
 
 def plain(value: Any) -> Any:
-    """An option as Python's own numbers and tuples: equal however it was written, and fit for a file.
+    """Convert the value of an option to Python's own numbers and to tuples, which can be compared and written to files.
+
+    Args:
+        value: the value. Sequences, mappings, arrays and tensors are converted, also within each other; any other
+            object is returned as it is.
 
     >>> plain({"mask": np.array([[True, False]]), "bins": np.int64(5), "name": "spline"})
     {'mask': ((True, False),), 'bins': 5, 'name': 'spline'}
