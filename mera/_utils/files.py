@@ -16,7 +16,7 @@ SUFFIX = ".part"
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A context with a temporary file name; the file written there replaces `path` at the end, unless there is an error.
+    """A context with a temporary file name; the file written there replaces `path` at the end, if there is no error.
 
     Args:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
