@@ -41,7 +41,8 @@ def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[
 def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep the output of the bijector, and invert it layer by layer in the backward pass.
 
-    Memory does not grow with the number of layers. Second derivatives are not available, and the weights must be the same in the backward pass.
+    Memory does not grow with the number of layers. Second derivatives are not available, and the weights must be the
+    same in the backward pass.
     """
     if not torch.is_grad_enabled():
         return bijector(x, *context_arguments(bijector, context))
