@@ -45,12 +45,12 @@ def branching(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A branching MERA (Evenbly & Vidal 2014): the sites that a step decimates go through further RG steps too.
+    """Branching MERA: the sites that a step decimates go through further RG steps too.
 
-    See https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the edge: the sites
-    that RG-Flow would keep, and the sites that it would send out, as channels. Variables leave when the lattice of
-    their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch of kept sites and
-    "-" for one of decimated sites.
+    Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
+    edge: the sites that RG-Flow would keep, and the sites that it would send out, as channels. Variables leave when the
+    lattice of their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch of kept
+    sites and "-" for one of decimated sites.
 
     Raises:
         ValueError: if the value of an option is invalid.

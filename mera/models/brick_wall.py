@@ -49,11 +49,12 @@ def tebd(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A brick wall of blocks without decimation, as in time-evolving block decimation (TEBD, Vidal 2003).
+    """Brick wall: rows of blocks without decimation, as in time-evolving block decimation (TEBD).
 
-    See https://arxiv.org/abs/quant-ph/0301063. Rows of m-wide blocks alternate between offset 0 and offset m/2, and all
-    variables leave as one level of latents. The cone of a site grows by m with each pair of rows. An RG step is here a
-    pair of rows: `layers`, `residual_blocks` and `hidden` take one value for all pairs of rows, or one for each.
+    Vidal (2003), https://arxiv.org/abs/quant-ph/0301063. Rows of m-wide blocks alternate between offset 0 and offset
+    m/2, and all variables leave as one level of latents. The cone of a site grows by m with each pair of rows. An RG
+    step is here a pair of rows: `layers`, `residual_blocks` and `hidden` take one value for all pairs of rows, or one
+    for each.
 
     Raises:
         ValueError: if the value of an option is invalid.

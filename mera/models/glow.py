@@ -47,11 +47,12 @@ def glow(
     boundary: FieldBoundary = "open",
     dim: Dimensions = 2,
 ) -> Flow:
-    """Glow (Kingma & Dhariwal 2018), a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
+    """Glow: a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
 
-    See https://arxiv.org/abs/1807.03039. At each scale the lattice is squeezed, `layers` steps of an ActNorm, a 1 x 1
-    convolution and a channel coupling act, and half of the channels leave as latents. All channels of the topmost
-    lattice, which is m wide, leave. A lattice with L = m is not squeezed, and needs at least two channels.
+    Kingma & Dhariwal (2018), https://arxiv.org/abs/1807.03039. At each scale the lattice is squeezed, `layers` steps of
+    an ActNorm, a 1 x 1 convolution and a channel coupling act, and half of the channels leave as latents. All channels
+    of the topmost lattice, which is m wide, leave. A lattice with L = m is not squeezed, and needs at least two
+    channels.
 
     Raises:
         ValueError: if the value of an option is invalid.

@@ -47,11 +47,12 @@ def neuralrg(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    r"""NeuralRG (Li & Wang 2018), a MERA of 2-wide blocks for lattice physics.
+    r"""NeuralRG: a MERA of 2-wide blocks, for lattice physics.
 
-    See https://arxiv.org/abs/1802.02840. Scale n consists of the sites whose coordinates are multiples of :math:`2^n`.
-    On these sites, blocks act at offset 0 and then at offset :math:`2^n`, `repeats` times; then every second site in
-    each dimension is kept for scale n + 1. `mera.Symmetrized` makes such a flow invariant under a global spin flip.
+    Li & Wang (2018), https://arxiv.org/abs/1802.02840. Scale n consists of the sites whose coordinates are multiples of
+    :math:`2^n`. On these sites, blocks act at offset 0 and then at offset :math:`2^n`, `repeats` times; then every
+    second site in each dimension is kept for scale n + 1. `mera.Symmetrized` makes such a flow invariant under a global
+    spin flip.
 
     Raises:
         ValueError: if the value of an option is invalid.

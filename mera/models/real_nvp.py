@@ -43,11 +43,11 @@ def realnvp(
     boundary: FieldBoundary = "open",
     dim: Dimensions = 2,
 ) -> Flow:
-    """Multiscale Real NVP (Dinh et al. 2017), for comparison: its convolutions reach far, so that its cones are wide.
+    """Real NVP: a multiscale flow of couplings with convolutions, which reach far, so that its cones are wide.
 
-    See https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is squeezed, channel
-    couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide, has checkerboard
-    couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
+    Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
+    squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide,
+    has checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
 
     Raises:
         ValueError: if the value of an option is invalid.

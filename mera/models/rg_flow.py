@@ -82,12 +82,12 @@ def rgflow(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    r"""RG-Flow (Hu et al. 2020), a MERA of disentanglers and decimators on m-wide patches.
+    r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
 
-    See https://arxiv.org/abs/2010.00029, Fig. 2 and Eq. 5. At level h, on the lattice of edge :math:`L / 2^h`, a row of
-    disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as latents. All sites
-    of the topmost lattice, which is m wide, leave. The preset "authors" has the published sizes, order and conditioner,
-    100 million parameters at L=32.
+    Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
+    2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
+    latents. All sites of the topmost lattice, which is m wide, leave. The preset "authors" has the published sizes,
+    order and conditioner, 100 million parameters at L=32.
 
     Raises:
         ValueError: if the value of an option is invalid.

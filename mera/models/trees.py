@@ -56,10 +56,11 @@ def tree(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A tree tensor network (Shi, Duan & Vidal 2006), without disentanglers: decimators on m-wide patches.
+    """Tree tensor network: decimators on m-wide patches, without disentanglers.
 
-    See https://arxiv.org/abs/quant-ph/0511070. Each step keeps one site of a patch, and the other sites leave as
-    latents. Neighbouring sites in different patches meet in one decimator only at the step where their branches join.
+    Shi, Duan & Vidal (2006), https://arxiv.org/abs/quant-ph/0511070. Each step keeps one site of a patch, and the other
+    sites leave as latents. Neighbouring sites in different patches meet in one decimator only at the step where their
+    branches join.
 
     Raises:
         ValueError: if the value of an option is invalid.
@@ -92,10 +93,10 @@ def ternary(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A ternary MERA (Evenbly & Vidal 2009), with disentanglers and decimators on patches that are 3 sites wide.
+    """Ternary MERA: disentanglers and decimators on patches that are 3 sites wide.
 
-    See https://arxiv.org/abs/0707.1454. Each step divides the edges of the lattice by 3. Disentanglers are offset by
-    one site, so that they act across the borders between decimators.
+    Evenbly & Vidal (2009), https://arxiv.org/abs/0707.1454. Each step divides the edges of the lattice by 3.
+    Disentanglers are offset by one site, so that they act across the borders between decimators.
 
     Raises:
         ValueError: if the value of an option is invalid.
