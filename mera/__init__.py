@@ -1,4 +1,8 @@
-"""Hierarchical normalizing flows: layouts compiled to einops plans, RG-Flow, Real NVP, and your own."""
+"""Hierarchical normalizing flows: RG-Flow, Real NVP, Glow, trees, MERAs, and layouts of your own.
+
+`mera.build` makes a flow by name. `mera.Layout` declares a layout of your own, and `mera.Flow` makes a flow of it.
+`mera.train`, `mera.data` and `mera.drawing` are imported when they are first used.
+"""
 
 from importlib import import_module
 from typing import Any
@@ -36,15 +40,15 @@ __all__ = [
     "tune_allocator",
 ]
 
-_LATER = ("data", "drawing", "train")
-"""Modules that load much else: they are imported when somebody names them."""
+_LAZY = ("data", "drawing", "train")
+"""Subpackages with large dependencies, which are imported when they are first used."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
+    if name in _LAZY:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_LATER, "__version__"})
+    return sorted({*__all__, *_LAZY, "__version__"})

@@ -207,7 +207,12 @@ class Flow(nn.Module):
         self._check_data("data", x)
         if len(x) == 0 or not x.isfinite().all():
             raise InputError("some finite data to start from", f"{len(x)} samples, or infinite or NaN ones")
-        self.runner.initialize(x, context)
+        before = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
+        try:
+            self.runner.initialize(x, context)
+        except ValueError:
+            self.bijectors.load_state_dict(before)  # a refused batch changes nothing
+            raise
 
     # Images
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -12,23 +11,25 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
+from mera._utils.densities import log_density
 from mera._utils.distributions import map_tensors
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
-from mera._utils.univariate_distributions import PriorLike, as_distribution, support_of, to_description
+from mera._utils.univariate_distributions import PriorLike, as_distribution, to_description
 
 __all__ = ["Prior", "PriorLike", "as_distribution", "temperature_per_level", "to_description"]
 
 
 class Prior(nn.Module):
-    r""":math:`\log p(z) = \sum_l \log p(z_l)` over all latents l, with p any univariate distribution
-    (`RG-Flow <https://arxiv.org/abs/2010.00029>`_, Eq. 6 and 11).
+    r"""A factorised prior: all latents are independent and follow one univariate distribution p.
 
-    Outside of the support of p the density is 0, and its logarithm -inf.
+    .. math:: \log p(z) = \sum_l \log p(z_l)
+
+    over all latents :math:`z_l` (RG-Flow, Eq. 6 and 11, https://arxiv.org/abs/2010.00029). Outside of the support of p
+    the log-density is -inf.
 
     Args:
-        distribution: "gaussian" or "laplace", both of unit variance; any univariate `torch.distributions`
-            distribution; or a description, as `to_description` makes it.
+        distribution: p: "gaussian" or "laplace", both of unit variance; any univariate `torch.distributions`
+            distribution with a density; or a description, as `to_description` makes it.
 
     Attributes:
         distribution: p, in double precision where torch can evaluate it so.
@@ -42,20 +43,24 @@ class Prior(nn.Module):
         self.distribution = as_distribution(distribution)
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
-        """Levels (B, C_h, *sites) to log density (B,), in nats."""
-        densities = [self._log_prob(level).flatten(1) for level in z]
-        single = torch.promote_types(z[0].dtype, torch.float32)  # of so many terms, half precision loses most
+        """The log-density of latents, (B,), in nats.
+
+        Args:
+            z: for each level the latents, (B, C_h, *sites).
+        """
+        densities = [log_density(self.distribution, level).flatten(1) for level in z]
+        single = torch.promote_types(z[0].dtype, torch.float32)  # sums in half precision would lose most digits
         return torch.stack([density.sum(1, dtype=single) for density in densities]).sum(0)
 
     def sample(
         self, shapes: Sequence[tuple[int, ...]], temperatures: Sequence[float], like: Tensor
     ) -> tuple[Tensor, ...]:
-        """Draw from p^(1/T), normalised (paper, Eq. 12 and 14).
+        r"""Draw tensors of latents from :math:`p^{1/T}`, normalised (RG-Flow, Eq. 12 and 14).
 
         Args:
-            shapes: the shape of each tensor to draw.
-            temperatures: T for each tensor.
-            like: a tensor of the dtype and device to return.
+            shapes: for each tensor its shape.
+            temperatures: for each tensor its temperature T.
+            like: a tensor with the dtype and the device of the result.
 
         Raises:
             ValueError: if a temperature is not positive, or p has no exact sampler at a temperature other than 1.
@@ -67,12 +72,17 @@ class Prior(nn.Module):
         )
 
     def quantile(self, temperature: float) -> Callable[[Tensor], Tensor]:
-        """The function from u in (0, 1) to the value below which p^(1/T), normalised, has probability u.
+        r"""The quantile function (inverse cumulative distribution function) of :math:`p^{1/T}`, normalised.
 
-        The function takes double precision, on the CPU.
+        Args:
+            temperature: T.
+
+        Returns:
+            A function from probabilities in (0, 1) to quantiles; both are tensors in double precision on the CPU.
 
         Raises:
-            ValueError: as for `sample`; or if torch has no quantile function of p.
+            ValueError: if the temperature is not positive, p has no exact sampler at a temperature other than 1, or
+                torch has no quantile function of p.
         """
         distribution = tempered(map_tensors(self.distribution, lambda t: t.detach().cpu()), temperature)
         try:
@@ -83,41 +93,21 @@ class Prior(nn.Module):
         return distribution.icdf
 
     def extra_repr(self) -> str:
-        """The distribution."""
+        """The distribution as text."""
         try:
             return str(self.distribution)
-        except NotImplementedError:  # a class of the user's own may not say what its parameters are
+        except NotImplementedError:  # a class of the user's own may not declare its parameters
             return type(self.distribution).__name__
 
-    def _log_prob(self, level: Tensor) -> Tensor:
-        """log p of each latent; -inf outside of the support, where some of torch's formulas give finite numbers.
-
-        A formula is never evaluated where it does not hold: a NaN in the branch that `where` does not take would spoil
-        gradients.
-        """
-        distribution = self.distribution
-        support = support_of(distribution)
-        if support is None or support is distributions.constraints.real:
-            return distribution.log_prob(level)
-        inside = support.check(level)
-        log_prob = distribution.log_prob(torch.where(inside, level, self._point_inside))
-        return torch.where(inside, log_prob, -math.inf)
-
-    @cached_property
-    def _point_inside(self) -> float:
-        """A number inside the support."""
-        with fixed_seed(0):
-            return float(self.distribution.sample())
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Prior:
-        """A prior with tensors of its own; what torch's own copy of some distributions loses is kept."""
+        """A copy with tensors of its own; `copy.deepcopy` of some torch distributions would break them."""
         copied = Prior.__new__(Prior)
         copied.__dict__.update(self.__dict__)
         copied.distribution = map_tensors(self.distribution, lambda t: t.detach().clone())
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickling: a description where numbers describe p, since torch cannot pickle all distributions."""
+        """For pickling: p is stored as a description if possible, since torch cannot pickle all distributions."""
         state = super().__getstate__()
         try:
             return state | {"distribution": to_description(self.distribution)}
@@ -125,27 +115,34 @@ class Prior(nn.Module):
             return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the distribution from its description again."""
+        """Make the distribution again from its description."""
         distribution = state["distribution"]
         if not isinstance(distribution, Distribution):
             distribution = as_distribution(distribution)
         super().__setstate__(state | {"distribution": distribution})
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Prior:
-        """Follow the module to its device. Parameters keep their precision, so that ln p is as exact as z is."""
+        """Move p to the device of the module; its precision stays, so that log p is as exact as its argument is."""
         super()._apply(fn, recurse)
-        scalars_stay = map_tensors(  # a tensor without axes works on every device as it is
-            self.distribution, lambda t: fn(t.detach()).to(t.dtype) if t.ndim else t.detach()
-        )
-        self.distribution = scalars_stay
+
+        def move(tensor: Tensor) -> Tensor:
+            if tensor.ndim == 0:  # a tensor without axes can stay where it is: it works with every device
+                return tensor.detach()
+            return tensor.detach().to(fn(tensor.new_empty(0)).device)
+
+        self.distribution = map_tensors(self.distribution, move)
         return self
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
-    """One temperature for each level, finest first, from one number for all or a sequence of numbers.
+    """One temperature for each level, finest first.
+
+    Args:
+        temperature: one number for all levels, or a sequence with a number for each level, finest first.
+        levels: the number of levels.
 
     Raises:
-        ValueError: if there is not one for each level, or one is no positive number.
+        ValueError: if there is not one number for each level, or one is not positive.
     """
     values = temperature.tolist() if isinstance(temperature, Tensor) else temperature
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
@@ -156,12 +153,17 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
 
 
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
-    r""":math:`p^{1/T}`, normalised: exact for the families that are closed under powers.
+    r"""The distribution :math:`p^{1/T}`, normalised, for families of distributions that are closed under powers.
 
-    The scale of a Gaussian grows by :math:`\sqrt{T}`, that of a Laplacian by T (paper, Eq. 13).
+    The scale of a Gaussian grows by :math:`\sqrt{T}`, that of a Laplacian by :math:`T` (RG-Flow, Eq. 13), and a
+    uniform distribution stays as it is.
+
+    Args:
+        distribution: p.
+        temperature: T.
 
     Raises:
-        ValueError: if T is not a positive number, or another family is asked for T other than 1.
+        ValueError: if T is not a positive number, or T is not 1 and p is of another family.
     """
     temperature = _check_temperature(temperature)
     if temperature == 1:
@@ -178,6 +180,7 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
 
 
 def _check_temperature(temperature: Any) -> float:
+    """Return a temperature as a float, and refuse any value that is not a finite positive number."""
     is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
     if not is_number or not 0 < temperature < math.inf:
         raise InputError("a positive temperature", repr(temperature))

@@ -163,3 +163,11 @@ def test_initialize_then_train_a_step():
 def test_a_branching_mera_of_many_steps_says_how_large_it_is():
     with pytest.warns(UserWarning, match="a branching MERA of 8 steps has 510 blocks"):
         mera.build("branching", L=256, m=2, dim=1, channels=1, layers=1, hidden=(1,))
+
+
+def test_a_refused_start_changes_nothing():
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,))
+    before = {name: tensor.clone() for name, tensor in flow.state_dict().items()}
+    with pytest.raises(ValueError, match="Expected at least 2 values of each variable"):
+        flow.initialize(100 * torch.randn(1, 1, 8, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in flow.state_dict().items())

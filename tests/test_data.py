@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 from mera import data
+from mera._utils.registry import Registry
+from mera.data import dataset
 from mera.data.msds import msds
 
 
@@ -194,3 +196,11 @@ def test_unknown_set_or_option():
         data.load("msds1", train_size=0)
     with pytest.raises(ValueError, match=r"Expected a data set among .*'msds1'.*; got 'imagenet'"):
         data.load("imagenet")
+
+
+def test_a_loader_with_fewer_parameters(monkeypatch):
+    monkeypatch.setattr(dataset, "_loaders", Registry("a data set"))
+    dataset._loaders.register("mine")(lambda L: ("mine", L))
+    assert data.load("mine", L=4) == ("mine", 4)
+    with pytest.raises(ValueError, match="Expected an option of 'mine' among"):
+        data.load("mine", L=4, n=3)

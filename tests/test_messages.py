@@ -9,6 +9,7 @@ import torch
 import mera
 from mera import LayoutError
 from mera.drawing import draw_layout
+from mera.drawing.images import png_path
 from tests.models import CONDITIONAL, MODELS, batch
 
 
@@ -86,6 +87,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.inverse(None), "a tuple of 2 tensors.*got NoneType"),
         (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected some finite data to start from; got 0 samples"),
         (lambda f: f.initialize(torch.full((2, 1, 8, 8), math.nan)), "Expected some finite data"),
+        (lambda f: f.initialize(torch.ones(8, 1, 8, 8)), "node 'disentangler0': .*; got 16 constant"),
         (lambda f: f.initialize(torch.randn(1, 1, 8, 8)), "node 'disentangler1': Expected at least 2 values of each"),
         (lambda f: f.inverse(f.sample_latents(2)[:1]), "Expected latents as a tuple of 2 tensors.*got 1 tensors"),
         (lambda f: f.inverse(f.sample_latents(2)[::-1]), "Expected latents of level 0 of shape"),
@@ -128,9 +130,19 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: mera.load(None), "Expected a path; got None"),
         (lambda f: draw_layout(f.layout, dimension=2), "Expected a dimension from -2 to 1; got 2"),
         (lambda f: draw_layout(f.layout, dimension=None), "Expected a dimension"),
+        (lambda f: draw_layout(f), "Expected a Layout; got Flow"),
+        (lambda f: mera.load_rgflow_checkpoint(None), "Expected a path; got None"),
+        (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), draws=None), "Expected draws as an integer >= 1; got"),
+        (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), lr=10**400), "Expected a learning rate as a positive"),
+        (lambda f: mera.build("glow", m=None), "Expected the width m as an integer >= 2; got None"),
+        (lambda f: mera.train.Settings(steps=None), "Expected steps as an integer >= 1; got None"),
+        (lambda f: mera.train.Settings(precision=None), "Expected a precision among"),
+        (lambda f: mera.bijectors.register(None), "Expected a name of a bijector as text; got None"),
+        (lambda f: png_path("script.py"), r"Expected the path of a PNG; got script\.py"),
     ],
 )  # fmt: skip
-def test_bad_calls(call, message):
+def test_bad_calls(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     flow = MODELS["rgflow"]()
     with pytest.raises(ValueError, match=f"(?s){message}"):
         call(flow)

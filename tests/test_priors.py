@@ -153,3 +153,53 @@ def test_temperatures_of_any_kind_of_number():
     assert temperature_per_level(torch.tensor(0.5), 2) == [0.5, 0.5]
     assert temperature_per_level(torch.tensor([0.5, 1.0]), 2) == [0.5, 1.0]
     assert temperature_per_level((0.2, 1), 2) == [0.2, 1.0]
+
+
+def test_mixtures_of_bounded_components():
+    """torch says that the support of a mixture is what its components have in common."""
+    components = D.Uniform(torch.tensor([-2.0, 1.0]), torch.tensor([-1.0, 2.0]))
+    prior = Prior(D.MixtureSameFamily(D.Categorical(torch.tensor([0.5, 0.5])), components))
+    x = torch.tensor([[1.5], [-1.5], [0.0], [3.0]])
+    half = math.log(0.5)
+    torch.testing.assert_close(prior.log_prob([x]), torch.tensor([half, half, -math.inf, -math.inf]))
+    pareto = D.Pareto(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]))
+    prior = Prior(D.MixtureSameFamily(D.Categorical(torch.tensor([0.5, 0.5])), pareto))
+    assert prior.log_prob([torch.tensor([[2.0]])]).item() == pytest.approx(math.log(0.5 * 2 / 2**3), abs=1e-6)
+    assert prior.log_prob([torch.tensor([[0.5]])]).item() == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("transforms", "inside", "outside", "value"),
+    [([D.AffineTransform(2.0, 1.0)], 3.0, 1.0, -1.0), ([D.AffineTransform(0.0, -1.0)], -1.0, 1.0, -1.0)],
+)
+def test_the_support_of_a_base_counts(transforms, inside, outside, value):
+    prior = Prior(D.TransformedDistribution(D.Exponential(torch.tensor(1.0)), transforms))
+    log_prob = prior.log_prob([torch.tensor([[inside], [outside]])])
+    torch.testing.assert_close(log_prob, torch.tensor([value, -math.inf]))
+
+
+def test_the_ends_of_closed_supports():
+    assert Prior(D.Kumaraswamy(2.0, 2.0)).log_prob([torch.tensor([[0.0], [1.0]])]).tolist() == [-math.inf, -math.inf]
+
+
+class HalfExponential(D.Distribution):
+    """A density of the user's own, without a sampler."""
+
+    support = D.constraints.positive
+    arg_constraints = {}  # noqa: RUF012, as torch has it
+
+    def log_prob(self, value):
+        return -value
+
+
+def test_a_bounded_density_without_a_sampler():
+    prior = Prior(HalfExponential(validate_args=False))
+    assert prior.log_prob([torch.tensor([[2.0], [-2.0]])]).tolist() == [-2.0, -math.inf]
+
+
+def test_parameters_of_mixtures_keep_their_precision():
+    z = [torch.randn(3, 4, dtype=torch.float64)]
+    prior = Prior(MIXTURE)
+    expected = prior.log_prob(z)
+    assert torch.equal(prior.bfloat16().double().log_prob(z), expected)
+    assert torch.equal(Prior(MIXTURE).to_empty(device="cpu").log_prob(z), expected)

@@ -1,6 +1,10 @@
 """Bijectors by name: of this package, of the user, of other packages."""
 
+from __future__ import annotations
+
+import functools
 from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -8,7 +12,9 @@ import mera
 from mera._utils.registry import Registry
 from mera.bijectors import LeakyReLU, named, names, register
 from mera.bijectors import registry as module
+from mera.cli.options import options_for
 from mera.graph.toml import dumps, loads
+from mera.models import registry as models_registry
 
 
 def third_party(event_shape, slope=0.3):
@@ -75,3 +81,56 @@ def test_every_name_has_a_docstring():
     for name in names():
         made_by = module.factory(name)
         assert made_by.__doc__ or not made_by.__module__.startswith("mera.")  # what tests register has none
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Scaled:
+    """A callable object, as good a factory as a function."""
+
+    def __call__(self, event_shape, slope=0.3):
+        return LeakyReLU(event_shape, slope)
+
+
+def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
+    return LeakyReLU(event_shape, slope)
+
+
+@pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(LeakyReLU, slope=0.3)])
+def test_any_callable_can_be_registered(installed, factory):
+    register("mine")(factory)
+    assert named("mine")((2, 4, 4)).slope == 0.3
+
+
+@pytest.fixture
+def own_models(monkeypatch):
+    monkeypatch.setattr(models_registry, "_models", Registry("a model"))
+    monkeypatch.setattr(models_registry, "_presets", {})
+
+
+def test_models_with_options_of_any_kind(own_models, tmp_path):
+    @mera.models.register("required")
+    def required(width, L=4, **others: Any):
+        return small(L, width + others.get("more", 0))
+
+    with pytest.raises(ValueError, match="Expected the option 'width' of 'required'; got none"):
+        mera.build("required")
+    flow = mera.build("required", width=3, more=2)
+    mera.save(flow, tmp_path / "flow")  # without an option `prior`
+    assert mera.load(tmp_path / "flow").n_parameters == flow.n_parameters
+    assert [option.name for option in options_for(mera.models.builder("required"))] == ["width", "L"]
+
+    @mera.models.register("nothing")
+    def nothing():
+        pass
+
+    with pytest.raises(ValueError, match="Expected a Flow from the function of the model 'nothing'; got NoneType"):
+        mera.build("nothing")
+
+
+def small(L, width):
+    layout = mera.Layout((L, L), 1)
+    layout.latent(layout.local(layout.input, {"name": "coupling", "hidden": (width,)}, L))
+    return mera.Flow(layout)

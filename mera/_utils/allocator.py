@@ -1,4 +1,4 @@
-"""How the C library of Linux treats memory that a computation gives back."""
+"""A setting of the C library of Linux: whether memory that a computation frees goes back to the system."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from functools import cache
 
 __all__ = ["tune_allocator"]
 
-# numbers of the parameters, from glibc's malloc.h
+# the parameters of mallopt that are set, as glibc's malloc.h numbers them
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
 
 @cache
 def tune_allocator() -> bool:
-    """Let this process keep the memory that tensors on the CPU give back, as torch does on a GPU.
+    """Let this process keep the memory that tensors on the CPU free, and use it again, as torch does on a GPU.
 
-    By default glibc returns the memory of large tensors to the system and gets it again page by page, which for
-    activations of a megabyte takes longer than to compute them. After this call the memory of the whole process stays
-    at its peak. Training, evaluation and the command line make the call; in a loop of your own, make it once before.
+    By default glibc returns the memory of large tensors to the system and then requests it again page by page, which
+    for activations of a megabyte takes longer than to compute them. After this call the memory of the whole process
+    stays at its peak. Training, evaluation and the command line make the call; in a loop of your own, make it once
+    before the loop.
 
     >>> import mera
     >>> _ = mera.tune_allocator()
 
     Returns:
-        Whether the system has such a C library; False on any other system, where nothing changes.
+        Whether the C library is glibc and accepts the setting; False on any other system, where nothing changes.
     """
     if sys.platform != "linux":
         return False

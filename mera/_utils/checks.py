@@ -1,4 +1,4 @@
-"""Checks of what a user passes, which every part of the library makes."""
+"""Checks of arguments, which all parts of the library share."""
 
 from __future__ import annotations
 
@@ -29,15 +29,20 @@ __all__ = [
 
 
 def is_integer(value: object) -> bool:
-    """Whether `value` counts something: any integer type, but no bool."""
+    """Whether a value is an integer of any type, numpy's included, but no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
-    """The word itself, if it is one of the choices.
+    """Return a word if it is one of the choices, and refuse it otherwise.
+
+    Args:
+        word: the argument as it was passed.
+        choices: the words that are accepted.
+        what: what messages call the word, with an article.
 
     Raises:
-        InputError: if it is not; the message offers the closest choice.
+        InputError: if the word is not among the choices; the message offers the closest choice.
     """
     choices = list(choices)
     if not isinstance(word, str) or word not in choices:
@@ -49,10 +54,15 @@ def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
 
 
 def check_count(value: object, what: str, least: int = 1) -> int:
-    """The value as Python's integer, if it is an integer from `least` on, below 2^31.
+    """Return an integer that is at least `least` and below 2^31 as Python's int, and refuse any other value.
+
+    Args:
+        value: the argument as it was passed.
+        what: what messages call the value.
+        least: the smallest integer that is accepted.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the value is no integer, or out of the range.
     """
     if not is_integer(value) or cast(int, value) < least:
         raise InputError(f"{what} as an integer >= {least}", f"{value!r}")
@@ -62,10 +72,14 @@ def check_count(value: object, what: str, least: int = 1) -> int:
 
 
 def check_flag(value: object, what: str) -> bool:
-    """The value itself, if it is a bool.
+    """Return a bool, and refuse any other value.
+
+    Args:
+        value: the argument as it was passed.
+        what: what messages call the value.
 
     Raises:
-        InputError: if it is neither.
+        InputError: if the value is neither True nor False.
     """
     if not isinstance(value, bool):
         raise InputError(f"{what} as True or False", f"{value!r}")
@@ -73,10 +87,16 @@ def check_flag(value: object, what: str) -> bool:
 
 
 def check_interval(value: object, what: str, low: float, high: float) -> float:
-    """The number itself, if it lies above `low` and not above `high`.
+    """Return a number in the interval (low, high] as a float, and refuse any other value.
+
+    Args:
+        value: the argument as it was passed.
+        what: what messages call the value.
+        low: the lower end of the interval, which is not accepted.
+        high: the upper end of the interval, which is accepted.
 
     Raises:
-        InputError: if it does not.
+        InputError: if the value is no number, or outside of the interval.
     """
     if not _is_number(value) or not low < float(cast(float, value)) <= high:
         raise InputError(f"{what} as a number above {low:g}, up to {high:g}", f"{value!r}")
@@ -84,33 +104,42 @@ def check_interval(value: object, what: str, low: float, high: float) -> float:
 
 
 def check_positive(value: object, what: str, or_zero: bool = False) -> float:
-    """The number itself, if it is finite and above 0, or with `or_zero` not below.
+    """Return a finite positive number as a float, and refuse any other value.
+
+    Args:
+        value: the argument as it was passed.
+        what: what messages call the value.
+        or_zero: whether 0 is accepted too.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the value is no number, or out of the range.
     """
-    number = float(cast(float, value)) if _is_number(value) else math.nan
+    try:
+        number = float(cast(float, value)) if _is_number(value) else math.nan
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
     if not (0 < number < math.inf or (or_zero and number == 0)):
         raise InputError(f"{what} as a {'number >= 0' if or_zero else 'positive number'}", f"{value!r}")
     return number
 
 
 def _is_number(value: object) -> bool:
+    """Whether a value is a real number of any type, but no bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
-    """Refuse what is not a batch of dense tensors of one shape, dtype and device.
+    """Refuse a value that is not a dense tensor (B, *shape) of the expected dtype and device.
 
     Args:
-        what: the name of the value in messages.
-        value: what a user passed.
-        shape: the shape of one member of the batch.
-        like: a tensor of the dtype and on the device that are expected; any will do if None.
+        what: what messages call the value.
+        value: the argument as it was passed.
+        shape: the expected shape without the batch axis.
+        like: a tensor with the expected dtype and device; None if any dtype and device will do.
         batch: the letter that stands for the size of the batch in messages.
 
     Raises:
-        InputError: on any mismatch.
+        InputError: if the value is no dense tensor, or its shape, dtype or device is another.
     """
     if not isinstance(value, Tensor):
         raise InputError(f"{what} as a tensor", f"{type(value).__name__}")
@@ -126,17 +155,17 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
 
 
 def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
-    """Refuse what is not a tuple of batches, one for each level, all of one size.
+    """Refuse a value that is not a tuple of dense tensors (B, *shape), one for each level, with one batch size.
 
     Args:
-        what: the name of the tuple in messages.
-        levels: what a user passed.
-        shapes: for each level the shape of one member of the batch.
-        like: a tensor of the dtype and on the device that are expected.
+        what: what messages call the tuple.
+        levels: the argument as it was passed.
+        shapes: for each level the expected shape without the batch axis.
+        like: a tensor with the expected dtype and device.
         batch: the letter that stands for the size of the batch in messages.
 
     Raises:
-        InputError: on any mismatch.
+        InputError: if the number of levels, or the shape, dtype or device of one is another, or batch sizes differ.
     """
     if not isinstance(levels, (tuple, list)) or len(levels) != len(shapes):
         got = f"{len(levels)} tensors" if isinstance(levels, (tuple, list)) else type(levels).__name__
@@ -148,10 +177,15 @@ def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like
 
 
 def check_images(images: Any, shape: tuple[int, ...], device: torch.device) -> None:
-    """Refuse what is not a batch of uint8 images of one shape on one device.
+    """Refuse a value that is not a batch of uint8 images (B, *shape) on the expected device.
+
+    Args:
+        images: the argument as it was passed.
+        shape: the expected shape of one image.
+        device: the expected device.
 
     Raises:
-        InputError: on any mismatch.
+        InputError: if the value is no dense tensor, or its shape, dtype or device is another.
     """
     check_tensor("images", images, shape, None)
     if images.dtype != torch.uint8:
@@ -161,12 +195,16 @@ def check_images(images: Any, shape: tuple[int, ...], device: torch.device) -> N
 
 
 def check_noise(noise: Any, images: Tensor) -> None:
-    """Refuse noise that does not dequantise images: floats of their shape in [0, 1).
+    """Refuse noise that cannot dequantise images: it must be floats in [0, 1) of the same shape as the images.
 
-    The numbers are looked at on the CPU only: elsewhere a look would wait for the device.
+    The range is checked on the CPU only, since reading numbers from another device waits for that device.
+
+    Args:
+        noise: the argument as it was passed.
+        images: the images, (B, C, *shape).
 
     Raises:
-        InputError: on any mismatch.
+        InputError: if the noise is no dense tensor of floats of that shape, or out of the range.
     """
     check_tensor("noise", noise, tuple(images.shape[1:]), None)
     if noise.shape != images.shape or not noise.is_floating_point():
@@ -177,10 +215,15 @@ def check_noise(noise: Any, images: Tensor) -> None:
 
 
 def check_window(x: Any, channels: int, dim: int) -> None:
-    """Refuse what is not data of a flow, or a window of it, of which images can be made.
+    """Refuse a value that is not data of a flow, or a window of such data, from which images can be made.
+
+    Args:
+        x: the argument as it was passed.
+        channels: the number of channels of the flow's data.
+        dim: the number of dimensions of the flow's lattice.
 
     Raises:
-        InputError: if it has another number of channels or dimensions, holds no floats, or is NaN somewhere.
+        InputError: if the value has another number of channels or dimensions, holds no floats, or is NaN somewhere.
     """
     if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
         got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__

@@ -1,6 +1,6 @@
-"""Copies of torch's distributions and transforms, with other tensors in them.
+"""Copies of torch's distributions and transforms in which tensors are replaced, by tensors on another device say.
 
-`copy.deepcopy` does not serve: torch's inverse transforms forget what they are the inverse of.
+`copy.deepcopy` cannot make such copies: a copied inverse of a torch transform no longer knows that transform.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ __all__ = ["items_within", "map_tensors", "replace_item"]
 
 
 class Inverse(Transform):
-    """The inverse of a transform, which keeps that transform when it is copied."""
+    """The inverse of a torch transform; unlike torch's own class, a copy of it still knows the transform.
+
+    Args:
+        base: the transform.
+    """
 
     bijective = True
 
@@ -28,12 +32,12 @@ class Inverse(Transform):
 
     @property
     def domain(self) -> Any:  # type: ignore[override]
-        """What the transform maps to."""
+        """The codomain of the transform."""
         return self.base.codomain
 
     @property
     def codomain(self) -> Any:  # type: ignore[override]
-        """What the transform maps from."""
+        """The domain of the transform."""
         return self.base.domain
 
     def _call(self, x: Tensor) -> Tensor:
@@ -43,29 +47,30 @@ class Inverse(Transform):
         return self.base(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """The log-det of the transform at y, with the other sign."""
+        """Minus the log-det of the transform at y."""
         return -self.base.log_abs_det_jacobian(y, x)
 
     def forward_shape(self, shape: Any) -> Any:
-        """The shape before the transform."""
+        """The shape of the transform's inputs, from the shape of its outputs."""
         return self.base.inverse_shape(shape)
 
     def inverse_shape(self, shape: Any) -> Any:
-        """The shape behind the transform."""
+        """The shape of the transform's outputs, from the shape of its inputs."""
         return self.base.forward_shape(shape)
 
 
 def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, Any] | None = None) -> Any:
     """A copy of a distribution or a transform, with `fn` applied to every tensor within.
 
-    Distributions, transforms, lists, tuples and dicts within are copied too; anything else, a module say, is shared.
-    A copied distribution does not validate its arguments, so that a value without density is no error; a copied
-    transform has an empty cache.
+    Distributions, transforms, lists, tuples and dicts within are copied too; any other object, a module say, is shared
+    with the original. A copied distribution does not validate its arguments, so that a value outside of its support is
+    no error; a copied transform has an empty cache.
 
     Args:
-        value: what to copy.
+        value: the distribution or transform, or an object that one of them holds.
         fn: from a tensor to the tensor that takes its place.
-        copies: what was copied before, by identity, so that what is shared within stays shared.
+        copies: the copies made so far, by the identity of the original, so that an object that is used twice within
+            is copied once.
     """
     copies = {} if copies is None else copies
     if id(value) in copies:
@@ -94,7 +99,15 @@ def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, An
 
 
 def items_within(value: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """(owner, key, item) of all that a transform, or a container in it, holds and is neither of them itself."""
+    """All objects in a transform that are neither transforms nor containers, with the places where they are.
+
+    Args:
+        value: a transform, or a list, tuple or dict in one; transforms and containers within are searched too.
+
+    Returns:
+        For each object: the transform or container that holds it, its attribute name, key or index there, and the
+        object.
+    """
     held = vars(value) if isinstance(value, Transform) else value
     pairs = held.items() if isinstance(held, dict) else enumerate(held) if isinstance(held, (list, tuple)) else ()
     for key, item in list(pairs):
@@ -105,7 +118,13 @@ def items_within(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def replace_item(owner: Any, key: Any, item: Any) -> None:
-    """Put another item in the place of one that `items_within` found."""
+    """Replace an object that `items_within` found.
+
+    Args:
+        owner: the transform or container that holds the object.
+        key: the attribute name, key or index of the object there.
+        item: the object that takes its place.
+    """
     if isinstance(owner, Transform):
         setattr(owner, key, item)
     else:

@@ -1,4 +1,4 @@
-"""The error that says what was expected and what came instead."""
+"""The error for wrong arguments, which says what was expected and what was passed instead."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ __all__ = ["InputError"]
 
 
 class InputError(ValueError):
-    """Something that a user passed is not what a function expects: "Expected ...; got ...".
+    """An argument is not what a function expects; the message is "Expected ...; got ...".
 
     Args:
-        expected: what would have been right.
-        got: what was passed.
+        expected: a description of what the function expects.
+        got: a description of what was passed.
     """
 
     def __init__(self, expected: str, got: str) -> None:

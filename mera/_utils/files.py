@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: to a temporary name, flushed, then renamed."""
+"""Files that appear whole or not at all: they are written to a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["as_path", "remove_leftovers", "replacing", "write_atomically"]
+__all__ = ["as_path", "make_folder", "remove_leftovers", "replacing", "write_atomically"]
 
 SUFFIX = ".part"
+"""The end of temporary names."""
 
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary name to write to, which takes the place of `path` at the end; on any error `path` is left untouched.
+    """A context with a temporary file name; the file written there replaces `path` at the end, if there is no error.
 
     Args:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
@@ -26,7 +27,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         FileNotFoundError: if there is no folder for the file.
     """
     path = as_path(path)
-    path = path.resolve() if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
     if path.is_dir():
@@ -59,20 +60,48 @@ def as_path(path: object) -> Path:
     return Path(text)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and the folders above it, unless it is there.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        FileExistsError: if there is a file of that name, or one in the place of a folder above.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise FileExistsError(f"Expected a folder {path}; got a file there") from None
+
+
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Replace a file's content, or leave it as it was if anything goes wrong on the way."""
+    """Replace the content of a file; if anything goes wrong on the way, the file stays as it was.
+
+    Args:
+        path: the file; if it is a symbolic link, the file that it points to is replaced.
+        content: the new content.
+
+    Raises:
+        ValueError: if `path` is no path.
+        OSError: if the file cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left in a folder that nobody else writes to."""
+    """Remove the temporary files of processes that were killed while they wrote.
+
+    Args:
+        folder: a folder that no other process writes to.
+    """
     for leftover in folder.glob(f".*{SUFFIX}"):
         leftover.unlink(missing_ok=True)
 
 
 def _flush(path: Path, flags: int) -> None:
-    """Bring a file, or the names in a folder, from the system's memory to the disk."""
+    """Let the system write a file, or the names in a folder, to the disk now."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -1,16 +1,16 @@
-"""Options that are declared once: help and check stand with the type, in `Annotated[int, Option("...", check)]`.
+"""Options that are declared once, with type, help and check: `Annotated[int, Option("...", check)]`.
 
-Whatever needs to know an option reads that declaration: the check of a call, the docstring, the command line.
+The check of a call, the docstring and the command line all read this declaration.
 """
 
 from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from mera._utils.checks import check_choice, check_count, check_flag, check_positive
 
@@ -29,20 +29,20 @@ __all__ = [
 
 T = TypeVar("T")
 Check = Callable[[Any, str], Any]
-"""From the value of an option and the option's name to the value to use; raises a `ValueError` if it makes no sense."""
+"""From the value of an option and the option's name to the value to use; raises a `ValueError` for a wrong value."""
 
 WIDTH = 116
-"""Columns of the docstrings that are made."""
+"""Columns of the "Args" sections that `documented` writes."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """Help and check of an option.
+    """The help text and the check of an option.
 
     Args:
-        help: what the option means, in words that follow its name and a colon.
-        check: called with the value and the option's name; returns the value to use, or raises a `ValueError`. A value
-            of None is not checked.
+        help: what the option means, in words that follow the option's name and a colon.
+        check: a function that is called with a value and the option's name, and returns the value to use or raises a
+            `ValueError`; None for no check. A value of None is not checked.
     """
 
     help: str
@@ -50,17 +50,32 @@ class Option:
 
 
 def choice(choices: Iterable[str], what: str) -> Check:
-    """A check that a value is one of some words; `what` is what messages call the value, with an article."""
+    """A check that a value is one of some words.
+
+    Args:
+        choices: the words.
+        what: what messages call the value, with an article.
+    """
     return lambda value, name: check_choice(value, choices, what)
 
 
 def count(least: int = 1, what: str | None = None) -> Check:
-    """A check that a value is an integer from `least` on; `what` is what messages call it, its name if None."""
+    """A check that a value is an integer.
+
+    Args:
+        least: the smallest integer that is accepted.
+        what: what messages call the value; the option's name if None.
+    """
     return lambda value, name: check_count(value, what or name, least)
 
 
 def positive(what: str | None = None, or_zero: bool = False) -> Check:
-    """A check that a value is a positive number, or 0; `what` is what messages call it, its name if None."""
+    """A check that a value is a positive number.
+
+    Args:
+        what: what messages call the value; the option's name if None.
+        or_zero: whether 0 is accepted too.
+    """
     return lambda value, name: check_positive(value, what or name, or_zero)
 
 
@@ -69,13 +84,21 @@ flag: Check = check_flag
 
 
 def types_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """The type of each parameter of a function, or of each field of a dataclass, by name, without its `Option`."""
-    return get_type_hints(_annotated(target))
+    """The types of parameters, by name, without their `Option`.
+
+    Args:
+        target: a function or a dataclass.
+    """
+    return _hints(target)
 
 
 def options_of(target: Callable[..., Any]) -> dict[str, Option]:
-    """The `Option` of each parameter of a function, or of each field of a dataclass, that has one, by name."""
-    hints = get_type_hints(_annotated(target), include_extras=True)
+    """The options that are declared in a signature, by the name of the parameter.
+
+    Args:
+        target: a function or a dataclass; parameters without an `Option` are left out.
+    """
+    hints = _hints(target, include_extras=True)
     found = {}
     for name in inspect.signature(target).parameters:
         for metadata in getattr(hints.get(name), "__metadata__", ()):
@@ -85,7 +108,14 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
 
 
 def documented(target: T) -> T:
-    """Put an "Args" section, made of all options, into a docstring: before "Raises", or else at the end."""
+    """Add an "Args" section with the help of all options to a docstring, before "Raises" or else at the end.
+
+    Args:
+        target: a function or a dataclass, whose docstring is changed.
+
+    Returns:
+        The same function or dataclass.
+    """
     options = options_of(target)  # type: ignore[arg-type]
     doc = inspect.getdoc(target)
     if options and doc:
@@ -103,13 +133,21 @@ def documented(target: T) -> T:
 
 
 def with_options_checked(function: Callable[..., T]) -> Callable[..., T]:
-    """The same function, which checks its options first."""
-    options, signature = options_of(function), inspect.signature(function)
+    """Wrap a function so that each call checks the options first.
+
+    Args:
+        function: the function, in whose signature the options are declared.
+    """
+    checks, signature = _checks(function), inspect.signature(function)
+    if not checks:
+        return function
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> T:
         bound = signature.bind(*args, **kwargs)
-        bound.arguments.update(_checked(options, bound.arguments))
+        for name, value in bound.arguments.items():
+            if name in checks:
+                bound.arguments[name] = checks[name](value, name)
         return function(*bound.args, **bound.kwargs)
 
     return checked
@@ -118,20 +156,37 @@ def with_options_checked(function: Callable[..., T]) -> Callable[..., T]:
 def check_fields(instance: Any) -> None:
     """Check the fields of a frozen dataclass, and replace each value by the one that its check returns.
 
+    Args:
+        instance: an instance of a dataclass whose fields are declared as options.
+
     Raises:
         ValueError: if a check refuses a value.
     """
-    values = {field.name: getattr(instance, field.name) for field in fields(instance)}
-    for name, value in _checked(options_of(type(instance)), values).items():
-        object.__setattr__(instance, name, value)
+    for name, check in _checks(type(instance)).items():
+        object.__setattr__(instance, name, check(getattr(instance, name), name))
 
 
-def _checked(options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
+def _checks(target: Callable[..., Any]) -> dict[str, Check]:
+    """The check of each option that has one, by name; an option whose type allows None may be None."""
+    types = types_of(target)
     return {
-        name: option.check(values[name], name)
-        for name, option in options.items()
-        if option.check is not None and values.get(name) is not None
+        name: _unless_none(option.check) if type(None) in get_args(types[name]) else option.check
+        for name, option in options_of(target).items()
+        if option.check is not None
     }
+
+
+def _unless_none(check: Check) -> Check:
+    """The check for an option that may be None."""
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def _hints(target: Callable[..., Any], include_extras: bool = False) -> dict[str, Any]:
+    """The annotations of parameters or fields; none for an object that has none, or whose names cannot be resolved."""
+    try:
+        return get_type_hints(_annotated(target), include_extras=include_extras)
+    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
+        return {}
 
 
 def _annotated(target: Callable[..., Any]) -> Any:

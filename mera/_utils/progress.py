@@ -34,14 +34,14 @@ def check_console(console: object) -> Console:
 
 
 class ProgressBar:
-    """Shows how far some work is, with its rate and the time left.
+    """A progress bar with the rate of the work and the time left; plain lines where there is no terminal.
 
     Args:
-        title: what is being done.
-        console: where to show it.
+        title: the name of the work.
+        console: where the bar is shown.
         unit: the name of a unit of work.
-        done: units that were done before.
-        fraction: the part of the work that they are.
+        done: how many units were done before the bar starts.
+        fraction: the part of the whole work that was done before the bar starts, 0 to 1.
     """
 
     def __init__(self, title: str, console: Console, unit: str = "step", done: int = 0, fraction: float = 0.0) -> None:
@@ -67,7 +67,13 @@ class ProgressBar:
             self.bar.stop()
 
     def update(self, done: int, fraction: float, note: str = "") -> None:
-        """Show that `done` units are done, which is `fraction` of the work, and whatever else there is to note."""
+        """Show how much is done.
+
+        Args:
+            done: how many units are done.
+            fraction: the part of the whole work that is done, 0 to 1.
+            note: a text that is shown beside the numbers.
+        """
         now = time.monotonic()
         elapsed = max(now - self.start, 1e-9)
         rate = (done - self.done) / elapsed
@@ -82,7 +88,7 @@ class ProgressBar:
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes."""
+    """A time as minutes:seconds, or from one hour on as hours and minutes."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}:{seconds:02d}"

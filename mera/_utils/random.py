@@ -1,4 +1,4 @@
-"""Random numbers that are the same each time, and random states that can be put back."""
+"""Repeatable random numbers, and saving and restoring the states of random number generators."""
 
 from __future__ import annotations
 
@@ -16,9 +16,16 @@ __all__ = ["fixed_seed", "get_states", "seeded", "set_states"]
 
 @contextmanager
 def fixed_seed(seed: int) -> Iterator[None]:
-    """Draw from a seed within, on every device; afterwards torch's random states are as they were."""
+    """A context in which torch draws from a seed, on every device; afterwards its random states are restored.
+
+    Args:
+        seed: the seed.
+    """
     cpu, cuda = torch.get_rng_state(), _cuda_states()
-    torch.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.manual_seed(seed)
+    else:  # a seed for CUDA would wait there until it is first used, in the place of one that the user has set
+        torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:
@@ -27,7 +34,13 @@ def fixed_seed(seed: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(*keys: int) -> Iterator[None]:
-    """Draw from the numbers `keys` within, on the CPU only, at little cost; afterwards its state is as it was."""
+    """A context in which torch draws on the CPU from a seed made of several integers; it costs little to enter.
+
+    Afterwards the random state of the CPU is restored. Other devices are left alone.
+
+    Args:
+        *keys: the integers, such as a seed, a step and a row.
+    """
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence(keys).generate_state(1)[0]))
     try:
@@ -37,7 +50,7 @@ def seeded(*keys: int) -> Iterator[None]:
 
 
 def get_states() -> dict[str, Any]:
-    """The random states of torch, on the CPU and on every CUDA device in use, of numpy and of Python."""
+    """The random states of torch (on the CPU and on every CUDA device in use), of numpy and of Python, by name."""
     name, key, *rest = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -48,7 +61,11 @@ def get_states() -> dict[str, Any]:
 
 
 def set_states(states: dict[str, Any]) -> None:
-    """Put random states back; states of devices that are not here are left out."""
+    """Restore random states.
+
+    Args:
+        states: what `get_states` returned; states of devices that this machine does not have are ignored.
+    """
     _set_torch(states["torch"], states["cuda"])
     name, key, *rest = states["numpy"]
     np.random.set_state((name, key.numpy().astype(np.uint32), *rest))
@@ -56,10 +73,12 @@ def set_states(states: dict[str, Any]) -> None:
 
 
 def _cuda_states() -> list[Tensor]:
+    """The random state of each CUDA device; none if CUDA was not used yet."""
     return torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
 
 def _set_torch(cpu: Tensor, cuda: list[Tensor]) -> None:
+    """Set the random states of torch on the CPU and on CUDA devices."""
     torch.set_rng_state(cpu)
     for device, state in enumerate(cuda[: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(state, device)

@@ -8,7 +8,11 @@ __all__ = ["table"]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Left-aligned columns under a ruled header.
+    """Format rows as a text with left-aligned columns and a ruled header.
+
+    Args:
+        header: the name of each column.
+        rows: for each row, the cells.
 
     >>> print(table(["node", "patches"], [["decimator0", 64]]))
     node        patches

@@ -1,6 +1,6 @@
 """Every private or deprecated name of torch that this package uses, what it is for, and what happens without it.
 
-A new version of torch that drops one of them breaks this file and no other.
+If a new version of torch drops one of these names, this file has to change, and no other.
 """
 
 from __future__ import annotations
@@ -25,23 +25,30 @@ __all__ = [
     "without_fusion",
 ]
 
-# The recorder, torch.jit.trace: deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
-# recordings of short functions, for which torch.compile takes a hundred times longer to prepare. Without the recorder
-# functions run eagerly: the same values, slower.
+# The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
+# recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
+# these functions run eagerly, with the same values, but slower.
 
 _jit = getattr(torch, "jit", None)
 
 TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
-"""What the recorder warns with when a function looks at its data."""
+"""The warning of the recorder about a function whose operations depend on the values of its tensors."""
 
 
 def has_recorder() -> bool:
-    """Whether this torch can record functions."""
+    """Whether this version of torch can record functions."""
     return hasattr(_jit, "trace")
 
 
 def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callable[..., Any]:
-    """A recording of the operations of a function.
+    """Record the operations of a function.
+
+    Args:
+        function: a function of tensors.
+        examples: arguments with which the function is called once.
+
+    Returns:
+        The recording, a function that is called with tensors of the same shapes.
 
     Raises:
         RuntimeError: if this torch has no recorder.
@@ -52,29 +59,35 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 
 def is_recording() -> bool:
-    """Whether a function is being recorded, which then may not look at shapes."""
+    """Whether a function is being recorded at the moment; code may then not branch on the shapes of tensors."""
     return has_recorder() and torch.jit.is_tracing()
 
 
 def without_fusion() -> AbstractContextManager[Any]:
-    """A context in which recordings run as they are: the passes that fuse operations cost more than they save."""
+    """A context in which recordings run unoptimised: fusing their operations takes more time than it saves."""
     return torch.jit.optimized_execution(False)
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:
-    """Whether torch.func.vmap, grad or jvp wrap a tensor; there is no public way to ask.
+    """Whether a tensor is wrapped by torch.func.vmap, grad or jvp; torch has no public function for this question.
 
-    Without this name, wrapped tensors would be recorded; `record` fails on them, and the function runs eagerly.
+    Without this name the answer is False. Functions of wrapped tensors are then recorded, which fails, and run eagerly.
+
+    Args:
+        tensor: the tensor.
     """
     functorch = getattr(torch._C, "_functorch", None)
     return functorch is not None and functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def is_called_plainly(module: nn.Module) -> bool:
-    """Whether calling a module runs its forward and nothing else: no hooks, no compiled code.
+    """Whether calling a module runs its `forward` and nothing else: it has no hooks and is not compiled.
 
-    Fused code runs the forward of several modules at once, and must not where a user watches one of them. Without
-    these names a module counts as watched: it is called by itself, which is slower.
+    Fused code runs the forward passes of several modules at once, which would pass over hooks and compiled code.
+    Without these names the answer is False: modules are then called one by one, which is slower.
+
+    Args:
+        module: the module.
     """
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     unset: dict[str, Any] = {"unknown": True}
@@ -84,7 +97,11 @@ def is_called_plainly(module: nn.Module) -> bool:
 
 
 def compile_kinds(limit: int) -> AbstractContextManager[Any]:
-    """A context in which torch.compile makes up to `limit` versions of one function, for modules of many shapes."""
+    """A context in which torch.compile makes more versions of one function, for modules of many shapes.
+
+    Args:
+        limit: the most versions of one function.
+    """
     return torch._dynamo.config.patch(cache_size_limit=limit)
 
 

@@ -1,4 +1,4 @@
-"""Univariate distributions of torch: from a name or a description, and back to one."""
+"""Univariate distributions of torch, made from a name or a description, and described again."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import torch
 from torch import Tensor, distributions
 from torch.distributions import Distribution
 
+from mera._utils.densities import support_of
 from mera._utils.distributions import map_tensors
 from mera._utils.errors import InputError
 
-__all__ = ["PriorLike", "as_distribution", "support_of", "to_description"]
+__all__ = ["PriorLike", "as_distribution", "to_description"]
 
 PriorLike = str | Mapping[str, Any] | Distribution
-"""What a user may pass for a prior: a name, a description or a distribution; see `mera.Prior`."""
+"""The argument `prior` of flows and models: a name, a description or a distribution; see `mera.Prior`."""
 
 
 def as_distribution(distribution: PriorLike) -> Distribution:
-    """The distribution that a user means by a name, a description or a distribution.
+    """The distribution that an argument `prior` stands for, in double precision where torch can evaluate it.
+
+    Args:
+        distribution: "gaussian" or "laplace", both of unit variance; a description, as `to_description` makes it; or a
+            univariate distribution.
 
     >>> round(as_distribution("laplace").variance.item(), 9)
     1.0
@@ -47,7 +52,13 @@ def as_distribution(distribution: PriorLike) -> Distribution:
 
 
 def to_description(distribution: Any) -> str | dict[str, Any]:
-    """A distribution as JSON can hold it; `as_distribution` makes it a distribution again.
+    """Describe a distribution by a name or a dict that JSON can hold; `as_distribution` makes the distribution again.
+
+    Args:
+        distribution: the distribution.
+
+    Returns:
+        "gaussian", "laplace", or {"distribution": the name of a class of torch, **parameters}.
 
     Raises:
         ValueError: if numbers alone do not describe the distribution.
@@ -64,26 +75,18 @@ def to_description(distribution: Any) -> str | dict[str, Any]:
         kind = type(distribution).__name__
         raise InputError("a prior that plain numbers describe", f"a {kind}, which cannot be saved")
     description = {"distribution": type(distribution).__name__} | {k: value.item() for k, value in parameters.items()}
-    _from_description(description)  # some classes do not take all parameters that they have
+    _from_description(description)  # the constructors of some classes do not accept all of their parameters
     return description
 
 
-def support_of(distribution: Any) -> Any:
-    """The support of a distribution; None where a class of the user's own does not say."""
-    try:
-        return distribution.support
-    except NotImplementedError:
-        return None
-
-
 def _check_density(distribution: Any) -> None:
-    """Refuse discrete distributions, and parameters that make no density."""
+    """Refuse discrete distributions, and distributions whose parameters are invalid."""
     support = support_of(distribution)
     if support is not None and support.is_discrete:
         raise InputError("a prior with a density", f"{distribution}, which is discrete")
     try:
         constraints = distribution.arg_constraints
-    except NotImplementedError:  # a class of the user's own may leave them out
+    except NotImplementedError:  # a class of the user's own may not declare constraints
         return
     for name, constraint in constraints.items():
         value = getattr(distribution, name)
@@ -94,9 +97,9 @@ def _check_density(distribution: Any) -> None:
 
 
 def _in_double(distribution: Any) -> Any:
-    """The same distribution in double precision, so that ln p is as exact as z is.
+    """A copy in double precision, in which log p is as exact as its argument is.
 
-    Some classes of torch cannot evaluate their density in double precision; their parameters are single.
+    Some classes of torch cannot evaluate their density in double precision; a copy of these is in single precision.
     """
     doubled = _with_dtype(distribution, torch.float64)
     try:
@@ -107,15 +110,16 @@ def _in_double(distribution: Any) -> Any:
 
 
 def _with_dtype(distribution: Any, dtype: torch.dtype) -> Any:
-    """A copy whose tensors of floats have this dtype, and whose parameters do if they are integers."""
+    """A copy with another dtype: that of all tensors of floats, and of parameters that are tensors of integers."""
     copied = map_tensors(distribution, lambda t: t.detach().to(dtype) if t.is_floating_point() else t.detach().clone())
     for name, value in vars(copied).items():
         if isinstance(value, Tensor) and name in _arg_names(copied) and not value.is_floating_point():
-            setattr(copied, name, value.to(dtype))  # Normal(torch.tensor(0), torch.tensor(1)), say
+            setattr(copied, name, value.to(dtype))  # as in Normal(torch.tensor(0), torch.tensor(1))
     return copied
 
 
 def _arg_names(distribution: Any) -> set[str]:
+    """The names of a distribution's parameters, as far as its class declares them."""
     try:
         return set(distribution.arg_constraints)
     except NotImplementedError:
@@ -123,7 +127,7 @@ def _arg_names(distribution: Any) -> set[str]:
 
 
 def _parameters(distribution: Any) -> dict[str, Tensor] | None:
-    """The tensors from which torch makes this distribution, or None where it takes other things."""
+    """The parameters of a distribution of torch, by name; None if they are not all tensors, or the class is another."""
     kind = type(distribution)
     if getattr(distributions, kind.__name__, None) is not kind:
         return None
@@ -132,7 +136,7 @@ def _parameters(distribution: Any) -> dict[str, Tensor] | None:
 
 
 def _from_description(description: Mapping[str, Any]) -> Distribution:
-    """The inverse of `to_description`, which makes nothing but torch distributions."""
+    """The torch distribution that a description stands for; no other class can be made from a description."""
     parameters = dict(description)
     kind: Any = getattr(distributions, str(parameters.pop("distribution", None)), None)
     if not isinstance(kind, type) or not issubclass(kind, Distribution) or kind is Distribution:

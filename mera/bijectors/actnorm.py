@@ -13,6 +13,9 @@ from mera.bijectors.base import Bijector
 
 __all__ = ["ActNorm"]
 
+CONSTANT = 1e-7
+"""The standard deviation of a variable that counts as constant, in units of its mean if that is above 1."""
+
 
 class ActNorm(Bijector):
     r"""A learnt shift and scale of each variable: :math:`y = (x + b) \, e^s`.
@@ -57,7 +60,8 @@ class ActNorm(Bijector):
         """Set shift and scale from a batch (B, *event_shape), unless that was done before.
 
         Raises:
-            ValueError: if the batch has one value of each variable, which says nothing of its scale.
+            ValueError: if the batch has one value of each variable, or a variable is the same in all of it, which says
+                nothing of its scale.
         """
         if not self.initialized:
             if x.numel() < 2 * self.shift.numel():
@@ -65,6 +69,11 @@ class ActNorm(Bijector):
             axes = [0, *(1 + d for d, n in enumerate(self.shift.shape) if n == 1)]
             self.shift.copy_(-x.mean(axes, keepdim=True)[0])
             deviation = (x + self.shift).square().mean(axes, keepdim=True)[0].sqrt()
+            constant = deviation <= CONSTANT * self.shift.abs().clamp(min=1)
+            if constant.any():
+                raise InputError(
+                    "values of each variable that differ, to start from", f"{int(constant.sum())} constant"
+                )
             self.log_scale.copy_(-torch.log(deviation.clamp(min=1e-3)))
             self.initialized.fill_(True)
         return self(x)[0]

@@ -29,6 +29,8 @@ class Bijector(nn.Module, ABC):
     Shapes: a value is (B, *event_shape), a log-det is (B,). The first axis may hold anything that is independent:
     images, or all patches of all images.
 
+    A map must not change its argument in place, which may be a view of the user's data.
+
     Context: `forward`, `inverse` and `initialize` take a context (B, *context_shape) as a second argument. A bijector
     whose `context_shape` is None depends on the event alone. It is never passed a context, so that the methods of a
     class of your own may leave the argument out.

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mera._utils.torch_private import is_called_plainly
+from mera._utils.errors import InputError
+from mera._utils.torch_private import is_called_plainly, is_recording
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory
@@ -53,7 +54,10 @@ class Coupling(Bijector):
         first, second = partition.shapes
 
         def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
-            return conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
+            network = conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
+            if not isinstance(network, nn.Module):
+                raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
+            return network
 
         networks = [make(first, second)]
         self.shared_between_halves = _contract(networks[0]).shared_between_halves
@@ -144,6 +148,7 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
         for changed in (0, 1) if inverse else (1, 0):
             read = 1 - changed
             params = parameters(join(halves[read], context, coupling.context_shape), read)
+            _check_params(params, coupling.transform.n_params)
             value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
             # values at positions of variables of the other half are discarded
             halves[changed] = partition.confine(value, changed)
@@ -151,6 +156,14 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
     first, second = (log_slope.flatten(1).sum(1) for log_slope in log_slopes)
     return partition.merge(*halves), first + second
+
+
+def _check_params(params: object, n_params: int) -> None:
+    """Refuse what a conditioner of the user's own returns in place of parameters."""
+    if not isinstance(params, Tensor):
+        raise InputError(f"a tensor (B, {n_params}, ...) from the conditioner", type(params).__name__)
+    if not is_recording() and params.shape[1:2] != (n_params,):
+        raise InputError(f"{n_params} parameters (B, {n_params}, ...) from the conditioner", str(tuple(params.shape)))
 
 
 def _conditioners(couplings: Sequence[Coupling], rows: int) -> Iterator[Callable[[Tensor, int], Tensor]]:

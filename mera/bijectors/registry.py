@@ -46,7 +46,8 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     Raises:
         ValueError: if the name is taken.
     """
-    return lambda factory: _factories.register(name)(documented(factory))
+    decorate = _factories.register(name)
+    return lambda factory: decorate(documented(factory))
 
 
 def names() -> list[str]:

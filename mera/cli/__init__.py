@@ -8,9 +8,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run a command. What a user can mend is one line on standard error and exit status 1, without a traceback."""
+    """Run the command that the arguments of the process name.
+
+    An error that a user can correct is printed as one line on standard error, without a traceback, and the exit status
+    is 1.
+    """
     from mera._utils.allocator import tune_allocator
-    from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each adds its commands
+    from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each module adds its commands
     from mera.cli.common import app
 
     tune_allocator()

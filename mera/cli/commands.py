@@ -1,4 +1,4 @@
-"""Commands that look at models and runs: info, evaluate, sample."""
+"""Commands that inspect models and runs: info, evaluate, sample."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mera.cli.common import (
     configured,
     console,
     flow_of,
-    given,
+    model_options,
     rebuild_error,
 )
 from mera.cli.options import integers, numbers, signature_options
 from mera.drawing import draw_layout
-from mera.drawing.images import save_figure, save_grid
+from mera.drawing.images import png_path, save_figure, save_grid
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import load
@@ -39,11 +39,12 @@ __all__ = ["evaluate", "info", "sample"]
 info_app = typer.Typer(help="Show the plan and the parameters of a model.", no_args_is_help=True, **PLAIN)
 app.add_typer(info_app, name="info")
 
-Picture = Annotated[Path | None, typer.Option(help="Draw the layout, in this PNG.", metavar="FILE")]
+Picture = Annotated[Path | None, typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE")]
 
 
 def _info(model: str, **values: Any) -> None:
-    _show(models.build(model, **given(model, values)), values["picture"], model)
+    """The command `mera info MODEL`."""
+    _show(models.build(model, **model_options(model, values)), values["picture"], model)
 
 
 def _show(flow: Flow, picture: Path | None, title: str) -> None:
@@ -51,6 +52,7 @@ def _show(flow: Flow, picture: Path | None, title: str) -> None:
     console.print(f"{flow}\n\n{flow.plan}")
     if picture is None:
         return
+    picture = png_path(picture)
     views = {"side": picture} | (
         {"above": picture.with_stem(f"{picture.stem}_above")} if flow.plan.input.dim < 3 else {}
     )
@@ -65,7 +67,7 @@ def info(
     layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
     picture: Picture = None,
 ) -> None:
-    """Show the plan and the parameters of a model, or of your own layout."""
+    """Show the plan and the parameters of a model, or of a layout of your own."""
     if (layout is None) == (context.invoked_subcommand is None):
         raise typer.BadParameter(f"Expected either a model ({', '.join(models.names())}) or --layout FILE")
     if layout is not None:
@@ -75,10 +77,10 @@ def info(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    images: Annotated[int | None, typer.Option(min=1, help="How many test images; all of them if left out.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Bits per dimension on test images, and how exactly they are rebuilt from their latents."""
+    """Evaluate a run on test images: bits per dimension, and the largest error of inverting the flow."""
     folder = RunFolder(run)
     flow = folder.flow().to(choose_device(device))
     test = configured(folder)[0].test
@@ -97,15 +99,19 @@ def evaluate(
 @app.command()
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or a file that mera.save wrote.")],
-    n: Annotated[int, typer.Option(min=1, help="How many.")] = 64,
+    n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     temperature: Annotated[
-        Any, typer.Option(parser=numbers, help="One for all levels, or one for each, finest first.", metavar="T[,T...]")
+        Any,
+        typer.Option(parser=numbers, help="One for all levels, or for each, finest first.", metavar="T[,T...]"),
     ] = "1.0",
     classes: Annotated[
-        Any, typer.Option(parser=integers, help="Of a conditional flow: one, or several in turn.", metavar="K[,K...]")
+        Any,
+        typer.Option(
+            parser=integers, help="Class of the samples of a conditional flow, or several in turn.", metavar="K[,K...]"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The PNG to write.", metavar="FILE")] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Draw samples and write them as a grid."""
@@ -117,13 +123,14 @@ def sample(
     images = flow.to_images(draw(flow, n, temperature, seed, context))
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"
+    out = png_path(out)
     if is_main():
         save_grid(images, out)
     console.print(f"{n} samples at temperature {temperature}: {out}")
 
 
 def _picture(picture: Picture = None) -> None:
-    """The option of `mera info` beside those of the model."""
+    """A function whose signature declares the option of `mera info MODEL` beside those of the model."""
 
 
 add_for_each_model(info_app, _info, after=signature_options(_picture))

@@ -1,4 +1,4 @@
-"""What the commands share: the application, devices, the options of models."""
+"""Functions and options that commands share: the application, devices, runs, the options of models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "configured_flow",
     "console",
     "flow_of",
-    "given",
+    "model_options",
     "rebuild_error",
 ]
 
@@ -42,27 +42,38 @@ console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_ma
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.", **PLAIN)
 
-LAYOUT_HELP = "In place of a model: a layout of your own in a TOML file; see mera.save_layout."
+LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(is_requested: bool) -> None:
+    """Print the version and exit, if the option was passed."""
+    if is_requested:
         print(f"mera {mera.__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _versioned(
+def _with_version(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version, and end.")
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Hierarchical normalizing flows."""
 
 
 def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:
-    """A flow of a layout from a file, which is named if it is no bijection."""
+    """Make a flow of a layout that was read from a file.
+
+    Args:
+        path: the file, for messages.
+        layout: the layout.
+        prior: the prior; see `mera.Prior`.
+        classes: the number of classes, for a flow that is conditional on a class.
+
+    Raises:
+        LayoutError: if the layout is not a bijection; the message names the file.
+    """
     try:
         return Flow(layout, prior, classes=classes)
     except LayoutError as error:
@@ -70,20 +81,26 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
 
 
 def configured(run: RunFolder) -> tuple[ImageSplits, Settings]:
-    """The data and the settings of a run.
+    """The data and the settings of a run, from its configuration.
+
+    Args:
+        run: the folder of the run.
 
     Raises:
-        ValueError: if its configuration does not say what it should.
+        ValueError: if the configuration lacks the data or the settings, or they are invalid.
     """
     with _reading(run) as config:
         return data.load(**config["data"]), Settings(**config["settings"])
 
 
 def configured_flow(run: RunFolder) -> Flow:
-    """The flow of a run with new weights, whatever has become of its file.
+    """The flow of a run with new weights, from the configuration of the run; no file of weights is read.
+
+    Args:
+        run: the folder of the run.
 
     Raises:
-        ValueError: if the run's configuration does not say how it was built.
+        ValueError: if the configuration lacks the model or its options, or they are invalid.
     """
     with _reading(run) as config:
         return rebuild_empty(config)
@@ -91,7 +108,7 @@ def configured_flow(run: RunFolder) -> Flow:
 
 @contextmanager
 def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """The configuration of a run, and what to say of one that does not hold what is looked for."""
+    """A context with the configuration of a run, in which missing or invalid entries raise a `ValueError`."""
     try:
         yield run.config()
     except (KeyError, TypeError, AttributeError) as error:
@@ -101,15 +118,18 @@ def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by name; "auto" is the accelerator if there is one.
+    """The device of a name.
+
+    Args:
+        name: a name of torch, or "auto" for the accelerator if there is one and else the CPU.
 
     Raises:
-        ValueError: if torch has no such device here.
+        ValueError: if torch has no such device on this machine.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # of several processes, each has its own
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each of several processes has a device of its own
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
@@ -121,19 +141,30 @@ def choose_device(name: str) -> torch.device:
 
 @torch.no_grad()
 def rebuild_error(flow: Flow, images: torch.Tensor, context: torch.Tensor | None = None) -> float:
-    """The largest change of a variable, in the flow's own space, on the way to the latents and back."""
+    """The largest change of a variable, in the flow's own space, when images are mapped to latents and back.
+
+    Args:
+        flow: the flow.
+        images: uint8 images (B, C, *shape).
+        context: for a conditional flow, the context of each image.
+    """
     x = flow.from_images(images)
     return (flow.inverse(flow(x, context)[0], context)[0] - x).abs().max().item()
 
 
-def given(model: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The options of a model, and its preset, that the user gave."""
+def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The options of a model, and its preset, that were passed on the command line.
+
+    Args:
+        model: the name of the model.
+        values: the values of all options of the command, None where an option was left out.
+    """
     names = ["preset", *inspect.signature(models.builder(model)).parameters]
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
 def _preset_option(model: str) -> list[inspect.Parameter]:
-    """`--preset`, for a model that has some."""
+    """The option `--preset`, for a model that has presets."""
     if not models.presets(model):
         return []
     option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.")
@@ -147,7 +178,14 @@ def add_for_each_model(
     before: list[inspect.Parameter] | None = None,
     after: list[inspect.Parameter] | None = None,
 ) -> None:
-    """A command for each model, `run(name, **values)`: its options are those of the model, between two other groups."""
+    """Add a command for each model, which calls `run(name, **values)` with the values of its options.
+
+    Args:
+        to: the application that gets the commands.
+        run: the function to call with the name of the model, and the options by name.
+        before: options that stand before those of the model.
+        after: options that stand behind those of the model.
+    """
     for name in models.names():
         builder = models.builder(name)
         summary = (inspect.getdoc(builder) or "").split("\n\n")[0]

@@ -1,4 +1,4 @@
-"""`mera cone`: which latents some pixels can change, or which pixels a latent can."""
+"""The command `mera cone`: the latents that some pixels can change, or the pixels that latents can change."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import Annotated, Any
 import typer
 
 from mera import models
-from mera.cli.common import PLAIN, add_for_each_model, app, console, given
+from mera._utils.files import make_folder
+from mera.cli.common import PLAIN, add_for_each_model, app, console, model_options
 from mera.cli.options import signature_options
 from mera.cones import parse_region
 from mera.drawing import level_masks, side_view
-from mera.drawing.images import save_figure
+from mera.drawing.images import png_path, save_figure
 
 __all__ = ["cone_app"]
 
-cone_app = typer.Typer(help="Show causal cones in a model: of pixels, or of a latent.", no_args_is_help=True, **PLAIN)
+cone_app = typer.Typer(help="Show causal cones of a model: of pixels, or of latents.", no_args_is_help=True, **PLAIN)
 app.add_typer(cone_app, name="cone")
 
-Pixels = Annotated[str | None, typer.Option(help="The pixels, in each dimension.", metavar="START:STOP[,...]")]
-Site = Annotated[str | None, typer.Option(help="In place of pixels: the latents at a site.", metavar="LEVEL:I[,J...]")]
+Pixels = Annotated[str | None, typer.Option(help="The pixels, a span for each dimension.", metavar="START:STOP[,...]")]
+Site = Annotated[str | None, typer.Option(help="The latents at a site, in place of pixels.", metavar="LEVEL:I[,J...]")]
 Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")]
 
 
 def _cone(model: str, region: Pixels = None, latent: Site = None, out: Out = Path("cone.png"), **values: Any) -> None:
-    """`mera cone MODEL`."""
+    """The command `mera cone MODEL`."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    flow = models.build(model, **given(model, values))
+    out = png_path(out)
+    make_folder(out.parent)
+    flow = models.build(model, **model_options(model, values))
     if region is not None:
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"
         console.print(f"pixels {region} of {flow.plan.input}\n\n{cone}", markup=False)
@@ -47,7 +49,7 @@ def _cone(model: str, region: Pixels = None, latent: Site = None, out: Out = Pat
 
 
 def _parse_site(text: str) -> tuple[int, list[int]]:
-    """LEVEL:I,J."""
+    """The level and the coordinates in a text LEVEL:I,J."""
     try:
         level, site = text.split(":")
         return int(level), [int(i) for i in site.split(",")]

@@ -1,4 +1,4 @@
-"""`mera demo`: two flows learn the same images for the same time, and show what they learnt."""
+"""The command `mera demo`: trains two flows on the same images for the same time, and draws samples of both."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 import typer
 
 from mera import data
+from mera._utils.files import make_folder
 from mera._utils.table import table
 from mera.cli.common import Device, app, choose_device, console, rebuild_error
 from mera.cli.train import start_run
@@ -26,26 +27,26 @@ MODELS: dict[str, dict[str, Any]] = {
     "rgflow": {"L": 32, "m": 4, "hidden": (64,)},
     "realnvp": {"L": 32, "m": 4, "hidden": (48,), "layers": 1, "residual_blocks": 1},
 }
-"""Of about the same number of parameters."""
+"""Two models with about the same number of parameters."""
 TEMPERATURE = (0.2, 0.6, 0.6, 0.6)
-"""The paper's: the finest level takes the longest to learn and is drawn colder (App. B)."""
+"""As in RG-Flow, App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the runs.", metavar="DIR")] = Path("demo"),
     seconds: Annotated[float, typer.Option(help="Training time of each flow.")] = 60,
-    train_size: Annotated[int, typer.Option(help="Training images.")] = 4000,
+    train_size: Annotated[int, typer.Option(help="Number of training images.")] = 4000,
     device: Device = "auto",
 ) -> None:
-    """RG-Flow and Real NVP learn msds1, with nothing to download: pictures and bits/dim in three minutes."""
+    """Train RG-Flow and Real NVP on generated images; pictures and bits/dim in three minutes, without a download."""
     begin = time.monotonic()
     where = choose_device(device)
     settings = Settings(steps=1_000_000, minutes=seconds / 60, eval_every=50, eval_images=100)
     source: dict[str, Any] = {"name": "msds1", "L": 32, "train_size": train_size, "test_size": 500}
     images = data.load(**source)
     runs = out / time.strftime("runs-%Y%m%d-%H%M%S")
-    runs.mkdir(parents=True)
+    make_folder(runs)
     save_grid(data.first(images.train, 64), out / "data.png")
     rows, metrics = [], {}
     for name, options in MODELS.items():

@@ -1,4 +1,4 @@
-"""`mera inpaint`: fill masked pixels of an image."""
+"""The command `mera inpaint`: fills masked pixels of an image."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 from torchvision.transforms.v2.functional import center_crop
 
+from mera._utils.files import make_folder
 from mera.cli.common import Device, app, choose_device, configured, console
 from mera.cli.options import options_for, signature_options, with_options
 from mera.cones import parse_region, sites_of
@@ -28,10 +29,10 @@ from mera.train import RunFolder
 __all__ = ["inpaint"]
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
-ImageFile = Annotated[Path | None, typer.Option(help="The image; of another size, its central square, resized.")]
-Test = Annotated[int | None, typer.Option(min=0, help="In place of a file: this image of the run's test images.")]
+ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut to a central square and resized.")]
+Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
-Where = Annotated[str | None, typer.Option(help="In place of a mask: a rectangle.", metavar="START:STOP,START:STOP")]
+Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the pictures; RUN/inpaint if left out.", metavar="DIR")]
 
 
@@ -43,13 +44,13 @@ def inpaint(
     region: Where = None,
     out: Out = None,
     label: Annotated[
-        int | None, typer.Option("--class", min=0, help="Of a conditional flow: the image's class.")
+        int | None, typer.Option("--class", min=0, help="Class of the image, for a conditional flow.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
     **options: Any,
 ) -> None:
-    """Fill masked pixels of an image with a trained flow: the likeliest filling, and samples of all plausible ones."""
+    """Fill masked pixels of an image with a trained flow: the likeliest filling, and samples of plausible fillings."""
     if (image is None) == (test is None):
         raise typer.BadParameter("Expected either --image FILE or --test N")
     if (mask is None) == (region is None):
@@ -73,7 +74,7 @@ def inpaint(
     elif region is not None:
         hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
     out = out if out is not None else run / "inpaint"
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     context = None if label is None else torch.tensor([label], device=flow.device)
@@ -85,7 +86,7 @@ def inpaint(
 
 
 def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
-    """uint8 (channels, H, W), resized to the flow's lattice if that is square."""
+    """An image, uint8 (channels, H, W), cut to its central square and resized to the flow's lattice if it differs."""
     shape = flow.plan.input.shape
     if tuple(pixels.shape[1:]) == shape:
         return pixels
@@ -96,7 +97,7 @@ def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
 
 
 def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
-    """The mask on the flow's lattice: of the central square, each pixel that has any white in it."""
+    """The mask on the flow's lattice: true for each pixel of the central square that contains any white."""
     if tuple(white.shape) != flow.plan.input.shape:
         white = center_crop(white, [min(white.shape)] * 2)
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
@@ -106,11 +107,12 @@ def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
 
 
 def _by(shape: Sequence[int]) -> str:
+    """A shape as text, "32 x 32"."""
     return " x ".join(map(str, shape))
 
 
 def _test_image(folder: RunFolder, index: int, label: int | None) -> tuple[Tensor, int | None]:
-    """A test image, and the class to take it for: its own, if the run is conditional and no other is asked for."""
+    """A test image of a run and its class; `label` replaces the class of the data set, which only some runs need."""
     images = configured(folder)[0].test
     if index >= len(images):
         raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
@@ -120,7 +122,7 @@ def _test_image(folder: RunFolder, index: int, label: int | None) -> tuple[Tenso
 
 
 def _report(flow: Flow, before: Tensor, x: Tensor, hidden: Tensor, context: Tensor | None, result: Inpainting) -> None:
-    """What was done and what came of it, in lines."""
+    """Print how many variables were varied, and log p before and after."""
     pixels = int(hidden.sum())
     console.print(
         f"{pixels:,} of {hidden.numel():,} pixels filled by varying {result.varied:,} of {x.numel():,} variables: "
@@ -133,9 +135,9 @@ def _report(flow: Flow, before: Tensor, x: Tensor, hidden: Tensor, context: Tens
 
 
 def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
-    """Write the pictures; known pixels are those of the image, not their way through the flow's own space."""
-    found = [result.image] if result.samples is None else [result.image, result.samples]
-    filled = torch.where(hidden, flow.to_images(torch.cat(found)), before)
+    """Write the pictures, in which pixels that are not masked are exactly those of the image."""
+    images = [result.image] if result.samples is None else [result.image, result.samples]
+    filled = torch.where(hidden, flow.to_images(torch.cat(images)), before)
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
     save_image(filled[0], paths[0])
     names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]

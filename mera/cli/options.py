@@ -1,4 +1,4 @@
-"""Command-line options, made from the declared options of a function or of a dataclass."""
+"""Command-line options, made from the options that a function or a dataclass declares, and parsers of their values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ __all__ = ["integers", "numbers", "options_for", "signature_options", "with_opti
 
 
 def integers(text: str) -> int | tuple[int, ...]:
-    """One integer, or several with commas between.
+    """Parse one integer, or several separated by commas.
+
+    Args:
+        text: the text on the command line.
 
     >>> integers("4"), integers("8,6,4,2")
     (4, (8, 6, 4, 2))
@@ -28,12 +31,19 @@ def integers(text: str) -> int | tuple[int, ...]:
 
 
 def numbers(text: str) -> float | tuple[float, ...]:
-    """One number, or several with commas between."""
+    """Parse one number, or several separated by commas.
+
+    Args:
+        text: the text on the command line.
+    """
     return _one_or_all(text, float, "numbers such as 0.6 or 0.2,0.6,0.6,0.6")
 
 
 def widths(text: str) -> tuple[Any, ...]:
-    """Widths with commas between; semicolons between those of RG steps.
+    """Parse widths separated by commas, with semicolons between the widths of RG steps.
+
+    Args:
+        text: the text on the command line.
 
     >>> widths("64,64"), widths("64,64;32")
     ((64, 64), ((64, 64), (32,)))
@@ -43,12 +53,19 @@ def widths(text: str) -> tuple[Any, ...]:
 
 
 def word_or_integer(text: str) -> str | int:
-    """An integer, or a word as it is."""
+    """Parse an integer; any other text is returned as it is.
+
+    Args:
+        text: the text on the command line.
+    """
     return int(text) if text.lstrip("-").isdigit() else text
 
 
 def bijector(text: str) -> str | dict[str, Any]:
-    """A registered bijector, with or without options, whose values are as JSON has them.
+    """Parse the name of a registered bijector, with or without options, whose values are JSON.
+
+    Args:
+        text: the text on the command line.
 
     >>> bijector("maf"), bijector("spline(bins=5, mask=[[1, 0], [0, 1]])")
     ('maf', {'name': 'spline', 'bins': 5, 'mask': [[1, 0], [0, 1]]})
@@ -58,7 +75,10 @@ def bijector(text: str) -> str | dict[str, Any]:
 
 
 def prior(text: str) -> str | dict[str, Any]:
-    """A name, or a distribution of torch with its parameters.
+    """Parse a prior: a name, or a distribution of torch with its parameters.
+
+    Args:
+        text: the text on the command line.
 
     >>> prior("laplace"), prior("StudentT(df=5)")
     ('laplace', {'distribution': 'StudentT', 'df': 5.0})
@@ -73,6 +93,7 @@ def prior(text: str) -> str | dict[str, Any]:
 
 
 def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
+    """Parse one value, or a tuple of values separated by commas; `what` is what messages call them."""
     try:
         values = tuple(kind(part) for part in text.split(",") if part.strip())
     except ValueError:
@@ -83,7 +104,10 @@ def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
 
 
 def assignments(text: str) -> dict[str, Any]:
-    """Options of something else: names and values, the values as JSON has them or else as text.
+    """Parse names and values, NAME=VALUE ..., where a value is JSON or else text.
+
+    Args:
+        text: the text on the command line.
 
     >>> assignments("betas=[0.9, 0.99] amsgrad=true, mode=min")
     {'betas': [0.9, 0.99], 'amsgrad': True, 'mode': 'min'}
@@ -106,6 +130,21 @@ def assignments(text: str) -> dict[str, Any]:
     return values
 
 
+def json_or_text(text: str) -> Any:
+    """Parse a value as JSON if it is JSON; else it is text.
+
+    Args:
+        text: the text on the command line.
+
+    >>> json_or_text("[1, 2]"), json_or_text("fast")
+    ([1, 2], 'fast')
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 PARSERS: dict[Any, Callable[[str], Any]] = {
     Options: assignments,
     Edges: integers,
@@ -114,7 +153,7 @@ PARSERS: dict[Any, Callable[[str], Any]] = {
     PriorLike: prior,
     BijectorLike: bijector,
 }
-"""By the type of an option, the function that reads it as text."""
+"""By the type of an option, the function that parses its value."""
 
 
 METAVARS: dict[Callable[[str], Any], str] = {
@@ -123,23 +162,33 @@ METAVARS: dict[Callable[[str], Any], str] = {
     prior: "NAME",
     bijector: "NAME[(OPTION=VALUE ...)]",
     assignments: "NAME=VALUE ...",
+    json_or_text: "VALUE",
 }
+"""By the parser of an option, the form of a value, which help texts show."""
 
 
 def options_for(target: Callable[..., Any]) -> list[inspect.Parameter]:
-    """A command-line option for each parameter of a function or field of a dataclass, with its declared help.
+    """Command-line options for the declared options of a function or a dataclass, with their help.
 
-    All options may be left out; their value is then None, which stands for the default of the function.
+    Any option may be left out; its value is then None, which stands for the default of the function.
+
+    Args:
+        target: the function or dataclass, each of whose parameters becomes an option.
+
+    Returns:
+        Parameters of a command, which typer reads as options.
     """
     declared, types = options_of(target), types_of(target)
     options = []
     for parameter in inspect.signature(target).parameters.values():
         name = parameter.name
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
         flag = "--" + name.replace("_", "-")
         help_text = declared[name].help if name in declared else ""
         if parameter.default is not None:
             help_text += f" Default: {parameter.default}."
-        kind, parser = _kind(types[name])
+        kind, parser = _kind(types.get(name))
         names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
         metavar = None if parser is None else METAVARS.get(parser)
         option = typer.Option(*names, help=_capitalized(help_text), show_default=False, parser=parser, metavar=metavar)
@@ -149,9 +198,14 @@ def options_for(target: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def signature_options(function: Callable[..., Any], **names: Any) -> list[inspect.Parameter]:
-    """The options that a function's annotated parameters declare, but for `**others`.
+    """Command-line options for the parameters of a function that typer could read, without a parameter `**others`.
 
-    `names` are local to where the function is defined and used in its annotations.
+    Args:
+        function: the function, whose parameters are annotated with `typer.Option` or `typer.Argument`.
+        names: local names that the annotations use, with their values.
+
+    Returns:
+        Parameters of a command, which typer reads as options.
     """
     parameters = inspect.signature(function, eval_str=True, locals=names).parameters.values()
     named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -159,7 +213,12 @@ def signature_options(function: Callable[..., Any], **names: Any) -> list[inspec
 
 
 def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> Callable[..., None]:
-    """`run(**values)` as a function that typer can read: its options are those of all groups, in this order."""
+    """Make a command that typer can read, with a signature of its own.
+
+    Args:
+        run: the function that the command calls with the values of all options by name.
+        groups: the parameters of the command, in order.
+    """
 
     def command(**values: Any) -> None:
         run(**values)
@@ -171,13 +230,14 @@ def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> 
 
 
 def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
-    """The type that typer should ask for, and the parser of a value that is not plain."""
+    """The type of an option's value for typer, and the parser of the value; None for types that typer parses itself."""
     for alias, parser in PARSERS.items():
         if hint in (alias, alias | None):
             return str, parser
-    return next(kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None
+    plain = next((kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None)
+    return (str, json_or_text) if plain is None else (plain, None)
 
 
 def _capitalized(text: str) -> str:
-    """A help text as a sentence."""
+    """A help text that starts with a capital letter."""
     return text[:1].upper() + text[1:]

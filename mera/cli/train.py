@@ -1,4 +1,4 @@
-"""`mera train`: a model, a layout of one's own, or a run that goes on."""
+"""The command `mera train`: trains a model or a layout of the user's own, or goes on with a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mera.cli.common import (
     configured_flow,
     console,
     flow_of,
-    given,
+    model_options,
 )
 from mera.cli.options import options_for, prior, signature_options, with_options
 from mera.data import ImageSplits
@@ -40,8 +40,8 @@ __all__ = ["start_run"]
 train_app = typer.Typer(help="Train a model, or go on with a run.", **PLAIN)
 app.add_typer(train_app, name="train")
 
-PRIOR_HELP = "Of a layout's latents: laplace, gaussian, or a distribution of torch."
-RESUME_HELP = "Folder of a run to go on with, as it was asked for; --steps and --minutes make it longer."
+PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch."
+RESUME_HELP = "Folder of a run to go on with, with the settings of the run; --steps and --minutes make it longer."
 
 
 def _train_other(
@@ -51,17 +51,17 @@ def _train_other(
     prior_of_layout: Annotated[Any, typer.Option("--prior", help=PRIOR_HELP, parser=prior, metavar="NAME")] = "laplace",
     **values: Any,
 ) -> None:
-    """Train a model, or your own layout, or go on with a run."""
-    asked = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
-    if len(asked) != 1:
-        wanted = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
-        raise typer.BadParameter(f"{wanted}; got {' and '.join(map(str, asked)) or 'none'}")
+    """Train a model, or a layout of your own, or go on with a run."""
+    chosen = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
+    if len(chosen) != 1:
+        expected = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
+        raise typer.BadParameter(f"{expected}; got {' and '.join(map(str, chosen)) or 'none'}")
     if resume is not None:
-        chosen = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-        if others := sorted(set(chosen) - {"steps", "minutes", "device"}):
+        passed = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+        if others := sorted(set(passed) - {"steps", "minutes", "device"}):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
             raise typer.BadParameter(f"Expected --steps, --minutes and --device beside --resume; got {flags}")
-        _resume(RunFolder(resume), {name: values[name] for name in ("steps", "minutes") if name in chosen}, values)
+        _resume(RunFolder(resume), {name: values[name] for name in ("steps", "minutes") if name in passed}, values)
     elif layout is not None:
         if values["data"] is None or values["out"] is None:
             raise typer.BadParameter("Expected --data and --out for a layout; got none")
@@ -69,7 +69,7 @@ def _train_other(
 
 
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any]) -> None:
-    """`mera train --resume RUN`: as it was asked for then, or longer."""
+    """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
     (images, settings), flow = configured(run), configured_flow(run)
     if longer:
         settings = replace(settings, **longer)
@@ -79,7 +79,7 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any]) -> N
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
-    """`mera train --layout FILE`."""
+    """The command `mera train --layout FILE`."""
     layout = load_layout(path)
     lattice = layout.input.lattice
     if lattice.dim != 2 or len(set(lattice.shape)) > 1:
@@ -91,11 +91,11 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
 
 
 def _train_new(model: str, **values: Any) -> None:
-    """`mera train MODEL`."""
-    options = given(model, values)
+    """The command `mera train MODEL`."""
+    options = model_options(model, values)
     settings = _settings(values, PRESETS.get(options.get("preset", ""), {}))
-    usual = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
-    source, images = _images(values, options.get("L", usual["L"]), options.get("channels", usual["channels"]))
+    defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
+    source, images = _images(values, options.get("L", defaults["L"]), options.get("channels", defaults["channels"]))
     options.setdefault("channels", images.channels)
     if values["conditional"]:
         options.setdefault("classes", _classes(images))
@@ -104,13 +104,13 @@ def _train_new(model: str, **values: Any) -> None:
 
 
 def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of a preset, with those in their place that the user asked for."""
-    asked = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
-    return Settings(**{**(preset or {}), **asked})
+    """The settings of a run: those that were passed, then those of the preset, then the defaults."""
+    passed = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
+    return Settings(**{**(preset or {}), **passed})
 
 
 def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], ImageSplits]:
-    """The data set that the user asked for, and how to load it again."""
+    """The arguments of `mera.data.load` for the data set that the options name, and the data set."""
     source = {"name": values["data"], "L": L, "root": str(values["root"])}
     if values["data"] == "folder":
         source["channels"] = channels
@@ -120,6 +120,7 @@ def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, An
 
 
 def _classes(images: ImageSplits) -> int:
+    """The number of classes in the training images."""
     return int(data.class_numbers(images.train).max()) + 1
 
 
@@ -131,7 +132,16 @@ def start_run(
     settings: Settings,
     device: torch.device,
 ) -> Result:
-    """Make a flow, remember in its folder how it was made and what it learns, and train it."""
+    """Make a flow, write the configuration of the run, and train the flow.
+
+    Args:
+        run: the folder of the run.
+        make: makes the flow; weights are drawn with the seed of the settings.
+        source: arguments of `mera.data.load` with which the images can be loaded again.
+        images: the images.
+        settings: the settings of the training.
+        device: the device on which the flow is trained.
+    """
     torch.manual_seed(settings.seed)
     flow = make().to(device)
     if is_main():
@@ -140,6 +150,7 @@ def start_run(
 
 
 def _train(flow: Flow, images: ImageSplits, settings: Settings, run: RunFolder, resume: bool) -> Result:
+    """Train a flow, and print what is trained and how it ended."""
     name = flow.recipe.model if flow.recipe is not None else "a layout"
     console.print(
         f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
@@ -160,19 +171,19 @@ def _train(flow: Flow, images: ImageSplits, settings: Settings, run: RunFolder, 
 
 
 def _run_options() -> list[inspect.Parameter]:
-    """Options of `mera train` beside those of the model and of the settings."""
+    """The options of `mera train` beside those of the model and of the settings."""
 
-    def options(
+    def declaration(
         data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.")],
         out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")],
-        root: Annotated[Path, typer.Option(help="Where data sets are; for folder, the folder.")] = Path("data"),
-        download: Annotated[bool, typer.Option(help="Download what is missing.")] = False,
+        root: Annotated[Path, typer.Option(help="Folder of the data sets, or of the images of folder.")] = Path("data"),
+        download: Annotated[bool, typer.Option(help="Download missing files.")] = False,
         conditional: Annotated[bool, typer.Option(help="Condition the flow on the data set's classes.")] = False,
-        train_size: Annotated[int | None, typer.Option(min=1, help="Training images of msds1, msds2.")] = None,
+        train_size: Annotated[int | None, typer.Option(min=1, help="Number of training images (msds1, msds2).")] = None,
         device: Device = "auto",
     ) -> None: ...
 
-    return signature_options(options, data=data)
+    return signature_options(declaration, data=data)
 
 
 add_for_each_model(train_app, _train_new, _run_options(), options_for(Settings))

@@ -93,7 +93,9 @@ class ImageSplits:
 
 _loaders: Registry[Callable[..., ImageSplits]] = Registry("a data set")
 register = _loaders.register
-"""Let `load(name)` call the decorated function with `L`, `root`, `download` and the options that it has."""
+"""Let `load(name)` call the decorated function.
+
+The function gets those of `L`, `root` and `download` that it has parameters for, and its own options."""
 
 
 def names() -> list[str]:
@@ -115,11 +117,12 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
         ValueError: if the name or an option is unknown.
         DataMissingError: if the files are not there; the message says what to do.
     """
-    function = _loaders.get(name)
-    _loaders.check_options(name, options)
     if not is_integer(L) or L < 1:
         raise ValueError(f"Expected L as a positive integer; got {L!r}")
-    return function(L=L, root=Path(root), download=download, **options)
+    standard = {"L": L, "root": Path(root), "download": download}
+    options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
+    _loaders.check_options(name, options)
+    return _loaders.get(name)(**options)
 
 
 def first(images: ImageDataset, n: int) -> Tensor:

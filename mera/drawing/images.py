@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from os import PathLike
+from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.utils import make_grid
 
 from mera._utils.checks import check_count
-from mera._utils.files import write_atomically
+from mera._utils.files import as_path, write_atomically
 from mera.drawing.figures import panels
 
 __all__ = ["captioned", "grid", "paint_mask", "progression", "save_figure", "save_grid", "save_image", "stretch"]
@@ -49,7 +50,7 @@ def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> No
 
     Args:
         images: uint8 images (N, 1 or 3, H, W).
-        path: the file.
+        path: the file; .png is added to a name without an ending.
         columns: the largest number of images in a line.
 
     Raises:
@@ -58,20 +59,35 @@ def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> No
     save_image(grid(images, columns), path)
 
 
+def png_path(path: str | PathLike[str]) -> Path:
+    """The path of a picture, with the ending .png if it has none.
+
+    Args:
+        path: the path as a user wrote it.
+
+    Raises:
+        ValueError: if the path has another ending, which belongs to a file of another kind.
+    """
+    picture = as_path(path)
+    if picture.suffix.lower() not in ("", ".png"):
+        raise ValueError(f"Expected the path of a PNG; got {picture}")
+    return picture if picture.suffix else picture.with_name(f"{picture.name}.png")
+
+
 def save_image(image: Tensor, path: str | PathLike[str]) -> None:
     """Write one image as a PNG, pixel by pixel.
 
     Args:
         image: a uint8 image (1 or 3, H, W).
-        path: the file.
+        path: the file; .png is added to a name without an ending.
 
     Raises:
-        ValueError: if the image is of another dtype or shape.
+        ValueError: if the image is of another dtype or shape, or the path has another ending than .png.
     """
     _check_images(image, "C, H, W")
     buffer = BytesIO()
     F.to_pil_image(image.cpu()).save(buffer, "png")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(png_path(path), buffer.getvalue())
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
@@ -79,11 +95,14 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
 
     Args:
         figure: the figure.
-        path: the file.
+        path: the file; .png is added to a name without an ending.
+
+    Raises:
+        ValueError: if the path has another ending than .png.
     """
     buffer = BytesIO()
     figure.savefig(buffer, dpi=150, format="png")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(png_path(path), buffer.getvalue())
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:

@@ -45,12 +45,12 @@ def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: 
         ValueError: if the view or the dimension is unknown, or the view is "above" on a lattice of 3 dimensions.
         LayoutError: if the layout does not compile.
     """
-    lattice = layout.input.lattice
+    plan = compile(layout)
+    lattice = plan.input
     d = check_dimension(dimension, lattice)
     check_choice(view, ("side", "above"), "a view")
     if view == "above" and lattice.dim == 3:
         raise ValueError("Expected a lattice of 1 or 2 dimensions to draw from above; got 3")
-    plan = compile(layout)
     role = roles(plan)
     extents = [Extent.around(0, n, WIDEST) for n in lattice.shape]
     shown = set(role.values())

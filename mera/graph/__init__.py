@@ -1,4 +1,4 @@
-"""Layouts, the plans that they compile to, and what runs a plan."""
+"""Layouts, the plans that layouts compile to, and the code that runs a plan."""
 
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.compiler import compile

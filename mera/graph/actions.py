@@ -1,7 +1,7 @@
-"""The three things a plan can do to a lattice: apply a bijector, regroup sites into channels, cut channels.
+"""The three actions of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
-An action is geometry only: integers and an einops pattern, no tensors. Everything that reads a plan (executor,
-table, drawing) is written against these three.
+An action is geometry only, integers and an einops pattern, without tensors. All code that reads a plan (executors,
+cones, tables, pictures) handles these three actions.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from mera.graph.lattice import Lattice
 __all__ = ["Action", "Apply", "Cut", "Regroup"]
 
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
+"""The names of the axes of a lattice in einops patterns, by the number of dimensions."""
 
 
 def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
-    """Three einops fragments: blocked axes "(h kh) (w kw)", block indices "h w", axes within a block "kh kw"."""
+    """Parts of einops patterns: blocked axes "(h kh) (w kw)", block indices "h w", axes within a block "kh kw"."""
     outer = AXES[dim]
     inner = tuple(prefix + axis for axis in outer)
     return " ".join(f"({o} {i})" for o, i in zip(outer, inner, strict=True)), " ".join(outer), " ".join(inner)
@@ -25,13 +26,18 @@ def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class Apply:
-    """A local bijector at every position of a grid of `stride` sites that starts at `offset`.
+    """Apply a local bijector at every position of a grid.
 
-    With kernel = stride each patch is an event of its own, and all patches form one batch. With kernel > stride
-    the whole lattice is one event (a field), and the `stride` sites at a grid position depend on the `kernel`
-    sites around them. A tile is the case in which the two coincide.
+    With kernel = stride the grid tiles the lattice with patches. Each patch is an event, and all patches form one
+    batch. With kernel > stride the bijector is a field bijector: the whole lattice is one event, and the `stride` sites
+    at a grid position depend on the `kernel` sites around them.
 
-    The first `passive` channels are read and stay as they are.
+    Args:
+        lattice: the lattice that the bijector acts on.
+        kernel: for each dimension, how many sites one position reads.
+        stride: for each dimension, how many sites lie between positions.
+        offset: for each dimension, the site at which the grid starts.
+        passive: how many channels, the first ones, are read but not changed.
     """
 
     lattice: Lattice
@@ -47,12 +53,12 @@ class Apply:
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The shape of what the bijector receives: (channels, *kernel) for a patch, the lattice's for a field."""
+        """The shape of one event: (channels, *kernel) for a patch, (channels, *shape) of the lattice for a field."""
         return self.lattice.event_shape if self.is_field else (self.lattice.channels, *self.kernel)
 
     @property
     def patches(self) -> tuple[int, ...]:
-        """Grid positions in each dimension. Where the lattice is open, a patch cut by the border is no patch."""
+        """For each dimension, the number of grid positions; patches that an open border cuts do not count."""
         return tuple(
             n // s - (0 if periodic or not o else 1)
             for n, s, o, periodic in zip(
@@ -62,12 +68,20 @@ class Apply:
 
     @property
     def roll(self) -> tuple[tuple[int, int], ...]:
-        """(axis, sites): the periodic tensor axes to roll so that the grid starts at the first site."""
+        """The tensor axes to roll so that the grid starts at the first site, which periodic dimensions allow.
+
+        Returns:
+            For each rolled axis its number and the number of sites.
+        """
         return tuple((2 + d, o) for d, o in enumerate(self.offset) if o and self.lattice.periodic[d])
 
     @property
     def crop(self) -> tuple[tuple[int, int, int], ...]:
-        """(axis, start, stop): the open tensor axes to crop to whole patches; what is cropped passes unchanged."""
+        """The tensor axes to crop to whole patches, where borders are open; the sites cut off pass unchanged.
+
+        Returns:
+            For each cropped axis its number, the first site that stays, and the site after the last one that stays.
+        """
         return tuple(
             (2 + d, o, o + self.patches[d] * self.stride[d])
             for d, o in enumerate(self.offset)
@@ -76,7 +90,7 @@ class Apply:
 
     @property
     def pattern(self) -> str:
-        """einops pattern from the lattice to the batch of events."""
+        """The einops pattern from the lattice to the batch of events."""
         if self.is_field:
             axes = " ".join(AXES[self.lattice.dim])
             return f"b c {axes} -> b c {axes}"
@@ -85,7 +99,7 @@ class Apply:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The pattern's axes, both for the way there and the way back."""
+        """The lengths of the pattern's axes, which the way there and the way back both need."""
         axes = AXES[self.lattice.dim]
         if self.is_field:
             return dict(zip(axes, self.lattice.shape, strict=True))
@@ -94,31 +108,36 @@ class Apply:
 
     @property
     def events(self) -> int:
-        """Events in one sample."""
+        """The number of events in one sample."""
         return 1 if self.is_field else math.prod(self.patches)
 
     @property
     def outputs(self) -> tuple[Lattice, ...]:
-        """A bijector leaves the lattice as it is."""
+        """The lattice itself, whose shape a bijector does not change."""
         return (self.lattice,)
 
 
 @dataclass(frozen=True)
 class Regroup:
-    """Space to channels: the sites of each `stride` cell become channels of one site, the cell's first site first."""
+    """Space to channels: the sites of each cell become channels of one site, those of the cell's first site first.
+
+    Args:
+        lattice: the fine lattice.
+        stride: for each dimension, how many sites a cell has.
+    """
 
     lattice: Lattice
     stride: tuple[int, ...]
 
     @property
     def pattern(self) -> str:
-        """einops pattern from the fine to the coarse lattice."""
+        """The einops pattern from the fine to the coarse lattice."""
         blocks, outer, inner = _blocked(self.lattice.dim, "s")
         return f"b c {blocks} -> b ({inner} c) {outer}"
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The pattern's axes within a cell."""
+        """The lengths of the pattern's axes within a cell."""
         return dict(zip(("s" + axis for axis in AXES[self.lattice.dim]), self.stride, strict=True))
 
     @property
@@ -129,19 +148,24 @@ class Regroup:
 
 @dataclass(frozen=True)
 class Cut:
-    """Cut the channels in two: the first `keep` of them, and the rest."""
+    """Cut the channels in two: the first `keep` of them, and the rest.
+
+    Args:
+        lattice: the lattice before the cut.
+        keep: how many channels the first output has.
+    """
 
     lattice: Lattice
     keep: int
 
     @property
     def pattern(self) -> str:
-        """The cut, as the table shows it."""
+        """The cut, as the printed plan shows it."""
         return f"c -> {self.keep} + {self.lattice.channels - self.keep}"
 
     @property
     def outputs(self) -> tuple[Lattice, ...]:
-        """The kept channels and the rest."""
+        """The lattice with the kept channels, and the lattice with the rest."""
         rest = self.lattice.channels - self.keep
         return self.lattice.with_channels(self.keep), self.lattice.with_channels(rest)
 

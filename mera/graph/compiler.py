@@ -1,4 +1,4 @@
-"""From a layout to its plan."""
+"""Compilation of a layout to a plan."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["compile"]
 
 
 def compile(layout: Layout) -> Plan:
-    """Check a layout as a whole and lower it to a `Plan`.
+    """Check a layout as a whole, and compile it to a `Plan`.
 
     Args:
-        layout: a complete layout, every output of which is taken.
+        layout: a complete layout: every output of a node is the input of another.
 
     Raises:
-        LayoutError: if the layout is not a bijection; the message names the node, what was expected and what was given.
+        LayoutError: if the layout is not a bijection; the message names the node, what was expected and what was found.
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", f"{type(layout).__name__}")
     nodes = walk(layout.graph)
     start, entry = find_input(layout.graph)
     value_numbers = count(1)
-    values = {(start, 0): (0, entry.lattice, 0)}  # from an output to the number, lattice and level of its value
+    values = {(start, 0): (0, entry.lattice, 0)}  # (node, output) -> number, lattice and level of the value there
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
@@ -54,7 +54,7 @@ def compile(layout: Layout) -> Plan:
 
 
 def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
-    """The actions of a node, or an error with its name."""
+    """The actions of a node; errors get the name of the node."""
     try:
         return node.lower(lattice)
     except LayoutError as error:
@@ -64,16 +64,17 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, action: Apply) -> str:
     """The key of the module of a node.
 
-    The key is the node's `share`; or the key of an earlier node that was handed the same bijector; or the node's name.
+    The key is the node's `share` if there is one; else the key of an earlier node with the same bijector object; else
+    the node's name.
 
     Args:
-        keys: for each key so far the name, the node and the action that used it first. The function adds new keys.
+        keys: for each key so far the name, the node and the action that used the key first. A new key is added.
         name: the name of the node.
         node: the node.
-        action: what the node does.
+        action: the action of the node.
 
     Raises:
-        LayoutError: if the node cannot use the module that stands under its key.
+        LayoutError: if the node cannot use the module of the node that had the key first.
     """
     if not isinstance(node, Local):
         raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)

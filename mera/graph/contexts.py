@@ -1,4 +1,4 @@
-"""From the context that a user passes to the context of each event."""
+"""Contexts of conditional flows: from the context of an image to the context of each event of a step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_wrapped_by_functorch
 from mera.graph.actions import AXES, Apply
 from mera.graph.executor import gather_events
 from mera.graph.plan import Plan, Step
@@ -18,18 +19,18 @@ from mera.graph.plan import Plan, Step
 __all__ = ["ContextEncoder", "ContextOfStep", "context_per_step", "event_context"]
 
 ContextOfStep = Callable[[Step], Tensor | None]
-"""From a step to the context of each of its events, (events, *shape); None for a step whose bijector takes none."""
+"""From a step to the contexts of its events, (events, *shape); to None if the bijector of the step takes no context."""
 
 
 class ContextEncoder(nn.Module):
-    """Turns what a flow is conditional on into numbers: vectors stay as they are, a class becomes a learnt vector.
+    """Check the context of a conditional flow, and replace class numbers by a learnt vector for each class.
 
     Args:
         plan: the plan of the flow; `plan.context` is the shape of a context.
-        classes: how many classes there are; None if the context is numbers, or if there is no context.
+        classes: the number of classes; None if a context is passed as floats, or if the flow has no context.
 
     Raises:
-        ValueError: if there are classes, but no context of shape (K,) to learn for each.
+        ValueError: if the number of classes is not positive, or there are classes but a context is no vector (K,).
     """
 
     def __init__(self, plan: Plan, classes: int | None = None) -> None:
@@ -45,19 +46,21 @@ class ContextEncoder(nn.Module):
         self.embedding = nn.Embedding(classes, plan.context[0])
 
     def forward(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
-        """The numbers behind a context.
+        """The context as floats.
 
         Args:
-            context: numbers (B, *shape), or class numbers (B,); B is `n` or 1.
-            n: how many samples the context is for.
-            device: where the flow is, to refuse a context that is elsewhere; not checked if None.
+            context: floats (B, *shape), or class numbers (B,) for a flow with classes, with B = n or 1; None for a flow
+                without context.
+            n: the number of samples.
+            device: the device of the flow, on which the context must be; None for no check of the device.
 
         Returns:
-            Numbers (B, *shape); None for a flow without a context.
+            Floats (B, *shape); None for a flow without context.
 
         Raises:
-            ValueError: if a context is missing, not of its shape or dtype, elsewhere, given where there is none, or
-                holds a class number that is too large (checked on the CPU, where a look at numbers costs little).
+            ValueError: if the context is missing, of another shape, dtype or device, or passed to a flow without
+                context; or if a class number is out of range, which is checked on the CPU only, since reading numbers
+                from another device waits for that device.
         """
         if self.shape is None:
             if context is not None:
@@ -83,6 +86,7 @@ class ContextEncoder(nn.Module):
         context = context.long()  # an embedding takes no integers of 8 or 16 bits
         classes = cast(int, self.classes)
         is_cheap_to_read = context.device.type == "cpu" and not torch.compiler.is_compiling()
+        is_cheap_to_read &= not is_wrapped_by_functorch(context)  # under torch.func.vmap no code may look at values
         if is_cheap_to_read and len(context) and not 0 <= context.min() <= context.max() < classes:
             got = f"{context.min().item()} to {context.max().item()}"
             raise InputError(f"class numbers from 0 to {classes - 1}", got)
@@ -92,13 +96,13 @@ class ContextEncoder(nn.Module):
 def context_per_step(
     plan: Plan, values: Tensor | None, batch: Tensor, takes_context: Callable[[Step], bool]
 ) -> ContextOfStep:
-    """The function from a step to the context of its events, which is computed once for steps of one geometry.
+    """A function from a step to the contexts of its events; steps with the same geometry share one computation.
 
     Args:
         plan: the plan.
-        values: the context as numbers, (B, *plan.context) or (1, *plan.context); None if there is none.
-        batch: data or latents (B, ...), whose dtype and number of samples the context gets.
-        takes_context: whether the bijector of a step takes a context.
+        values: the context as floats, (B, *plan.context) or (1, *plan.context); None for a flow without context.
+        batch: the data or latents (B, ...) that the context is for; the contexts get their dtype.
+        takes_context: a function from a step to whether its bijector takes a context.
     """
     if values is None:
         return lambda step: None
@@ -118,10 +122,18 @@ def context_per_step(
 
 
 def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
-    """A context (B, *plan.context) for each event of an action, (B * events, *plan.context_shape(action)).
+    """The context of each event of an action.
 
-    The context of an image goes to all of its events; a context for each pixel is cut into events as the image is. On
-    a coarser lattice the context of a site is the mean over the pixels of its cell.
+    A context of a whole image is repeated for all events of the image. A context at each pixel is cut into events as
+    the image is; on a coarser lattice, the context of a site is the mean over the pixels of its cell.
+
+    Args:
+        plan: the plan.
+        action: the action.
+        context: the contexts of images, (B, *plan.context).
+
+    Returns:
+        Contexts (B * events, *plan.context_shape(action)).
     """
     if plan.context is None or len(plan.context) == 1:
         return context.repeat_interleave(action.events, dim=0)

@@ -1,4 +1,4 @@
-"""The one error of layouts."""
+"""The error of layouts, which knows the node, the setting and the file that it is about."""
 
 from __future__ import annotations
 
@@ -10,25 +10,19 @@ __all__ = ["LayoutError"]
 
 
 class LayoutError(InputError):
-    """A layout that cannot be a bijection, or a file that cannot be a layout.
+    """A layout is not a bijection, or a file does not describe a layout.
 
-    The message names the node, what was expected and what was given; in a layout that was read from a file, it names
-    the file and the field of the node too.
+    The message names the node, what was expected and what was found instead. For a layout that was read from a file,
+    the message names the file and the setting too. Each argument is an attribute of the error.
 
     Args:
-        expected: what would have been right.
-        got: what was given.
-        node: the name of the node, or "#7" for the seventh node of a file, if that has no name; None if the layout as
-            a whole is wrong.
-        field: the setting of the node that is wrong, if a single one is.
-        source: the file that the layout was read from.
-
-    Attributes:
-        expected: as given; "" if a bijector of the user's own refused the node in words of its own.
-        got: as given, or what that bijector said.
-        node: as given.
-        field: as given.
-        source: as given.
+        expected: a description of what was expected; "" if a bijector of the user's own raised an error with a message
+            of another form.
+        got: a description of what was found instead, or the message of that bijector.
+        node: the name of the node, or "#7" for the seventh node of a file if that node has no name; None if the error
+            is about the layout as a whole.
+        field: the setting of the node that is wrong; None if no single setting is.
+        source: the file that the layout was read from; None for a layout that was built in Python.
 
     >>> from mera.graph import Layout, LayoutError
     >>> layout = Layout((8,), channels=1)
@@ -57,16 +51,17 @@ class LayoutError(InputError):
 
     @classmethod
     def from_error(cls, error: ValueError, **where: Any) -> LayoutError:
-        """The layout's error for any error, with the same parts as far as it has them.
+        """Turn any `ValueError` into a `LayoutError`, and add where it happened.
 
         Args:
-            error: what was raised.
-            where: `node`, `field` or `source`, for an error that does not have them yet.
+            error: the error that was raised.
+            where: `node`, `field` or `source`; attributes that the error has already are kept.
         """
         if not isinstance(error, InputError):
             return cls("", str(error), **where)
-        own = {name: value for name in ("node", "field", "source") if (value := getattr(error, name, None)) is not None}
-        return cls(error.expected, error.got, **{**where, **own})
+        attributes = {name: getattr(error, name, None) for name in ("node", "field", "source")}
+        kept = {name: value for name, value in attributes.items() if value is not None}
+        return cls(error.expected, error.got, **{**where, **kept})
 
     def __str__(self) -> str:
         parts = []
@@ -80,7 +75,7 @@ class LayoutError(InputError):
         return ": ".join(parts)
 
     def __reduce__(self) -> Any:
-        """For pickling: the parts by name."""
+        """For pickling, which would call the class with the message alone."""
         parts = {"node": self.node, "field": self.field, "source": self.source}
         return _rebuild, (self.expected, self.got, parts)
 

@@ -1,7 +1,7 @@
-"""Runs every plan, in both directions, with all patches of a step as one batch.
+"""The executor: runs any plan in both directions, with all patches of a step as one batch.
 
-What happens to the events of a step is up to the caller: `transform(step, events)` returns the transformed events and
-the log-det of each. A flow calls its bijectors there; to lay latents out on the pixels, it returns events unchanged.
+The caller passes a function `transform(step, events)` that returns the transformed events and their log-dets. A flow
+calls its bijectors in this function; to lay out latents on the pixel lattice, it returns the events unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
     Args:
         plan: the plan.
         x: data (B, channels, *shape).
-        transform: what each step does to its events.
+        transform: transforms the events of a step.
 
     Returns:
         The latents, one tensor for each level, finest first; and the log-det (B,).
@@ -55,8 +55,9 @@ def run_inverse(
     Args:
         plan: the plan.
         z: latents, one tensor for each level, finest first.
-        transform: the inverse of what each step does to its events.
-        watch: called with the number of every value that a step consumed, and with the value as it is restored.
+        transform: transforms the events of a step back.
+        watch: a function that is called with the number and the tensor of each value that the pass computes; None to
+            watch nothing.
 
     Returns:
         The data (B, channels, *shape), and the log-det (B,) of this direction.
@@ -76,7 +77,7 @@ def run_inverse(
 
 
 def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Bring the patches together, transform them, put them back."""
+    """Gather the events of a step in one batch, transform them, and put them back in their places."""
     batch = x.shape[0]
     events, outer = gather_events(action, x)
     changed, log_det = transform_events(step, events, transform)
@@ -89,11 +90,15 @@ def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[
 
 
 def gather_events(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The events of an action as one batch.
+    """Gather the events of an action in one batch.
+
+    Args:
+        action: the action.
+        x: values on the action's lattice, (B, channels, *shape); the number of channels may be another.
 
     Returns:
-        The events (B * events, *event_shape); and the lattice as it was before each crop at an open border, which
-        holds the variables that are in no event.
+        The events (B * events, *event_shape); and the values as they were before each crop at an open border, since
+        the variables cut off there are in no event.
     """
     if action.roll:
         x = torch.roll(x, [-shift for _, shift in action.roll], [axis for axis, _ in action.roll])
@@ -104,20 +109,28 @@ def gather_events(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Transform the events of a step.
+    """Transform the events of a step, and check what the transform returns.
+
+    Args:
+        step: the step.
+        events: its events, (n, *event_shape).
+        transform: transforms the events of a step.
 
     Returns:
-        The transformed events and the log-det of each.
+        The transformed events, and the log-det (n,) of each.
 
     Raises:
-        ValueError: if a bijector returns anything else; the message names the node.
+        ValueError: if the transform returns anything else; the message names the node.
     """
     result = transform(step, events)
     if not isinstance(result, tuple) or len(result) != 2:
         got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
     changed, log_det = result
-    if is_recording():  # shapes cannot be looked at, but the call before the recording did
+    if not isinstance(changed, Tensor) or not isinstance(log_det, Tensor):
+        got = " and ".join(type(value).__name__ for value in result)
+        raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
+    if is_recording():  # code may not branch on shapes here; the call before the recording checked them
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:
         raise ValueError(
@@ -128,20 +141,20 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
 
 
 def _rearrange(action: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:
-    """The outputs of an action that moves variables and changes none."""
+    """The outputs of an action that only moves variables."""
     if isinstance(action, Regroup):
         return (rearrange(x, action.pattern, **action.sizes),)
     return x[:, : action.keep], x[:, action.keep :]
 
 
 def _restore(action: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
-    """The input of an action that moves variables and changes none."""
+    """The input of an action that only moves variables, from its outputs."""
     if isinstance(action, Regroup):
         return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
     return torch.cat(outputs, dim=1)
 
 
 def _reverse(pattern: str) -> str:
-    """The einops pattern of the way back."""
+    """The einops pattern of the opposite direction."""
     there, back = pattern.split(" -> ")
     return f"{back} -> {there}"

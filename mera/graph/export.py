@@ -13,7 +13,12 @@ __all__ = ["to_graphviz", "to_mermaid"]
 
 
 def to_mermaid(layout: Layout) -> str:
-    """A Mermaid flowchart, which GitHub and many editors draw, from the data at the bottom to the latents above.
+    """The graph of a layout as a Mermaid flowchart, which GitHub and many editors can draw.
+
+    The data is at the bottom, and the latents are above.
+
+    Args:
+        layout: the layout.
 
     >>> from mera.graph import Layout
     >>> layout = Layout((4,), 1)
@@ -36,7 +41,11 @@ def to_mermaid(layout: Layout) -> str:
 
 
 def to_graphviz(layout: Layout) -> str:
-    """The same in the DOT language: `dot -Tpng`."""
+    """The graph of a layout in the DOT language of Graphviz, whose command `dot -Tpng` draws it.
+
+    Args:
+        layout: the layout.
+    """
     shapes: dict[type, str] = {Input: "ellipse", Latent: "ellipse", Local: "box"}
     lines = ["digraph layout {", "    rankdir=BT;"]
     for name, node in layout.nodes.items():
@@ -48,11 +57,12 @@ def to_graphviz(layout: Layout) -> str:
 
 
 def _edges(layout: Layout, line: Callable[[str, str, int], str]) -> list[str]:
+    """The lines for all edges; `line` makes one of them from source, target and number of the source's output."""
     return [line(source, name, output) for name, _, source, output in walk(layout.graph)]
 
 
 def _label(name: str, node: Node) -> str:
-    """A node in a few words."""
+    """A short description of a node: its name, its kind and its settings."""
     match node:
         case Input():
             return f"{name}: {node.lattice}"
@@ -74,8 +84,10 @@ def _label(name: str, node: Node) -> str:
 
 
 def _brief(value: int | tuple[int, ...]) -> str:
+    """One integer, or one for each dimension, as text."""
     return brief(value if isinstance(value, tuple) else (value,))
 
 
 def _quoted(text: str) -> str:
+    """A text as a quoted string of the DOT language."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

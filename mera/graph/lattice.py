@@ -1,4 +1,4 @@
-"""Lattices, and checks of what is declared on them."""
+"""Lattices, and checks of names and sizes that nodes on a lattice are declared with."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mera.graph.errors import LayoutError
 __all__ = ["Lattice", "check_key", "per_dimension"]
 
 _MODULE_DICT = nn.ModuleDict()
-"""Its attributes are names that no module in it can have."""
+"""Flows keep their bijectors in a `ModuleDict`, which accepts no key that is the name of one of its attributes."""
 
 
 def check_key(text: object, field: str) -> None:
-    """Refuse what cannot be the name of a node or of a module.
+    """Refuse a value that cannot be the name of a node or the key of a module.
 
     Args:
-        text: what a user passed.
-        field: the setting that it was passed for, "name" or "share".
+        text: the argument as it was passed.
+        field: the setting that the argument is for, "name" or "share".
 
     Raises:
-        LayoutError: if it is no string, is empty, has a dot in it, or is a word that torch's ModuleDict keeps.
+        LayoutError: if the value is no string, is empty, contains a dot, or is an attribute of torch.nn.ModuleDict.
     """
     if not isinstance(text, str) or not text or "." in text or hasattr(_MODULE_DICT, text):
         expected = f"a {field} that is not empty, has no dot and is no attribute of torch.nn.ModuleDict"
@@ -33,13 +33,13 @@ def check_key(text: object, field: str) -> None:
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
-    """One integer for each lattice dimension: a single integer serves all dimensions.
+    """One integer for each dimension of a lattice.
 
     Args:
-        value: what a user passed.
+        value: the argument as it was passed: one integer for all dimensions, or one for each.
         dim: the number of dimensions.
-        field: the setting that it was passed for, "kernel" say.
-        minimum: the least integer that is allowed.
+        field: the setting that the argument is for, "kernel" say.
+        minimum: the smallest integer that is accepted.
 
     Raises:
         LayoutError: if `value` is not an integer or `dim` of them, or if one is below `minimum`.
@@ -53,15 +53,15 @@ def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int
 
 @dataclass(frozen=True)
 class Lattice:
-    """What lies on an edge of a layout: `channels` variables at each site of a rectangular lattice.
+    """A rectangular lattice in 1, 2 or 3 dimensions, with one or more variables (channels) at each site.
 
     Args:
-        channels: variables at a site.
-        shape: edge lengths, one for each of 1, 2 or 3 dimensions.
-        periodic: for each dimension, whether the last site has the first as its neighbour.
+        channels: the number of variables at a site.
+        shape: for each dimension the number of sites along the edge.
+        periodic: for each dimension, whether the last site is a neighbour of the first.
 
     Raises:
-        LayoutError: if these do not describe a lattice.
+        LayoutError: if an argument is out of its range, or `shape` and `periodic` differ in length.
     """
 
     channels: int
@@ -97,16 +97,24 @@ class Lattice:
 
     @property
     def variables(self) -> int:
-        """The number of variables."""
+        """The number of variables at all sites."""
         return self.channels * self.sites
 
     def coarsen(self, stride: tuple[int, ...]) -> Lattice:
-        """Each cell of `stride` sites becomes one site that holds all their channels."""
+        """The lattice on which each cell of sites has become one site, with the channels of all sites of the cell.
+
+        Args:
+            stride: for each dimension, how many sites a cell has.
+        """
         shape = tuple(n // s for n, s in zip(self.shape, stride, strict=True))
         return replace(self, channels=self.channels * math.prod(stride), shape=shape)
 
     def with_channels(self, channels: int) -> Lattice:
-        """The same sites with another number of channels."""
+        """The lattice with the same sites and another number of channels.
+
+        Args:
+            channels: the new number of variables at a site.
+        """
         return replace(self, channels=channels)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A hierarchical flow as a `networkx.DiGraph` of nodes, and a builder that refuses mistakes at once."""
+"""Layouts: hierarchical flows as graphs of nodes, declared node by node."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Layout", "Port"]
 
 @dataclass(frozen=True)
 class Port:
-    """An output of a node, to be handed to the node that takes it.
+    """An output of a node, which is passed to the method that adds the next node.
 
     Args:
         node: the name of the node.
         output: the index of the output.
-        lattice: the lattice of the variables there.
+        lattice: the lattice of the variables that leave the node there.
         layout: the layout of the node.
     """
 
@@ -36,7 +36,7 @@ class Port:
 
     @property
     def channels(self) -> int:
-        """How many channels each site has."""
+        """The number of channels of the lattice."""
         return self.lattice.channels
 
     @property
@@ -46,21 +46,24 @@ class Port:
 
 
 class Layout:
-    r"""A hierarchical flow, declared from the data (below) to the latents (above).
+    """The declaration of a hierarchical flow, node by node from the data to the latents.
 
-    The graph is a tree of nodes: each takes one output of an earlier node, and every output is taken exactly once
-    (by a `latent` at the end). Nodes carry their settings in the attribute `node`, edges the attribute `output`,
-    the index of the output they take.
+    The nodes form a tree: the input of each node is an output of an earlier node, and each output is the input of
+    exactly one node; a `latent` node is the last on each branch. A node that cannot be a bijection is refused when it
+    is added.
+
+    The attribute `graph` is a `networkx.DiGraph`. Its nodes have the attribute `node`, a `mera.graph.Node` with the
+    settings; its edges have the attribute `output`, the index of the output of the node where the edge starts.
 
     Args:
-        shape: edge lengths of the lattice, in 1, 2 or 3 dimensions.
-        channels: variables at each site.
+        shape: the edge lengths of the lattice, in 1, 2 or 3 dimensions.
+        channels: the number of variables at each site.
         boundary: "periodic" or "open", one word for all dimensions or one for each.
-        context: the shape of what the flow is conditional on: K or (K,) for K numbers of each image, (K, *shape) for K
-            numbers of each pixel; None if the flow is not conditional.
+        context: the shape of the context of a conditional flow: K or (K,) for K numbers per image, (K, *shape) for K
+            numbers at each pixel; None if the flow is not conditional.
 
     Raises:
-        LayoutError: if the arguments do not describe a lattice and a context of it.
+        LayoutError: if the arguments do not describe a lattice, or a context on it.
 
     Example:
         One step of a binary MERA on 8 sites, whose bijectors only rescale:
@@ -96,10 +99,13 @@ class Layout:
 
     @classmethod
     def from_graph(cls, graph: nx.DiGraph) -> Layout:
-        """A layout from a graph made elsewhere, with the attributes that the class names.
+        """A layout from a graph that was made without the methods of this class.
+
+        Args:
+            graph: a graph whose nodes and edges have the attributes `node` and `output`; it is copied.
 
         Raises:
-            LayoutError: if it holds something that is no node, or not one input. `compile` checks the rest.
+            LayoutError: if the argument is no such graph, or has not exactly one input. `compile` checks the rest.
         """
         if not isinstance(graph, nx.DiGraph):
             raise LayoutError("a networkx.DiGraph", f"{type(graph).__name__}")
@@ -110,10 +116,18 @@ class Layout:
         return layout
 
     def add(self, node: Node, source: Port, name: str | None = None) -> tuple[Port, ...]:
-        """Add any node behind `source`; the methods below are shorthands of this one.
+        """Add a node of any kind; `local`, `decimate`, `squeeze`, `split` and `latent` are shorthands of this method.
+
+        Args:
+            node: the node.
+            source: the output of an earlier node that is the input of the new one.
+            name: the name of the node; if None, the kind of the node and a number.
+
+        Returns:
+            The outputs of the node.
 
         Raises:
-            LayoutError: if the node cannot stand there, with its name.
+            LayoutError: if the node cannot stand there; the message names the node.
         """
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
@@ -140,7 +154,24 @@ class Layout:
         name: str | None = None,
         passive: int = 0,
     ) -> Port:
-        """Add a local bijector (see `mera.graph.nodes.Local` for the arguments)."""
+        """Add a local bijector; its settings are explained in `mera.graph.Local`.
+
+        Args:
+            source: the output of an earlier node that the bijector acts on.
+            bijector: a bijector, a callable that makes one, or the name of a registered one.
+            kernel: how many sites one position reads in each dimension.
+            stride: how many sites lie between positions; the kernel if None.
+            offset: the site at which the grid of positions starts.
+            share: a key; nodes with the same key use one module.
+            name: the name of the node; if None, "local" and a number.
+            passive: how many channels, the first ones, are read but not changed.
+
+        Returns:
+            The output of the node.
+
+        Raises:
+            LayoutError: if the node is not a bijection there.
+        """
         try:
             node = Local(bijector, kernel, stride, offset, share, passive)
         except LayoutError as error:
@@ -149,27 +180,71 @@ class Layout:
         return port
 
     def decimate(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> tuple[Port, Port]:
-        """Keep the sites at `stride`: the coarse lattice, and the sites that are sent out."""
+        """Add a decimation: keep one site of each cell, and send the other sites out.
+
+        Args:
+            source: the output of an earlier node.
+            stride: the edge of a cell, or its edges in each dimension.
+            name: the name of the node; if None, "decimate" and a number.
+
+        Returns:
+            The coarse lattice, and the sites that are sent out as channels on the coarse lattice.
+
+        Raises:
+            LayoutError: if the stride does not divide the edges of the lattice.
+        """
         coarse, fine = self.add(Decimate(stride), source, name)
         return coarse, fine
 
     def squeeze(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> Port:
-        """Turn the sites of each `stride` cell into channels."""
+        """Add a squeeze: turn the sites of each cell into channels.
+
+        Args:
+            source: the output of an earlier node.
+            stride: the edge of a cell, or its edges in each dimension.
+            name: the name of the node; if None, "squeeze" and a number.
+
+        Returns:
+            The coarse lattice.
+
+        Raises:
+            LayoutError: if the stride does not divide the edges of the lattice.
+        """
         (port,) = self.add(Squeeze(stride), source, name)
         return port
 
     def split(self, source: Port, keep: int, name: str | None = None) -> tuple[Port, Port]:
-        """Cut the channels: the first `keep`, and the rest."""
+        """Add a split: cut the channels in two.
+
+        Args:
+            source: the output of an earlier node.
+            keep: how many channels, the first ones, go to the first output.
+            name: the name of the node; if None, "split" and a number.
+
+        Returns:
+            The first channels, and the rest.
+
+        Raises:
+            LayoutError: if one of the outputs would have no channel.
+        """
         kept, rest = self.add(Split(keep), source, name)
         return kept, rest
 
     def latent(self, source: Port, name: str | None = None) -> None:
-        """Let `source` leave the flow as the latents of one level."""
+        """Let variables leave the flow as the latents of one level.
+
+        Args:
+            source: the output of an earlier node.
+            name: the name of the level; if None, "latent" and a number.
+
+        Raises:
+            LayoutError: if the output is the input of another node already, or the name is taken.
+        """
         self.add(Latent(), source, name)
 
     @property
     def context(self) -> tuple[int, ...] | None:
-        """The shape of the context, None if there is none."""
+        """The shape of the context; None if the flow is not conditional."""
         return find_input(self.graph)[1].context
 
     @property
@@ -181,15 +256,18 @@ class Layout:
         return f"Layout({self.input.lattice}, {self.graph.number_of_nodes()} nodes)"
 
     def _free_name(self, node: Node) -> str:
+        """A name that no node has yet: the kind of the node and a number."""
         kind = type(node).__name__.lower()
         return next(name for i in count() if (name := f"{kind}{i}") not in self.graph)
 
     def _check_name(self, name: str) -> None:
+        """Refuse a name that cannot be one, or that an earlier node has."""
         check_key(name, "name")
         if name in self.graph:
             raise LayoutError("a name that is not taken", "that of an earlier node")
 
     def _check_source(self, source: Port) -> None:
+        """Refuse anything but an output of this layout that is not the input of another node yet."""
         if not isinstance(source, Port):
             raise LayoutError("the output of an earlier node", f"{source!r}")
         if source.layout is not self:
@@ -202,7 +280,7 @@ class Layout:
 
 
 def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
-    """The input lattice, from what a user writes."""
+    """The lattice of the data, from the arguments of `Layout`."""
     if not isinstance(shape, Sequence):
         raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
     boundaries = (boundary,) * len(shape) if isinstance(boundary, str) or not boundary else boundary
@@ -210,5 +288,5 @@ def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str])
         raise LayoutError(
             "boundary 'periodic' or 'open', for all dimensions or for each", f"{boundary!r}", field="boundary"
         )
-    channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # numpy's integers too
+    channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # from numpy's integers, too
     return Lattice(channels, tuple(edges), tuple(b == "periodic" for b in boundaries))

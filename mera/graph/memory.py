@@ -1,4 +1,9 @@
-"""What a forward pass keeps for the backward pass: all activations, what entered each layer, or only what came out."""
+"""Memory of a forward pass: which tensors are kept for the backward pass.
+
+- "store" keeps all activations, as autograd does.
+- "checkpoint" keeps the input of each layer, and runs the layer again in the backward pass.
+- "invert" keeps the output of each node, and inverts the node layer by layer in the backward pass.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +23,12 @@ __all__ = ["MEMORY", "memory_per_node"]
 
 
 def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Keep everything: the fastest, and memory grows with the activations of all networks."""
+    """Keep all activations: the fastest, but memory grows with the number of layers and the width of networks."""
     return bijector(x, *context_arguments(bijector, context))
 
 
 def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Keep what enters each layer and run the layer again on the way back, with the weights that it has then."""
+    """Keep the input of each layer; the backward pass runs the layer again, with the weights that it has then."""
     if not torch.is_grad_enabled():
         return bijector(x, *context_arguments(bijector, context))
     log_det = zero_log_det(x)
@@ -34,9 +39,10 @@ def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[
 
 
 def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Keep what leaves the bijector and invert layer by layer on the way back: memory does not grow with their number.
+    """Keep the output of the bijector, and invert it layer by layer in the backward pass.
 
-    Derivatives of second order cannot be taken through it, and the weights must be the same on the way back.
+    Memory does not grow with the number of layers. Second derivatives are not available, and the weights must be the
+    same in the backward pass.
     """
     if not torch.is_grad_enabled():
         return bijector(x, *context_arguments(bijector, context))
@@ -45,43 +51,46 @@ def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tens
 
 
 class _Inverted(torch.autograd.Function):
-    """A chain of bijectors whose backward pass finds each layer's input by its inverse (Gomez et al. 2017)."""
+    """A chain of layers whose backward pass computes the input of each layer from its output.
+
+    Reversible networks are due to Gomez et al. (2017), https://arxiv.org/abs/1707.04585.
+    """
 
     @staticmethod
     @changing_weights()
     def forward(
         ctx: Any, layers: list[Bijector], x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """All layers in order, without a graph."""
+        """Run all layers in order; autograd records none of their operations."""
         kind = x.device.type
         ctx.layers = layers
         ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
-        ctx.places = [parameter.data_ptr() for parameter in parameters]
+        ctx.pointers = [parameter.data_ptr() for parameter in parameters]
         log_det = zero_log_det(x)
         for layer in layers:
             x, change = layer(x, *context_arguments(layer, context))
             log_det = log_det + change
-        ctx.save_for_backward(x, context, *parameters)  # so that torch refuses those that changed in place
+        ctx.save_for_backward(x, context, *parameters)  # torch then refuses tensors that were changed in place
         return x, log_det
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     @changing_weights()
     def backward(ctx: Any, gradient: Tensor, log_det_gradient: Tensor) -> tuple[Any, ...]:
-        """From the last layer to the first: its input, its graph, its gradients."""
+        """From the last layer to the first, compute its input, run it again with autograd, and take its gradients."""
         y, context, *_ = ctx.saved_tensors
-        if ctx.places != [parameter.data_ptr() for layer in ctx.layers for parameter in layer.parameters()]:
+        if ctx.pointers != [parameter.data_ptr() for layer in ctx.layers for parameter in layer.parameters()]:
             raise RuntimeError(
                 "Expected the weights of the forward pass in the backward pass, for memory='invert'; got others: "
                 "use 'store' with torch.func.functional_call"
             )
         kind, dtype, enabled = ctx.autocast
-        of_parameters: list[Any] = []
-        of_context: Tensor | None = None
+        parameter_gradients: list[Any] = []
+        context_gradient: Tensor | None = None
         if ctx.needs_input_grad[2]:
             context = context.detach().requires_grad_()
-            of_context = torch.zeros_like(context)
-        given = [] if of_context is None else [context]
+            context_gradient = torch.zeros_like(context)
+        contexts = [] if context_gradient is None else [context]
         for layer in reversed(ctx.layers):
             with torch.autocast(kind, dtype, enabled, cache_enabled=False):
                 arguments = context_arguments(layer, context)
@@ -89,22 +98,23 @@ class _Inverted(torch.autograd.Function):
                 with torch.enable_grad():
                     outputs = layer(x, *arguments)
             pairs = zip(outputs, (gradient, log_det_gradient), strict=True)
-            known = [(output, its) for output, its in pairs if output.requires_grad]
-            wanted = [x, *given, *layer.parameters()]
-            needed = [tensor for tensor in wanted if tensor.requires_grad]
-            values, gradients = zip(*known, strict=True)
-            found = iter(torch.autograd.grad(values, needed, gradients, allow_unused=True, materialize_grads=True))
-            gradient = next(found)
-            if of_context is not None:
-                of_context = of_context + next(found)
-            others = [next(found) if tensor.requires_grad else None for tensor in layer.parameters()]
-            of_parameters = others + of_parameters
+            differentiable = [(output, output_gradient) for output, output_gradient in pairs if output.requires_grad]
+            values, value_gradients = zip(*differentiable, strict=True)
+            inputs = [tensor for tensor in (x, *contexts, *layer.parameters()) if tensor.requires_grad]
+            gradients = iter(
+                torch.autograd.grad(values, inputs, value_gradients, allow_unused=True, materialize_grads=True)
+            )
+            gradient = next(gradients)
+            if context_gradient is not None:
+                context_gradient = context_gradient + next(gradients)
+            layer_gradients = [next(gradients) if tensor.requires_grad else None for tensor in layer.parameters()]
+            parameter_gradients = layer_gradients + parameter_gradients
             y = x.detach()
-        return None, gradient, of_context, *of_parameters
+        return None, gradient, context_gradient, *parameter_gradients
 
 
 def _layers(bijector: Bijector) -> list[Bijector]:
-    """The bijectors that a chain, and the chains in it, run one after the other."""
+    """The members of a chain, and of chains within it, in order; any other bijector is one layer."""
     if not isinstance(bijector, Chain):
         return [bijector]
     return [layer for member in bijector.bijectors for layer in _layers(member)]
@@ -115,11 +125,18 @@ MEMORY: dict[str, Callable[[Bijector, Tensor, Tensor | None], tuple[Tensor, Tens
     "checkpoint": _checkpoint,
     "invert": _invert,
 }
-"""By name, how to run a bijector forwards; all give the same values and gradients."""
+"""By name, the functions that run a bijector forward; all of them give the same values and gradients."""
 
 
 def memory_per_node(value: str | Mapping[str, str], nodes: Sequence[str]) -> dict[str, str]:
-    """For each node what a forward pass keeps, from one word for all nodes or a word for some of them.
+    """The memory setting of each node.
+
+    Args:
+        value: one word of `MEMORY` for all nodes, or a word for each of some nodes, by the name of the node.
+        nodes: the names of all nodes with a bijector.
+
+    Returns:
+        A word by the name of the node; nodes for which there was none are left out.
 
     Raises:
         ValueError: if a word or a node is unknown.

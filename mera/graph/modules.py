@@ -1,4 +1,4 @@
-"""The modules of a plan: what each node was given, or what its callable makes."""
+"""The bijectors of a plan's steps: those that nodes were declared with, or that their callables make."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ __all__ = ["make_bijectors"]
 
 
 def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
-    """The bijectors of all steps, by the key that steps name; those with the same key share one.
+    """The bijectors of all steps of a plan, by the key in `Step.module`; steps with the same key share a bijector.
+
+    Args:
+        plan: the plan.
+        layout: the layout that the plan was compiled from.
 
     Raises:
-        LayoutError: if one is no bijector for its step's events.
+        LayoutError: if a callable makes no bijector for the events of its step, or no bijector takes a context that the
+            plan has.
     """
     bijectors = nn.ModuleDict()
     for step in plan.steps:
@@ -32,7 +37,7 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
 
 
 def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
-    """The bijector that a node was given, or what its callable makes."""
+    """The bijector that a node was declared with, or that its callable makes."""
     node, action = layout.nodes[step.node], step.action
     if not (isinstance(node, Local) and isinstance(action, Apply)):
         raise TypeError(f"Expected a local node and its action; got {node} and {action}")

@@ -1,7 +1,8 @@
-"""The kinds of node that a layout is made of, each of which knows its geometry and what it refuses.
+"""The kinds of node that a layout is made of.
 
-A node turns the lattice on its input edge into a chain of actions (`lower`); its outputs are those of the last
-action. A new kind of node is one more class in this file; whatever reads plans sees only its actions.
+A node is compiled by its method `lower`: from the lattice on its input to a chain of actions. The outputs of the node
+are those of the last action. A new kind of node is one more class in this file: all code that reads plans sees only
+actions.
 """
 
 from __future__ import annotations
@@ -25,17 +26,23 @@ __all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
 
 
 class Node(ABC):
-    """The base of all kinds of node; an instance holds the settings of one node."""
+    """The base class of all kinds of node; an instance holds the settings of one node."""
 
     outputs: ClassVar[int] = 1
-    """How many output edges a node of this kind has."""
+    """The number of outputs of a node of this kind."""
 
     @abstractmethod
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """The actions that this node performs on `lattice`, each on the first output of the one before.
+        """Compile the node to actions.
+
+        Args:
+            lattice: the lattice on the input of the node.
+
+        Returns:
+            The actions in order; each acts on the first output of the action before it.
 
         Raises:
-            LayoutError: if they would not be a bijection.
+            LayoutError: if the node is not a bijection on this lattice.
         """
 
 
@@ -45,11 +52,11 @@ class Input(Node):
 
     Args:
         lattice: the lattice of the data.
-        context: the shape of a context, (K,) for K numbers of each image or (K, *shape) for K numbers of each pixel;
-            None if there is none.
+        context: the shape of the context of a conditional flow, (K,) for K numbers per image or (K, *shape) for K
+            numbers at each pixel; None if the flow is not conditional.
 
     Raises:
-        LayoutError: if `lattice` is no lattice, or `context` is no such shape.
+        LayoutError: if `lattice` is no lattice, or `context` is of another form.
     """
 
     lattice: Lattice
@@ -61,14 +68,14 @@ class Input(Node):
         context = self.context
         if context is None:
             return
-        numbers = isinstance(context, tuple) and len(context) > 0 and all(is_integer(n) and n > 0 for n in context)
-        if not numbers or context[1:] not in ((), self.lattice.shape):
+        is_shape = isinstance(context, tuple) and len(context) > 0 and all(is_integer(n) and n > 0 for n in context)
+        if not is_shape or context[1:] not in ((), self.lattice.shape):
             sites = ", ".join(map(str, self.lattice.shape))
             expected = f"a context of shape (K,), or (K, {sites}) for each pixel"
             raise LayoutError(expected, repr(context), field="context")
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """Nothing is done to the data."""
+        """No action."""
         return ()
 
 
@@ -79,7 +86,7 @@ class Latent(Node):
     outputs: ClassVar[int] = 0
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """Nothing is done to the latents."""
+        """No action."""
         return ()
 
 
@@ -89,21 +96,24 @@ class Local(Node):
 
     Args:
         bijector: a bijector; or a callable that makes one from an event shape, and from a `context_shape` if it has
-            such a parameter; or the name of a registered bijector; or {"name": ..., **options} for a registered one
-            with options, see `mera.bijectors.names`. Nodes and flows that are handed the same bijector share it, as
-            everywhere in torch; a callable or a name makes a new bijector for each flow.
-        kernel: how many sites one position reads in each dimension, or one number for all dimensions.
-        stride: how many sites lie between positions. If equal to the kernel, which is the default, the lattice is tiled
-            with patches, and each patch is an event. If less than the kernel, the bijector is a field bijector, which
-            takes the whole lattice as one event.
-        offset: the site at which the grid starts, 0 <= offset < stride. Patches wrap around a periodic border. At an
-            open border, patches that the border would cut are left out, and the sites in them pass unchanged.
-        share: nodes with the same key use one module. The key may not be the name of a node.
-        passive: how many channels, the first ones, are read but left as they are; as many as the bijector's own
-            `passive`.
+            such a parameter; or the name of a registered bijector, see `mera.bijectors.names`; or
+            {"name": ..., **options} for a registered bijector with options. Nodes and flows that are declared with the
+            same bijector object share its parameters, as modules do everywhere in torch; a callable or a name makes a
+            new bijector for each flow.
+        kernel: how many sites one position reads, one number for all dimensions or one for each.
+        stride: how many sites lie between positions; the kernel if None. If stride and kernel are equal, patches tile
+            the lattice, and each patch is an event. If the stride is less, the bijector is a field bijector, and the
+            whole lattice is one event.
+        offset: the site at which the grid of positions starts, 0 <= offset < stride. Patches continue around a
+            periodic border. At an open border, patches that the border would cut are left out, and their sites pass
+            unchanged.
+        share: a key; nodes with the same key use one module. The key may not be the name of a node. None for a module
+            of the node's own.
+        passive: how many channels, the first ones, are read but not changed; equal to the attribute `passive` of the
+            bijector.
 
     Raises:
-        LayoutError: if there is no bijector of that name, or it has no such option.
+        LayoutError: if no bijector is registered under the name, or it does not have an option.
     """
 
     bijector: Any
@@ -125,7 +135,7 @@ class Local(Node):
             raise LayoutError.from_error(error, field="bijector") from None
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """One `Apply`."""
+        """A single `Apply`."""
         if self.share is not None:
             check_key(self.share, "share")
         kernel = per_dimension(self.kernel, lattice.dim, "kernel", 1)
@@ -151,9 +161,10 @@ class Local(Node):
 
 @dataclass(frozen=True)
 class Decimate(Node):
-    """Keep every `stride`-th site in each dimension; the other sites go out (paper, Eq. 5).
+    """Keep the first site of each cell, and send the other sites out (RG-Flow, Eq. 5, https://arxiv.org/abs/2010.00029).
 
-    The sites of a cell that go out become channels of one site.
+    The first output is the coarse lattice of the sites that are kept. The second output has the same sites; the other
+    sites of a cell are channels there.
 
     Args:
         stride: the edge of a cell, or its edges in each dimension.
@@ -163,14 +174,14 @@ class Decimate(Node):
     stride: int | tuple[int, ...] = 2
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """Squeeze, which puts a cell's first site first, then cut behind that site's channels."""
+        """A `Regroup`, which makes the channels of a cell's first site the first ones, then a `Cut` behind them."""
         (squeeze,) = Squeeze(self.stride).lower(lattice)
         return squeeze, Cut(squeeze.outputs[0], lattice.channels)
 
 
 @dataclass(frozen=True)
 class Squeeze(Node):
-    """Space to channels: each cell of sites becomes one site that holds the channels of all of them.
+    """Space to channels: each cell of sites becomes one site, which has the channels of all sites of the cell.
 
     Args:
         stride: the edge of a cell, or its edges in each dimension.
@@ -179,7 +190,7 @@ class Squeeze(Node):
     stride: int | tuple[int, ...] = 2
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """One `Regroup`."""
+        """A single `Regroup`."""
         stride = per_dimension(self.stride, lattice.dim, "stride", 1)
         if max(stride) == 1:
             expected = "a stride above 1 in some dimension"
@@ -202,7 +213,7 @@ class Split(Node):
     keep: int
 
     def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """One `Cut`."""
+        """A single `Cut`."""
         if not is_integer(self.keep) or not 0 < self.keep < lattice.channels:
             raise LayoutError(
                 f"to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels",

@@ -1,4 +1,4 @@
-"""The compiled form of a layout: what to do, step by step, in integers and einops patterns."""
+"""Plans: layouts compiled to a sequence of steps, in integers and einops patterns."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ __all__ = ["LatentLevel", "Plan", "Step", "brief", "context_of"]
 
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of the context of an event: (K,), or (K, *sites of the event) if it is that of each pixel."""
+    """The shape of the context of one event: (K,), or (K, *sites of the event) if the context has values at each pixel.
+
+    Args:
+        context: the shape of the context of an image, (K,) or (K, *shape); None for no context.
+        event_shape: the shape (C, *sites) of one event.
+    """
     return context if context is None or len(context) == 1 else (context[0], *event_shape[1:])
 
 
 @dataclass(frozen=True)
 class Step:
-    """One action on one value.
+    """One action of a plan on one value.
 
     Args:
-        node: the layout's node that this step is part of.
-        level: how often the lattice has been cut between the data and here, 0 for the finest.
-        action: what is done.
-        source: number of the value that the step consumes.
-        targets: numbers of the values that it produces.
-        module: key of the bijector, for `Apply`, else empty; steps with the same key share one.
+        node: the name of the layout's node that the step is part of.
+        level: the number of cuts between the data and the step; 0 for the finest level.
+        action: the action.
+        source: the number of the value that the step consumes.
+        targets: the numbers of the values that the step produces.
+        module: the key of the bijector if the action is `Apply`, else empty; steps with the same key share a bijector.
     """
 
     node: str
@@ -43,9 +48,9 @@ class LatentLevel:
     """One level of latents.
 
     Args:
-        node: the layout's node.
-        value: number of the value that leaves the flow here.
-        lattice: its channels and edge lengths.
+        node: the name of the layout's `Latent` node.
+        value: the number of the value that leaves the flow there.
+        lattice: the lattice of the latents.
     """
 
     node: str
@@ -55,16 +60,16 @@ class LatentLevel:
 
 @dataclass(frozen=True)
 class Plan:
-    """A layout, compiled: frozen, hashable, without a tensor or a list of sites in it.
+    """A compiled layout: frozen, hashable, and without tensors or lists of sites.
 
-    Values are numbered; the data is value 0. Every value is produced once and consumed once, so that a forward
-    pass runs the steps in order, an inverse pass runs them backwards, and neither keeps more than is still needed.
+    The values between steps are numbered; the data is value 0. Each value is produced once and consumed once. A forward
+    pass runs the steps in order, an inverse pass runs them in reverse, and both can drop a value once it is consumed.
 
     Args:
         input: the lattice of the data.
-        steps: in an order in which sources come first.
-        latents: the levels, finest first.
-        context: the shape of a context, (K,) or (K, *shape); None if there is none.
+        steps: the steps, each behind the step that produces its source.
+        latents: the levels of latents, finest first.
+        context: the shape of a context, (K,) or (K, *shape); None if the flow is not conditional.
     """
 
     input: Lattice
@@ -73,12 +78,16 @@ class Plan:
     context: tuple[int, ...] | None = None
 
     def context_shape(self, action: Apply) -> tuple[int, ...] | None:
-        """The shape of the context of one event of an action: (K,), or (K, *sites of the event)."""
+        """The shape of the context of one event, (K,) or (K, *sites of the event); None if the flow is not conditional.
+
+        Args:
+            action: the action whose event it is.
+        """
         return context_of(self.context, action.event_shape)
 
     @property
     def entries(self) -> tuple[int, ...]:
-        """Numbers of the values with which each level begins, finest first: the data, then what every cut keeps."""
+        """The numbers of the values at which levels begin, finest first: the data, then the kept output of each cut."""
         value, entries = 0, [0]
         for step in self.steps:
             if step.source == value:
@@ -103,7 +112,7 @@ class Plan:
 
 
 def _columns(action: Action) -> Iterable[str]:
-    """Kernel, stride, offset, patches and pattern of an action, as the table shows them."""
+    """The cells "kernel" to "pattern" of an action in the printed table."""
     match action:
         case Apply():
             kernel, stride, offset = map(brief, (action.kernel, action.stride, action.offset))
@@ -116,12 +125,16 @@ def _columns(action: Action) -> Iterable[str]:
 
 
 def brief(values: tuple[int, ...]) -> str:
-    """One number where all dimensions agree."""
+    """Sizes as text: "4x2", or one number if all dimensions have the same.
+
+    Args:
+        values: for each dimension a size.
+    """
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
 
 def _out(step: Step, levels: dict[int, str]) -> str:
-    """The latents that a step sends out, with their shape."""
+    """The cell "sends out" of a step in the printed table: the levels of latents among its outputs."""
     return ", ".join(
         f"{levels[value]}: {lattice}"
         for value, lattice in zip(step.targets, step.action.outputs, strict=True)

@@ -1,4 +1,4 @@
-"""A plan with all that it takes to run it: bijectors, prior, contexts, and what a backward pass may keep."""
+"""The runner: a plan together with the bijectors, prior, contexts and memory settings that are needed to run it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ __all__ = ["Runner"]
 
 @dataclass(frozen=True, eq=False)
 class Runner:
-    """Runs a plan with its bijectors. A flow makes one for each pass, so that it never holds what has been replaced.
+    """Run a plan with the bijectors of a flow.
 
-    Whatever runs a flow in whole or in part uses a runner: passes, initialisation, restriction, windows, the search
-    for a NaN.
+    A flow makes a runner for each pass, so that a runner never holds a module that was replaced since. All code that
+    runs a flow as a whole or in part uses a runner: passes, initialisation, restriction, windows, and the search for
+    the first NaN.
 
     Args:
         plan: the plan.
-        bijectors: by the key that the plan's steps name.
-        prior: the density of the latents.
-        context_encoder: turns a user's context into numbers.
-        memory: by node, what a forward pass keeps for the backward pass; see `mera.graph.memory`.
-        reference: a tensor with the flow's dtype and device.
+        bijectors: the bijectors, by the key in `Step.module`.
+        prior: the prior of the latents.
+        context_encoder: checks contexts, and turns class numbers into vectors.
+        memory: by the name of a node, which tensors a forward pass keeps; see `mera.graph.memory`.
+        reference: a tensor with the dtype and device of the flow.
     """
 
     plan: Plan
@@ -43,24 +44,32 @@ class Runner:
     reference: Tensor
 
     def bijector(self, step: Step) -> Bijector:
-        """The bijector of a step."""
+        """The bijector of a step.
+
+        Args:
+            step: a step whose action is `Apply`.
+        """
         return cast(Bijector, self.bijectors[step.module])
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
-        """The function from a step to the context of its events.
+        """The function from a step to the contexts of its events.
 
         Args:
-            context: what a user passed.
+            context: the context as a user passed it: floats (B, *plan.context), class numbers (B,), or None.
             batch: the data or latents (B, ...) that the context is for.
 
         Raises:
-            ValueError: see `ContextEncoder`.
+            ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
         """
         values = self.context_encoder(context, batch.shape[0], batch.device)
         return context_per_step(self.plan, values, batch, lambda step: self.bijector(step).context_shape is not None)
 
     def forward_transform(self, contexts: ContextOfStep) -> Transform:
-        """What each step does to its events in a forward pass, for `run_forward`."""
+        """The function that transforms the events of a step in a forward pass, for `run_forward`.
+
+        Args:
+            contexts: from a step to the contexts of its events.
+        """
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             run = MEMORY[self.memory.get(step.node, "store")]
@@ -69,7 +78,11 @@ class Runner:
         return transform
 
     def inverse_transform(self, contexts: ContextOfStep) -> Transform:
-        """What each step does to its events in an inverse pass, for `run_inverse`."""
+        """The function that transforms the events of a step in an inverse pass, for `run_inverse`.
+
+        Args:
+            contexts: from a step to the contexts of its events.
+        """
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector = self.bijector(step)
@@ -78,19 +91,39 @@ class Runner:
         return transform
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Data (B, C, *shape) to latents, one tensor for each level, and the log-det (B,)."""
+        """Map data to latents.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,).
+
+        Returns:
+            The latents, one tensor for each level, finest first; and the log-det (B,).
+        """
         return run_forward(self.plan, x, self.forward_transform(self.contexts(context, x)))
 
     def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Latents to data (B, C, *shape), and the log-det (B,) of that direction."""
+        """Map latents to data.
+
+        Args:
+            z: the latents, one tensor for each level, finest first.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,).
+
+        Returns:
+            The data (B, C, *shape), and the log-det (B,) of this direction.
+        """
         return run_inverse(self.plan, z, self.inverse_transform(self.contexts(context, z[0])))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Let each bijector start from the events that data (B, C, *shape) bring to it, in the order of the steps.
+        """Initialise each bijector with its events in a forward pass, in the order of the steps.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,).
 
         Raises:
-            ValueError: if a bijector cannot start from so few events; the message names the node.
+            ValueError: if there are too few events to initialise a bijector; the message names the node.
         """
         contexts = self.contexts(context, x)
 

@@ -1,4 +1,4 @@
-"""A flow as a table: levels, nodes, parameters."""
+"""The printed form of a flow: tables of its nodes and levels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ __all__ = ["count_parameters", "summarize"]
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers are learnt."""
+    """The number of learnable parameters of a module, counted as single numbers.
+
+    Args:
+        module: the module.
+    """
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def summarize(plan: Plan, bijectors: Mapping[str, nn.Module], prior: str) -> str:
-    """Two tables, the nodes with their bijectors and the levels with their latents, and the totals."""
+    """Describe a flow: the number of parameters, a table of the nodes, and a table of the levels of latents.
+
+    Args:
+        plan: the plan of the flow.
+        bijectors: the bijectors, by the key in `Step.module`.
+        prior: the prior as text.
+    """
     seen: set[str] = set()
     nodes = []
     for step in plan.steps:

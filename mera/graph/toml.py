@@ -1,4 +1,4 @@
-"""Layouts as TOML: a table `lattice`, then a table `node` for each node, in an order in which sources come first.
+"""Layouts as TOML: a table `lattice`, and a table `node` for each node, behind the node that is its input.
 
     [lattice]
     shape = [8, 8]
@@ -24,8 +24,9 @@
     kind = "latent"
     input = "halve"
 
-`input` is a node, "input" for the data, or a node and the number of one of its outputs; the node before if it is left
-out. Bijectors are those of `mera.bijectors.names()`.
+`input` names the node that is the input of a node: "input" for the data, "halve" for the first output of the node
+"halve", "halve.1" for its second output. Without `input`, it is the first output of the node in the table before. A
+bijector is a name of `mera.bijectors.names()`, or a table of the name and options.
 """
 
 from __future__ import annotations
@@ -57,22 +58,25 @@ __all__ = ["dumps", "loads"]
 KINDS: dict[str, type[Any]] = {
     "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
 }  # fmt: skip
+"""The names of the kinds of node in files."""
 LATTICE = ("shape", "channels", "boundary", "context")
+"""The fields of the table `lattice`, which are arguments of `Layout`."""
 
 
 def dumps(layout: Layout) -> str:
-    """A layout as TOML.
+    """Write a layout as TOML.
 
     Args:
-        layout: a layout whose bijectors are registered ones; see `mera.bijectors.register`.
+        layout: a layout of registered bijectors; see `mera.bijectors.register`.
 
     Raises:
-        LayoutError: if a node's bijector has no name, so that no text can say what it is, or `layout` is no layout.
+        LayoutError: if the argument is no layout, the bijector of a node is not registered, or TOML cannot hold one of
+            its options.
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", type(layout).__name__)
     lattice = layout.input.lattice
-    boundaries = ["periodic" if wraps else "open" for wraps in lattice.periodic]
+    boundaries = ["periodic" if periodic else "open" for periodic in lattice.periodic]
     table: dict[str, Any] = {
         "shape": list(lattice.shape),
         "channels": lattice.channels,
@@ -93,14 +97,14 @@ def dumps(layout: Layout) -> str:
 
 
 def loads(text: str, source: str = "layout") -> Layout:
-    """A layout from TOML.
+    """Read a layout from TOML.
 
     Args:
-        text: what `dumps` wrote, or a user did.
-        source: what messages call it, the path of a file say.
+        text: the TOML, written by `dumps` or by hand.
+        source: what messages call the text, the path of a file say.
 
     Raises:
-        LayoutError: if it is no layout; the message names the source, the node and the field.
+        LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
     """
     if not isinstance(text, str):
         raise LayoutError("TOML as text", type(text).__name__, source=source)
@@ -117,11 +121,12 @@ def loads(text: str, source: str = "layout") -> Layout:
 
 
 def _on_one_line(array: re.Match[str]) -> str:
-    """A short array as a person would write it."""
+    """A matched array of TOML, one item a line, as an array on one line."""
     return f"[{', '.join(item.strip().rstrip(',') for item in array[1].splitlines())}]"
 
 
 def _kind(name: str, node: Node) -> str:
+    """The name of a node's kind in files; `name` is the name of the node, for messages."""
     for kind, type_of_node in KINDS.items():
         if type(node) is type_of_node:
             return kind
@@ -129,7 +134,7 @@ def _kind(name: str, node: Node) -> str:
 
 
 def _settings(name: str, node: Any) -> dict[str, Any]:
-    """A node's settings, but for those at their defaults."""
+    """The settings of a node that are not at their defaults; `name` is the name of the node, for messages."""
     settings = {}
     for field in fields(node):
         value = getattr(node, field.name)
@@ -141,6 +146,7 @@ def _settings(name: str, node: Any) -> dict[str, Any]:
 
 
 def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
+    """A registered bijector as its name, or a table of name and options; `name` is the name of the node."""
     if not isinstance(bijector, Named):
         raise LayoutError(
             "a bijector by name, see mera.bijectors.register, to write it to a file",
@@ -157,7 +163,7 @@ def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
 
 
 def _layout(document: Mapping[str, Any]) -> Layout:
-    """Build a layout node by node, as a user would."""
+    """The layout that a parsed file describes, built node by node."""
     _check_fields(document, ("lattice", "node"), ("lattice", "node"), "the file")
     lattice, rows = document["lattice"], document["node"]
     if not isinstance(lattice, Mapping) or not isinstance(rows, Sequence) or isinstance(rows, str):
@@ -185,7 +191,17 @@ def _layout(document: Mapping[str, Any]) -> Layout:
 def _add(
     layout: Layout, ports: Mapping[str, tuple[Port, ...]], before: str, row: Mapping[str, Any]
 ) -> tuple[Port, ...]:
-    """Add the node that a table describes; its outputs."""
+    """Add the node that a table of the file describes to a layout.
+
+    Args:
+        layout: the layout.
+        ports: the outputs of all nodes so far, by the name of the node.
+        before: the name of the node in the table before, whose first output is the default input.
+        row: the table.
+
+    Returns:
+        The outputs of the new node.
+    """
     settings = dict(row)
     if "kind" not in settings or "name" not in settings:
         missing = "kind" if "kind" not in settings else "name"
@@ -193,17 +209,17 @@ def _add(
     name, kind = settings.pop("name"), settings.pop("kind")
     port = _source(ports, settings.pop("input", before))
     try:
-        made_by = KINDS[check_choice(kind, KINDS, "a kind of node")]
+        node_class = KINDS[check_choice(kind, KINDS, "a kind of node")]
     except ValueError as error:
         raise LayoutError.from_error(error, field="kind") from None
-    known = {field.name: field.default is MISSING for field in fields(made_by)}
-    _check_fields(settings, known, [field for field, needed in known.items() if needed], f"a {kind} node")
-    node = made_by(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+    is_required = {field.name: field.default is MISSING for field in fields(node_class)}
+    _check_fields(settings, is_required, [name for name, required in is_required.items() if required], f"a {kind} node")
+    node = node_class(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
     return layout.add(node, port, name)
 
 
 def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
-    """The output that "node" or "node.1" means."""
+    """The output that the field `input` names, "node" or "node.1"."""
     if not isinstance(text, str):
         raise LayoutError("an earlier node, or one with the number of an output", f"{text!r}", field="input")
     name, _, number = text.partition(".")
@@ -216,13 +232,13 @@ def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
     return outputs[int(number or 0)]
 
 
-def _check_fields(given: Mapping[str, Any], known: Collection[str], needed: Collection[str], what: str) -> None:
-    """Refuse fields that there are not, and miss those that there must be."""
-    for field in given:
+def _check_fields(table: Mapping[str, Any], fields: Collection[str], required: Collection[str], what: str) -> None:
+    """Refuse a table with an unknown field, or without a required one; `what` is what messages call the table."""
+    for field in table:
         try:
-            check_choice(field, known, f"a field of {what}")
+            check_choice(field, fields, f"a field of {what}")
         except ValueError as error:
             raise LayoutError.from_error(error, field=field) from None
-    for field in needed:
-        if field not in given:
-            raise LayoutError(f"the field {field!r} in {what}", f"{', '.join(given) or 'none'}", field=field)
+    for field in required:
+        if field not in table:
+            raise LayoutError(f"the field {field!r} in {what}", f"{', '.join(table) or 'none'}", field=field)

@@ -1,4 +1,4 @@
-"""The shape of a layout's graph: a tree that starts at one input and ends in latents."""
+"""The graph of a layout must be a tree that starts at one input and ends in latents: checks, and the order of nodes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ __all__ = ["find_input", "walk"]
 
 
 def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
-    """The name and the node of the one input.
+    """The input of a layout, its name and its node.
+
+    Args:
+        graph: the graph of the layout.
 
     Raises:
-        LayoutError: if there is none, or more than one.
+        LayoutError: if there is no input, or more than one.
     """
     inputs = [(name, node) for name, node in graph.nodes(data="node") if isinstance(node, Input)]
     if len(inputs) != 1:
@@ -27,19 +30,26 @@ def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
 
 
 def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
-    """(name, node, source, output) of every node but the input, sources first, else as declared.
+    """Check the graph of a layout, and list its nodes in an order in which they can run.
+
+    Args:
+        graph: the graph of the layout.
+
+    Returns:
+        For each node but the input: its name, the node, the name of the node that is its input, and the number of that
+        node's output. A node comes behind its input; apart from this the order is that of declaration.
 
     Raises:
-        LayoutError: if something is no node, a node has no input or several, an output is taken twice or by nobody,
-            or the nodes form a cycle.
+        LayoutError: if a node of the graph holds no `Node`, a node has no input or several, an output is the input of
+            no node or of several, or the nodes form a cycle.
     """
     _check_nodes(graph)
     start, _ = find_input(graph)
     _check_edges(graph, start)
     _check_cycle(graph)
     _check_outputs(graph)
-    declared = {name: index for index, name in enumerate(graph)}
-    order = nx.lexicographical_topological_sort(graph, key=declared.__getitem__)
+    position = {name: index for index, name in enumerate(graph)}
+    order = nx.lexicographical_topological_sort(graph, key=position.__getitem__)
     return [
         (name, graph.nodes[name]["node"], source, output)
         for name in order
@@ -48,6 +58,7 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
 
 
 def _check_nodes(graph: nx.DiGraph) -> None:
+    """Refuse names that cannot be names of nodes, and nodes of the graph without a `Node`."""
     for name, node in graph.nodes(data="node"):
         try:
             check_key(name, "name")
@@ -58,6 +69,7 @@ def _check_nodes(graph: nx.DiGraph) -> None:
 
 
 def _check_edges(graph: nx.DiGraph, start: str) -> None:
+    """Refuse a node without an input or with several, and a node before the input of the layout."""
     for name in graph:
         sources = list(graph.predecessors(name))
         if name == start and sources:
@@ -68,12 +80,14 @@ def _check_edges(graph: nx.DiGraph, start: str) -> None:
 
 
 def _check_cycle(graph: nx.DiGraph) -> None:
+    """Refuse nodes that form a cycle."""
     if not nx.is_directed_acyclic_graph(graph):
         names = [source for source, _ in nx.find_cycle(graph)]
         raise LayoutError("no cycle", f"{' -> '.join([*names, names[0]])}", node=names[0])
 
 
 def _check_outputs(graph: nx.DiGraph) -> None:
+    """Refuse outputs that do not exist, and outputs that are the input of no node or of several."""
     for name, node in graph.nodes(data="node"):
         for _, taker, output in graph.out_edges(name, data="output", default=0):
             if not is_integer(output):

@@ -1,4 +1,4 @@
-"""Whether a grid covers a lattice, and whether a bijector is one for the events of a node."""
+"""Checks of nodes: that a grid covers the lattice, and that a bijector fits the events of its node."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ __all__ = ["check_bijector", "check_grid"]
 
 
 def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:
-    """Refuse a kernel, stride and offset with which an edge of `n` sites is not covered once.
+    """Refuse a grid that does not cover each site of an edge exactly once.
+
+    Args:
+        n: the number of sites along the edge.
+        kernel: how many sites one position reads.
+        stride: how many sites lie between positions.
+        offset: the site at which the grid starts.
+        periodic: whether the last site of the edge is a neighbour of the first.
+        is_field: whether the bijector is a field bijector, for which kernel and stride differ in some dimension.
 
     Raises:
-        LayoutError: if it is not.
+        LayoutError: if kernel, stride and offset do not fit the edge or each other.
     """
     if stride > kernel:
         raise LayoutError(f"a stride up to the kernel {kernel}", f"{stride}, which skips sites", field="stride")
@@ -38,14 +46,18 @@ def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is
 
 
 def check_bijector(bijector: Bijector, action: Apply) -> None:
-    """Refuse a bijector that was made for other events, or does not read the sites that its node says.
+    """Refuse a bijector that does not fit the events of its node, or reads other sites than the node's kernel says.
 
-    A grid position of a field holds `stride` sites, each of which reads a window as wide as the bijector's
-    `receptive_kernel`; the node's kernel is what they read together. A bijector where that is None reads all of its
+    At a grid position of a field, each of the `stride` sites depends on a window of `receptive_kernel` sites around it;
+    the node's kernel is the union of these windows. A bijector whose `receptive_kernel` is None may depend on the whole
     event.
 
+    Args:
+        bijector: the bijector.
+        action: the action of the node.
+
     Raises:
-        LayoutError: on any mismatch.
+        LayoutError: if the event shape, the passive channels, the borders or the kernel differ.
     """
     shape = bijector.event_shape
     if shape is not None and tuple(shape) != action.event_shape:
@@ -60,16 +72,16 @@ def check_bijector(bijector: Bijector, action: Apply) -> None:
         raise LayoutError("a bijector that ends at open borders", "one that reads around them")
     window = bijector.receptive_kernel
     if window is None:
-        # between open borders, a window around the first cell ends at the last site only if it is twice as wide
+        # between open borders, a kernel around the first cell must be nearly twice as wide to reach the last site
         sizes = zip(action.lattice.shape, action.stride, action.lattice.periodic, strict=True)
-        wide = tuple(n if wraps else 2 * n - s for n, s, wraps in sizes)
-        if any(kernel < needed for kernel, needed in zip(action.kernel, wide, strict=True)):
+        least = tuple(n if periodic else 2 * n - stride for n, stride, periodic in sizes)
+        if any(kernel < smallest for kernel, smallest in zip(action.kernel, least, strict=True)):
             raise LayoutError(
-                f"a kernel that reaches all of the lattice from everywhere, at least {wide}, or a bijector "
+                f"a kernel that reaches all of the lattice from everywhere, at least {least}, or a bijector "
                 "whose receptive_kernel says how far it reads",
                 f"kernel {action.kernel}",
             )
         return
-    kernel = tuple(w - 1 + s for w, s in zip(window, action.stride, strict=True))
+    kernel = tuple(width - 1 + stride for width, stride in zip(window, action.stride, strict=True))
     if kernel != action.kernel:
         raise LayoutError(f"kernel {kernel}, which the bijector reads at stride {action.stride}", f"{action.kernel}")

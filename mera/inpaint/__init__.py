@@ -1,4 +1,4 @@
-"""Filling masked pixels: the most likely filling, and samples of all plausible ones (paper, Section 4 and App. D)."""
+"""Inpainting: the likeliest filling of masked pixels, and samples of plausible fillings (RG-Flow, Sec. 4, App. D)."""
 
 from mera.inpaint.inpaint import Inpainting, inpaint
 from mera.inpaint.mixing import Mixing

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo (Neal 2011), many chains at once."""
+"""Hamiltonian Monte Carlo with many chains at once (Neal 2011, https://arxiv.org/abs/1206.1901)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mera._utils.progress import ProgressBar
 __all__ = ["hmc"]
 
 TARGET = 0.8
-"""The rate of acceptance that the step size is tuned to."""
-SOFTEST = 1e-8
-"""The least eigenvalue of a metric that is believed, in terms of the largest."""
+"""The acceptance rate to which step sizes are tuned."""
+MIN_EIGENVALUE = 1e-8
+"""The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
 
 
 def hmc(
@@ -27,23 +27,29 @@ def hmc(
     leapfrog: int,
     progress_bar: ProgressBar,
 ) -> tuple[Tensor, Tensor, float]:
-    """Sample from exp(log_prob), up to its normaliser, with a chain for each row of `start`.
+    """Draw samples from a density that is known up to a factor, with K chains side by side.
 
-    In the warm-up each chain follows a step size of its own to the wanted rate of acceptance, and its mass matrix
-    is three times taken to be the metric where it then is. Then both stay.
+    During the warm-up each chain tunes a step size of its own to the acceptance rate 0.8. At the start and after one
+    and two thirds of the warm-up, the mass matrix of a chain is set to the metric at its position. Afterwards both stay
+    as they are.
 
     Args:
-        log_prob: (K, d) -> (K,), differentiable.
-        metric: (K, d) -> (K, d, d), about minus the second derivatives of log_prob, positive definite.
-        start: (K, d).
-        warmup: iterations that tune and are thrown away.
-        iterations: those behind it, which are kept.
-        leapfrog: leapfrog steps in an iteration, at most; fewer are drawn at random, so that no orbit closes.
+        log_prob: the logarithm of the density, from (K, d) to (K,), differentiable.
+        metric: from (K, d) to positive definite matrices (K, d, d), an approximation of minus the second derivatives of
+            `log_prob`.
+        start: the positions at which the chains start, (K, d).
+        warmup: the number of iterations of the warm-up, whose positions are not returned.
+        iterations: the number of iterations after the warm-up.
+        leapfrog: the most leapfrog steps in an iteration; their number is drawn at random, so that trajectories do not
+            close.
+        progress_bar: shows the progress.
 
-    Returns the chains (iterations, K, d), log_prob along them (iterations, K), and the rate of acceptance.
+    Returns:
+        The positions (iterations, K, d), `log_prob` there (iterations, K), and the mean acceptance rate.
     """
 
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density (K,) and its gradient (K, d)."""
         x = x.detach().requires_grad_()
         value = log_prob(x)
         (gradient,) = torch.autograd.grad(value.sum(), x)
@@ -57,7 +63,7 @@ def hmc(
     for i in range(warmup + iterations):
         if i in {0, warmup // 3, 2 * warmup // 3}:
             scale, tuned = _whitening(metric(x)), 0
-        momentum = torch.randn_like(x)  # of unit mass in coordinates q, where x = scale q
+        momentum = torch.randn_like(x)  # of unit mass, in coordinates q with x = scale q
         energy = value - 0.5 * momentum.square().sum(1)
         y, new_gradient, new_value = x, gradient, value
         for _ in range(1 + int(torch.randint(leapfrog, ()))):
@@ -66,7 +72,7 @@ def hmc(
             new_value, new_gradient = evaluate(y)
             momentum = momentum + 0.5 * step * _times(scale.mT, new_gradient)
         change = new_value - 0.5 * momentum.square().sum(1) - energy
-        change = torch.where(change.isfinite(), change, -math.inf)  # an orbit that left the numbers is rejected
+        change = torch.where(change.isfinite(), change, -math.inf)  # trajectories that diverge are rejected
         rate = change.clamp(max=0).exp()[:, None]
         accept = torch.rand_like(rate) < rate
         x, gradient = torch.where(accept, y, x), torch.where(accept, new_gradient, gradient)
@@ -83,12 +89,12 @@ def hmc(
 
 
 def _whitening(metric: Tensor) -> Tensor:
-    """For each metric (K, d, d) a matrix S with S S^T its inverse, directions that it hardly knows held back."""
+    """For each metric M (K, d, d) a matrix S with S S^T = M^-1, where small eigenvalues of M are raised to a bound."""
     values, vectors = torch.linalg.eigh(metric.double().nan_to_num())
-    floor = SOFTEST * values[:, -1:].clamp(min=1e-12)
+    floor = MIN_EIGENVALUE * values[:, -1:].clamp(min=1e-12)
     return (vectors / values.clamp(min=floor).sqrt()[:, None, :]).to(metric)
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:
-    """(K, d, d), (K, d) -> (K, d)."""
+    """The product of matrices (K, d, d) with vectors (K, d)."""
     return (matrix @ x[..., None])[..., 0]

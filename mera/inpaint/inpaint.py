@@ -1,4 +1,4 @@
-"""Inpainting, from a restricted flow to its result."""
+"""Inpainting of one image: search for the likeliest filling, then sampling of plausible fillings."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Inpainting", "inpaint"]
 
 ROWS = 128
-"""Rows of a Jacobian that are evaluated together."""
+"""The number of rows of a Jacobian that are computed together."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inpainting:
-    """An image whose masked pixels were filled.
+    """The result of inpainting an image.
 
     Args:
-        image: the most likely filling that was found, (1, C, *shape); the other pixels are what they were, bit for bit.
+        image: the image with the likeliest filling that the search found, (1, C, *shape); pixels that are not masked
+            are unchanged, bit for bit.
         log_prob: log p of `image`, in nats, a scalar.
         history: log p of the likeliest filling at each step of the search, (steps + 1,).
-        varied: how many variables the search varied. Latents outside the cone count, if some were chosen, though no
-            masked pixel moves with them.
-        samples: fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if none were asked for.
-        mixing: how well the chains that drew the samples mix; None without samples.
+        varied: the number of variables that the search varied, including latents outside the cone that were chosen at
+            random, although no masked pixel changes with them.
+        samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
+            were requested.
+        mixing: diagnostics of the chains that drew the samples; None without samples.
     """
 
     image: Tensor
@@ -62,23 +64,28 @@ def inpaint(
     console: Console | None = None,
     **options: Any,
 ) -> Inpainting:
-    """Fill masked pixels of one image (paper, Section 4 and App. D).
+    """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
 
-    Masked pixels are first filled with noise; the likeliest of some random settings of the variables go on to Adam,
-    which maximises log p of the filled image. Only the inference cone of the mask is evaluated, and pixels that are not
-    masked stay as they are, bit for bit. If samples are asked for, chains of Hamiltonian Monte Carlo then start from
-    what Adam found and draw fillings from p(masked pixels | other pixels).
+    Masked pixels are first filled with noise. Of some random settings of the varied variables, the likeliest are
+    starting points of Adam, which maximises log p of the filled image. Only the inference cone of the mask is
+    evaluated, and pixels that are not masked stay as they are, bit for bit. If samples are requested, chains of
+    Hamiltonian Monte Carlo then start from the fillings that Adam found, and draw fillings from
+    p(masked pixels | other pixels).
 
     Args:
-        runner: the flow's plan with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space; under the mask any finite numbers will do.
-        mask: a bool mask (H, W) of the pixels to fill, or a span for each dimension.
-        context: for a conditional flow: the context of this image.
-        console: where progress is shown; nowhere if None.
-        options: the fields of `SearchOptions`.
+        runner: the plan of the flow with its bijectors, prior and contexts.
+        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
+        mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
+        context: for a conditional flow: the context of the image.
+        console: where progress is shown; None to show nothing.
+        options: fields of `SearchOptions`.
+
+    Returns:
+        The filled image, and the course of the search.
 
     Raises:
-        ValueError: see `Restriction` and `SearchOptions`; or if an option is unknown.
+        ValueError: if the mask is empty or covers all pixels, x is not one finite image of the flow's shape, dtype and
+            device, or an option is unknown or has an invalid value.
     """
     for name in options:
         check_choice(name, [*SearchOptions.__dataclass_fields__, "console"], "an option of inpaint")
@@ -90,7 +97,7 @@ def inpaint(
 
 
 def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
-    """Find the likeliest filling, then draw samples around it."""
+    """Search for the likeliest filling, then draw samples if they are requested."""
     space = choose_space(local, search.space, search.latents)
     start = best_draw(local, space, search.draws, min(max(search.starts, search.samples), search.draws))
     with ProgressBar("fill", console) as progress_bar:
@@ -108,33 +115,38 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
 def _sample(
     local: Restriction, start: Tensor, search: SearchOptions, progress_bar: ProgressBar
 ) -> tuple[Tensor, Mixing]:
-    """Chains (iterations, K, C n) from the density of the masked pixels given the others, and how well they mix."""
+    """Draw fillings from p(masked pixels | other pixels).
+
+    Returns:
+        The positions of the chains, (iterations, K, C n), and the diagnostics of their mixing.
+    """
     shape = local.pixels.shape[1:]
 
     def log_prob(row: Tensor) -> Tensor:
+        """log p (K,) of the images with fillings (K, C n)."""
         return local.log_prob(row.unflatten(1, shape))
 
     def metric(row: Tensor) -> Tensor:
-        """J^T J of the latents with respect to the pixels: minus the second derivatives of a unit Gaussian prior."""
+        """J^T J for the Jacobian J of the latents: minus the second derivatives of log p for a unit Gaussian prior."""
         jacobians = torch.stack([_jacobian(local, one.unflatten(0, shape)) for one in row])
         return jacobians.mT @ jacobians
 
     chains, values, acceptance = hmc(
         log_prob, metric, start, search.warmup, search.iterations, search.leapfrog, progress_bar
     )
-    watched = torch.cat([chains, values[..., None]], dim=2)
-    r_hat, effective = split_r_hat(watched).max().item(), effective_size(watched).min().item()
+    quantities = torch.cat([chains, values[..., None]], dim=2)
+    r_hat, effective = split_r_hat(quantities).max().item(), effective_size(quantities).min().item()
     return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
 
 
 def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
-    """d encode / d pixels (C, n), as (latents, C n): a row for each latent, many rows at once."""
+    """The Jacobian (latents, C n) of the cone's latents with respect to the masked pixels (C, n)."""
     latents = sum(channels * n for channels, n in local.latent_shapes)
     rows = []
     for part in torch.arange(latents, device=pixels.device).split(ROWS):
-        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # as many for a last, shorter part
+        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # as many for a shorter last part
         z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
-        own = z[torch.arange(len(part), device=z.device), part]  # of each copy the latent whose row it is for
-        (gradient,) = torch.autograd.grad(own.sum(), copies)
+        diagonal = z[torch.arange(len(part), device=z.device), part]  # of copy i the latent of row i
+        (gradient,) = torch.autograd.grad(diagonal.sum(), copies)
         rows.append(gradient[: len(part)].flatten(1))
     return torch.cat(rows)

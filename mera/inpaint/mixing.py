@@ -1,4 +1,7 @@
-"""How well chains mix: split R-hat and effective sample size (Vehtari et al. 2021, without rank normalisation)."""
+"""Diagnostics of Markov chains: split R-hat and effective sample size.
+
+As in Vehtari et al. (2021), https://arxiv.org/abs/1903.08008, without rank normalisation.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ __all__ = ["Mixing", "effective_size", "split_r_hat"]
 
 @dataclass(frozen=True)
 class Mixing:
-    """Diagnostics of posterior samples.
+    """How well the chains of posterior samples mix.
 
     Args:
-        acceptance: mean probability with which a proposal was accepted.
-        r_hat: the worst split R-hat over all masked variables and log p; near 1 where the chains agree.
-        effective: the smallest number of independent draws that the chains are worth, over the same.
-        draws: how many draws there were, all chains together.
+        acceptance: the mean acceptance rate.
+        r_hat: the largest split R-hat of all masked variables and of log p; near 1 if the chains agree.
+        effective: the smallest effective sample size of all masked variables and of log p.
+        draws: the number of draws of all chains together.
     """
 
     acceptance: float
@@ -36,14 +39,24 @@ class Mixing:
 
 
 def split_r_hat(chains: Tensor) -> Tensor:
-    """R-hat (d,) of chains (draws, K, d), each cut in two halves."""
+    """Split R-hat (d,): the square root of the ratio of the total variance to the variance within half chains.
+
+    Args:
+        chains: draws of K chains, (draws, K, d).
+    """
     chains = _split(chains)
     within, total = _variances(chains)
     return (total / within).sqrt()
 
 
 def effective_size(chains: Tensor) -> Tensor:
-    """Independent draws (d,) that chains (draws, K, d) are worth for a mean, by Geyer's initial monotone sequence."""
+    """Effective sample size (d,): the number of independent draws that give the mean with the same error.
+
+    Autocorrelations are added up to the end of Geyer's initial monotone sequence.
+
+    Args:
+        chains: draws of K chains, (draws, K, d).
+    """
     chains = _split(chains)
     n, m = chains.shape[:2]
     within, total = _variances(chains)
@@ -54,17 +67,18 @@ def effective_size(chains: Tensor) -> Tensor:
     pairs = correlation[: n // 2 * 2].unflatten(0, (-1, 2)).sum(1)
     positive = (pairs > 0).cumprod(0) * pairs
     decreasing = positive.cummin(0).values
-    time = (2 * decreasing.sum(0) - 1).clamp(min=1 / math.log10(m * n))  # no luck makes draws worth much more
+    time = (2 * decreasing.sum(0) - 1).clamp(min=1 / math.log10(m * n))  # a bound for anticorrelated draws
     return m * n / time
 
 
 def _split(chains: Tensor) -> Tensor:
+    """Both halves of each chain as chains of their own, (draws / 2, 2 K, d), in double precision."""
     half = chains.shape[0] // 2
     return torch.cat([chains[:half], chains[half : 2 * half]], dim=1).double()
 
 
 def _variances(chains: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance within chains, and of all draws together as between and within chains estimate it."""
+    """The mean variance within chains, and the total variance, estimated from those within and between chains."""
     n = chains.shape[0]
     within = chains.var(0).mean(0)
     return within, (n - 1) / n * within + chains.mean(0).var(0)

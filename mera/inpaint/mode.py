@@ -1,4 +1,4 @@
-"""The most likely filling (paper, App. D)."""
+"""The search for the likeliest filling (RG-Flow, App. D, https://arxiv.org/abs/2010.00029)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from mera.inpaint.spaces import Space
 __all__ = ["best_draw", "climb"]
 
 CHUNK = 50
-"""Draws evaluated together."""
+"""The number of random fillings that are evaluated together."""
 
 
 @torch.no_grad()
 def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor:
-    """The coordinates (keep, coordinates) of the likeliest of some random fillings, best first.
+    """The likeliest of some random fillings, best first.
+
+    Args:
+        local: the flow around the image.
+        space: the variables that are varied.
+        draws: the number of random fillings.
+        keep: the number of fillings that are returned.
+
+    Returns:
+        The coordinates of the fillings in the space, (keep, coordinates).
 
     Raises:
-        ValueError: if none has a finite density.
+        ValueError: if no filling has a finite log-density.
     """
     values = torch.cat([space.draw(min(CHUNK, draws - i)) for i in range(0, draws, CHUNK)])
     log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
@@ -33,10 +42,21 @@ def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor
 def climb(
     local: Restriction, space: Space, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Adam on the log-likelihood of the filled images, several at once, with a learning rate that falls to zero.
+    """Maximise log p of filled images with Adam, from several starting points side by side.
 
-    Returns for each start the best pixels (K, C, n) that any step came to and their log p (K,); and the history
-    (steps + 1,), log p of the likeliest at each step.
+    The learning rate falls to zero along half a cosine.
+
+    Args:
+        local: the flow around the image.
+        space: the variables that are varied.
+        start: the coordinates of the starting points, (K, coordinates).
+        steps: the number of steps.
+        lr: the learning rate of the first step.
+        progress_bar: shows the progress.
+
+    Returns:
+        For each starting point the masked pixels of the likeliest filling of any step, (K, C, n), and their log p (K,);
+        and log p of the likeliest filling at each step, (steps + 1,).
     """
     values = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([values], lr=lr)
@@ -47,10 +67,10 @@ def climb(
     for step in range(steps + 1):
         pixels = space.decode(values)
         log_prob = local.log_prob(pixels)
-        reached = _ranked(log_prob.detach())
-        history.append(reached.max())
-        better = reached > best
-        best = torch.where(better, reached, best)
+        current = _ranked(log_prob.detach())
+        history.append(current.max())
+        better = current > best
+        best = torch.where(better, current, best)
         best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
         progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
         if step < steps:
@@ -61,5 +81,5 @@ def climb(
 
 
 def _ranked(log_prob: Tensor) -> Tensor:
-    """What is not a number comes last."""
+    """Log-densities with NaN replaced by -inf, so that NaN ranks last."""
     return torch.where(log_prob.isnan(), -torch.inf, log_prob)

@@ -1,4 +1,4 @@
-"""How inpainting searches and samples."""
+"""The options of inpainting."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ __all__ = ["SearchOptions"]
 
 
 def _which_latents(value: Any, name: str) -> str | int:
-    """Refuse what is neither "cone", "all" nor a number of latents, which the flow itself bounds."""
+    """Refuse any word but "cone" and "all"; numbers are checked later, since their bound depends on the flow."""
     return check_choice(value, ["cone", "all"], "latents to vary") if isinstance(value, str) else value
 
 
 @documented
 @dataclass(frozen=True)
 class SearchOptions:
-    """How `Flow.inpaint` searches for the likeliest filling and samples the plausible ones.
+    """Options of `Flow.inpaint`: how it searches for the likeliest filling, and draws samples of plausible fillings.
 
     Raises:
-        ValueError: if a value makes no sense.
+        ValueError: if a value is invalid.
     """
 
     space: Annotated[
         str,
         Option(
-            '"latent" to vary latents, "pixel" to vary the masked pixels themselves.',
+            'the variables that are varied: "latent" for latents, "pixel" for the masked pixels themselves.',
             choice(["latent", "pixel"], "a space"),
         ),
     ] = "latent"
     latents: Annotated[
         str | int,
         Option(
-            'which latents are varied: "cone" for the ones in the inference cone of the mask, "all", or how many, '
-            "chosen at random.",
+            'the latents that are varied: "cone" for those in the inference cone of the mask, "all", or a number of '
+            "latents, which are chosen at random.",
             _which_latents,
         ),
     ] = "cone"
-    draws: Annotated[int, Option("random settings of the variables, of which the likeliest go on.", count(1))] = 200
+    draws: Annotated[
+        int, Option("number of random settings of the variables, the likeliest of which Adam starts from.", count(1))
+    ] = 200
     starts: Annotated[
         int,
         Option(
-            "how many of the likeliest draws Adam starts from, side by side; with `samples`, at least that many.",
+            "number of the likeliest draws that Adam starts from, side by side; at least `samples` of them.",
             count(1),
         ),
     ] = 4
-    steps: Annotated[int, Option("steps of Adam.", count(0))] = 300
+    steps: Annotated[int, Option("number of steps of Adam.", count(0))] = 300
     lr: Annotated[
         float,
         Option(
@@ -59,14 +61,14 @@ class SearchOptions:
     samples: Annotated[
         int,
         Option(
-            "chains of Hamiltonian Monte Carlo, each of which ends in one filling drawn from the posterior.", count(0)
+            "number of samples of plausible fillings; each is the end of a chain of Hamiltonian Monte Carlo.", count(0)
         ),
     ] = 0
-    warmup: Annotated[int, Option("iterations in which a chain tunes its step size.", count(0))] = 300
+    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 300
     iterations: Annotated[
-        int, Option("iterations of a chain after the warm-up, by which mixing is judged.", count(4))
+        int, Option("number of iterations of a chain after the warm-up, from which mixing is estimated.", count(4))
     ] = 200
-    leapfrog: Annotated[int, Option("the most leapfrog steps in an iteration of a chain.", count(1))] = 16
+    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 16
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -1,4 +1,4 @@
-"""What is varied to fill the masked pixels: the pixels themselves, or latents."""
+"""The variables that a search varies to fill masked pixels: the pixels themselves, or latents."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ class Space(ABC):
     """The variables that a search varies, as coordinates of a filling."""
 
     size: int
-    """How many variables are varied; there may be fewer coordinates, where a variable moves no masked pixel."""
+    """The number of varied variables; variables with which no masked pixel changes have no coordinate."""
 
     @abstractmethod
     def draw(self, n: int) -> Tensor:
-        """Random coordinates to start from, (n, coordinates)."""
+        """Draw random starting points, (n, coordinates)."""
 
     @abstractmethod
     def decode(self, values: Tensor) -> Tensor:
-        """Coordinates (K, coordinates) to masked pixels (K, C, n)."""
+        """Map coordinates (K, coordinates) to masked pixels (K, C, n)."""
 
 
 class PixelSpace(Space):
-    """The masked pixels themselves, first drawn with the mean and deviation of each channel's unmasked pixels."""
+    """The masked pixels themselves.
+
+    Starting points have the mean and the standard deviation of the unmasked pixels in each channel.
+
+    Args:
+        local: the flow around the image.
+    """
 
     def __init__(self, local: Restriction) -> None:
         others = local.unmasked_pixels
@@ -39,23 +45,23 @@ class PixelSpace(Space):
         self.mean, self.deviation = others.mean(2, keepdim=True), others.std(2, keepdim=True, correction=0)
 
     def draw(self, n: int) -> Tensor:
-        """Gaussian noise."""
+        """Draw Gaussian noise."""
         noise = torch.randn(n, *self.shape, dtype=self.mean.dtype, device=self.mean.device)
         return (self.mean + self.deviation * noise).flatten(1)
 
     def decode(self, values: Tensor) -> Tensor:
-        """The coordinates are the pixels."""
+        """Arrange coordinates as pixels."""
         return values.unflatten(1, self.shape)
 
 
 class LatentSpace(Space):
-    """Latents in the inference cone of the masked pixels; the others stay as they are.
+    """Latents in the inference cone of the masked pixels.
 
     Args:
         local: the flow around the image.
-        filling: masked pixels (1, C, n) of a first image, from which the latents that are not varied are taken.
-        count: how many latents are varied of all that the flow has, chosen at random, in place of all in the cone. A
-            chosen latent outside the cone counts, but has no coordinate: no masked pixel would move with it.
+        filling: masked pixels (1, C, n), which give the values of the latents that are not varied.
+        count: the number of varied latents, chosen at random among all latents of the flow; None to vary all latents in
+            the cone. Chosen latents outside of the cone have no coordinate, since no masked pixel changes with them.
     """
 
     def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
@@ -69,11 +75,11 @@ class LatentSpace(Space):
         self.chosen = chosen.to(self.base.device)
 
     def draw(self, n: int) -> Tensor:
-        """Latents drawn from the prior."""
+        """Draw latents from the prior."""
         return self.local.prior.sample([(n, len(self.chosen))], [1.0], self.base)[0]
 
     def decode(self, values: Tensor) -> Tensor:
-        """The pixels that the flow generates."""
+        """Generate the masked pixels with the flow."""
         row = self.base.expand(values.shape[0], -1).index_copy(1, self.chosen, values)
         shapes = self.local.latent_shapes
         levels = row.split([channels * n for channels, n in shapes], dim=1)
@@ -81,10 +87,15 @@ class LatentSpace(Space):
 
 
 def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
-    """The space that a user names; arguments are fields of `SearchOptions`.
+    """The space of a search.
+
+    Args:
+        local: the flow around the image.
+        space: "latent" or "pixel".
+        latents: the latents that are varied: "cone", "all" or a number.
 
     Raises:
-        ValueError: if the flow does not have so many latents.
+        ValueError: if the number of latents is not positive, or larger than that of the flow.
     """
     variables = local.cone.plan.input.variables
     count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents

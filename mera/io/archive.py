@@ -1,4 +1,4 @@
-"""Tensors with a description in one safetensors file, which is checked when it is read and cannot hold code."""
+"""Archives: tensors and a description in one safetensors file, with a checksum; such a file cannot hold code."""
 
 from __future__ import annotations
 
@@ -19,42 +19,46 @@ from mera._utils.files import replacing
 __all__ = ["pack", "read_archive", "unpack", "write_archive"]
 
 KEY, SUM = "mera", "sha256"
+"""The keys of the description and of the checksum in the metadata of a file."""
 
 
 def write_archive(path: str | PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors and a description of them; the file appears whole or not at all.
+    """Write tensors and a description to a file, which appears whole or not at all.
 
     Args:
         path: the file.
-        description: values that JSON can hold.
-        tensors: by name.
+        description: values that JSON can hold, by name.
+        tensors: the tensors by name.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     text = json.dumps(description)
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         try:
-            save_file(whole, temporary, metadata={KEY: text, SUM: _checksum(text, whole)})
-        except SafetensorError as error:  # a full disk, say
+            save_file(copies, temporary, metadata={KEY: text, SUM: _checksum(text, copies)})
+        except SafetensorError as error:  # on a full disk, say
             raise OSError(f"{path}: cannot be written: {error}") from error
-        temporary.chmod(mode)  # safetensors lets nobody else read its files
+        temporary.chmod(mode)  # safetensors makes files that other users cannot read
 
 
 def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what `write_archive` wrote.
+    """Read a file that `write_archive` wrote.
 
-    The file is read once and copied, so that what becomes of it later does not matter.
+    The tensors are copies: later changes of the file do not affect them.
+
+    Args:
+        path: the file.
 
     Returns:
         The description, and the tensors by name, on the CPU.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is another file, or a byte of it has changed.
+        ValueError: if the file was not written by `write_archive`, or is damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -78,12 +82,12 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
 
 
 def _header(content: bytes) -> Any:
-    """The JSON at the start of a safetensors file, behind its length in 8 bytes."""
+    """The JSON header of a safetensors file, which stands behind 8 bytes with its length."""
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of a description and of tensors with their names, dtypes and shapes, in the order of names."""
+    """The SHA-256 of the description and of all tensors with their names, dtypes and shapes, sorted by name."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -93,15 +97,15 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
-    """Nested dicts, lists and tuples as JSON can hold them; `unpack` makes them again.
+    """Turn nested dicts, lists and tuples into a value that JSON can hold; `unpack` is the inverse.
 
     Args:
-        value: plain values, tensors, and dicts, lists and tuples of them.
-        tensors: where tensors are put, by name.
-        name: the name of the value, from which names of tensors are made.
+        value: numbers, text, bools, None, tensors, and dicts, lists and tuples of them.
+        tensors: a dict to which the tensors within are added.
+        name: the name of the value, with which the names of its tensors begin.
 
     Raises:
-        TypeError: if there is anything else in them.
+        TypeError: if the value holds an object of another type.
     """
     if isinstance(value, Tensor):
         tensors[name] = value
@@ -117,14 +121,19 @@ def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
 
 
 def _within(name: str, key: object) -> str:
+    """The name of an item of a dict, list or tuple."""
     return f"{name}.{key}" if name else str(key)
 
 
 def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     """The inverse of `pack`.
 
+    Args:
+        value: a value that `pack` returned.
+        tensors: the tensors by name.
+
     Raises:
-        ValueError: if `pack` cannot have made the value.
+        ValueError: if the value was not returned by `pack`, or a tensor is missing.
     """
     if not isinstance(value, dict):
         return value

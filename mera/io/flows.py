@@ -21,28 +21,41 @@ __all__ = ["describe_flow", "load", "rebuild", "rebuild_empty", "save"]
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 1
+"""The version of the description in files."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
 def save(flow: Flow, path: str | PathLike[str]) -> None:
-    """Write a flow: how it was built, or the layout that it was made of, and its weights, in their dtype.
+    """Write a flow to a file: its model and options, or else its layout, and its weights in their dtype.
 
     The file appears whole or not at all.
 
+    Args:
+        flow: the flow.
+        path: the file; if it is a symbolic link, the file that it points to is replaced.
+
     Raises:
-        ValueError: if nobody could build the flow again, because it was made by hand of bijectors without a name or
-            has preprocessing of its own; save its `state_dict` then.
+        ValueError: if the file could not be loaded again, since the flow has bijectors that are not registered under a
+            name, preprocessing of its own, or a prior that numbers alone do not describe; save `flow.state_dict()` in
+            this case.
+        OSError: if the file cannot be written.
     """
     description = describe_flow(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
     write_archive(as_path(path), description, flow.state_dict())
 
 
 def describe_flow(flow: Flow) -> dict[str, Any]:
-    """How a flow was built, as JSON can hold it: the model and all of its options, or its layout as TOML.
+    """Describe a flow in values that JSON can hold: its model and all options, or its layout as TOML.
+
+    Args:
+        flow: the flow.
+
+    Returns:
+        A dict with "options", and "model" or "layout", from which `rebuild_empty` builds the flow again.
 
     Raises:
-        ValueError: if the flow was made by hand of bijectors without a name, has preprocessing of its own, or a prior
-            that plain numbers do not describe.
+        ValueError: if the flow has bijectors that are not registered under a name, preprocessing of its own, or a prior
+            that numbers alone do not describe.
     """
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
@@ -53,7 +66,8 @@ def describe_flow(flow: Flow) -> dict[str, Any]:
     prior = to_description(flow.prior.distribution)
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
-        return {"model": recipe.model, "options": recipe.options | {"prior": prior}}
+        options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
+        return {"model": recipe.model, "options": options}
     try:
         return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.context_encoder.classes}}
     except LayoutError as error:
@@ -64,9 +78,13 @@ def describe_flow(flow: Flow) -> dict[str, Any]:
 
 
 def load(path: str | PathLike[str]) -> Flow:
-    """Build a flow that `save` wrote, in its dtype, on the CPU; from its file, or from the folder of a run.
+    """Load a flow that `save` wrote, in its dtype, on the CPU.
+
+    Args:
+        path: the file, or the folder of a run.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged or was not written by `save`.
     """
     path = as_path(path)
@@ -83,7 +101,15 @@ def load(path: str | PathLike[str]) -> Flow:
 
 
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Flow:
-    """A flow from its description, with its format and dtype, and its state dict."""
+    """Build a flow from a description and a state dict.
+
+    Args:
+        description: what `describe_flow` returned, with "format" and "dtype".
+        tensors: the state dict of the flow.
+
+    Raises:
+        ValueError: if the format is that of another version, or an option is invalid.
+    """
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']}, where this version reads {FORMAT}")
     flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
@@ -92,7 +118,11 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fl
 
 
 def rebuild_empty(description: dict[str, Any]) -> Flow:
-    """A flow from what `describe_flow` said of it, with new weights."""
+    """Build a flow from a description, with new weights.
+
+    Args:
+        description: what `describe_flow` returned.
+    """
     if "layout" in description:
         return Flow(loads(description["layout"]), **description["options"])
     return build(description["model"], **description["options"])

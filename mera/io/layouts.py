@@ -12,15 +12,16 @@ __all__ = ["load_layout", "save_layout"]
 
 
 def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
-    """Write a layout as TOML; the file appears whole or not at all.
+    """Write a layout to a TOML file, which appears whole or not at all.
 
     Args:
-        layout: a layout whose bijectors are registered ones; see `mera.bijectors.register`.
+        layout: a layout of registered bijectors; see `mera.bijectors.register`.
         path: the file.
 
     Raises:
-        LayoutError: if a node's bijector has no name, so that no file can say what it is, or `layout` is no layout.
+        LayoutError: if the argument is no layout, or the bijector of a node is not registered.
         ValueError: if `path` is no path.
+        OSError: if the file cannot be written.
     """
     write_atomically(as_path(path), dumps(layout).encode())
 
@@ -29,11 +30,11 @@ def load_layout(path: str | PathLike[str]) -> Layout:
     """Read a layout from a TOML file, which cannot hold code.
 
     Args:
-        path: a file that `save_layout` or a person wrote; `mera.graph.toml` describes its tables.
+        path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        LayoutError: if it is no layout; the message names the file, the node and the field.
+        LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
         ValueError: if `path` is no path.
     """
     path = as_path(path)

@@ -1,4 +1,4 @@
-"""Models by name: `mera.build` and what it can build."""
+"""Models: functions that build flows, by name; `mera.build` calls them."""
 
 from mera._utils.options import Option
 from mera.models.authors import load_rgflow_checkpoint

@@ -1,4 +1,4 @@
-"""Checkpoints of the RG-Flow authors' own code."""
+"""Checkpoints that the RG-Flow authors' code wrote, https://github.com/hongyehu/RG-Flow."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mera._utils.files import as_path
 from mera.bijectors import Gather, checkerboard
 from mera.flow import Flow
 from mera.models.registry import build
@@ -20,32 +21,36 @@ from mera.priors import PriorLike
 
 __all__ = ["load_rgflow_checkpoint"]
 
-# Their names and ours. Theirs count blocks (two in an RG step), then layers, residual blocks and the modules within;
-# s_layers and t_layers are the networks of log-scale and translation.
+# Names of tensors in the authors' checkpoints. They number the blocks (two in an RG step), the coupling layers in a
+# block, the residual blocks in a network, and the modules in a residual block. The networks of the log-scale are called
+# s_layers, those of the translation t_layers.
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
 WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
 SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
-NOT_LEARNT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
+CONSTANT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
 
 
 def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = None) -> Flow:
-    """Load a `.state` file of the authors' code (github.com/hongyehu/RG-Flow) as a flow of `preset="authors"`.
+    """Load a `.state` file of the RG-Flow authors' code as a flow of "rgflow" with `preset="authors"`.
 
-    Lattice, kernel, channels, depths, widths, dtype and prior are read off the file. Its prior is known by the
-    scale alone: 1 is taken for the Gaussian, 1/sqrt(2) for the Laplacian.
+    Lattice, kernel, channels, depths, widths and dtype are those of the file. No code in the file is run.
 
     Args:
         path: the file.
-        prior: the prior, if the file should not be asked.
+        prior: the prior of the flow; None for that of the file. A file holds the scale of its prior only: scale 1 is
+            taken for the Gaussian, 1/sqrt(2) for the Laplacian.
+
+    Returns:
+        The flow, in the dtype of the file.
 
     Raises:
-        ValueError: if the file is damaged, holds anything but tensors (none of it is run), or is no such checkpoint.
+        ValueError: if the file is damaged, holds anything but tensors, or is no checkpoint of an RG-Flow.
     """
-    state = _read(Path(path))
+    state = _read(as_path(path))
     try:
         flow = build("rgflow", **_options(state, prior))
-        _check_weights({name: tensor for name, tensor in state.items() if _place(name) is not None})
-        weights = _by_halves(_stacked(state), state["layers.0.mask_left"] != 0)
+        _check_weights({name: tensor for name, tensor in state.items() if _location(name) is not None})
+        weights = _ordered_by_halves(_stacked(state), state["layers.0.mask_left"] != 0)
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
     except KeyError as error:
@@ -56,7 +61,7 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
 
 
 def _check_weights(weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that no training leaves behind."""
+    """Refuse weights that are not floats of one dtype, or not finite."""
     dtypes = {tensor.dtype for tensor in weights.values()}
     if len(dtypes) != 1 or not next(iter(dtypes)).is_floating_point:
         raise ValueError(f"weights of one floating-point dtype are expected; got {sorted(map(str, dtypes))}")
@@ -66,14 +71,14 @@ def _check_weights(weights: Mapping[str, Tensor]) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, read without running anything that the file may hold."""
+    """The state dict in a file; no code in the file is run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):  # torch does not check the sums
+        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):  # torch does not check checksums
             raise ValueError(f"{broken} has a wrong checksum")
     except OSError:
         raise
-    except Exception as error:  # whatever an unpickler makes of bytes that are no checkpoint
+    except Exception as error:  # an unpickler raises any kind of error for bytes that are no checkpoint
         raise ValueError(
             f"{path}: Expected a checkpoint of tensors; it is damaged or holds other objects, and nothing in it was run"
         ) from error
@@ -88,7 +93,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, Any]:
-    """What to build, read off the names and shapes."""
+    """The options of `mera.build`, read off the names and shapes of the tensors."""
     blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:
         raise ValueError(f"two blocks an RG step are expected; got {blocks} blocks")
@@ -116,8 +121,8 @@ def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, 
 
 
 def _depths(state: Mapping[str, Tensor], block: int) -> tuple[int, int, tuple[int, ...]]:
-    """Coupling layers, residual blocks, and hidden widths of a block."""
-    rows = {}  # (layer, residual block, module) -> rows of the linear layer's weight
+    """The number of coupling layers, the number of residual blocks, and the hidden widths of a block."""
+    rows = {}  # (layer, residual block, module) -> number of rows of the linear layer's weight
     for name, tensor in state.items():
         match = BLOCK.fullmatch(name)
         weight = WEIGHT.fullmatch(match["rest"]) if match and int(match["block"]) == block else None
@@ -129,19 +134,22 @@ def _depths(state: Mapping[str, Tensor], block: int) -> tuple[int, int, tuple[in
 
 
 def _prior(scale: Tensor) -> str:
-    """The prior's name, from its scale."""
-    for name, known in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
-        if scale.numel() == 1 and math.isclose(scale.item(), known, rel_tol=1e-6):
+    """The name of the prior, from its scale."""
+    for name, scale_of_unit_variance in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
+        if scale.numel() == 1 and math.isclose(scale.item(), scale_of_unit_variance, rel_tol=1e-6):
             return name
     raise ValueError(f"a prior of scale 1 or 1/sqrt(2) is expected; got {scale.tolist()}: say which with prior=")
 
 
 def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict: what they keep for each residual block and network, in one tensor (blocks, networks, ...)."""
+    """The state dict of the flow, whose tensors hold all residual blocks and networks, (blocks, networks, ...).
+
+    The authors' checkpoints have a tensor of each residual block and network.
+    """
     parts: dict[str, dict[tuple[int, int], Tensor]] = {}
-    for old, tensor in state.items():
-        if (place := _place(old)) is not None:
-            name, block, network = place
+    for authors_name, tensor in state.items():
+        if (location := _location(authors_name)) is not None:
+            name, block, network = location
             parts.setdefault(name, {})[block, network] = tensor.T if tensor.ndim == 2 else tensor[None]
     weights = {}
     for name, tensors in parts.items():
@@ -151,8 +159,11 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-    """The same with the features of a patch in our order, which is that of its halves; theirs is as the patch lies."""
+def _ordered_by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    """The weights with the features of a patch in another order: those of the first half, then those of the second.
+
+    In the authors' checkpoints, features are in the order (channel, *site) of the patch.
+    """
     order = Gather(mask).order
     depth = {name.partition(".linears.")[0]: 0 for name in weights if ".linears." in name}
     for name in weights:
@@ -168,14 +179,18 @@ def _by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]
     return ordered
 
 
-def _place(old: str) -> tuple[str, int, int] | None:
-    """Our name of a tensor of theirs, its residual block and its network; None for what is not learnt."""
-    if old == "prior.scale":
+def _location(authors_name: str) -> tuple[str, int, int] | None:
+    """Where a tensor of the authors' checkpoint goes in the flow; None for a tensor that is not learnt.
+
+    Returns:
+        The name in the flow's state dict, the index of the residual block, and that of the network.
+    """
+    if authors_name == "prior.scale":
         return None
-    match = BLOCK.fullmatch(old)
+    match = BLOCK.fullmatch(authors_name)
     if match is None:
-        raise ValueError(f"a tensor of that name is not expected: {old!r}")
-    if NOT_LEARNT.fullmatch(match["rest"]):
+        raise ValueError(f"a tensor of that name is not expected: {authors_name!r}")
+    if CONSTANT.fullmatch(match["rest"]):
         return None
     block = int(match["block"])
     node = f"bijectors.{('disentangler', 'decimator')[block % 2]}{block // 2}"
@@ -186,5 +201,5 @@ def _place(old: str) -> tuple[str, int, int] | None:
     elif weight := SCALE.fullmatch(match["rest"]):
         tail, residual = "scale", 0
     else:
-        raise ValueError(f"a tensor of that name is not expected: {old!r}")
+        raise ValueError(f"a tensor of that name is not expected: {authors_name!r}")
     return f"{node}.members.{weight['layer']}.networks.0.networks.{tail}", residual, "st".index(weight["net"])

@@ -1,4 +1,4 @@
-"""The branching MERA: no branch is sent out before its lattice is small."""
+"""The branching MERA (Evenbly & Vidal 2014, arXiv 1210.1895)."""
 
 from __future__ import annotations
 
@@ -50,15 +50,17 @@ def branching(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A branching MERA (Evenbly & Vidal 2014): what a step decimates is processed on, by RG steps of its own.
+    """Branching MERA: the sites that a step decimates go through further RG steps too.
 
-    Both branches of a step have half the edge, the second with the channels of all other sites of a cell. Nodes are
-    named by their step and the path to them, "+" for what goes on and "-" for what RG-Flow would have sent out. The
-    number of branches doubles with each step, and each has bijectors of its own: beyond 7 steps, a warning says so.
+    Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
+    edge: the sites that RG-Flow would keep, and the sites that it would send out, as channels. Variables leave when the
+    lattice of their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch of kept
+    sites and "-" for one of decimated sites. The number of branches doubles with each step,
+    and each branch has bijectors of its own: beyond 7 steps, a warning says how many.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     steps = levels(shape, m)
@@ -74,6 +76,7 @@ def branching(
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
 
     def grow(x: Port, path: str) -> None:
+        """Add the RG steps of the branch that starts at a port."""
         h = len(path)
         x = add_layers(layout, x, bijectors[h], [("disentangler", m // 2), ("decimator", 0)], m, f"{h}{path}")
         if h + 1 == steps:

@@ -1,4 +1,4 @@
-"""A brick wall of blocks, without decimation."""
+"""A brick wall of blocks without decimation, as in TEBD (Vidal 2003, arXiv quant-ph/0301063)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tebd(
     m: EvenKernel = 4,
     channels: Channels = 3,
     *,
-    depth: Annotated[int, Option("pairs of rows of blocks.", count())] = 4,
+    depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 4,
     layers: Layers = 2,
     residual_blocks: ResidualBlocks = 1,
     hidden: HiddenWidths = (128,),
@@ -49,15 +49,16 @@ def tebd(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A brick wall without decimation, as in `TEBD <https://arxiv.org/abs/quant-ph/0301063>`_ (Vidal 2003).
+    """Brick wall: rows of blocks without decimation, as in time-evolving block decimation (TEBD).
 
-    Rows of m-wide blocks at offset 0 and at offset m/2 take turns, and all variables leave as one level of latents.
-    The cone of a site grows by m with each pair of rows, whatever the lattice. `layers`, `residual_blocks` and `hidden`
-    take one value for all pairs of rows, or one for each.
+    Vidal (2003), https://arxiv.org/abs/quant-ph/0301063. Rows of m-wide blocks alternate between offset 0 and offset
+    m/2, and all variables leave as one level of latents. The cone of a site grows by m with each pair of rows. An RG
+    step is here a pair of rows: `layers`, `residual_blocks` and `hidden` take one value for all pairs of rows, or one
+    for each.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
@@ -66,7 +67,7 @@ def tebd(
     )  # fmt: skip
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
-    for row, made_by in enumerate(bijectors):
-        x = add_layers(layout, x, made_by, [("even", 0), ("odd", m // 2)], m, str(row))
+    for row, bijector_of_row in enumerate(bijectors):
+        x = add_layers(layout, x, bijector_of_row, [("even", 0), ("odd", m // 2)], m, str(row))
     layout.latent(x, name="z0")
     return Flow(layout, prior, classes=classes)

@@ -1,4 +1,4 @@
-"""From options of models to shapes, numbers of levels, and values for each RG step."""
+"""Functions that turn options of models into shapes, numbers of levels, and values for each RG step."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ __all__ = [
     "options_per_step",
 ]
 MOST = 10_000
-"""The most layers or residual blocks of an RG step: a file that asks for a million of them would run for minutes."""
+"""The most layers or residual blocks of an RG step; a file that asks for a million of them would load for minutes."""
 
 
 def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
-    """All edges of a lattice, from one edge and a number of dimensions, or from all edges.
+    """The shape of the lattice of a model.
+
+    Args:
+        L: the length of all edges, or of each edge.
+        dim: the number of dimensions if L is one number.
 
     Raises:
-        ValueError: if there are no positive edges, or `dim` is not 1, 2 or 3.
+        ValueError: if an edge is not a positive integer, there is none, or `dim` is not 1, 2 or 3.
     """
     if not is_integer(dim) or dim not in (1, 2, 3):
         raise InputError("dim 1, 2 or 3", repr(dim))
@@ -36,15 +40,15 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
 
 
 def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
-    """How many levels there are until the lattice, divided by `stride` at each level, is `m` wide.
+    """The number of levels of a lattice whose edges are divided at each level, until the smallest edge is m.
 
     Args:
         shape: the edges of the lattice.
-        m: the width of the topmost lattice.
-        stride: what the edges are divided by.
+        m: the smallest edge of the topmost lattice.
+        stride: the divisor.
 
     Raises:
-        ValueError: if the smallest edge is not m times a power of the stride, or that power does not divide the others.
+        ValueError: if the smallest edge is not m times a power of the stride, or it does not divide the other edges.
     """
     smallest, width, count = min(shape), m, 1
     while width < smallest:
@@ -57,10 +61,15 @@ def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
 
 
 def context_shape(context: Edges | None, classes: int | None, shape: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape of a context; (16,) for a flow that is conditional on classes and has no `context`.
+    """The shape of the context of a model; None if the model is not conditional.
+
+    Args:
+        context: the option of that name: K, (K,) or (K, *shape); None if it was not set.
+        classes: the option of that name; with classes and without `context`, the shape is (16,).
+        shape: the shape of the lattice.
 
     Raises:
-        ValueError: if it is no such shape.
+        ValueError: if `context` is of another form.
     """
     if context is None:
         return None if classes is None else (16,)
@@ -73,8 +82,13 @@ def context_shape(context: Edges | None, classes: int | None, shape: Sequence[in
 def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
     """One positive integer for each RG step, finest first.
 
+    Args:
+        value: one integer for all RG steps, or one for each.
+        steps: the number of RG steps.
+        what: what messages call the value.
+
     Raises:
-        ValueError: if there are not so many, or one is not from 1 to 10,000.
+        ValueError: if there is not one for each RG step, or one is not from 1 to 10,000.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
     if len(values) != steps or not all(is_integer(v) and v > 0 for v in values):
@@ -87,8 +101,12 @@ def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
 def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
     """The widths of the hidden layers in a residual block, for each RG step, finest first.
 
+    Args:
+        value: the widths for all RG steps, or a sequence of widths for each.
+        steps: the number of RG steps.
+
     Raises:
-        ValueError: if there are not so many rows of widths, or a width is not positive.
+        ValueError: if there are not widths for each RG step, or a width is not a positive integer.
     """
     if not isinstance(value, Sequence):
         raise ValueError(f"Expected hidden as a tuple of widths; got {value!r}")
@@ -103,10 +121,16 @@ def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
 
 
 def options_per_step(steps: int, layers: PerStep, residual_blocks: PerStep, hidden: Hidden) -> list[dict[str, Any]]:
-    """The options `layers`, `residual_blocks` and `hidden` for each RG step, finest first, by name.
+    """The options `layers`, `residual_blocks` and `hidden` of each RG step, finest first, by name.
+
+    Args:
+        steps: the number of RG steps.
+        layers: one number for all RG steps, or one for each.
+        residual_blocks: one number for all RG steps, or one for each.
+        hidden: widths for all RG steps, or a sequence of widths for each.
 
     Raises:
-        ValueError: if one has a value that makes no sense.
+        ValueError: if the value of an option is invalid.
     """
     rows = zip(
         integers_per_step(layers, steps, "layers"),

@@ -47,14 +47,16 @@ def glow(
     boundary: FieldBoundary = "open",
     dim: Dimensions = 2,
 ) -> Flow:
-    """Glow: squeeze, steps of ActNorm, 1 x 1 convolution and channel coupling, half of the channels out, and again.
+    """Glow: a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
 
-    The topmost lattice is m wide, and sends everything out. Where the lattice is m wide already, it is not squeezed,
-    and needs at least two channels.
+    Kingma & Dhariwal (2018), https://arxiv.org/abs/1807.03039. At each scale the lattice is squeezed, `layers` steps of
+    an ActNorm, a 1 x 1 convolution and a channel coupling act, and half of the channels leave as latents. All channels
+    of the topmost lattice, which is m wide, leave. A lattice with L = m is not squeezed, and needs at least two
+    channels.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     scales = max(1, levels(shape, m) - 1)
@@ -63,8 +65,8 @@ def glow(
     for h, options in enumerate(options_per_step(scales, layers, residual_blocks, hidden)):
         if min(x.shape) > m:
             x = layout.squeeze(x, name=f"squeeze{h}")
-        own = {"padding": padding_of(boundary), **options}
-        x = add_field(layout, x, named("glow", own), f"steps{h}")
+        steps = named("glow", {"padding": padding_of(boundary), **options})
+        x = add_field(layout, x, steps, f"steps{h}")
         if h + 1 < scales:
             x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")
             layout.latent(out, name=f"z{h}")

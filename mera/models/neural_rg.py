@@ -34,7 +34,7 @@ def neuralrg(
     L: Annotated[Edges, Option("edge of the lattice, or all its edges: powers of two.")] = 16,
     channels: Channels = 1,
     *,
-    repeats: Annotated[int, Option("how often the pair of offsets comes at each scale.", count())] = 1,
+    repeats: Annotated[int, Option("how often blocks at both offsets act at each scale.", count())] = 1,
     layers: Layers = 2,
     residual_blocks: ResidualBlocks = 1,
     hidden: HiddenWidths = (64,),
@@ -47,14 +47,16 @@ def neuralrg(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    r"""`NeuralRG <https://arxiv.org/abs/1802.02840>`_ (Li & Wang 2018): a MERA of 2-wide blocks, for lattice physics.
+    r"""NeuralRG: a MERA of 2-wide blocks, for lattice physics.
 
-    At scale n, on the sites whose coordinates :math:`2^n` divides, blocks act at offset 0, then at offset :math:`2^n`,
-    and both again for each repeat; then every second site goes on. `mera.Symmetrized` adds a global spin flip.
+    Li & Wang (2018), https://arxiv.org/abs/1802.02840. Scale n consists of the sites whose coordinates are multiples of
+    :math:`2^n`. On these sites, blocks act at offset 0 and then at offset :math:`2^n`, `repeats` times; then every
+    second site in each dimension is kept for scale n + 1. `mera.Symmetrized` makes such a flow invariant under a global
+    spin flip.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(

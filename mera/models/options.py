@@ -1,7 +1,7 @@
-"""The options that models share, each declared once: type, help and check.
+"""The options that models share; each is declared once, with type, help and check.
 
-A model names them in its signature, `layers: Layers = 2`; `mera.models.register` checks them and writes them into the
-model's docstring, and the command line shows their help.
+A model uses these types in its signature, `layers: Layers = 2`. `mera.models.register` adds the checks to the model and
+the help to its docstring, and the command line shows the help.
 """
 
 from __future__ import annotations
@@ -49,24 +49,36 @@ Edges = int | Sequence[int]
 PerStep = int | Sequence[int]
 """One integer for all RG steps, or one for each, finest first."""
 Hidden = Sequence[int] | Sequence[Sequence[int]]
-"""The widths of hidden layers, or a list of them for each RG step, finest first."""
+"""The widths of the hidden layers for all RG steps, or such widths for each RG step, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
-"""A registered bijector's name, {"name": ..., **options}, or a callable that makes a bijector from an event shape."""
+"""The name of a registered bijector; {"name": ..., **options}; or a callable that makes one from an event shape."""
 
 PER_STEP = "One value for all RG steps, or one for each, finest first."
 PADDING = {"open": "zeros", "periodic": "circular"}
-"""By boundary, what convolutions read beyond the borders of a lattice, in torch's word."""
+"""By boundary, torch's word for the values that convolutions read beyond the borders of a lattice."""
 
 
 def check_even(value: Any, name: str) -> int:
-    """Refuse a kernel size whose patches cannot be offset by half of their width."""
+    """Return a kernel size as an integer; refuse one that is not even, so that patches can be offset by half of it.
+
+    Args:
+        value: the value of an option.
+        name: the name of the option.
+
+    Raises:
+        ValueError: if the value is no even integer >= 2.
+    """
     if not is_integer(value) or value < 2 or value % 2:
         raise InputError(f"an even kernel size {name} >= 2", repr(value))
     return int(value)
 
 
 def padding_of(boundary: str) -> str:
-    """What convolutions read beyond the borders of a lattice, in torch's word."""
+    """Torch's word for the values that convolutions read beyond the borders of a lattice, "zeros" or "circular".
+
+    Args:
+        boundary: "open" or "periodic".
+    """
     return PADDING[boundary]
 
 
@@ -78,39 +90,42 @@ EvenKernel = Annotated[int, Option("kernel size of all blocks, even.", check_eve
 TopWidth = Annotated[
     int,
     Option(
-        "width of the topmost lattice, which sends everything out.",
+        "width of the topmost lattice, all variables of which leave as latents.",
         count(2, "the width m"),
     ),
 ]
-Channels = Annotated[int, Option("variables at a site.")]
+Channels = Annotated[int, Option("number of variables at a site.")]
 Layers = Annotated[
-    PerStep, Option(f"coupling layers in a block; one layer updates both halves of an event once. {PER_STEP}")
+    PerStep, Option(f"number of coupling layers in a block; a layer updates both halves of an event once. {PER_STEP}")
 ]
 FieldLayers = Annotated[
     PerStep,
-    Option(f"coupling layers of each kind at a scale; one layer updates both halves of an event once. {PER_STEP}"),
+    Option(
+        f"number of coupling layers of each kind at a scale; a layer updates both halves of an event once. {PER_STEP}"
+    ),
 ]
-ResidualBlocks = Annotated[PerStep, Option(f"residual blocks in a conditioner network. {PER_STEP}")]
+ResidualBlocks = Annotated[PerStep, Option(f"number of residual blocks in a conditioner network. {PER_STEP}")]
 HiddenWidths = Annotated[
     Hidden,
     Option(
         "widths of the hidden layers in one residual block: a tuple for all RG steps, or a list of tuples, one for "
-        "each, finest first."
+        "each RG step, finest first."
     ),
 ]
 HiddenChannels = Annotated[
     Hidden,
     Option(
         "channels of the hidden convolutions in one residual block: a tuple for all RG steps, or a list of tuples, one "
-        "for each, finest first."
+        "for each RG step, finest first."
     ),
 ]
 Conditioners = Annotated[
     str,
     Option(
-        'networks of the couplings. "joint": one network for scale and translation, half a patch in. "paper": a scale '
-        'and a translation network for each half, half a patch in and out (RG-Flow, App. A). "authors": both networks '
-        "as wide as the patch, and the same for both halves, as in the RG-Flow authors' code.",
+        'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network '
+        'for the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the '
+        "scale and one for the translation, as wide as the patch and the same for both halves, as in the RG-Flow "
+        "authors' code.",
         choice(CONDITIONERS, "a conditioner"),
     ),
 ]
@@ -118,8 +133,8 @@ FieldNorm = Annotated[bool, Option("an ActNorm before each coupling layer; see `
 Norm = Annotated[
     bool | None,
     Option(
-        "an ActNorm before each coupling layer; see `Flow.initialize`. If None, with the joint conditioner only: "
-        "neither the RG-Flow paper nor the authors' code has them.",
+        "an ActNorm before each coupling layer; see `Flow.initialize`. If None, only with the joint conditioner, since "
+        "neither the RG-Flow paper nor the authors' code has ActNorms.",
         flag,
     ),
 ]
@@ -127,32 +142,35 @@ Bijectors = Annotated[
     BijectorLike | None,
     Option(
         'bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, {"name": ..., '
-        "**options}, or a callable that makes one from an event shape. A named bijector gets those of `layers`, "
-        "`residual_blocks`, `hidden`, `conditioner` and `norm` that it has."
+        "**options}, or a callable that makes one from an event shape. Of the options `layers`, `residual_blocks`, "
+        "`hidden`, `conditioner` and `norm`, a named bijector gets those that it has."
     ),
 ]
 ShareLevels = Annotated[
     bool,
-    Option("all levels use the same disentangler and the same decimator: a scale-invariant flow.", flag),
+    Option("one disentangler and one decimator for all levels, which makes the flow scale-invariant.", flag),
 ]
 Context = Annotated[
     Edges | None,
-    Option("the flow is conditional on K numbers for each image, K or (K,); or on K for each pixel, (K, *lattice)."),
+    Option(
+        "shape of the context of a conditional flow: K or (K,) for K numbers per image, (K, *lattice) for K numbers at "
+        "each pixel."
+    ),
 ]
 Classes = Annotated[
     int | None,
-    Option("the flow is conditional on one of so many classes; a context is learnt for each class."),
+    Option("number of classes of a flow that is conditional on a class; a context is learnt for each class."),
 ]
 Priors = Annotated[
-    PriorLike, Option('density of the latents: "laplace", "gaussian", or any univariate torch distribution.')
+    PriorLike, Option('prior of the latents: "laplace", "gaussian", or any univariate torch distribution.')
 ]
 Boundary = Annotated[str, Option('borders of the lattice: "periodic" or "open".')]
 FieldBoundary = Annotated[
     str,
     Option(
-        'borders of the lattice: "open", where convolutions read zeros beyond them, or "periodic", where convolutions '
-        "read around them.",
+        'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic", where they continue at '
+        "the opposite border.",
         choice(PADDING, "a boundary"),
     ),
 ]
-Dimensions = Annotated[int, Option("dimensions of the lattice, if L is one number.")]
+Dimensions = Annotated[int, Option("number of dimensions of the lattice, if L is one number.")]

@@ -43,15 +43,15 @@ def realnvp(
     boundary: FieldBoundary = "open",
     dim: Dimensions = 2,
 ) -> Flow:
-    """Real NVP with a latent space at each scale, for comparison: its couplings see far, its cones are wide.
+    """Real NVP: a multiscale flow of couplings with convolutions, which reach far, so that its cones are wide.
 
-    At each scale: checkerboard couplings, squeeze, channel couplings, half of the channels factored out. The
-    topmost, m wide, has checkerboard couplings only and sends everything out. Conditioners are residual networks
-    of convolutions.
+    Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
+    squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide,
+    has checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     steps = levels(shape, m)
@@ -59,11 +59,11 @@ def realnvp(
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
     for h, options in enumerate(options_per_step(steps, layers, residual_blocks, hidden)):
-        own = common | options
-        x = add_field(layout, x, named("convolution", {"mask": "checkerboard", **own}), f"checkerboard{h}")
+        options = common | options
+        x = add_field(layout, x, named("convolution", {"mask": "checkerboard", **options}), f"checkerboard{h}")
         if h + 1 < steps:
             x = layout.squeeze(x, name=f"squeeze{h}")
-            x = add_field(layout, x, named("convolution", {"mask": "channels", **own}), f"channels{h}")
+            x = add_field(layout, x, named("convolution", {"mask": "channels", **options}), f"channels{h}")
             x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")
             layout.latent(out, name=f"z{h}")
     layout.latent(x, name=f"z{steps - 1}")

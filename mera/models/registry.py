@@ -1,4 +1,4 @@
-"""Models by name."""
+"""The registry of models by name, and `build`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera._utils.options import documented, with_options_checked
 from mera._utils.registry import Registry, plain
 from mera.flow import Flow, Recipe
@@ -14,20 +15,23 @@ __all__ = ["build", "builder", "names", "presets", "register"]
 
 Builder = Callable[..., Flow]
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""From all options of a model, as they would be without the preset, to the options that the preset changes."""
 
 _models: Registry[Builder] = Registry("a model")
 _presets: dict[str, Mapping[str, Preset]] = {}
 
 
 def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[Builder], Builder]:
-    """Let `mera.build(name, **options)` call the decorated function, whose keyword arguments are the options.
+    """A decorator that registers a function under a name, so that `mera.build(name, **options)` calls it.
 
-    An option that is declared as `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help
-    goes into the function's docstring and to the command line.
+    The parameters of the function are the options of the model. An option that is declared as
+    `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help is added to the docstring of
+    the function and shown by the command line.
 
     Args:
-        name: the model's name.
-        presets: by name, what makes other defaults from all options as they would be without it.
+        name: the name of the model.
+        presets: by the name of a preset, a function from all options, as they would be without the preset, to the
+            options that the preset changes.
 
     Raises:
         ValueError: if the name is taken.
@@ -43,12 +47,15 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
 
 
 def names() -> list[str]:
-    """Every name that `build` accepts."""
+    """All names that `build` accepts, sorted."""
     return _models.names()
 
 
 def builder(name: str) -> Builder:
-    """The function behind a name.
+    """The function that is registered under a name.
+
+    Args:
+        name: the name of a model.
 
     Raises:
         ValueError: if the name is unknown.
@@ -57,24 +64,32 @@ def builder(name: str) -> Builder:
 
 
 def presets(name: str) -> list[str]:
-    """The names of a model's presets."""
+    """The names of a model's presets.
+
+    Args:
+        name: the name of the model.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
     return list(_presets[check_choice(name, names(), "a model")])
 
 
 def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
-    """Build a flow by name.
+    """Build a flow by the name of a model.
 
-    The flow remembers all of its options, those left at their defaults too, so that a saved flow stays what it was
-    when defaults change.
+    The flow keeps all options in `flow.recipe`, also those at their defaults, so that a saved flow does not change when
+    a later version has other defaults.
 
     Args:
-        name: one of `names()`.
-        preset: other defaults, "authors" of "rgflow" say.
-        memory: see `Flow.memory`.
-        options: as the model's own function documents them, `mera.models.rgflow` say.
+        name: one of `mera.models.names()`.
+        preset: the name of a set of other defaults, such as "authors" of "rgflow".
+        memory: the tensors that a forward pass keeps for the backward pass, "store", "checkpoint" or "invert", for all
+            nodes or by the name of a node; see `Flow.memory`.
+        options: options of the model, which the docstring of its function explains: `help(mera.models.rgflow)`.
 
     Raises:
-        ValueError: if the name, the preset, an option or the value of one is unknown.
+        ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.
 
     Example:
         >>> import mera
@@ -85,10 +100,13 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     function = builder(name)
     _models.check_options(name, options)
     options = {option: plain(value) for option, value in options.items()}
-    settled = _models.defaults(name) | options
+    all_options = _models.defaults(name) | options
     if preset is not None:
-        settled = settled | _presets[name][check_choice(preset, presets(name), "a preset")](settled) | options
-    flow = function(**settled)
-    flow.recipe = Recipe(name, settled)
+        change = _presets[name][check_choice(preset, presets(name), "a preset")]
+        all_options = all_options | change(all_options) | options
+    flow = function(**all_options)
+    if not isinstance(flow, Flow):
+        raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)
+    flow.recipe = Recipe(name, all_options)
     flow.memory = memory
     return flow

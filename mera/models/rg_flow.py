@@ -33,13 +33,16 @@ from mera.models.registry import register
 __all__ = ["rgflow"]
 
 LAYERS = (8, 6, 4, 2)
-"""The published depths at L=32 (App. A)."""
+"""The published numbers of coupling layers at L=32 (RG-Flow, App. A), finest level first."""
 
 
 def authors(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The published sizes, order and conditioner: 100 million parameters at L=32, m=4.
+    """The preset "authors": the published sizes, order and conditioner, with 100 million parameters at L=32, m=4.
 
-    Where there are more levels than published depths, the further levels have the last depth.
+    If there are more levels than published numbers of layers, the further levels have the last number.
+
+    Args:
+        options: all options of the model, as they would be without the preset.
     """
     steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"))
     return {
@@ -60,8 +63,9 @@ def rgflow(
     order: Annotated[
         str,
         Option(
-            '"paper": the disentangler at offset m/2, then the decimator at offset 0 (Eq. 5). "authors": the first '
-            "block at offset 0, the second at m/2, as the authors' code has it.",
+            'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
+            '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the RG-Flow authors\' '
+            "code.",
             choice(["paper", "authors"], "an order"),
         ),
     ] = "paper",
@@ -78,15 +82,16 @@ def rgflow(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    r"""`RG-Flow <https://arxiv.org/abs/2010.00029>`_ (Hu et al. 2020): a MERA of blocks on m-wide patches.
+    r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
 
-    At level h, on the lattice of edge :math:`L / 2^h`, a row of disentanglers and a row of decimators act, and three of
-    four sites leave as latents (in two dimensions; Fig. 2, Eq. 5). The topmost lattice, m wide, leaves as a whole.
-    The preset "authors" has the published sizes, order and conditioner: 100 million parameters at L=32.
+    Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
+    2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
+    latents. All sites of the topmost lattice, which is m wide, leave. The preset "authors" has the published sizes,
+    order and conditioner, 100 million parameters at L=32.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     steps = levels(shape, m)

@@ -1,4 +1,4 @@
-"""Tree tensor networks and the ternary MERA: one site of a patch goes on."""
+"""Tree tensor networks and the ternary MERA, which keep one site of each patch."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ __all__ = ["ternary", "tree"]
 def tree(
     L: Annotated[
         Edges,
-        Option("edge of the lattice, or all its edges; each edge divides by m to a multiple of m, the smallest to m."),
+        Option(
+            "edge of the lattice, or all its edges; dividing by m again and again takes each edge to a multiple of m, "
+            "the smallest to m itself."
+        ),
     ] = 32,
     m: Annotated[
         int,
-        Option("kernel size, and factor of decimation.", count(2)),
+        Option("kernel size of the decimators; a step divides the edges of the lattice by m.", count(2)),
     ] = 2,
     channels: Channels = 3,
     *,
@@ -53,13 +56,15 @@ def tree(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A tree tensor network: decimators only, each of which sends one site of its m-wide patch on.
+    """Tree tensor network: decimators on m-wide patches, without disentanglers.
 
-    Without disentanglers, neighbours on two sides of a patch's border meet only where their branches do.
+    Shi, Duan & Vidal (2006), https://arxiv.org/abs/quant-ph/0511070. Each step keeps one site of a patch, and the other
+    sites leave as latents. Neighbouring sites in different patches meet in one decimator only at the step where their
+    branches join.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(
@@ -88,11 +93,14 @@ def ternary(
     boundary: Boundary = "periodic",
     dim: Dimensions = 2,
 ) -> Flow:
-    """A ternary MERA (Evenbly & Vidal 2009): kernel 3, decimation by 3, disentanglers across the decimators' borders.
+    """Ternary MERA: disentanglers and decimators on patches that are 3 sites wide.
+
+    Evenbly & Vidal (2009), https://arxiv.org/abs/0707.1454. Each step divides the edges of the lattice by 3.
+    Disentanglers are offset by one site, so that they act across the borders between decimators.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     bijectors = bijectors_per_step(

@@ -1,4 +1,4 @@
-"""A Haar pyramid, whose details follow a flow given the coarser image (Yu et al. 2020, arXiv 2010.13821)."""
+"""Wavelet Flow (Yu et al. 2020, arXiv 2010.13821)."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def wavelet(
     boundary: FieldBoundary = "open",
     dim: Dimensions = 2,
 ) -> Flow:
-    """Wavelet flow: at each level Haar means and details, and couplings of the details given the means.
+    """Wavelet Flow: a Haar pyramid in which couplings transform the details given the means.
 
-    The means go on unchanged, up to a lattice m wide, which has couplings of its own. So what a level generates from
-    is the image at half its edge (times 2 in two dimensions), and each level could be trained by itself.
+    Yu et al. (2020), https://arxiv.org/abs/2010.13821. At each level a Haar transform makes means and details, and
+    couplings conditioned on the means transform the details, which leave as latents. The means go on to the next level
+    unchanged, up to a lattice that is m wide, which has couplings of its own. A level therefore generates from the
+    image at half the edge (times 2 in two dimensions), and each level could be trained by itself.
 
     Raises:
-        ValueError: if an option has a value that makes no sense.
-        LayoutError: if the geometry is no bijection.
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
     """
     shape = lattice_shape(L, dim)
     steps = levels(shape, m)
@@ -58,14 +60,14 @@ def wavelet(
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
     x = layout.input
     for h, options in enumerate(options_per_step(steps, layers, residual_blocks, hidden)):
-        own = common | options
+        options = common | options
         if h + 1 == steps:
-            x = add_field(layout, x, named("convolution", own), f"top{h}")
+            x = add_field(layout, x, named("convolution", options), f"top{h}")
             break
         means = x.channels
         x = layout.local(x, "haar", kernel=2, name=f"haar{h}")
         x = layout.squeeze(x, name=f"squeeze{h}")
-        x = add_field(layout, x, named("details", {"passive": means, **own}), f"details{h}", passive=means)
+        x = add_field(layout, x, named("details", {"passive": means, **options}), f"details{h}", passive=means)
         x, out = layout.split(x, keep=means, name=f"split{h}")
         layout.latent(out, name=f"z{h}")
     layout.latent(x, name=f"z{steps - 1}")

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
+from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
 from mera.drawing.images import save_grid
 from mera.train.evaluate import sample
@@ -112,7 +113,7 @@ class RunLogger(Callback):
         if loop.is_main:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.run.samples.mkdir(parents=True, exist_ok=True)
+            make_folder(self.run.samples)
             self.curves = SummaryWriter(str(self.run.tensorboard), purge_step=loop.step + 1)
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:

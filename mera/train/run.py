@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from mera._utils.files import as_path, remove_leftovers, write_atomically
+from mera._utils.files import as_path, make_folder, remove_leftovers, write_atomically
 from mera.flow import Flow
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
@@ -74,7 +74,7 @@ class RunFolder:
                 f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "
                 f"--resume {self.path} on the command line), or choose another"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with self.locked():
             write_atomically(self._config, json.dumps(config, indent=2).encode())
 
@@ -113,7 +113,7 @@ class RunFolder:
         Raises:
             FileExistsError: if another process has locked it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         try:
             with FileLock(self.path / ".lock", timeout=0):
                 yield
@@ -137,7 +137,7 @@ class RunFolder:
             keep: how many of the last checkpoints stay.
             best_step: the step of the best checkpoint, which stays too.
         """
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        make_folder(self.checkpoints)
         for folder in (self.path, self.checkpoints):
             remove_leftovers(folder)
         save(flow, self.weights)

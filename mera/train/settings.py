@@ -40,8 +40,8 @@ class Settings:
     minutes: Annotated[
         float | None,
         Option(
-            "stop after so many minutes of training if that comes first, with the schedule of a run of that length; no "
-            "limit if None.",
+            "stop after this many minutes of training in all, resumed parts included, if that comes before `steps`; "
+            "the cosine schedule then ends with the run. No limit if None.",
             positive(),
         ),
     ] = None
