@@ -282,9 +282,9 @@ class Flow(nn.Module):
                 the union of their cones.
 
         >>> import mera
-        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=0, site=(1, 3))
+        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
         >>> cone.pixels.shape, int(cone.pixels.sum())
-        (torch.Size([32, 32]), 64)
+        (torch.Size([32, 32]), 400)
 
         Raises:
             ValueError: if there is no such level or site.

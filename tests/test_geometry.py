@@ -94,10 +94,10 @@ def graph_of(*edges, **nodes):
     ("graph", "message"),
     [
         (graph_of(("input", "a"), a=Local(Dense, 2)), "node 'a': Expected a node that takes output 0.*got none"),
-        (graph_of(a=Latent()), "node 'a': Expected one source; got none, so that nobody produces what it takes"),
+        (graph_of(a=Latent()), "node 'a': Expected one source; got none, so that the node has no input"),
         (
             graph_of(("input", "a"), ("input", "b"), a=Latent(), b=Latent()),
-            "node 'input': Expected output 0 to be taken once; got 2 takers",
+            "node 'input': Expected output 0 as the input of one node; got 2 nodes",
         ),
         (
             graph_of(("input", "a"), ("input", "b", 1), a=Latent(), b=Latent()),
@@ -106,7 +106,7 @@ def graph_of(*edges, **nodes):
         (graph_of(("input", "a", "x"), a=Latent()), "node 'a': Expected the number of an output of 'input'; got 'x'"),
         (
             graph_of(("input", "s"), ("s", "a", 0), ("s", "b", 0), s=Split(1), a=Latent(), b=Latent()),
-            "node 's': Expected output 0 to be taken once",
+            "node 's': Expected output 0 as the input of one node",
         ),
         (
             graph_of(("input", "s"), ("s", "a", 0), ("a", "s"), s=Split(1), a=Local(Dense, 2)),

@@ -191,7 +191,8 @@ def test_links_stay_links(tmp_path):
 
 @pytest.mark.parametrize("path", [None, 3, "a\0b", b"flow"])
 def test_what_is_no_path(path):
+    expected = "Expected a path without null characters; got" if path == "a\0b" else "Expected a path; got"
     flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
     for call in (lambda: mera.save(flow, path), lambda: mera.load(path)):
-        with pytest.raises(ValueError, match="Expected a path"):
+        with pytest.raises(ValueError, match=expected):
             call()

@@ -219,8 +219,8 @@ def test_train_a_layout_from_the_command_line(tmp_path):
 def test_what_is_no_layout_is_not_written(tmp_path):
     with pytest.raises(mera.LayoutError, match="Expected a Layout; got Flow"):
         mera.save_layout(MODELS["tree"](), tmp_path / "x")
-    for path in (None, "a\0b"):
-        with pytest.raises(ValueError, match="Expected a path"):
+    for path, expected in ((None, "Expected a path; got"), ("a\0b", "Expected a path without null characters; got")):
+        with pytest.raises(ValueError, match=expected):
             mera.save_layout(MODELS["tree"]().layout, path)
 
 

@@ -29,7 +29,11 @@ __all__ = [
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is an integer of any type, numpy's included, but no bool."""
+    """Whether a value is an integer of any type, numpy's included, but no bool.
+
+    Args:
+        value: the value.
+    """
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 

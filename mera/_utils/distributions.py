@@ -41,9 +41,11 @@ class Inverse(Transform):
         return self.base.domain
 
     def _call(self, x: Tensor) -> Tensor:
+        """Apply the inverse of the transform."""
         return self.base.inv(x)
 
     def _inverse(self, y: Tensor) -> Tensor:
+        """Apply the transform."""
         return self.base(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:

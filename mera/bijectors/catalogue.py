@@ -171,7 +171,7 @@ def iaf(
     max_log_scale: MaxLogScale = 1.0,
     context_shape: ContextShape = None,
 ) -> Bijector:
-    """Inverse autoregressive flow, affine: one pass generates; from data to latents, it takes one for each variable."""
+    """Inverse autoregressive flow, affine: one pass to generate, one pass per variable from data to latents."""
     return _autoregressive(event_shape, Affine(max_log_scale), layers, hidden, True, context_shape)
 
 
@@ -191,7 +191,7 @@ def spline_maf(
 
 @register("pointwise-spline")
 def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) -> Bijector:
-    """A spline for each variable by itself, which depends on nothing; see `Elementwise`."""
+    """A learnt spline for each variable by itself; see `Elementwise` and `RationalQuadratic`."""
     return Elementwise(event_shape, RationalQuadratic(bins, bound))
 
 
@@ -201,9 +201,9 @@ def permutation(
     *,
     order: Annotated[
         Sequence[int] | None,
-        Option("for each place, which channel or variable comes there: a permutation of 0, 1, ...; random if None."),
+        Option("for each position of the output the position in the input, a permutation; a random one if None."),
     ] = None,
-    per_site: Annotated[bool, Option("channels move, the same way at every site; else all variables do.")] = True,
+    per_site: Annotated[bool, Option("whether channels are reordered, alike at every site, or all variables.")] = True,
 ) -> Bijector:
     """A permutation of channels or variables; see `Permutation`."""
     try:

@@ -37,9 +37,9 @@ ContextShape = Annotated[
     Shape | None,
     Option("shape of the context that conditional bijectors read; a flow passes it, None without a context."),
 ]
-Layers = Annotated[int, Option("layers, one behind the other; a coupling layer updates both halves of an event once.")]
-ResidualBlocks = Annotated[int, Option("residual blocks in a conditioner network.")]
-HiddenWidths = Annotated[Sequence[int], Option("widths of the hidden layers, in one residual block if there are some.")]
+Layers = Annotated[int, Option("number of layers; a coupling layer updates both halves of an event once.")]
+ResidualBlocks = Annotated[int, Option("number of residual blocks in a conditioner network.")]
+HiddenWidths = Annotated[Sequence[int], Option("widths of the hidden layers; in a residual network, of one block.")]
 HiddenChannels = Annotated[Sequence[int], Option("channels of the hidden convolutions in one residual block.")]
 Norm = Annotated[bool, Option("an ActNorm before each coupling layer.")]
 Conditioners = Annotated[
@@ -54,11 +54,11 @@ Mask = Annotated[
 ]
 MaskName = Annotated[str, Option('first half of the event: "checkerboard" or "channels".')]
 MaxLogScale = Annotated[float, Option("bound of the logarithms of the scales.")]
-Bins = Annotated[int, Option("bins of the spline.")]
+Bins = Annotated[int, Option("number of bins of the spline.")]
 Bound = Annotated[float, Option("the spline acts within [-bound, bound]; beyond, the map is the identity.")]
-Components = Annotated[int, Option("logistic distributions in the mixture.")]
+Components = Annotated[int, Option("number of logistic distributions in the mixture.")]
 Padding = Annotated[
     str, Option('what convolutions read beyond the borders: "zeros", or "circular" where the lattice is periodic.')
 ]
 Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
-Channels = Annotated[int, Option("how many channels, the first ones, stay as they are and condition the others.")]
+Channels = Annotated[int, Option("number of channels, the first ones, that do not change and condition the others.")]

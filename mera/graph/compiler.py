@@ -46,7 +46,7 @@ def compile(layout: Layout) -> Plan:
             steps.append(Step(name, level, action, value, tuple(target for target, _ in outputs), key))
             value, level = outputs[0][0], level + isinstance(action, Cut)
         if len(outputs) != node.outputs:
-            raise LayoutError(f"{node.outputs} outputs, as it says", f"{len(outputs)}", node=name)
+            raise LayoutError(f"{node.outputs} outputs, as its class declares", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
             values[name, index] = (target, out, level)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of one size stay as declared

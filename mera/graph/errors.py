@@ -81,4 +81,5 @@ class LayoutError(InputError):
 
 
 def _rebuild(expected: str, got: str, parts: dict[str, Any]) -> LayoutError:
+    """The error that was pickled."""
     return LayoutError(expected, got, **parts)

@@ -75,7 +75,7 @@ def _check_edges(graph: nx.DiGraph, start: str) -> None:
         if name == start and sources:
             raise LayoutError("nothing before the input", f"{sources}", node=name)
         if name != start and len(sources) != 1:
-            got = sources or "none, so that nobody produces what it takes"
+            got = sources or "none, so that the node has no input"
             raise LayoutError("one source", f"{got}", node=name)
 
 
@@ -97,7 +97,7 @@ def _check_outputs(graph: nx.DiGraph) -> None:
             if output not in range(node.outputs):
                 raise LayoutError(f"one of its {node.outputs} outputs", f"output {output!r}", node=name)
             if times > 1:
-                raise LayoutError(f"output {output} to be taken once", f"{times} takers", node=name)
+                raise LayoutError(f"output {output} as the input of one node", f"{times} nodes", node=name)
         for output in range(node.outputs):
             if output not in taken:
                 raise LayoutError(f"a node that takes output {output}, a {Latent.__name__} say", "none", node=name)

@@ -69,7 +69,7 @@ def check_bijector(bijector: Bijector, action: Apply) -> None:
     if not action.is_field:
         return
     if bijector.circular and not all(action.lattice.periodic):
-        raise LayoutError("a bijector that ends at open borders", "one that reads around them")
+        raise LayoutError("a bijector that ends at open borders", "one that continues at the opposite border")
     window = bijector.receptive_kernel
     if window is None:
         # between open borders, a kernel around the first cell must be nearly twice as wide to reach the last site

@@ -37,7 +37,7 @@ def glow(
     channels: Channels = 3,
     *,
     layers: Annotated[
-        PerStep, Option(f"steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling. {PER_STEP}")
+        PerStep, Option(f"number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling. {PER_STEP}")
     ] = 4,
     residual_blocks: ResidualBlocks = 1,
     hidden: HiddenChannels = (48,),

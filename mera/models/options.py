@@ -84,7 +84,10 @@ def padding_of(boundary: str) -> str:
 
 LatticeEdges = Annotated[
     Edges,
-    Option("edge of the lattice, or all its edges; each edge halves to a multiple of m, the smallest to m itself."),
+    Option(
+        "edge of the lattice, or all its edges. Halving again and again must take the smallest edge to m, and each "
+        "other edge to a multiple of m."
+    ),
 ]
 EvenKernel = Annotated[int, Option("kernel size of all blocks, even.", check_even)]
 TopWidth = Annotated[

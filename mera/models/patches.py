@@ -55,7 +55,7 @@ def bijectors_per_step(
             explicit = {key: value for key, value in bijector.items() if key != "name"}
             return [_named(bijector.get("name", ""), explicit, options) for options in options_of_steps]
     if not callable(bijector):
-        raise InputError("a bijector's name, a name with options, or what makes one", repr(bijector))
+        raise InputError("a bijector's name, a name with options, or a callable that makes a bijector", repr(bijector))
     return [bijector] * steps
 
 

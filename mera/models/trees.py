@@ -34,8 +34,8 @@ def tree(
     L: Annotated[
         Edges,
         Option(
-            "edge of the lattice, or all its edges; dividing by m again and again takes each edge to a multiple of m, "
-            "the smallest to m itself."
+            "edge of the lattice, or all its edges. Dividing by m again and again must take the smallest edge to m, "
+            "and each other edge to a multiple of m."
         ),
     ] = 32,
     m: Annotated[

@@ -26,7 +26,7 @@ MIN_IMAGES = 2
 
 
 def check_flow(flow: object) -> None:
-    """Refuse what is no flow, or a flow that cannot be trained now.
+    """Refuse any argument but a flow that can be trained now.
 
     Args:
         flow: the argument of `fit`.
@@ -60,7 +60,7 @@ def check_flow(flow: object) -> None:
 
 
 def check_data(data: object) -> None:
-    """Refuse what are no training and test images.
+    """Refuse any argument but training and test images.
 
     Args:
         data: the argument of `fit`.

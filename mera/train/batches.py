@@ -191,6 +191,6 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _ignore_stop_signals(worker: int) -> None:
-    """Leave a signal that is sent to all processes of a group to the run, which takes its step and ends its workers."""
+    """Ignore signals to stop in a process that reads images: the run finishes its step, then ends this process."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

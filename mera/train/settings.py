@@ -49,7 +49,7 @@ class Settings:
     accumulate: Annotated[
         int,
         Option(
-            "in how many parts, one after the other, a process takes its share of a batch, to save memory.", count()
+            "number of parts of a process's share of a batch, which run one after the other to save memory.", count()
         ),
     ] = 1
     precision: Annotated[
@@ -62,7 +62,7 @@ class Settings:
     memory: Annotated[
         str | None,
         Option(
-            '"store", "checkpoint" or "invert" for all nodes; as the flow has it if None. See `Flow.memory`.',
+            '"store", "checkpoint" or "invert" for all nodes; None for the setting of the flow. See `Flow.memory`.',
             choice(MEMORY, "memory"),
         ),
     ] = None
@@ -82,7 +82,7 @@ class Settings:
     ] = "cosine"
     schedule_options: Annotated[
         Options | None,
-        Option("options of a schedule of torch; its number of steps is `steps` unless they say otherwise."),
+        Option("options of a schedule of torch; its number of steps is `steps` unless an option sets it."),
     ] = None
     warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0
