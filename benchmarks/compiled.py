@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--flows", nargs="+", default=["default", "64", "128"])
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
+    mera.tune_allocator()
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {arguments.repeats}, ms\n")
     print("| flow | batch | what | eager | compiled | seconds to compile |\n|---|---|---|---|---|---|")

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    mera.tune_allocator()
     print(f"L={arguments.L}, batch {arguments.batch}, {torch.get_num_threads()} threads: ms, MiB\n")
     print("| layers | " + " | ".join(MEMORY) + " |\n|---|" + "---|" * len(MEMORY))
     for depth in arguments.depths:

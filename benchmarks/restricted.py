@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--edges", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
     parser.add_argument("--out", type=Path, default=Path("."))
     arguments = parser.parse_args()
+    mera.tune_allocator()
     results = []
     for L in arguments.edges:
         for K in (1, 64):

@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 128, 512])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    mera.tune_allocator()
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {arguments.repeats}, ms\n")
     print("| model | batch | what | time (ratio to mera), peak memory |\n|---|---|---|---|")

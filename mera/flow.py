@@ -68,12 +68,13 @@ class Flow(nn.Module):
         plan: what the layout was compiled to.
         bijectors: the modules, by the key that the plan's steps name.
         prior: the density of the latents.
-        context_encoder: what turns a context or a class into numbers.
+        context_encoder: the module that turns a context, or a class number, into the numbers that bijectors read.
         preprocess: from uint8 images to the flow's own space.
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if the prior, the preprocessing or the number of classes is of no use.
+        ValueError: if the prior is no univariate density, the preprocessing no bijector, or the number of classes not
+            positive.
     """
 
     _reference: Tensor

@@ -150,6 +150,11 @@ def with_options_checked(function: Callable[..., T]) -> Callable[..., T]:
                 bound.arguments[name] = checks[name](value, name)
         return function(*bound.args, **bound.kwargs)
 
+    types = types_of(function)  # `help` then shows types instead of their declarations
+    parameters = [p.replace(annotation=types.get(p.name, p.annotation)) for p in signature.parameters.values()]
+    checked.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=parameters, return_annotation=types.get("return", signature.return_annotation)
+    )
     return checked
 
 

@@ -85,8 +85,11 @@ class ContextEncoder(nn.Module):
             raise InputError("class numbers, integers", str(context.dtype))
         context = context.long()  # an embedding takes no integers of 8 or 16 bits
         classes = cast(int, self.classes)
-        is_cheap_to_read = context.device.type == "cpu" and not torch.compiler.is_compiling()
-        is_cheap_to_read &= not is_wrapped_by_functorch(context)  # under torch.func.vmap no code may look at values
+        is_cheap_to_read = (
+            not torch.compiler.is_compiling()
+            and not is_wrapped_by_functorch(context)  # under torch.func.vmap no code may look at values
+            and context.device.type == "cpu"
+        )
         if is_cheap_to_read and len(context) and not 0 <= context.min() <= context.max() < classes:
             got = f"{context.min().item()} to {context.max().item()}"
             raise InputError(f"class numbers from 0 to {classes - 1}", got)
