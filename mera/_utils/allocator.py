@@ -9,7 +9,7 @@ from functools import cache
 __all__ = ["tune_allocator"]
 
 # the parameters of mallopt that are set, as glibc's malloc.h numbers them
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 
 
 @cache
@@ -32,4 +32,9 @@ def tune_allocator() -> bool:
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):
         return False
-    return bool(libc.mallopt(TRIM_THRESHOLD, 2**31 - 1) and libc.mallopt(MMAP_THRESHOLD, 2**25))
+    settings = {
+        TRIM_THRESHOLD: 2**31 - 1,  # give nothing back
+        TOP_PAD: 2**26,  # ask the system for 64 MiB at a time
+        MMAP_THRESHOLD: 2**25,  # take blocks of up to 32 MiB from the memory that was kept
+    }
+    return all(libc.mallopt(parameter, value) for parameter, value in settings.items())
