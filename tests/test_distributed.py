@@ -51,7 +51,8 @@ def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
 
 def test_shared_gradients_of_every_model():
     printed = launch(2, worker=WORKER.with_name("ddp_worker.py"))
-    assert printed.splitlines() == [f"{name} agrees" for name in [*ONE_EACH.values(), "conditional"]]
+    lines = [line for line in printed.splitlines() if not line.startswith("[Gloo]")]
+    assert lines == [f"{name} agrees" for name in [*ONE_EACH.values(), "conditional"]]
 
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):

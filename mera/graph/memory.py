@@ -67,9 +67,10 @@ class _Inverted(torch.autograd.Function):
         ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         ctx.pointers = [parameter.data_ptr() for parameter in parameters]
         log_det = zero_log_det(x)
-        for layer in layers:
-            x, change = layer(x, *context_arguments(layer, context))
-            log_det = log_det + change
+        with torch.autocast(*ctx.autocast, cache_enabled=False):  # a cached cast would have no gradient, also later
+            for layer in layers:
+                x, change = layer(x, *context_arguments(layer, context))
+                log_det = log_det + change
         ctx.save_for_backward(x, context, *parameters)  # torch then refuses tensors that were changed in place
         return x, log_det
 
