@@ -47,7 +47,7 @@ ARCHITECTURES = {
 USUAL = list(ARCHITECTURES)[:6]
 
 
-def natural_tiles(L: int = 32, **_: object) -> data.ImageSplits:
+def natural_tiles(L: int = 32, **_: object) -> data.DataSplits:
     """Tiles of photographs that come with scikit-image and scikit-learn; those of two photographs are for testing."""
     import skimage.data
     from sklearn.datasets import load_sample_images
@@ -56,13 +56,11 @@ def natural_tiles(L: int = 32, **_: object) -> data.ImageSplits:
     train = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket(), china]
     test = [skimage.data.chelsea(), flower]
 
-    def tiles(photographs: list) -> data.ImageTensorDataset:
+    def tiles(photographs: list) -> data.ArrayDataset:
         cut = [torch.from_numpy(p.copy()).movedim(-1, 0).unfold(1, L, L).unfold(2, L, L) for p in photographs]
-        return data.ImageTensorDataset(
-            torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous()
-        )
+        return data.ArrayDataset(torch.cat([t.permute(1, 2, 0, 3, 4).reshape(-1, 3, L, L) for t in cut]).contiguous())
 
-    return data.ImageSplits("tiles", 3, tiles(train), tiles(test))
+    return data.DataSplits("tiles", 3, tiles(train), tiles(test))
 
 
 def count_parameters(flow: mera.Flow) -> int:

@@ -6,8 +6,8 @@ import torch
 import mera
 import mera.train
 from mera import data
-from mera.data import ImageSplits, ImageTensorDataset
-from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
+from mera.data import ArrayDataset, DataSplits
+from mera.train import RunFolder, Settings, bits_per_dim, fit, kinds, sample
 from mera.train.diagnose import first_not_finite
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
@@ -18,14 +18,14 @@ def bright_or_dark(n, seed):
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(n) % 2
     noise = torch.randint(-30, 30, (n, 1, 8, 8), generator=generator)
-    return ImageTensorDataset(
+    return ArrayDataset(
         (60 + 140 * label.view(-1, 1, 1, 1) + noise).byte(), {"class": label, "context": label.float()[:, None]}
     )
 
 
 @data.register("bright-or-dark")
 def _load(L, root, download):
-    return ImageSplits("bright-or-dark", 1, bright_or_dark(80, 0), bright_or_dark(20, 1))
+    return DataSplits("bright-or-dark", 1, bright_or_dark(80, 0), bright_or_dark(20, 1))
 
 
 IMAGES = data.load("bright-or-dark", L=8)
@@ -40,8 +40,8 @@ def test_a_conditional_flow_learns_the_classes(tmp_path):
     for label in (0, 1):
         of_class = flow.to_images(flow.sample(50, torch.tensor([label]))).float()
         assert abs(of_class.mean() - (60 + 140 * label)) < 25
-    wrong = ImageSplits(
-        "wrong", 1, IMAGES.train, ImageTensorDataset(IMAGES.test.images, {"class": 1 - IMAGES.test.labels["class"]})
+    wrong = DataSplits(
+        "wrong", 1, IMAGES.train, ArrayDataset(IMAGES.test.array, {"class": 1 - IMAGES.test.labels["class"]})
     )
     assert bits_per_dim(flow, wrong.test) > result.test_bits + 0.5
     in_turn = flow.to_images(sample(flow, 6, temperature=0.5)).float().flatten(1).mean(1)
@@ -52,7 +52,7 @@ def test_numbers_as_context():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), context=1)
     told = fit(flow, IMAGES, Settings(steps=150, batch_size=40, eval_every=150)).test_bits
     numbers = IMAGES.test.labels["context"]
-    lied_to = ImageSplits("lies", 1, IMAGES.train, ImageTensorDataset(IMAGES.test.images, {"context": 1 - numbers}))
+    lied_to = DataSplits("lies", 1, IMAGES.train, ArrayDataset(IMAGES.test.array, {"context": 1 - numbers}))
     assert bits_per_dim(flow, lied_to.test) > told + 0.1
 
 
@@ -73,7 +73,7 @@ def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
 
 def test_images_without_classes_are_refused():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
-    bare = ImageSplits("bare", 1, ImageTensorDataset(IMAGES.train.images), IMAGES.test)
+    bare = DataSplits("bare", 1, ArrayDataset(IMAGES.train.array), IMAGES.test)
     with pytest.raises(ValueError, match="Expected images with labels 'class'; got none"):
         fit(flow, bare)
 
@@ -82,8 +82,8 @@ def test_what_is_not_finite_is_found_in_a_conditional_flow():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
     with torch.no_grad():
         next(flow.bijectors["decimator0"].parameters()).fill_(torch.nan)
-    images = IMAGES.test.images
-    found = first_not_finite(flow, images, torch.zeros(images.shape), IMAGES.test.labels["class"])
+    images = IMAGES.test.array
+    found = first_not_finite(flow, kinds.IMAGES, images, torch.zeros(images.shape), IMAGES.test.labels["class"])
     assert found == "the output of node 'decimator0' at level 0"
 
 

@@ -11,7 +11,7 @@ from mera import data
 from mera.train import Callback, RunFolder, Settings, fit
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
-ONE_IMAGE = data.ImageSplits("one", 3, data.ImageTensorDataset(IMAGES.train.images[:1]), IMAGES.test)
+ONE_IMAGE = data.DataSplits("one", 3, data.ArrayDataset(IMAGES.train.array[:1]), IMAGES.test)
 
 
 def frozen_flow():
@@ -28,11 +28,10 @@ def inference_flow():
     [
         (lambda run: fit(None, IMAGES, SHORT, run), "Expected a Flow to train; got NoneType"),
         (lambda run: fit(mera.Flow, IMAGES, SHORT, run), "Expected a Flow to train; got the class Flow"),
-        (lambda run: fit(small_flow(), None, SHORT, run), "Expected training and test images as .*; got None"),
-        (lambda run: fit(small_flow(), IMAGES.train.images, SHORT, run), "as an ImageSplits; got Tensor"),
+        (lambda run: fit(small_flow(), None, SHORT, run), "Expected examples: a tensor, .*; got NoneType"),
         (
-            lambda run: fit(small_flow(), data.ImageSplits("x", 3, IMAGES.train, None), SHORT, run),
-            "Expected test images with a length and items; got NoneType",
+            lambda run: fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, None), SHORT, run),
+            "Expected test examples with a length and items; got NoneType",
         ),
         (lambda run: fit(small_flow(), IMAGES, {"steps": 3}, run), "Expected settings as .*Settings; got dict"),
         (lambda run: fit(small_flow(), IMAGES, {}, run), "Expected settings as a mera.train.Settings; got dict"),
@@ -80,12 +79,12 @@ def test_one_image_without_normalisation_to_start():
     result = fit(mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=False), ONE_IMAGE, replace(SHORT, steps=1))
     assert result.test_bits < 20
     started = small_flow()
-    started.initialize(started.from_images(IMAGES.train.images))
+    started.initialize(started.from_images(IMAGES.train.array))
     assert fit(started, ONE_IMAGE, replace(SHORT, steps=1)).test_bits < 20
 
 
 def test_two_images_are_enough_to_start_from():
-    two = data.ImageSplits("two", 3, data.ImageTensorDataset(IMAGES.train.images[:2]), IMAGES.test)
+    two = data.DataSplits("two", 3, data.ArrayDataset(IMAGES.train.array[:2]), IMAGES.test)
     assert fit(small_flow(), two, replace(SHORT, steps=1)).test_bits < 20
 
 
@@ -101,11 +100,11 @@ def test_weights_of_bfloat16_are_trained_with_a_warning():
 
 
 def labelled(classes):
-    return data.ImageSplits(
+    return data.DataSplits(
         "labelled",
         3,
-        data.ImageTensorDataset(IMAGES.train.images, {"class": classes}),
-        data.ImageTensorDataset(IMAGES.test.images, {"class": classes[: len(IMAGES.test)]}),
+        data.ArrayDataset(IMAGES.train.array, {"class": classes}),
+        data.ArrayDataset(IMAGES.test.array, {"class": classes[: len(IMAGES.test)]}),
     )
 
 

@@ -12,7 +12,7 @@ import mera
 from mera import data
 from mera.bijectors import ActNorm, Bijector
 from mera.io.archive import read_archive
-from mera.train import Callback, RunFolder, fit, loop
+from mera.train import Callback, RunFolder, fit, kinds, loop
 from mera.train.diagnose import first_not_finite
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
@@ -113,7 +113,7 @@ def test_the_first_node_whose_gradient_is_not_finite():
     layout.latent(layout.local(x, ActNorm, kernel=2, name="last"))
     flow = mera.Flow(layout)
     images = torch.randint(0, 256, (3, 1, 4, 4), dtype=torch.uint8)
-    where = first_not_finite(flow, images, torch.rand(images.shape))
+    where = first_not_finite(flow, kinds.IMAGES, images, torch.rand(images.shape))
     assert where == "the gradient that enters node 'first' at level 0 from the latents"
 
 
@@ -124,18 +124,18 @@ def test_a_run_can_go_on_from_its_very_start(tmp_path):
     flow = small_flow()
     fit(flow, IMAGES, SHORT)
 
-    class Corrupt(data.ImageTensorDataset):
-        """Read once from the first to the last, to start from; then one is found to be corrupt."""
+    class Corrupt(data.ArrayDataset):
+        """Looked at, and read once from the first to the last, to start from; then one is found to be corrupt."""
 
         reads = 0
 
         def __getitem__(self, index):
             self.reads += 1
-            if self.reads > len(self):
+            if self.reads > len(self) + 2:
                 raise ValueError("Expected an image in a.png; got a corrupt one")
             return super().__getitem__(index)
 
-    broken = data.ImageSplits("broken", 3, Corrupt(IMAGES.train.images), IMAGES.test)
+    broken = data.DataSplits("broken", 3, Corrupt(IMAGES.train.array), IMAGES.test)
     with pytest.raises(ValueError, match=r"a\.png"):
         fit(small_flow(), broken, SHORT, run)
     assert run.steps() == [0]
@@ -181,7 +181,7 @@ def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     """What was saved last can go on; what diverged is neither saved nor the best."""
     found, run = iter([4.0, 3.0, 5.0, math.inf]), RunFolder(tmp_path)
     run.create({})
-    monkeypatch.setattr(loop, "bits_per_dim", lambda *_: next(found))
+    monkeypatch.setattr(loop, "mean_loss", lambda *_: next(found))
     with pytest.raises(FloatingPointError, match="Expected finite bits/dim on test images; got inf after step 4"):
         fit(small_flow(), IMAGES, replace(SHORT, steps=5, eval_every=1), run)
     state = run.state()
@@ -200,7 +200,7 @@ def test_states_of_other_ways(tmp_path):
     ):
         with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):
             fit(small_flow(), IMAGES, replace(SHORT, **{"ema": 0.9} | other), run, resume=True)
-    more = data.ImageSplits("more", 3, data.ImageTensorDataset(IMAGES.train.images[:-1]), IMAGES.test)
+    more = data.DataSplits("more", 3, data.ArrayDataset(IMAGES.train.array[:-1]), IMAGES.test)
     with pytest.raises(ValueError, match=r"one with .*'training images': 60}, not .*'training images': 59}"):
         fit(small_flow(), more, replace(SHORT, ema=0.9), run, resume=True)
 

@@ -11,8 +11,8 @@ import torch
 import mera
 from mera import data
 from mera.bijectors import Coupling
-from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
-from mera.train.batches import ShuffledBatchSampler, image_and_noise
+from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit, kinds
+from mera.train.batches import ShuffledBatchSampler, example_and_noise
 from mera.train.compiled import compile_couplings
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, small_flow
 
@@ -151,18 +151,18 @@ def test_shares_make_up_the_batch():
 
 def test_noise_is_a_function_of_seed_step_and_row():
     keys = [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]
-    drawn = [image_and_noise(FLIPPED.train, 0, *key) for key in keys]
+    drawn = [example_and_noise(FLIPPED.train, kinds.IMAGES, 0, *key) for key in keys]
     for key, (image, noise) in zip(keys, drawn, strict=True):
-        again = image_and_noise(FLIPPED.train, 0, *key)
+        again = example_and_noise(FLIPPED.train, kinds.IMAGES, 0, *key)
         assert torch.equal(again[0], image)
         assert torch.equal(again[1], noise)
     assert len({noise.sum().item() for _, noise in drawn}) == len(keys)
 
 
 def test_sets_without_images():
-    empty = data.ImageTensorDataset(IMAGES.test.images[:0])
-    with pytest.raises(ValueError, match="Expected training and test images; got 60 and 0"):
-        fit(small_flow(), data.ImageSplits("x", 3, IMAGES.train, empty), SHORT)
+    empty = data.ArrayDataset(IMAGES.test.array[:0])
+    with pytest.raises(ValueError, match="Expected training and test examples; got 60 and 0"):
+        fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, empty), SHORT)
     with pytest.raises(ValueError, match="Expected at least one image to evaluate; got -3"):
         bits_per_dim(small_flow(), IMAGES.test, -3)
 

@@ -22,8 +22,8 @@ class CorruptImageError(ValueError):
         super().__init__(f"{file}: corrupt at byte {offset}")
 
 
-class Corrupt(data.ImageTensorDataset):
-    """Images that cannot be read during training; the first pass over them, to start from, works."""
+class Corrupt(data.ArrayDataset):
+    """Images that cannot be read during training; a first look and the first pass over them, to start from, work."""
 
     def __init__(self, images, error):
         super().__init__(images)
@@ -31,13 +31,13 @@ class Corrupt(data.ImageTensorDataset):
 
     def __getitem__(self, index):
         self.reads += 1
-        if self.reads > len(self) or get_worker_info() is not None:
+        if self.reads > len(self) + 2 or get_worker_info() is not None:
             raise self.error
         return super().__getitem__(index)
 
 
 def corrupt_images(error):
-    return data.ImageSplits("corrupt", 3, Corrupt(IMAGES.train.images, error), IMAGES.test)
+    return data.DataSplits("corrupt", 3, Corrupt(IMAGES.train.array, error), IMAGES.test)
 
 
 def settings(workers):
@@ -65,11 +65,11 @@ def test_errors_that_cannot_be_sent():
 
 
 def test_images_of_different_sizes():
-    class Mixed(data.ImageTensorDataset):
+    class Mixed(data.ArrayDataset):
         def __getitem__(self, index):
-            return self.images[index] if get_worker_info() is None else self.images[index, :, : 7 + index % 2]
+            return self.array[index] if get_worker_info() is None else self.array[index, :, : 7 + index % 2]
 
-    mixed = data.ImageSplits("mixed", 3, Mixed(IMAGES.train.images), IMAGES.test)
+    mixed = data.DataSplits("mixed", 3, Mixed(IMAGES.train.array), IMAGES.test)
     with pytest.raises(RuntimeError, match=r"^stack expects each tensor to be equal size"):
         fit(small_flow(), mixed, settings(1))
 

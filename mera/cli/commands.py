@@ -32,7 +32,7 @@ from mera.io.flows import load
 from mera.io.layouts import load_layout
 from mera.train import RunFolder, bits_per_dim, is_main
 from mera.train import sample as draw
-from mera.train.batches import image_contexts
+from mera.train.batches import example_contexts
 
 __all__ = ["evaluate", "info", "sample"]
 
@@ -85,7 +85,7 @@ def evaluate(
     flow = folder.flow().to(choose_device(device))
     test = configured(folder)[0].test
     bits = bits_per_dim(flow, test, images)
-    pixels, contexts = data.first(test, 100).to(flow.device), image_contexts(flow, test)
+    pixels, contexts = data.first(test, 100).to(flow.device), example_contexts(flow, test)
     error = rebuild_error(flow, pixels, None if contexts is None else contexts[: len(pixels)].to(flow.device))
     rows = [
         ("test images", len(test) if images is None else min(images, len(test))),

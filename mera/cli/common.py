@@ -17,7 +17,7 @@ from rich.console import Console
 import mera
 from mera import data, models
 from mera.cli.options import options_for, with_options
-from mera.data import ImageSplits
+from mera.data import DataSplits
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io.flows import rebuild_empty
@@ -80,7 +80,7 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
         raise LayoutError.from_error(error, source=str(path)) from error
 
 
-def configured(run: RunFolder) -> tuple[ImageSplits, Settings]:
+def configured(run: RunFolder) -> tuple[DataSplits, Settings]:
     """The data and the settings of a run, from its configuration.
 
     Args:

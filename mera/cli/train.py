@@ -28,7 +28,7 @@ from mera.cli.common import (
     model_options,
 )
 from mera.cli.options import options_for, prior, signature_options, with_options
-from mera.data import ImageSplits
+from mera.data import DataSplits
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
@@ -109,7 +109,7 @@ def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -
     return Settings(**{**(preset or {}), **passed})
 
 
-def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], ImageSplits]:
+def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], DataSplits]:
     """The arguments of `mera.data.load` for the data set that the options name, and the data set."""
     source = {"name": values["data"], "L": L, "root": str(values["root"])}
     if values["data"] == "folder":
@@ -119,7 +119,7 @@ def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, An
     return source, data.load(**source, download=values["download"])
 
 
-def _classes(images: ImageSplits) -> int:
+def _classes(images: DataSplits) -> int:
     """The number of classes in the training images."""
     return int(data.class_numbers(images.train).max()) + 1
 
@@ -128,7 +128,7 @@ def start_run(
     run: RunFolder,
     make: Callable[[], Flow],
     source: dict[str, Any],
-    images: ImageSplits,
+    images: DataSplits,
     settings: Settings,
     device: torch.device,
 ) -> Result:
@@ -149,7 +149,7 @@ def start_run(
     return _train(flow, images, settings, run, resume=False)
 
 
-def _train(flow: Flow, images: ImageSplits, settings: Settings, run: RunFolder, resume: bool) -> Result:
+def _train(flow: Flow, images: DataSplits, settings: Settings, run: RunFolder, resume: bool) -> Result:
     """Train a flow, and print what is trained and how it ended."""
     name = flow.recipe.model if flow.recipe is not None else "a layout"
     console.print(

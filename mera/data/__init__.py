@@ -2,10 +2,10 @@
 
 from mera.data import folder, msds, standard  # noqa: F401, each module registers its data sets
 from mera.data.dataset import (
+    ArrayDataset,
     DataMissingError,
-    ImageDataset,
-    ImageSplits,
-    ImageTensorDataset,
+    DataSplits,
+    Examples,
     class_numbers,
     first,
     labels,
@@ -14,12 +14,14 @@ from mera.data.dataset import (
     register,
     resize,
 )
+from mera.data.examples import as_splits
 
 __all__ = [
+    "ArrayDataset",
     "DataMissingError",
-    "ImageDataset",
-    "ImageSplits",
-    "ImageTensorDataset",
+    "DataSplits",
+    "Examples",
+    "as_splits",
     "class_numbers",
     "first",
     "labels",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,10 +18,10 @@ from mera._utils.checks import is_integer
 from mera._utils.registry import Registry
 
 __all__ = [
+    "ArrayDataset",
     "DataMissingError",
-    "ImageDataset",
-    "ImageSplits",
-    "ImageTensorDataset",
+    "DataSplits",
+    "Examples",
     "class_numbers",
     "first",
     "labels",
@@ -39,11 +40,11 @@ class DataMissingError(FileNotFoundError):
 
 
 @runtime_checkable
-class ImageDataset(Protocol):
-    """A data set whose items are images (channels, L, L) uint8.
+class Examples(Protocol):
+    """A data set whose items are examples: uint8 images or fields of floats, each (C, *shape).
 
     A data set may have an attribute `labels`, a dict of tensors (N, ...) by name: "class" with the class number of each
-    image, "context" with the context of each image for a flow that was built with `context=`.
+    example, "context" with the context of each example for a flow that was built with `context=`.
     """
 
     def __len__(self) -> int: ...
@@ -51,47 +52,48 @@ class ImageDataset(Protocol):
     def __getitem__(self, index: int, /) -> Tensor: ...
 
 
-class ImageTensorDataset(Dataset):
-    """Images held in memory.
+class ArrayDataset(Dataset):
+    """Examples in one array, which may be larger than memory: a `numpy.memmap` is read example by example.
 
     Args:
-        images: the images, (N, C, L, L) uint8.
-        labels: tensors (N, ...) by name; see `ImageDataset`.
+        array: a tensor or an array (N, C, *shape), uint8 or floats.
+        labels: tensors (N, ...) by name; see `Examples`.
     """
 
-    def __init__(self, images: Tensor, labels: dict[str, Tensor] | None = None) -> None:
-        self.images = images
+    def __init__(self, array: Tensor | np.ndarray, labels: dict[str, Tensor] | None = None) -> None:
+        self.array = array
         self.labels = labels or {}
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.array)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.images[index]
+        example = self.array[index]
+        return example if isinstance(example, Tensor) else torch.from_numpy(np.array(example))
 
     def __getitems__(self, indices: list[int]) -> Tensor:
         """A whole batch at once, which torch's loaders ask for."""
-        return self.images[torch.as_tensor(indices)]
+        return torch.stack([self[index] for index in indices])
 
 
 @dataclass(frozen=True)
-class ImageSplits:
-    """Training and test images.
+class DataSplits:
+    """Training and test examples.
 
     Args:
         name: the name of the data set.
-        channels: 1 for grey images, 3 for colour.
-        train: training images.
-        test: test images.
+        channels: the channels of an example: 1 for grey images and real fields, 3 for colour.
+        train: training examples.
+        test: test examples.
     """
 
     name: str
     channels: int
-    train: ImageDataset
-    test: ImageDataset
+    train: Examples
+    test: Examples
 
 
-_loaders: Registry[Callable[..., ImageSplits]] = Registry("a data set")
+_loaders: Registry[Callable[..., DataSplits]] = Registry("a data set")
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
@@ -103,7 +105,7 @@ def names() -> list[str]:
     return _loaders.names()
 
 
-def load(name: str, L: int = 32, root: str | Path = "data", download: bool = False, **options: Any) -> ImageSplits:
+def load(name: str, L: int = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
     """A data set by name, both splits, resized to L x L.
 
     Args:
@@ -125,7 +127,7 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
     return _loaders.get(name)(**options)
 
 
-def first(images: ImageDataset, n: int) -> Tensor:
+def first(images: Examples, n: int) -> Tensor:
     """The first `n` images, or all if there are fewer, as one tensor (n, C, L, L).
 
     Args:
@@ -135,7 +137,7 @@ def first(images: ImageDataset, n: int) -> Tensor:
     return torch.stack([images[i] for i in range(min(n, len(images)))])
 
 
-def labels(images: ImageDataset, name: str = "class") -> Tensor:
+def labels(images: Examples, name: str = "class") -> Tensor:
     """The labels of a data set under a name, (N, ...), as the data set has them.
 
     Args:
@@ -154,7 +156,7 @@ def labels(images: ImageDataset, name: str = "class") -> Tensor:
     return values
 
 
-def class_numbers(images: ImageDataset) -> Tensor:
+def class_numbers(images: Examples) -> Tensor:
     """The class number of each image, (N,) int64, from labels "class" of any integer dtype.
 
     Args:

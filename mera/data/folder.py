@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
-from mera.data.dataset import DataMissingError, ImageSplits, register, resize
+from mera.data.dataset import DataMissingError, DataSplits, register, resize
 
 __all__ = ["ImageFiles", "fit_square", "read_image"]
 
@@ -70,7 +70,7 @@ def fit_square(pixels: torch.Tensor, L: int) -> torch.Tensor:
 
 
 @register("folder")
-def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageSplits:
+def folder(L: int, root: Path, download: bool, channels: int = 3) -> DataSplits:
     """All images below a folder, sub-folders included.
 
     If the folder has sub-folders `train` and `test`, they are the splits. Otherwise every tenth file, by name, is a
@@ -99,7 +99,7 @@ def folder(L: int, root: Path, download: bool, channels: int = 3) -> ImageSplits
             f"Expected images below {root} for training and test; got {counts}. "
             f"Put at least ten images there, or some in each of {root / 'train'} and {root / 'test'}."
         )
-    return ImageSplits("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
+    return DataSplits("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mera._utils.checks import is_integer
-from mera.data.dataset import ImageSplits, ImageTensorDataset, register, resize
+from mera.data.dataset import ArrayDataset, DataSplits, register, resize
 
 __all__ = ["msds"]
 
@@ -67,7 +67,7 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     )
 
 
-def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST) -> ImageSplits:
+def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST) -> DataSplits:
     """Draw both splits; nothing is read or downloaded.
 
     Args:
@@ -80,8 +80,8 @@ def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN
     """
     splits = (("train", train_size), ("test", test_size))
     drawn = {split: msds(kind, split, size) for split, size in splits}
-    sets = {split: ImageTensorDataset(resize(images, L), labels) for split, (images, labels) in drawn.items()}
-    return ImageSplits(f"msds{kind}", 3, **sets)
+    sets = {split: ArrayDataset(resize(images, L), labels) for split, (images, labels) in drawn.items()}
+    return DataSplits(f"msds{kind}", 3, **sets)
 
 
 for kind in (1, 2):

@@ -13,7 +13,7 @@ from torchvision import datasets
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
-from mera.data.dataset import DataMissingError, ImageSplits, ImageTensorDataset, register, resize
+from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, register, resize
 
 __all__ = ["OnlyImages"]
 
@@ -55,15 +55,15 @@ def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
         ) from error
 
 
-def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> ImageSplits:
+def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> DataSplits:
     """Both splits of a data set that fits in memory, with their classes as labels."""
     splits = []
     for train in (True, False):
         data = _open(partial(kind, root, train=train, download=download), name, root / folder)
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-        splits.append(ImageTensorDataset(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
-    return ImageSplits(name, channels, *splits)
+        splits.append(ArrayDataset(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
+    return DataSplits(name, channels, *splits)
 
 
 for name, folder, kind, channels in (
@@ -75,7 +75,7 @@ for name, folder, kind, channels in (
 
 
 @register("celeba")
-def celeba(L: int, root: Path, download: bool) -> ImageSplits:
+def celeba(L: int, root: Path, download: bool) -> DataSplits:
     """Aligned faces, as in App. A of https://arxiv.org/abs/2010.00029.
 
     The 148 x 148 pixels at the centre are resized to L x L (bicubic); training images are flipped at random.
@@ -101,4 +101,4 @@ def celeba(L: int, root: Path, download: bool) -> ImageSplits:
         )
         for split, transform in (("train", [*steps, transforms.RandomHorizontalFlip()]), ("test", steps))
     ]
-    return ImageSplits("celeba", 3, *(OnlyImages(split) for split in splits))
+    return DataSplits("celeba", 3, *(OnlyImages(split) for split in splits))

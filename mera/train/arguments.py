@@ -10,10 +10,11 @@ from rich.console import Console
 
 from mera._utils.checks import check_flag
 from mera.bijectors import ActNorm
-from mera.data import ImageDataset, ImageSplits
+from mera.data import DataSplits, Examples
 from mera.flow import Flow
 from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback
+from mera.train.kinds import kind_of
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
@@ -59,22 +60,29 @@ def check_flow(flow: object) -> None:
         )
 
 
-def check_data(data: object) -> None:
-    """Refuse any argument but training and test images.
+def check_data(data: DataSplits, flow: Flow) -> None:
+    """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's.
 
     Args:
-        data: the argument of `fit`.
+        data: training and test examples.
+        flow: the flow that is to learn them.
 
     Raises:
-        ValueError: if the argument is no `ImageSplits`, or a split of it is empty or no data set.
+        ValueError: if a split is empty or no data set, or its examples do not fit the flow or each other.
     """
-    if not isinstance(data, ImageSplits):
-        raise ValueError(f"Expected training and test images as an ImageSplits; got {_type_name(data)}")
-    for name, images in (("training", data.train), ("test", data.test)):
-        if not isinstance(images, ImageDataset):
-            raise ValueError(f"Expected {name} images with a length and items; got {_type_name(images)}")
+    for name, examples in (("training", data.train), ("test", data.test)):
+        if not isinstance(examples, Examples):
+            raise ValueError(f"Expected {name} examples with a length and items; got {_type_name(examples)}")
     if not len(data.train) or not len(data.test):
-        raise ValueError(f"Expected training and test images; got {len(data.train)} and {len(data.test)}")
+        raise ValueError(f"Expected training and test examples; got {len(data.train)} and {len(data.test)}")
+    firsts = data.train[0], data.test[0]
+    kinds = [kind_of(example) for example in firsts]
+    if kinds[0] is not kinds[1]:
+        raise ValueError(f"Expected training and test examples of one kind; got {kinds[0].name} and {kinds[1].name}")
+    expected = flow.plan.input.event_shape
+    for example in firsts:
+        if tuple(example.shape) != expected:
+            raise ValueError(f"Expected {kinds[0].name} of shape {expected}, as the flow's; got {tuple(example.shape)}")
 
 
 def check_run(flow: Flow, settings: object, run: object, resume: object, console: object) -> None:
@@ -125,7 +133,7 @@ def check_callbacks(callbacks: object) -> list[Callback]:
     return members
 
 
-def check_start(flow: Flow, images: ImageDataset) -> None:
+def check_start(flow: Flow, images: Examples) -> None:
     """Refuse training images that are too few for normalisation layers to start from.
 
     Args:

@@ -6,8 +6,9 @@ share the batches, whatever their number.
 
 from __future__ import annotations
 
+import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from mera._utils.random import seeded
-from mera.data import ImageDataset, class_numbers, labels
+from mera.data import Examples, class_numbers, labels
 from mera.flow import Flow
+from mera.train.kinds import Kind
 from mera.train.signals import SIGNALS
 from mera.train.worker_errors import ReadFailure
 
@@ -25,13 +27,15 @@ __all__ = [
     "BatchLoader",
     "NoisyBatches",
     "ShuffledBatchSampler",
-    "image_and_noise",
-    "image_contexts",
+    "example_and_noise",
+    "example_contexts",
     "micro_batches",
 ]
 
 Batch = tuple[Tensor, ...]
 """Images (B, C, L, L), noise of the same shape, and for a conditional flow the context of each image."""
+MAX_LISTED = 2**22
+"""The most examples whose order is a random permutation; the list of more would take too much memory."""
 Key = tuple[int, int, int]
 """Step, row in the batch, index of the image."""
 
@@ -67,11 +71,39 @@ class ShuffledBatchSampler(Sampler[list[Key]]):
         step = self.start
         while True:
             epoch, first_batch = divmod(step, batches_per_epoch)
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(self.n, generator=generator).tolist()
+            order = _order(self.n, self.seed * 1_000_003 + epoch)
             for batch in range(first_batch, batches_per_epoch):
                 step += 1
                 yield [(step, row, order[batch * self.batch_size + row]) for row in self.rows]
+
+
+def _order(n: int, seed: int) -> Sequence[int]:
+    """All indices below n in an order that a seed determines.
+
+    Args:
+        n: the number of indices.
+        seed: the seed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if n <= MAX_LISTED:
+        return torch.randperm(n, generator=generator).tolist()
+    start, stride = (int(torch.randint(n, (), generator=generator)) for _ in range(2))
+    while math.gcd(stride, n) != 1:
+        stride += 1
+    return _Strided(n, start, stride)
+
+
+class _Strided(Sequence[int]):
+    """The order start, start + stride, start + 2 stride, ... modulo n, for more indices than a list should hold."""
+
+    def __init__(self, n: int, start: int, stride: int) -> None:
+        self.n, self.start, self.stride = n, start, stride
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: Any) -> Any:
+        return (self.start + index * self.stride) % self.n
 
 
 class NoisyBatches(Dataset):
@@ -79,17 +111,18 @@ class NoisyBatches(Dataset):
 
     Args:
         images: the data set. What it draws at random, to flip images say, is as repeatable as the noise.
+        kind: the kind of its examples.
         seed: seed of the noise.
         contexts: the context of each image, (N, ...), or None.
     """
 
-    def __init__(self, images: ImageDataset, seed: int, contexts: Tensor | None = None) -> None:
-        self.images, self.seed, self.contexts = images, seed, contexts
+    def __init__(self, images: Examples, kind: Kind, seed: int, contexts: Tensor | None = None) -> None:
+        self.images, self.kind, self.seed, self.contexts = images, kind, seed, contexts
 
     def __getitem__(self, keys: list[Key]) -> Batch | ReadFailure:
         try:
             images, noise = default_collate(
-                [image_and_noise(self.images, index, self.seed, step, row) for step, row, index in keys]
+                [example_and_noise(self.images, self.kind, index, self.seed, step, row) for step, row, index in keys]
             )
         except Exception as error:
             if get_worker_info() is None:  # in the process that trains there is nothing to send
@@ -105,16 +138,22 @@ class BatchLoader:
 
     Args:
         images: the data set.
+        kind: the kind of its examples.
         sampler: the keys of the batches.
         workers: processes that read images ahead; 0 to read in this process.
         contexts: the context of each image, (N, ...), or None.
     """
 
     def __init__(
-        self, images: ImageDataset, sampler: ShuffledBatchSampler, workers: int, contexts: Tensor | None = None
+        self,
+        images: Examples,
+        kind: Kind,
+        sampler: ShuffledBatchSampler,
+        workers: int,
+        contexts: Tensor | None = None,
     ) -> None:
         self._loader = DataLoader(
-            NoisyBatches(images, sampler.seed, contexts),
+            NoisyBatches(images, kind, sampler.seed, contexts),
             sampler=sampler,
             batch_size=None,  # an item of the data set is a batch
             collate_fn=_unchanged,
@@ -146,7 +185,7 @@ def micro_batches(batch: Batch, n: int) -> list[Batch]:
     return list(zip(*(tensor.split(size) for tensor in batch), strict=True))
 
 
-def image_contexts(flow: Flow, images: ImageDataset) -> Tensor | None:
+def example_contexts(flow: Flow, images: Examples) -> Tensor | None:
     """The context of each image for a conditional flow, (N, ...); None for a flow without context.
 
     Args:
@@ -172,17 +211,18 @@ def image_contexts(flow: Flow, images: ImageDataset) -> Tensor | None:
     return contexts
 
 
-def image_and_noise(images: ImageDataset, index: int, *seeds: int) -> tuple[Tensor, Tensor]:
-    """An image and uniform noise in [0, 1) of its shape, both functions of the seeds alone.
+def example_and_noise(examples: Examples, kind: Kind, index: int, *seeds: int) -> tuple[Tensor, Tensor]:
+    """An example and the noise that it needs, both functions of the seeds alone.
 
     Args:
-        images: the data set.
-        index: the index of the image.
+        examples: the data set.
+        kind: the kind of its examples.
+        index: the index of the example.
         *seeds: integers, such as a seed, a step and a row.
     """
     with seeded(*seeds):
-        image = images[index]
-        return image, torch.rand(image.shape)
+        example = examples[index]
+        return example, kind.noise(example)
 
 
 def _unchanged(batch: Any) -> Any:

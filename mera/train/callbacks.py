@@ -18,7 +18,7 @@ from mera.train.run import RunFolder
 __all__ = ["Callback", "Progress", "RunLogger"]
 
 SMOOTHING = 0.98
-"""Decay of the running mean of the bits per dimension on the progress bar."""
+"""Decay of the running mean of the loss on the progress bar."""
 SAMPLES = 64
 """Images in a grid of samples."""
 
@@ -42,7 +42,8 @@ class Callback:
 
         Args:
             loop: the run.
-            metrics: train_bits (bits per dimension of the batch), gradient_norm and lr.
+            metrics: the loss of the batch, as train_bits (bits per dimension) for images and train_nats (nats for each
+                variable) for fields; gradient_norm and lr.
         """
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
@@ -50,7 +51,7 @@ class Callback:
 
         Args:
             loop: the run.
-            metrics: step, seconds (of training), test_bits, and the metrics of the last step.
+            metrics: step, seconds (of training), test_bits or test_nats, and the metrics of the last step.
         """
 
     def on_end(self, loop: Loop) -> None:
@@ -70,7 +71,7 @@ class Progress(Callback):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.train_bits = math.nan
+        self.train_loss = math.nan
 
     def on_start(self, loop: Loop) -> None:
         """Show the bar."""
@@ -79,8 +80,8 @@ class Progress(Callback):
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
         """Move the bar."""
-        bits = metrics["train_bits"]
-        self.train_bits = bits if math.isnan(self.train_bits) else SMOOTHING * self.train_bits + (1 - SMOOTHING) * bits
+        loss = metrics[f"train_{loop.kind.metric}"]
+        self.train_loss = loss if math.isnan(self.train_loss) else SMOOTHING * self.train_loss + (1 - SMOOTHING) * loss
         if loop.progress < 1:  # `on_end` shows the end
             self._show(loop)
 
@@ -90,7 +91,9 @@ class Progress(Callback):
         self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
-        note = "" if math.isnan(self.train_bits) else f"{self.train_bits:.3f} bits/dim"
+        note = "" if math.isnan(self.train_loss) else f"{self.train_loss:.3f} {loop.kind.unit}"
+        if not math.isnan(loop.test_loss):
+            note += f", test {loop.test_loss:.3f}"
         self.progress_bar.update(loop.step, loop.progress, note)
 
 
@@ -129,8 +132,11 @@ class RunLogger(Callback):
         samples = sample(loop.ema, n, context=contexts)  # all processes share the work
         if self.curves is not None:
             self.run.log(metrics)
-            self.curves.add_scalar("test_bits", metrics["test_bits"], loop.step)
-            save_grid(loop.ema.to_images(samples), self.run.samples / f"step_{loop.step:06d}.png")
+            name = f"test_{loop.kind.metric}"
+            self.curves.add_scalar(name, metrics[name], loop.step)
+            pictures = loop.kind.pictures(loop.ema, samples)
+            if pictures is not None:
+                save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
 
     def on_end(self, loop: Loop) -> None:
         """Close the curves."""

@@ -7,20 +7,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mera.bijectors import with_noise
 from mera.flow import Flow
 from mera.graph import Step, run_forward
+from mera.train.kinds import Kind
 
 __all__ = ["first_not_finite"]
 
 
-def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor | None = None) -> str | None:
+def first_not_finite(
+    flow: Flow, kind: Kind, examples: Tensor, noise: Tensor, context: Tensor | None = None
+) -> str | None:
     """The first node whose output or whose gradients are infinite or NaN for a batch, and its level, as text.
 
     Args:
         flow: the flow, as it was before the step that failed. Its gradients are overwritten.
-        images: the images of the batch, uint8 (B, C, *shape).
-        noise: their dequantisation noise, of the same shape.
+        kind: the kind of the examples.
+        examples: the examples of the batch, (B, C, *shape).
+        noise: the noise that they need.
         context: their contexts, for a conditional flow.
 
     Returns:
@@ -39,7 +42,7 @@ def first_not_finite(flow: Flow, images: Tensor, noise: Tensor, context: Tensor 
 
     with torch.enable_grad():
         flow.zero_grad()
-        x = flow.preprocess(with_noise(images, noise))[0].to(flow.dtype)
+        x = kind.to_data(flow, examples, noise)
         if not x.isfinite().all():
             return "the data, before any node"
         transform = runner.forward_transform(runner.contexts(context, x))

@@ -11,51 +11,71 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
-from mera.data import ImageDataset
+from mera.data import Examples
 from mera.flow import Flow
-from mera.train.batches import image_and_noise, image_contexts
+from mera.train.batches import example_and_noise, example_contexts
+from mera.train.kinds import IMAGES, kind_of
 from mera.train.processes import process_state
 
-__all__ = ["bits_per_dim", "sample"]
+__all__ = ["bits_per_dim", "mean_loss", "sample"]
 
 
 @torch.no_grad()
 @fixed_weights()
-def bits_per_dim(flow: Flow, images: ImageDataset, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
-    """The mean bits per dimension of the first `n` images, with the same dequantisation noise for an image each time.
+def mean_loss(flow: Flow, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
+    """The mean negative log-likelihood of the first `n` examples, with the same noise for an example each time.
 
-    The random state stays as it was. Where several processes run (torchrun), each evaluates its share of the images,
+    The random state stays as it was. Where several processes run (torchrun), each evaluates its share of the examples,
     and all of them return the mean.
 
     Args:
         flow: the flow.
-        images: a data set whose items are (C, L, L) uint8.
-        n: how many images; all if None or if there are fewer.
-        batch_size: images in a forward pass.
+        examples: a data set of uint8 images or of fields of floats, (C, *shape).
+        n: how many examples; all if None or if there are fewer.
+        batch_size: examples in a forward pass.
         seed: seed of the noise.
 
     Returns:
-        The mean over the images, in bits per dimension.
+        The mean over the examples: bits per dimension for images, nats for each variable for fields.
 
     Raises:
-        ValueError: if there is no image.
+        ValueError: if there is no example.
     """
     if flow.device.type == "cpu":
         tune_allocator()
-    n = len(images) if n is None else min(n, len(images))
+    n = len(examples) if n is None else min(n, len(examples))
     if n < 1:
         raise ValueError(f"Expected at least one image to evaluate; got {n}")
-    contexts = image_contexts(flow, images)
+    kind = kind_of(examples[0])
+    contexts = example_contexts(flow, examples)
     state = process_state(flow.device)
     share = range(n) if state is None else range(state.process_index, n, state.num_processes)
     total = torch.zeros((), dtype=torch.float64)
     for start in range(0, len(share), batch_size):
         indices = share[start : start + batch_size]
-        pairs = [image_and_noise(images, index, seed, 0, index) for index in indices]
-        pixels, noise = (torch.stack(tensors).to(flow.device) for tensors in zip(*pairs, strict=True))
+        pairs = [example_and_noise(examples, kind, index, seed, 0, index) for index in indices]
+        values, noise = (torch.stack(tensors).to(flow.device) for tensors in zip(*pairs, strict=True))
         context = None if contexts is None else contexts[list(indices)].to(flow.device)
-        total += flow.bits_per_dim(pixels, context, noise=noise).double().sum().cpu()
+        total += kind.loss(flow, values, noise, context).double().sum().cpu()
     return (total if state is None else reduce(total.to(state.device), "sum")).item() / n
+
+
+def bits_per_dim(flow: Flow, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
+    """The mean bits per dimension of the first `n` images; see `mean_loss`.
+
+    Args:
+        flow: the flow.
+        images: a data set whose items are (C, *shape) uint8.
+        n: how many images; all if None or if there are fewer.
+        batch_size: images in a forward pass.
+        seed: seed of the noise.
+
+    Raises:
+        ValueError: if there is no image, or the examples are not uint8.
+    """
+    if len(images) and kind_of(images[0]) is not IMAGES:
+        raise ValueError(f"Expected uint8 images for bits per dimension; got {images[0].dtype}")
+    return mean_loss(flow, images, n, batch_size, seed)
 
 
 @torch.no_grad()

@@ -6,19 +6,22 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from accelerate.utils import set_seed
 from rich.console import Console
 from torch import Tensor
 
-from mera.data import ImageDataset, ImageSplits, first
+from mera.data import Examples, as_splits, first
 from mera.flow import Flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
-from mera.train.batches import BatchLoader, ShuffledBatchSampler, image_contexts
+from mera.train.batches import BatchLoader, ShuffledBatchSampler, example_contexts
 from mera.train.callbacks import Callback, Progress, RunLogger
+from mera.train.kinds import kind_of
 from mera.train.loop import Loop
 from mera.train.run import RunFolder
-from mera.train.settings import Settings
+from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
 
 __all__ = ["Result", "fit"]
@@ -33,27 +36,34 @@ class Result:
 
     Args:
         steps: steps taken in all.
-        test_bits: bits per dimension on the test images when they were last evaluated; NaN if never.
-        best: the step with the fewest bits per dimension on the test images, and their number; None if never evaluated.
+        test_loss: the loss of the test examples when they were last evaluated, in bits per dimension for images and in
+            nats for each variable for fields; NaN if never.
+        best: the step with the least loss on the test examples, and that loss; None if never evaluated.
         interrupted: whether the run was asked to stop before it was over.
         flow: the flow to use: the running mean of the weights if there is one, else the flow that was trained.
     """
 
     steps: int
-    test_bits: float
+    test_loss: float
     best: tuple[int, float] | None
     interrupted: bool
     flow: Flow
 
+    @property
+    def test_bits(self) -> float:
+        """The test loss of images, bits per dimension."""
+        return self.test_loss
+
 
 def fit(
     flow: Flow,
-    data: ImageSplits,
+    data: Any,
     settings: Settings | None = None,
     run: RunFolder | None = None,
     resume: bool = False,
     console: Console | None = None,
     callbacks: Iterable[Callback] = (),
+    **options: Any,
 ) -> Result:
     """Train a flow where it is, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
@@ -64,14 +74,18 @@ def fit(
 
     Args:
         flow: the flow to train. Normalisation layers that have not started yet do so from the first training images.
-        data: training images to learn, and test images to evaluate. For a conditional flow its images carry the label
-            "class", or "context" if the flow was built with `context=`.
+        data: examples to learn and to evaluate: uint8 images, whose loss is in bits per dimension, or fields of floats,
+            whose loss is in nats for each variable. A tensor or an array (N, C, *shape), which may be a `numpy.memmap`
+            larger than memory; a pair (examples, labels); a data set of torch; the name of a registered data set; a
+            pair of training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held
+            out. For a conditional flow labels are class numbers, or contexts if the flow was built with `context=`.
         settings: how to train.
         run: the folder for checkpoints, metrics and samples; nothing is written if None.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
             bit by bit.
         console: where progress is shown; nowhere if None.
         callbacks: what else should happen; see `mera.train.Callback`.
+        options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
     Returns:
         The number of steps, the bits per dimension, and the flow to use.
@@ -85,15 +99,16 @@ def fit(
             written to the run's folder, and what was saved last stays as it is.
     """
     check_flow(flow)
-    check_data(data)
+    data = as_splits(data, flow.plan.input.event_shape)
+    check_data(data, flow)
     check_run(flow, settings, run, resume, console)
     callbacks = check_callbacks(callbacks)
-    settings = settings if settings is not None else Settings()
+    settings = with_options(settings, options)
     if not resume:
         check_start(flow, data.train)
-    contexts = image_contexts(flow, data.train)
-    test_contexts = image_contexts(flow, data.test)
-    loop = Loop(flow, settings, run, len(data.train))
+    contexts = example_contexts(flow, data.train)
+    test_contexts = example_contexts(flow, data.test)
+    loop = Loop(flow, settings, run, len(data.train), kind_of(data.train[0]))
     sampler = _sampler(loop)
     callbacks = [*_standard_callbacks(loop, test_contexts, console), *callbacks]
     with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
@@ -102,13 +117,13 @@ def fit(
         else:
             _start(loop, data.train, contexts)
         sampler.start = loop.step
-        batches = BatchLoader(data.train, sampler, settings.workers, contexts)
+        batches = BatchLoader(data.train, loop.kind, sampler, settings.workers, contexts)
         if settings.compile and loop.progress < 1:
             seconds = loop.compile(next(iter(batches)))
             if console is not None:
                 console.print(f"compiled in {seconds:.0f} s")
         _train(loop, batches, data.test, callbacks, signal)
-    return Result(loop.step, loop.test_bits, loop.best, loop.progress < 1, loop.ema)
+    return Result(loop.step, loop.test_loss, loop.best, loop.progress < 1, loop.ema)
 
 
 def _sampler(loop: Loop) -> ShuffledBatchSampler:
@@ -128,12 +143,13 @@ def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Conso
     return callbacks
 
 
-def _start(loop: Loop, images: ImageDataset, contexts: Tensor | None) -> None:
+def _start(loop: Loop, images: Examples, contexts: Tensor | None) -> None:
     """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
     set_seed(loop.settings.seed)
-    flow, pixels = loop.flow, first(images, INITIAL_IMAGES).to(loop.device)
-    context = None if contexts is None else contexts[: len(pixels)].to(loop.device)
-    flow.initialize(flow.from_images(pixels), context)
+    flow, values = loop.flow, first(images, INITIAL_IMAGES)
+    noise = torch.stack([loop.kind.noise(value) for value in values]).to(loop.device)
+    context = None if contexts is None else contexts[: len(values)].to(loop.device)
+    flow.initialize(loop.kind.to_data(flow, values.to(loop.device), noise), context)
     loop.ema.load_state_dict(flow.state_dict())
     loop.save()
 
@@ -146,7 +162,7 @@ def _resume(loop: Loop, run: RunFolder) -> None:
 
 
 def _train(
-    loop: Loop, batches: BatchLoader, test_images: ImageDataset, callbacks: list[Callback], signal: StopSignal
+    loop: Loop, batches: BatchLoader, test_images: Examples, callbacks: list[Callback], signal: StopSignal
 ) -> None:
     """Steps, evaluations and checkpoints until the run is over or asked to stop."""
     with ExitStack() as stack:

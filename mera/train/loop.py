@@ -12,13 +12,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import get_states, set_states
-from mera.data import ImageDataset
+from mera.data import Examples
 from mera.flow import Flow
 from mera.io.flows import describe_flow
 from mera.train.batches import Batch, micro_batches
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
-from mera.train.evaluate import bits_per_dim
+from mera.train.evaluate import mean_loss
+from mera.train.kinds import IMAGES, Kind
 from mera.train.objective import Objective, autocast
 from mera.train.optimizers import make_optimizer
 from mera.train.processes import make_accelerator
@@ -38,19 +39,22 @@ class Loop:
         flow: the flow to train. With several processes it is moved to the device of this one.
         settings: how to train.
         run: the folder for checkpoints; None to write nothing.
-        n_images: the number of training images.
+        n_images: the number of training examples.
+        kind: the kind of the examples.
 
     Attributes:
         step: steps taken.
         elapsed: seconds of training, those of resumed parts included.
-        test_bits: bits per dimension of the last evaluation; NaN before the first one.
-        best: step and bits per dimension of the best evaluation; None before the first one.
+        test_loss: the loss of the last evaluation, in `kind.unit`; NaN before the first one.
+        best: step and loss of the best evaluation; None before the first one.
         stopping: whether the run ends after the step at hand, in all processes.
     """
 
-    def __init__(self, flow: Flow, settings: Settings, run: RunFolder | None = None, n_images: int = 0) -> None:
+    def __init__(
+        self, flow: Flow, settings: Settings, run: RunFolder | None = None, n_images: int = 0, kind: Kind = IMAGES
+    ) -> None:
         self.accelerator = make_accelerator(flow.device)
-        self.flow, self.settings, self.run, self.n_images = flow, settings, run, n_images
+        self.flow, self.settings, self.run, self.n_images, self.kind = flow, settings, run, n_images, kind
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
         if flow.device.type == "cpu":
@@ -64,10 +68,10 @@ class Loop:
             settings.schedule, self.optimizer, settings.steps, settings.lr, settings.warmup, settings.schedule_options
         )
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-        self.objective: nn.Module = Objective(flow, settings.precision)
+        self.objective: nn.Module = Objective(flow, kind, settings.precision)
         if self.accelerator is not None:
             self.objective = self.accelerator.prepare(self.objective)
-        self.step, self.elapsed, self.test_bits = 0, 0.0, math.nan
+        self.step, self.elapsed, self.test_loss = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
         self.stopping = False
         self._stop_requested = False
@@ -140,7 +144,7 @@ class Loop:
         bits = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
-        metrics = {"train_bits": bits.item(), "gradient_norm": norm.item(), "lr": lr}
+        metrics = {f"train_{self.kind.metric}": bits.item(), "gradient_norm": norm.item(), "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
@@ -164,7 +168,7 @@ class Loop:
             elapsed, stop_requested = sums[0].item(), bool(sums[1])
         self.elapsed, self.stopping = elapsed, stop_requested
 
-    def evaluate(self, images: ImageDataset) -> Metrics:
+    def evaluate(self, images: Examples) -> Metrics:
         """Bits per dimension on test images, by which the best step is chosen.
 
         Args:
@@ -176,15 +180,16 @@ class Loop:
         Raises:
             FloatingPointError: if they are not finite.
         """
-        self.test_bits = bits_per_dim(self.ema, images, self.settings.eval_images)
-        if not math.isfinite(self.test_bits):
+        self.test_loss = mean_loss(self.ema, images, self.settings.eval_images)
+        if not math.isfinite(self.test_loss):
             raise FloatingPointError(
-                f"Expected finite bits/dim on test images; got {self.test_bits} after step {self.step}"
+                f"Expected finite {self.kind.unit} on test {self.kind.name}; got {self.test_loss} "
+                f"after step {self.step}"
             )
-        if self.best is None or self.test_bits < self.best[1]:
-            self.best = self.step, self.test_bits
-        self.schedule.after_evaluation(self.test_bits)
-        return {"step": self.step, "seconds": round(self.elapsed, 3), "test_bits": self.test_bits}
+        if self.best is None or self.test_loss < self.best[1]:
+            self.best = self.step, self.test_loss
+        self.schedule.after_evaluation(self.test_loss)
+        return {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{self.kind.metric}": self.test_loss}
 
     def save(self) -> None:
         """Write a checkpoint, in the process that writes files."""
@@ -199,7 +204,7 @@ class Loop:
             "compatibility": self._compatibility(),
             "step": self.step,
             "elapsed": self.elapsed,
-            "test_bits": self.test_bits,
+            "test_loss": self.test_loss,
             "best": self.best,
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
@@ -228,7 +233,7 @@ class Loop:
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
-            self.test_bits, self.best = float(state["test_bits"]), state["best"]
+            self.test_loss, self.best = float(state["test_loss"]), state["best"]
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
@@ -265,10 +270,13 @@ class Loop:
         if self.run is not None:  # first, because the search may need more memory than there is
             path = self.run.save_failed_batch(batch, self.step + 1, self.rank)
         with autocast(self.device, self.settings.precision):
-            places = (first_not_finite(self.flow, *part) for part in micro_batches(batch, self.settings.accumulate))
-            place = next(filter(None, places), "none of the nodes for the images of this process")
+            places = (
+                first_not_finite(self.flow, self.kind, *part) for part in micro_batches(batch, self.settings.accumulate)
+            )
+            place = next(filter(None, places), f"none of the nodes for the {self.kind.name} of this process")
+        loss = metrics[f"train_{self.kind.metric}"]
         text = (
-            f"Expected a finite loss and gradient; got {metrics['train_bits']} bits/dim and gradient norm "
+            f"Expected a finite loss and gradient; got {loss} {self.kind.unit} and gradient norm "
             f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
         )
         return text if path is None else f"{text}; the batch is in {path}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mera.flow import Flow
+from mera.train.kinds import Kind
 
 __all__ = ["Objective", "autocast"]
 
@@ -21,24 +22,25 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 class Objective(nn.Module):
-    """Mean bits per dimension of a batch, as a module, which processes can share.
+    """The mean loss of a batch, as a module, which processes can share.
 
     Args:
         flow: the flow.
+        kind: the kind of the examples.
         precision: "float32" or "bfloat16"; see `Settings`.
     """
 
-    def __init__(self, flow: Flow, precision: str) -> None:
+    def __init__(self, flow: Flow, kind: Kind, precision: str) -> None:
         super().__init__()
-        self.flow, self.precision = flow, precision
+        self.flow, self.kind, self.precision = flow, kind, precision
 
-    def forward(self, images: Tensor, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, examples: Tensor, noise: Tensor, context: Tensor | None = None) -> Tensor:
         """The loss, a scalar.
 
         Args:
-            images: uint8 images (B, C, L, L).
-            noise: dequantisation noise of the same shape.
+            examples: examples (B, C, *shape).
+            noise: the noise that they need.
             context: contexts of a conditional flow, (B, ...).
         """
-        with autocast(images.device, self.precision):
-            return self.flow.bits_per_dim(images, context, noise=noise).mean()
+        with autocast(examples.device, self.precision):
+            return self.kind.loss(self.flow, examples, noise, context).mean()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from mera._utils.checks import check_positive
+from mera._utils.checks import check_choice, check_positive
 from mera._utils.errors import InputError
 from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
 from mera.graph.memory import MEMORY
@@ -105,6 +105,21 @@ class Settings:
         check_fields(self)
         check_optimizer(self.optimizer, self.optimizer_options or {})
         check_schedule(self.schedule, self.schedule_options or {})
+
+
+def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
+    """Settings with some of them in other values.
+
+    Args:
+        settings: the settings; the defaults if None.
+        options: values by the names of fields.
+
+    Raises:
+        ValueError: if a name is unknown, in which case the message offers the closest, or a value makes no sense.
+    """
+    for name in options:
+        check_choice(name, Settings.__dataclass_fields__, "a setting")
+    return replace(settings if settings is not None else Settings(), **options)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -15,17 +15,17 @@ def small_flow():
     return mera.build("rgflow", L=8, layers=1, hidden=(8,))
 
 
-class Flipped(data.ImageTensorDataset):
+class Flipped(data.ArrayDataset):
     """Images that are flipped at random as they are read, as those of CelebA are."""
 
     def __getitem__(self, index):
-        return self.images[index].flip(-1) if torch.rand(()) < 0.5 else self.images[index]
+        return self.array[index].flip(-1) if torch.rand(()) < 0.5 else self.array[index]
 
     def __getitems__(self, indices):
         return [self[index] for index in indices]
 
 
-FLIPPED = data.ImageSplits("flipped", 3, Flipped(IMAGES.train.images), IMAGES.test)
+FLIPPED = data.DataSplits("flipped", 3, Flipped(IMAGES.train.array), IMAGES.test)
 
 
 def same(a, b):

@@ -1,0 +1,126 @@
+"""The kinds of examples that flows learn from: how an example becomes data of a flow, and the unit of its loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mera.bijectors import with_noise
+from mera.drawing.images import stretch
+from mera.flow import Flow
+
+__all__ = ["FIELDS", "IMAGES", "Kind", "kind_of"]
+
+
+class Kind(ABC):
+    """A kind of examples. The training loop is the same for all kinds; what differs stands here."""
+
+    name: ClassVar[str]
+    """What messages call the examples."""
+    unit: ClassVar[str]
+    """The unit of the loss."""
+    metric: ClassVar[str]
+    """The end of the names of metrics, as in "test_bits"."""
+
+    @abstractmethod
+    def noise(self, example: Tensor) -> Tensor:
+        """Draw the noise that one example needs at each use.
+
+        Args:
+            example: the example, without a batch axis.
+        """
+
+    @abstractmethod
+    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+        """Examples in the flow's own space and dtype, (B, C, *shape).
+
+        Args:
+            flow: the flow.
+            examples: a batch of examples.
+            noise: their noise.
+        """
+
+    @abstractmethod
+    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+        """The negative log-likelihood of each example, (B,), for each variable, in the unit of the kind.
+
+        Args:
+            flow: the flow.
+            examples: a batch of examples.
+            noise: their noise.
+            context: contexts of a conditional flow, (B, ...).
+        """
+
+    @abstractmethod
+    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+        """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if they are no pictures.
+
+        Args:
+            flow: the flow.
+            samples: samples in the flow's own space.
+        """
+
+
+class _Images(Kind):
+    """uint8 images, which are dequantised; the log-det of the preprocessing counts."""
+
+    name, unit, metric = "images", "bits/dim", "bits"
+
+    def noise(self, example: Tensor) -> Tensor:
+        return torch.rand(example.shape)
+
+    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+        return flow.preprocess(with_noise(examples, noise))[0].to(flow.dtype)
+
+    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+        return flow.bits_per_dim(examples, context, noise=noise)
+
+    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+        return flow.to_images(samples) if _are_pictures(flow) else None
+
+
+class _Fields(Kind):
+    """Real fields, which are data of the flow as they are."""
+
+    name, unit, metric = "fields", "nats/variable", "nats"
+
+    def noise(self, example: Tensor) -> Tensor:
+        return torch.empty(0)
+
+    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+        return examples.to(flow.dtype)
+
+    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+        return -flow.log_prob(examples.to(flow.dtype), context) / flow.plan.input.variables
+
+    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+        return stretch(samples) if _are_pictures(flow) else None
+
+
+def _are_pictures(flow: Flow) -> bool:
+    """Whether samples have the shape of images."""
+    return flow.plan.input.dim == 2 and flow.plan.input.channels in (1, 3)
+
+
+IMAGES: Kind = _Images()
+FIELDS: Kind = _Fields()
+
+
+def kind_of(example: object) -> Kind:
+    """The kind of an example: an image if it is uint8, a field if it holds floats.
+
+    Args:
+        example: one example of a data set.
+
+    Raises:
+        ValueError: if the example is neither.
+    """
+    if isinstance(example, Tensor) and example.dtype == torch.uint8:
+        return IMAGES
+    if isinstance(example, Tensor) and example.is_floating_point():
+        return FIELDS
+    got = str(example.dtype) if isinstance(example, Tensor) else type(example).__name__
+    raise ValueError(f"Expected examples that are uint8 images or fields of floats; got {got}")

@@ -1,0 +1,172 @@
+"""Flows learn from data as people have it."""
+
+import resource
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, TensorDataset
+
+import mera
+from mera import data
+from mera.data import as_splits
+from mera.train import RunFolder, Settings, batches, fit
+from mera.train.evaluate import mean_loss
+from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
+
+PIXELS = IMAGES.train.array
+SHAPE = (3, 8, 8)
+
+
+def field_flow(**options):
+    torch.manual_seed(3)
+    return mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), prior="gaussian", **options)
+
+
+def fields(n=80):
+    return torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 3 + 1
+
+
+class Tuples(Dataset):
+    """Images of PIL with labels, as torchvision has them."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return Image.fromarray(PIXELS[index].movedim(0, -1).numpy()), index % 2
+
+
+@pytest.mark.parametrize(
+    ("examples", "n", "labels"),
+    [
+        (PIXELS, 60, []),
+        (PIXELS.numpy(), 60, []),
+        ((PIXELS, torch.arange(60) % 3), 60, ["class"]),
+        ((PIXELS, list(range(60))), 60, ["class"]),
+        ((PIXELS, torch.rand(60, 2)), 60, ["context"]),
+        (TensorDataset(PIXELS), 60, []),
+        (TensorDataset(PIXELS, torch.arange(60)), 60, ["class"]),
+        (Tuples(), 20, ["class"]),
+        (list(PIXELS), 60, []),
+    ],
+)
+def test_one_in_ten_is_held_out(examples, n, labels):
+    splits = as_splits(examples, SHAPE)
+    assert (len(splits.train), len(splits.test)) == (n - n // 10, n // 10)
+    assert torch.equal(splits.train[0], PIXELS[0])
+    assert torch.equal(splits.test[0], PIXELS[9])
+    assert list(splits.test.labels) == labels
+    for part, first in ((splits.train, 0), (splits.test, 9)):
+        for name, values in part.labels.items():
+            assert len(values) == len(part)
+            assert torch.equal(values[0], as_splits((examples, examples), SHAPE).train.labels[name][first])
+
+
+@pytest.mark.parametrize("pair", [(PIXELS, PIXELS[:7]), {"train": PIXELS, "test": PIXELS[:7]}])
+def test_training_and_test_examples(pair):
+    splits = as_splits(pair, SHAPE)
+    assert (len(splits.train), len(splits.test)) == (60, 7)
+    assert as_splits(splits, SHAPE) is splits
+
+
+def test_a_name():
+    assert as_splits("msds2", (3, 32, 32)).name == "msds2"
+
+
+def test_fields_without_an_axis_of_channels():
+    assert as_splits(torch.randn(20, 8, 8), (1, 8, 8)).train[0].shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("examples", [None, 3, "no such set", {"a": 1}, PIXELS[:1], [[1, 2], [3, 4], [5, 6]]])
+def test_what_is_no_data(examples):
+    with pytest.raises(ValueError, match="Expected"):
+        fit(small_flow(), examples, SHORT)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (torch.randn(20, 3, 4, 4), r"Expected fields of shape \(3, 8, 8\), as the flow's; got \(3, 4, 4\)"),
+        ((PIXELS, torch.randn(5, 3, 8, 8)), "Expected training and test examples of one kind; got images and fields"),
+        (PIXELS.int(), "Expected examples that are uint8 images or fields of floats; got torch.int32"),
+    ],
+)
+def test_examples_that_do_not_fit(examples, message):
+    with pytest.raises(ValueError, match=message):
+        fit(small_flow(), examples, SHORT)
+
+
+def test_images_in_a_tensor_learn_as_a_data_set_does():
+    one, other = small_flow(), small_flow()
+    fit(one, (PIXELS, IMAGES.test.array), SHORT)
+    fit(other, IMAGES, SHORT)
+    assert same(one, other)
+
+
+def test_fields_are_learnt_in_nats(tmp_path):
+    flow, x = field_flow(), fields()
+    result = fit(flow, x, steps=80, batch_size=16, lr=5e-3, warmup=5, eval_every=40)
+    entropy = 0.5 * np.log(2 * np.pi * np.e * 9)  # of a Gaussian of deviation 3, for each variable
+    assert result.test_loss == pytest.approx(entropy, abs=0.2)
+    held_out = as_splits(x, (1, 8, 8)).test
+    assert result.test_loss == pytest.approx(mean_loss(flow, held_out), abs=1e-6)
+    with pytest.raises(ValueError, match=r"Expected uint8 images for bits per dimension; got torch\.float32"):
+        mera.train.bits_per_dim(flow, held_out)
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (1, 4, 4, 4)])
+def test_fields_of_any_shape(shape):
+    layout = mera.Layout(shape[1:], shape[0])
+    kernel = 2 if len(shape) == 4 else 4
+    layout.latent(layout.local(layout.input, {"name": "coupling", "layers": 1, "hidden": (4,)}, kernel))
+    x = torch.randn(30, *shape)
+    assert np.isfinite(fit(mera.Flow(layout), x.double().numpy(), replace(SHORT, batch_size=8)).test_loss)
+
+
+def test_an_interrupted_run_of_fields_goes_on_bit_by_bit(tmp_path):
+    from tests.helpers.callbacks import StopAt
+
+    settings = Settings(steps=6, eval_every=3, batch_size=16, warmup=2, workers=1)
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected, flow = field_flow(), field_flow()
+    for run in (whole, parts):
+        run.create({})
+    fit(expected, fields(), settings, whole)
+    fit(flow, fields(), settings, parts, callbacks=[StopAt(4)])
+    again = field_flow()
+    fit(again, fields(), settings, parts, resume=True)
+    assert same(again, expected)
+    assert lines(parts) == lines(whole)
+    assert "test_nats" in whole.metrics()[0]
+    assert sorted(path.name for path in whole.samples.iterdir()) == ["step_000003.png", "step_000006.png"]
+
+
+def test_an_array_larger_than_memory(tmp_path):
+    """A file of 64 GB with holes: only the examples that are asked for are read."""
+    n = 2**28
+    array = np.memmap(tmp_path / "fields.bin", dtype=np.float32, mode="w+", shape=(n, 1, 8, 8))
+    splits = as_splits(array, (1, 8, 8))
+    assert len(splits.train) + len(splits.test) == n
+    assert torch.equal(splits.train[n // 2], torch.zeros(1, 8, 8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fit(field_flow(norm=False), array, steps=3, batch_size=8, eval_images=10)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**18  # 256 MiB, in units of a KiB
+
+
+def test_orders_of_very_many_examples_are_permutations(monkeypatch):
+    monkeypatch.setattr(batches, "MAX_LISTED", 10)
+    for n in (11, 12, 60, 97):
+        order = batches._order(n, 5)
+        assert sorted(order[i] for i in range(n)) == list(range(n))
+        assert [order[i] for i in range(n)] != [batches._order(n, 6)[i] for i in range(n)]
+
+
+def test_settings_by_keyword():
+    result = fit(small_flow(), PIXELS, SHORT, steps=2)
+    assert result.steps == 2
+    with pytest.raises(ValueError, match=r"Expected a setting among .*; got 'step' .did you mean 'steps'"):
+        fit(small_flow(), PIXELS, step=2)
+    assert data.first(as_splits(PIXELS, SHAPE).test, 2).shape == (2, 3, 8, 8)
