@@ -64,10 +64,13 @@ class _Inverted(torch.autograd.Function):
         """Run all layers in order; autograd records none of their operations."""
         kind = x.device.type
         ctx.layers = layers
-        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        ctx.autocast = kind, dtype, enabled
         ctx.pointers = [parameter.data_ptr() for parameter in parameters]
         log_det = zero_log_det(x)
-        with torch.autocast(*ctx.autocast, cache_enabled=False):  # a cached cast would have no gradient, also later
+        with torch.autocast(
+            kind, dtype, enabled, cache_enabled=False
+        ):  # a cached cast would have no gradient, also later
             for layer in layers:
                 x, change = layer(x, *context_arguments(layer, context))
                 log_det = log_det + change
