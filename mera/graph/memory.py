@@ -70,7 +70,7 @@ class _Inverted(torch.autograd.Function):
         log_det = zero_log_det(x)
         with torch.autocast(
             kind, dtype, enabled, cache_enabled=False
-        ):  # a cached cast would have no gradient, also later
+        ):  # a cached cast has no gradient
             for layer in layers:
                 x, change = layer(x, *context_arguments(layer, context))
                 log_det = log_det + change
