@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mera.drawing.curves import bits_curves, log_prob_curve
+from mera.drawing.curves import log_prob_curve, loss_curves
 from mera.drawing.images import captioned, grid, paint_mask, progression, save_image, stretch
 from tests.models import MODELS
 
@@ -65,7 +65,7 @@ IMAGES = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
         (lambda: progression([IMAGES, IMAGES[:1]]), r"Expected as many images at each level; got \[2, 1\]"),
         (lambda: progression([IMAGES, IMAGES[0]]), r"Expected level 1 of shape \(N, C, H, W\), at least one image"),
         (lambda: progression([IMAGES * torch.nan]), "Expected finite numbers"),
-        (lambda: bits_curves({}, "steps"), "Expected a horizontal axis among .* .did you mean 'step'"),
+        (lambda: loss_curves({}, "steps"), "Expected a horizontal axis among .* .did you mean 'step'"),
         (lambda: log_prob_curve(torch.zeros(2, 3)), r"Expected log p of shape \(steps,\); got \(2, 3\)"),
     ],
 )
@@ -85,7 +85,7 @@ def test_captions_and_curves():
     figure = captioned(IMAGES, ["one", "two"], columns=1)
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
     runs = {"a": [{"step": 1, "seconds": 0.5, "test_bits": 8.0}, {"step": 2, "seconds": 0.7, "test_bits": 7.0}]}
-    (line,) = bits_curves(runs, "step").axes[0].lines
+    (line,) = loss_curves(runs, "step").axes[0].lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [8.0, 7.0])
     (line,) = log_prob_curve(torch.tensor([-3.0, -1.0], requires_grad=True)).axes[0].lines
     assert list(line.get_ydata()) == [-3.0, -1.0]

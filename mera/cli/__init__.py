@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import pairwise
 
-__all__ = ["main"]
+__all__ = ["import_modules", "main"]
+
+
+def import_modules(arguments: Sequence[str]) -> None:
+    """Import the modules that `--import` names, so that what they register has commands and options of its own.
+
+    Args:
+        arguments: the arguments of the command line; modules are found in the working directory too.
+
+    Raises:
+        ImportError: if a module cannot be imported.
+    """
+    names = [following for flag, following in pairwise(arguments) if flag == "--import"]
+    names += [argument.removeprefix("--import=") for argument in arguments if argument.startswith("--import=")]
+    if names:
+        sys.path.insert(0, os.getcwd())
+    for name in names:
+        import_module(name.removesuffix(".py"))
 
 
 def main() -> None:
@@ -13,6 +34,11 @@ def main() -> None:
     An error that a user can correct is printed as one line on standard error, without a traceback, and the exit status
     is 1.
     """
+    try:
+        import_modules(sys.argv[1:])
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     from mera._utils.allocator import tune_allocator
     from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each module adds its commands
     from mera.cli.common import app

@@ -14,6 +14,7 @@ from mera.cli.common import (
     LAYOUT_HELP,
     PLAIN,
     Device,
+    Root,
     add_for_each_model,
     app,
     choose_device,
@@ -78,12 +79,13 @@ def info(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
+    root: Root = None,
     device: Device = "auto",
 ) -> None:
     """Evaluate a run on test images: bits per dimension, and the largest error of inverting the flow."""
     folder = RunFolder(run)
     flow = folder.flow().to(choose_device(device))
-    test = configured(folder)[0].test
+    test = configured(folder, root)[0].test
     bits = bits_per_dim(flow, test, images)
     pixels, contexts = data.first(test, 100).to(flow.device), example_contexts(flow, test)
     error = rebuild_error(flow, pixels, None if contexts is None else contexts[: len(pixels)].to(flow.device))

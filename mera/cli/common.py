@@ -27,6 +27,7 @@ __all__ = [
     "LAYOUT_HELP",
     "PLAIN",
     "Device",
+    "Root",
     "add_for_each_model",
     "app",
     "choose_device",
@@ -40,9 +41,10 @@ __all__ = [
 
 console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Hierarchical normalizing flows.", **PLAIN)
+app = typer.Typer(no_args_is_help=True, add_completion=True, help="Hierarchical normalizing flows.", **PLAIN)
 
 LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
+Root = Annotated[Path | None, typer.Option(help="Where the run's data is now, if it was moved.", metavar="DIR")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 
 
@@ -58,6 +60,10 @@ def _with_version(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
+    modules: Annotated[
+        list[str],
+        typer.Option("--import", help="A Python module to import first, which registers models, bijectors or data."),
+    ] = [],  # noqa: B006, typer wants a list
 ) -> None:
     """Hierarchical normalizing flows."""
 
@@ -80,17 +86,24 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
         raise LayoutError.from_error(error, source=str(path)) from error
 
 
-def configured(run: RunFolder) -> tuple[DataSplits, Settings]:
+def configured(run: RunFolder, root: Path | None = None) -> tuple[DataSplits, Settings]:
     """The data and the settings of a run, from its configuration.
 
     Args:
         run: the folder of the run.
+        root: the folder of the data, if it is not where it was when the run began.
 
     Raises:
         ValueError: if the configuration lacks the data or the settings, or they are invalid.
+        FileNotFoundError: if the data is not where the configuration or `root` says.
     """
     with _reading(run) as config:
-        return data.load(**config["data"]), Settings(**config["settings"])
+        source = config["data"] | ({} if root is None else {"root": str(root)})
+        try:
+            return data.load(**source), Settings(**config["settings"])
+        except data.DataMissingError as error:
+            place = f"The run learnt from {source['root']}; --root names another place."
+            raise data.DataMissingError(f"{error} {place}") from error
 
 
 def configured_flow(run: RunFolder) -> Flow:

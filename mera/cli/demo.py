@@ -15,7 +15,7 @@ from mera._utils.files import make_folder
 from mera._utils.table import table
 from mera.cli.common import Device, app, choose_device, console, rebuild_error
 from mera.cli.train import start_run
-from mera.drawing.curves import bits_curves
+from mera.drawing.curves import loss_curves
 from mera.drawing.images import progression, save_figure, save_grid
 from mera.graph.summary import count_parameters
 from mera.models import build
@@ -66,7 +66,7 @@ def demo(
             save_figure(progression(levels, "RG-Flow generates from coarse to fine"), out / "rgflow_progression.png")
         if result.interrupted:
             break
-    save_figure(bits_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
+    save_figure(loss_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
     console.print(table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows), markup=False)
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")
     for path in sorted(out.glob("*.png")):

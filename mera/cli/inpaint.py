@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from torchvision.transforms.v2.functional import center_crop
 
 from mera._utils.files import make_folder
-from mera.cli.common import Device, app, choose_device, configured, console
+from mera.cli.common import Device, Root, app, choose_device, configured, console
 from mera.cli.options import options_for, signature_options, with_options
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
@@ -46,6 +46,7 @@ def inpaint(
     label: Annotated[
         int | None, typer.Option("--class", min=0, help="Class of the image, for a conditional flow.")
     ] = None,
+    root: Root = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
     **options: Any,
@@ -61,7 +62,7 @@ def inpaint(
     if image is not None:
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
-        before, label = _test_image(folder, test, label)
+        before, label = _test_image(folder, test, label, root)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:
@@ -111,9 +112,9 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _test_image(folder: RunFolder, index: int, label: int | None) -> tuple[Tensor, int | None]:
+def _test_image(folder: RunFolder, index: int, label: int | None, root: Path | None) -> tuple[Tensor, int | None]:
     """A test image of a run and its class; `label` replaces the class of the data set, which only some runs need."""
-    images = configured(folder)[0].test
+    images = configured(folder, root)[0].test
     if index >= len(images):
         raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
     if label is None and folder.config()["options"].get("classes") is not None:

@@ -58,19 +58,20 @@ def _train_other(
         raise typer.BadParameter(f"{expected}; got {' and '.join(map(str, chosen)) or 'none'}")
     if resume is not None:
         passed = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-        if others := sorted(set(passed) - {"steps", "minutes", "device"}):
+        if others := sorted(set(passed) - {"steps", "minutes", "device", "root"}):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-            raise typer.BadParameter(f"Expected --steps, --minutes and --device beside --resume; got {flags}")
-        _resume(RunFolder(resume), {name: values[name] for name in ("steps", "minutes") if name in passed}, values)
+            raise typer.BadParameter(f"Expected --steps, --minutes, --root and --device beside --resume; got {flags}")
+        longer: dict[str, Any] = {name: values[name] for name in ("steps", "minutes") if name in passed}
+        _resume(RunFolder(resume), longer, values, values["root"] if "root" in passed else None)
     elif layout is not None:
         if values["data"] is None or values["out"] is None:
             raise typer.BadParameter("Expected --data and --out for a layout; got none")
         _train_layout(layout, prior_of_layout, values)
 
 
-def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any]) -> None:
+def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
     """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
-    (images, settings), flow = configured(run), configured_flow(run)
+    (images, settings), flow = configured(run, root), configured_flow(run)
     if longer:
         settings = replace(settings, **longer)
         if is_main():
@@ -95,8 +96,10 @@ def _train_new(model: str, **values: Any) -> None:
     options = model_options(model, values)
     settings = _settings(values, PRESETS.get(options.get("preset", ""), {}))
     defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
-    source, images = _images(values, options.get("L", defaults["L"]), options.get("channels", defaults["channels"]))
-    options.setdefault("channels", images.channels)
+    usual = {"L": 32, "channels": 3} | defaults | options
+    source, images = _images(values, usual["L"], usual["channels"])
+    if "channels" in defaults:
+        options.setdefault("channels", images.channels)
     if values["conditional"]:
         options.setdefault("classes", _classes(images))
     make = partial(models.build, model, **options)
@@ -111,7 +114,7 @@ def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -
 
 def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], DataSplits]:
     """The arguments of `mera.data.load` for the data set that the options name, and the data set."""
-    source = {"name": values["data"], "L": L, "root": str(values["root"])}
+    source = {"name": values["data"], "L": L, "root": str(values["root"].resolve())}
     if values["data"] == "folder":
         source["channels"] = channels
     if values["train_size"] is not None:

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera.drawing.figures import Picture
 
-__all__ = ["bits_curves", "log_prob_curve"]
+__all__ = ["log_prob_curve", "loss_curves"]
 
 
-def bits_curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "seconds", title: str = "") -> Figure:
-    """Draw bits per dimension on test images over the course of training, one curve per run.
+def loss_curves(
+    runs: Mapping[str, Sequence[Mapping[str, float]]],
+    x: str = "seconds",
+    metric: str = "test_bits",
+    label: str = "test bits per dimension",
+    title: str = "",
+) -> Picture:
+    """Draw the loss on test examples over the course of training, one curve per run.
 
     Args:
         runs: for the name of each run, its evaluations in order; see `RunFolder.metrics`.
         x: what runs from left to right, "seconds" or "step".
+        metric: the metric of an evaluation that is drawn: "test_bits" for images, "test_nats" for fields.
+        label: the label of the vertical axis.
         title: the title.
 
     Returns:
@@ -31,14 +39,14 @@ def bits_curves(runs: Mapping[str, Sequence[Mapping[str, float]]], x: str = "sec
     check_choice(x, ("seconds", "step"), "a horizontal axis")
     figure, axes = _axes(title)
     for name, metrics in runs.items():
-        axes.plot([line[x] for line in metrics], [line["test_bits"] for line in metrics], marker="o", ms=3, label=name)
-    axes.set(xlabel=x, ylabel="test bits per dimension")
+        axes.plot([line[x] for line in metrics], [line[metric] for line in metrics], marker="o", ms=3, label=name)
+    axes.set(xlabel=x, ylabel=label)
     if runs:
         axes.legend()
     return figure
 
 
-def log_prob_curve(log_prob: Tensor, title: str = "") -> Figure:
+def log_prob_curve(log_prob: Tensor, title: str = "") -> Picture:
     """Draw the log-density of a filled image at each step of a search.
 
     Args:
@@ -60,9 +68,9 @@ def log_prob_curve(log_prob: Tensor, title: str = "") -> Figure:
     return figure
 
 
-def _axes(title: str) -> tuple[Figure, Axes]:
+def _axes(title: str) -> tuple[Picture, Axes]:
     """An empty figure with a light grid."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Picture(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.grid(alpha=0.3)
     axes.set_title(title, fontsize=10)

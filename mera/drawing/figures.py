@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -18,12 +19,24 @@ __all__ = [
     "DATA_MARKER",
     "LATENT_MARKER",
     "Extent",
+    "Picture",
     "add_legend",
     "box_handles",
     "check_dimension",
     "marker_handles",
     "panels",
 ]
+
+
+class Picture(Figure):
+    """A matplotlib figure that a notebook shows by itself, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        """The figure as a PNG, which notebooks ask for."""
+        buffer = BytesIO()
+        self.savefig(buffer, dpi=100, format="png")
+        return buffer.getvalue()
+
 
 DATA_MARKER, LATENT_MARKER = "o", "x"
 ENTRY_WIDTH = 1.2
@@ -101,7 +114,7 @@ def panels(count: int, columns: int, width: float, height: float, margin: float 
     """
     columns = min(count, columns)
     lines = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * lines + margin), layout="constrained")
+    figure = Picture(figsize=(width * columns, height * lines + margin), layout="constrained")
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for unused in axes[count:]:
         unused.set_axis_off()

@@ -16,7 +16,7 @@ from torchvision.utils import make_grid
 
 from mera._utils.checks import check_count
 from mera._utils.files import as_path, write_atomically
-from mera.drawing.figures import panels
+from mera.drawing.figures import Picture, panels
 
 __all__ = ["captioned", "grid", "paint_mask", "progression", "save_figure", "save_grid", "save_image", "stretch"]
 
@@ -177,7 +177,7 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Figure:
     counts = [len(level) for level in levels]
     if len(set(counts)) > 1:
         raise ValueError(f"Expected as many images at each level; got {counts}")
-    figure = Figure(figsize=(1.6 * len(levels), 1.6 * counts[0] + 0.5), layout="constrained")
+    figure = Picture(figsize=(1.6 * len(levels), 1.6 * counts[0] + 0.5), layout="constrained")
     axes = figure.subplots(counts[0], len(levels), squeeze=False)
     for column, h in enumerate(reversed(range(len(levels)))):
         for row, image in enumerate(_as_images(levels[h])):

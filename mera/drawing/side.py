@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, add_legend
+from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, Picture, add_legend
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Plan
 
@@ -51,7 +51,7 @@ def draw_side(
     """
     drawn = rows(plan)
     top = max(row.height for row in drawn)
-    figure = Figure(figsize=(min(2 + 0.28 * extent.size, WIDEST), 1.2 + 0.42 * top), layout="constrained")
+    figure = Picture(figsize=(min(2 + 0.28 * extent.size, WIDEST), 1.2 + 0.42 * top), layout="constrained")
     axes = figure.subplots()
     for row in drawn:
         axes.vlines(row.positions(d, extent), row.below, row.height, color=WIRE, lw=0.8, zorder=1)

@@ -1,6 +1,6 @@
 """Training: `fit`, its settings and callbacks, evaluation, and the folder of a run."""
 
-from mera.train.callbacks import Callback
+from mera.train.callbacks import Callback, History
 from mera.train.evaluate import bits_per_dim, sample
 from mera.train.fit import Result, fit
 from mera.train.loop import Loop
@@ -8,4 +8,16 @@ from mera.train.processes import is_main
 from mera.train.run import RunFolder
 from mera.train.settings import PRESETS, Settings
 
-__all__ = ["PRESETS", "Callback", "Loop", "Result", "RunFolder", "Settings", "bits_per_dim", "fit", "is_main", "sample"]
+__all__ = [
+    "PRESETS",
+    "Callback",
+    "History",
+    "Loop",
+    "Result",
+    "RunFolder",
+    "Settings",
+    "bits_per_dim",
+    "fit",
+    "is_main",
+    "sample",
+]

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
+from mera.drawing.curves import loss_curves
+from mera.drawing.figures import Picture
 from mera.drawing.images import save_grid
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder
 
-__all__ = ["Callback", "Progress", "RunLogger"]
+__all__ = ["Callback", "History", "Progress", "RunLogger"]
 
 SMOOTHING = 0.98
 """Decay of the running mean of the loss on the progress bar."""
@@ -95,6 +97,43 @@ class Progress(Callback):
         if not math.isnan(loop.test_loss):
             note += f", test {loop.test_loss:.3f}"
         self.progress_bar.update(loop.step, loop.progress, note)
+
+
+class History(Callback):
+    """The metrics of all evaluations of a run, which plot themselves in a notebook.
+
+    Attributes:
+        metrics: a dict for each evaluation: step, seconds, test_bits or test_nats, and the metrics of its step.
+    """
+
+    def __init__(self) -> None:
+        self.metrics: list[Metrics] = []
+
+    def on_start(self, loop: Loop) -> None:
+        """Take over the metrics of the part of the run that came before."""
+        self.metric = f"test_{loop.kind.metric}"
+        self.unit = loop.kind.unit
+        if loop.run is not None and loop.step:
+            self.metrics = loop.run.metrics()
+
+    def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
+        """Keep the metrics."""
+        self.metrics.append(metrics)
+
+    def plot(self, x: str = "step") -> Picture:
+        """The loss on test examples over the run.
+
+        Args:
+            x: the horizontal axis, "step" or "seconds".
+
+        Returns:
+            A matplotlib figure.
+        """
+        return loss_curves({"test": self.metrics}, x, self.metric, f"test loss, {self.unit}")
+
+    def _repr_png_(self) -> bytes:
+        """The curve as a PNG, which notebooks ask for."""
+        return self.plot()._repr_png_()
 
 
 class RunLogger(Callback):

@@ -17,7 +17,7 @@ from mera.data import Examples, as_splits, first
 from mera.flow import Flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
 from mera.train.batches import BatchLoader, ShuffledBatchSampler, example_contexts
-from mera.train.callbacks import Callback, Progress, RunLogger
+from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.kinds import kind_of
 from mera.train.loop import Loop
 from mera.train.run import RunFolder
@@ -41,6 +41,7 @@ class Result:
         best: the step with the least loss on the test examples, and that loss; None if never evaluated.
         interrupted: whether the run was asked to stop before it was over.
         flow: the flow to use: the running mean of the weights if there is one, else the flow that was trained.
+        history: the metrics of all evaluations, which plot themselves in a notebook.
     """
 
     steps: int
@@ -48,6 +49,7 @@ class Result:
     best: tuple[int, float] | None
     interrupted: bool
     flow: Flow
+    history: History
 
     @property
     def test_bits(self) -> float:
@@ -83,7 +85,8 @@ def fit(
         run: the folder for checkpoints, metrics and samples; nothing is written if None.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
             bit by bit.
-        console: where progress is shown; nowhere if None.
+        console: where progress is shown. If None: on a terminal and in a notebook, and nowhere else. Pass
+            `rich.console.Console(quiet=True)` to show nothing.
         callbacks: what else should happen; see `mera.train.Callback`.
         options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
@@ -103,6 +106,7 @@ def fit(
     check_data(data, flow)
     check_run(flow, settings, run, resume, console)
     callbacks = check_callbacks(callbacks)
+    console = _console() if console is None else console
     settings = with_options(settings, options)
     if not resume:
         check_start(flow, data.train)
@@ -110,7 +114,8 @@ def fit(
     test_contexts = example_contexts(flow, data.test)
     loop = Loop(flow, settings, run, len(data.train), kind_of(data.train[0]))
     sampler = _sampler(loop)
-    callbacks = [*_standard_callbacks(loop, test_contexts, console), *callbacks]
+    history = History()
+    callbacks = [history, *_standard_callbacks(loop, test_contexts, console), *callbacks]
     with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
         if resume and run is not None:
             _resume(loop, run)
@@ -123,7 +128,13 @@ def fit(
             if console is not None:
                 console.print(f"compiled in {seconds:.0f} s")
         _train(loop, batches, data.test, callbacks, signal)
-    return Result(loop.step, loop.test_loss, loop.best, loop.progress < 1, loop.ema)
+    return Result(loop.step, loop.test_loss, loop.best, loop.progress < 1, loop.ema, history)
+
+
+def _console() -> Console | None:
+    """A console to show progress on where somebody looks: a terminal or a notebook."""
+    console = Console()
+    return console if console.is_terminal or console.is_jupyter else None
 
 
 def _sampler(loop: Loop) -> ShuffledBatchSampler:

@@ -1,0 +1,109 @@
+"""What a notebook asks of results, and commands with modules and data of the user's own."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import mera
+from mera.drawing import draw_layout
+from mera.drawing.images import progression
+from mera.train import fit
+from tests.helpers.command import SMALL, run
+from tests.helpers.training import IMAGES, SHORT, small_flow
+
+PNG = b"\x89PNG\r\n"
+
+
+def test_pictures_show_themselves():
+    flow = small_flow()
+    result = fit(flow, IMAGES, SHORT)
+    for picture in (
+        draw_layout(flow.layout),
+        draw_layout(flow.layout, "above"),
+        mera.drawing.side_view(flow.inference_cone((3, 4))),
+        progression(flow.progression(flow.sample_latents(2))),
+        result.history,
+        result.history.plot("seconds"),
+    ):
+        assert picture._repr_png_().startswith(PNG)
+    assert [line["step"] for line in result.history.metrics] == [3, 6]
+    assert result.history.metrics[-1]["test_bits"] == result.test_loss == result.test_bits
+
+
+def test_history_of_a_resumed_run(tmp_path):
+    from tests.helpers.callbacks import StopAt
+
+    folder = mera.train.RunFolder(tmp_path)
+    folder.create({})
+    fit(small_flow(), IMAGES, SHORT, folder, callbacks=[StopAt(4)])
+    result = fit(small_flow(), IMAGES, SHORT, folder, resume=True)
+    assert [line["step"] for line in result.history.metrics] == [3, 6]
+
+
+MODULE = """
+import mera, torch
+from mera import data
+
+@mera.models.register("mine")
+def mine(L: int = 8, width: int = 4):
+    return mera.build("rgflow", L=L, layers=1, hidden=(width,))
+
+@data.register("noise")
+def noise(L):
+    images = torch.randint(0, 256, (40, 3, L, L), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return data.DataSplits("noise", 3, data.ArrayDataset(images), data.ArrayDataset(images[:10]))
+"""
+
+
+def mera_command(folder, *arguments):
+    command = [sys.executable, "-m", "mera", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_modules_of_the_user(tmp_path):
+    (tmp_path / "my_module.py").write_text(MODULE)
+    done = mera_command(tmp_path, "--import", "my_module", "train", "mine", "--width", 3, "--data", "noise", "--L", 8,
+                        "--out", "run", "--steps", 2, "--eval-images", 5)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mine, " in done.stdout
+    again = mera_command(tmp_path, "--import=my_module", "evaluate", "run")
+    assert again.returncode == 0, again.stderr
+    missing = mera_command(tmp_path, "--import", "no_such_module", "info", "rgflow")
+    assert (missing.returncode, missing.stderr) == (1, "error: No module named 'no_such_module'\n")
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    from mera.drawing.images import save_image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(20):
+        save_image(torch.randint(0, 256, (3, 10, 10), dtype=torch.uint8), folder / f"{i:02d}.png")
+    return folder
+
+
+def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, photographs, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("train", "rgflow", *SMALL, "--data", "folder", "--root", "photos", "--out", "run", "--steps", 2,
+               "--eval-images", 2)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "run").rename(elsewhere / "run")
+    monkeypatch.chdir(elsewhere)
+    assert run("evaluate", "run").exit_code == 0  # from another folder
+    photographs.rename(elsewhere / "moved")
+    lost = run("evaluate", "run")
+    assert isinstance(lost.exception, FileNotFoundError)
+    assert "photos" in str(lost.exception)
+    assert "--root names another place" in str(lost.exception)
+    for command in (
+        ("evaluate", "run"),
+        ("train", "--resume", "run", "--steps", 3),
+        ("inpaint", "run", "--test", 0, "--region", "0:2,0:2", "--draws", 2, "--steps", 1),
+    ):
+        done = run(*command, "--root", "moved")
+        assert done.exit_code == 0, (command, done.output, done.exception)
