@@ -170,3 +170,35 @@ def test_settings_by_keyword():
     with pytest.raises(ValueError, match=r"Expected a setting among .*; got 'step' .did you mean 'steps'"):
         fit(small_flow(), PIXELS, step=2)
     assert data.first(as_splits(PIXELS, SHAPE).test, 2).shape == (2, 3, 8, 8)
+
+
+def test_a_loss_of_the_users_own():
+    """A double well from its action alone: the reverse Kullback-Leibler divergence, up to a constant."""
+
+    def action(x):
+        return (x**4 - 4 * x**2).flatten(1).sum(1)
+
+    def divergence(flow, batch):
+        x, log_prob = flow.rsample_and_log_prob(len(batch))
+        return log_prob + action(x)
+
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, {"name": "spline", "hidden": (16,), "norm": False}, 4))
+    flow = mera.Flow(layout, "gaussian")
+    before = divergence(flow, torch.zeros(2000)).mean().item()
+    result = fit(flow, torch.zeros(40, 1, 4), steps=150, batch_size=32, lr=1e-2, eval_every=50, loss=divergence)
+    assert result.test_loss < before - 3
+    assert set(result.history.metrics[0]) >= {"train_loss", "test_loss"}
+    own, usual = small_flow(), small_flow()
+    fit(own, PIXELS, SHORT, loss=lambda flow, x: -flow.log_prob(x).mean() / 192)
+    fit(usual, PIXELS, SHORT)
+    for a, b in zip(
+        own.parameters(), usual.parameters(), strict=True
+    ):  # the same up to a constant factor, which Adam undoes
+        torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("loss", [3, lambda flow, x: 3.0, lambda flow, x: flow(x)[0][0]])
+def test_what_is_no_loss(loss):
+    with pytest.raises(ValueError, match="Expected a loss"):
+        fit(small_flow(), PIXELS, SHORT, loss=loss)

@@ -14,7 +14,7 @@ from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples
 from mera.flow import Flow
 from mera.train.batches import example_and_noise, example_contexts
-from mera.train.kinds import IMAGES, kind_of
+from mera.train.kinds import IMAGES, Kind, kind_of
 from mera.train.processes import process_state
 
 __all__ = ["bits_per_dim", "mean_loss", "sample"]
@@ -22,7 +22,14 @@ __all__ = ["bits_per_dim", "mean_loss", "sample"]
 
 @torch.no_grad()
 @fixed_weights()
-def mean_loss(flow: Flow, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
+def mean_loss(
+    flow: Flow,
+    examples: Examples,
+    n: int | None = None,
+    batch_size: int = 100,
+    seed: int = 0,
+    kind: Kind | None = None,
+) -> float:
     """The mean negative log-likelihood of the first `n` examples, with the same noise for an example each time.
 
     The random state stays as it was. Where several processes run (torchrun), each evaluates its share of the examples,
@@ -34,6 +41,7 @@ def mean_loss(flow: Flow, examples: Examples, n: int | None = None, batch_size: 
         n: how many examples; all if None or if there are fewer.
         batch_size: examples in a forward pass.
         seed: seed of the noise.
+        kind: the kind of the examples, which the first one tells if None.
 
     Returns:
         The mean over the examples: bits per dimension for images, nats for each variable for fields.
@@ -46,7 +54,7 @@ def mean_loss(flow: Flow, examples: Examples, n: int | None = None, batch_size: 
     n = len(examples) if n is None else min(n, len(examples))
     if n < 1:
         raise ValueError(f"Expected at least one image to evaluate; got {n}")
-    kind = kind_of(examples[0])
+    kind = kind_of(examples[0]) if kind is None else kind
     contexts = example_contexts(flow, examples)
     state = process_state(flow.device)
     share = range(n) if state is None else range(state.process_index, n, state.num_processes)

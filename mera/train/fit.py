@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,13 @@ from accelerate.utils import set_seed
 from rich.console import Console
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.data import Examples, as_splits, first
 from mera.flow import Flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
 from mera.train.batches import BatchLoader, ShuffledBatchSampler, example_contexts
 from mera.train.callbacks import Callback, History, Progress, RunLogger
-from mera.train.kinds import kind_of
+from mera.train.kinds import OwnLoss, kind_of
 from mera.train.loop import Loop
 from mera.train.run import RunFolder
 from mera.train.settings import Settings, with_options
@@ -65,6 +66,7 @@ def fit(
     resume: bool = False,
     console: Console | None = None,
     callbacks: Iterable[Callback] = (),
+    loss: Callable[[Flow, Any], Tensor] | None = None,
     **options: Any,
 ) -> Result:
     """Train a flow where it is, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
@@ -88,6 +90,9 @@ def fit(
         console: where progress is shown. If None: on a terminal and in a notebook, and nowhere else. Pass
             `rich.console.Console(quiet=True)` to show nothing.
         callbacks: what else should happen; see `mera.train.Callback`.
+        loss: a loss of your own, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a number, or
+            one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a pair of
+            data and contexts.
         options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
     Returns:
@@ -112,7 +117,12 @@ def fit(
         check_start(flow, data.train)
     contexts = example_contexts(flow, data.train)
     test_contexts = example_contexts(flow, data.test)
-    loop = Loop(flow, settings, run, len(data.train), kind_of(data.train[0]))
+    kind = kind_of(data.train[0])
+    if loss is not None:
+        if not callable(loss):
+            raise InputError("a loss as a function of flow and batch", type(loss).__name__)
+        kind = OwnLoss(kind, loss)
+    loop = Loop(flow, settings, run, len(data.train), kind)
     sampler = _sampler(loop)
     history = History()
     callbacks = [history, *_standard_callbacks(loop, test_contexts, console), *callbacks]

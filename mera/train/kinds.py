@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.bijectors import with_noise
 from mera.drawing.images import stretch
 from mera.flow import Flow
 
-__all__ = ["FIELDS", "IMAGES", "Kind", "kind_of"]
+__all__ = ["FIELDS", "IMAGES", "Kind", "OwnLoss", "kind_of"]
 
 
 class Kind(ABC):
@@ -103,6 +105,47 @@ class _Fields(Kind):
 def _are_pictures(flow: Flow) -> bool:
     """Whether samples have the shape of images."""
     return flow.plan.input.dim == 2 and flow.plan.input.channels in (1, 3)
+
+
+class OwnLoss(Kind):
+    """Examples of another kind, with a loss of the user's own.
+
+    Args:
+        kind: the kind of the examples.
+        function: `function(flow, batch)`, where a batch is data in the flow's own space, (B, C, *shape), or for a
+            conditional flow a pair of data and contexts; returns a number, or one for each example.
+    """
+
+    unit, metric = "loss", "loss"
+
+    def __init__(self, kind: Kind, function: Callable[[Flow, Any], Tensor]) -> None:
+        self.kind, self.function = kind, function
+        self.name = kind.name  # type: ignore[misc]
+
+    def noise(self, example: Tensor) -> Tensor:
+        """Draw the noise of an example of the kind."""
+        return self.kind.noise(example)
+
+    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+        """Examples of the kind in the flow's own space."""
+        return self.kind.to_data(flow, examples, noise)
+
+    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+        """The user's loss, (B,).
+
+        Raises:
+            ValueError: if the function returns anything but a number, or one for each example.
+        """
+        x = self.to_data(flow, examples, noise)
+        value = self.function(flow, x if context is None else (x, context))
+        if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
+            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
+        return value.expand(len(x))
+
+    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+        """Samples as the kind shows them."""
+        return self.kind.pictures(flow, samples)
 
 
 IMAGES: Kind = _Images()

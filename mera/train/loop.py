@@ -180,7 +180,7 @@ class Loop:
         Raises:
             FloatingPointError: if they are not finite.
         """
-        self.test_loss = mean_loss(self.ema, images, self.settings.eval_images)
+        self.test_loss = mean_loss(self.ema, images, self.settings.eval_images, kind=self.kind)
         if not math.isfinite(self.test_loss):
             raise FloatingPointError(
                 f"Expected finite {self.kind.unit} on test {self.kind.name}; got {self.test_loss} "
