@@ -91,8 +91,8 @@ def fit(
             `rich.console.Console(quiet=True)` to show nothing.
         callbacks: what else should happen; see `mera.train.Callback`.
         loss: a loss of your own, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a number, or
-            one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a pair of
-            data and contexts.
+            one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
+            pair of data and contexts.
         options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
     Returns:
