@@ -68,9 +68,7 @@ class _Inverted(torch.autograd.Function):
         ctx.autocast = kind, dtype, enabled
         ctx.pointers = [parameter.data_ptr() for parameter in parameters]
         log_det = zero_log_det(x)
-        with torch.autocast(
-            kind, dtype, enabled, cache_enabled=False
-        ):  # a cached cast has no gradient
+        with torch.autocast(kind, dtype, enabled, cache_enabled=False):  # a cached cast has no gradient
             for layer in layers:
                 x, change = layer(x, *context_arguments(layer, context))
                 log_det = log_det + change
