@@ -26,28 +26,54 @@ class FlowLike(Protocol):
     context_encoder: ContextEncoder
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x), in nats."""
+        """The log-density of data.
+
+        Args:
+            x: data (B, C, *shape).
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The log-densities (B,), in nats.
+        """
 
     def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Samples and their densities."""
+        """Draw samples and compute their log-densities, both differentiable.
+
+        Args:
+            n: the number of samples.
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape); and the log-density of each sample, (n,), in nats.
+        """
 
     def sample(self, n: int, context: Tensor | None = None, *, temperature: Any = 1.0) -> Tensor:
-        """Samples, without gradients."""
+        """Draw samples, without gradients.
+
+        Args:
+            n: the number of samples.
+            context: the contexts of the samples; None for a flow without context.
+            temperature: the temperature of the prior, one number for all levels, or a number for each level.
+
+        Returns:
+            The samples (n, C, *shape).
+        """
 
 
 class FlowDistribution(Distribution):
-    """p(x) of a flow's data, or p(x | context) for a batch of contexts, in the flow's own space.
+    r"""A flow as a `torch.distributions.Distribution`: :math:`p(x)`, or :math:`p(x | \text{context})` for contexts.
 
-    Shapes: the event shape is (C, *shape), the batch shape () or, with contexts (B, ...), (B,). `rsample` is
-    differentiable in the flow's parameters and the contexts; the prior's own parameters are constants.
+    The event shape is (C, *shape), for data in the flow's own space. The batch shape is (), or (B,) for B contexts.
+    `rsample` is differentiable in the flow's parameters and the contexts; the parameters of the prior are constants.
 
     Args:
         flow: the flow, whose parameters the distribution shares.
-        context: for a conditional flow: (B, *flow.plan.context), or B class numbers.
-        batch_shape: a larger batch shape, as `expand` makes it; that of the contexts if None.
+        context: for a conditional flow, floats (B, *flow.plan.context) or class numbers (B,); None for a flow without
+            context.
+        batch_shape: a larger batch shape, as `expand` makes it; None for the batch shape of the contexts.
 
     Raises:
-        ValueError: if the context is not one of the flow's.
+        ValueError: if a context is missing or not of the flow's context shape.
 
     >>> import mera, torch
     >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
@@ -68,14 +94,21 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """All real numbers."""
+        """The support of the distribution, all real numbers."""
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
-        """The same distribution for a larger batch, to which the batch shape broadcasts.
+        """The same distribution for a larger batch.
+
+        Args:
+            batch_shape: the new batch shape, to which the present one broadcasts.
+            _instance: an argument of torch's signature that has no effect here.
+
+        Returns:
+            A distribution that shares the flow and the contexts.
 
         Raises:
-            ValueError: if the batch shape does not broadcast to it.
+            ValueError: if the present batch shape does not broadcast to the new one.
         """
         larger = torch.Size(batch_shape)
         try:
@@ -87,17 +120,25 @@ class FlowDistribution(Distribution):
         return FlowDistribution(self.flow, self.context, larger)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
-        """Samples (*sample_shape, *batch_shape, *event_shape)."""
+        """Draw samples, differentiable in the flow's parameters and the contexts.
+
+        Args:
+            sample_shape: the shape of the samples, in front of the batch shape.
+
+        Returns:
+            The samples (*sample_shape, *batch_shape, *event_shape).
+        """
         return self.rsample_and_log_prob(sample_shape)[0]
 
     def rsample_and_log_prob(self, sample_shape: int | Size = ()) -> tuple[Tensor, Tensor]:
-        """Samples and their densities from one pass instead of two.
+        """Draw samples and compute their log-densities in one pass instead of two.
 
         Args:
-            sample_shape: the shape of the samples, or their number.
+            sample_shape: the shape of the samples, in front of the batch shape; or their number.
 
         Returns:
-            Samples (*sample_shape, *batch_shape, *event_shape), and log p of each, in nats.
+            The samples (*sample_shape, *batch_shape, *event_shape); and the log-density of each sample,
+            (*sample_shape, *batch_shape), in nats.
 
         >>> import mera
         >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
@@ -111,10 +152,17 @@ class FlowDistribution(Distribution):
         return x.reshape(shape), log_prob.reshape(batch)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p of values (*shape, *event_shape), whose shape broadcasts with the batch shape: (*shape,), in nats.
+        """The log-density of values.
+
+        Args:
+            value: events (*shape, *event_shape) in the flow's own space, where `shape` broadcasts with the batch shape.
+
+        Returns:
+            The log-densities, in nats, of the shape to which `shape` and the batch shape broadcast.
 
         Raises:
             ValueError: if the values are no events, or of another dtype or device than the flow.
+            RuntimeError: if `shape` does not broadcast with the batch shape.
         """
         n = len(self.event_shape)
         if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:
@@ -125,11 +173,11 @@ class FlowDistribution(Distribution):
         return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
 
     def __repr__(self) -> str:
-        """The shapes."""
+        """The batch shape and the event shape."""
         return f"FlowDistribution(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
 
     def _contexts(self, n: int) -> Tensor | None:
-        """The contexts of `n` samples, in which the batch runs fastest."""
+        """The contexts of `n` samples, in which the batch axes vary fastest; None for a flow without context."""
         if self.context is None:
             return None
         rows = torch.arange(len(self.context), device=self.context.device).expand(self.batch_shape).flatten()
@@ -137,15 +185,16 @@ class FlowDistribution(Distribution):
 
 
 class Symmetrized(nn.Module):
-    r"""A flow with the global spin flip, Z2, built in: :math:`p(x) = (q(x) + q(-x)) / 2` for the density q of a flow
-    (`NeuralRG <https://arxiv.org/abs/1802.02840>`_).
+    r"""A flow with the global spin flip, Z2, built in (NeuralRG, https://arxiv.org/abs/1802.02840).
 
-    p is a mixture of the flow and its mirror image, exactly symmetric whatever the weights are. It has no latents, but
-    samples and densities, which is what variational training needs: minimise the mean of log p(x) + energy(x), both
-    from `rsample_and_log_prob(n)`.
+    .. math:: p(x) = \frac{q(x) + q(-x)}{2}
+
+    for the density :math:`q` of a flow. This mixture of the flow and the mirror image of the flow is exactly symmetric
+    for all weights. The mixture has no latents, but samples and densities, as variational training needs: minimise the
+    mean of :math:`\log p(x) + E(x)` for an energy :math:`E` and samples :math:`x` from `rsample_and_log_prob(n)`.
 
     Args:
-        flow: the flow with density q, whose parameters it shares.
+        flow: the flow with density :math:`q`, whose parameters are shared.
 
     Raises:
         ValueError: if `flow` is no module with samples and densities.
@@ -166,36 +215,96 @@ class Symmetrized(nn.Module):
         self.flow = flow
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The same as `log_prob`, so that several processes can share the module."""
+        """Call `log_prob`, so that the module can be wrapped for training in several processes.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The log-densities (B,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
+                flow's context shape.
+        """
         return self.log_prob(x, context)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x) of data (B, C, *shape): (B,), in nats."""
+        r"""The log-density of data, :math:`\log p(x)`.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The log-densities (B,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
+                flow's context shape.
+        """
         return torch.logaddexp(self.flow.log_prob(x, context), self.flow.log_prob(-x, context)) - math.log(2)
 
     def rsample(self, n: int, context: Tensor | None = None) -> Tensor:
-        """Data (n, C, *shape), differentiable in the flow's parameters; the sign of each sample is drawn."""
+        """Draw data, differentiable in the flow's parameters and the context; the sign of each sample is random.
+
+        Args:
+            n: the number of samples.
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape).
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
+                context shape.
+        """
         return self._with_random_signs(self.flow.rsample_and_log_prob(n, context)[0])
 
     def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Samples and their densities, from two passes instead of three.
+        """Draw samples and compute their log-densities, in two passes instead of three.
 
         Args:
-            n: how many samples.
-            context: for a conditional flow.
+            n: the number of samples.
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
 
         Returns:
-            The samples (n, C, *shape), as `rsample` draws them; and log p of each (n,), in nats.
+            The samples (n, C, *shape), as `rsample` draws them; and the log-density of each sample, (n,), in nats.
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
+                context shape.
         """
         x, log_q = self.flow.rsample_and_log_prob(n, context)
         log_p = torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
         return self._with_random_signs(x), log_p
 
     def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """Data (n, C, *shape), without gradients; arguments are those of `Flow.sample`."""
+        """Draw data, without gradients; the sign of each sample is random.
+
+        Args:
+            n: the number of samples.
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
+            temperature: T of :math:`p(z)^{1/T}` for the prior of the flow, one number for all levels, or a number for
+                each level, finest first.
+
+        Returns:
+            The samples (n, C, *shape).
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
+                or not of the flow's context shape, or the prior has no sampler at this temperature.
+        """
         return self._with_random_signs(self.flow.sample(n, context, temperature=temperature))
 
     @staticmethod
     def _with_random_signs(x: Tensor) -> Tensor:
+        """Multiply each sample by a random sign."""
         signs = torch.randint(0, 2, (x.shape[0],), device=x.device) * 2 - 1
         return x * signs.to(x.dtype).view(-1, *(1 for _ in x.shape[1:]))

@@ -34,11 +34,11 @@ Latents = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `mera.build` built a flow, so that the flow can be built again.
+    """The model and the options with which `mera.build` built a flow, so that the flow can be built again.
 
     Args:
         model: a name that `mera.build` accepts.
-        options: all options of the model, also the ones that were left at their defaults.
+        options: the values of all options of the model by name, also of options that were left at their defaults.
     """
 
     model: str
@@ -46,30 +46,31 @@ class Recipe:
 
 
 class Flow(nn.Module):
-    r"""A hierarchical normalizing flow,
-    :math:`\log p(x) = \log p(z) + \log |\det \partial z / \partial x|`
-    (`RG-Flow <https://arxiv.org/abs/2010.00029>`_, Eq. 1 and 7).
+    r"""A hierarchical normalizing flow (RG-Flow, Eq. 1 and 7, https://arxiv.org/abs/2010.00029).
 
-    Forward goes from data to latents, the direction of renormalisation; inverse generates.
+    .. math:: \log p(x) = \log p(z) + \log |\det \partial z / \partial x|
+
+    `forward` maps data to latents, which is the direction of renormalisation; `inverse` generates data from latents.
+
+    A context is a tensor (B, *plan.context), or (1, *plan.context) for all samples. If the flow is conditional on a
+    class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples.
 
     Args:
-        layout: what the flow is made of.
-        prior: the density of the latents; see `mera.priors.Prior`.
+        layout: the declaration of the flow, of which the flow keeps a copy.
+        prior: the density of the latents: a `mera.priors.Prior`, or an argument of `mera.priors.Prior`, such as
+            "laplace".
         preprocess: a bijector from uint8 images to the flow's own space; None for `mera.bijectors.ImagePreprocess`.
-        classes: how many classes there are, if the flow is conditional on a class: a context is then learnt for each
-            class, and callers pass class numbers (B,) in place of a context.
-
-    Where a method takes a context, its shape is (B, *plan.context), or (1, *plan.context) for all samples; class
-    numbers are integers of shape (B,) or (1,).
+        classes: the number of classes, if the flow is conditional on a class: a context is then learnt for each class.
+            None for a flow that takes contexts as floats, or no contexts.
 
     Attributes:
-        recipe: how `mera.build` made the flow; None for a flow made by hand.
+        recipe: the model and the options with which `mera.build` made the flow; None for a flow made by hand.
         layout: a copy of the layout.
-        plan: what the layout was compiled to.
-        bijectors: the modules, by the key that the plan's steps name.
+        plan: the compiled layout.
+        bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
         prior: the density of the latents.
-        context_encoder: the module that turns a context, or a class number, into the numbers that bijectors read.
-        preprocess: from uint8 images to the flow's own space.
+        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
+        preprocess: the bijector from uint8 images to the flow's own space.
 
     Raises:
         LayoutError: if the layout is not a bijection.
@@ -104,39 +105,91 @@ class Flow(nn.Module):
     # Data and latents
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Latents, Tensor]:
-        r"""Data (B, C, *shape) to latents, one tensor per level, and :math:`\log |\det \partial z / \partial x|` (B,).
+        r"""Map data to latents.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The latents, one tensor (B, C_h, *shape_h) for each level, finest first; and
+            :math:`\log |\det \partial z / \partial x|`, (B,).
 
         Raises:
-            ValueError: if shape, dtype or device is not the flow's, or a context is missing or not of its shape.
+            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
+                flow's context shape.
         """
         self._check_data("data", x)
         return self.runner.forward(x, context)
 
     def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Latents, one tensor per level, to data (B, C, *shape) and :math:`\log |\det \partial x / \partial z|` (B,).
+        r"""Map latents to data.
+
+        Args:
+            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
 
         Raises:
-            ValueError: if the number of levels, a shape, dtype or device is not the flow's, or a context is missing or
-                not of its shape.
+            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's, or a context is
+                missing or not of the flow's context shape.
         """
         self._check_latents(z)
         return self.runner.inverse(z, context)
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
-        """Lay each latent at its own site of the pixel lattice, (B, C, *shape), as the paper does."""
+        """Lay out latents on the pixel lattice, all latents at their own sites.
+
+        RG-Flow arranges latents in the same way, https://arxiv.org/abs/2010.00029.
+
+        Args:
+            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+
+        Returns:
+            The latents as one tensor (B, C, *shape).
+
+        Raises:
+            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's.
+        """
         self._check_latents(z)
         return run_inverse(self.plan, z, _identity)[0]
 
     def from_lattice(self, t: Tensor) -> Latents:
-        """The latents from where `to_lattice` laid them."""
+        """Collect the latents that `to_lattice` laid out on the pixel lattice.
+
+        Args:
+            t: the latents on the pixel lattice, (B, C, *shape).
+
+        Returns:
+            The latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+
+        Raises:
+            ValueError: if shape, dtype or device is not the flow's.
+        """
         self._check_data("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
     def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The lattice at each level on the way from latents to data: x^(h) of Eq. (2) to (4), finest first.
+        """Generate data from latents, and return the lattice at each level on the way.
 
-        The first tensor is the data; the others are the coarser lattices from which it was generated (paper, Fig. 3a).
-        Arguments are those of `inverse`.
+        The lattices are :math:`x^{(h)}` of RG-Flow, Eq. 2 to 4, https://arxiv.org/abs/2010.00029, as shown in Fig. 3a.
+
+        Args:
+            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            One tensor for each level, finest first. The first tensor is the data, (B, C, *shape); the other tensors are
+            the coarser lattices from which the data was generated.
+
+        Raises:
+            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's, or a context is
+                missing or not of the flow's context shape.
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
@@ -148,40 +201,79 @@ class Flow(nn.Module):
     # Probability
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x), or log p(x | context), of data (B, C, *shape): (B,), in nats, in the flow's own space."""
+        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, in the flow's own space.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The log-densities (B,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
+                flow's context shape.
+        """
         z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
 
     @torch.no_grad()
     def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """Draw data (n, C, *shape) in the flow's own space; `flow.to_images` makes pictures of it.
+        """Draw data in the flow's own space, without gradients; `to_images` makes uint8 images of the data.
 
         Args:
-            n: how many samples.
-            context: for a conditional flow.
-            temperature: T of p(z)^(1/T), one number for all levels or one for each, finest first (Eq. 12 and 14).
+            n: the number of samples.
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
+                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
+
+        Returns:
+            The samples (n, C, *shape).
 
         Raises:
-            ValueError: if an argument makes no sense, or the prior has no sampler at this temperature.
+            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
+                or not of the flow's context shape, or the prior has no sampler at this temperature.
         """
         return self.inverse(self.sample_latents(n, temperature), context)[0]
 
     @torch.no_grad()
     def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
-        """Draw latents from the prior; arguments are those of `sample`."""
+        """Draw latents from the prior, without gradients.
+
+        Args:
+            n: the number of samples.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
+                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
+
+        Returns:
+            The latents, one tensor (n, C_h, *shape_h) for each level, finest first.
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, or the prior has no
+                sampler at this temperature.
+        """
         check_count(n, "a number of samples", 0)
         shapes = [(n, *latent.lattice.event_shape) for latent in self.plan.latents]
         return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), self._reference)
 
     def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Samples and their densities from one pass, differentiable in the flow's parameters and in the context.
+        """Draw samples and compute their log-densities in one pass.
+
+        Samples and log-densities are differentiable in the flow's parameters and the context.
 
         Args:
-            n: how many samples.
-            context: for a conditional flow.
+            n: the number of samples.
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
 
         Returns:
-            The samples (n, C, *shape), and log p of each (n,), in nats.
+            The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
+                context shape.
         """
         z = self.sample_latents(n)
         x, log_det = self.inverse(z, context)
@@ -191,19 +283,29 @@ class Flow(nn.Module):
         """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
 
         Args:
-            context: for a conditional flow; the batch shape is then that of the contexts, (B,).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,), which give the
+                distribution the batch shape (B,); None for a flow without context.
+
+        Raises:
+            ValueError: if a context is missing or not of the flow's context shape.
         """
         return FlowDistribution(self, context)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Let normalisation layers start from a first batch of data (B, C, *shape).
+        """Set the layers that start from data, such as ActNorm, from a first batch of data.
 
-        Each layer starts once: where levels share a module, from the finest level.
+        A layer that was set before stays as it is. If levels share a layer, the finest of these levels sets the layer.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
 
         Raises:
-            ValueError: if the data is empty, not finite or not of the flow's shape, or too small a batch for a layer
-                to start from.
+            ValueError: if the data is empty, not finite or not of the flow's shape, dtype and device; if a layer cannot
+                be set from so few samples; or if a context is missing or not of the flow's context shape. The flow is
+                then unchanged.
         """
         self._check_data("data", x)
         if len(x) == 0 or not x.isfinite().all():
@@ -218,19 +320,25 @@ class Flow(nn.Module):
     # Images
 
     def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
-        r""":math:`-\log_2 p(\text{image})` for each variable of uint8 images: (B,), in bits per dimension.
+        r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
 
-        The log-det of the preprocessing is counted. Dequantisation draws noise, so that a second call differs a
-        little; the expectation is an upper bound.
+        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is counted.
+        Dequantisation draws noise, so that a second call gives slightly different values; the expectation is an upper
+        bound.
 
         Args:
-            images: uint8 (B, C, *shape).
-            context: for a conditional flow.
-            noise: numbers in [0, 1) of the images' shape, in place of drawn noise.
+            images: uint8 images (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+            noise: floats in [0, 1) of the images' shape, which dequantise the images; None to draw noise.
+
+        Returns:
+            The bits per dimension of each image, (B,).
 
         Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape; if the noise is not of the images'
-                shape, or (checked on the CPU, where a look at numbers costs little) not in [0, 1).
+            ValueError: if the images are not uint8, or not of the flow's shape and device; if the noise is not of the
+                images' shape, or not in [0, 1), which is checked on the CPU only; or if a context is missing or not of
+                the flow's context shape.
         """
         self._check_images(images)
         if noise is not None:
@@ -241,7 +349,13 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def to_images(self, x: Tensor) -> Tensor:
-        """Data in the flow's own space, (B, C, *shape) or a window of it, (B, C, *window), to uint8 images.
+        """Map data in the flow's own space to uint8 images.
+
+        Args:
+            x: data (B, C, *shape), or a window of data, (B, C, *window).
+
+        Returns:
+            The images, uint8, of the shape of the data.
 
         Raises:
             ValueError: if the data has another number of channels or dimensions, holds no floats, or is NaN somewhere.
@@ -251,101 +365,138 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """uint8 images (B, C, *shape) to data in the flow's own space, dequantised with noise."""
+        """Map uint8 images to data in the flow's own space; dequantisation draws noise.
+
+        Args:
+            images: uint8 images (B, C, *shape).
+
+        Returns:
+            The data (B, C, *shape), of the flow's dtype.
+
+        Raises:
+            ValueError: if the images are not uint8, or not of the flow's shape and device.
+        """
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 
     # Parts of a flow
 
     def inference_cone(self, region: Region) -> Cone:
-        """Which latents can change when pixels do (paper, Fig. 2d).
+        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
 
         Args:
-            region: a bool mask (H, W) of the pixels; or for each dimension a slice, a pair (start, stop) or a single
-                site, which serves lattices that are too large for a mask too.
+            region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
+                site, for lattices of any size.
+
+        Returns:
+            The cone, with the variables that can change at each level.
+
+        Raises:
+            ValueError: if the region is empty, no mask of this lattice, or reaches outside.
 
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
         >>> cone.count, [level.sum().item() for level in cone.levels]
         (1092, [64, 36, 16, 16])
-
-        Raises:
-            ValueError: if the region is empty, no mask of this lattice, or reaches outside.
         """
         return inference_cone(self.plan, region)
 
     def generation_cone(self, level: int, site: Site) -> Cone:
-        """Which pixels the latents at a site can change, and all values on the way (paper, Fig. 2c).
+        """The pixels that can change when the latents at a site change.
+
+        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents in several
+        levels is the union of the cones of the levels.
 
         Args:
             level: the level of the latents, 0 for the finest.
-            site: its coordinates; or a bool mask (H_h, W_h) of several sites. The cone of latents in several levels is
-                the union of their cones.
+            site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
+
+        Returns:
+            The cone, with the pixels and all values on the way that can change.
+
+        Raises:
+            ValueError: if there is no such level or site.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
         >>> cone.pixels.shape, int(cone.pixels.sum())
         (torch.Size([32, 32]), 400)
-
-        Raises:
-            ValueError: if there is no such level or site.
         """
         return generation_cone(self.plan, level, site)
 
     def restrict(self, x: Tensor, mask: Region, context: Tensor | None = None) -> Restriction:
-        """Evaluate the flow around one image where masked pixels change, and nowhere else.
+        r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
 
         This call makes one pass through the whole flow. From then on `log_prob`, `encode` and `decode` of the returned
-        object evaluate only the patches in the inference cone of the mask, O(log L) of them for a small mask; their
-        values equal those of the whole flow.
+        object evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask.
+        The values equal those of the whole flow.
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
-            mask: a bool mask (H, W) of the pixels that change, or a region as for `inference_cone`.
-            context: for a conditional flow: the context of this image, which does not change.
+            mask: the pixels that change: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
+                single site.
+            context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,),
+                which does not change; None for a flow without context.
+
+        Returns:
+            The restriction, whose methods take and return values of the masked pixels alone.
 
         Raises:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
-                flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not.
+                flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not; or if a context is
+                missing or not of the flow's context shape.
         """
         return Restriction(self.runner, x, mask, context)
 
     def inpaint(self, x: Tensor, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
-        """Fill masked pixels of one image (paper, Section 4 and App. D); `torch.manual_seed` makes it repeatable.
+        """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
+
+        `torch.manual_seed` makes the result repeatable.
 
         Args:
-            x: one image, (1, C, *shape), in the flow's own space; under the mask any finite numbers will do.
-            mask: a bool mask (H, W) of the pixels to fill, or a region as for `inference_cone`.
-            context: for a conditional flow: the context of this image.
-            options: `console`, a `rich.console.Console` to show progress on; and the fields of
+            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
+            mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
+                single site.
+            context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,);
+                None for a flow without context.
+            options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
                 `mera.inpaint.SearchOptions`, which explains them: space, latents, draws, starts, steps, lr, samples,
                 warmup, iterations, leapfrog.
 
+        Returns:
+            The filled image, and the course of the search.
+
         Raises:
-            ValueError: as for `restrict`; or if an option is unknown or has a value that makes no sense.
+            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image of
+                the flow's shape, dtype and device; if a context is missing or not of the flow's context shape; or if an
+                option is unknown or has an invalid value.
         """
         return inpaint(self.runner, x, mask, context, **options)
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """A window of the image that a seed stands for: data (1, C, *window) in the flow's own space.
+        """Generate a window of the image that belongs to a seed, without the rest of the image.
 
         The noise of each latent is a function of seed, level and site, and only latents in the window's cone are drawn.
         So the lattice may have an edge of 2^30; overlapping windows agree to the last bit (on one device, with one
         number of threads); and windows follow the same distribution as `sample`.
 
         Args:
-            seed: from 0 to 2^64 - 1.
+            seed: an integer from 0 to 2^64 - 1.
             region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
-            temperature: as for `sample`.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first.
+
+        Returns:
+            The window (1, C, *window) of data in the flow's own space.
+
+        Raises:
+            ValueError: if a span is empty or reaches outside; if the seed is out of its range; if the lattice is too
+                large for a field bijector; if a temperature is not positive; if the prior has no quantile function at
+                this temperature; or if the flow is conditional.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=2**30, hidden=(8,), share_levels=True)
         >>> flow.window(7, (2**29, 2**29 + 64), (12_345, 12_345 + 48)).shape
         torch.Size([1, 3, 64, 48])
-
-        Raises:
-            ValueError: if a span is empty or reaches outside; if the seed is no such integer; if the lattice is too
-                large for a field bijector; if the prior has no quantile function; if the flow is conditional.
         """
         return window(self.runner, seed, region, temperature)
 
@@ -353,31 +504,43 @@ class Flow(nn.Module):
 
     @property
     def runner(self) -> Runner:
-        """The plan with the flow's bijectors, prior, contexts and memory, as they are now."""
+        """The plan with the current bijectors, prior, context encoder and memory settings of the flow."""
         modules = dict(self.bijectors.items())
         return Runner(self.plan, modules, self.prior, self.context_encoder, self._memory, self._reference)
 
     @property
     def memory(self) -> Mapping[str, str]:
-        """For each node, what a forward pass keeps for the backward pass; values and gradients are the same.
+        """The memory settings by the names of nodes: which tensors a forward pass keeps for the backward pass.
 
-        "store": all activations. "checkpoint": what entered each layer, which runs again. "invert": what left the
-        node, which is inverted layer by layer, so that memory does not grow with depth; no second derivatives.
-        Assign one word for all nodes, or a dict for some of them.
+        - "store" keeps all activations.
+        - "checkpoint" keeps the input of each layer, and runs the layer again in the backward pass.
+        - "invert" keeps the output of the node, and inverts the node layer by layer in the backward pass, so that
+          memory does not grow with depth; second derivatives are not available.
+
+        Values and gradients are the same for all settings. Assign one setting for all nodes, or a dict for some of the
+        nodes.
 
         Raises:
-            ValueError: if a word or a node is unknown.
+            ValueError: if an assigned setting or node is unknown.
         """
         nodes = [step.node for step in self.plan.steps if step.module]
         return MappingProxyType({node: self._memory.get(node, "store") for node in nodes})
 
     @memory.setter
     def memory(self, value: str | Mapping[str, str]) -> None:
+        """Change the memory settings.
+
+        Args:
+            value: one setting for all nodes, or a dict from names of nodes to settings; other nodes get "store".
+
+        Raises:
+            ValueError: if a setting or a node is unknown.
+        """
         self._memory = memory_per_node(value, [step.node for step in self.plan.steps if step.module])
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are learnt."""
+        """The number of learnable parameters, counted as single numbers."""
         return count_parameters(self)
 
     @property
@@ -391,16 +554,19 @@ class Flow(nn.Module):
         return self._reference.device
 
     def __repr__(self) -> str:
-        """Levels, nodes and parameters, as tables."""
+        """Tables of the nodes and the levels, and the number of parameters."""
         return summarize(self.plan, dict(self.bijectors.items()), self.prior.extra_repr())
 
     def _check_data(self, what: str, x: Tensor) -> None:
+        """Refuse data that is not of the flow's shape, dtype and device; messages call the data `what`."""
         check_tensor(what, x, self.plan.input.event_shape, self._reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
+        """Refuse latents that are not of the flow's levels, shapes, dtype and device."""
         check_levels("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
 
     def _check_images(self, images: Tensor) -> None:
+        """Refuse images that are not uint8, or not of the flow's shape and device."""
         check_images(images, self.plan.input.event_shape, self.device)
 
 

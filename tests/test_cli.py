@@ -114,7 +114,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
         (["--image", tmp_path / "image.png", "--mask", tmp_path / "small.png"], "a mask of the image's size, 16 x 16"),
         (["--test", 99999, "--region", "0:2,0:2"], "Expected a test image from 0 to"),
         (["--test", 1, "--region", "0:2,0:20"], "Expected dimension 1 within 0 to 16"),
-        (["--test", 1, "--region", "0:16,0:16"], "leaves some pixels known"),
+        (["--test", 1, "--region", "0:16,0:16"], "leaves some pixels unmasked"),
         (["--image", tmp_path / "none.png", "--region", "0:2,0:2"], "none.png; got no such file"),
         (["--test", 1, "--region", "0:2,0:2", "--latents", "cones"], "Expected latents to vary among"),
     ):

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import mera
 from mera.bijectors import Conditioner, Coupling, Couplings, Gather, PatchMLPs, ResidualMLP, SeparateMLPs, checkerboard
@@ -194,3 +195,27 @@ def test_copies_have_weights_of_their_own(name):
     with mera.fixed_weights(), torch.no_grad():
         (one,), (two,) = evaluators([network], 2), evaluators([other], 2)
         torch.testing.assert_close(two(x, *half), 2 * one(x, *half))
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda x: None, r"Expected a tensor \(B, 2, \.\.\.\) from the conditioner; got NoneType"),
+        (lambda x: x[:, None], r"Expected 2 parameters \(B, 2, \.\.\.\) from the conditioner; got \(3, 1, 12\)"),
+    ],
+)
+def test_what_a_conditioner_must_return(result, message):
+    class Wrong(nn.Module):
+        def __init__(self, *shapes):
+            super().__init__()
+
+        def forward(self, x):
+            return result(x)
+
+    coupling = Coupling(Gather(checkerboard((2, 3, 4))), Wrong)
+    with pytest.raises(ValueError, match=message):
+        coupling(torch.randn(3, 2, 3, 4))
+    with pytest.raises(
+        ValueError, match=r"Expected a torch\.nn\.Module from the factory of conditioners; got NoneType"
+    ):
+        Coupling(Gather(checkerboard((2, 3, 4))), lambda *shapes: None)

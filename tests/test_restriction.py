@@ -283,7 +283,7 @@ MASK[2:4, 2:5] = True
 @pytest.mark.parametrize(
     ("x", "mask", "message"),
     [
-        (GOOD, torch.ones(8, 8, dtype=torch.bool), "Expected a mask that leaves some pixels known"),
+        (GOOD, torch.ones(8, 8, dtype=torch.bool), "Expected a mask that leaves some pixels unmasked"),
         (GOOD, torch.zeros(8, 8, dtype=torch.bool), "got an empty one"),
         (GOOD, MASK[:4], r"Expected a mask of shape \(8, 8\)"),
         (GOOD.repeat(2, 1, 1, 1), MASK, r"Expected one image, \(1, C, ...\); got 2"),

@@ -1,6 +1,6 @@
-"""Densities of univariate distributions of torch that are 0 outside of the support.
+"""Log-densities of torch's univariate distributions that are -inf outside of the support.
 
-Some of torch's formulas give finite numbers there, or NaN, and the support that torch states of a mixture or of a
+Some of torch's formulas give finite numbers there, or NaN, and the support that torch declares for a mixture or a
 transformed distribution can be too small or too large.
 """
 
@@ -22,7 +22,7 @@ CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
 
 
 def log_density(distribution: Any, x: Tensor) -> Tensor:
-    """ln p of each number; -inf outside of the support.
+    r"""The log-density :math:`\ln p` of numbers, in nats; -inf outside of the support.
 
     A formula is never evaluated where it does not hold: a NaN in the branch that `where` does not take would spoil
     gradients.
@@ -30,6 +30,9 @@ def log_density(distribution: Any, x: Tensor) -> Tensor:
     Args:
         distribution: a univariate distribution.
         x: numbers, of any shape.
+
+    Returns:
+        The log-densities, of the shape of the numbers.
     """
     if isinstance(distribution, distributions.MixtureSameFamily):
         components = log_density(distribution.component_distribution, x[..., None])
@@ -44,7 +47,11 @@ def log_density(distribution: Any, x: Tensor) -> Tensor:
 
 
 def support_of(distribution: Any) -> Any:
-    """The support that a distribution states; None where a class of the user's own does not say."""
+    """The support that a distribution declares; None if the class of the distribution declares none.
+
+    Args:
+        distribution: a univariate distribution.
+    """
     try:
         return distribution.support
     except NotImplementedError:
@@ -60,7 +67,7 @@ def _is_bounded(distribution: Any) -> bool:
 
 
 def _is_inside(distribution: Any, x: Tensor) -> Tensor:
-    """Whether each number is in the support, for a transformed distribution also on the way back to its base."""
+    """Whether numbers are in the support; for a transformed distribution, also on the way to the base distribution."""
     support = support_of(distribution)
     inside = torch.ones_like(x, dtype=torch.bool) if support is None else support.check(x)
     if isinstance(distribution, distributions.TransformedDistribution):
@@ -73,7 +80,7 @@ def _is_inside(distribution: Any, x: Tensor) -> Tensor:
 
 
 def _point_inside(distribution: Any, like: Tensor) -> Tensor:
-    """Numbers in the support that broadcast to the shape of the distribution."""
+    """Numbers in the support, of the dtype and device of `like`, that broadcast to the shape of the distribution."""
     try:
         with seeded(0):
             return map_tensors(distribution, lambda t: t.detach().cpu()).sample().to(like)

@@ -31,6 +31,8 @@ __all__ = [
 
 _jit = getattr(torch, "jit", None)
 
+_is_tracing: Callable[[], bool] = getattr(_jit, "is_tracing", lambda: False)
+
 TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
 """The warning of the recorder about a function whose operations depend on the values of its tensors."""
 
@@ -60,7 +62,7 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 def is_recording() -> bool:
     """Whether a function is being recorded at the moment; code may then not branch on the shapes of tensors."""
-    return has_recorder() and torch.jit.is_tracing()
+    return _is_tracing()
 
 
 def without_fusion() -> AbstractContextManager[Any]:

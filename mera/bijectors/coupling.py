@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_called_plainly, is_recording
+from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory
@@ -148,8 +148,11 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
         for changed in (0, 1) if inverse else (1, 0):
             read = 1 - changed
             params = parameters(join(halves[read], context, coupling.context_shape), read)
-            _check_params(params, coupling.transform.n_params)
-            value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
+            try:
+                value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
+            except (AttributeError, ValueError, RuntimeError):
+                _check_params(params, coupling.transform.n_params)  # a better message, if that is the reason
+                raise
             # values at positions of variables of the other half are discarded
             halves[changed] = partition.confine(value, changed)
             log_slope = partition.confine(log_slope, changed).to(log_det_dtype(x))
@@ -162,7 +165,7 @@ def _check_params(params: object, n_params: int) -> None:
     """Refuse what a conditioner of the user's own returns in place of parameters."""
     if not isinstance(params, Tensor):
         raise InputError(f"a tensor (B, {n_params}, ...) from the conditioner", type(params).__name__)
-    if not is_recording() and params.shape[1:2] != (n_params,):
+    if params.shape[1:2] != (n_params,):
         raise InputError(f"{n_params} parameters (B, {n_params}, ...) from the conditioner", str(tuple(params.shape)))
 
 

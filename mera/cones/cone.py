@@ -1,7 +1,8 @@
-"""Causal cones (paper, Fig. 2c, d): which variables can change when others do, from the steps of a plan alone.
+"""Causal cones: the variables that can change when other variables change, computed from the steps of a plan alone.
 
-Inference runs from pixels to latents, generation from latents to pixels. A cone is exact: if every output of a bijector
-depends on all sites that its node says it reads, the Jacobian is non-zero inside the cone and zero outside.
+Inference cones run from pixels to latents, generation cones from latents to pixels (RG-Flow, Fig. 2c and d,
+https://arxiv.org/abs/2010.00029). A cone is exact: if every output of a bijector depends on all sites that its node
+says it reads, the Jacobian is non-zero inside the cone and zero outside.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ _EMPTY = torch.empty(0, dtype=torch.int64)
 class Cone:
     """The variables that can change, for each value of a plan.
 
+    See RG-Flow, Fig. 2c and d, https://arxiv.org/abs/2010.00029.
+
     Args:
         plan: the plan.
-        reached: from the number of each value to the flat indices of its variables that can change, sorted; see
-            `mera.cones.indexing`.
+        reached: from the number of each value to the sorted flat indices of the variables in the value that can change;
+            see `mera.cones.indexing`.
     """
 
     plan: Plan
@@ -47,9 +50,9 @@ class Cone:
 
     @cached_property
     def levels(self) -> tuple[Tensor, ...]:
-        """For each level of latents, finest first, whether the latents at a site can change: bool, (H_h, W_h).
+        """For each level of latents, finest first, whether the latents at a site can change: a bool mask (H_h, W_h).
 
-        The masks cover whole lattices; for a small cone in a huge lattice, `sites` stays small.
+        The masks cover whole lattices. For a small cone in a huge lattice, use `sites`, which stays small.
         """
         return tuple(
             mask_from_sites(sites, latent.lattice) for sites, latent in zip(self.sites, self.plan.latents, strict=True)
@@ -57,22 +60,22 @@ class Cone:
 
     @cached_property
     def sites(self) -> tuple[Tensor, ...]:
-        """For each level of latents, the flat indices of the sites at which a latent can change."""
+        """For each level of latents, finest first, the flat indices, sorted, of the sites where latents can change."""
         return tuple((self.reached[v.value] // v.lattice.channels).unique() for v in self.plan.latents)
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Whether a pixel can change: bool, (H, W)."""
+        """Whether a pixel can change: a bool mask (H, W)."""
         return mask_from_sites((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many latent variables can change at each level, channels counted."""
+        """The number of latent variables that can change at each level, finest first; all channels are counted."""
         return tuple(len(self.reached[latent.value]) for latent in self.plan.latents)
 
     @property
     def count(self) -> int:
-        """How many latent variables can change, channels counted."""
+        """The number of latent variables that can change; all channels are counted."""
         return sum(self.counts)
 
     @property
@@ -82,7 +85,7 @@ class Cone:
 
     @cached_property
     def blocks(self) -> tuple[int, ...]:
-        """For each step that applies a bijector, in order, how many of its events hold a variable that can change."""
+        """For each step that applies a bijector, in order, the number of events with variables that can change."""
         return tuple(
             len(_touched(step.action, self.reached[step.source]))
             for step in self.plan.steps
@@ -103,13 +106,14 @@ class Cone:
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:
-    """The values that can change when pixels do, all the way to the latents (paper, Fig. 2d).
+    r"""The values that can change when pixels change, all the way to the latents.
 
-    Time and memory grow with the patches that are touched, hence with log L for a small region.
+    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region (RG-Flow,
+    Fig. 2d, https://arxiv.org/abs/2010.00029).
 
     Args:
         plan: the plan.
-        region: the pixels; see `mera.cones.Region`.
+        region: the pixels: a bool mask of the lattice, or a span for each dimension; see `mera.cones.Region`.
 
     Raises:
         ValueError: if the region is empty, no mask of this lattice, or reaches outside.
@@ -118,12 +122,14 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
 
 
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
-    """The values that can change when the latents at a site do, all the way to the data (paper, Fig. 2c).
+    """The values that can change when the latents at a site change, all the way to the data.
+
+    See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029.
 
     Args:
         plan: the plan.
         level: the level of the latents, 0 for the finest.
-        site: the coordinates of the site; or a bool mask of several sites.
+        site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
 
     Raises:
         ValueError: if there is no such level or site.
@@ -132,7 +138,15 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
 
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
-    """The values that can change when variables of the data do, given by their flat indices."""
+    """The values that can change when variables of the data change.
+
+    Args:
+        plan: the plan.
+        indices: the flat indices of the variables of the data, (n,), in any order.
+
+    Raises:
+        ValueError: if the lattice of the data has too many variables for flat indices.
+    """
     check_indexable(plan.input)
     reached = {0: indices.unique()}
     for step in plan.steps:
@@ -146,7 +160,16 @@ def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
 
 
 def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
-    """The values that can change when latents do, given by flat indices for each level."""
+    """The values that can change when latents change.
+
+    Args:
+        plan: the plan.
+        indices: from a level, 0 for the finest, to the flat indices of the latents that change, (n,), in any order;
+            levels that are left out do not change.
+
+    Raises:
+        ValueError: if the lattice of the data has too many variables for flat indices.
+    """
     check_indexable(plan.input)
     reached = {latent.value: indices.get(level, _EMPTY).unique() for level, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):
@@ -159,6 +182,6 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
 
 
 def _touched(action: Apply, indices: Tensor) -> Tensor:
-    """The events that hold some of these variables."""
+    """The positions of the events that hold at least one variable with these flat indices."""
     positions, _, inside = event_tiling(action).locate(indices)
     return positions[inside].unique()

@@ -1,4 +1,4 @@
-"""Runs a subplan: many settings of a few variables at once, while everything else stays as it was."""
+"""The executor of subplans: transforms many settings of a few variables at once; other variables are constant."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["SubplanExecutor"]
 
 
 class SubplanExecutor:
-    """Runs a subplan in both directions. A row (K, variables) holds K settings of some variables.
+    """Run a subplan in both directions. A row (K, variables) holds K settings of some variables.
 
     Args:
-        subplan: what to run.
+        subplan: the subplan.
         device: the device of the rows.
     """
 
@@ -44,15 +44,15 @@ class SubplanExecutor:
     def forward(
         self, row: Tensor, constants: Sequence[Tensor], transform: Transform
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """From the followed variables of the data to the latents.
+        """Map the followed variables of the data to the latents.
 
         Args:
             row: the followed variables, (K, size).
-            constants: for each partial step and then each level, the variables that are not followed, in order.
-            transform: what each step does to its events; see `mera.graph.executor`.
+            constants: for each partial step and then each level, the variables that are not followed, in order, (n,).
+            transform: transforms the events of a step; see `mera.graph.executor`.
 
         Returns:
-            A row for each level of latents, and the log-det (K,) of the subplan's events.
+            A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
         """
         rows = {-1: row}
         log_det = zero_log_det(row)
@@ -68,11 +68,14 @@ class SubplanExecutor:
         return tuple(latents), log_det
 
     def inverse(self, latents: Sequence[Tensor], transform: Transform) -> Tensor:
-        """From a row for each level of latents to the followed variables of the data, (K, size).
+        """Map the latents to the followed variables of the data.
 
         Args:
-            latents: a row for each level, with all latents at the level's sites.
-            transform: the inverse of what each step does to its events.
+            latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
+            transform: transforms the events of a step back; see `mera.graph.executor`.
+
+        Returns:
+            The followed variables, (K, size).
         """
         first_level = len(self.subplan.steps)
         rows = {first_level + h: level for h, level in enumerate(latents)}
@@ -81,18 +84,18 @@ class SubplanExecutor:
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
-        """A parent's row from those of its children, which are not needed any more."""
+        """Make the row of a parent from the rows of the parent's children, which are dropped."""
         return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
 
 
 def _columns_of_parent(source: Tensor, size: int) -> Tensor:
-    """For each variable of a node its column in the parent's row, behind whose `size` columns the constants stand."""
+    """For each variable of a node the column in the parent's row, behind whose `size` columns the constants stand."""
     is_constant = source < 0
     return torch.where(is_constant, size + is_constant.cumsum(0) - 1, source)
 
 
 def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
-    """For each of a parent's `size` variables its column in the children's rows, which stand one behind the other."""
+    """For each of a parent's `size` variables the column in the rows of the children, concatenated in order."""
     source = torch.cat([*sources])
     columns = torch.empty(size, dtype=torch.int64)
     columns[source[source >= 0]] = (source >= 0).nonzero()[:, 0]
@@ -100,7 +103,7 @@ def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
 
 
 def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
-    """Columns of the rows side by side. The gradient of `gather` is a fast scatter, unlike that of indexing."""
+    """Select columns of the concatenated rows. The gradient of `gather` is a fast scatter, unlike that of indexing."""
     row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
     return row.gather(1, columns.expand(row.shape[0], -1))
 

@@ -1,7 +1,7 @@
-"""Flat indices of variables, and what the actions of a plan do to them.
+"""Flat indices of variables, and how the actions of a plan map them.
 
 The flat index of a variable is site * channels + channel, with sites counted row by row. A few flat indices stand for
-a small part of a lattice of any size, so that whatever works on them never looks at the rest.
+a small part of a lattice of any size, and no function here looks at the rest of the lattice.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Tiling:
-    """Boxes side by side on a lattice, from `offset` on, `counts` of them in each dimension.
+    """Boxes of sites side by side on a lattice.
 
-    Where the last boxes stick out over an open border, only `locate` makes sense.
+    If the last boxes reach beyond the edge of the lattice, only `locate` and `contains` give meaningful results.
+
+    Args:
+        lattice: the lattice.
+        box: for each dimension the number of sites along the edge of a box.
+        offset: for each dimension the coordinate at which the first box starts.
+        counts: for each dimension the number of boxes.
     """
 
     lattice: Lattice
@@ -44,18 +50,19 @@ class Tiling:
 
     @property
     def variables(self) -> int:
-        """Variables in one box."""
+        """The number of variables in one box."""
         return self.lattice.channels * math.prod(self.box)
 
     def locate(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the boxes of variables.
+        """Find the box of each variable.
 
         Args:
-            indices: flat indices of variables.
+            indices: the flat indices of the variables, (n,).
 
         Returns:
-            For each variable: the flat index of its box; its place within the box, in the order (channel, *sites); and
-            whether it is in a box at all. Where it is in none, the first two mean nothing.
+            Three tensors (n,): the flat index of the box; the index of the variable within the box, in the order
+            (channel, *sites); and whether the variable is in a box at all. For a variable that is in no box, the first
+            two are meaningless.
         """
         sites, channels = _sites_and_channels(indices, self.lattice)
         coordinates = self._shifted(sites)
@@ -65,7 +72,14 @@ class Tiling:
         return ravel(boxes, self.counts), within, self.contains(sites)
 
     def contains(self, sites: Tensor) -> Tensor:
-        """Whether each site is in a box."""
+        """Whether each site is in a box.
+
+        Args:
+            sites: the flat indices of the sites, (n,).
+
+        Returns:
+            A bool tensor (n,).
+        """
         inside = torch.ones_like(sites, dtype=torch.bool)
         covered = [count * box for count, box in zip(self.counts, self.box, strict=True)]
         if covered == list(self.lattice.shape):
@@ -75,12 +89,26 @@ class Tiling:
         return inside
 
     def members(self, boxes: Tensor) -> Tensor:
-        """Flat indices of the variables of some boxes, (boxes, variables), each row in the order (channel, *sites)."""
+        """The flat indices of the variables in some boxes.
+
+        Args:
+            boxes: the flat indices of the boxes, (n_boxes,).
+
+        Returns:
+            The flat indices (n_boxes, variables), where the variables of a box are in the order (channel, *sites).
+        """
         channels = self.lattice.channels
         return (self.sites(boxes)[:, None, :] * channels + torch.arange(channels)[:, None]).flatten(1)
 
     def sites(self, boxes: Tensor) -> Tensor:
-        """Flat indices of the sites of some boxes, (boxes, sites)."""
+        """The flat indices of the sites in some boxes.
+
+        Args:
+            boxes: the flat indices of the boxes, (n_boxes,).
+
+        Returns:
+            The flat indices (n_boxes, n_sites), where the sites of a box are counted row by row.
+        """
         corners = torch.unravel_index(boxes, self.counts)
         places = torch.unravel_index(torch.arange(math.prod(self.box)), self.box)
         coordinates = [
@@ -90,10 +118,17 @@ class Tiling:
         return ravel(coordinates, self.lattice.shape)
 
     def near(self, sites: Tensor, radius: tuple[int, ...]) -> Tensor:
-        """Flat indices of the boxes that hold a site or come within `radius` sites of one in each dimension; sorted.
+        """Find the boxes that are near to some sites.
 
         One dimension after the other, the coordinate of a site is replaced by the coordinates of the boxes that the
         site reaches; coordinates that have become equal are kept once.
+
+        Args:
+            sites: the flat indices of the sites, (n,).
+            radius: for each dimension the largest distance of a site of the box to one of the sites.
+
+        Returns:
+            The sorted flat indices of the boxes, (n_boxes,).
         """
         shape: list[int] = list(self.lattice.shape)
         coordinates: list[Tensor] = self._shifted(sites)
@@ -111,9 +146,16 @@ class Tiling:
         return ravel(coordinates, self.counts)
 
     def groups(self, boxes: Tensor, width: int) -> list[Tensor]:
-        """Flat indices of all boxes in each group of boxes that holds one of `boxes`.
+        """Complete some boxes to whole groups of boxes.
 
         Groups are `width` boxes wide in each dimension, and the first group starts at the first box.
+
+        Args:
+            boxes: the flat indices of the boxes, (n_boxes,).
+            width: the number of boxes along the edge of a group.
+
+        Returns:
+            For each group that holds one of the boxes, the flat indices of all boxes in the group.
         """
         shape = tuple(-(-count // width) for count in self.counts)
         starts = [c // width for c in torch.unravel_index(boxes, self.counts)]
@@ -127,7 +169,7 @@ class Tiling:
         return groups
 
     def _shifted(self, sites: Tensor) -> list[Tensor]:
-        """Coordinates of sites, counted from the corner of the first box."""
+        """The coordinates of sites, counted from the corner of the first box, one tensor for each dimension."""
         coordinates = torch.unravel_index(sites, self.lattice.shape)
         return [
             (c - o) % n if periodic else c - o
@@ -138,21 +180,37 @@ class Tiling:
 
 
 def event_tiling(action: Apply) -> Tiling:
-    """The events of a bijector as boxes: patches, or the whole lattice for a field bijector."""
+    """The events of a bijector as boxes: patches, or the whole lattice for a field bijector.
+
+    Args:
+        action: the action that applies the bijector.
+    """
     box = action.event_shape[1:]
     return Tiling(action.lattice, box, action.offset, (1,) * len(box) if action.is_field else action.patches)
 
 
 def cell_tiling(action: Apply) -> Tiling:
-    """The cells of `stride` sites at the positions of a bijector's grid."""
+    """The cells of `stride` sites at the positions of a bijector's grid, as boxes.
+
+    Args:
+        action: the action that applies the bijector.
+    """
     return Tiling(action.lattice, action.stride, action.offset, action.patches)
 
 
 def spread(action: Apply, indices: Tensor) -> Tensor:
-    """Flat indices of the outputs of a bijector that depend on some inputs, both sorted.
+    """The flat indices of the outputs of a bijector that depend on some inputs.
 
     The relation is symmetric, so that the same function maps outputs to inputs. The cell at each position of the grid
-    depends on all of the kernel around it; a variable that is in no cell, or in a passive channel, stays as it is.
+    depends on all of the kernel around the cell; a variable that is in no cell, or in a passive channel, does not
+    change.
+
+    Args:
+        action: the action that applies the bijector.
+        indices: the sorted flat indices of the inputs, (n,).
+
+    Returns:
+        The sorted flat indices of the outputs.
     """
     grid, channels = cell_tiling(action), action.lattice.channels
     sites = indices // channels
@@ -165,15 +223,15 @@ def spread(action: Apply, indices: Tensor) -> Tensor:
 
 
 def map_forward(action: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Follow variables through an action that only moves them.
+    """Map flat indices through an action that only moves variables.
 
     Args:
         action: the action.
-        indices: flat indices of variables before it.
+        indices: the flat indices of variables in the input of the action, (n,).
 
     Returns:
-        For each output of the action: whether each variable goes there (bool, one for each index), and the flat
-        indices there of the variables that do.
+        For each output of the action: whether each variable moves to this output, a bool tensor (n,); and the flat
+        indices in this output of the variables that do.
     """
     sites, channels = _sites_and_channels(indices, action.lattice)
     if isinstance(action, Regroup):
@@ -192,7 +250,15 @@ def map_forward(action: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor, T
 
 
 def map_inverse(action: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
-    """Flat indices before an action that only moves variables, from flat indices in each of its outputs; not sorted."""
+    """Map flat indices backwards through an action that only moves variables.
+
+    Args:
+        action: the action.
+        outputs: for each output of the action, the flat indices of variables in this output.
+
+    Returns:
+        The flat indices of all these variables in the input of the action, not sorted.
+    """
     if isinstance(action, Regroup):
         (lattice,) = action.outputs
         sites, channels = _sites_and_channels(outputs[0], lattice)
@@ -208,38 +274,63 @@ def map_inverse(action: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
 
 
 def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
-    """Flat indices of all variables at some sites, (channels, sites)."""
+    """The flat indices of all variables at some sites.
+
+    Args:
+        sites: the flat indices of the sites, (n,).
+        lattice: the lattice.
+
+    Returns:
+        The flat indices (channels, n).
+    """
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
 
 
 def _all_channels(sites: Tensor, channels: int, first: int) -> Tensor:
-    """Flat indices of the channels from `first` on at some sites, site by site."""
+    """The flat indices of the channels from `first` on at some sites, site by site."""
     return (sites[:, None] * channels + torch.arange(first, channels)).flatten()
 
 
 def check_indexable(lattice: Lattice) -> None:
     """Refuse a lattice with more variables than there are flat indices.
 
+    Args:
+        lattice: the lattice.
+
     Raises:
-        ValueError: if there are 2^63 or more.
+        ValueError: if the lattice has 2^63 variables or more.
     """
     if lattice.variables >= 2**63:
         raise ValueError(f"Expected a lattice of fewer than 2^63 variables; got {lattice}")
 
 
 def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:
-    """A bool mask of the lattice's shape that is true at some sites."""
+    """A bool mask of the lattice's shape that is true at some sites.
+
+    Args:
+        sites: the flat indices of the sites, (n,).
+        lattice: the lattice.
+    """
     mask = torch.from_numpy(np.zeros(lattice.sites, dtype=bool))  # numpy leaves pages that nobody touches to the system
     mask[sites] = True
     return mask.view(lattice.shape)
 
 
 def _sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
+    """The flat index of the site of each variable, and the channel."""
     return indices // lattice.channels, indices % lattice.channels
 
 
 def ravel(coordinates: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """Flat indices of coordinates, row by row: the counterpart of `torch.unravel_index`, which torch does not have."""
+    """The flat indices of coordinates, row by row: the counterpart of `torch.unravel_index`, which torch does not have.
+
+    Args:
+        coordinates: one tensor of coordinates for each dimension, all of the same shape.
+        shape: for each dimension the number of coordinates.
+
+    Returns:
+        The flat indices, a tensor of that shape.
+    """
     index = coordinates[0]
     for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):
         index = index * n + coordinate

@@ -1,4 +1,4 @@
-"""Noise that is a function of seed, level and site alone, so that any part of it can be drawn without the rest.
+"""Noise that is a function of seed, level and site alone, so that any part of a lattice can be drawn by itself.
 
 Philox (Salmon et al. 2011) is a block cipher that turns a counter into random bits directly. numpy guarantees that its
 stream does not change between versions. A counter stands for a block of sites rather than for one site, so that the
@@ -24,10 +24,22 @@ BLOCK = {1: 256, 2: 16, 3: 8}
 
 
 def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Lattice, sites: Tensor) -> Tensor:
-    """The latents (C, n) at some sites of a level, drawn from the prior at a temperature; double precision.
+    """Draw the latents at some sites of a level from the prior, as a function of seed, level and site.
+
+    Args:
+        prior: the prior of the latents.
+        temperature: T of :math:`p(z)^{1/T}`.
+        seed: an integer from 0 to 2^64 - 1.
+        level: the level of the latents, 0 for the finest.
+        lattice: the lattice of the level.
+        sites: the flat indices of the sites, (n,).
+
+    Returns:
+        The latents (C, n), in double precision on the CPU.
 
     Raises:
-        ValueError: if the prior has no quantile function.
+        ValueError: if the temperature is not positive, or the prior has no exact sampler at this temperature or no
+            quantile function.
     """
     edge = BLOCK[lattice.dim]
     counts = tuple(-(-n // edge) for n in lattice.shape)
@@ -43,7 +55,7 @@ def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Latt
 
 
 def _uniform(seed: int, level: int, block: int, n: int) -> Tensor:
-    """n numbers strictly between 0 and 1: odd multiples of 2^-53, which doubles hold exactly."""
+    """Draw n numbers strictly between 0 and 1: odd multiples of 2^-53, which doubles hold exactly."""
     key = np.array([seed, level], dtype=np.uint64)
     counter = np.array([0, block, 0, 0], dtype=np.uint64)  # the lowest word counts within the block
     bits = np.random.Philox(key=key, counter=counter).random_raw(n)

@@ -21,17 +21,20 @@ KEPT = 8
 
 
 class Recorded:
-    """A function of tensors that is called often on little data, where Python takes longer than arithmetic.
+    """Record a function of tensors that is called often on little data, where Python takes longer than arithmetic.
 
-    The first calls with arguments of some shapes run the function as it is. Then it is recorded for these shapes, and
-    from the next call on the recording is replayed; gradients flow through it as ever. A function that looks at its
-    data on the way (or that torch cannot record) is never replayed, since a recording would not look again.
+    The first calls with arguments of some shapes run the function as it is. Then the function is recorded for these
+    shapes, and from the next call on the recording is replayed; gradients flow through the recording as through the
+    function. A function that looks at its data on the way (or that torch cannot record) is never replayed, since a
+    recording would not look again.
 
-    torch deprecates its recorder as a way to deploy models. This use is another: `torch.compile` takes half a minute
-    where this takes a quarter of a second. Without the recorder everything works as before, slower.
+    torch deprecates its recorder as a way to deploy models. The recorder has another use here: `torch.compile` takes
+    half a minute where recording takes a quarter of a second. Without the recorder all values are the same, but
+    evaluation is slower.
 
     Args:
-        function: from tensors to a tensor or a tuple of tensors. All else that it reads must stay as it is.
+        function: from tensors to a tensor or a tuple of tensors. All other objects that the function reads must not
+            change.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -44,7 +47,14 @@ class Recorded:
         return {"function": self.function, "_calls": Counter(), "_recordings": {}}
 
     def __call__(self, *tensors: Tensor) -> Any:
-        """The function's value."""
+        """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of the arguments.
+
+        Args:
+            tensors: the arguments of the function.
+
+        Returns:
+            The value of the function, a tensor or a tuple of tensors.
+        """
         if any(map(_is_transformed, tensors)):
             return self.function(*tensors)
         key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
@@ -65,7 +75,7 @@ class Recorded:
 
 
 def _is_transformed(tensor: Tensor) -> bool:
-    """Whether torch is doing more with a tensor than computing, such as compiling, casting or torch.func.vmap."""
+    """Whether torch does more with a tensor than compute, such as compiling, casting or torch.func.vmap."""
     return (
         torch.compiler.is_compiling()
         or torch.is_autocast_enabled(tensor.device.type)
@@ -90,7 +100,10 @@ def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callab
 
 
 def _value_and_gradients(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> list[Tensor]:
-    """What a recording must reproduce: it does not know, for example, where gradients were switched off within."""
+    """The values of a function and the gradients of their sum, all of which a recording must reproduce.
+
+    A recording does not know, for example, where gradients were switched off within the function.
+    """
     values = function(*tensors)
     values = [values] if isinstance(values, Tensor) else list(values)
     total = torch.stack([value.double().sum() for value in values]).sum()

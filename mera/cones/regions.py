@@ -1,4 +1,4 @@
-"""Regions of a lattice, as masks or as spans of its edges, checked and turned into sites."""
+"""Regions of a lattice, as masks or as a span for each dimension: checks, and conversion to sites."""
 
 from __future__ import annotations
 
@@ -26,14 +26,22 @@ Region = Tensor | np.ndarray | slice | Sequence[Span]
 """A bool mask of the lattice's shape; or a span for each dimension, which serves lattices too large for a mask too."""
 
 Site = int | Sequence[int] | Tensor | np.ndarray
-"""The coordinates of a site; or a bool mask of several."""
+"""The coordinates of a site; or a bool mask of several sites."""
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
-    """Flat indices of the sites of a region, sorted.
+    """The flat indices of the sites of a region, sorted.
+
+    Args:
+        region: a bool mask of the lattice's shape, or a span for each dimension; see `Region`.
+        lattice: the lattice.
+
+    Returns:
+        The flat indices (n,), on the CPU.
 
     Raises:
-        ValueError: if the region is empty, or no mask of this lattice, or reaches outside.
+        ValueError: if the region is empty, is no mask of this lattice, reaches outside, or has too many sites for a
+            list of them.
     """
     parts = [region] if isinstance(region, slice) else region
     if isinstance(parts, Sequence) and not isinstance(parts, str):
@@ -57,7 +65,15 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
 
 
 def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
-    """Flat indices of all latents at a site of a level, or at several sites, by level.
+    """The flat indices of all latents at one or several sites of a level.
+
+    Args:
+        plan: the plan.
+        level: the level of the latents, 0 for the finest.
+        site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
+
+    Returns:
+        A dict with one item: from the level to the flat indices, (n,).
 
     Raises:
         ValueError: if there is no such level or site.
@@ -80,13 +96,21 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
+    """Convert an array of truth values or numbers to a tensor, and refuse any other array."""
     if array.dtype.kind not in "biuf":
         raise ValueError(f"Expected an array of truth values or numbers; got dtype {array.dtype}")
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
-    """Flat indices of the sites from a start up to a stop in each dimension, sorted.
+    """The flat indices of the sites in a rectangle, sorted.
+
+    Args:
+        spans: for each dimension the first coordinate, and the coordinate behind the last one.
+        lattice: the lattice.
+
+    Returns:
+        The flat indices (n,).
 
     Raises:
         ValueError: if there are too many sites for a list of them.
@@ -101,10 +125,17 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
 
 
 def spans_of(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...]:
-    """Start and stop in each dimension of a lattice.
+    """The start and the stop of a span for each dimension, as integers.
+
+    Args:
+        parts: for each dimension a slice, a range, a pair (start, stop) or a single site.
+        lattice: the lattice.
+
+    Returns:
+        For each dimension a pair (start, stop), the stop not included.
 
     Raises:
-        ValueError: if there is not one part for each dimension, or one is no span, is empty or reaches outside.
+        ValueError: if there is not one span for each dimension, or one is no span, is empty or reaches outside.
     """
     if len(parts) != lattice.dim:
         raise ValueError(f"Expected a span for each of {lattice.dim} dimensions; got {len(parts)}")
@@ -112,7 +143,7 @@ def spans_of(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], 
 
 
 def _span(part: Any, n: int, d: int) -> tuple[int, int]:
-    """Start and stop within an edge of n sites."""
+    """The start and the stop of a span in dimension d, whose edge has n sites."""
     if is_integer(part):
         part = (part, part + 1)
     if isinstance(part, (slice, range)):
@@ -131,13 +162,19 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 
 
 def parse_region(text: str) -> tuple[slice, ...]:
-    """Rectangles as on the command line.
+    """Parse a region as the command line takes it.
+
+    Args:
+        text: for each dimension START:STOP or a single site, separated by commas.
+
+    Returns:
+        A slice for each dimension.
+
+    Raises:
+        ValueError: if the text has another form.
 
     >>> parse_region("8:16,5")
     (slice(8, 16, None), slice(5, 6, None))
-
-    Raises:
-        ValueError: if that is no list of START:STOP.
     """
     try:
         parts = [[int(end) for end in part.split(":")] for part in text.split(",")]

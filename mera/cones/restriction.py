@@ -1,4 +1,4 @@
-"""A flow around one image, evaluated where some of its pixels change and nowhere else."""
+"""The restriction of a flow to some pixels of one image: only the inference cone of these pixels is evaluated."""
 
 from __future__ import annotations
 
@@ -27,28 +27,33 @@ __all__ = ["Restriction"]
 
 
 class Restriction:
-    """What `Flow.restrict` returns: log p of an image in which only masked pixels vary, at the cost of their cone.
+    """Evaluate log p of an image in which only masked pixels vary, at the cost of their inference cone.
 
-    Shapes: `pixels` are (K, C, n), K settings of the n masked pixels, which are in the order of `x[:, :, mask]`;
-    latents are one tensor per level, (K, C_h, n_h), in the order of `z[h][:, :, cone.levels[h]]`. Values are
-    differentiable in pixels and latents. Parameters are shared with the flow and count as constants: after a step of
-    training this object would combine new weights with old values, so restrict again. `Flow.memory` holds here too: it
-    saves memory where a field bijector of a large lattice is evaluated as a whole.
+    `Flow.restrict` returns a restriction. Its methods take and return K settings of the masked pixels at once:
+
+    - pixels are (K, C, n) for n masked pixels, in the order of `x[:, :, mask]`;
+    - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
+
+    Values are differentiable in pixels and latents. Parameters are shared with the flow and count as constants. After a
+    step of training, a restriction would combine new weights with old values; make a new restriction then.
+    `Flow.memory` has an effect here too: it saves memory where a field bijector of a large lattice is evaluated as a
+    whole.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space.
         region: the pixels that change: a bool mask, or a span for each dimension.
-        context: for a conditional flow: the context of this image.
+        context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,);
+            None for a flow without context.
 
     Attributes:
         cone: the inference cone of the masked pixels.
-        mask: the masked pixels, bool.
+        mask: whether a pixel is masked: bool, (H, W).
         prior: the flow's prior.
 
     Raises:
-        ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape,
-            dtype and device.
+        ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape, dtype
+            and device; if a context is missing or not of the flow's context shape; or if a bijector cannot be copied.
     """
 
     def __init__(self, runner: Runner, x: Tensor, region: Region, context: Tensor | None = None) -> None:
@@ -88,23 +93,26 @@ class Restriction:
 
     @property
     def pixels(self) -> Tensor:
-        """The masked pixels as they are in the image, (1, C, n)."""
+        """The masked pixels of the image, (1, C, n)."""
         return self._x[:, :, self.mask]
 
     @property
     def unmasked_pixels(self) -> Tensor:
-        """The pixels that are not masked, (1, C, n')."""
+        """The unmasked pixels of the image, (1, C, n')."""
         return self._x[:, :, ~self.mask]
 
     @cached_property
     def latent_shapes(self) -> tuple[tuple[int, int], ...]:
-        """(C_h, n_h) of the cone's latents at each level."""
+        """For each level, finest first, the shape (C_h, n_h) of the latents in the cone."""
         levels = zip(self.cone.plan.latents, self.cone.sites, strict=True)
         return tuple((latent.lattice.channels, len(sites)) for latent, sites in levels)
 
     @cached_property
     def in_cone(self) -> Tensor:
-        """For each latent of `encode`, flat and level by level, whether it is in the cone: its site has others too."""
+        """Whether a latent that `encode` returns is in the cone: bool, one entry for each latent, level by level.
+
+        `encode` returns all channels at a site, also those that are outside of the cone.
+        """
         plan = self.cone.plan
         at_sites = [
             indices_at(sites, latent.lattice).flatten()
@@ -114,7 +122,13 @@ class Restriction:
         return torch.cat([torch.isin(indices, inside) for indices, inside in zip(at_sites, reached, strict=True)])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
-        """log p of the whole image with these pixels in it, (K, C, n) -> (K,), in nats.
+        """The log-density of the whole image with other values of the masked pixels.
+
+        Args:
+            pixels: values of the masked pixels, (K, C, n).
+
+        Returns:
+            The log-densities (K,), in nats.
 
         Raises:
             ValueError: if shape, dtype or device is wrong.
@@ -123,7 +137,13 @@ class Restriction:
         return self._log_prob(pixels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """The cone's latents of the image with these pixels in it; all other latents stay what they are.
+        """The latents in the cone, for other values of the masked pixels; latents outside of the cone do not change.
+
+        Args:
+            pixels: values of the masked pixels, (K, C, n).
+
+        Returns:
+            The latents, one tensor (K, C_h, n_h) for each level, finest first.
 
         Raises:
             ValueError: if shape, dtype or device is wrong.
@@ -132,10 +152,16 @@ class Restriction:
         return self._encode(pixels)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """The masked pixels (K, C, n) of the image that has these latents in the cone and its own latents elsewhere.
+        """The masked pixels of the image that has other latents in the cone, and the image's own latents elsewhere.
 
-        Latents that `encode` made of some pixels give these pixels back. With other latents, the whole flow would
-        change pixels around the mask too; these changes are not computed.
+        Latents that `encode` computed from pixels give the same pixels back. With other latents, the whole flow would
+        also change pixels around the mask; these changes are not computed.
+
+        Args:
+            latents: the latents in the cone, one tensor (K, C_h, n_h) for each level, finest first.
+
+        Returns:
+            The values of the masked pixels, (K, C, n).
 
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
@@ -144,23 +170,35 @@ class Restriction:
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Whole images (K, C, *shape) with these pixels in them, all other pixels untouched bit for bit."""
+        """Copies of the whole image with other values of the masked pixels; unmasked pixels are the same bit for bit.
+
+        Args:
+            pixels: values of the masked pixels, (K, C, n).
+
+        Returns:
+            The images (K, C, *shape).
+
+        Raises:
+            ValueError: if shape, dtype or device is wrong.
+        """
         self._check_pixels(pixels)
         images = self._x.repeat(len(pixels), *(1 for _ in self._x.shape[1:]))
         images[:, :, self.mask] = pixels
         return images
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Latents (K, C_h, n) at all sites that are evaluated, and the log-det (K,) of all events that are."""
+        """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
         transform = self._runner.forward_transform(self._repeated_context(pixels.shape[0]))
         rows, log_det = self._executor.forward(pixels.flatten(1), self._constants, transform)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
+        """`log_prob` without checks, the function that is recorded."""
         levels, log_det = self._evaluate(pixels)
         return self.prior.log_prob(levels) + log_det + self._rest
 
     def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """`encode` without checks, the function that is recorded."""
         levels, _ = self._evaluate(pixels)
         return tuple(
             level if columns is None else level.index_select(2, columns)
@@ -168,6 +206,7 @@ class Restriction:
         )
 
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
+        """`decode` without checks, the function that is recorded."""
         rows = []
         for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
             if columns is not None:
@@ -186,11 +225,12 @@ class Restriction:
         return context_of_step
 
     def _check_pixels(self, pixels: Tensor) -> None:
+        """Refuse pixels that are not of shape (K, C, n), or not of the image's dtype and device."""
         check_tensor("pixels", pixels, self._event_shape, self._x, "K")
 
 
 def _check(runner: Runner, x: Tensor, region: Region) -> Tensor:
-    """The sites of a region, once it and the image are what a restriction needs."""
+    """Check the image and the region of a restriction, and return the flat indices of the region's sites."""
     lattice = runner.plan.input
     check_tensor("data", x, lattice.event_shape, runner.reference)
     if len(x) != 1:
@@ -200,7 +240,7 @@ def _check(runner: Runner, x: Tensor, region: Region) -> Tensor:
         raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
     sites = sites_of(region, lattice)
     if len(sites) == lattice.sites:
-        raise InputError("a mask that leaves some pixels known", "one that masks them all")
+        raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
     return sites
 
 
@@ -208,12 +248,12 @@ def _check(runner: Runner, x: Tensor, region: Region) -> Tensor:
 def _full_pass(
     subplan: Subplan, runner: Runner, x: Tensor, contexts: ContextOfStep
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """One pass of the whole flow, for all that does not change with the variables that the subplan follows.
+    """Run the whole flow once, for all values that do not change with the variables that the subplan follows.
 
     Returns:
         The latents (1, C_h, n) at the sites of each level; for each partial step and then each level, the variables
-        that are not followed; and what all other events and latents add to log p. That sum leaves the subplan's part
-        out; to subtract that part from the whole would lose digits.
+        that are not followed; and the contribution of all other events and latents to log p. This contribution is
+        summed without the subplan's events and latents, since subtracting them from the whole would lose digits.
     """
     partial_steps = {partial.step: partial for partial in subplan.steps}
     constants: list[Tensor] = []
@@ -246,7 +286,7 @@ def _select_events(context: Tensor | None, positions: Tensor) -> Tensor | None:
 
 
 def _without_gradients(bijector: Bijector) -> Bijector:
-    """A copy of a bijector that shares its numbers, but has no gradients for its parameters."""
+    """A copy of a bijector that shares the values of the parameters, which have no gradients in the copy."""
     shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
     try:
         return copy.deepcopy(bijector, memo=shared | {id(b): b for b in bijector.buffers()})

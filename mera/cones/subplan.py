@@ -1,8 +1,8 @@
 """A plan cut down to the events that a few variables of the data pass through.
 
 `make_subplan` follows some variables through a plan and keeps, of each step that applies a bijector, the events that
-the variables are part of: a `PartialStep`. Regrouping and cutting need no partial step, they only change where the
-next one finds its variables.
+the variables are part of: a `PartialStep`. Regrouping and cutting need no partial step: these actions only change where
+the next partial step finds its variables.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class PartialStep:
     Args:
         step: the step.
         positions: the index of each event in the step's grid, (n_events,).
-        group_sizes: how many events are transformed in each call of the bijector; adds up to n_events.
+        group_sizes: the number of events that are transformed in each call of the bijector; the sum is n_events.
         parent: the index of the partial step that the variables come from; -1 for the data.
-        source: for each variable its index among the parent's variables; -1 for a variable that is not followed, which
+        source: for each variable the index among the parent's variables; -1 for a variable that is not followed, which
             is a constant.
     """
 
@@ -48,8 +48,9 @@ class PartialLevel:
 
     Args:
         sites: the flat indices of the sites, (n_sites,).
-        parent: as for a partial step.
-        source: as for a partial step.
+        parent: the index of the partial step that the latents come from; -1 for the data.
+        source: for each latent the index among the parent's variables; -1 for a latent that is not followed, which is a
+            constant.
     """
 
     sites: Tensor
@@ -63,9 +64,9 @@ class Subplan:
 
     Args:
         plan: the whole plan.
-        size: how many variables of the data are followed.
-        steps: partial steps, in the order of the plan's steps.
-        levels: one for each level of latents, finest first.
+        size: the number of variables of the data that are followed.
+        steps: the partial steps, in the order of the plan's steps.
+        levels: one partial level for each level of latents, finest first.
     """
 
     plan: Plan
@@ -79,10 +80,10 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
 
     Args:
         plan: the plan.
-        indices: the flat indices of the variables, whose order is kept; see `mera.cones.indexing`.
-        group_width: take whole groups of events, this many wide in the step's grid, each group in a call of its own, so
-            that what an event is computed with does not depend on which variables are followed. If None, all events of
-            a step are transformed in one call.
+        indices: the flat indices of the variables, (n,), whose order is kept; see `mera.cones.indexing`.
+        group_width: the width, in the step's grid, of groups of events. Whole groups are then transformed, each group
+            in a call of its own, so that the batch in which an event is transformed does not depend on the followed
+            variables. If None, all events of a step are transformed in one call.
     """
     steps: list[PartialStep] = []
     # for each value: the partial step whose variables it holds, their places there, and their flat indices in the value

@@ -1,4 +1,4 @@
-"""Any window of a generated image, from the latents in its cone: the image itself may be too large to hold."""
+"""A window of a generated image, computed from the latents in its cone: the image may be too large for memory."""
 
 from __future__ import annotations
 
@@ -31,17 +31,21 @@ MAX_FIELD_SITES = 2**20
 
 @torch.no_grad()
 def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
-    """A window (1, C, *window) of the image that a seed stands for; see `Flow.window`.
+    """Generate a window of the image that belongs to a seed; see `Flow.window`.
 
     Args:
         runner: the flow's plan with its bijectors and prior.
-        seed: from 0 to 2^64 - 1.
-        region: a span for each dimension of the lattice.
-        temperature: T of the prior, one number for all levels or one for each, finest first.
+        seed: an integer from 0 to 2^64 - 1.
+        region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
+        temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first.
+
+    Returns:
+        The window (1, C, *window) of data in the flow's own space.
 
     Raises:
-        ValueError: if a span is empty or reaches outside; if the seed is no such integer; if the lattice is too large
-            for flat indices or for a field bijector; if the prior has no quantile function; if the flow is conditional.
+        ValueError: if a span is empty or reaches outside; if the seed is out of its range; if the lattice is too large
+            for flat indices or for a field bijector; if a temperature is not positive; if the prior has no quantile
+            function at this temperature; or if the flow is conditional.
     """
     plan, like = runner.plan, runner.reference
     if plan.context is not None:

@@ -46,7 +46,7 @@ class ContextEncoder(nn.Module):
         self.embedding = nn.Embedding(classes, plan.context[0])
 
     def forward(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
-        """The context as floats.
+        """Check a context, and return it as floats.
 
         Args:
             context: floats (B, *shape), or class numbers (B,) for a flow with classes, with B = n or 1; None for a flow
@@ -104,8 +104,11 @@ def context_per_step(
     Args:
         plan: the plan.
         values: the context as floats, (B, *plan.context) or (1, *plan.context); None for a flow without context.
-        batch: the data or latents (B, ...) that the context is for; the contexts get their dtype.
-        takes_context: a function from a step to whether its bijector takes a context.
+        batch: the data or latents (B, ...) that the context is for; the contexts get the dtype of the batch.
+        takes_context: a function from a step to whether the bijector of the step takes a context.
+
+    Returns:
+        A function that returns contexts (events, *shape), or None if the bijector of the step takes no context.
     """
     if values is None:
         return lambda step: None
@@ -132,7 +135,7 @@ def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
 
     Args:
         plan: the plan.
-        action: the action.
+        action: the action that applies the bijector.
         context: the contexts of images, (B, *plan.context).
 
     Returns:

@@ -58,6 +58,9 @@ class Runner:
             context: the context as a user passed it: floats (B, *plan.context), class numbers (B,), or None.
             batch: the data or latents (B, ...) that the context is for.
 
+        Returns:
+            A function that returns contexts (events, *shape), or None if the bijector of the step takes no context.
+
         Raises:
             ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
         """
@@ -68,7 +71,7 @@ class Runner:
         """The function that transforms the events of a step in a forward pass, for `run_forward`.
 
         Args:
-            contexts: from a step to the contexts of its events.
+            contexts: a function from a step to the contexts of its events.
         """
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +84,7 @@ class Runner:
         """The function that transforms the events of a step in an inverse pass, for `run_inverse`.
 
         Args:
-            contexts: from a step to the contexts of its events.
+            contexts: a function from a step to the contexts of its events.
         """
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,10 +98,14 @@ class Runner:
 
         Args:
             x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
 
         Returns:
             The latents, one tensor for each level, finest first; and the log-det (B,).
+
+        Raises:
+            ValueError: if a context is missing, of another shape, dtype or device, or a class number is out of range.
         """
         return run_forward(self.plan, x, self.forward_transform(self.contexts(context, x)))
 
@@ -107,10 +114,14 @@ class Runner:
 
         Args:
             z: the latents, one tensor for each level, finest first.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
 
         Returns:
             The data (B, C, *shape), and the log-det (B,) of this direction.
+
+        Raises:
+            ValueError: if a context is missing, of another shape, dtype or device, or a class number is out of range.
         """
         return run_inverse(self.plan, z, self.inverse_transform(self.contexts(context, z[0])))
 
@@ -120,10 +131,13 @@ class Runner:
 
         Args:
             x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
 
         Raises:
-            ValueError: if there are too few events to initialise a bijector; the message names the node.
+            ValueError: if a bijector cannot be initialised with its events, for example too few of them; the message
+                names the node. Also if a context is missing, of another shape, dtype or device, or a class number is
+                out of range.
         """
         contexts = self.contexts(context, x)
 
