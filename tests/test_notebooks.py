@@ -107,3 +107,21 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, photographs, monkeypat
     ):
         done = run(*command, "--root", "moved")
         assert done.exit_code == 0, (command, done.output, done.exception)
+
+
+def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
+    folder = mera.train.RunFolder(tmp_path / "run")
+    images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
+    fit(small_flow(), images, SHORT, folder)  # without `create`
+    for command in (("evaluate",), ("sample", "--n", 2), ("inpaint", "--test", 1, "--region", "0:2,0:2", "--draws", 2)):
+        done = run(command[0], folder.path, *command[1:])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    assert run("train", "--resume", folder.path, "--steps", 8).exit_code == 0
+    assert folder.steps()[-1] == 8
+    noted = mera.train.RunFolder(tmp_path / "noted")
+    noted.create({"note": "mine"})
+    fit(small_flow(), images.train.array, SHORT, noted)  # data without a name
+    assert noted.config()["note"] == "mine"
+    done = run("evaluate", noted.path)
+    assert "which learnt data that were passed from Python" in str(done.exception)
+    assert run("sample", noted.path, "--n", 2).exit_code == 0

@@ -98,6 +98,11 @@ def configured(run: RunFolder, root: Path | None = None) -> tuple[DataSplits, Se
         FileNotFoundError: if the data is not where the configuration or `root` says.
     """
     with _reading(run) as config:
+        if "data" not in config:
+            raise ValueError(
+                f"Expected a run whose configuration names its data; got {run.path}, which learnt data that were "
+                "passed from Python: evaluate and resume it there"
+            )
         source = config["data"] | ({} if root is None else {"root": str(root)})
         try:
             return data.load(**source), Settings(**config["settings"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,12 +85,14 @@ class DataSplits:
         channels: the channels of an example: 1 for grey images and real fields, 3 for colour.
         train: training examples.
         test: test examples.
+        source: the arguments of `load` that load the data set again; None if it was made in another way.
     """
 
     name: str
     channels: int
     train: Examples
     test: Examples
+    source: dict[str, Any] | None = field(default=None, kw_only=True)
 
 
 _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set")
@@ -124,7 +126,13 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
     standard = {"L": L, "root": Path(root), "download": download}
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
     _loaders.check_options(name, options)
-    return _loaders.get(name)(**options)
+    loaded = _loaders.get(name)(**options)
+    if not isinstance(loaded, DataSplits):
+        return loaded
+    source: dict[str, Any] = {"name": name} | {key: value for key, value in options.items() if key != "download"}
+    if "root" in source:
+        source["root"] = str(Path(source["root"]).resolve())  # so that a run finds its data from any folder
+    return replace(loaded, source=source)
 
 
 def first(images: Examples, n: int) -> Tensor:

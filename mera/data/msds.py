@@ -78,10 +78,9 @@ def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN
         train_size: how many training images, the first ones of the split.
         test_size: how many test images, the first ones of the split.
     """
-    splits = (("train", train_size), ("test", test_size))
-    drawn = {split: msds(kind, split, size) for split, size in splits}
-    sets = {split: ArrayDataset(resize(images, L), labels) for split, (images, labels) in drawn.items()}
-    return DataSplits(f"msds{kind}", 3, **sets)
+    drawn = msds(kind, "train", train_size), msds(kind, "test", test_size)
+    train, test = (ArrayDataset(resize(images, L), labels) for images, labels in drawn)
+    return DataSplits(f"msds{kind}", 3, train, test)
 
 
 for kind in (1, 2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.data import Examples, as_splits, first
 from mera.flow import Flow
+from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
 from mera.train.batches import BatchLoader, ShuffledBatchSampler, example_contexts
 from mera.train.callbacks import Callback, History, Progress, RunLogger
@@ -84,7 +85,8 @@ def fit(
             pair of training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held
             out. For a conditional flow labels are class numbers, or contexts if the flow was built with `context=`.
         settings: how to train.
-        run: the folder for checkpoints, metrics and samples; nothing is written if None.
+        run: the folder for checkpoints, metrics and samples; nothing is written if None. The command line reads it
+            too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
             bit by bit.
         console: where progress is shown. If None: on a terminal and in a notebook, and nowhere else. Pass
@@ -126,6 +128,9 @@ def fit(
     sampler = _sampler(loop)
     history = History()
     callbacks = [history, *_standard_callbacks(loop, test_contexts, console), *callbacks]
+    if run is not None and not resume and loop.is_main:
+        source = {} if data.source is None else {"data": data.source}
+        run.complete(describe_flow(flow) | source | {"settings": asdict(settings)})
     with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
         if resume and run is not None:
             _resume(loop, run)

@@ -64,7 +64,8 @@ class RunFolder:
         """Start a run in this folder.
 
         Args:
-            config: the configuration, of values that JSON can hold; `mera train` writes model, data and settings.
+            config: the configuration, of values that JSON can hold, anything else is written as its text; `mera train`
+                writes model, data and settings.
 
         Raises:
             FileExistsError: if the folder holds a run already; a run that never saved anything is replaced.
@@ -76,7 +77,21 @@ class RunFolder:
             )
         make_folder(self.path)
         with self.locked():
-            write_atomically(self._config, json.dumps(config, indent=2).encode())
+            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
+
+    def complete(self, config: dict[str, Any]) -> None:
+        """Add entries to the configuration that it does not have yet; start a run if there is none.
+
+        Args:
+            config: the entries; a value that JSON cannot hold is written as its text.
+        """
+        if not self._config.exists():
+            self.create(config)
+            return
+        completed = config | self.config()
+        if completed != self.config():
+            with self.locked():
+                write_atomically(self._config, json.dumps(completed, indent=2, default=str).encode())
 
     def extend(self, settings: dict[str, Any]) -> None:
         """Replace settings in the configuration.
@@ -87,7 +102,7 @@ class RunFolder:
         config = self.config()
         config["settings"] = config["settings"] | settings
         with self.locked():
-            write_atomically(self._config, json.dumps(config, indent=2).encode())
+            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
 
     def config(self) -> dict[str, Any]:
         """The configuration that `create` wrote.
