@@ -1,8 +1,5 @@
 """What a notebook asks of results, and commands with modules and data of the user's own."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -10,7 +7,7 @@ import mera
 from mera.drawing import draw_layout
 from mera.drawing.images import progression
 from mera.train import fit
-from tests.helpers.command import SMALL, run
+from tests.helpers.command import SMALL, mera_command, run
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
 PNG = b"\x89PNG\r\n"
@@ -55,11 +52,6 @@ def noise(L):
     images = torch.randint(0, 256, (40, 3, L, L), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return data.DataSplits("noise", 3, data.ArrayDataset(images), data.ArrayDataset(images[:10]))
 """
-
-
-def mera_command(folder, *arguments):
-    command = [sys.executable, "-m", "mera", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 def test_modules_of_the_user(tmp_path):

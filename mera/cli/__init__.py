@@ -40,7 +40,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     from mera._utils.allocator import tune_allocator
-    from mera.cli import commands, cones, demo, inpaint, train  # noqa: F401, each module adds its commands
+    from mera.cli import commands, cones, demo, inpaint, runs, train  # noqa: F401, each module adds its commands
     from mera.cli.common import app
 
     tune_allocator()

@@ -1,4 +1,4 @@
-"""Commands that inspect models and runs: info, evaluate, sample."""
+"""Commands that show a model and what it draws: info, sample."""
 
 from __future__ import annotations
 
@@ -8,34 +8,28 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from mera import data, models
-from mera._utils.table import table
+from mera import models
 from mera.cli.common import (
     LAYOUT_HELP,
     PLAIN,
     Device,
-    Root,
     add_for_each_model,
     app,
     choose_device,
-    configured,
     console,
     flow_of,
     model_options,
-    rebuild_error,
 )
 from mera.cli.options import integers, numbers, signature_options
 from mera.drawing import draw_layout
 from mera.drawing.images import png_path, save_figure, save_grid
 from mera.flow import Flow
-from mera.graph.summary import count_parameters
 from mera.io.flows import load
 from mera.io.layouts import load_layout
-from mera.train import RunFolder, bits_per_dim, is_main
+from mera.train import RunFolder, is_main
 from mera.train import sample as draw
-from mera.train.batches import example_contexts
 
-__all__ = ["evaluate", "info", "sample"]
+__all__ = ["info", "sample"]
 
 info_app = typer.Typer(help="Show the plan and the parameters of a model.", no_args_is_help=True, **PLAIN)
 app.add_typer(info_app, name="info")
@@ -73,29 +67,6 @@ def info(
         raise typer.BadParameter(f"Expected either a model ({', '.join(models.names())}) or --layout FILE")
     if layout is not None:
         _show(flow_of(layout, load_layout(layout)), picture, layout.stem)
-
-
-@app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
-    root: Root = None,
-    device: Device = "auto",
-) -> None:
-    """Evaluate a run on test images: bits per dimension, and the largest error of inverting the flow."""
-    folder = RunFolder(run)
-    flow = folder.flow().to(choose_device(device))
-    test = configured(folder, root)[0].test
-    bits = bits_per_dim(flow, test, images)
-    pixels, contexts = data.first(test, 100).to(flow.device), example_contexts(flow, test)
-    error = rebuild_error(flow, pixels, None if contexts is None else contexts[: len(pixels)].to(flow.device))
-    rows = [
-        ("test images", len(test) if images is None else min(images, len(test))),
-        ("bits/dim", f"{bits:.4f}"),
-        ("largest error of x -> z -> x", f"{error:.2e}"),
-        ("parameters", f"{count_parameters(flow):,}"),
-    ]
-    console.print(table(["what", "value"], rows))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io.flows import rebuild_empty
 from mera.train import RunFolder, Settings, is_main
+from mera.train.kinds import IMAGES, kind_of
 
 __all__ = [
     "LAYOUT_HELP",
@@ -158,15 +159,15 @@ def choose_device(name: str) -> torch.device:
 
 
 @torch.no_grad()
-def rebuild_error(flow: Flow, images: torch.Tensor, context: torch.Tensor | None = None) -> float:
-    """The largest change of a variable, in the flow's own space, when images are mapped to latents and back.
+def rebuild_error(flow: Flow, examples: torch.Tensor, context: torch.Tensor | None = None) -> float:
+    """The largest change of a variable, in the flow's own space, when examples are mapped to latents and back.
 
     Args:
         flow: the flow.
-        images: uint8 images (B, C, *shape).
-        context: for a conditional flow, the context of each image.
+        examples: uint8 images or fields of floats, (B, C, *shape).
+        context: for a conditional flow, the context of each example.
     """
-    x = flow.from_images(images)
+    x = flow.from_images(examples) if kind_of(examples[0]) is IMAGES else examples.to(flow.dtype)
     return (flow.inverse(flow(x, context)[0], context)[0] - x).abs().max().item()
 
 

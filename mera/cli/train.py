@@ -34,6 +34,7 @@ from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
+from mera.train.kinds import kind_of
 
 __all__ = ["start_run"]
 
@@ -73,10 +74,22 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
     """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
     (images, settings), flow = configured(run, root), configured_flow(run)
     if longer:
+        _check_longer(run, longer)
         settings = replace(settings, **longer)
         if is_main():
             run.extend(longer)
     _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
+
+
+def _check_longer(run: RunFolder, longer: dict[str, Any]) -> None:
+    """Refuse a new end of a run that the run has passed already."""
+    state = run.state()
+    for name, done in (("steps", state["step"]), ("minutes", state["elapsed"] / 60)):
+        if name in longer and longer[name] <= done:
+            raise ValueError(
+                f"Expected --{name} beyond the {round(done, 2)} that {run.path} has taken, since the option counts the "
+                f"whole run; got {longer[name]}"
+            )
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
@@ -157,17 +170,18 @@ def _train(flow: Flow, images: DataSplits, settings: Settings, run: RunFolder, r
     name = flow.recipe.model if flow.recipe is not None else "a layout"
     console.print(
         f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
-        f"{len(images.train):,} training and {len(images.test):,} test images of {flow.plan.input}"
+        f"{len(images.train):,} training and {len(images.test):,} test examples of {flow.plan.input}"
     )
     if resume:
         console.print(f"going on from step {run.state()['step']} of {settings.steps}")
     result = fit(flow, images, settings, run, resume, console)
     done = "interrupted and saved" if result.interrupted else "finished"
     n = min(settings.eval_images, len(images.test))
-    bits = "" if math.isnan(result.test_bits) else f": {result.test_bits:.3f} bits/dim on {n} test images"
-    console.print(f"{done} after {result.steps} steps{bits}; see {run.path}")
-    if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_bits:
-        console.print(f"the best were {result.best[1]:.3f} bits/dim after {result.best[0]} steps: {run.best}")
+    kind = kind_of(images.test[0])
+    loss = "" if math.isnan(result.test_loss) else f": {result.test_loss:.3f} {kind.unit} on {n} test {kind.name}"
+    console.print(f"{done} after {result.steps} steps{loss}; see {run.path}")
+    if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_loss:
+        console.print(f"the best were {result.best[1]:.3f} {kind.unit} after {result.best[0]} steps: {run.best}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
     return result

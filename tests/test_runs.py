@@ -1,0 +1,64 @@
+"""Commands that compare runs, of images and of fields of the user's own."""
+
+import json
+
+import pytest
+
+import mera
+from tests.helpers.command import mera_command
+
+FIELDS = """
+import torch
+import mera
+from mera.data import ArrayDataset, DataSplits
+
+@mera.data.register("myfields")
+def myfields(L: int = 8) -> DataSplits:
+    "Gaussian fields."
+    x = torch.randn(60, 1, L, L, generator=torch.Generator().manual_seed(0))
+    return DataSplits("myfields", 1, ArrayDataset(x[:50]), ArrayDataset(x[50:]))
+"""
+
+
+def test_runs_are_compared(tmp_path):
+    (tmp_path / "my_module.py").write_text(FIELDS)
+    small = ("--L", "8", "--layers", "1", "--hidden", "4", "--steps", "4", "--eval-every", "2")
+    for name, source in (("a", ("msds1", "--train-size", "40")), ("deep/b", ("myfields",))):
+        command = ("--import", "my_module", "train", "rgflow", "--data", *source, "--out", f"runs/{name}", *small)
+        done = mera_command(tmp_path, *command)
+        assert done.returncode == 0, done.stderr
+    assert "nats/variable on 10 test fields" in done.stdout
+
+    listed = mera_command(tmp_path, "runs")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["run", "------", "a", "deep/b"]
+    found = json.loads(mera_command(tmp_path, "runs", "runs", "--json").stdout)
+    metrics = mera.train.RunFolder(tmp_path / "runs" / "a").metrics()
+    assert found[0] == {
+        "run": "a",
+        "model": "rgflow",
+        "data": "msds1",
+        "steps": 4,
+        "minutes": round(metrics[-1]["seconds"] / 60, 1),
+        "best test": round(min(line["test_bits"] for line in metrics), 4),
+        "unit": "bits/dim",
+        "parameters": sum(p.numel() for p in mera.load(tmp_path / "runs" / "a").parameters()),
+    }
+    assert found[1]["unit"] == "nats/variable"
+
+    both = ("--import", "my_module", "evaluate", "runs/a", "runs/deep/b", "--images", "10")
+    header, _, first, second = mera_command(tmp_path, *both).stdout.splitlines()
+    assert all(unit in header for unit in ("bits/dim", "nats/variable"))
+    assert [row.split()[0] for row in (first, second)] == ["runs/a", "runs/deep/b"]
+    evaluated = json.loads(mera_command(tmp_path, *both, "--json").stdout)
+    flow, test = mera.load(tmp_path / "runs" / "a"), mera.data.load("msds1", L=8).test
+    assert evaluated[0]["bits/dim"] == pytest.approx(mera.train.bits_per_dim(flow, test, 10))
+    assert 0 < evaluated[1]["nats/variable"] < 3
+    assert evaluated[1]["test fields"] == 10
+
+    nothing = mera_command(tmp_path, "train", "--resume", "runs/a", "--steps", "3")
+    assert "Expected --steps beyond the 4 that runs/a has taken" in nothing.stderr
+    assert (
+        "Expected --minutes beyond the"
+        in mera_command(tmp_path, "train", "--resume", "runs/a", "--minutes", "0.00001").stderr
+    )
+    assert mera_command(tmp_path, "runs", "nowhere").returncode == 1
