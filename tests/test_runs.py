@@ -29,6 +29,8 @@ def test_runs_are_compared(tmp_path):
         assert done.returncode == 0, done.stderr
     assert "nats/variable on 10 test fields" in done.stdout
 
+    (tmp_path / "runs" / "other").mkdir()
+    (tmp_path / "runs" / "other" / "config.json").write_text('{"data": "of another program"}')
     listed = mera_command(tmp_path, "runs")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["run", "------", "a", "deep/b"]
     found = json.loads(mera_command(tmp_path, "runs", "runs", "--json").stdout)

@@ -83,14 +83,13 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="A folder with runs in it, at any depth.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List the runs in a folder: model, data, steps, training time, best test loss and parameters.
-
-    Raises:
-        FileNotFoundError: if the folder is not there, or holds no run.
-    """
+    """List the runs in a folder: model, data, steps, training time, best test loss and parameters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
-    found = [_listed(RunFolder(path.parent), folder) for path in sorted(folder.rglob("config.json"))]
+    every = [RunFolder(path.parent) for path in sorted(folder.rglob("config.json"))]
+    found = [
+        _listed(run, folder) for run in every if "settings" in run.config()
+    ]  # other programs have a config.json too
     if as_json:
         console.print(json.dumps(found))
         return
@@ -102,13 +101,8 @@ def runs(
 def _listed(run: RunFolder, folder: Path) -> dict[str, Any]:
     """What a list says of one run; None where the run does not say it."""
     config, metrics = run.config(), run.metrics()
-    tests = [
-        (value, name.removeprefix("test_"))
-        for line in metrics
-        for name, value in line.items()
-        if name.startswith("test_") and isinstance(value, float)
-    ]
-    best, metric = min(tests, default=(None, None))
+    tests = [(line[f"test_{name}"], unit) for line in metrics for name, unit in UNITS.items() if f"test_{name}" in line]
+    best, unit = min(tests, default=(None, None))
     try:
         parameters = count_parameters(configured_flow(run))
     except ValueError:
@@ -120,6 +114,6 @@ def _listed(run: RunFolder, folder: Path) -> dict[str, Any]:
         "steps": metrics[-1]["step"] if metrics else 0,
         "minutes": round(metrics[-1]["seconds"] / 60, 1) if metrics and "seconds" in metrics[-1] else None,
         "best test": None if best is None else round(best, 4),
-        "unit": None if metric is None else UNITS[metric],
+        "unit": unit,
         "parameters": parameters,
     }
