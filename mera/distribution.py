@@ -98,7 +98,7 @@ class FlowDistribution(Distribution):
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
-        """The same distribution for a larger batch.
+        """Expand the distribution to a larger batch.
 
         Args:
             batch_shape: the new batch shape, to which the present one broadcasts.

@@ -10,7 +10,7 @@ __all__ = ["accepted_options", "check_names", "check_values"]
 
 
 def accepted_options(constructor: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that a constructor has a parameter for.
+    """Keep the options that a constructor has a parameter for.
 
     Args:
         constructor: a class of torch.

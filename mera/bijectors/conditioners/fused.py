@@ -83,7 +83,7 @@ class FusedStack(NamedTuple):
     outputs: slice = ALL
 
     def narrowed(self, inputs: slice, outputs: slice) -> FusedStack:
-        """The same networks where all features but `inputs` are 0, and only `outputs` are needed."""
+        """Cut the networks to the features `outputs`, for a stream whose features are 0 except for `inputs`."""
         first, *others = self.blocks
         product = first.products[0].narrowed(inputs, ALL)
         blocks = [first._replace(slope=first.slope[..., inputs], products=(product, *first.products[1:])), *others]

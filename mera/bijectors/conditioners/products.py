@@ -63,7 +63,7 @@ class Product(NamedTuple):
         return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
     def narrowed(self, inputs: slice, outputs: slice) -> Product:
-        """The same map from some of the inputs to some of the outputs; all other inputs count as 0."""
+        """Cut the product to the features `outputs`, where all features except for `inputs` are 0."""
         gain = None if self.gain is None else self.gain[..., outputs]
         reciprocal = None if self.reciprocal is None else self.reciprocal[..., inputs]
         return Product(self.weight[:, inputs, outputs], self.bias[..., outputs], gain, reciprocal)
