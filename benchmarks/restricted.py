@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import mera
-from mera._utils.table import table
+from mera._utils.table import Table
 from mera.drawing.images import save_figure
 from mera.graph import Apply
 
@@ -157,9 +157,10 @@ def main() -> None:
         )
         for r in results
     ]  # fmt: skip
-    print(table(header, rows))
+    print(Table(header, rows))
     save_figure(draw(results), arguments.out / "restricted.png")
-    print("\n" + table(["edge", "64 x 64 window, ms", "MB"], windows()))
+    print()
+    print(Table(["edge", "64 x 64 window, ms", "MB"], windows()))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,24 @@
 """Hierarchical normalizing flows: RG-Flow, Real NVP, Glow, trees, MERAs, and layouts of your own.
 
 `mera.build` makes a flow by name. `mera.Layout` declares a layout of your own, and `mera.Flow` makes a flow of it.
-`mera.train`, `mera.data` and `mera.drawing` are imported when they are first used.
+Names are imported when they are first used, so that `import mera` takes no time.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mera import bijectors, graph, models
-from mera._utils.allocator import tune_allocator
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
-from mera.distribution import FlowDistribution, Symmetrized
-from mera.flow import Flow
-from mera.graph import Layout, LayoutError
-from mera.io.flows import load, save
-from mera.io.layouts import load_layout, save_layout
-from mera.models import build, load_rgflow_checkpoint
-from mera.priors import Prior
+if TYPE_CHECKING:
+    from mera import bijectors, data, drawing, graph, models, train
+    from mera._utils.allocator import tune_allocator
+    from mera.bijectors.conditioners.fixed_weights import fixed_weights
+    from mera.distribution import FlowDistribution, Symmetrized
+    from mera.drawing.images import show
+    from mera.flow import Flow
+    from mera.graph import Layout, LayoutError
+    from mera.io.flows import load, save
+    from mera.io.layouts import load_layout, save_layout
+    from mera.models import build, load_rgflow_checkpoint
+    from mera.priors import Prior
 
 __version__ = "0.1.0"
 
@@ -29,6 +31,8 @@ __all__ = [
     "Symmetrized",
     "bijectors",
     "build",
+    "data",
+    "drawing",
     "fixed_weights",
     "graph",
     "load",
@@ -37,18 +41,40 @@ __all__ = [
     "models",
     "save",
     "save_layout",
+    "show",
+    "train",
     "tune_allocator",
 ]
 
-_LAZY = ("data", "drawing", "train")
-"""Subpackages with large dependencies, which are imported when they are first used."""
+_HOMES = {
+    "Flow": "flow",
+    "FlowDistribution": "distribution",
+    "Layout": "graph",
+    "LayoutError": "graph",
+    "Prior": "priors",
+    "Symmetrized": "distribution",
+    "build": "models",
+    "fixed_weights": "bijectors.conditioners.fixed_weights",
+    "load": "io.flows",
+    "load_layout": "io.layouts",
+    "load_rgflow_checkpoint": "models",
+    "save": "io.flows",
+    "save_layout": "io.layouts",
+    "show": "drawing.images",
+    "tune_allocator": "_utils.allocator",
+}
+"""The module that each name comes from; all other names are packages."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_LAZY, "__version__"})
+    return sorted([*__all__, "__version__"])

@@ -22,7 +22,7 @@ from mera.graph.contexts import ContextEncoder
 from mera.graph.memory import memory_per_node
 from mera.graph.modules import make_bijectors
 from mera.graph.runner import Runner
-from mera.graph.summary import count_parameters, summarize
+from mera.graph.summary import Summary, count_parameters, summarize
 from mera.inpaint import Inpainting, inpaint
 from mera.priors import Prior, PriorLike, temperature_per_level
 
@@ -553,9 +553,18 @@ class Flow(nn.Module):
         """The device of the flow, which `to` changes."""
         return self._reference.device
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> Summary:
         """Tables of the nodes and the levels, and the number of parameters."""
-        return summarize(self.plan, dict(self.bijectors.items()), self.prior.extra_repr())
+        return summarize(self.plan, self.layout, dict(self.bijectors.items()), self.prior.extra_repr())
+
+    def __repr__(self) -> str:
+        """The summary as text."""
+        return repr(self.summary)
+
+    def _repr_html_(self) -> str:
+        """The summary as HTML, which notebooks ask for."""
+        return self.summary._repr_html_()
 
     def _check_data(self, what: str, x: Tensor) -> None:
         """Refuse data that is not of the flow's shape, dtype and device; messages call the data `what`."""

@@ -29,7 +29,8 @@ class Prior(nn.Module):
 
     Args:
         distribution: p: "gaussian" or "laplace", both of unit variance; any univariate `torch.distributions`
-            distribution with a density; or a description, as `to_description` makes it.
+            distribution with a density, or its name with parameters, "StudentT(df=5)"; or a description, as
+            `to_description` makes it.
 
     Attributes:
         distribution: p, in double precision where torch can evaluate it so.
@@ -93,11 +94,19 @@ class Prior(nn.Module):
         return distribution.icdf
 
     def extra_repr(self) -> str:
-        """The distribution as text."""
+        """The distribution as text.
+
+        >>> Prior("laplace"), Prior("StudentT(df=5)")
+        (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
+        """
         try:
-            return str(self.distribution)
-        except NotImplementedError:  # a class of the user's own may not declare its parameters
+            description = to_description(self.distribution)
+        except (ValueError, NotImplementedError):  # numbers do not describe it
             return type(self.distribution).__name__
+        if isinstance(description, str):
+            return f"{description.capitalize()} of variance 1"
+        parameters = {key: value for key, value in description.items() if key != "distribution"}
+        return f"{description['distribution']}({', '.join(f'{key}={value:.6g}' for key, value in parameters.items())})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Prior:
         """A copy with tensors of its own; `copy.deepcopy` of some torch distributions would break them."""

@@ -186,7 +186,6 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path):
         (["train", "--resume", "x", "rgflow", "--data", "msds1", "--out", "y"], 2, "got rgflow and x"),
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--layers", "a"], 2, "Expected integers such as"),
         (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected widths such as"),
-        (["train", "rgflow", "--data", "msds1", "--out", "x", "--prior", "StudentT(5)"], 2, "Expected a distribution"),
         (["sample", "x", "--temperature", ""], 2, "Expected numbers such as"),
         (["sample", "x", "--n", "0"], 2, "--n"),
         (["evaluate", "x", "--images", "-3"], 2, "--images"),
@@ -220,3 +219,51 @@ def test_what_a_user_can_mend_is_one_line(arguments, message, tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith(message)
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_help_and_completion_do_not_wait_for_torch(tmp_path):
+    program = """
+import os, sys
+from mera.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print("torch" in sys.modules, file=sys.stderr)
+"""
+    for arguments, environment in (
+        (["--help"], {}),
+        (["--version"], {}),
+        ([], {"_MERA_COMPLETE": "complete_bash", "COMP_WORDS": "mera ev", "COMP_CWORD": "1"}),
+        ([], {"_MERA_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "mera ev"}),
+        ([], {"_MERA_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": "mera ev",
+              "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ):  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", "import sys; sys.argv[0] = 'mera'" + program, *arguments],
+                              env=os.environ | environment, cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+        assert done.stderr == "False\n", done.stderr
+        assert "evaluate" in done.stdout or "mera 0" in done.stdout, done.stdout
+
+
+def complete(words):
+    from typer._completion_shared import Shells  # noqa: F401, completion is part of typer
+
+    return words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "rgf"], {"rgflow"}),
+        (["train", "rgflow", "--weight"], {"--weight-decay"}),
+        (["cone", "--lay"], {"--layout"}),
+    ],
+)
+def test_completion_of_models_and_options(arguments, expected):
+    words = ["mera", *arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "mera"], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"_MERA_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1),
+                          "_PYTHON _M MERA_COMPLETE": "complete_bash", "_PYTHON_M_MERA_COMPLETE": "complete_bash"},
+    )  # fmt: skip
+    assert set(done.stdout.split()) == expected, done

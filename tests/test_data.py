@@ -199,7 +199,7 @@ def test_unknown_set_or_option():
 
 
 def test_a_loader_with_fewer_parameters(monkeypatch):
-    monkeypatch.setattr(dataset, "_loaders", Registry("a data set"))
+    monkeypatch.setattr(dataset, "_loaders", Registry("a data set", "mera.data"))
     dataset._loaders.register("mine")(lambda L: ("mine", L))
     assert data.load("mine", L=4) == ("mine", 4)
     with pytest.raises(ValueError, match="Expected an option of 'mine' among"):

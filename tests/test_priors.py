@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import distributions
 
+import mera
 from mera import Prior
 from mera.priors import as_distribution, temperature_per_level, to_description
 
@@ -203,3 +204,26 @@ def test_parameters_of_mixtures_keep_their_precision():
     expected = prior.log_prob(z)
     assert torch.equal(prior.bfloat16().double().log_prob(z), expected)
     assert torch.equal(Prior(MIXTURE).to_empty(device="cpu").log_prob(z), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Normal", distributions.Normal(0.0, 1.0)),
+        ("Normal(1, 2)", distributions.Normal(1.0, 2.0)),
+        ("StudentT(4)", distributions.StudentT(4.0)),
+        ("StudentT(df=4 scale=.5)", distributions.StudentT(4.0, scale=0.5)),
+        ("Gamma(2, rate=3)", distributions.Gamma(2.0, 3.0)),
+    ],
+)
+def test_priors_as_text(text, expected, tmp_path):
+    x = torch.tensor([0.1, 0.7])
+    torch.testing.assert_close(Prior(text).distribution.log_prob(x).float(), expected.log_prob(x))
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior=text)
+    mera.save(flow, tmp_path / "flow")
+    assert repr(mera.load(tmp_path / "flow").prior) == repr(flow.prior)
+
+
+def test_printed_priors():
+    assert "Laplace of variance 1 prior" in repr(mera.build("rgflow", L=4, m=2, hidden=(4,)))
+    assert repr(Prior("Normal(0, 2)")) == "Prior(Normal(loc=0, scale=2))"

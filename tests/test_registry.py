@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 import mera
 from mera._utils.registry import Registry
 from mera.bijectors import LeakyReLU, named, names, register
 from mera.bijectors import registry as module
 from mera.cli.options import options_for
+from mera.data import dataset
 from mera.graph.toml import dumps, loads
 from mera.models import registry as models_registry
 
@@ -22,18 +25,43 @@ def third_party(event_shape, slope=0.3):
     return LeakyReLU(event_shape, slope)
 
 
+def third_party_model(L: int = 8, slope: float = 0.3):
+    """A model of another package."""
+    layout = mera.Layout((L, L), 3)
+    layout.latent(layout.local(layout.input, {"name": "third-party", "slope": slope}, kernel=2))
+    return mera.Flow(layout)
+
+
+def third_party_data(L):
+    """Data of another package."""
+    images = torch.zeros(20, 3, L, L, dtype=torch.uint8)
+    return mera.data.DataSplits("third", 3, mera.data.ArrayDataset(images), mera.data.ArrayDataset(images[:4]))
+
+
+ENTRIES = {
+    "mera.bijectors": {"third-party": "third_party", "broken": None},
+    "mera.models": {"third-model": "third_party_model"},
+    "mera.data": {"third-data": "third_party_data"},
+}
+
+
 @pytest.fixture
 def installed(monkeypatch):
-    """As if a package with an entry point were installed."""
-    entries = [
-        EntryPoint("third-party", f"{__name__}:third_party", module.GROUP),
-        EntryPoint("broken", "no_such_package:factory", module.GROUP),
-    ]
-    monkeypatch.setattr(module, "entry_points", lambda group: entries if group == module.GROUP else [])
-    monkeypatch.setattr(module, "_factories", Registry("a bijector"))
-    module._entry_points.cache_clear()
-    yield
-    module._entry_points.cache_clear()
+    """As if a package with entry points were installed."""
+
+    def entry_points(group):
+        return [
+            EntryPoint(name, "no_such_package:factory" if function is None else f"{__name__}:{function}", group)
+            for name, function in ENTRIES[group].items()
+        ]
+
+    monkeypatch.setattr("mera._utils.registry.entry_points", entry_points)
+    monkeypatch.setattr(module, "_factories", Registry("a bijector", "mera.bijectors"))
+    for owner, name in ((models_registry, "_models"), (dataset, "_loaders")):
+        registry = copy.copy(getattr(owner, name))
+        registry._functions = dict(registry._functions)
+        registry.__dict__.pop("_entry_points", None)  # a cached property
+        monkeypatch.setattr(owner, name, registry)
 
 
 def test_entry_points_are_names(installed):
@@ -46,11 +74,47 @@ def test_entry_points_are_names(installed):
     assert flow.bijectors["local0"].slope == 0.2
 
 
+def test_entry_points_of_models_and_data(installed):
+    assert "third-model" in mera.models.names()
+    flow = mera.build("third-model", slope=0.2)
+    assert flow.recipe.options == {"L": 8, "slope": 0.2}
+    assert mera.models.presets("third-model") == []
+    assert "third-data" in mera.data.names()
+    assert len(mera.data.load("third-data", L=8).train) == 20
+
+
 def test_a_name_is_taken_once():
     register("test-once")(third_party)
+    register("test-once")(third_party)  # a cell of a notebook that runs twice
     with pytest.raises(ValueError, match="Expected a name of a bijector that is not taken; got 'test-once'"):
-        register("test-once")(third_party)
+        register("test-once")(for_type_checkers)
     assert named("test-once", {"slope": 0.1})((2, 2)).slope == 0.1
+
+
+@pytest.mark.parametrize("text", ["spline(bins=5)", "spline(bins = 5, )", " spline( bins=5 ) "])
+def test_options_in_a_text(text):
+    assert named(text) == named({"name": "spline", "bins": 5}) == named("spline", {"bins": 5})
+    layout = mera.Layout((4, 4), 1)
+    layout.latent(layout.local(layout.input, text, kernel=2))
+    written = dumps(layout)
+    assert loads(written.replace('{name = "spline", bins = 5}', f'"{text}"')).graph.nodes.keys() == layout.graph.nodes
+    flow = mera.build("rgflow", L=4, m=2, hidden=(4,), bijector=text)
+    assert isinstance(next(iter(flow.bijectors.values())), mera.bijectors.Bijector)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("spline(5)", "Expected options by name, as in spline.bins=5.; got 'spline.5.'"),
+        ("spline(bins=)", "Expected options such as spline.bins=5."),
+        ("spline(bins=5", "Expected a name, or a name with options such as spline"),
+        ("spline(bin=5)", "did you mean 'bins'"),
+        ("splines(bins=5)", "did you mean 'spline'"),
+    ],
+)
+def test_texts_that_are_no_bijector(text, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        named(text)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +170,9 @@ def test_any_callable_can_be_registered(installed, factory):
 
 @pytest.fixture
 def own_models(monkeypatch):
-    monkeypatch.setattr(models_registry, "_models", Registry("a model"))
+    monkeypatch.setattr(
+        models_registry, "_models", Registry("a model", "mera.models", models_registry._models._prepare)
+    )
     monkeypatch.setattr(models_registry, "_presets", {})
 
 

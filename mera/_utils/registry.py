@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,39 +22,44 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Registry(Generic[F]):
-    """Functions that users call by name.
+    """Functions that users call by name: registered in Python, or offered by other packages as entry points.
 
     Args:
         what: what messages call a registered function, with an article: "a model", say.
+        group: the group of entry points with which other packages offer functions, name = "module:function".
+        prepare: called with each function that is registered; returns the function to use.
     """
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, group: str, prepare: Callable[[F], F] = lambda function: function) -> None:
+        self.what, self.group, self._prepare = what, group, prepare
         self._functions: dict[str, F] = {}
 
     def register(self, name: str) -> Callable[[F], F]:
         """A decorator that registers a function under a name.
 
+        A function of the same module and name takes the place of its former self, so that the cell of a notebook can
+        run twice.
+
         Args:
             name: the name.
 
         Raises:
-            ValueError: if the name is no text, or is taken.
+            ValueError: if the name is no text, or is that of another function.
         """
         if not isinstance(name, str) or not name:
             raise InputError(f"a name of {self.what} as text", repr(name))
 
         def decorate(function: F) -> F:
-            if name in self._functions:
+            if name in self._functions and _origin(self._functions[name]) != _origin(function):
                 raise ValueError(f"Expected a name of {self.what} that is not taken; got {name!r}")
-            self._functions[name] = function
-            return function
+            self._functions[name] = self._prepare(function)
+            return self._functions[name]
 
         return decorate
 
     def names(self) -> list[str]:
-        """All registered names, sorted."""
-        return sorted(self._functions)
+        """All names, registered or offered, sorted."""
+        return sorted({*self._functions, *self._entry_points})
 
     def get(self, name: str) -> F:
         """The function that is registered under a name.
@@ -61,9 +68,29 @@ class Registry(Generic[F]):
             name: the name.
 
         Raises:
-            ValueError: if the name is unknown; the message offers the closest.
+            ValueError: if the name is unknown, in which case the message offers the closest, or its entry point cannot
+                be loaded.
         """
-        return self._functions[check_choice(name, self.names(), self.what)]
+        check_choice(name, self.names(), self.what)
+        if name not in self._functions:
+            function = self._load(self._entry_points[name])
+            if name not in self._functions:  # the package may have registered the name while it was imported
+                self.register(name)(function)
+        return self._functions[name]
+
+    @cached_property
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        """The entry points of other packages, by name."""
+        return {entry.name: entry for entry in entry_points(group=self.group)}
+
+    def _load(self, entry: EntryPoint) -> F:
+        """The function that an entry point names."""
+        try:
+            return entry.load()
+        except Exception as error:  # importing another package may fail in any way
+            raise ValueError(
+                f"Expected the entry point {entry.value!r} of {self.what}, {entry.name!r}, to load; got {error!r}"
+            ) from error
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The defaults of a registered function's options, by the name of the option; required options are left out.
@@ -113,6 +140,13 @@ class Registry(Generic[F]):
 
     def _parameters(self, name: str) -> list[inspect.Parameter]:
         return list(inspect.signature(self.get(name)).parameters.values())
+
+
+def _origin(function: Callable[..., Any]) -> Any:
+    """Where a function was defined: a cell that runs twice defines two functions of one origin."""
+    function = inspect.unwrap(function)
+    name = getattr(function, "__qualname__", None)
+    return function if name is None or "<lambda>" in name else (function.__module__, name)
 
 
 def plain(value: Any) -> Any:

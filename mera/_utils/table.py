@@ -1,27 +1,73 @@
-"""Plain text tables."""
+"""Tables: plain text on a terminal, HTML in a notebook."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 
-__all__ = ["table"]
+__all__ = ["Table", "html"]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Format rows as a text with left-aligned columns and a ruled header.
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under a header.
 
     Args:
         header: the name of each column.
         rows: for each row, the cells.
 
-    >>> print(table(["node", "patches"], [["decimator0", 64]]))
+    >>> print(Table(["node", "patches"], [["decimator0", 64]]))
     node        patches
     ----------  -------
     decimator0  64
     """
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def __str__(self) -> str:
+        """Left-aligned columns below a ruled header."""
+        cells = [[str(cell) for cell in row] for row in (self.header, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        cells.insert(1, ["-" * width for width in widths])
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        )
+
+    def fit(self, width: int) -> str:
+        """The table as text; if it is wider than a terminal, one line for each cell that is not empty.
+
+        Args:
+            width: the columns of the terminal.
+
+        >>> print(Table(["node", "patches"], [["decimator0", 64], ["decimator1", 16]]).fit(16))
+        node     decimator0
+        patches  64
+        <BLANKLINE>
+        node     decimator1
+        patches  16
+        """
+        text = str(self)
+        if max(map(len, text.splitlines())) <= width:
+            return text
+        margin = max(map(len, self.header))
+        return "\n\n".join(
+            "\n".join(f"{name.ljust(margin)}  {cell}" for name, cell in zip(self.header, row, strict=True) if str(cell))
+            for row in self.rows
+        )
+
+    def _repr_html_(self) -> str:
+        """The table as HTML, which notebooks ask for."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in self.rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html(*parts: Table | str) -> str:
+    """Tables and lines of text as HTML, one below the other.
+
+    Args:
+        parts: the tables and the texts.
+    """
+    return "".join(f"<p>{escape(part)}</p>" if isinstance(part, str) else part._repr_html_() for part in parts)

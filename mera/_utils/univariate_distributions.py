@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, distributions
 from torch.distributions import Distribution
 
+from mera._utils.calls import parse_call
 from mera._utils.densities import support_of
 from mera._utils.distributions import map_tensors
 from mera._utils.errors import InputError
@@ -19,16 +21,21 @@ __all__ = ["PriorLike", "as_distribution", "to_description"]
 PriorLike = str | Mapping[str, Any] | Distribution
 """The argument `prior` of flows and models: a name, a description or a distribution; see `mera.Prior`."""
 
+STANDARD = {"loc": 0.0, "scale": 1.0}
+"""Parameters of distributions of torch that a text may leave out."""
+
 
 def as_distribution(distribution: PriorLike) -> Distribution:
     """The distribution that an argument `prior` stands for, in double precision where torch can evaluate it.
 
     Args:
-        distribution: "gaussian" or "laplace", both of unit variance; a description, as `to_description` makes it; or a
-            univariate distribution.
+        distribution: "gaussian" or "laplace", both of unit variance; the name of a class of torch with its parameters,
+            "StudentT(df=5)"; a description, as `to_description` makes it; or a univariate distribution.
 
     >>> round(as_distribution("laplace").variance.item(), 9)
     1.0
+    >>> as_distribution("StudentT(5)")
+    StudentT(df: 5.0, loc: 0.0, scale: 1.0)
 
     Raises:
         ValueError: if the name is unknown, or the distribution is not univariate or has no density.
@@ -38,6 +45,8 @@ def as_distribution(distribution: PriorLike) -> Distribution:
         return distributions.Normal(zero, one, validate_args=False)
     if isinstance(distribution, str) and distribution == "laplace":
         return distributions.Laplace(zero, one / math.sqrt(2), validate_args=False)
+    if isinstance(distribution, str):
+        return _from_description(_describe(distribution))
     if isinstance(distribution, Mapping):
         return _from_description(distribution)
     if not isinstance(distribution, Distribution):
@@ -133,6 +142,25 @@ def _parameters(distribution: Any) -> dict[str, Tensor] | None:
         return None
     parameters = {key: getattr(distribution, key) for key in distribution.arg_constraints}
     return parameters if parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
+
+
+def _describe(text: str) -> dict[str, Any]:
+    """The description that a text such as "StudentT(df=5)" stands for; `loc` and `scale` are 0 and 1 if left out."""
+    name, values, options = parse_call(text, "StudentT(df=5)")
+    kind: Any = getattr(distributions, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, Distribution) or kind is Distribution:
+        raise InputError("'gaussian', 'laplace' or a torch distribution such as StudentT(df=5) as prior", repr(text))
+    signature = inspect.signature(kind)
+    try:
+        given = signature.bind_partial(*values, **options)
+    except TypeError as error:
+        names = ", ".join(key for key in signature.parameters if key != "validate_args")
+        raise InputError(f"parameters {names} of {name}", f"{text!r}: {error}") from None
+    required = [key for key, parameter in signature.parameters.items() if parameter.default is inspect.Parameter.empty]
+    parameters = {key: STANDARD[key] for key in required if key in STANDARD} | given.arguments
+    if missing := [key for key in required if key not in parameters]:
+        raise InputError(f"{' and '.join(missing)} of {name}, as in {name}({missing[0]}=...)", repr(text))
+    return {"distribution": name, **parameters}
 
 
 def _from_description(description: Mapping[str, Any]) -> Distribution:

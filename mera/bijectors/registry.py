@@ -5,24 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from mera._utils.calls import parse_call
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera._utils.options import documented
 from mera._utils.registry import Registry, plain
 from mera.bijectors.base import Bijector
 
-__all__ = ["BijectorFactory", "Named", "make", "named", "names", "register", "takes"]
+__all__ = ["BijectorFactory", "Named", "factory", "make", "name_and_options", "named", "names", "register", "takes"]
 
 BijectorFactory = Callable[..., Bijector]
 """Makes a bijector from an event shape and, if it has a parameter `context_shape`, from the shape of a context."""
 
-GROUP = "mera.bijectors"
-"""The group of entry points with which other packages offer bijectors: name = "module:factory"."""
-
-_factories: Registry[BijectorFactory] = Registry("a bijector")
+_factories: Registry[BijectorFactory] = Registry("a bijector", "mera.bijectors", documented)
 
 
 def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
@@ -46,13 +43,12 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     Raises:
         ValueError: if the name is taken.
     """
-    decorate = _factories.register(name)
-    return lambda factory: decorate(documented(factory))
+    return _factories.register(name)
 
 
 def names() -> list[str]:
     """All names that a layout may use for a bijector, sorted."""
-    return sorted({*_factories.names(), *_entry_points()})
+    return _factories.names()
 
 
 def factory(name: str) -> BijectorFactory:
@@ -64,24 +60,7 @@ def factory(name: str) -> BijectorFactory:
     Raises:
         ValueError: if the name is unknown, or its entry point cannot be loaded.
     """
-    if check_choice(name, names(), "a bijector") in _factories.names():
-        return _factories.get(name)
-    entry = _entry_points()[name]
-    try:
-        loaded = entry.load()
-    except Exception as error:  # importing another package may fail in any way
-        raise ValueError(
-            f"Expected the entry point {entry.value!r} of the bijector {name!r} to load; got {error!r}"
-        ) from error
-    if name not in _factories.names():  # the package may have registered the name while it was imported
-        _factories.register(name)(loaded)
     return _factories.get(name)
-
-
-@cache
-def _entry_points() -> dict[str, EntryPoint]:
-    """The entry points of other packages, by name."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 def takes(factory: Callable[..., Any], option: str) -> bool:
@@ -109,12 +88,36 @@ class Named:
         return make(factory(self.name), event_shape, context_shape, **self.options)
 
 
-def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
+def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name and the options in a description of a bijector.
+
+    Args:
+        bijector: a name, "spline"; or a name with options, "spline(bins=5)" or {"name": "spline", "bins": 5}.
+
+    Raises:
+        ValueError: if the description has another form, or the name is unknown.
+
+    >>> name_and_options("spline(bins=5)") == name_and_options({"name": "spline", "bins": 5})
+    True
+    """
+    name: Any = bijector
+    options: dict[str, Any] = {}
+    if isinstance(bijector, Mapping):
+        options = dict(bijector)
+        name = options.pop("name", None)
+    elif isinstance(bijector, str):
+        name, values, options = parse_call(bijector, "spline(bins=5)")
+        if values:
+            raise InputError("options by name, as in spline(bins=5)", repr(bijector))
+    return check_choice(name, names(), "a bijector"), options
+
+
+def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Named:
     """Look up a registered factory and check the options for it.
 
     Args:
-        name: name of the factory.
-        options: arguments of the factory other than the shapes; None for its defaults.
+        bijector: a name, or a name with options; see `name_and_options`.
+        options: further arguments of the factory, other than the shapes.
 
     Returns:
         The factory with its options, which makes a bijector when it is called with an event shape.
@@ -122,14 +125,14 @@ def named(name: str, options: Mapping[str, Any] | None = None) -> Named:
     Raises:
         ValueError: if the name or an option is unknown; the message offers the closest.
     """
-    parameters = inspect.signature(factory(name)).parameters
+    name, described = name_and_options(bijector)
     if options is not None and not isinstance(options, Mapping):
-        raise ValueError(f"Expected options of the bijector {name!r} by name; got {options!r}")
-    options = dict(options or {})
-    choices = [parameter for parameter in list(parameters)[1:] if parameter != "context_shape"]
-    for option in options:
-        check_choice(option, choices, f"an option of the bijector {name!r}")
-    return Named(name, plain(options))
+        raise InputError(f"options of the bijector {name!r} by name", repr(options))
+    all_options = described | dict(options or {})
+    choices = list(inspect.signature(factory(name)).parameters)[1:]
+    for option in all_options:
+        check_choice(option, [c for c in choices if c != "context_shape"], f"an option of the bijector {name!r}")
+    return Named(name, plain(all_options))
 
 
 def make(

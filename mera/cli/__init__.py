@@ -34,18 +34,11 @@ def main() -> None:
     An error that a user can correct is printed as one line on standard error, without a traceback, and the exit status
     is 1.
     """
+    from mera.cli.app import app
+
     try:
         import_modules(sys.argv[1:])
-    except ImportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    from mera._utils.allocator import tune_allocator
-    from mera.cli import commands, cones, demo, inpaint, runs, train  # noqa: F401, each module adds its commands
-    from mera.cli.common import app
-
-    tune_allocator()
-    try:
         app()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

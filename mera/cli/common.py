@@ -1,4 +1,4 @@
-"""Functions and options that commands share: the application, devices, runs, the options of models."""
+"""Functions and options that commands share: the console, devices, runs, the options of models."""
 
 from __future__ import annotations
 
@@ -14,59 +14,67 @@ import torch
 import typer
 from rich.console import Console
 
-import mera
 from mera import data, models
+from mera._utils.allocator import tune_allocator
+from mera._utils.table import Table
+from mera.cli.lazy import OPTIONS
 from mera.cli.options import options_for, with_options
 from mera.data import DataSplits
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.io.flows import rebuild_empty
-from mera.train import RunFolder, Settings, is_main
+from mera.io.flows import load, rebuild_empty
 from mera.train.kinds import IMAGES, kind_of
+from mera.train.processes import is_main
+from mera.train.run import RunFolder
+from mera.train.settings import Settings
 
 __all__ = [
     "LAYOUT_HELP",
-    "PLAIN",
     "Device",
+    "Json",
     "Root",
-    "add_for_each_model",
-    "app",
     "choose_device",
     "configured",
     "configured_flow",
     "console",
     "flow_of",
+    "load_flow",
+    "model_commands",
     "model_options",
     "rebuild_error",
+    "show",
 ]
 
+tune_allocator()
 console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
-PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
-app = typer.Typer(no_args_is_help=True, add_completion=True, help="Hierarchical normalizing flows.", **PLAIN)
 
 LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
-Root = Annotated[Path | None, typer.Option(help="Where the run's data is now, if it was moved.", metavar="DIR")]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Where the run's data is now, if it was moved.", metavar="DIR", rich_help_panel="Data"),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text for people.")]
 
 
-def _show_version(is_requested: bool) -> None:
-    """Print the version and exit, if the option was passed."""
-    if is_requested:
-        print(f"mera {mera.__version__}")
-        raise typer.Exit
+def show(*parts: Table | str) -> None:
+    """Print texts and tables; a table that is wider than the terminal as one line for each cell.
+
+    Args:
+        parts: the texts and the tables.
+    """
+    for part in parts:
+        is_narrow = isinstance(part, Table) and console.is_terminal
+        console.print(part.fit(console.width) if is_narrow and isinstance(part, Table) else str(part))
 
 
-@app.callback()
-def _with_version(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
-    ] = False,
-    modules: Annotated[
-        list[str],
-        typer.Option("--import", help="A Python module to import first, which registers models, bijectors or data."),
-    ] = [],  # noqa: B006, typer wants a list
-) -> None:
-    """Hierarchical normalizing flows."""
+def load_flow(path: Path) -> Flow:
+    """The flow in the folder of a run or in a file.
+
+    Args:
+        path: the folder of a run, or a file that `mera.save` wrote.
+    """
+    return load(path) if path.is_file() else RunFolder(path).flow()
 
 
 def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:
@@ -186,27 +194,41 @@ def _preset_option(model: str) -> list[inspect.Parameter]:
     """The option `--preset`, for a model that has presets."""
     if not models.presets(model):
         return []
-    option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.")
+    option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.", rich_help_panel="Model")
     annotation = Annotated[str | None, option]
     return [inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)]
 
 
-def add_for_each_model(
-    to: typer.Typer,
+def model_commands(
     run: Callable[..., None],
     before: list[inspect.Parameter] | None = None,
     after: list[inspect.Parameter] | None = None,
-) -> None:
-    """Add a command for each model, which calls `run(name, **values)` with the values of its options.
+) -> dict[str, tuple[str, Callable[[], typer.Typer]]]:
+    """A command for each model, which calls `run(name, **values)` with the values of its options.
 
     Args:
-        to: the application that gets the commands.
         run: the function to call with the name of the model, and the options by name.
         before: options that stand before those of the model.
         after: options that stand behind those of the model.
+
+    Returns:
+        The commands as `mera.cli.lazy.lazy_group` takes them.
     """
-    for name in models.names():
+
+    def application(name: str) -> typer.Typer:
+        app = typer.Typer(**OPTIONS)
         builder = models.builder(name)
-        summary = (inspect.getdoc(builder) or "").split("\n\n")[0]
-        options = _preset_option(name) + options_for(builder)
-        to.command(name, help=summary)(with_options(partial(run, name), before or [], options, after or []))
+        options = _preset_option(name) + options_for(builder, "Model")
+        command = with_options(partial(run, name), before or [], options, after or [])
+        app.command(name, help=_summary(name))(command)
+        return app
+
+    return {name: (_summary(name), partial(application, name)) for name in models.names()}
+
+
+def _summary(model: str) -> str:
+    """The first sentence about a model; an entry point that cannot be loaded has its error in place of it."""
+    try:
+        return (inspect.getdoc(models.builder(model)) or "").split("\n\n")[0]
+    except ValueError as error:
+        return str(error)

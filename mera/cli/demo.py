@@ -12,8 +12,9 @@ import typer
 
 from mera import data
 from mera._utils.files import make_folder
-from mera._utils.table import table
-from mera.cli.common import Device, app, choose_device, console, rebuild_error
+from mera._utils.table import Table
+from mera.cli.common import Device, choose_device, console, rebuild_error, show
+from mera.cli.lazy import OPTIONS
 from mera.cli.train import start_run
 from mera.drawing.curves import loss_curves
 from mera.drawing.images import progression, save_figure, save_grid
@@ -21,7 +22,7 @@ from mera.graph.summary import count_parameters
 from mera.models import build
 from mera.train import RunFolder, Settings, bits_per_dim
 
-__all__ = ["demo"]
+__all__ = ["app"]
 
 MODELS: dict[str, dict[str, Any]] = {
     "rgflow": {"L": 32, "m": 4, "hidden": (64,)},
@@ -32,8 +33,11 @@ TEMPERATURE = (0.2, 0.6, 0.6, 0.6)
 """As in RG-Flow, App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 
 
+app = typer.Typer(**OPTIONS)
+
+
 @app.command()
-def demo(
+def _demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the runs.", metavar="DIR")] = Path("demo"),
     seconds: Annotated[float, typer.Option(help="Training time of each flow.")] = 60,
     train_size: Annotated[int, typer.Option(help="Number of training images.")] = 4000,
@@ -67,7 +71,7 @@ def demo(
         if result.interrupted:
             break
     save_figure(loss_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
-    console.print(table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows), markup=False)
+    show(Table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows))
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")
     for path in sorted(out.glob("*.png")):
         console.print(f"  {path}")

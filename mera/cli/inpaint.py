@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,10 @@ import torch
 import typer
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
-from torchvision.transforms.v2.functional import center_crop
 
 from mera._utils.files import make_folder
-from mera.cli.common import Device, Root, app, choose_device, configured, console
+from mera.cli.common import Device, Json, Root, choose_device, configured, console
+from mera.cli.lazy import OPTIONS
 from mera.cli.options import options_for, signature_options, with_options
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
@@ -26,17 +27,20 @@ from mera.flow import Flow
 from mera.inpaint import Inpainting, SearchOptions
 from mera.train import RunFolder
 
-__all__ = ["inpaint"]
+__all__ = ["app"]
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut to a central square and resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
 Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the pictures; RUN/inpaint if left out.", metavar="DIR")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the pictures; RUN/inpaint if left out.", metavar="DIR", rich_help_panel="Output"),
+]
 
 
-def inpaint(
+def _inpaint(
     run: Run,
     image: ImageFile = None,
     test: Test = None,
@@ -49,6 +53,7 @@ def inpaint(
     root: Root = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
+    as_json: Json = False,
     **options: Any,
 ) -> None:
     """Fill masked pixels of an image with a trained flow: the likeliest filling, and samples of plausible fillings."""
@@ -79,11 +84,23 @@ def inpaint(
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     context = None if label is None else torch.tensor([label], device=flow.device)
-    result = flow.inpaint(x, hidden, context, **{name: value for name, value in options.items() if value is not None},
-                          console=console)  # fmt: skip
-    _report(flow, before, x, hidden, context, result)
-    for path in _draw(flow, before, hidden, result, out):
-        console.print(f"  {path}")
+    options = {name: value for name, value in options.items() if value is not None}
+    result = flow.inpaint(x, hidden, context, console=None if as_json else console, **options)
+    pictures = _draw(flow, before, hidden, result, out)
+    numbers = {
+        "masked_pixels": int(hidden.sum()),
+        "pixels": hidden.numel(),
+        "varied": result.varied,
+        "variables": x.numel(),
+        "log_prob_start": result.history[0].item(),
+        "log_prob": result.log_prob.item(),
+        "log_prob_of_image": flow.log_prob(x, context).item(),
+        "bits_per_dim_of_image": flow.bits_per_dim(before, context=context).item(),
+    }
+    if as_json:
+        console.print(json.dumps(numbers | {"pictures": [str(path) for path in pictures]}))
+    else:
+        _report(numbers, result, pictures)
 
 
 def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
@@ -99,6 +116,8 @@ def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
 
 def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
     """The mask on the flow's lattice: true for each pixel of the central square that contains any white."""
+    from torchvision.transforms.v2.functional import center_crop
+
     if tuple(white.shape) != flow.plan.input.shape:
         white = center_crop(white, [min(white.shape)] * 2)
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
@@ -122,17 +141,17 @@ def _test_image(folder: RunFolder, index: int, label: int | None, root: Path | N
     return images[index], label
 
 
-def _report(flow: Flow, before: Tensor, x: Tensor, hidden: Tensor, context: Tensor | None, result: Inpainting) -> None:
-    """Print how many variables were varied, and log p before and after."""
-    pixels = int(hidden.sum())
+def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -> None:
+    """Print how many variables were varied, log p before and after, and where the pictures are."""
     console.print(
-        f"{pixels:,} of {hidden.numel():,} pixels filled by varying {result.varied:,} of {x.numel():,} variables: "
-        f"log p {result.history[0]:.1f} at the start, {result.log_prob:.1f} at the end, "
-        f"{flow.log_prob(x, context).item():.1f} of the image as it came "
-        f"({flow.bits_per_dim(before, context=context).item():.2f} bits/dim)"
+        "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
+        "log p {log_prob_start:.1f} at the start, {log_prob:.1f} at the end, {log_prob_of_image:.1f} of the image as "
+        "it came ({bits_per_dim_of_image:.2f} bits/dim)".format(**numbers)
     )
     if result.mixing is not None:
         console.print(f"samples: {result.mixing}")
+    for path in pictures:
+        console.print(f"  {path}")
 
 
 def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
@@ -147,5 +166,6 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     return paths
 
 
-SEARCH = options_for(SearchOptions)
-app.command("inpaint", help=inspect.getdoc(inpaint))(with_options(inpaint, signature_options(inpaint), SEARCH))
+app = typer.Typer(**OPTIONS)
+_search_options = options_for(SearchOptions, "Search")
+app.command(help=inspect.getdoc(_inpaint))(with_options(_inpaint, signature_options(_inpaint), _search_options))

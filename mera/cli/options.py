@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from mera._utils.calls import parse_assignments
 from mera._utils.options import options_of, types_of
 from mera.models.options import BijectorLike, Edges, Hidden
 from mera.priors import PriorLike
@@ -61,35 +62,16 @@ def word_or_integer(text: str) -> str | int:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
-def bijector(text: str) -> str | dict[str, Any]:
-    """Parse the name of a registered bijector, with or without options, whose values are JSON.
+def assignments(text: str) -> dict[str, Any]:
+    """Parse names and values, NAME=VALUE ..., where a value is JSON or else text.
 
     Args:
         text: the text on the command line.
-
-    >>> bijector("maf"), bijector("spline(bins=5, mask=[[1, 0], [0, 1]])")
-    ('maf', {'name': 'spline', 'bins': 5, 'mask': [[1, 0], [0, 1]]})
     """
-    match = re.fullmatch(r"([\w-]+)\((.*)\)", text.strip())
-    return text if match is None else {"name": match[1]} | assignments(match[2])
-
-
-def prior(text: str) -> str | dict[str, Any]:
-    """Parse a prior: a name, or a distribution of torch with its parameters.
-
-    Args:
-        text: the text on the command line.
-
-    >>> prior("laplace"), prior("StudentT(df=5)")
-    ('laplace', {'distribution': 'StudentT', 'df': 5.0})
-    """
-    match = re.fullmatch(r"(\w+)\((.*)\)", text.strip())
-    if match is None:
-        return text
-    pairs = [pair.split("=") for pair in match[2].split(",") if pair.strip()]
-    if not all(len(pair) == 2 for pair in pairs):
-        raise typer.BadParameter(f"Expected a distribution such as StudentT(df=5); got {text!r}")
-    return {"distribution": match[1]} | {name.strip(): _one_or_all(value, float, "numbers") for name, value in pairs}
+    try:
+        return parse_assignments(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
@@ -101,33 +83,6 @@ def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
     if not values:
         raise typer.BadParameter(f"Expected {what}; got {text!r}")
     return values if "," in text else values[0]
-
-
-def assignments(text: str) -> dict[str, Any]:
-    """Parse names and values, NAME=VALUE ..., where a value is JSON or else text.
-
-    Args:
-        text: the text on the command line.
-
-    >>> assignments("betas=[0.9, 0.99] amsgrad=true, mode=min")
-    {'betas': [0.9, 0.99], 'amsgrad': True, 'mode': 'min'}
-    """
-    values: dict[str, Any] = {}
-    rest = text.strip()
-    while rest:
-        match = re.match(r"(\w+)\s*=\s*", rest)
-        if match is None:
-            raise typer.BadParameter(f"Expected options such as betas=[0.9,0.99] amsgrad=true; got {rest!r}")
-        rest = rest[match.end() :]
-        try:
-            values[match[1]], end = json.JSONDecoder().raw_decode(rest)
-        except ValueError:
-            word = re.match(r"[^\s,]*", rest)
-            values[match[1]], end = (word[0], word.end()) if word else ("", 0)
-        rest = rest[end:].lstrip(" \t,")
-    if not values:
-        raise typer.BadParameter(f"Expected options such as betas=[0.9,0.99] amsgrad=true; got {text!r}")
-    return values
 
 
 def json_or_text(text: str) -> Any:
@@ -150,30 +105,30 @@ PARSERS: dict[Any, Callable[[str], Any]] = {
     Edges: integers,
     Hidden: widths,
     str | int: word_or_integer,
-    PriorLike: prior,
-    BijectorLike: bijector,
+    PriorLike: str,
+    BijectorLike: str,
 }
 """By the type of an option, the function that parses its value."""
 
 
-METAVARS: dict[Callable[[str], Any], str] = {
-    integers: "INT[,INT...]",
-    widths: "INT[,INT...][;...]",
-    prior: "NAME",
-    bijector: "NAME[(OPTION=VALUE ...)]",
-    assignments: "NAME=VALUE ...",
-    json_or_text: "VALUE",
+METAVARS: dict[Any, str] = {
+    Options: "NAME=VALUE ...",
+    Edges: "INT[,INT...]",
+    Hidden: "INT[,INT...][;...]",
+    PriorLike: "NAME[(NAME=VALUE ...)]",
+    BijectorLike: "NAME[(NAME=VALUE ...)]",
 }
-"""By the parser of an option, the form of a value, which help texts show."""
+"""By the type of an option, the form of a value, which help texts show."""
 
 
-def options_for(target: Callable[..., Any]) -> list[inspect.Parameter]:
+def options_for(target: Callable[..., Any], panel: str | None = None) -> list[inspect.Parameter]:
     """Command-line options for the declared options of a function or a dataclass, with their help.
 
     Any option may be left out; its value is then None, which stands for the default of the function.
 
     Args:
         target: the function or dataclass, each of whose parameters becomes an option.
+        panel: the title above the options in help texts.
 
     Returns:
         Parameters of a command, which typer reads as options.
@@ -188,10 +143,15 @@ def options_for(target: Callable[..., Any]) -> list[inspect.Parameter]:
         help_text = declared[name].help if name in declared else ""
         if parameter.default is not None:
             help_text += f" Default: {parameter.default}."
-        kind, parser = _kind(types.get(name))
-        names = (f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)
-        metavar = None if parser is None else METAVARS.get(parser)
-        option = typer.Option(*names, help=_capitalized(help_text), show_default=False, parser=parser, metavar=metavar)
+        kind, parser, metavar = _kind(types.get(name))
+        option = typer.Option(
+            *((f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)),
+            help=escape(_capitalized(help_text)),
+            show_default=False,
+            parser=parser,
+            metavar=metavar,
+            rich_help_panel=panel,
+        )
         annotation: Any = Annotated[kind | None, option]
         options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return options
@@ -229,13 +189,13 @@ def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> 
     return command
 
 
-def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
-    """The type of an option's value for typer, and the parser of the value; None for types that typer parses itself."""
+def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
+    """The type of an option's value for typer, the parser of the value, and its form; None where typer knows them."""
     for alias, parser in PARSERS.items():
         if hint in (alias, alias | None):
-            return str, parser
+            return str, parser, METAVARS.get(alias)
     plain = next((kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None)
-    return (str, json_or_text) if plain is None else (plain, None)
+    return (str, json_or_text, "VALUE") if plain is None else (plain, None, None)
 
 
 def _capitalized(text: str) -> str:

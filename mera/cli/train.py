@@ -16,18 +16,17 @@ import typer
 from mera import data, models
 from mera.cli.common import (
     LAYOUT_HELP,
-    PLAIN,
     Device,
-    add_for_each_model,
-    app,
     choose_device,
     configured,
     configured_flow,
     console,
     flow_of,
+    model_commands,
     model_options,
 )
-from mera.cli.options import options_for, prior, signature_options, with_options
+from mera.cli.lazy import OPTIONS, lazy_group
+from mera.cli.options import assignments, options_for, signature_options, with_options
 from mera.data import DataSplits
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
@@ -36,12 +35,9 @@ from mera.io.layouts import load_layout
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.kinds import kind_of
 
-__all__ = ["start_run"]
+__all__ = ["app", "start_run"]
 
-train_app = typer.Typer(help="Train a model, or go on with a run.", **PLAIN)
-app.add_typer(train_app, name="train")
-
-PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch."
+PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 RESUME_HELP = "Folder of a run to go on with, with the settings of the run; --steps and --minutes make it longer."
 
 
@@ -49,7 +45,7 @@ def _train_other(
     context: typer.Context,
     resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
     layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
-    prior_of_layout: Annotated[Any, typer.Option("--prior", help=PRIOR_HELP, parser=prior, metavar="NAME")] = "laplace",
+    prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar="NAME[(NAME=VALUE ...)]")] = "laplace",
     **values: Any,
 ) -> None:
     """Train a model, or a layout of your own, or go on with a run."""
@@ -67,7 +63,7 @@ def _train_other(
     elif layout is not None:
         if values["data"] is None or values["out"] is None:
             raise typer.BadParameter("Expected --data and --out for a layout; got none")
-        _train_layout(layout, prior_of_layout, values)
+        _train_layout(layout, prior, values)
 
 
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
@@ -132,6 +128,7 @@ def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, An
         source["channels"] = channels
     if values["train_size"] is not None:
         source["train_size"] = values["train_size"]
+    source |= values["data_options"] or {}
     return source, data.load(**source, download=values["download"])
 
 
@@ -191,20 +188,35 @@ def _run_options() -> list[inspect.Parameter]:
     """The options of `mera train` beside those of the model and of the settings."""
 
     def declaration(
-        data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.")],
-        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")],
-        root: Annotated[Path, typer.Option(help="Folder of the data sets, or of the images of folder.")] = Path("data"),
-        download: Annotated[bool, typer.Option(help="Download missing files.")] = False,
-        conditional: Annotated[bool, typer.Option(help="Condition the flow on the data set's classes.")] = False,
-        train_size: Annotated[int | None, typer.Option(min=1, help="Number of training images (msds1, msds2).")] = None,
+        data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")],
+        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")],
+        root: Annotated[
+            Path,
+            typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data"),
+        ] = Path("data"),
+        download: Annotated[bool, typer.Option(help="Download missing files.", rich_help_panel="Data")] = False,
+        conditional: Annotated[
+            bool, typer.Option(help="Condition the flow on the data set's classes.", rich_help_panel="Data")
+        ] = False,
+        data_options: Annotated[
+            Any,
+            typer.Option(
+                parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"
+            ),
+        ] = None,
+        train_size: Annotated[
+            int | None,
+            typer.Option(min=1, help="Number of training images (msds1, msds2).", rich_help_panel="Data"),
+        ] = None,
         device: Device = "auto",
     ) -> None: ...
 
     return signature_options(declaration, data=data)
 
 
-add_for_each_model(train_app, _train_new, _run_options(), options_for(Settings))
+_settings_options = options_for(Settings, "Training")
+app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options(), _settings_options)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options()]
-train_app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
-    with_options(_train_other, signature_options(_train_other), _optional, options_for(Settings))
+app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
+    with_options(_train_other, signature_options(_train_other), _optional, _settings_options)
 )

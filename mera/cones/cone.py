@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.table import table
+from mera._utils.table import Table
 from mera.cones.indexing import (
     check_indexable,
     event_tiling,
@@ -92,17 +92,27 @@ class Cone:
             if isinstance(step.action, Apply)
         )
 
-    def __repr__(self) -> str:
+    @property
+    def table(self) -> Table:
+        """A row for each level of latents: how many of them can change."""
         rows = []
         for h, (latent, count, sites) in enumerate(zip(self.plan.latents, self.counts, self.sites, strict=True)):
             total = latent.lattice.variables
             rows.append((f"z{h}", latent.lattice, len(sites), f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
+        return Table(["latents", "lattice", "sites", "in the cone", "of", "fraction"], rows)
+
+    @property
+    def legend(self) -> str:
+        """What stands below the table: the numbers of latents and blocks in the whole cone."""
         blocks = sum(step.action.events for step in self.plan.steps if isinstance(step.action, Apply))
         return (
-            f"{table(['latents', 'lattice', 'sites', 'in the cone', 'of', 'fraction'], rows)}\n"
             f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "
             f"{self.fraction:.3g}; {sum(self.blocks):,} of {blocks:,} blocks"
         )
+
+    def __repr__(self) -> str:
+        """The table of the levels as text."""
+        return f"{self.table}\n{self.legend}"
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:

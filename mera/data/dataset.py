@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from mera._utils.checks import is_integer
 from mera._utils.registry import Registry
@@ -95,11 +93,12 @@ class DataSplits:
     source: dict[str, Any] | None = field(default=None, kw_only=True)
 
 
-_loaders: Registry[Callable[..., DataSplits]] = Registry("a data set")
+_loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.data")
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
-The function gets those of `L`, `root` and `download` that it has parameters for, and its own options."""
+The function gets those of `L`, `root` and `download` that it has parameters for, and its own options. A package may
+instead declare its functions as entry points of the group "mera.data"."""
 
 
 def names() -> list[str]:
@@ -190,4 +189,7 @@ def resize(images: Tensor, L: int) -> Tensor:
     """
     if images.shape[-2:] == (L, L):
         return images
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
     return F.resize(images, [L, L], interpolation=InterpolationMode.BICUBIC, antialias=True)

@@ -10,7 +10,6 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as F
 
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
@@ -41,7 +40,9 @@ class ItemDataset(Dataset):
         item = self.data[index]
         example = item[0] if isinstance(item, (tuple, list)) else item
         if isinstance(example, Image):
-            return F.pil_to_tensor(example)
+            from torchvision.transforms.v2.functional import pil_to_tensor
+
+            return pil_to_tensor(example)
         return example if isinstance(example, Tensor) else torch.from_numpy(np.array(example))
 
     def _find_labels(self) -> dict[str, Tensor]:

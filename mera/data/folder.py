@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as F
 
 from mera.data.dataset import DataMissingError, DataSplits, register, resize
 
@@ -50,11 +49,13 @@ def read_image(path: Path, channels: int) -> torch.Tensor:
     Raises:
         ValueError: if the file cannot be read; the message has its name.
     """
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
     if not path.is_file():
         raise ValueError(f"Expected an image in {path}; got no such file")
     try:
         with Image.open(path) as image:
-            return F.pil_to_tensor(_eight_bits(image).convert("L" if channels == 1 else "RGB"))
+            return pil_to_tensor(_eight_bits(image).convert("L" if channels == 1 else "RGB"))
     except Exception as error:  # decoders raise any kind of error for bytes that are no image
         raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
 
@@ -66,7 +67,9 @@ def fit_square(pixels: torch.Tensor, L: int) -> torch.Tensor:
         pixels: the image, (channels, H, W) uint8.
         L: edge of the resized image.
     """
-    return resize(F.center_crop(pixels, [min(pixels.shape[-2:])] * 2), L)
+    from torchvision.transforms.v2.functional import center_crop
+
+    return resize(center_crop(pixels, [min(pixels.shape[-2:])] * 2), L)
 
 
 @register("folder")

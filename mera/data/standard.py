@@ -9,9 +9,6 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from torchvision import datasets
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import v2 as transforms
 
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, register, resize
 
@@ -55,11 +52,13 @@ def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
         ) from error
 
 
-def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path, download: bool) -> DataSplits:
-    """Both splits of a data set that fits in memory, with their classes as labels."""
+def _small(name: str, folder: str, kind: str, channels: int, L: int, root: Path, download: bool) -> DataSplits:
+    """Both splits of a data set that fits in memory, with their classes as labels; `kind` is a class of torchvision."""
+    from torchvision import datasets
+
     splits = []
     for train in (True, False):
-        data = _open(partial(kind, root, train=train, download=download), name, root / folder)
+        data = _open(partial(getattr(datasets, kind), root, train=train, download=download), name, root / folder)
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
         splits.append(ArrayDataset(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
@@ -67,9 +66,9 @@ def _small(name: str, folder: str, kind: Any, channels: int, L: int, root: Path,
 
 
 for name, folder, kind, channels in (
-    ("mnist", "MNIST/raw", datasets.MNIST, 1),
-    ("fashion-mnist", "FashionMNIST/raw", datasets.FashionMNIST, 1),
-    ("cifar10", "cifar-10-batches-py", datasets.CIFAR10, 3),
+    ("mnist", "MNIST/raw", "MNIST", 1),
+    ("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", 1),
+    ("cifar10", "cifar-10-batches-py", "CIFAR10", 3),
 ):
     register(name)(partial(_small, name, folder, kind, channels))
 
@@ -88,6 +87,10 @@ def celeba(L: int, root: Path, download: bool) -> DataSplits:
     Raises:
         DataMissingError: if files are missing.
     """
+    from torchvision import datasets
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import v2 as transforms
+
     steps = [
         transforms.PILToTensor(),
         transforms.CenterCrop(148),

@@ -10,15 +10,25 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL.Image import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
-from torchvision.utils import make_grid
 
 from mera._utils.checks import check_count
 from mera._utils.files import as_path, write_atomically
 from mera.drawing.figures import Picture, panels
 
-__all__ = ["captioned", "grid", "paint_mask", "progression", "save_figure", "save_grid", "save_image", "stretch"]
+__all__ = [
+    "captioned",
+    "grid",
+    "paint_mask",
+    "progression",
+    "save_figure",
+    "save_grid",
+    "save_image",
+    "show",
+    "stretch",
+    "to_pil",
+]
 
 GRID_WIDTH = 1000
 """The width of a grid in pixels up to which it is enlarged."""
@@ -40,9 +50,46 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
         ValueError: if there are no images, or they are of another dtype or shape.
     """
     _check_images(images)
+    from torchvision.utils import make_grid
+
     sheet = make_grid(images.cpu(), nrow=check_count(columns, "a number of columns"), padding=2, pad_value=96)
     factor = max(1, GRID_WIDTH // sheet.shape[-1])
     return sheet.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+
+
+def to_pil(image: Tensor) -> Image:
+    """An image for PIL, which notebooks show by itself.
+
+    Args:
+        image: a uint8 image (1 or 3, H, W).
+    """
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    return to_pil_image(image.cpu())
+
+
+def show(images: Tensor, columns: int = 8) -> Image:
+    """Images side by side, for the eye: the last line of a notebook's cell shows them, `.show()` opens a window.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W); or real numbers of this shape, which are stretched to grey values, see
+            `stretch`. The axis N may be missing; of other numbers of channels the mean is shown.
+        columns: the largest number of images in a line.
+
+    Returns:
+        A PIL image.
+
+    Raises:
+        ValueError: if there are no images, they are of another shape, or a number is not finite.
+
+    >>> import torch
+    >>> from mera.drawing.images import show
+    >>> show(torch.randn(3, 1, 16, 16)).mode
+    'RGB'
+    """
+    if not isinstance(images, Tensor) or images.ndim not in (3, 4) or not images.numel():
+        raise ValueError(f"Expected images (N, C, H, W) or (C, H, W), at least one; got {_describe(images)}")
+    return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
 
 
 def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> None:
@@ -86,7 +133,7 @@ def save_image(image: Tensor, path: str | PathLike[str]) -> None:
     """
     _check_images(image, "C, H, W")
     buffer = BytesIO()
-    F.to_pil_image(image.cpu()).save(buffer, "png")
+    to_pil(image).save(buffer, "png")
     write_atomically(png_path(path), buffer.getvalue())
 
 

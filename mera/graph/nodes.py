@@ -96,8 +96,8 @@ class Local(Node):
 
     Args:
         bijector: a bijector; or a callable that makes one from an event shape, and from a `context_shape` if it has
-            such a parameter; or the name of a registered bijector, see `mera.bijectors.names`; or
-            {"name": ..., **options} for a registered bijector with options. Nodes and flows that are declared with the
+            such a parameter; or the name of a registered bijector, see `mera.bijectors.names`, with or without options:
+            "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}. Nodes and flows that are declared with the
             same bijector object share its parameters, as modules do everywhere in torch; a callable or a name makes a
             new bijector for each flow.
         kernel: how many sites one position reads, one number for all dimensions or one for each.
@@ -125,12 +125,8 @@ class Local(Node):
 
     def __post_init__(self) -> None:
         try:
-            match self.bijector:
-                case str():
-                    object.__setattr__(self, "bijector", named(self.bijector))
-                case Mapping():
-                    options = dict(self.bijector)
-                    object.__setattr__(self, "bijector", named(options.pop("name", None), options))
+            if isinstance(self.bijector, (str, Mapping)):
+                object.__setattr__(self, "bijector", named(self.bijector))
         except ValueError as error:
             raise LayoutError.from_error(error, field="bijector") from None
 

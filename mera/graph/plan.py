@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mera._utils.table import table
+from mera._utils.table import Table, html
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice
 
@@ -58,7 +58,7 @@ class LatentLevel:
     lattice: Lattice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A compiled layout: frozen, hashable, and without tensors or lists of sites.
 
@@ -96,19 +96,33 @@ class Plan:
                     entries.append(value)
         return tuple(entries)
 
-    def __str__(self) -> str:
+    @property
+    def table(self) -> Table:
+        """A row for each step: its lattice, its grid of positions, its einops pattern, and the latents it sends out."""
         levels = {latent.value: f"z{h}" for h, latent in enumerate(self.latents)}
         header = ("step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends out")
         rows = [
             (str(i), step.node, str(step.level), str(step.action.lattice), *_columns(step.action), _out(step, levels))
             for i, step in enumerate(self.steps)
         ]
+        return Table(header, rows)
+
+    @property
+    def legend(self) -> str:
+        """What stands below the table: the numbers of latents, and what its words mean."""
         variables = " + ".join(f"{latent.lattice.variables}" for latent in self.latents)
         return (
-            f"{table(header, rows)}\n"
             f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"
             "patches: those of one sample that a border does not cut; field: the whole lattice is one event"
         )
+
+    def __repr__(self) -> str:
+        """The table of the steps as text."""
+        return f"{self.table}\n{self.legend}"
+
+    def _repr_html_(self) -> str:
+        """The table of the steps as HTML, which notebooks ask for."""
+        return html(self.table, *self.legend.splitlines())
 
 
 def _columns(action: Action) -> Iterable[str]:

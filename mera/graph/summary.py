@@ -1,17 +1,20 @@
-"""The printed form of a flow: tables of its nodes and levels."""
+"""The description of a flow: tables of its nodes and levels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
-from mera._utils.table import table
+from mera._utils.table import Table, html
+from mera.bijectors import Chain, Named
 from mera.graph.actions import Apply
+from mera.graph.layout import Layout
 from mera.graph.plan import Plan
 
-__all__ = ["count_parameters", "summarize"]
+__all__ = ["Summary", "count_parameters", "summarize"]
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -23,11 +26,35 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def summarize(plan: Plan, bijectors: Mapping[str, nn.Module], prior: str) -> str:
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """The description of a flow, which text and HTML are made of.
+
+    Args:
+        title: the lattice, the prior, and the numbers of parameters and variables.
+        nodes: a row for each node that applies a bijector.
+        levels: a row for each level of latents.
+    """
+
+    title: str
+    nodes: Table
+    levels: Table
+
+    def __repr__(self) -> str:
+        """The description as text."""
+        return f"{self.title}\n\n{self.nodes}\n\n{self.levels}"
+
+    def _repr_html_(self) -> str:
+        """The description as HTML, which notebooks ask for."""
+        return html(self.title, self.nodes, self.levels)
+
+
+def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], prior: str) -> Summary:
     """Describe a flow: the number of parameters, a table of the nodes, and a table of the levels of latents.
 
     Args:
         plan: the plan of the flow.
+        layout: the layout of the flow, whose nodes know the names of registered bijectors.
         bijectors: the bijectors, by the key in `Step.module`.
         prior: the prior as text.
     """
@@ -39,17 +66,23 @@ def summarize(plan: Plan, bijectors: Mapping[str, nn.Module], prior: str) -> str
             parameters = f"shared with {step.module!r}" if step.module in seen else f"{count_parameters(module):,}"
             seen.add(step.module)
             events = f"{step.action.events} of {'x'.join(map(str, step.action.event_shape))}"
-            nodes.append((step.level, step.node, type(module).__name__, step.action.lattice, events, parameters))
+            bijector = _name(layout.graph.nodes[step.node]["node"].bijector, module)
+            nodes.append((step.level, step.node, bijector, step.action.lattice, events, parameters))
     levels = [
         (f"z{h}", latent.lattice, math.prod(latent.lattice.event_shape), latent.node)
         for h, latent in enumerate(plan.latents)
     ]
     total = sum(count_parameters(module) for module in bijectors.values())
-    return "\n\n".join(
-        [
-            f"Flow on {plan.input}, {prior} prior: "
-            f"{total:,} parameters, {math.prod(plan.input.event_shape):,} variables",
-            table(["level", "node", "bijector", "lattice", "events", "parameters"], nodes),
-            table(["latents", "lattice", "variables", "leave at"], levels),
-        ]
+    return Summary(
+        f"Flow on {plan.input}, {prior} prior: {total:,} parameters, {math.prod(plan.input.event_shape):,} variables",
+        Table(["level", "node", "bijector", "lattice", "events", "parameters"], nodes),
+        Table(["latents", "lattice", "variables", "leave at"], levels),
     )
+
+
+def _name(declared: object, module: nn.Module) -> str:
+    """The name of a registered bijector; else the class of a bijector, or of the members of a chain."""
+    if isinstance(declared, Named):
+        return declared.name
+    members = module.members if isinstance(module, Chain) else [module]
+    return " + ".join(dict.fromkeys(type(member).__name__ for member in members))

@@ -51,7 +51,7 @@ PerStep = int | Sequence[int]
 Hidden = Sequence[int] | Sequence[Sequence[int]]
 """The widths of the hidden layers for all RG steps, or such widths for each RG step, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
-"""The name of a registered bijector; {"name": ..., **options}; or a callable that makes one from an event shape."""
+"""A registered bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes one."""
 
 PER_STEP = "One value for all RG steps, or one for each, finest first."
 PADDING = {"open": "zeros", "periodic": "circular"}
@@ -144,9 +144,10 @@ Norm = Annotated[
 Bijectors = Annotated[
     BijectorLike | None,
     Option(
-        'bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, {"name": ..., '
-        "**options}, or a callable that makes one from an event shape. Of the options `layers`, `residual_blocks`, "
-        "`hidden`, `conditioner` and `norm`, a named bijector gets those that it has."
+        "bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, with or without "
+        'options, "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes a bijector from an event '
+        "shape. Of the options `layers`, `residual_blocks`, `hidden`, `conditioner` and `norm`, a named bijector gets "
+        "those that it has."
     ),
 ]
 ShareLevels = Annotated[
@@ -165,7 +166,8 @@ Classes = Annotated[
     Option("number of classes of a flow that is conditional on a class; a context is learnt for each class."),
 ]
 Priors = Annotated[
-    PriorLike, Option('prior of the latents: "laplace", "gaussian", or any univariate torch distribution.')
+    PriorLike,
+    Option('prior of the latents: "laplace", "gaussian", or any univariate distribution of torch, "StudentT(df=5)".'),
 ]
 Boundary = Annotated[str, Option('borders of the lattice: "periodic" or "open".')]
 FieldBoundary = Annotated[

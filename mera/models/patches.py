@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mera._utils.errors import InputError
-from mera.bijectors.registry import Named, factory, named, takes
+from mera.bijectors.registry import Named, factory, name_and_options, named, takes
 from mera.graph import Layout, Port
 from mera.models.geometry import options_per_step
 from mera.models.options import BijectorLike, Hidden, PerStep
@@ -48,12 +48,9 @@ def bijectors_per_step(
         {"conditioner": conditioner} if norm is None else {"conditioner": conditioner, "norm": norm}
     )
     options_of_steps = [options | for_all_steps for options in options_per_step(steps, layers, residual_blocks, hidden)]
-    match bijector:
-        case None | str():
-            return [_named(bijector or "coupling", {}, options) for options in options_of_steps]
-        case Mapping():
-            explicit = {key: value for key, value in bijector.items() if key != "name"}
-            return [_named(bijector.get("name", ""), explicit, options) for options in options_of_steps]
+    if bijector is None or isinstance(bijector, (str, Mapping)):
+        name, explicit = name_and_options("coupling" if bijector is None else bijector)
+        return [_named(name, explicit, options) for options in options_of_steps]
     if not callable(bijector):
         raise InputError("a bijector's name, a name with options, or a callable that makes a bijector", repr(bijector))
     return [bijector] * steps

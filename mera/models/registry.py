@@ -17,7 +17,7 @@ Builder = Callable[..., Flow]
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
 """From all options of a model, as they would be without the preset, to the options that the preset changes."""
 
-_models: Registry[Builder] = Registry("a model")
+_models: Registry[Builder] = Registry("a model", "mera.models", lambda build: documented(with_options_checked(build)))
 _presets: dict[str, Mapping[str, Preset]] = {}
 
 
@@ -26,7 +26,8 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
 
     The parameters of the function are the options of the model. An option that is declared as
     `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help is added to the docstring of
-    the function and shown by the command line.
+    the function and shown by the command line. A package may instead declare its functions as entry points of the group
+    "mera.models".
 
     Args:
         name: the name of the model.
@@ -38,10 +39,8 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
     """
 
     def decorate(function: Builder) -> Builder:
-        checked = documented(with_options_checked(function))
-        _models.register(name)(checked)
         _presets[name] = presets or {}
-        return checked
+        return _models.register(name)(function)
 
     return decorate
 
@@ -72,7 +71,8 @@ def presets(name: str) -> list[str]:
     Raises:
         ValueError: if the name is unknown.
     """
-    return list(_presets[check_choice(name, names(), "a model")])
+    builder(name)
+    return list(_presets.get(name, {}))
 
 
 def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
@@ -102,7 +102,7 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     options = {option: plain(value) for option, value in options.items()}
     all_options = _models.defaults(name) | options
     if preset is not None:
-        change = _presets[name][check_choice(preset, presets(name), "a preset")]
+        change = _presets.get(name, {})[check_choice(preset, presets(name), "a preset")]
         all_options = all_options | change(all_options) | options
     flow = function(**all_options)
     if not isinstance(flow, Flow):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from torch import Tensor
 
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
-from mera.drawing.curves import loss_curves
-from mera.drawing.figures import Picture
-from mera.drawing.images import save_grid
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder
+
+if TYPE_CHECKING:
+    from mera.drawing.figures import Picture
 
 __all__ = ["Callback", "History", "Progress", "RunLogger"]
 
@@ -129,6 +129,8 @@ class History(Callback):
         Returns:
             A matplotlib figure.
         """
+        from mera.drawing.curves import loss_curves
+
         return loss_curves({"test": self.metrics}, x, self.metric, f"test loss, {self.unit}")
 
     def _repr_png_(self) -> bytes:
@@ -175,6 +177,8 @@ class RunLogger(Callback):
             self.curves.add_scalar(name, metrics[name], loop.step)
             pictures = loop.kind.pictures(loop.ema, samples)
             if pictures is not None:
+                from mera.drawing.images import save_grid
+
                 save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
 
     def on_end(self, loop: Loop) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from accelerate.utils import gather, reduce
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
@@ -65,7 +64,11 @@ def mean_loss(
         values, noise = (torch.stack(tensors).to(flow.device) for tensors in zip(*pairs, strict=True))
         context = None if contexts is None else contexts[list(indices)].to(flow.device)
         total += kind.loss(flow, values, noise, context).double().sum().cpu()
-    return (total if state is None else reduce(total.to(state.device), "sum")).item() / n
+    if state is not None:
+        from accelerate.utils import reduce
+
+        total = reduce(total.to(state.device), "sum")
+    return total.item() / n
 
 
 def bits_per_dim(flow: Flow, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
@@ -115,4 +118,6 @@ def sample(
     if context is not None:
         context = context.expand(n, *context.shape[1:])[rows]
     x = flow.inverse(tuple(level[rows] for level in z), context)[0]
+    from accelerate.utils import gather
+
     return gather(x.to(state.device))[:n].to(flow.device)

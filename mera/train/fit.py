@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from accelerate.utils import set_seed
 from rich.console import Console
 from torch import Tensor
 
@@ -171,6 +170,8 @@ def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Conso
 
 def _start(loop: Loop, images: Examples, contexts: Tensor | None) -> None:
     """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
+    from accelerate.utils import set_seed
+
     set_seed(loop.settings.seed)
     flow, values = loop.flow, first(images, INITIAL_IMAGES)
     noise = torch.stack([loop.kind.noise(value) for value in values]).to(loop.device)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors import with_noise
-from mera.drawing.images import stretch
 from mera.flow import Flow
 
 __all__ = ["FIELDS", "IMAGES", "Kind", "OwnLoss", "kind_of"]
@@ -99,6 +98,8 @@ class _Fields(Kind):
         return -flow.log_prob(examples.to(flow.dtype), context) / flow.plan.input.variables
 
     def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+        from mera.drawing.images import stretch
+
         return stretch(samples) if _are_pictures(flow) else None
 
 

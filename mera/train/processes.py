@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator, PartialState
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator, PartialState
 
 __all__ = ["is_main", "make_accelerator", "process_state"]
 
@@ -25,6 +28,8 @@ def process_state(device: torch.device) -> PartialState | None:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
+    from accelerate import PartialState
+
     state = PartialState(cpu=device.type == "cpu")
     _leave_group_at_exit()
     return state
@@ -46,4 +51,6 @@ def make_accelerator(device: torch.device) -> Accelerator | None:
     """
     if process_state(device) is None:
         return None
+    from accelerate import Accelerator
+
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")

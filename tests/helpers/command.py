@@ -5,8 +5,7 @@ import sys
 
 from typer.testing import CliRunner
 
-from mera.cli import commands, cones, demo, inpaint, runs, train  # noqa: F401, each adds its commands
-from mera.cli.common import app
+from mera.cli.app import app
 
 SMALL = ["--L", "8", "--layers", "1", "--hidden", "6"]
 

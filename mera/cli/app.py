@@ -1,0 +1,69 @@
+"""The application `mera`: its commands by name, in the order in which people use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from mera import __version__
+from mera.cli.lazy import OPTIONS, lazy_group
+
+__all__ = ["app"]
+
+COMMANDS = {
+    "demo": "Train RG-Flow and Real NVP on generated images for a minute each, and draw what they learnt.",
+    "info": "Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own.",
+    "train": "Train a model or a layout of your own, or go on with a run.",
+    "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
+    "runs": "List the runs in a folder: model, data, steps, time, best test loss, parameters.",
+    "sample": "Draw samples of a run, and write them as a grid.",
+    "inpaint": "Fill masked pixels of an image with the flow of a run.",
+    "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
+}
+"""What each command does. Its application is `app` in the module `mera.cli` that has its name."""
+
+EPILOG = (
+    "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "
+    "which is one line on standard error; 2 if the arguments are not those of a command."
+)
+
+
+def _maker(name: str) -> Callable[[], typer.Typer]:
+    """A function that imports the application of a command."""
+    return lambda: import_module(f"mera.cli.{name}").app
+
+
+app = typer.Typer(
+    cls=lazy_group({name: (help_text, _maker(name)) for name, help_text in COMMANDS.items()}),
+    no_args_is_help=True,
+    epilog=EPILOG,
+    **OPTIONS | {"add_completion": True},
+)
+
+
+def _show_version(is_requested: bool) -> None:
+    """Print the version and exit, if the option was passed."""
+    if is_requested:
+        print(f"mera {__version__}")
+        raise typer.Exit
+
+
+Modules = Annotated[
+    list[str],
+    typer.Option(
+        "--import", metavar="MODULE", help="A Python module to import first, which registers models, bijectors or data."
+    ),
+]
+
+
+@app.callback()
+def _mera(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+    modules: Modules = [],  # noqa: B006, typer wants a list
+) -> None:
+    """Hierarchical normalizing flows."""

@@ -1,0 +1,76 @@
+"""The command `mera evaluate`: the loss of runs on their test examples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from mera import data
+from mera._utils.table import Table
+from mera.cli.common import Device, Json, Root, choose_device, configured, rebuild_error, show
+from mera.cli.lazy import OPTIONS
+from mera.flow import Flow
+from mera.graph.summary import count_parameters
+from mera.train.batches import example_contexts
+from mera.train.evaluate import mean_loss
+from mera.train.kinds import kind_of
+from mera.train.run import RunFolder
+
+__all__ = ["app"]
+
+app = typer.Typer(**OPTIONS)
+
+
+@app.command()
+def _evaluate_runs(
+    run: Annotated[list[Path], typer.Argument(help="Folder of a run; several are compared in one table.")],
+    images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
+    root: Root = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
+    results = [_evaluate(RunFolder(path), images, root, choose_device(device)) for path in run]
+    if as_json:
+        show(json.dumps(results))
+        return
+    rows = [_formatted(result) for result in results]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if len(rows) == 1:
+        show(Table(["what", "value"], list(rows[0].items())[1:]))
+    else:
+        show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
+
+
+def _evaluate(run: RunFolder, n: int | None, root: Path | None, device: torch.device) -> dict[str, Any]:
+    """The figures of one run, by name."""
+    flow = run.flow().to(device)
+    test = configured(run, root)[0].test
+    kind = kind_of(test[0])
+    return {
+        "run": str(run.path),
+        f"test {kind.name}": len(test) if n is None else min(n, len(test)),
+        kind.unit: mean_loss(flow, test, n),
+        "largest error of x -> z -> x": _rebuild_error(flow, test),
+        "parameters": count_parameters(flow),
+    }
+
+
+def _rebuild_error(flow: Flow, examples: data.Examples) -> float:
+    """`rebuild_error` of the first 100 examples."""
+    values, contexts = data.first(examples, 100).to(flow.device), example_contexts(flow, examples)
+    return rebuild_error(flow, values, None if contexts is None else contexts[: len(values)].to(flow.device))
+
+
+def _formatted(result: dict[str, Any]) -> dict[str, str]:
+    """Figures as a table shows them."""
+    return {
+        name: (f"{value:.2e}" if name.startswith("largest") else f"{value:.4f}")
+        if isinstance(value, float)
+        else (f"{value:,}" if isinstance(value, int) else value)
+        for name, value in result.items()
+    }
