@@ -1,14 +1,18 @@
 """The command line, as a user types it."""
 
 import inspect
+import io
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import mera
+from mera.cli.app import COMMANDS
 from mera.cli.options import options_for
 from tests.helpers.command import SMALL, plain, run
 
@@ -221,49 +225,99 @@ def test_what_a_user_can_mend_is_one_line(arguments, message, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_help_and_completion_do_not_wait_for_torch(tmp_path):
-    program = """
-import os, sys
+PROGRAM = """
+import sys
 from mera.cli import main
+sys.argv[0] = "mera"
 try:
     main()
-except SystemExit:
-    pass
-print("torch" in sys.modules, file=sys.stderr)
+finally:
+    print("torch" in sys.modules, file=sys.stderr)
 """
-    for arguments, environment in (
-        (["--help"], {}),
-        (["--version"], {}),
-        ([], {"_MERA_COMPLETE": "complete_bash", "COMP_WORDS": "mera ev", "COMP_CWORD": "1"}),
-        ([], {"_MERA_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "mera ev"}),
-        ([], {"_MERA_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": "mera ev",
-              "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
-    ):  # fmt: skip
-        done = subprocess.run([sys.executable, "-c", "import sys; sys.argv[0] = 'mera'" + program, *arguments],
-                              env=os.environ | environment, cwd=ROOT, capture_output=True, text=True)  # fmt: skip
-        assert done.stderr == "False\n", done.stderr
-        assert "evaluate" in done.stdout or "mera 0" in done.stdout, done.stdout
 
 
-def complete(words):
-    from typer._completion_shared import Shells  # noqa: F401, completion is part of typer
+def in_process(*arguments, **environment):
+    """The output of `mera` in a process of its own, and whether it imported torch."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], env=os.environ | environment,
+                          capture_output=True, text=True)  # fmt: skip
+    return done.stdout, done.stderr.strip() == "True"
 
-    return words
+
+SHELLS = {
+    "bash": lambda words: {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))},
+    "zsh": lambda words: {"_TYPER_COMPLETE_ARGS": words},
+    "fish": lambda words: {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+}
+
+
+def completed(shell, words):
+    return in_process(_MERA_COMPLETE=f"complete_{shell}", **SHELLS[shell](words))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_help_and_completion_do_not_wait_for_torch(shell):
+    output, imports_torch = completed(shell, "mera ev")
+    assert "evaluate" in output
+    assert not imports_torch
+    for arguments, text in ((["--help"], "inpaint"), (["--version"], "mera 0")):
+        output, imports_torch = in_process(*arguments)
+        assert text in output
+        assert not imports_torch
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("words", "expected"),
     [
-        (["train", "rgf"], {"rgflow"}),
-        (["train", "rgflow", "--weight"], {"--weight-decay"}),
-        (["cone", "--lay"], {"--layout"}),
+        ("mera train rgf", "rgflow"),
+        ("mera train rgflow --weight", "--weight-decay"),
+        ("mera cone --lay", "--layout"),
     ],
 )
-def test_completion_of_models_and_options(arguments, expected):
-    words = ["mera", *arguments]
-    done = subprocess.run(
-        [sys.executable, "-m", "mera"], cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | {"_MERA_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1),
-                          "_PYTHON _M MERA_COMPLETE": "complete_bash", "_PYTHON_M_MERA_COMPLETE": "complete_bash"},
-    )  # fmt: skip
-    assert set(done.stdout.split()) == expected, done
+def test_completion_of_models_and_options(words, expected):
+    assert completed("bash", words)[0].split() == [expected]
+
+
+def test_help_is_in_groups():
+    output = run("train", "rgflow", "--help").output
+    places = [output.index(f" {title} ─") for title in ("Data", "Output", "Model", "Training")]
+    assert places == sorted(places)
+    for flag, first, after in (("--bijector", 2, 3), ("--optimizer", 3, None), ("--root", 0, 1)):
+        assert flag in output[places[first] : None if after is None else places[after]]
+
+
+def test_commands_in_the_order_of_use():
+    output = run("--help").output
+    places = [output.index(f"│ {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    assert "Exit status" in output
+
+
+def test_info_and_cone_of_a_run_and_of_a_layout(tmp_path):
+    flow = mera.build("rgflow", L=8, m=4, layers=1, hidden=(4,))
+    mera.save(flow, tmp_path / "flow.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    mera.save_layout(flow.layout, tmp_path / "layout.toml")
+    for source in ([tmp_path], [tmp_path / "flow.safetensors"], ["--layout", tmp_path / "layout.toml"]):
+        result = run("info", *source)
+        assert result.exit_code == 0, result.output
+        assert "decimator1" in result.output
+        numbers = json.loads(run("info", *source, "--json").output)
+        assert (numbers["variables"], numbers["levels"][0]) == (192, {"level": 0, "channels": 9, "shape": [4, 4]})
+        assert numbers["parameters"] == flow.n_parameters
+        cone = json.loads(run("cone", *source, "--region", "2:3,2:3", "--out", tmp_path / "c.png", "--json").output)
+        assert cone["latents"] == flow.inference_cone((2, 2)).count == sum(level["latents"] for level in cone["levels"])
+    missing = run("info", tmp_path / "nowhere")
+    assert missing.exit_code == 2
+    assert "No such command" in missing.output
+
+
+def test_tables_fit_a_narrow_terminal(monkeypatch):
+    from mera.cli import common
+
+    monkeypatch.setattr(common, "console", Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False))
+    flow = mera.build("rgflow", L=8, hidden=(4,))
+    common.show(flow.plan.table, flow.summary.nodes, flow.inference_cone((3, 3)).table)
+    text = common.console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 60
+    for words in ("disentangler0", "b c (h kh) (w kw) -> (b h w) c kh kw", "in the cone", "z0: 9 x 4 x 4"):
+        assert words in text

@@ -3,11 +3,12 @@
 import resource
 from dataclasses import replace
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import mera
 from mera import data
@@ -202,3 +203,93 @@ def test_a_loss_of_the_users_own():
 def test_what_is_no_loss(loss):
     with pytest.raises(ValueError, match="Expected a loss"):
         fit(small_flow(), PIXELS, SHORT, loss=loss)
+
+
+class Stream(IterableDataset):
+    """Pixels one after the other, with a flip at random."""
+
+    def __init__(self, n=60):
+        self.n = n
+
+    def __iter__(self):
+        for x in PIXELS[: self.n]:
+            yield (x.flip(-1) if torch.rand(()) < 0.5 else x), 0
+
+
+class Numbers:
+    """Constant fields 0, 1, 2, ..., whose number may be known."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __iter__(self):
+        return (n * torch.ones(1, 2, 2) for n in range(self.n))
+
+
+class CountedNumbers(Numbers):
+    def __len__(self):
+        return self.n
+
+
+def test_a_stream_holds_its_first_examples_out():
+    splits = as_splits(Stream(), SHAPE)
+    assert len(splits.test) == 6
+    assert splits.train[0].flatten(1).sum() == PIXELS[6].sum()
+    for stream, held_out in (
+        (Numbers(3), 1), (Numbers(90), 9), (Numbers(300), 200), (CountedNumbers(300), 30), (CountedNumbers(20_000), 200)
+    ):  # fmt: skip
+        splits = as_splits(stream, (1, 2, 2))
+        assert (len(splits.test), splits.train[0].mean().item()) == (held_out, held_out)
+
+
+def test_a_stream_is_read_by_position():
+    stream = data.StreamDataset(Numbers(10), (1, 2, 2), start=3)
+    assert [stream[i].mean().item() for i in (0, 1, 5, 5, 2, 6, 7, 8, 21)] == [3, 4, 8, 8, 5, 9, 3, 4, 3]
+    with pytest.raises(ValueError, match="Expected a stream that can be iterated again; got an empty one"):
+        data.StreamDataset([], (1, 2, 2))[0]
+    with pytest.raises(ValueError, match="Expected a stream of at least 2 examples; got 1"):
+        as_splits(Numbers(1), (1, 2, 2))
+    with pytest.raises(ValueError, match="Expected an iterable that can be iterated again, as an IterableDataset can"):
+        as_splits(iter(Numbers(9)), (1, 2, 2))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupted_run_of_a_stream_goes_on_bit_by_bit(tmp_path, workers):
+    from tests.helpers.callbacks import StopAt
+
+    settings = Settings(steps=6, eval_every=3, batch_size=16, warmup=2, workers=workers)
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected, flow, again = small_flow(), small_flow(), small_flow()
+    fit(expected, Stream(), settings, whole)  # 54 training examples: the stream starts again in step 4
+    fit(flow, Stream(), settings, parts, callbacks=[StopAt(4)])
+    fit(again, Stream(), settings, parts, resume=True)
+    assert same(again, expected)
+    assert lines(parts) == lines(whole)
+
+
+def test_a_conditional_flow_needs_labels_that_can_be_counted():
+    with pytest.raises(ValueError, match="Expected images with labels 'class'; got none"):
+        fit(mera.build("rgflow", L=8, layers=1, hidden=(4,), classes=2), Stream(), SHORT)
+
+
+def test_data_sets_of_the_library_datasets():
+    images = [Image.fromarray(x.movedim(0, -1).numpy()) for x in PIXELS[:30]]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    whole = datasets.Dataset.from_dict({"image": images, "label": [i % 3 for i in range(30)]}, features)
+    splits = as_splits(whole, SHAPE)
+    assert (len(splits.train), len(splits.test), splits.train.labels["class"][:4].tolist()) == (27, 3, [0, 1, 2, 0])
+    assert torch.equal(splits.train[0], PIXELS[0])
+    grey = as_splits(whole, (1, 8, 8)).train[0]
+    assert (grey.shape, grey.dtype) == ((1, 8, 8), torch.uint8)
+    pair = as_splits(datasets.DatasetDict(train=whole, validation=whole.select(range(4))), SHAPE)
+    assert (len(pair.train), len(pair.test)) == (30, 4)
+    streamed = as_splits(whole.to_iterable_dataset(), SHAPE)
+    assert torch.equal(streamed.train[0], PIXELS[3])
+    rows = datasets.Dataset.from_dict({"phi": torch.randn(20, 4, 4).tolist()}).with_format("torch")
+    assert as_splits(rows, (1, 4, 4)).train[2].shape == (1, 4, 4)
+    assert np.isfinite(fit(small_flow(), whole, replace(SHORT, batch_size=8)).test_loss)
+
+
+def test_items_that_hold_no_example():
+    with pytest.raises(ValueError, match="Expected items that are examples, or tuples or dicts with one; got"):
+        as_splits([{"text": object()}] * 4, SHAPE).train[0]

@@ -49,7 +49,7 @@ def _evaluate_runs(
 def _evaluate(run: RunFolder, n: int | None, root: Path | None, device: torch.device) -> dict[str, Any]:
     """The figures of one run, by name."""
     flow = run.flow().to(device)
-    test = configured(run, root)[0].test
+    test = configured(run, flow.plan.input.event_shape, root)[0].test
     kind = kind_of(test[0])
     return {
         "run": str(run.path),

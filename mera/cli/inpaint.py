@@ -67,7 +67,7 @@ def _inpaint(
     if image is not None:
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
-        before, label = _test_image(folder, test, label, root)
+        before, label = _test_image(folder, flow, test, label, root)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:
@@ -131,9 +131,11 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _test_image(folder: RunFolder, index: int, label: int | None, root: Path | None) -> tuple[Tensor, int | None]:
+def _test_image(
+    folder: RunFolder, flow: Flow, index: int, label: int | None, root: Path | None
+) -> tuple[Tensor, int | None]:
     """A test image of a run and its class; `label` replaces the class of the data set, which only some runs need."""
-    images = configured(folder, root)[0].test
+    images = configured(folder, flow.plan.input.event_shape, root)[0].test
     if index >= len(images):
         raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
     if label is None and folder.config()["options"].get("classes") is not None:

@@ -68,7 +68,8 @@ def _train_other(
 
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
     """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
-    (images, settings), flow = configured(run, root), configured_flow(run)
+    flow = configured_flow(run)
+    images, settings = configured(run, flow.plan.input.event_shape, root)
     if longer:
         _check_longer(run, longer)
         settings = replace(settings, **longer)

@@ -15,12 +15,14 @@ from mera.data.dataset import (
     resize,
 )
 from mera.data.examples import as_splits
+from mera.data.streams import StreamDataset
 
 __all__ = [
     "ArrayDataset",
     "DataMissingError",
     "DataSplits",
     "Examples",
+    "StreamDataset",
     "as_splits",
     "class_numbers",
     "first",

@@ -3,56 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
+from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
+from mera.data.streams import HELD_OUT, StreamDataset, is_stream, split_stream
 
 __all__ = ["as_splits"]
 
-HELD_OUT = 10
-"""One in so many examples is held out for the test where no test set is given."""
-
 
 class ItemDataset(Dataset):
-    """The examples of any data set of torch, whose items are tensors, arrays, PIL images, or tuples that start so.
+    """The examples of any data set whose items are examples, or tuples or dicts with an example and a label.
 
     Args:
-        data: the data set. Labels are its `labels`, its `targets`, or else the second entries of its items.
+        data: a data set of torch or of the library datasets, or a list. Labels are its `labels`, its `targets`, its
+            column of labels, or else what the items have.
+        shape: the shape of an example.
     """
 
-    def __init__(self, data: Any) -> None:
-        self.data = data
-        self.labels = getattr(data, "labels", None)
-        if not isinstance(self.labels, Mapping):
-            self.labels = self._find_labels()
+    def __init__(self, data: Any, shape: Sequence[int]) -> None:
+        self.data, self.shape = data, tuple(shape)
+        labels = getattr(data, "labels", None)
+        self.labels: Mapping[str, Tensor] = labels if isinstance(labels, Mapping) else self._find_labels()
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Tensor:
-        item = self.data[index]
-        example = item[0] if isinstance(item, (tuple, list)) else item
-        if isinstance(example, Image):
-            from torchvision.transforms.v2.functional import pil_to_tensor
-
-            return pil_to_tensor(example)
-        return example if isinstance(example, Tensor) else torch.from_numpy(np.array(example))
+        return example_of(self.data[index], self.shape)
 
     def _find_labels(self) -> dict[str, Tensor]:
         targets = getattr(self.data, "targets", None)
-        if targets is None:
-            item = self.data[0] if len(self.data) else None
-            if not isinstance(item, (tuple, list)) or len(item) < 2:
-                return {}
-            targets = [self.data[index][1] for index in range(len(self.data))]
-        return _as_labels(targets)
+        if targets is None and hasattr(self.data, "column_names"):
+            column = key_of(self.data.column_names, LABEL_KEYS)
+            targets = None if column is None else self.data[column][:]
+        elif targets is None and len(self.data) and label_of(self.data[0]) is not None:
+            targets = [label_of(self.data[index]) for index in range(len(self.data))]
+        return {} if targets is None else _as_labels(targets)
 
 
 class Part(Dataset):
@@ -90,38 +84,45 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
     Args:
         data: a `DataSplits`; the name of a registered data set; a tensor or an array of examples (N, C, *shape), or
             (N, *shape) for one channel; a pair (examples, labels), where labels are class numbers (N,) or contexts of
-            floats; a data set of torch whose items are examples or tuples (example, label, ...); or a pair or a dict of
-            training and test examples, each of any of these kinds. Without test examples, every tenth example is held
-            out.
+            floats; a data set of torch or of the library datasets, whose items are examples, tuples (example, label,
+            ...) or dicts; an iterable, such as an `IterableDataset`, which is read in its own order; or a pair or a
+            dict of training and test examples, each of any of these kinds. Without test examples, every tenth example
+            is held out, of an iterable the first ones.
         shape: the shape (C, *sites) of an example of the flow.
 
     Raises:
         ValueError: if the data is of another kind.
     """
     if isinstance(data, DataSplits):
-        return data
+        parts = [_as_examples(part, shape) for part in (data.train, data.test)]
+        is_same = parts[0] is data.train and parts[1] is data.test
+        return data if is_same else replace(data, train=parts[0], test=parts[1])
     if isinstance(data, str):
         return load(data, L=shape[-1])
-    if isinstance(data, Mapping) and set(data) == {"train", "test"}:
-        data = data["train"], data["test"]
-    elif not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0])):
-        return _held_out(_as_examples(data, shape), shape[0])
+    if isinstance(data, Mapping) and "train" in data:
+        test = key_of(data, ("test", "validation"))
+        data = data["train"] if test is None else (data["train"], data[test])
+    if not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0])):
+        return split_stream(data, shape) if is_stream(data) else _held_out(_as_examples(data, shape), shape[0])
     train, test = (_as_examples(part, shape) for part in data)
     return DataSplits("your own data", shape[0], train, test)
 
 
 def _as_examples(data: Any, shape: Sequence[int]) -> Examples:
     """One data set, from whatever a user has."""
+    if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)):
+        return data
     if isinstance(data, (tuple, list)) and len(data) == 2 and _is_labels(data[1], data[0]):
         return ArrayDataset(_with_channels(data[0], shape), _as_labels(data[1]))
     if isinstance(data, (Tensor, np.ndarray)):
         return ArrayDataset(_with_channels(data, shape))
-    if isinstance(data, Dataset) or (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-        if isinstance(data, (str, bytes, Mapping)):
-            raise InputError("examples", f"a {type(data).__name__}")
-        return ItemDataset(data)
+    if is_stream(data):
+        return StreamDataset(data, shape)
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, Mapping)):
+        return ItemDataset(data, shape)
     raise InputError(
-        "examples: a tensor, an array, a pair (examples, labels), a data set of torch, or training and test examples",
+        "examples: a tensor, an array, a pair (examples, labels), a data set of torch, an iterable, or training and "
+        "test examples",
         type(data).__name__,
     )
 

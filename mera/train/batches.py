@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "NoisyBatches",
+    "OrderedBatchSampler",
     "ShuffledBatchSampler",
     "example_and_noise",
     "example_contexts",
@@ -75,6 +77,14 @@ class ShuffledBatchSampler(Sampler[list[Key]]):
             for batch in range(first_batch, batches_per_epoch):
                 step += 1
                 yield [(step, row, order[batch * self.batch_size + row]) for row in self.rows]
+
+
+class OrderedBatchSampler(ShuffledBatchSampler):
+    """Keys of batches in the order of the examples, for streams, which can only be read forwards."""
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for step in count(self.start):
+            yield [(step + 1, row, step * self.batch_size + row) for row in self.rows]
 
 
 def _order(n: int, seed: int) -> Sequence[int]:

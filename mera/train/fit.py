@@ -13,11 +13,11 @@ from rich.console import Console
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.data import Examples, as_splits, first
+from mera.data import Examples, StreamDataset, as_splits, first
 from mera.flow import Flow
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
-from mera.train.batches import BatchLoader, ShuffledBatchSampler, example_contexts
+from mera.train.batches import BatchLoader, OrderedBatchSampler, ShuffledBatchSampler, example_contexts
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.kinds import OwnLoss, kind_of
 from mera.train.loop import Loop
@@ -80,9 +80,10 @@ def fit(
         flow: the flow to train. Normalisation layers that have not started yet do so from the first training images.
         data: examples to learn and to evaluate: uint8 images, whose loss is in bits per dimension, or fields of floats,
             whose loss is in nats for each variable. A tensor or an array (N, C, *shape), which may be a `numpy.memmap`
-            larger than memory; a pair (examples, labels); a data set of torch; the name of a registered data set; a
-            pair of training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held
-            out. For a conditional flow labels are class numbers, or contexts if the flow was built with `context=`.
+            larger than memory; a pair (examples, labels); a data set of torch or of the library datasets; an iterable
+            such as an `IterableDataset`, which is read in its own order; the name of a registered data set; a pair of
+            training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held out. For
+            a conditional flow labels are class numbers, or contexts if the flow was built with `context=`.
         settings: how to train.
         run: the folder for checkpoints, metrics and samples; nothing is written if None. The command line reads it
             too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
@@ -124,7 +125,7 @@ def fit(
             raise InputError("a loss as a function of flow and batch", type(loss).__name__)
         kind = OwnLoss(kind, loss)
     loop = Loop(flow, settings, run, len(data.train), kind)
-    sampler = _sampler(loop)
+    sampler = _sampler(loop, data.train)
     history = History()
     callbacks = [history, *_standard_callbacks(loop, test_contexts, console), *callbacks]
     if run is not None and not resume and loop.is_main:
@@ -151,11 +152,12 @@ def _console() -> Console | None:
     return console if console.is_terminal or console.is_jupyter else None
 
 
-def _sampler(loop: Loop) -> ShuffledBatchSampler:
-    """The order of the training images; a batch is smaller than asked for if there are fewer images."""
+def _sampler(loop: Loop, examples: Examples) -> ShuffledBatchSampler:
+    """The order of the training examples; a batch is smaller than asked for if there are fewer examples."""
     n, world_size, settings = loop.n_images, loop.world_size, loop.settings
     batch_size = min(settings.batch_size, n - n % world_size)
-    return ShuffledBatchSampler(n, batch_size, settings.seed, rank=loop.rank, world_size=world_size)
+    kind = OrderedBatchSampler if isinstance(examples, StreamDataset) else ShuffledBatchSampler
+    return kind(n, batch_size, settings.seed, rank=loop.rank, world_size=world_size)
 
 
 def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Console | None) -> list[Callback]:
