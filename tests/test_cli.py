@@ -104,7 +104,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     assert {path.name for path in (out / "inpaint").iterdir()} == {"filled.png", "inpaint.png", "history.png"}
     Image.fromarray(pixels).resize((40, 30)).save(tmp_path / "large.png")
     result = run("inpaint", out, "--image", tmp_path / "large.png", "--region", "0:2,4:6", *short)
-    assert "the square at its centre, resized to 16 x 16" in result.output
+    assert "30 x 30 pixels at its centre, resized to 16 x 16" in result.output
     for arguments in (["--test", 3], ["--region", "0:2,0:2"], ["--test", 1, "--image", "x.png", "--region", "0:2,0:2"]):
         assert run("inpaint", out, *arguments).exit_code == 2
     scratch = np.zeros((64, 64), dtype=np.uint8)

@@ -190,7 +190,7 @@ def test_folder_names_what_is_wrong(tmp_path):
 def test_unknown_set_or_option():
     with pytest.raises(ValueError, match=r"an option of 'msds1' among .*; got 'train_siz' \(did you mean"):
         data.load("msds1", train_siz=3)
-    with pytest.raises(ValueError, match="Expected L as a positive integer; got 0"):
+    with pytest.raises(ValueError, match="Expected L as a positive integer, or several of them; got 0"):
         data.load("msds1", L=0)
     with pytest.raises(ValueError, match="Expected a positive number of images; got 0"):
         data.load("msds1", train_size=0)
@@ -204,3 +204,91 @@ def test_a_loader_with_fewer_parameters(monkeypatch):
     assert data.load("mine", L=4) == ("mine", 4)
     with pytest.raises(ValueError, match="Expected an option of 'mine' among"):
         data.load("mine", L=4, n=3)
+
+
+def make_photographs(root, names):
+    for i, name in enumerate(names):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((12, 20, 3), np.uint8)
+        pixels[:, :, 0] = np.arange(20) * 10  # red tells the column
+        pixels[:, :, 1] = np.arange(12)[:, None] * 20  # green tells the row
+        pixels[:, :, 2] = i
+        Image.fromarray(pixels).save(path)
+
+
+def test_classes_from_sub_folders(tmp_path):
+    make_photographs(tmp_path / "all", [f"{animal}/{i}" for animal in ("dog", "cat") for i in "abcdefghijklmnop"])
+    both = data.load("folder", L=8, root=tmp_path / "all")
+    assert both.classes == ("cat", "dog")
+    for split in (both.train, both.test):
+        blue = torch.tensor([int(x[2].float().mean()) for x in split])
+        assert torch.equal(split.labels["class"], (blue < 16).long())
+    make_photographs(tmp_path / "cut" / "train", ["b/1", "a/1", "a/2"])
+    make_photographs(tmp_path / "cut" / "test", ["b/1"])
+    cut = data.load("folder", L=8, root=tmp_path / "cut")
+    assert (cut.train.labels["class"].tolist(), cut.test.labels["class"].tolist()) == ([0, 0, 1], [1])
+    make_photographs(tmp_path / "mixed", ["a/1", "b/1", *"cdefghijklm"])
+    assert data.load("folder", L=8, root=tmp_path / "mixed").train.labels == {}
+
+
+def test_random_crops_and_flips(tmp_path):
+    make_photographs(tmp_path, [chr(97 + i) for i in range(10)])
+    plain, cropped = (data.load("folder", L=6, root=tmp_path, crop=crop) for crop in ("centre", "random"))
+    flipped = data.load("folder", L=6, root=tmp_path, flip=True)
+    assert torch.equal(plain.test[0], cropped.test[0])  # test images stay as they are
+    assert torch.equal(plain.test[0], flipped.test[0])
+    sides = {torch.equal(flipped.train[0], plain.train[0].flip(-1)) for _ in range(30)}
+    assert sides == {True, False}
+    lefts = {int(cropped.train[0][0].float().mean()) for _ in range(40)}
+    assert len(lefts) > 5
+    spans = [x[0].float().amax() - x[0].float().amin() for x in (cropped.train[0] for _ in range(60))]
+    assert min(spans) < 80 < max(spans)  # of the largest square, 12 columns wide, it is about 110
+    heights = [x[1].float().amax() - x[1].float().amin() for x in (cropped.train[0] for _ in range(60))]
+    assert min(heights) > 90  # at least 0.7 of the edge, hence half the area
+    with pytest.raises(ValueError, match="Expected a crop among"):
+        data.load("folder", root=tmp_path, crop="left")
+
+
+def test_parts_of_a_photograph_stay_together(tmp_path):
+    make_photographs(tmp_path, [f"photo{chr(97 + p)}_{i}" for p in range(20) for i in range(5)])
+    with pytest.warns(UserWarning, match="the names of 5 files begin with 'photoa'"):
+        data.load("folder", L=4, root=tmp_path)
+    splits = data.load("folder", L=4, root=tmp_path, groups="^.*_")
+    assert (len(splits.train), len(splits.test)) == (90, 10)
+    photographs = [{file.name.split("_")[0] for file in split.files} for split in (splits.train, splits.test)]
+    assert photographs[0].isdisjoint(photographs[1])
+    assert data.load(**splits.source).test.files == splits.test.files
+    for groups, message in (
+        ("(", 'Expected groups as "folder" or a regular expression'),
+        ("^x", "Expected groups='.x' to match a part of each path; got photoa_0.png"),
+        ("^photo", "Expected at least 2 groups of files by groups='.photo'; got 1, 'photo'"),
+        ("folder", "Expected at least 2 groups of files"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.load("folder", L=4, root=tmp_path, groups=groups)
+
+
+def test_folders_as_groups(tmp_path):
+    make_photographs(tmp_path, [f"p{p}/{i}" for p in range(3) for i in "abcd"])
+    splits = data.load("folder", L=4, root=tmp_path, groups="folder")
+    assert (len(splits.train), len(splits.test)) == (8, 4)
+    assert {file.parent.name for file in splits.test.files} == {"p2"}
+
+
+def test_numbered_files_of_one_kind_are_no_parts(tmp_path):
+    make_photographs(tmp_path, [f"IMG_{i:04d}" for i in range(20)])
+    assert len(data.load("folder", L=4, root=tmp_path).test) == 2  # no warning
+
+
+def test_lattices_that_are_no_square(tmp_path):
+    make_photographs(tmp_path, [chr(97 + i) for i in range(10)])  # 12 x 20
+    for crop in ("centre", "random"):
+        x = data.load("folder", L=(6, 12), root=tmp_path, crop=crop).train[0]
+        assert x.shape == (3, 6, 12)
+    wide = data.load("folder", L=(6, 12), root=tmp_path).test[0].float()
+    assert (wide[0].amin(), wide[0].amax()) == (pytest.approx(5, abs=6), pytest.approx(185, abs=6))  # all columns
+    assert (wide[1].amin(), wide[1].amax()) == (pytest.approx(30, abs=6), pytest.approx(190, abs=6))  # 10 of 12 rows
+    assert data.load("msds1", L=(16, 32), train_size=3, test_size=3).train[0].shape == (3, 16, 32)
+    with pytest.raises(ValueError, match=r"Expected L as a positive integer, or a pair of them; got \(4, 4, 5\)"):
+        data.load("msds1", L=(4, 4, 5))

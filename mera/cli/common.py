@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -95,11 +95,12 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
         raise LayoutError.from_error(error, source=str(path)) from error
 
 
-def configured(run: RunFolder, root: Path | None = None) -> tuple[DataSplits, Settings]:
+def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:
     """The data and the settings of a run, from its configuration.
 
     Args:
         run: the folder of the run.
+        shape: the shape (C, *sites) of an example of the flow.
         root: the folder of the data, if it is not where it was when the run began.
 
     Raises:
@@ -114,7 +115,7 @@ def configured(run: RunFolder, root: Path | None = None) -> tuple[DataSplits, Se
             )
         source = config["data"] | ({} if root is None else {"root": str(root)})
         try:
-            return data.load(**source), Settings(**config["settings"])
+            return data.as_splits(data.load(**source), shape), Settings(**config["settings"])
         except data.DataMissingError as error:
             place = f"The run learnt from {source['root']}; --root names another place."
             raise data.DataMissingError(f"{error} {place}") from error

@@ -20,7 +20,8 @@ from mera.cli.options import options_for, signature_options, with_options
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
 from mera.data import class_numbers
-from mera.data.folder import fit_square, read_image
+from mera.data.dataset import largest, resize
+from mera.data.folder import read_image
 from mera.drawing.curves import log_prob_curve
 from mera.drawing.images import captioned, paint_mask, save_figure, save_image
 from mera.flow import Flow
@@ -30,7 +31,7 @@ from mera.train import RunFolder
 __all__ = ["app"]
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
-ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut to a central square and resized.")]
+ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut at the centre and resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
 Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
@@ -104,25 +105,23 @@ def _inpaint(
 
 
 def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
-    """An image, uint8 (channels, H, W), cut to its central square and resized to the flow's lattice if it differs."""
+    """An image, uint8 (channels, H, W), cut to the proportions of the flow's lattice and resized if it differs."""
     shape = flow.plan.input.shape
     if tuple(pixels.shape[1:]) == shape:
         return pixels
-    if len(set(shape)) > 1:
-        raise ValueError(f"Expected an image of {_by(shape)} pixels in {path}; got {_by(pixels.shape[1:])}")
-    console.print(f"{path}: the square at its centre, resized to {_by(shape)}")
-    return fit_square(pixels, shape[0])
+    console.print(f"{path}: {_by(largest(pixels.shape[1:], shape))} pixels at its centre, resized to {_by(shape)}")
+    return resize(pixels, shape)
 
 
 def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
-    """The mask on the flow's lattice: true for each pixel of the central square that contains any white."""
+    """The mask on the flow's lattice: true for each pixel that contains any white, of the part that is cut out."""
     from torchvision.transforms.v2.functional import center_crop
 
     if tuple(white.shape) != flow.plan.input.shape:
-        white = center_crop(white, [min(white.shape)] * 2)
+        white = center_crop(white, list(largest(white.shape, flow.plan.input.shape)))
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
     if not hidden.any():
-        raise ValueError(f"Expected some white, in the central square, in {path}; got none")
+        raise ValueError(f"Expected some white, in the part that is cut out, in {path}; got none")
     return hidden
 
 

@@ -28,6 +28,7 @@ from mera.cli.common import (
 from mera.cli.lazy import OPTIONS, lazy_group
 from mera.cli.options import assignments, options_for, signature_options, with_options
 from mera.data import DataSplits
+from mera.data.dataset import Edges
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
@@ -93,9 +94,7 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
     """The command `mera train --layout FILE`."""
     layout = load_layout(path)
     lattice = layout.input.lattice
-    if lattice.dim != 2 or len(set(lattice.shape)) > 1:
-        raise ValueError(f"{path}: Expected a square lattice, to train on images; got {lattice}")
-    source, images = _images(values, lattice.shape[0], lattice.channels)
+    source, images = _images(values, lattice.shape, lattice.channels)
 
     make = partial(flow_of, path, layout, prior, _classes(images) if values["conditional"] else None)
     start_run(RunFolder(values["out"]), make, source, images, _settings(values), choose_device(values["device"]))
@@ -122,7 +121,7 @@ def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -
     return Settings(**{**(preset or {}), **passed})
 
 
-def _images(values: dict[str, Any], L: int, channels: int) -> tuple[dict[str, Any], DataSplits]:
+def _images(values: dict[str, Any], L: Edges, channels: int) -> tuple[dict[str, Any], DataSplits]:
     """The arguments of `mera.data.load` for the data set that the options name, and the data set."""
     source = {"name": values["data"], "L": L, "root": str(values["root"].resolve())}
     if values["data"] == "folder":

@@ -1,8 +1,8 @@
-"""The form of every data set, two splits of 8-bit images on an L x L lattice, and the registry of data sets by name."""
+"""The form of every data set, two splits of examples, and the registry of data sets by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,10 +19,13 @@ __all__ = [
     "ArrayDataset",
     "DataMissingError",
     "DataSplits",
+    "Edges",
     "Examples",
     "class_numbers",
+    "edges",
     "first",
     "labels",
+    "largest",
     "load",
     "names",
     "register",
@@ -31,6 +34,10 @@ __all__ = [
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
 """Dtypes of class numbers whose values all fit int64."""
+
+
+Edges = int | Sequence[int]
+"""The edge of square images, or height and width."""
 
 
 class DataMissingError(FileNotFoundError):
@@ -84,6 +91,7 @@ class DataSplits:
         train: training examples.
         test: test examples.
         source: the arguments of `load` that load the data set again; None if it was made in another way.
+        classes: the names of the classes, in the order of the class numbers; empty if they have no names.
     """
 
     name: str
@@ -91,13 +99,14 @@ class DataSplits:
     train: Examples
     test: Examples
     source: dict[str, Any] | None = field(default=None, kw_only=True)
+    classes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.data")
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
-The function gets those of `L`, `root` and `download` that it has parameters for, and its own options. A package may
+The function gets those of `L` (an integer, or a tuple of edges that differ), `root` and `download` that it has parameters for, and its own options. A package may
 instead declare its functions as entry points of the group "mera.data"."""
 
 
@@ -106,12 +115,12 @@ def names() -> list[str]:
     return _loaders.names()
 
 
-def load(name: str, L: int = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
-    """A data set by name, both splits, resized to L x L.
+def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
+    """A data set by name, both splits, cut to the proportions of the lattice and resized.
 
     Args:
         name: one of `names()`.
-        L: edge of the images.
+        L: edge of the images, or height and width; a data set of other lattices may take other numbers of edges.
         root: the folder where the files are, or where they are downloaded to; for "folder", the folder of images.
         download: fetch what is missing, where that is possible.
         **options: options of the data set; its own function documents them.
@@ -120,9 +129,10 @@ def load(name: str, L: int = 32, root: str | Path = "data", download: bool = Fal
         ValueError: if the name or an option is unknown.
         DataMissingError: if the files are not there; the message says what to do.
     """
-    if not is_integer(L) or L < 1:
-        raise ValueError(f"Expected L as a positive integer; got {L!r}")
-    standard = {"L": L, "root": Path(root), "download": download}
+    shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
+    if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
+        raise ValueError(f"Expected L as a positive integer, or several of them; got {L!r}")
+    standard = {"L": int(shape[0]) if len(set(shape)) == 1 else shape, "root": Path(root), "download": download}
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
     _loaders.check_options(name, options)
     loaded = _loaders.get(name)(**options)
@@ -180,16 +190,49 @@ def class_numbers(images: Examples) -> Tensor:
     return values.to(torch.int64)
 
 
-def resize(images: Tensor, L: int) -> Tensor:
-    """Images resized to L x L, bicubic and antialiased.
+def edges(L: Edges) -> tuple[int, int]:
+    """Height and width of images, from one edge or from both.
+
+    Args:
+        L: an integer, or a pair of integers.
+
+    Raises:
+        ValueError: if L is neither, or not positive.
+    """
+    pair = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L, L)
+    if len(pair) != 2 or not all(is_integer(edge) and edge > 0 for edge in pair):
+        raise ValueError(f"Expected L as a positive integer, or a pair of them; got {L!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def largest(size: Sequence[int], L: Edges) -> tuple[int, int]:
+    """Height and width of the largest rectangle in an image that has the proportions of a lattice.
+
+    Args:
+        size: height and width of the image.
+        L: edge of the lattice, or both edges.
+
+    >>> largest((30, 40), 8), largest((30, 40), (8, 16))
+    ((30, 30), (20, 40))
+    """
+    lattice = edges(L)
+    scale = min(n / edge for n, edge in zip(size, lattice, strict=True))
+    return max(1, round(lattice[0] * scale)), max(1, round(lattice[1] * scale))
+
+
+def resize(images: Tensor, L: Edges) -> Tensor:
+    """Images cut to the proportions of a lattice, at their centre, and resized to it, bicubic and antialiased.
 
     Args:
         images: images (..., C, H, W) uint8.
-        L: edge of the resized images.
+        L: edge of the resized images, or both edges.
     """
-    if images.shape[-2:] == (L, L):
+    size = tuple(images.shape[-2:])
+    if size == edges(L):
         return images
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    return F.resize(images, [L, L], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    if largest(size, L) != size:
+        images = F.center_crop(images, list(largest(size, L)))
+    return F.resize(images, list(edges(L)), interpolation=InterpolationMode.BICUBIC, antialias=True)

@@ -98,10 +98,10 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
         is_same = parts[0] is data.train and parts[1] is data.test
         return data if is_same else replace(data, train=parts[0], test=parts[1])
     if isinstance(data, str):
-        return load(data, L=shape[-1])
+        return load(data, L=tuple(shape[1:]))
     if isinstance(data, Mapping) and "train" in data:
-        test = key_of(data, ("test", "validation"))
-        data = data["train"] if test is None else (data["train"], data[test])
+        held_out = key_of(data, ("test", "validation"))
+        data = data["train"] if held_out is None else (data["train"], data[held_out])
     if not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0])):
         return split_stream(data, shape) if is_stream(data) else _held_out(_as_examples(data, shape), shape[0])
     train, test = (_as_examples(part, shape) for part in data)

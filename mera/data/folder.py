@@ -7,39 +7,57 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera.data.dataset import DataMissingError, DataSplits, register, resize
+from mera._utils.checks import check_choice, check_flag
+from mera.data.dataset import DataMissingError, DataSplits, Edges, largest, register, resize
+from mera.data.splitting import split_files
 
-__all__ = ["ImageFiles", "fit_square", "read_image"]
+__all__ = ["ImageFiles", "read_image"]
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+CROPS = ("centre", "random")
+LEAST_AREA = 0.5
+"""The least area of a random part, as a share of the largest part."""
 
 
 class ImageFiles(Dataset):
-    """Image files: the square at the centre of each, resized to L x L.
+    """Image files: a part of each that has the proportions of the lattice, resized.
 
     An item whose file cannot be read raises a `ValueError` with the name of the file.
 
     Args:
         files: the files, in the order of the items.
-        L: edge of the images.
+        L: edge of the images, or height and width.
         channels: 1 for grey images, 3 for colour.
+        crop: "centre" for the largest part, at the centre; "random" for another part each time.
+        flip: whether left and right change places at random.
+        labels: labels by name; see `mera.data.Examples`.
     """
 
-    def __init__(self, files: list[Path], L: int, channels: int) -> None:
-        self.files = files
-        self.L = L
-        self.channels = channels
+    def __init__(
+        self,
+        files: list[Path],
+        L: Edges,
+        channels: int,
+        crop: str = "centre",
+        flip: bool = False,
+        labels: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.files, self.L, self.channels, self.crop, self.flip = files, L, channels, crop, flip
+        self.labels = labels or {}
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return fit_square(read_image(self.files[index], self.channels), self.L)
+    def __getitem__(self, index: int) -> Tensor:
+        pixels = read_image(self.files[index], self.channels)
+        pixels = random_cut(pixels, self.L) if self.crop == "random" else resize(pixels, self.L)
+        return pixels.flip(-1) if self.flip and torch.rand(()) < 0.5 else pixels
 
 
-def read_image(path: Path, channels: int) -> torch.Tensor:
+def read_image(path: Path, channels: int) -> Tensor:
     """An image file as a tensor (channels, H, W) uint8.
 
     Args:
@@ -60,49 +78,80 @@ def read_image(path: Path, channels: int) -> torch.Tensor:
         raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
 
 
-def fit_square(pixels: torch.Tensor, L: int) -> torch.Tensor:
-    """The square at the centre of an image, resized to L x L.
+def random_cut(pixels: Tensor, L: Edges) -> Tensor:
+    """A part of an image at random, with the proportions of the lattice and at least half the area, resized.
 
     Args:
         pixels: the image, (channels, H, W) uint8.
-        L: edge of the resized image.
+        L: edge of the resized image, or both edges.
     """
-    from torchvision.transforms.v2.functional import center_crop
-
-    return resize(center_crop(pixels, [min(pixels.shape[-2:])] * 2), L)
+    size = tuple(pixels.shape[-2:])
+    share = LEAST_AREA**0.5 + (1 - LEAST_AREA**0.5) * float(torch.rand(()))
+    height, width = (max(1, round(share * edge)) for edge in largest(size, L))
+    top, left = (int(torch.randint(0, n - edge + 1, ())) for n, edge in zip(size, (height, width), strict=True))
+    return resize(pixels[:, top : top + height, left : left + width], L)
 
 
 @register("folder")
-def folder(L: int, root: Path, download: bool, channels: int = 3) -> DataSplits:
+def folder(
+    L: Edges,
+    root: Path,
+    download: bool,
+    channels: int = 3,
+    crop: str = "centre",
+    flip: bool = False,
+    groups: str | None = None,
+) -> DataSplits:
     """All images below a folder, sub-folders included.
 
     If the folder has sub-folders `train` and `test`, they are the splits. Otherwise every tenth file, by name, is a
-    test image. Images are cut to the square at their centre and resized.
+    test image; with `groups`, every tenth group of files. If all images lie in sub-folders (of `train` and `test`, or
+    of the folder itself), the names of the sub-folders are the classes, numbered by name.
 
     Args:
-        L: edge of the images.
+        L: edge of the images, or height and width.
         root: the folder.
         download: not used: there is nothing to download.
         channels: 3 to read colour images, 1 to read grey ones.
+        crop: the part of an image, with the proportions of the lattice: "centre", the largest one, at the centre; or
+            "random", of training images another one each time, with at least half the area.
+        flip: whether left and right of training images change places at random.
+        groups: the files that stay together, so that no part of a photograph is in both splits: "folder" for those of a
+            folder; or a regular expression, whose match in the path of a file below `root` is the name of its group.
 
     Raises:
-        ValueError: if `channels` is neither 1 nor 3.
+        ValueError: if an option has another value.
         DataMissingError: if a split has no images.
     """
     if channels not in (1, 3):
         raise ValueError(f"Expected 1 or 3 channels of a folder of images; got {channels}")
+    check_choice(crop, CROPS, "a crop")
+    check_flag(flip, "flip")
     if (root / "train").is_dir() and (root / "test").is_dir():
-        splits = [_images(root / "train"), _images(root / "test")]
+        tops = root / "train", root / "test"
+        splits = [_images(top) for top in tops]
     else:
-        files = _images(root)
-        splits = [[f for i, f in enumerate(files) if i % 10 != 9], files[9::10]]
+        tops = root, root
+        splits = list(split_files(_images(root), root, groups))
     if not all(splits):
         counts = " and ".join(str(len(split)) for split in splits)
         raise DataMissingError(
             f"Expected images below {root} for training and test; got {counts}. "
             f"Put at least ten images there, or some in each of {root / 'train'} and {root / 'test'}."
         )
-    return DataSplits("folder", channels, *(ImageFiles(split, L, channels) for split in splits))
+    folders = [[file.relative_to(top).parts[:-1] for file in split] for split, top in zip(splits, tops, strict=True)]
+    names = _class_names(folders[0] + folders[1])
+    labels = [{"class": torch.tensor([names.index(f[0]) for f in split])} if names else {} for split in folders]
+    train = ImageFiles(splits[0], L, channels, crop, flip, labels[0])
+    return DataSplits("folder", channels, train, ImageFiles(splits[1], L, channels, labels=labels[1]), classes=names)
+
+
+def _class_names(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """The names of the topmost sub-folders of all files, sorted, if each file is in one and there are several."""
+    if not all(folders):
+        return ()
+    names = sorted({folder[0] for folder in folders})
+    return tuple(names) if len(names) > 1 else ()
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mera._utils.checks import is_integer
-from mera.data.dataset import ArrayDataset, DataSplits, register, resize
+from mera.data.dataset import ArrayDataset, DataSplits, Edges, register, resize
 
 __all__ = ["msds"]
 
@@ -67,12 +67,14 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     )
 
 
-def _load(kind: int, L: int, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST) -> DataSplits:
+def _load(
+    kind: int, L: Edges, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST
+) -> DataSplits:
     """Draw both splits; nothing is read or downloaded.
 
     Args:
         kind: 1 for MSDS1, 2 for MSDS2.
-        L: edge of the images.
+        L: edge of the images, or height and width.
         root: not used.
         download: not used.
         train_size: how many training images, the first ones of the split.

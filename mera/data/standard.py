@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, register, resize
+from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, register, resize
 
 __all__ = ["OnlyImages"]
 
@@ -52,7 +52,7 @@ def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
         ) from error
 
 
-def _small(name: str, folder: str, kind: str, channels: int, L: int, root: Path, download: bool) -> DataSplits:
+def _small(name: str, folder: str, kind: str, channels: int, L: Edges, root: Path, download: bool) -> DataSplits:
     """Both splits of a data set that fits in memory, with their classes as labels; `kind` is a class of torchvision."""
     from torchvision import datasets
 
@@ -74,13 +74,14 @@ for name, folder, kind, channels in (
 
 
 @register("celeba")
-def celeba(L: int, root: Path, download: bool) -> DataSplits:
+def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
     """Aligned faces, as in App. A of https://arxiv.org/abs/2010.00029.
 
-    The 148 x 148 pixels at the centre are resized to L x L (bicubic); training images are flipped at random.
+    The 148 x 148 pixels at the centre are cut to the proportions of the lattice and resized. Training images are flipped
+    at random.
 
     Args:
-        L: edge of the images.
+        L: edge of the images, or height and width.
         root: the folder that has the folder "celeba".
         download: fetch what is missing.
 
@@ -88,13 +89,12 @@ def celeba(L: int, root: Path, download: bool) -> DataSplits:
         DataMissingError: if files are missing.
     """
     from torchvision import datasets
-    from torchvision.transforms import InterpolationMode
     from torchvision.transforms import v2 as transforms
 
     steps = [
         transforms.PILToTensor(),
         transforms.CenterCrop(148),
-        transforms.Resize([L, L], interpolation=InterpolationMode.BICUBIC, antialias=True),
+        transforms.Lambda(partial(resize, L=L)),
     ]
     splits = [
         _open(
