@@ -31,7 +31,7 @@ def inference_flow():
         (lambda run: fit(small_flow(), None, SHORT, run), "Expected examples: a tensor, .*; got NoneType"),
         (
             lambda run: fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, None), SHORT, run),
-            "Expected test examples with a length and items; got NoneType",
+            "Expected examples: a tensor, .*; got NoneType",
         ),
         (lambda run: fit(small_flow(), IMAGES, {"steps": 3}, run), "Expected settings as .*Settings; got dict"),
         (lambda run: fit(small_flow(), IMAGES, {}, run), "Expected settings as a mera.train.Settings; got dict"),

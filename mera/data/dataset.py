@@ -106,8 +106,9 @@ _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.dat
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
-The function gets those of `L` (an integer, or a tuple of edges that differ), `root` and `download` that it has parameters for, and its own options. A package may
-instead declare its functions as entry points of the group "mera.data"."""
+The function gets those of `L` (an integer, or a tuple of edges that differ), `root` and `download` that it has
+parameters for, and its own options. A package may instead declare its functions as entry points of the group
+"mera.data"."""
 
 
 def names() -> list[str]:

@@ -77,8 +77,8 @@ for name, folder, kind, channels in (
 def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
     """Aligned faces, as in App. A of https://arxiv.org/abs/2010.00029.
 
-    The 148 x 148 pixels at the centre are cut to the proportions of the lattice and resized. Training images are flipped
-    at random.
+    The 148 x 148 pixels at the centre are cut to the proportions of the lattice and resized. Training images are
+    flipped at random.
 
     Args:
         L: edge of the images, or height and width.

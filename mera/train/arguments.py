@@ -68,11 +68,8 @@ def check_data(data: DataSplits, flow: Flow) -> None:
         flow: the flow that is to learn them.
 
     Raises:
-        ValueError: if a split is empty or no data set, or its examples do not fit the flow or each other.
+        ValueError: if a split is empty, or its examples do not fit the flow or each other.
     """
-    for name, examples in (("training", data.train), ("test", data.test)):
-        if not isinstance(examples, Examples):
-            raise ValueError(f"Expected {name} examples with a length and items; got {_type_name(examples)}")
     if not len(data.train) or not len(data.test):
         raise ValueError(f"Expected training and test examples; got {len(data.train)} and {len(data.test)}")
     firsts = data.train[0], data.test[0]

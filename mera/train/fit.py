@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.errors import InputError
 from mera.data import Examples, StreamDataset, as_splits, first
@@ -21,7 +22,9 @@ from mera.train.batches import BatchLoader, OrderedBatchSampler, ShuffledBatchSa
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.kinds import OwnLoss, kind_of
 from mera.train.loop import Loop
+from mera.train.optimizers import OwnOptimizer
 from mera.train.run import RunFolder
+from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
 
@@ -67,6 +70,8 @@ def fit(
     console: Console | None = None,
     callbacks: Iterable[Callback] = (),
     loss: Callable[[Flow, Any], Tensor] | None = None,
+    optimizer: str | OwnOptimizer | None = None,
+    schedule: str | OwnSchedule | None = None,
     **options: Any,
 ) -> Result:
     """Train a flow where it is, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
@@ -95,6 +100,10 @@ def fit(
         loss: a loss of your own, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a number, or
             one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
             pair of data and contexts.
+        optimizer: in place of that of the settings: the name of a class in torch.optim; an optimiser of the flow's
+            parameters; or a function that makes one of them, `functools.partial(torch.optim.SGD, lr=0.1)`.
+        schedule: in place of that of the settings: "cosine", or the name of a class in torch.optim.lr_scheduler; a
+            schedule of the optimiser; or a function that makes one of it.
         options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
     Returns:
@@ -107,6 +116,12 @@ def fit(
         FileExistsError: if another run writes to the folder, or it holds one to go on with.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and what was saved last stays as it is.
+
+    >>> import mera, torch
+    >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian")
+    >>> result = mera.train.fit(flow, torch.randn(64, 1, 4, 4), steps=20, lr=1e-2)
+    >>> result.steps, result.test_loss < 2
+    (20, True)
     """
     check_flow(flow)
     data = as_splits(data, flow.plan.input.event_shape)
@@ -114,7 +129,12 @@ def fit(
     check_run(flow, settings, run, resume, console)
     callbacks = check_callbacks(callbacks)
     console = _console() if console is None else console
-    settings = with_options(settings, options)
+    names = {name: own for name, own in (("optimizer", optimizer), ("schedule", schedule)) if isinstance(own, str)}
+    settings = with_options(settings, options | names)
+    own_optimizer = None if isinstance(optimizer, str) else optimizer
+    own_schedule = None if isinstance(schedule, str) else schedule
+    if own_optimizer is None and isinstance(own_schedule, LRScheduler):
+        own_optimizer = own_schedule.optimizer
     if not resume:
         check_start(flow, data.train)
     contexts = example_contexts(flow, data.train)
@@ -124,7 +144,7 @@ def fit(
         if not callable(loss):
             raise InputError("a loss as a function of flow and batch", type(loss).__name__)
         kind = OwnLoss(kind, loss)
-    loop = Loop(flow, settings, run, len(data.train), kind)
+    loop = Loop(flow, settings, run, len(data.train), kind, own_optimizer, own_schedule)
     sampler = _sampler(loop, data.train)
     history = History()
     callbacks = [history, *_standard_callbacks(loop, test_contexts, console), *callbacks]

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
@@ -21,10 +22,10 @@ from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import mean_loss
 from mera.train.kinds import IMAGES, Kind
 from mera.train.objective import Objective, autocast
-from mera.train.optimizers import make_optimizer
+from mera.train.optimizers import OwnOptimizer, make_optimizer, own_optimizer
 from mera.train.processes import make_accelerator
 from mera.train.run import RunFolder
-from mera.train.schedules import make_schedule
+from mera.train.schedules import OwnSchedule, Schedule, make_schedule, own_schedule
 from mera.train.settings import Settings
 
 __all__ = ["Loop", "Metrics"]
@@ -41,6 +42,8 @@ class Loop:
         run: the folder for checkpoints; None to write nothing.
         n_images: the number of training examples.
         kind: the kind of the examples.
+        optimizer: an optimiser of the user's own, in place of that of the settings.
+        schedule: a schedule of the user's own, in place of that of the settings.
 
     Attributes:
         step: steps taken.
@@ -51,7 +54,14 @@ class Loop:
     """
 
     def __init__(
-        self, flow: Flow, settings: Settings, run: RunFolder | None = None, n_images: int = 0, kind: Kind = IMAGES
+        self,
+        flow: Flow,
+        settings: Settings,
+        run: RunFolder | None = None,
+        n_images: int = 0,
+        kind: Kind = IMAGES,
+        optimizer: OwnOptimizer | None = None,
+        schedule: OwnSchedule | None = None,
     ) -> None:
         self.accelerator = make_accelerator(flow.device)
         self.flow, self.settings, self.run, self.n_images, self.kind = flow, settings, run, n_images, kind
@@ -61,12 +71,16 @@ class Loop:
             tune_allocator()
         if settings.memory is not None:
             flow.memory = settings.memory
-        self.optimizer = make_optimizer(
-            settings.optimizer, flow.parameters(), settings.lr, settings.weight_decay, settings.optimizer_options
-        )
-        self.schedule = make_schedule(
-            settings.schedule, self.optimizer, settings.steps, settings.lr, settings.warmup, settings.schedule_options
-        )
+        self.optimizer = self._make_optimizer(optimizer)
+        self.schedule = self._make_schedule(schedule)
+        self._own = {
+            name: f"your own {type(made).__name__}"
+            for name, own, made in (
+                ("optimizer", optimizer, self.optimizer),
+                ("schedule", schedule, getattr(self.schedule, "scheduler", None)),
+            )
+            if own is not None
+        }
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self.objective: nn.Module = Objective(flow, kind, settings.precision)
         if self.accelerator is not None:
@@ -240,12 +254,26 @@ class Loop:
 
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
-        return {
-            "optimizer": self.settings.optimizer,
-            "schedule": self.settings.schedule,
-            "ema": self.settings.ema > 0,
-            "training images": self.n_images,
-        }
+        settings = {"optimizer": self.settings.optimizer, "schedule": self.settings.schedule} | self._own
+        return settings | {"ema": self.settings.ema > 0, "training images": self.n_images}
+
+    def _make_optimizer(self, own: OwnOptimizer | None) -> Optimizer:
+        """The optimiser of the settings, unless there is one of the user's own."""
+        settings, parameters = self.settings, self.flow.parameters()
+        if own is not None:
+            return own_optimizer(own, parameters)
+        return make_optimizer(
+            settings.optimizer, parameters, settings.lr, settings.weight_decay, settings.optimizer_options
+        )
+
+    def _make_schedule(self, own: OwnSchedule | None) -> Schedule:
+        """The schedule of the settings, unless there is one of the user's own."""
+        settings = self.settings
+        if own is not None:
+            return own_schedule(own, self.optimizer)
+        return make_schedule(
+            settings.schedule, self.optimizer, settings.steps, settings.lr, settings.warmup, settings.schedule_options
+        )
 
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of all micro-batches; bits per dimension of this process's part of the batch."""

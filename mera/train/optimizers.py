@@ -1,8 +1,9 @@
-"""Optimisers of torch by name."""
+"""Optimisers: those of torch by name, and those that a user passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,9 +11,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera.train.torch_options import accepted_options, check_names, check_values
 
-__all__ = ["check_optimizer", "make_optimizer", "trial_optimizer"]
+__all__ = ["OwnOptimizer", "check_optimizer", "make_optimizer", "own_optimizer", "trial_optimizer"]
+
+OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
+"""An optimiser of a flow's parameters, or a function that makes one of them."""
 
 UNSUITED = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
 """The base class, and optimisers that need several losses in a step, sparse gradients, or matrices as parameters."""
@@ -45,6 +50,35 @@ def make_optimizer(
     if not excludes_fused and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters):
         defaults["fused"] = True
     return kind(parameters, **accepted_options(kind, defaults) | dict(options))
+
+
+def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimiser that a user passed, or that the function makes that a user passed.
+
+    Args:
+        own: an optimiser of the parameters, or a function from the parameters to one, such as
+            `functools.partial(torch.optim.SGD, lr=0.1)`.
+        parameters: the parameters to train.
+
+    Raises:
+        ValueError: if there is no such optimiser, it has other parameters, or it needs a closure for each step.
+    """
+    parameters = list(parameters)
+    optimizer = own if isinstance(own, Optimizer) or not callable(own) else own(parameters)
+    if not isinstance(optimizer, Optimizer):
+        raise InputError("an optimiser of torch, its name, or a function from parameters to one", _type_name(optimizer))
+    known = set(map(id, parameters))
+    strangers = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
+    if strangers:
+        raise InputError("an optimiser of the flow's parameters", f"one with {len(strangers)} other parameters")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise InputError("an optimiser whose steps need no closure", _type_name(optimizer))
+    return optimizer
+
+
+def _type_name(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def check_optimizer(name: str, options: Mapping[str, Any]) -> type[Optimizer]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera.train.optimizers import trial_optimizer
 from mera.train.torch_options import accepted_options, check_names, check_values
 
-__all__ = ["Schedule", "check_schedule", "make_schedule"]
+__all__ = ["OwnSchedule", "Schedule", "check_schedule", "make_schedule", "own_schedule"]
+
+OwnSchedule = lr_scheduler.LRScheduler | Callable[[Optimizer], Any]
+"""A schedule of torch for an optimiser, or a function that makes one."""
 
 COSINE = "cosine"
 LENGTHS = ("T_max", "total_steps", "total_iters")
@@ -151,6 +155,28 @@ def make_schedule(
     options = options or {}
     kind = check_schedule(name, options)
     return Cosine(optimizer, warmup) if kind is None else _torch_schedule(kind, optimizer, options, steps, lr)
+
+
+def own_schedule(own: OwnSchedule, optimizer: Optimizer) -> Schedule:
+    """The schedule that a user passed, or that the function makes that a user passed.
+
+    Args:
+        own: a schedule of torch, or a function from the optimiser to one, such as
+            `functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)`.
+        optimizer: the optimiser that is used.
+
+    Raises:
+        ValueError: if there is no such schedule, or it is that of another optimiser.
+    """
+    is_schedule = isinstance(own, lr_scheduler.LRScheduler)
+    schedule = own if is_schedule or not callable(own) else own(optimizer)
+    if not isinstance(schedule, lr_scheduler.LRScheduler):
+        raise InputError(
+            "a schedule of torch, its name, or a function from the optimiser to one", type(schedule).__name__
+        )
+    if getattr(schedule, "optimizer", optimizer) is not optimizer:
+        raise InputError("a schedule of the optimiser that is used", f"a {type(schedule).__name__} of another one")
+    return TorchSchedule(schedule)
 
 
 def check_schedule(name: str, options: Mapping[str, Any]) -> type[lr_scheduler.LRScheduler] | None:

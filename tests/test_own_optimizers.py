@@ -1,0 +1,85 @@
+"""Optimisers and schedules by name, as an instance and as a factory."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import optim
+
+import mera
+from mera.train import RunFolder, fit
+from tests.helpers.callbacks import StopAt
+from tests.helpers.command import run
+from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
+
+
+def halved(optimizer):
+    return optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+
+
+def test_name_instance_and_factory_are_the_same():
+    flows = [small_flow() for _ in range(3)]
+    fit(flows[0], IMAGES, SHORT, optimizer="SGD", lr=0.1, weight_decay=0.0)
+    fit(flows[1], IMAGES, SHORT, optimizer=optim.SGD(flows[1].parameters(), lr=0.1, fused=True))
+    fit(flows[2], IMAGES, SHORT, optimizer=partial(optim.SGD, lr=0.1, fused=True))
+    assert same(flows[0], flows[1])
+    assert same(flows[0], flows[2])
+    assert not same(flows[0], small_flow())
+
+
+def test_schedules_of_the_user():
+    flow = small_flow()
+    schedule = halved(optim.Adam(flow.parameters(), lr=0.01))
+    result = fit(flow, IMAGES, SHORT, schedule=schedule, eval_every=1)  # the optimiser is that of the schedule
+    rates = [line["lr"] for line in result.history.metrics]
+    assert rates == pytest.approx([0.01 * 0.5**step for step in range(6)])
+    other = fit(small_flow(), IMAGES, SHORT, schedule=halved, optimizer=partial(optim.Adam, lr=0.01), eval_every=1)
+    assert [line["lr"] for line in other.history.metrics] == pytest.approx(rates)
+    named = fit(small_flow(), IMAGES, SHORT, schedule="ConstantLR", schedule_options={"factor": 1.0})
+    assert named.history.metrics[-1]["lr"] == SHORT.lr
+
+
+def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    flows = [small_flow() for _ in range(3)]
+    own = {"optimizer": partial(optim.RMSprop, lr=1e-3, momentum=0.9), "schedule": halved}
+    fit(flows[0], IMAGES, SHORT, whole, **own)
+    fit(flows[1], IMAGES, SHORT, parts, callbacks=[StopAt(4)], **own)
+    fit(flows[2], IMAGES, SHORT, parts, resume=True, **own)
+    assert same(flows[0], flows[2])
+    assert lines(parts) == lines(whole)
+    with pytest.raises(ValueError, match="'optimizer': 'your own RMSprop'"):  # not with another optimiser
+        fit(small_flow(), IMAGES, SHORT, parts, resume=True)
+    resumed = run("train", "--resume", parts.path, "--steps", 9)
+    assert resumed.exit_code == 1
+    assert "your own RMSprop" in str(resumed.exception)
+
+
+def other_parameters():
+    return optim.Adam(torch.nn.Linear(2, 2).parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": 3}, "Expected an optimiser of torch, its name, or a function from parameters to one; got int"),
+        ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
+        ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
+        ({"optimizer": optim.LBFGS}, "Expected an optimiser whose steps need no closure; got LBFGS"),
+        ({"optimizer": "Sgd"}, "did you mean 'SGD'"),
+        ({"schedule": 3}, "Expected a schedule of torch, its name, or a function from the optimiser to one; got int"),
+        (
+            {"schedule": halved(other_parameters()), "optimizer": optim.SGD},
+            "Expected a schedule of the optimiser that is used; got a LambdaLR of another one",
+        ),
+    ],
+)
+def test_what_is_no_optimizer_or_schedule(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path / "run"), **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_names_its_own_optimizer(tmp_path):
+    fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path), optimizer=partial(optim.SGD, lr=0.1))
+    assert mera.load(tmp_path).n_parameters == small_flow().n_parameters
