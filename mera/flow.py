@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -471,7 +471,11 @@ class Flow(nn.Module):
                 the flow's shape, dtype and device; if a context is missing or not of the flow's context shape; or if an
                 option is unknown or has an invalid value.
         """
-        return inpaint(self.runner, x, mask, context, **options)
+        result = inpaint(self.runner, x, mask, context, **options)
+        if self.plan.input.dim != 2 or self.plan.input.channels not in (1, 3):
+            return result
+        samples = [] if result.samples is None else [result.samples]
+        return replace(result, pictures=self.to_images(torch.cat([x, result.image, *samples])))
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Generate a window of the image that belongs to a seed, without the rest of the image.

@@ -1,9 +1,9 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, one line that changes in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mera._utils.errors import InputError
 
@@ -14,6 +14,10 @@ __all__ = ["ProgressBar", "check_console"]
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
+CHANGE_EVERY = 0.2
+"""Seconds between changes of the line in a notebook."""
+BAR_WIDTH = 30
+"""The width of the bar in a notebook, in characters."""
 
 
 def check_console(console: object) -> Console:
@@ -36,6 +40,8 @@ def check_console(console: object) -> Console:
 class ProgressBar:
     """A progress bar with the rate of the work and the time left; plain lines where there is no terminal.
 
+    In a notebook the bar is a line of text that changes in place, so that a saved notebook has its last state alone.
+
     Args:
         title: the name of the work.
         console: where the bar is shown.
@@ -48,8 +54,9 @@ class ProgressBar:
         self.title, self.console, self.unit = title, console, unit
         self.done, self.fraction = done, fraction
         self.start = self.last_line = time.monotonic()
-        self.bar = None
-        if console.is_terminal:
+        self.bar: Any = None
+        self.cell = Cell() if console.is_jupyter and not console.quiet else None
+        if console.is_terminal and self.cell is None:
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
             columns = TextColumn(title), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
@@ -79,12 +86,44 @@ class ProgressBar:
         rate = (done - self.done) / elapsed
         left = (1 - fraction) / max((fraction - self.fraction) / elapsed, 1e-9)
         pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/{self.unit}"
-        text = f"{self.unit} {done}  {note}  {pace}  {_clock(left)} left"
+        is_over = fraction >= 1
+        rest = f"in {_clock(elapsed)}" if is_over else f"{_clock(left)} left"
+        text = "  ".join(part for part in (f"{self.unit} {done}", note, pace, rest) if part)
         if self.bar is not None:
             self.bar.update(self.task, completed=fraction, description=text)
-        elif now - self.last_line >= LINE_EVERY or fraction >= 1:
+        elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or not self.cell.is_shown):
+            self.last_line = now
+            full = round(BAR_WIDTH * fraction)
+            self.cell.show(f"{self.title} {'█' * full}{'░' * (BAR_WIDTH - full)} {fraction:4.0%}  {text}")
+        elif self.cell is None and (now - self.last_line >= LINE_EVERY or is_over):
             self.last_line = now
             self.console.print(f"{self.title} {fraction:4.0%}  {text}", highlight=False, soft_wrap=True)
+
+
+class Cell:
+    """A line of text in the output of a notebook's cell, which changes in place."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the line is there yet."""
+        return self._handle is not None
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the one before.
+
+        Args:
+            text: the text.
+        """
+        from IPython.display import display
+
+        content = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
 
 
 def _clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Table", "html"]
+__all__ = ["Table"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,3 @@ class Table:
         head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
         body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def html(*parts: Table | str) -> str:
-    """Tables and lines of text as HTML, one below the other.
-
-    Args:
-        parts: the tables and the texts.
-    """
-    return "".join(f"<p>{escape(part)}</p>" if isinstance(part, str) else part._repr_html_() for part in parts)

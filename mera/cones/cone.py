@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mera._utils.notebook import Pictured, html
 from mera._utils.table import Table
 from mera.cones.indexing import (
     check_indexable,
@@ -34,7 +35,7 @@ _EMPTY = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cone:
+class Cone(Pictured):
     """The variables that can change, for each value of a plan.
 
     See RG-Flow, Fig. 2c and d, https://arxiv.org/abs/2010.00029.
@@ -113,6 +114,10 @@ class Cone:
     def __repr__(self) -> str:
         """The table of the levels as text."""
         return f"{self.table}\n{self.legend}"
+
+    def _repr_html_(self) -> str:
+        """The table of the levels and a picture as HTML, which notebooks ask for."""
+        return html(self.table, self.legend, self._repr_png_())
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import is_integer
+from mera._utils.notebook import html
 from mera._utils.registry import Registry
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "resize",
 ]
 
+SHOWN = 16
+"""The number of examples that a notebook shows."""
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
 """Dtypes of class numbers whose values all fit int64."""
 
@@ -81,7 +85,7 @@ class ArrayDataset(Dataset):
         return torch.stack([self[index] for index in indices])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSplits:
     """Training and test examples.
 
@@ -101,6 +105,25 @@ class DataSplits:
     source: dict[str, Any] | None = field(default=None, kw_only=True)
     classes: tuple[str, ...] = field(default=(), kw_only=True)
 
+    def __repr__(self) -> str:
+        """The name, the numbers of examples, and what an example is."""
+        example = self.train[0]
+        sizes = " x ".join(map(str, example.shape))
+        classes = f"; classes {', '.join(self.classes)}" if self.classes else ""
+        return (
+            f"{self.name}: {_count(self.train)} training and {_count(self.test)} test examples of {sizes}, "
+            f"{str(example.dtype).removeprefix('torch.')}{classes}"
+        )
+
+    def _repr_html_(self) -> str:
+        """The description as HTML, which notebooks ask for, and the first examples if they are pictures."""
+        examples = first(self.train, SHOWN)
+        if examples.ndim != 4 or examples.shape[1] not in (1, 3):
+            return html(repr(self))
+        from mera.drawing.images import show
+
+        return html(repr(self), show(examples)._repr_png_())
+
 
 _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.data")
 register = _loaders.register
@@ -109,6 +132,11 @@ register = _loaders.register
 The function gets those of `L` (an integer, or a tuple of edges that differ), `root` and `download` that it has
 parameters for, and its own options. A package may instead declare its functions as entry points of the group
 "mera.data"."""
+
+
+def _count(examples: Examples) -> str:
+    """The number of examples as text."""
+    return f"{len(examples):,}" if len(examples) < sys.maxsize else "a stream of"
 
 
 def names() -> list[str]:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mera.cones.indexing import indices_at, map_forward
 from mera.cones.regions import rectangle
-from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, add_legend, panels
+from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, Picture, add_legend, panels
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Apply, Plan
 
@@ -30,7 +29,7 @@ def draw_above(
     marker_colours: tuple[str, str],
     legend: Sequence[Artist],
     title: str,
-) -> Figure:
+) -> Picture:
     """Draw a panel for each lattice, with the outlines of the blocks on it, and crosses at the sites that leave it.
 
     All panels show the same pixels. Below the title stands what part of the layout is shown, if it is not all: of a

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mera.cones import Cone
-from mera.drawing.figures import Extent, box_handles, check_dimension, marker_handles, panels
+from mera.drawing.figures import Extent, Picture, box_handles, check_dimension, marker_handles, panels
 from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Lattice
@@ -25,7 +24,7 @@ WIDEST = 128
 OUTSIDE, OUTSIDE_MARKER = "0.85", "0.6"
 
 
-def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figure:
+def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Picture:
     """Draw the network from the side with a cone filled in (paper, Fig. 2c, d).
 
     Dots at the bottom are data, each row of boxes is a bijector, and crosses are latents where they leave. A box or a
@@ -63,7 +62,7 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Figu
     return draw_side(plan, d, extent, colours, None, legend, title)
 
 
-def level_masks(cone: Cone, colour: str = "tab:blue") -> Figure:
+def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
     """Draw the data and each level of latents from above, with a cone filled in.
 
     Of an edge longer than 128 sites, a panel shows the part around the cone; ticks say which part it is, and a line

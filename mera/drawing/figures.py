@@ -99,7 +99,7 @@ def check_dimension(dimension: object, lattice: Lattice) -> int:
     return int(dimension) % lattice.dim  # type: ignore[call-overload]
 
 
-def panels(count: int, columns: int, width: float, height: float, margin: float = 0.0) -> tuple[Figure, list[Axes]]:
+def panels(count: int, columns: int, width: float, height: float, margin: float = 0.0) -> tuple[Picture, list[Axes]]:
     """A figure with panels side by side, in as many lines as are needed.
 
     Args:

@@ -198,7 +198,7 @@ def stretch(x: Tensor) -> Tensor:
     return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
 
 
-def progression(levels: Sequence[Tensor], title: str = "") -> Figure:
+def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
     """Draw generation level by level (paper, Fig. 3a): one row per image, one column per level, coarsest at the left.
 
     Levels come as `flow.progression` returns them: `progression(flow.progression(flow.sample_latents(4)))`.
@@ -235,7 +235,7 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Figure:
     return figure
 
 
-def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Figure:
+def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture:
     """Draw images side by side, each below its name.
 
     Args:

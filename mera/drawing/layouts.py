@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from mera._utils.checks import check_choice
 from mera.drawing.above import draw_above
-from mera.drawing.figures import Extent, box_handles, check_dimension, marker_handles
+from mera.drawing.figures import Extent, Picture, box_handles, check_dimension, marker_handles
 from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Apply, Cut, Layout, Plan, Regroup, Step, compile
@@ -24,7 +22,7 @@ WIDEST = 32
 """The largest number of sites of an edge that a picture shows."""
 
 
-def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: str = "") -> Figure:
+def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: str = "") -> Picture:
     """Draw a layout as the paper draws networks: `draw_layout(layout).savefig("layout.png")`.
 
     Time and memory do not depend on the size of the lattice: of a long edge, the picture shows the first 32 sites, and

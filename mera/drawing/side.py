@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, Picture, add_legend
@@ -35,7 +34,7 @@ def draw_side(
     edge: str | None,
     legend: Sequence[Artist],
     title: str,
-) -> Figure:
+) -> Picture:
     """Draw bijectors as rows of boxes above the sites that they act on, data as dots, latents as crosses.
 
     Latents stand where they leave the network.

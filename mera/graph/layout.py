@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
+from mera._utils.notebook import Pictured
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
@@ -45,7 +46,7 @@ class Port:
         return self.lattice.shape
 
 
-class Layout:
+class Layout(Pictured):
     """The declaration of a hierarchical flow, node by node from the data to the latents.
 
     The nodes form a tree: the input of each node is an output of an earlier node, and each output is the input of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mera._utils.table import Table, html
+from mera._utils.notebook import html
+from mera._utils.table import Table
 from mera.graph.actions import Action, Apply, Cut, Regroup
 from mera.graph.lattice import Lattice
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mera._utils.table import Table, html
+from mera._utils.notebook import html
+from mera._utils.table import Table
 from mera.bijectors import Chain, Named
 from mera.graph.actions import Apply
 from mera.graph.layout import Layout

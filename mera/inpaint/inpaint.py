@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera._utils.notebook import Pictured
 from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
@@ -28,7 +29,7 @@ ROWS = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Inpainting:
+class Inpainting(Pictured):
     """The result of inpainting an image.
 
     Args:
@@ -41,6 +42,9 @@ class Inpainting:
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
         mixing: diagnostics of the chains that drew the samples; None without samples.
+        mask: the pixels that were filled, a bool mask of the lattice.
+        pictures: uint8 images (2 + S, C, H, W), which notebooks show: the image as it came, the likeliest filling and
+            the samples; None if the lattice is none of two dimensions with 1 or 3 channels.
     """
 
     image: Tensor
@@ -49,6 +53,8 @@ class Inpainting:
     varied: int
     samples: Tensor | None = None
     mixing: Mixing | None = None
+    mask: Tensor | None = None
+    pictures: Tensor | None = None
 
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.mixing})"
@@ -103,7 +109,7 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
     with ProgressBar("fill", console) as progress_bar:
         pixels, log_prob, history = climb(local, space, start, search.steps, search.lr, progress_bar)
     top = int(log_prob.argmax())
-    likeliest = Inpainting(local.fill(pixels[top : top + 1]), log_prob[top], history, space.size)
+    likeliest = Inpainting(local.fill(pixels[top : top + 1]), log_prob[top], history, space.size, mask=local.mask)
     if not search.samples:
         return likeliest
     starts = pixels.flatten(1)[torch.arange(search.samples) % len(pixels)]

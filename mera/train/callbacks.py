@@ -111,7 +111,7 @@ class History(Callback):
 
     def on_start(self, loop: Loop) -> None:
         """Take over the metrics of the part of the run that came before."""
-        self.metric = f"test_{loop.kind.metric}"
+        self.metric, self._train = f"test_{loop.kind.metric}", f"train_{loop.kind.metric}"
         self.unit = loop.kind.unit
         if loop.run is not None and loop.step:
             self.metrics = loop.run.metrics()
@@ -121,7 +121,7 @@ class History(Callback):
         self.metrics.append(metrics)
 
     def plot(self, x: str = "step") -> Picture:
-        """The loss on test examples over the run.
+        """The loss on test examples over the run, and that of the batches in the steps before.
 
         Args:
             x: the horizontal axis, "step" or "seconds".
@@ -131,7 +131,8 @@ class History(Callback):
         """
         from mera.drawing.curves import loss_curves
 
-        return loss_curves({"test": self.metrics}, x, self.metric, f"test loss, {self.unit}")
+        train = [{x: line[x], self.metric: line[self._train]} for line in self.metrics]
+        return loss_curves({"test": self.metrics, "batch": train}, x, self.metric, f"loss, {self.unit}")
 
     def _repr_png_(self) -> bytes:
         """The curve as a PNG, which notebooks ask for."""

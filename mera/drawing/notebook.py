@@ -1,0 +1,54 @@
+"""The pictures that notebooks show of results."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import torch
+
+from mera.cones import Cone
+from mera.drawing.cones import level_masks, side_view
+from mera.drawing.images import captioned, paint_mask
+from mera.drawing.layouts import draw_layout
+from mera.graph import Layout, LayoutError
+from mera.inpaint import Inpainting
+
+__all__ = ["picture_of"]
+
+MOST_SAMPLES = 10
+"""The most samples of an inpainting that a picture shows."""
+
+
+@singledispatch
+def picture_of(result: object) -> bytes | None:
+    """The picture of a result, as a PNG; None if there is none.
+
+    Args:
+        result: a layout, a cone or an inpainting.
+    """
+    return None
+
+
+@picture_of.register
+def _(layout: Layout) -> bytes | None:
+    """The layout from the side; None if it is not complete yet."""
+    try:
+        return draw_layout(layout)._repr_png_()
+    except LayoutError:
+        return None
+
+
+@picture_of.register
+def _(cone: Cone) -> bytes | None:
+    """The levels from above, or the network from the side if the lattice is none of two dimensions."""
+    return (level_masks(cone) if cone.plan.input.dim == 2 else side_view(cone))._repr_png_()
+
+
+@picture_of.register
+def _(result: Inpainting) -> bytes | None:
+    """The image, the mask, the likeliest filling and some samples; None if the data is no picture."""
+    if result.pictures is None or result.mask is None:
+        return None
+    before, filled = result.pictures[:1], result.pictures[1 : 2 + MOST_SAMPLES]
+    names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
+    return captioned(torch.cat([before, paint_mask(before, result.mask), filled]), names)._repr_png_()
