@@ -65,7 +65,8 @@ def test_sets_in_memory_give_batches_and_are_resized():
     images = data.load("msds2", L=16, train_size=20, test_size=10)
     assert (len(images.train), len(images.test), images.channels) == (20, 10, 3)
     assert images.train[3].shape == (3, 16, 16)
-    assert torch.equal(images.train.__getitems__([4, 2])[1], images.train[2])
+    batch = next(iter(torch.utils.data.DataLoader(images.train, batch_size=5)))
+    assert torch.equal(batch, data.first(images.train, 5))
     assert len(images.train.labels["angle"]) == 20
 
 

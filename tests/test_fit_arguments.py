@@ -36,8 +36,9 @@ def inference_flow():
         (lambda run: fit(small_flow(), IMAGES, {"steps": 3}, run), "Expected settings as .*Settings; got dict"),
         (lambda run: fit(small_flow(), IMAGES, {}, run), "Expected settings as a mera.train.Settings; got dict"),
         (lambda run: fit(small_flow(), IMAGES, Settings, run), "got the class Settings"),
-        (lambda run: fit(small_flow(), IMAGES, SHORT, str(run.path)), "as a mera.train.RunFolder; got str"),
-        (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume=1), "Expected resume as True or False; got 1"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, 3), "as a path or a mera.train.RunFolder; got int"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume=1), "Expected resume as True, False or"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, quiet="yes"), "Expected quiet as True or False; got 'yes'"),
         (lambda run: fit(small_flow(), IMAGES, SHORT, run, console="x"), "Expected a rich.console.Console .*; got str"),
         (
             lambda run: fit(small_flow(), IMAGES, SHORT, run, callbacks=[print]),

@@ -1,7 +1,9 @@
 """What a notebook asks of results, and commands with modules and data of the user's own."""
 
+import nbformat
 import pytest
 import torch
+from nbclient import NotebookClient
 
 import mera
 from mera.drawing import draw_layout
@@ -117,3 +119,55 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     done = run("evaluate", noted.path)
     assert "which learnt data that were passed from Python" in str(done.exception)
     assert run("sample", noted.path, "--n", 2).exit_code == 0
+
+
+CELLS = [
+    """import torch
+import mera
+from mera import data
+from mera.bijectors import LeakyReLU, register
+from mera.train import RunFolder, fit
+images = data.load("msds1", L=8, train_size=60, test_size=10)
+images""",
+    """@register("mine")
+def mine(event_shape, slope=0.3):
+    return LeakyReLU(event_shape, slope)""",
+    """flow = mera.build("rgflow", L=8, layers=1, hidden=(6,))
+flow""",
+    "flow.plan",
+    "flow.layout",
+    "flow.inference_cone((3, 4))",
+    """run = RunFolder("run")
+run.create({"note": "mine"})
+result = fit(flow, images, steps=30, eval_every=10, run=run, resume="auto")
+result.history""",
+    "result.history.plot('seconds')",
+    """filled = flow.inpaint(flow.from_images(images.test[0][None]), (slice(2, 5), slice(2, 5)), draws=4, steps=3)
+filled""",
+    "mera.show(images.test.array)",
+    "mera.show(flow.progression(flow.sample_latents(2))[1])",
+]
+SHOWS = [
+    {"text/html"}, set(), {"text/html"}, {"text/html"}, {"image/png"}, {"text/html"}, {"image/png"}, {"image/png"},
+    {"image/png"}, {"image/png"}, {"image/png"},
+]  # fmt: skip
+
+
+def test_a_notebook_keeps_every_figure_and_no_debris(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    client = NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, timeout=300)
+    with client.setup_kernel():
+        for again in range(2):  # each cell can run twice
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+            client.execute_cell(notebook.cells[1], 1)
+            for cell, expected in zip(notebook.cells, SHOWS, strict=True):
+                kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+                assert expected <= kinds, (cell.source, cell.outputs)
+                assert all(output.output_type != "stream" for output in cell.outputs), cell.outputs
+            shown = [output.data["text/plain"] for output in notebook.cells[6].outputs]
+            if not again:
+                assert len(shown) == 2  # the last state of the progress bar, and the curves
+                assert "100%" in shown[0]
+                assert "step 30" in shown[0]
+                assert "test" in shown[0]

@@ -49,7 +49,7 @@ def test_run_folder_holds_everything(tmp_path):
     x = torch.randn(2, 3, 8, 8)
     assert torch.equal(run.flow().log_prob(x), flow.log_prob(x))
     with pytest.raises(FileExistsError, match=r"Expected a folder without a run; got .*--resume"):
-        run.create({})
+        run.create({"model": "realnvp"})
 
 
 class Rates(Callback):

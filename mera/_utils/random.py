@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["fixed_seed", "get_states", "seeded", "set_states"]
+__all__ = ["fixed_seed", "get_states", "seed_all", "seeded", "set_states"]
 
 
 @contextmanager
@@ -47,6 +47,17 @@ def seeded(*keys: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+def seed_all(seed: int) -> None:
+    """Seed the random states of torch, on every device, of numpy and of Python.
+
+    Args:
+        seed: the seed.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def get_states() -> dict[str, Any]:

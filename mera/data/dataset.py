@@ -80,10 +80,6 @@ class ArrayDataset(Dataset):
         example = self.array[index]
         return example if isinstance(example, Tensor) else torch.from_numpy(np.array(example))
 
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        """A whole batch at once, which torch's loaders ask for."""
-        return torch.stack([self[index] for index in indices])
-
 
 @dataclass(frozen=True, repr=False)
 class DataSplits:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import torch
 from rich.console import Console
 
-from mera._utils.checks import check_flag
 from mera.bijectors import ActNorm
 from mera.data import DataSplits, Examples
 from mera.flow import Flow
@@ -99,16 +98,17 @@ def check_run(flow: Flow, settings: object, run: object, resume: object, console
     if settings is not None and not isinstance(settings, Settings):
         raise ValueError(f"Expected settings as a mera.train.Settings; got {_type_name(settings)}")
     if run is not None and not isinstance(run, RunFolder):
-        raise ValueError(f"Expected the folder of a run as a mera.train.RunFolder; got {_type_name(run)}")
+        raise ValueError(f"Expected the folder of a run as a path or a mera.train.RunFolder; got {_type_name(run)}")
     if console is not None and not isinstance(console, Console):
         raise ValueError(f"Expected a rich.console.Console to show progress; got {_type_name(console)}")
-    check_flag(resume, "resume")
+    if not isinstance(resume, bool) and resume != "auto":
+        raise ValueError(f'Expected resume as True, False or "auto"; got {resume!r}')
     if run is None:
-        if resume:
+        if resume is True:
             raise ValueError("Expected the folder of a run to resume; got None")
         return
     if run.steps() and not resume:
-        raise FileExistsError(f"Expected a folder without checkpoints, or resume=True; got {run.path}")
+        raise FileExistsError(run.taken())
     describe_flow(flow)  # in each process: only one of them will write, and the others should not wait for it
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
+from os import PathLike
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from rich.console import Console
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
+from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
+from mera._utils.random import seed_all
 from mera.data import Examples, StreamDataset, as_splits, first
 from mera.flow import Flow
 from mera.io.flows import describe_flow
@@ -65,9 +68,10 @@ def fit(
     flow: Flow,
     data: Any,
     settings: Settings | None = None,
-    run: RunFolder | None = None,
-    resume: bool = False,
+    run: RunFolder | str | PathLike[str] | None = None,
+    resume: bool | str = False,
     console: Console | None = None,
+    quiet: bool = False,
     callbacks: Iterable[Callback] = (),
     loss: Callable[[Flow, Any], Tensor] | None = None,
     optimizer: str | OwnOptimizer | None = None,
@@ -90,12 +94,13 @@ def fit(
             training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held out. For
             a conditional flow labels are class numbers, or contexts if the flow was built with `context=`.
         settings: how to train.
-        run: the folder for checkpoints, metrics and samples; nothing is written if None. The command line reads it
-            too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
+        run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
+            None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
         resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
-            bit by bit.
-        console: where progress is shown. If None: on a terminal and in a notebook, and nowhere else. Pass
-            `rich.console.Console(quiet=True)` to show nothing.
+            bit by bit. "auto" goes on if there is a state and starts if there is none, so that a script or the cell of
+            a notebook can run again.
+        console: where progress is shown. If None: on a terminal and in a notebook, and nowhere else.
+        quiet: show no progress.
         callbacks: what else should happen; see `mera.train.Callback`.
         loss: a loss of your own, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a number, or
             one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -126,9 +131,12 @@ def fit(
     check_flow(flow)
     data = as_splits(data, flow.plan.input.event_shape)
     check_data(data, flow)
+    run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     check_run(flow, settings, run, resume, console)
+    if resume == "auto":
+        resume = run is not None and bool(run.steps())
     callbacks = check_callbacks(callbacks)
-    console = _console() if console is None else console
+    console = None if check_flag(quiet, "quiet") else _console() if console is None else console
     names = {name: own for name, own in (("optimizer", optimizer), ("schedule", schedule)) if isinstance(own, str)}
     settings = with_options(settings, options | names)
     own_optimizer = None if isinstance(optimizer, str) else optimizer
@@ -192,9 +200,7 @@ def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Conso
 
 def _start(loop: Loop, images: Examples, contexts: Tensor | None) -> None:
     """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
-    from accelerate.utils import set_seed
-
-    set_seed(loop.settings.seed)
+    seed_all(loop.settings.seed)
     flow, values = loop.flow, first(images, INITIAL_IMAGES)
     noise = torch.stack([loop.kind.noise(value) for value in values]).to(loop.device)
     context = None if contexts is None else contexts[: len(values)].to(loop.device)

@@ -68,16 +68,25 @@ class RunFolder:
                 writes model, data and settings.
 
         Raises:
-            FileExistsError: if the folder holds a run already; a run that never saved anything is replaced.
+            FileExistsError: if the folder holds a run with another configuration; a run that never saved anything is
+                replaced.
         """
+        text = json.dumps(config, indent=2, default=str)
         if self._config.exists() and self.steps():
-            raise FileExistsError(
-                f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "
-                f"--resume {self.path} on the command line), or choose another"
-            )
+            before = self.config()
+            if all(key in before and before[key] == value for key, value in json.loads(text).items()):
+                return  # the cell of a notebook may run twice
+            raise FileExistsError(self.taken())
         make_folder(self.path)
         with self.locked():
-            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
+            write_atomically(self._config, text.encode())
+
+    def taken(self) -> str:
+        """The message for a folder that holds a run already."""
+        return (
+            f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "
+            f"--resume {self.path} on the command line), or choose another"
+        )
 
     def complete(self, config: dict[str, Any]) -> None:
         """Add entries to the configuration that it does not have yet; start a run if there is none.

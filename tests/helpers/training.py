@@ -21,9 +21,6 @@ class Flipped(data.ArrayDataset):
     def __getitem__(self, index):
         return self.array[index].flip(-1) if torch.rand(()) < 0.5 else self.array[index]
 
-    def __getitems__(self, indices):
-        return [self[index] for index in indices]
-
 
 FLIPPED = data.DataSplits("flipped", 3, Flipped(IMAGES.train.array), IMAGES.test)
 
