@@ -92,8 +92,8 @@ def dumps(layout: Layout) -> str:
             row["input"] = f"{'input' if source == layout.input.node else source}{f'.{output}' if output else ''}"
         nodes.append(row | _settings(name, node))
         before = name
-    text = tomli_w.dumps({"lattice": table, "node": nodes})
-    return re.sub(r"\[\n((?:    [^\[\]\n]+,\n)+)\]", _on_one_line, text)
+    tables = [("[lattice]", table), *(("[[node]]", row) for row in nodes)]
+    return "\n".join(_lines(header, row) for header, row in tables)
 
 
 def loads(text: str, source: str = "layout") -> Layout:
@@ -120,9 +120,23 @@ def loads(text: str, source: str = "layout") -> Layout:
     return layout
 
 
-def _on_one_line(array: re.Match[str]) -> str:
-    """A matched array of TOML, one item a line, as an array on one line."""
-    return f"[{', '.join(item.strip().rstrip(',') for item in array[1].splitlines())}]"
+def _lines(header: str, table: Mapping[str, Any]) -> str:
+    """A table of TOML, one field a line; `tomli_w` would write short tables in an array as one line."""
+    return "".join([f"{header}\n", *(f"{key} = {_value(value)}\n" for key, value in table.items())])
+
+
+def _value(value: Any) -> str:
+    """A value of TOML on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
+
+
+def _key(key: str) -> str:
+    """A key of TOML, in quotes where it needs them."""
+    return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
 
 
 def _kind(name: str, node: Node) -> str:
