@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mera import bijectors, data, drawing, graph, models, train
     from mera._utils.allocator import tune_allocator
     from mera.bijectors.conditioners.fixed_weights import fixed_weights
-    from mera.distribution import FlowDistribution, Symmetrized
+    from mera.distribution import FlowDistribution
     from mera.drawing.images import show
     from mera.flow import Flow
     from mera.graph import Layout, LayoutError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mera.io.layouts import load_layout, save_layout
     from mera.models import build, load_rgflow_checkpoint
     from mera.priors import Prior
+    from mera.symmetrized import Symmetrized
 
 __version__ = "0.1.0"
 
@@ -52,7 +53,7 @@ _HOMES = {
     "Layout": "graph",
     "LayoutError": "graph",
     "Prior": "priors",
-    "Symmetrized": "distribution",
+    "Symmetrized": "symmetrized",
     "build": "models",
     "fixed_weights": "bijectors.conditioners.fixed_weights",
     "load": "io.flows",

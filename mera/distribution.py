@@ -1,20 +1,18 @@
-"""Flows as distributions: of torch, and symmetric ones."""
+"""Flows as distributions of torch."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mera._utils.errors import InputError
 from mera.graph.contexts import ContextEncoder
 from mera.graph.plan import Plan
 
-__all__ = ["FlowDistribution", "Symmetrized"]
+__all__ = ["FlowDistribution"]
 
 Size = torch.Size | list[int] | tuple[int, ...]
 
@@ -45,18 +43,6 @@ class FlowLike(Protocol):
 
         Returns:
             The samples (n, C, *shape); and the log-density of each sample, (n,), in nats.
-        """
-
-    def sample(self, n: int, context: Tensor | None = None, *, temperature: Any = 1.0) -> Tensor:
-        """Draw samples, without gradients.
-
-        Args:
-            n: the number of samples.
-            context: the contexts of the samples; None for a flow without context.
-            temperature: the temperature of the prior, one number for all levels, or a number for each level.
-
-        Returns:
-            The samples (n, C, *shape).
         """
 
 
@@ -182,129 +168,3 @@ class FlowDistribution(Distribution):
             return None
         rows = torch.arange(len(self.context), device=self.context.device).expand(self.batch_shape).flatten()
         return self.context[rows.repeat(n // max(1, len(rows)))]
-
-
-class Symmetrized(nn.Module):
-    r"""A flow with the global spin flip, Z2, built in (NeuralRG, https://arxiv.org/abs/1802.02840).
-
-    .. math:: p(x) = \frac{q(x) + q(-x)}{2}
-
-    for the density :math:`q` of a flow. This mixture of the flow and the mirror image of the flow is exactly symmetric
-    for all weights. The mixture has no latents, but samples and densities, as variational training needs: minimise the
-    mean of :math:`\log p(x) + E(x)` for an energy :math:`E` and samples :math:`x` from `rsample_and_log_prob(n)`.
-
-    Args:
-        flow: the flow with density :math:`q`, whose parameters are shared.
-
-    Raises:
-        ValueError: if `flow` is no module with samples and densities.
-
-    >>> import mera, torch
-    >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
-    >>> x = p.rsample(3)
-    >>> torch.allclose(p.log_prob(x), p.log_prob(-x))
-    True
-    """
-
-    flow: FlowLike
-
-    def __init__(self, flow: FlowLike) -> None:
-        super().__init__()
-        if not isinstance(flow, nn.Module) or not hasattr(flow, "rsample_and_log_prob"):
-            raise InputError("a Flow", type(flow).__name__)
-        self.flow = flow
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Call `log_prob`, so that the module can be wrapped for training in several processes.
-
-        Args:
-            x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
-
-        Returns:
-            The log-densities (B,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
-                flow's context shape.
-        """
-        return self.log_prob(x, context)
-
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""The log-density of data, :math:`\log p(x)`.
-
-        Args:
-            x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
-
-        Returns:
-            The log-densities (B,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
-                flow's context shape.
-        """
-        return torch.logaddexp(self.flow.log_prob(x, context), self.flow.log_prob(-x, context)) - math.log(2)
-
-    def rsample(self, n: int, context: Tensor | None = None) -> Tensor:
-        """Draw data, differentiable in the flow's parameters and the context; the sign of each sample is random.
-
-        Args:
-            n: the number of samples.
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
-                context shape.
-        """
-        return self._with_random_signs(self.flow.rsample_and_log_prob(n, context)[0])
-
-    def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities, in two passes instead of three.
-
-        Args:
-            n: the number of samples.
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape), as `rsample` draws them; and the log-density of each sample, (n,), in nats.
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
-                context shape.
-        """
-        x, log_q = self.flow.rsample_and_log_prob(n, context)
-        log_p = torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
-        return self._with_random_signs(x), log_p
-
-    def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """Draw data, without gradients; the sign of each sample is random.
-
-        Args:
-            n: the number of samples.
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-            temperature: T of :math:`p(z)^{1/T}` for the prior of the flow, one number for all levels, or a number for
-                each level, finest first.
-
-        Returns:
-            The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
-                or not of the flow's context shape, or the prior has no sampler at this temperature.
-        """
-        return self._with_random_signs(self.flow.sample(n, context, temperature=temperature))
-
-    @staticmethod
-    def _with_random_signs(x: Tensor) -> Tensor:
-        """Multiply each sample by a random sign."""
-        signs = torch.randint(0, 2, (x.shape[0],), device=x.device) * 2 - 1
-        return x * signs.to(x.dtype).view(-1, *(1 for _ in x.shape[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -10,19 +9,19 @@ from typing import Any
 
 import networkx as nx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mera._utils.checks import check_count, check_images, check_levels, check_noise, check_tensor, check_window
+from mera._utils.checks import check_count, check_levels, check_tensor
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector, ImagePreprocess, with_noise
+from mera.bijectors import Bijector, ImagePreprocess
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
-from mera.distribution import FlowDistribution
+from mera.density import Density
 from mera.graph import Layout, Step, compile, run_forward, run_inverse
 from mera.graph.contexts import ContextEncoder
 from mera.graph.memory import memory_per_node
 from mera.graph.modules import make_bijectors
 from mera.graph.runner import Runner
-from mera.graph.summary import Summary, count_parameters, summarize
+from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
 from mera.priors import Prior, PriorLike, temperature_per_level
 
@@ -45,7 +44,7 @@ class Recipe:
     options: dict[str, Any]
 
 
-class Flow(nn.Module):
+class Flow(Density):
     r"""A hierarchical normalizing flow (RG-Flow, Eq. 1 and 7, https://arxiv.org/abs/2010.00029).
 
     .. math:: \log p(x) = \log p(z) + \log |\det \partial z / \partial x|
@@ -219,11 +218,13 @@ class Flow(nn.Module):
         return self.prior.log_prob(z) + log_det
 
     @torch.no_grad()
-    def sample(self, n: int, context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0) -> Tensor:
+    def sample(
+        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
+    ) -> Tensor:
         """Draw data in the flow's own space, without gradients; `to_images` makes uint8 images of the data.
 
         Args:
-            n: the number of samples.
+            n: the number of samples, or a shape (n,).
             context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
                 samples; None for a flow without context.
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
@@ -239,11 +240,11 @@ class Flow(nn.Module):
         return self.inverse(self.sample_latents(n, temperature), context)[0]
 
     @torch.no_grad()
-    def sample_latents(self, n: int, temperature: float | Sequence[float] = 1.0) -> Latents:
+    def sample_latents(self, n: int | Sequence[int], temperature: float | Sequence[float] = 1.0) -> Latents:
         """Draw latents from the prior, without gradients.
 
         Args:
-            n: the number of samples.
+            n: the number of samples, or a shape (n,).
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
                 (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
 
@@ -254,17 +255,17 @@ class Flow(nn.Module):
             ValueError: if the number of samples is no integer >= 0, a temperature is not positive, or the prior has no
                 sampler at this temperature.
         """
-        check_count(n, "a number of samples", 0)
-        shapes = [(n, *latent.lattice.event_shape) for latent in self.plan.latents]
+        number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
+        shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
         return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), self._reference)
 
-    def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities in one pass.
 
         Samples and log-densities are differentiable in the flow's parameters and the context.
 
         Args:
-            n: the number of samples.
+            n: the number of samples, or a shape (n,).
             context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
                 samples; None for a flow without context.
 
@@ -278,18 +279,6 @@ class Flow(nn.Module):
         z = self.sample_latents(n)
         x, log_det = self.inverse(z, context)
         return x, self.prior.log_prob(z) - log_det
-
-    def distribution(self, context: Tensor | None = None) -> FlowDistribution:
-        """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
-
-        Args:
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,), which give the
-                distribution the batch shape (B,); None for a flow without context.
-
-        Raises:
-            ValueError: if a context is missing or not of the flow's context shape.
-        """
-        return FlowDistribution(self, context)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -316,68 +305,6 @@ class Flow(nn.Module):
         except ValueError:
             self.bijectors.load_state_dict(before)  # a refused batch changes nothing
             raise
-
-    # Images
-
-    def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
-        r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
-
-        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is counted.
-        Dequantisation draws noise, so that a second call gives slightly different values; the expectation is an upper
-        bound.
-
-        Args:
-            images: uint8 images (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
-            noise: floats in [0, 1) of the images' shape, which dequantise the images; None to draw noise.
-
-        Returns:
-            The bits per dimension of each image, (B,).
-
-        Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device; if the noise is not of the
-                images' shape, or not in [0, 1), which is checked on the CPU only; or if a context is missing or not of
-                the flow's context shape.
-        """
-        self._check_images(images)
-        if noise is not None:
-            check_noise(noise, images)
-        x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
-        nats = self.log_prob(x.to(self.dtype), context) + log_det
-        return -nats / (self.plan.input.variables * math.log(2))
-
-    @torch.no_grad()
-    def to_images(self, x: Tensor) -> Tensor:
-        """Map data in the flow's own space to uint8 images.
-
-        Args:
-            x: data (B, C, *shape), or a window of data, (B, C, *window).
-
-        Returns:
-            The images, uint8, of the shape of the data.
-
-        Raises:
-            ValueError: if the data has another number of channels or dimensions, holds no floats, or is NaN somewhere.
-        """
-        check_window(x, self.plan.input.channels, self.plan.input.dim)
-        return self.preprocess.inverse(x)[0]
-
-    @torch.no_grad()
-    def from_images(self, images: Tensor) -> Tensor:
-        """Map uint8 images to data in the flow's own space; dequantisation draws noise.
-
-        Args:
-            images: uint8 images (B, C, *shape).
-
-        Returns:
-            The data (B, C, *shape), of the flow's dtype.
-
-        Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device.
-        """
-        self._check_images(images)
-        return self.preprocess(images)[0].to(self.dtype)
 
     # Parts of a flow
 
@@ -543,11 +470,6 @@ class Flow(nn.Module):
         self._memory = memory_per_node(value, [step.node for step in self.plan.steps if step.module])
 
     @property
-    def n_parameters(self) -> int:
-        """The number of learnable parameters, counted as single numbers."""
-        return count_parameters(self)
-
-    @property
     def dtype(self) -> torch.dtype:
         """The dtype of data and latents, which `to` changes."""
         return self._reference.dtype
@@ -562,25 +484,18 @@ class Flow(nn.Module):
         """Tables of the nodes and the levels, and the number of parameters."""
         return summarize(self.plan, self.layout, dict(self.bijectors.items()), self.prior.extra_repr())
 
-    def __repr__(self) -> str:
-        """The summary as text."""
-        return repr(self.summary)
-
-    def _repr_html_(self) -> str:
-        """The summary as HTML, which notebooks ask for."""
-        return self.summary._repr_html_()
-
     def _check_data(self, what: str, x: Tensor) -> None:
         """Refuse data that is not of the flow's shape, dtype and device; messages call the data `what`."""
+        if isinstance(x, Tensor) and x.dtype == torch.uint8:
+            raise InputError(
+                f"{what} as {self.dtype} in the flow's own space",
+                "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
+            )
         check_tensor(what, x, self.plan.input.event_shape, self._reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""
         check_levels("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
-
-    def _check_images(self, images: Tensor) -> None:
-        """Refuse images that are not uint8, or not of the flow's shape and device."""
-        check_images(images, self.plan.input.event_shape, self.device)
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

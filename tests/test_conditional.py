@@ -113,4 +113,4 @@ def test_bijectors_by_name_on_the_command_line(tmp_path):
     options = ["--bijector", "spline(bins=3 hidden=[4])", "--L", 8, "--layers", 1]
     result = run("train", "rgflow", *options, "--steps", 1, "--data", "bright-or-dark", "--out", out)
     assert result.exit_code == 0, result.output
-    assert mera.load(out).recipe.options["bijector"] == {"name": "spline", "bins": 3, "hidden": (4,)}
+    assert mera.load(out).recipe.options["bijector"] == "spline(bins=3 hidden=[4])"

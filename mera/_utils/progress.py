@@ -52,8 +52,9 @@ class ProgressBar:
 
     def __init__(self, title: str, console: Console, unit: str = "step", done: int = 0, fraction: float = 0.0) -> None:
         self.title, self.console, self.unit = title, console, unit
-        self.done, self.fraction = done, fraction
+        self.fraction = fraction
         self.start = self.last_line = time.monotonic()
+        self.first: tuple[float, int, float] | None = None  # time, units and fraction of the first update
         self.bar: Any = None
         self.cell = Cell() if console.is_jupyter and not console.quiet else None
         if console.is_terminal and self.cell is None:
@@ -82,13 +83,9 @@ class ProgressBar:
             note: a text that is shown beside the numbers.
         """
         now = time.monotonic()
-        elapsed = max(now - self.start, 1e-9)
-        rate = (done - self.done) / elapsed
-        left = (1 - fraction) / max((fraction - self.fraction) / elapsed, 1e-9)
-        pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/{self.unit}"
         is_over = fraction >= 1
-        rest = f"in {_clock(elapsed)}" if is_over else f"{_clock(left)} left"
-        text = "  ".join(part for part in (f"{self.unit} {done}", note, pace, rest) if part)
+        rest = f"in {_clock(now - self.start)}" if is_over else self._estimate(now, done, fraction)
+        text = "  ".join(part for part in (f"{self.unit} {done}", note, rest) if part)
         if self.bar is not None:
             self.bar.update(self.task, completed=fraction, description=text)
         elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or not self.cell.is_shown):
@@ -98,6 +95,19 @@ class ProgressBar:
         elif self.cell is None and (now - self.last_line >= LINE_EVERY or is_over):
             self.last_line = now
             self.console.print(f"{self.title} {fraction:4.0%}  {text}", highlight=False, soft_wrap=True)
+
+    def _estimate(self, now: float, done: int, fraction: float) -> str:
+        """The rate, and the time left; both count from the first update, since the first unit of work takes longer."""
+        if self.first is None:
+            self.first = now, done, fraction
+        start, units, share = self.first
+        if done == units or fraction <= share:
+            return ""
+        elapsed = max(now - start, 1e-9)
+        rate = (done - units) / elapsed
+        left = (1 - fraction) / (fraction - share) * elapsed
+        pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s/{self.unit}"
+        return f"{pace}  {_clock(left)} left"
 
 
 class Cell:

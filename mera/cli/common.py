@@ -20,9 +20,11 @@ from mera._utils.table import Table
 from mera.cli.lazy import OPTIONS
 from mera.cli.options import options_for, with_options
 from mera.data import DataSplits
+from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.io.flows import load, rebuild_empty
+from mera.symmetrized import underlying
 from mera.train.kinds import IMAGES, kind_of
 from mera.train.processes import is_main
 from mera.train.run import RunFolder
@@ -68,7 +70,7 @@ def show(*parts: Table | str) -> None:
         console.print(part.fit(console.width) if is_narrow and isinstance(part, Table) else str(part))
 
 
-def load_flow(path: Path) -> Flow:
+def load_flow(path: Path) -> Any:
     """The flow in the folder of a run or in a file.
 
     Args:
@@ -168,7 +170,7 @@ def choose_device(name: str) -> torch.device:
 
 
 @torch.no_grad()
-def rebuild_error(flow: Flow, examples: torch.Tensor, context: torch.Tensor | None = None) -> float:
+def rebuild_error(flow: Density, examples: torch.Tensor, context: torch.Tensor | None = None) -> float:
     """The largest change of a variable, in the flow's own space, when examples are mapped to latents and back.
 
     Args:
@@ -177,7 +179,8 @@ def rebuild_error(flow: Flow, examples: torch.Tensor, context: torch.Tensor | No
         context: for a conditional flow, the context of each example.
     """
     x = flow.from_images(examples) if kind_of(examples[0]) is IMAGES else examples.to(flow.dtype)
-    return (flow.inverse(flow(x, context)[0], context)[0] - x).abs().max().item()
+    bijection = underlying(flow)
+    return (bijection.inverse(bijection(x, context)[0], context)[0] - x).abs().max().item()
 
 
 def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:

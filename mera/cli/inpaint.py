@@ -63,7 +63,9 @@ def _inpaint(
     if (mask is None) == (region is None):
         raise typer.BadParameter("Expected either --mask FILE or --region START:STOP,START:STOP")
     folder = RunFolder(run)
-    flow = folder.flow().to(choose_device(device))
+    flow: Flow = folder.flow().to(choose_device(device))
+    if not isinstance(flow, Flow):
+        raise ValueError(f"Expected a run of a Flow, to inpaint; got one of a {type(flow).__name__}")
     torch.manual_seed(seed)
     if image is not None:
         before = read_image(image, flow.plan.input.channels)

@@ -9,12 +9,14 @@ import torch
 
 from mera._utils.files import as_path
 from mera.bijectors.preprocess import ImagePreprocess
+from mera.density import Density
 from mera.flow import Flow
 from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
 from mera.models import build
 from mera.priors import to_description
+from mera.symmetrized import Symmetrized
 
 __all__ = ["describe_flow", "load", "rebuild", "rebuild_empty", "save"]
 
@@ -25,7 +27,7 @@ FORMAT = 1
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
-def save(flow: Flow, path: str | PathLike[str]) -> None:
+def save(flow: Density, path: str | PathLike[str]) -> None:
     """Write a flow to a file: its model and options, or else its layout, and its weights in their dtype.
 
     The file appears whole or not at all.
@@ -44,19 +46,22 @@ def save(flow: Flow, path: str | PathLike[str]) -> None:
     write_archive(as_path(path), description, flow.state_dict())
 
 
-def describe_flow(flow: Flow) -> dict[str, Any]:
+def describe_flow(flow: Density) -> dict[str, Any]:
     """Describe a flow in values that JSON can hold: its model and all options, or its layout as TOML.
 
     Args:
         flow: the flow.
 
     Returns:
-        A dict with "options", and "model" or "layout", from which `rebuild_empty` builds the flow again.
+        A dict with "options", "model" or "layout", and for a `mera.Symmetrized` flow "symmetrized", from which
+        `rebuild_empty` builds the flow again.
 
     Raises:
         ValueError: if the flow has bijectors that are not registered under a name, preprocessing of its own, or a prior
             that numbers alone do not describe.
     """
+    if isinstance(flow, Symmetrized):
+        return describe_flow(flow.flow) | {"symmetrized": True}
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
     if type(flow.preprocess) is not ImagePreprocess:
@@ -77,7 +82,7 @@ def describe_flow(flow: Flow) -> dict[str, Any]:
         ) from error
 
 
-def load(path: str | PathLike[str]) -> Flow:
+def load(path: str | PathLike[str]) -> Any:
     """Load a flow that `save` wrote, in its dtype, on the CPU.
 
     Args:
@@ -100,7 +105,7 @@ def load(path: str | PathLike[str]) -> Flow:
         raise ValueError(f"{path}: Expected a flow that mera.save wrote; got {error}") from error
 
 
-def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Flow:
+def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     """Build a flow from a description and a state dict.
 
     Args:
@@ -117,12 +122,14 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fl
     return flow
 
 
-def rebuild_empty(description: dict[str, Any]) -> Flow:
+def rebuild_empty(description: dict[str, Any]) -> Any:
     """Build a flow from a description, with new weights.
 
     Args:
         description: what `describe_flow` returned.
     """
     if "layout" in description:
-        return Flow(loads(description["layout"]), **description["options"])
-    return build(description["model"], **description["options"])
+        flow = Flow(loads(description["layout"]), **description["options"])
+    else:
+        flow = build(description["model"], **description["options"])
+    return Symmetrized(flow) if description.get("symmetrized") else flow

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mera.bijectors import ActNorm
 from mera.data import DataSplits, Examples
-from mera.flow import Flow
+from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback
 from mera.train.kinds import kind_of
@@ -35,7 +35,7 @@ def check_flow(flow: object) -> None:
         ValueError: if the argument is no flow, its dtype is not among `DTYPES`, no parameter requires a gradient, or
             gradients are switched off.
     """
-    if not isinstance(flow, Flow):
+    if not isinstance(flow, Density):
         raise ValueError(f"Expected a Flow to train; got {_type_name(flow)}")
     if not torch.is_grad_enabled():
         mode = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
@@ -59,7 +59,7 @@ def check_flow(flow: object) -> None:
         )
 
 
-def check_data(data: DataSplits, flow: Flow) -> None:
+def check_data(data: DataSplits, flow: Density) -> None:
     """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's.
 
     Args:
@@ -81,7 +81,7 @@ def check_data(data: DataSplits, flow: Flow) -> None:
             raise ValueError(f"Expected {kinds[0].name} of shape {expected}, as the flow's; got {tuple(example.shape)}")
 
 
-def check_run(flow: Flow, settings: object, run: object, resume: object, console: object) -> None:
+def check_run(flow: Density, settings: object, run: object, resume: object, console: object) -> None:
     """Refuse settings, folder, `resume` and console of the wrong type, and folders that do not fit `resume`.
 
     Args:
@@ -130,7 +130,7 @@ def check_callbacks(callbacks: object) -> list[Callback]:
     return members
 
 
-def check_start(flow: Flow, images: Examples) -> None:
+def check_start(flow: Density, images: Examples) -> None:
     """Refuse training images that are too few for normalisation layers to start from.
 
     Args:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_
 
 from mera._utils.random import seeded
 from mera.data import Examples, class_numbers, labels
-from mera.flow import Flow
+from mera.density import Density
 from mera.train.kinds import Kind
 from mera.train.signals import SIGNALS
 from mera.train.worker_errors import ReadFailure
@@ -195,7 +195,7 @@ def micro_batches(batch: Batch, n: int) -> list[Batch]:
     return list(zip(*(tensor.split(size) for tensor in batch), strict=True))
 
 
-def example_contexts(flow: Flow, images: Examples) -> Tensor | None:
+def example_contexts(flow: Density, images: Examples) -> Tensor | None:
     """The context of each image for a conditional flow, (N, ...); None for a flow without context.
 
     Args:

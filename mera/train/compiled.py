@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mera._utils.torch_private import compile_kinds
 from mera.bijectors import Coupling
-from mera.flow import Flow
+from mera.density import Density
 
 __all__ = ["compile_couplings"]
 
@@ -15,7 +15,7 @@ MAX_KINDS = 64
 """How many kinds of couplings, by their shapes, torch may compile; its default is made for one function in a loop."""
 
 
-def compile_couplings(flow: Flow, call: Callable[[], object]) -> float:
+def compile_couplings(flow: Density, call: Callable[[], object]) -> float:
     """Compile the couplings of a flow, each kind once for all nodes and sizes.
 
     The whole flow is never compiled: its unrolled steps would take many minutes.

@@ -7,15 +7,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mera.flow import Flow
+from mera.density import Density
 from mera.graph import Step, run_forward
+from mera.symmetrized import underlying
 from mera.train.kinds import Kind
 
 __all__ = ["first_not_finite"]
 
 
 def first_not_finite(
-    flow: Flow, kind: Kind, examples: Tensor, noise: Tensor, context: Tensor | None = None
+    flow: Density, kind: Kind, examples: Tensor, noise: Tensor, context: Tensor | None = None
 ) -> str | None:
     """The first node whose output or whose gradients are infinite or NaN for a batch, and its level, as text.
 
@@ -29,6 +30,7 @@ def first_not_finite(
     Returns:
         Words such as "the output of node 'decimator1' at level 1"; None if everything is finite.
     """
+    density, flow = flow, underlying(flow)
     events: list[tuple[Step, Tensor, Tensor]] = []
 
     runner = replace(flow.runner, memory={})
@@ -42,7 +44,7 @@ def first_not_finite(
 
     with torch.enable_grad():
         flow.zero_grad()
-        x = kind.to_data(flow, examples, noise)
+        x = kind.to_data(density, examples, noise)
         if not x.isfinite().all():
             return "the data, before any node"
         transform = runner.forward_transform(runner.contexts(context, x))

@@ -11,6 +11,7 @@ from mera._utils.allocator import tune_allocator
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples
+from mera.density import Density
 from mera.flow import Flow
 from mera.train.batches import example_and_noise, example_contexts
 from mera.train.kinds import IMAGES, Kind, kind_of
@@ -22,7 +23,7 @@ __all__ = ["bits_per_dim", "mean_loss", "sample"]
 @torch.no_grad()
 @fixed_weights()
 def mean_loss(
-    flow: Flow,
+    flow: Density,
     examples: Examples,
     n: int | None = None,
     batch_size: int = 100,
@@ -71,7 +72,7 @@ def mean_loss(
     return total.item() / n
 
 
-def bits_per_dim(flow: Flow, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
+def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean bits per dimension of the first `n` images; see `mean_loss`.
 
     Args:
@@ -91,7 +92,7 @@ def bits_per_dim(flow: Flow, images: Examples, n: int | None = None, batch_size:
 
 @torch.no_grad()
 def sample(
-    flow: Flow, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0, context: Tensor | None = None
+    flow: Density, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0, context: Tensor | None = None
 ) -> Tensor:
     """`n` samples in the flow's own space, the same ones however many processes share the work.
 
@@ -107,11 +108,11 @@ def sample(
     """
     if context is None and flow.context_encoder.classes is not None:
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
-    with fixed_seed(seed):
-        z = flow.sample_latents(n, temperature)
     state = process_state(flow.device)
-    if state is None:
-        return flow.inverse(z, context)[0]
+    with fixed_seed(seed):
+        if state is None or not isinstance(flow, Flow):
+            return flow.sample(n, context, temperature=temperature)
+        z = flow.sample_latents(n, temperature)
     share = -(-n // state.num_processes)  # equal shares: the last share may repeat the last sample
     first = state.process_index * share
     rows = torch.arange(first, first + share, device=flow.device).clamp(max=n - 1)

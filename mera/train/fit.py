@@ -18,7 +18,7 @@ from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.random import seed_all
 from mera.data import Examples, StreamDataset, as_splits, first
-from mera.flow import Flow
+from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
 from mera.train.batches import BatchLoader, OrderedBatchSampler, ShuffledBatchSampler, example_contexts
@@ -55,7 +55,7 @@ class Result:
     test_loss: float
     best: tuple[int, float] | None
     interrupted: bool
-    flow: Flow
+    flow: Any
     history: History
 
     @property
@@ -65,7 +65,7 @@ class Result:
 
 
 def fit(
-    flow: Flow,
+    flow: Density,
     data: Any,
     settings: Settings | None = None,
     run: RunFolder | str | PathLike[str] | None = None,
@@ -73,7 +73,7 @@ def fit(
     console: Console | None = None,
     quiet: bool = False,
     callbacks: Iterable[Callback] = (),
-    loss: Callable[[Flow, Any], Tensor] | None = None,
+    loss: Callable[[Density, Any], Tensor] | None = None,
     optimizer: str | OwnOptimizer | None = None,
     schedule: str | OwnSchedule | None = None,
     **options: Any,

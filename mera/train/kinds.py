@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors import with_noise
-from mera.flow import Flow
+from mera.density import Density
 
 __all__ = ["FIELDS", "IMAGES", "Kind", "OwnLoss", "kind_of"]
 
@@ -35,7 +35,7 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """Examples in the flow's own space and dtype, (B, C, *shape).
 
         Args:
@@ -45,7 +45,7 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+    def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
         """The negative log-likelihood of each example, (B,), for each variable, in the unit of the kind.
 
         Args:
@@ -56,7 +56,7 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if they are no pictures.
 
         Args:
@@ -73,13 +73,13 @@ class _Images(Kind):
     def noise(self, example: Tensor) -> Tensor:
         return torch.rand(example.shape)
 
-    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         return flow.preprocess(with_noise(examples, noise))[0].to(flow.dtype)
 
-    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+    def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
         return flow.bits_per_dim(examples, context, noise=noise)
 
-    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         return flow.to_images(samples) if _are_pictures(flow) else None
 
 
@@ -91,19 +91,19 @@ class _Fields(Kind):
     def noise(self, example: Tensor) -> Tensor:
         return torch.empty(0)
 
-    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         return examples.to(flow.dtype)
 
-    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+    def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
         return -flow.log_prob(examples.to(flow.dtype), context) / flow.plan.input.variables
 
-    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         from mera.drawing.images import stretch
 
         return stretch(samples) if _are_pictures(flow) else None
 
 
-def _are_pictures(flow: Flow) -> bool:
+def _are_pictures(flow: Density) -> bool:
     """Whether samples have the shape of images."""
     return flow.plan.input.dim == 2 and flow.plan.input.channels in (1, 3)
 
@@ -119,7 +119,7 @@ class OwnLoss(Kind):
 
     unit, metric = "loss", "loss"
 
-    def __init__(self, kind: Kind, function: Callable[[Flow, Any], Tensor]) -> None:
+    def __init__(self, kind: Kind, function: Callable[[Density, Any], Tensor]) -> None:
         self.kind, self.function = kind, function
         self.name = kind.name  # type: ignore[misc]
 
@@ -127,11 +127,11 @@ class OwnLoss(Kind):
         """Draw the noise of an example of the kind."""
         return self.kind.noise(example)
 
-    def to_data(self, flow: Flow, examples: Tensor, noise: Tensor) -> Tensor:
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """Examples of the kind in the flow's own space."""
         return self.kind.to_data(flow, examples, noise)
 
-    def loss(self, flow: Flow, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+    def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
         """The user's loss, (B,).
 
         Raises:
@@ -144,7 +144,7 @@ class OwnLoss(Kind):
             raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
         return value.expand(len(x))
 
-    def pictures(self, flow: Flow, samples: Tensor) -> Tensor | None:
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         """Samples as the kind shows them."""
         return self.kind.pictures(flow, samples)
 

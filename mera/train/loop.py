@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import get_states, set_states
 from mera.data import Examples
-from mera.flow import Flow
+from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.batches import Batch, micro_batches
 from mera.train.compiled import compile_couplings
@@ -55,7 +55,7 @@ class Loop:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: Density,
         settings: Settings,
         run: RunFolder | None = None,
         n_images: int = 0,
@@ -91,9 +91,9 @@ class Loop:
         self._stop_requested = False
 
     @property
-    def ema(self) -> Flow:
+    def ema(self) -> Density:
         """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
-        return self.flow if self._average is None else cast(Flow, self._average.module)
+        return self.flow if self._average is None else cast(Density, self._average.module)
 
     @property
     def device(self) -> torch.device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mera.flow import Flow
+from mera.density import Density
 from mera.train.kinds import Kind
 
 __all__ = ["Objective", "autocast"]
@@ -30,7 +30,7 @@ class Objective(nn.Module):
         precision: "float32" or "bfloat16"; see `Settings`.
     """
 
-    def __init__(self, flow: Flow, kind: Kind, precision: str) -> None:
+    def __init__(self, flow: Density, kind: Kind, precision: str) -> None:
         super().__init__()
         self.flow, self.kind, self.precision = flow, kind, precision
 

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mera._utils.files import as_path, make_folder, remove_leftovers, write_atomically
-from mera.flow import Flow
+from mera.density import Density
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
 from mera.train.batches import Batch
@@ -151,7 +151,9 @@ class RunFolder:
         matches = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
         return sorted(int(match[1]) for match in matches if match is not None)
 
-    def save(self, flow: Flow, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None) -> None:
+    def save(
+        self, flow: Density, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None
+    ) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.
 
         Args:
@@ -199,7 +201,7 @@ class RunFolder:
             return state
         raise ValueError("; ".join(reasons))
 
-    def flow(self) -> Flow:
+    def flow(self) -> Any:
         """The flow as it was saved last.
 
         Raises:

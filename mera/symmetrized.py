@@ -1,0 +1,224 @@
+"""Mixtures of a flow and its mirror image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.cones import Cone, Region, Site
+from mera.density import Density
+from mera.flow import Flow, Recipe
+from mera.graph.summary import Summary
+
+__all__ = ["Symmetrized", "underlying"]
+
+
+class Symmetrized(Density):
+    r"""A flow with the global spin flip, Z2, built in (NeuralRG, https://arxiv.org/abs/1802.02840).
+
+    .. math:: p(x) = \frac{q(x) + q(-x)}{2}
+
+    for the density :math:`q` of a flow. This mixture of the flow and the mirror image of the flow is exactly symmetric
+    for all weights. The mixture has densities and samples, which `mera.train.fit` and variational training need, but no
+    latents: minimise the mean of :math:`\log p(x) + E(x)` for an energy :math:`E` and samples :math:`x` from
+    `rsample_and_log_prob(n)`. `mera.save` saves it.
+
+    Args:
+        flow: the flow with density :math:`q`, whose parameters are shared.
+
+    Raises:
+        ValueError: if `flow` is no flow.
+
+    >>> import mera, torch
+    >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
+    >>> x = p.rsample(3)
+    >>> torch.allclose(p.log_prob(x), p.log_prob(-x))
+    True
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        if not isinstance(flow, Flow):
+            raise InputError("a Flow", type(flow).__name__)
+        self.flow = flow
+        for name in ("layout", "plan", "context_encoder", "preprocess"):  # the parts of `flow`, not parts of their own
+            self.__dict__[name] = getattr(flow, name)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Call `log_prob`, so that the module can be wrapped for training in several processes.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The log-densities (B,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
+                flow's context shape.
+        """
+        return self.log_prob(x, context)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        r"""The log-density of data, :math:`\log p(x)`.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Returns:
+            The log-densities (B,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
+                flow's context shape.
+        """
+        return torch.logaddexp(self.flow.log_prob(x, context), self.flow.log_prob(-x, context)) - math.log(2)
+
+    def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
+        """Draw data, differentiable in the flow's parameters and the context; the sign of each sample is random.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape).
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
+                context shape.
+        """
+        return self._with_random_signs(self.flow.rsample_and_log_prob(n, context)[0])
+
+    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw samples and compute their log-densities, in two passes instead of three.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape), as `rsample` draws them; and the log-density of each sample, (n,), in nats.
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
+                context shape.
+        """
+        x, log_q = self.flow.rsample_and_log_prob(n, context)
+        log_p = torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
+        return self._with_random_signs(x), log_p
+
+    def sample(
+        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
+    ) -> Tensor:
+        """Draw data, without gradients; the sign of each sample is random.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
+                samples; None for a flow without context.
+            temperature: T of :math:`p(z)^{1/T}` for the prior of the flow, one number for all levels, or a number for
+                each level, finest first.
+
+        Returns:
+            The samples (n, C, *shape).
+
+        Raises:
+            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
+                or not of the flow's context shape, or the prior has no sampler at this temperature.
+        """
+        return self._with_random_signs(self.flow.sample(n, context, temperature=temperature))
+
+    @staticmethod
+    def _with_random_signs(x: Tensor) -> Tensor:
+        """Multiply each sample by a random sign."""
+        signs = torch.randint(0, 2, (x.shape[0],), device=x.device) * 2 - 1
+        return x * signs.to(x.dtype).view(-1, *(1 for _ in x.shape[1:]))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set the layers that start from data, such as ActNorm, from a first batch of data and its mirror image.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
+                context.
+
+        Raises:
+            ValueError: as `Flow.initialize` does.
+        """
+        self.flow.initialize(torch.cat([x, -x]), None if context is None else torch.cat([context, context]))
+
+    def inference_cone(self, region: Region) -> Cone:
+        """The latents of the flow that can change when pixels change; see `Flow.inference_cone`.
+
+        Args:
+            region: the pixels.
+        """
+        return self.flow.inference_cone(region)
+
+    def generation_cone(self, level: int, site: Site) -> Cone:
+        """The pixels that can change when latents of the flow change; see `Flow.generation_cone`.
+
+        Args:
+            level: the level of the latents, 0 for the finest.
+            site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
+        """
+        return self.flow.generation_cone(level, site)
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The model and the options of the flow; None for a flow that was made by hand."""
+        return self.flow.recipe
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of data, which `to` changes."""
+        return self.flow.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the flow, which `to` changes."""
+        return self.flow.device
+
+    @property
+    def memory(self) -> Mapping[str, str]:
+        """The memory settings by the names of nodes; see `Flow.memory`."""
+        return self.flow.memory
+
+    @memory.setter
+    def memory(self, value: str | Mapping[str, str]) -> None:
+        self.flow.memory = value
+
+    @property
+    def summary(self) -> Summary:
+        """The summary of the flow, with a title that says that it is symmetrised."""
+        summary = self.flow.summary
+        return replace(summary, title=f"Symmetrized {summary.title}")
+
+
+def underlying(density: Density) -> Flow:
+    """The flow of a density: that which is symmetrised, or the density itself.
+
+    Args:
+        density: a flow, or a symmetrised one.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if isinstance(density, Symmetrized):
+        return density.flow
+    if not isinstance(density, Flow):
+        raise InputError("a flow", type(density).__name__)
+    return density

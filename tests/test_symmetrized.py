@@ -1,0 +1,111 @@
+"""A symmetrised flow is used as a flow is: trained, saved, and by the command line."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+
+import mera
+from mera.train import RunFolder, fit
+from tests.helpers.command import run
+from tests.helpers.training import IMAGES, SHORT, same
+
+
+def symmetric(**options):
+    torch.manual_seed(1)
+    return mera.Symmetrized(mera.build("rgflow", L=8, layers=1, hidden=(6,), **options))
+
+
+def fields(n=80):
+    torch.manual_seed(0)
+    x = torch.randn(n, 1, 8, 8) + 2
+    return x * (torch.randint(0, 2, (n, 1, 1, 1)) * 2 - 1)
+
+
+def field_flow():
+    return symmetric(channels=1, prior="gaussian")
+
+
+def test_it_is_saved_copied_and_pickled(tmp_path):
+    p = field_flow().double()
+    p.initialize(fields().double())
+    mera.save(p, tmp_path / "p")
+    x = fields(5).double()
+    for again in (mera.load(tmp_path / "p"), copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+        assert isinstance(again, mera.Symmetrized)
+        assert again.dtype == torch.float64
+        assert torch.equal(again.log_prob(x), p.log_prob(x))
+        assert torch.equal(again.log_prob(-x), p.log_prob(x))
+    assert set(p.state_dict()) == {f"flow.{name}" for name in p.flow.state_dict()}
+    assert p.to(torch.float32).log_prob(x.float()).dtype == torch.float32
+
+
+def test_it_has_what_a_flow_has():
+    p = symmetric()
+    images = IMAGES.train.array[:4]
+    x = p.from_images(images)
+    assert p.to_images(x).equal(images)
+    nats = -p.bits_per_dim(images, noise=torch.zeros(images.shape)) * 192 * math.log(2)
+    assert nats.shape == (4,)
+    for number in (3, (3,)):
+        samples, log_prob = p.rsample_and_log_prob(number)
+        assert (samples.shape, log_prob.shape) == ((3, 3, 8, 8), (3,))
+        torch.testing.assert_close(p.log_prob(samples), log_prob)
+        assert p.flow.sample(number).shape == samples.shape
+    assert p.distribution().sample((2, 2)).shape == (2, 2, 3, 8, 8)
+    assert p.n_parameters == p.flow.n_parameters
+    assert repr(p).startswith("Symmetrized Flow on 3 x 8 x 8")
+    assert "<table>" in p._repr_html_()
+    assert p.inference_cone((1, 1)).count == p.flow.inference_cone((1, 1)).count
+    p.memory = "invert"
+    assert set(p.memory.values()) == {"invert"}
+    with pytest.raises(ValueError, match="Expected a Flow; got Symmetrized"):
+        mera.Symmetrized(p)
+
+
+def test_it_is_trained_and_goes_on_bit_by_bit(tmp_path):
+    from tests.helpers.callbacks import StopAt
+
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    expected, flow, again = field_flow(), field_flow(), field_flow()
+    fit(expected, fields(), SHORT, whole)
+    fit(flow, fields(), SHORT, parts, callbacks=[StopAt(4)])
+    fit(again, fields(), SHORT, parts, resume=True)
+    assert same(again, expected)
+    assert same(mera.load(tmp_path / "whole"), expected)
+
+
+def test_the_command_line_takes_it(tmp_path):
+    folder = tmp_path / "run"
+    images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
+    fit(symmetric(), images, SHORT, folder)
+    for command in (
+        ("evaluate", folder),
+        ("sample", folder, "--n", 2),
+        ("info", folder),
+        ("train", "--resume", folder),
+    ):
+        done = run(*command)
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    assert "Symmetrized Flow" in run("info", folder).output
+    refused = run("inpaint", folder, "--test", 0, "--region", "0:2,0:2")
+    assert "Expected a run of a Flow, to inpaint; got one of a Symmetrized" in str(refused.exception)
+
+
+def test_a_loss_that_is_not_finite_names_the_node(tmp_path):
+    p = field_flow()
+    with torch.no_grad():
+        list(p.flow.bijectors["decimator1"].parameters())[-1].fill_(math.nan)
+    with pytest.raises(FloatingPointError, match="node 'decimator1' at level 1"):
+        fit(p, fields(), SHORT)
+
+
+def test_images_in_the_place_of_data():
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(6,))
+    for call in (flow, flow.log_prob, mera.Symmetrized(flow).flow.log_prob):
+        with pytest.raises(
+            ValueError, match=r"got torch\.uint8: `bits_per_dim` takes images as they are, `from_images`"
+        ):
+            call(IMAGES.train.array[:2])
