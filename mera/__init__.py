@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mera import bijectors, data, drawing, graph, models, train
+    from mera import analysis, bijectors, data, drawing, graph, models, train
     from mera._utils.allocator import tune_allocator
     from mera.bijectors.conditioners.fixed_weights import fixed_weights
     from mera.distribution import FlowDistribution
@@ -30,6 +30,7 @@ __all__ = [
     "LayoutError",
     "Prior",
     "Symmetrized",
+    "analysis",
     "bijectors",
     "build",
     "data",
