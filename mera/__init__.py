@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mera import analysis, bijectors, data, drawing, graph, models, train
+    from mera import analysis, bijectors, cones, data, drawing, graph, models, train
     from mera._utils.allocator import tune_allocator
     from mera.bijectors.conditioners.fixed_weights import fixed_weights
     from mera.distribution import FlowDistribution
@@ -33,10 +33,12 @@ __all__ = [
     "analysis",
     "bijectors",
     "build",
+    "cones",
     "data",
     "drawing",
     "fixed_weights",
     "graph",
+    "inpaint",
     "load",
     "load_layout",
     "load_rgflow_checkpoint",

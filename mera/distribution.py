@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mera._utils.errors import InputError
-from mera.graph.contexts import ContextEncoder
-from mera.graph.plan import Plan
+
+if TYPE_CHECKING:
+    from mera.density import Density
 
 __all__ = ["FlowDistribution"]
 
 Size = torch.Size | list[int] | tuple[int, ...]
-
-
-class FlowLike(Protocol):
-    """The part of `mera.Flow` that distributions of flows use."""
-
-    plan: Plan
-    context_encoder: ContextEncoder
-
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data.
-
-        Args:
-            x: data (B, C, *shape).
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            The log-densities (B,), in nats.
-        """
-
-    def rsample_and_log_prob(self, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities, both differentiable.
-
-        Args:
-            n: the number of samples.
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape); and the log-density of each sample, (n,), in nats.
-        """
 
 
 class FlowDistribution(Distribution):
@@ -70,7 +42,7 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: FlowLike, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
+    def __init__(self, flow: Density, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
         is_batch = isinstance(context, Tensor) and context.ndim > 0
         flow.context_encoder(context, len(context) if is_batch and context is not None else 1)  # refuses what is none
         self.flow, self.context = flow, context

@@ -482,7 +482,9 @@ class Flow(Density):
     @property
     def summary(self) -> Summary:
         """Tables of the nodes and the levels, and the number of parameters."""
-        return summarize(self.plan, self.layout, dict(self.bijectors.items()), self.prior.extra_repr())
+        return summarize(
+            self.plan, self.layout, dict(self.bijectors.items()), self.prior.extra_repr(), self.n_parameters
+        )
 
     def _check_data(self, what: str, x: Tensor) -> None:
         """Refuse data that is not of the flow's shape, dtype and device; messages call the data `what`."""

@@ -28,9 +28,9 @@ class Prior(nn.Module):
     the log-density is -inf.
 
     Args:
-        distribution: p: "gaussian" or "laplace", both of unit variance; any univariate `torch.distributions`
-            distribution with a density, or its name with parameters, "StudentT(df=5)"; or a description, as
-            `to_description` makes it.
+        distribution: p: "gaussian" or "laplace", both of unit variance (torch's own "Laplace" has variance 2); any
+            univariate `torch.distributions` distribution with a density, or its name with parameters,
+            "StudentT(df=5)"; or a description, as `to_description` makes it.
 
     Attributes:
         distribution: p, in double precision where torch can evaluate it so.

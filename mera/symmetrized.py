@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera.bijectors import Bijector
 from mera.cones import Cone, Region, Site
 from mera.density import Density
 from mera.flow import Flow, Recipe
+from mera.graph import Layout, Plan
+from mera.graph.contexts import ContextEncoder
 from mera.graph.summary import Summary
 
 __all__ = ["Symmetrized", "underlying"]
@@ -46,8 +49,6 @@ class Symmetrized(Density):
         if not isinstance(flow, Flow):
             raise InputError("a Flow", type(flow).__name__)
         self.flow = flow
-        for name in ("layout", "plan", "context_encoder", "preprocess"):  # the parts of `flow`, not parts of their own
-            self.__dict__[name] = getattr(flow, name)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Call `log_prob`, so that the module can be wrapped for training in several processes.
@@ -158,7 +159,9 @@ class Symmetrized(Density):
         Raises:
             ValueError: as `Flow.initialize` does.
         """
-        self.flow.initialize(torch.cat([x, -x]), None if context is None else torch.cat([context, context]))
+        if context is not None and len(context) == len(x):
+            context = torch.cat([context, context])
+        self.flow.initialize(torch.cat([x, -x]), context)
 
     def inference_cone(self, region: Region) -> Cone:
         """The latents of the flow that can change when pixels change; see `Flow.inference_cone`.
@@ -176,6 +179,26 @@ class Symmetrized(Density):
             site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
         """
         return self.flow.generation_cone(level, site)
+
+    @property
+    def layout(self) -> Layout:  # type: ignore[override]
+        """The layout of the flow."""
+        return self.flow.layout
+
+    @property
+    def plan(self) -> Plan:  # type: ignore[override]
+        """The compiled layout of the flow."""
+        return self.flow.plan
+
+    @property
+    def context_encoder(self) -> ContextEncoder:  # type: ignore[override]
+        """The module that checks contexts."""
+        return self.flow.context_encoder
+
+    @property
+    def preprocess(self) -> Bijector:  # type: ignore[override]
+        """The bijector from uint8 images to the flow's own space."""
+        return self.flow.preprocess
 
     @property
     def recipe(self) -> Recipe | None:
@@ -209,7 +232,7 @@ class Symmetrized(Density):
 
 
 def underlying(density: Density) -> Flow:
-    """The flow of a density: that which is symmetrised, or the density itself.
+    """The flow inside a `Symmetrized`; any other flow is returned as it is.
 
     Args:
         density: a flow, or a symmetrised one.

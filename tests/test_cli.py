@@ -321,3 +321,22 @@ def test_tables_fit_a_narrow_terminal(monkeypatch):
     assert max(map(len, text.splitlines())) <= 60
     for words in ("disentangler0", "b c (h kh) (w kw) -> (b h w) c kh kw", "in the cone", "z0: 9 x 4 x 4"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["info", "--json", "rgflow"], "--json"),
+        (["train", "--steps", "2", "rgflow", "--data", "msds1", "--out", "x"], "--steps"),
+        (["cone", "--region", "1:2,1:2", "rgflow"], "--region"),
+    ],
+)
+def test_options_stand_behind_the_model(arguments, flag):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert f"Expected options behind rgflow; got {flag} before it" in plain(result)
+
+
+def test_names_of_the_package_are_there_at_once():
+    program = "import mera; mera.inpaint.SearchOptions, mera.cones.Cone, mera.analysis.mix, mera.train.fit"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0

@@ -201,8 +201,15 @@ def test_unknown_set_or_option():
 
 def test_a_loader_with_fewer_parameters(monkeypatch):
     monkeypatch.setattr(dataset, "_loaders", Registry("a data set", "mera.data"))
-    dataset._loaders.register("mine")(lambda L: ("mine", L))
-    assert data.load("mine", L=4) == ("mine", 4)
+    images = data.ArrayDataset(torch.zeros(4, 1, 2, 2))
+    seen = []
+    dataset._loaders.register("mine")(lambda L: seen.append(L) or data.DataSplits("mine", 1, images, images))
+    dataset._loaders.register("none")(lambda L: 3)
+    for L in (4, (4,), (4, 4), (4, 8), (4, 4, 4)):
+        data.load("mine", L=L)
+    assert seen == [4, 4, 4, (4, 8), (4, 4, 4)]
+    with pytest.raises(ValueError, match="Expected a DataSplits from the function of the data set 'none'; got int"):
+        data.load("none")
     with pytest.raises(ValueError, match="Expected an option of 'mine' among"):
         data.load("mine", L=4, n=3)
 
@@ -253,8 +260,9 @@ def test_random_crops_and_flips(tmp_path):
 
 def test_parts_of_a_photograph_stay_together(tmp_path):
     make_photographs(tmp_path, [f"photo{chr(97 + p)}_{i}" for p in range(20) for i in range(5)])
-    with pytest.warns(UserWarning, match="the names of 5 files begin with 'photoa'"):
+    with pytest.warns(UserWarning, match="the names of 5 files begin with 'photoa'") as record:
         data.load("folder", L=4, root=tmp_path)
+    assert record[0].filename == __file__
     splits = data.load("folder", L=4, root=tmp_path, groups="^.*_")
     assert (len(splits.train), len(splits.test)) == (90, 10)
     photographs = [{file.name.split("_")[0] for file in split.files} for split in (splits.train, splits.test)]
@@ -268,6 +276,12 @@ def test_parts_of_a_photograph_stay_together(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             data.load("folder", L=4, root=tmp_path, groups=groups)
+
+
+def test_groups_beside_splits(tmp_path):
+    make_photographs(tmp_path, ["train/a", "train/b", "test/c"])
+    with pytest.raises(ValueError, match="Expected no groups where sub-folders train and test are the splits; got"):
+        data.load("folder", L=4, root=tmp_path, groups="folder")
 
 
 def test_folders_as_groups(tmp_path):

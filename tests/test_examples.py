@@ -226,9 +226,24 @@ class Numbers:
         return (n * torch.ones(1, 2, 2) for n in range(self.n))
 
 
-class CountedNumbers(Numbers):
-    def __len__(self):
-        return self.n
+class File(IterableDataset):
+    """Fields in a file, whose position all copies of an open file share."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __iter__(self):
+        with open(self.path, "rb", buffering=0) as file:
+            while content := file.read(4 * 64):
+                yield torch.frombuffer(bytearray(content), dtype=torch.float32).view(1, 8, 8)
+
+
+class Shuffled(Numbers):
+    """Numbers in a random order, which is drawn when the stream starts."""
+
+    def __iter__(self):
+        for n in torch.randperm(self.n):
+            yield n * torch.ones(1, 2, 2)
 
 
 def test_a_stream_holds_its_first_examples_out():
@@ -236,7 +251,7 @@ def test_a_stream_holds_its_first_examples_out():
     assert len(splits.test) == 6
     assert splits.train[0].flatten(1).sum() == PIXELS[6].sum()
     for stream, held_out in (
-        (Numbers(3), 1), (Numbers(90), 9), (Numbers(300), 200), (CountedNumbers(300), 30), (CountedNumbers(20_000), 200)
+        (Numbers(3), 1), (Numbers(90), 9), (Numbers(200), 20), (Numbers(300), 30), (Numbers(5000), 200)
     ):  # fmt: skip
         splits = as_splits(stream, (1, 2, 2))
         assert (len(splits.test), splits.train[0].mean().item()) == (held_out, held_out)
@@ -245,8 +260,10 @@ def test_a_stream_holds_its_first_examples_out():
 def test_a_stream_is_read_by_position():
     stream = data.StreamDataset(Numbers(10), (1, 2, 2), start=3)
     assert [stream[i].mean().item() for i in (0, 1, 5, 5, 2, 6, 7, 8, 21)] == [3, 4, 8, 8, 5, 9, 3, 4, 3]
-    with pytest.raises(ValueError, match="Expected a stream that can be iterated again; got an empty one"):
+    with pytest.raises(ValueError, match="Expected a stream with more examples than are held out for the test; got"):
         data.StreamDataset([], (1, 2, 2))[0]
+    with pytest.raises(IndexError, match="Expected a position from the beginning of the stream; got -1"):
+        stream[-1]
     with pytest.raises(ValueError, match="Expected a stream of at least 2 examples; got 1"):
         as_splits(Numbers(1), (1, 2, 2))
     with pytest.raises(ValueError, match="Expected an iterable that can be iterated again, as an IterableDataset can"):
@@ -267,6 +284,52 @@ def test_an_interrupted_run_of_a_stream_goes_on_bit_by_bit(tmp_path, workers):
     assert lines(parts) == lines(whole)
 
 
+def test_no_example_of_a_shuffled_stream_is_in_both_parts():
+    splits = as_splits(Shuffled(200), (1, 2, 2))
+    held_out = {int(x.mean()) for x in splits.test}
+    torch.manual_seed(3)
+    learnt = [int(splits.train[i].mean()) for i in range(180)]
+    assert held_out.isdisjoint(learnt)
+    assert len(held_out | set(learnt)) == 200
+    assert [int(splits.train[i].mean()) for i in range(3)] == learnt[:3]  # from the beginning again
+
+
+def test_a_resumed_run_of_a_file(tmp_path):
+    from tests.helpers.callbacks import StopAt
+
+    (tmp_path / "fields").write_bytes(fields(60).numpy().tobytes())
+    settings = Settings(steps=6, eval_every=3, batch_size=16, warmup=2, workers=2)
+    flows = [field_flow() for _ in range(3)]
+    fit(flows[0], File(tmp_path / "fields"), settings)
+    run = RunFolder(tmp_path / "run")
+    fit(flows[1], File(tmp_path / "fields"), settings, run, callbacks=[StopAt(4)])
+    fit(flows[2], File(tmp_path / "fields"), settings, run, resume=True)
+    assert same(flows[0], flows[2])
+    with pytest.raises(ValueError, match="Expected a number of examples to evaluate, of a stream; got None"):
+        mean_loss(flows[0], as_splits(File(tmp_path / "fields"), (1, 8, 8)).train)
+
+
+def test_labels_are_read_when_they_are_needed():
+    class Words(Tuples):
+        def __getitem__(self, index):
+            return super().__getitem__(index)[0], f"word {index}"
+
+    assert np.isfinite(fit(small_flow(), Words(), replace(SHORT, steps=1, batch_size=4)).test_loss)
+    with pytest.raises(ValueError, match="Expected labels as numbers, or as contexts of one shape; got"):
+        fit(mera.build("rgflow", L=8, layers=1, hidden=(4,), classes=2), Words(), SHORT)
+
+
+def test_pairs_of_any_floats():
+    x = torch.randn(20, 1, 8, 8)
+    for pair in ((x.bfloat16(), x.bfloat16()), (x, x.clone().requires_grad_())):
+        assert len(as_splits(pair, (1, 8, 8)).test) == 20
+
+
+def test_images_of_sixteen_bits_are_scaled():
+    values = np.full((8, 8), 257 * 100, np.uint16)
+    assert as_splits([Image.fromarray(values)] * 4, (1, 8, 8)).train[0].unique().tolist() == [100]
+
+
 def test_a_conditional_flow_needs_labels_that_can_be_counted():
     with pytest.raises(ValueError, match="Expected images with labels 'class'; got none"):
         fit(mera.build("rgflow", L=8, layers=1, hidden=(4,), classes=2), Stream(), SHORT)
@@ -285,6 +348,9 @@ def test_data_sets_of_the_library_datasets():
     assert (len(pair.train), len(pair.test)) == (30, 4)
     streamed = as_splits(whole.to_iterable_dataset(), SHAPE)
     assert torch.equal(streamed.train[0], PIXELS[3])
+    assert np.isfinite(
+        fit(small_flow(), whole.to_iterable_dataset(), replace(SHORT, batch_size=8, workers=2)).test_loss
+    )
     rows = datasets.Dataset.from_dict({"phi": torch.randn(20, 4, 4).tolist()}).with_format("torch")
     assert as_splits(rows, (1, 4, 4)).train[2].shape == (1, 4, 4)
     assert np.isfinite(fit(small_flow(), whole, replace(SHORT, batch_size=8)).test_loss)

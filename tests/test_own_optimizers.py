@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import optim
 
-import mera
 from mera.train import RunFolder, fit
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import run
@@ -67,6 +66,10 @@ def other_parameters():
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
         ({"optimizer": optim.LBFGS}, "Expected an optimiser whose steps need no closure; got LBFGS"),
         ({"optimizer": "Sgd"}, "did you mean 'SGD'"),
+        (
+            {"schedule": halved(other_parameters()), "optimizer": "SGD"},
+            "Expected no name of an optimiser beside a schedule, which has one; got 'SGD'",
+        ),
         ({"schedule": 3}, "Expected a schedule of torch, its name, or a function from the optimiser to one; got int"),
         (
             {"schedule": halved(other_parameters()), "optimizer": optim.SGD},
@@ -78,8 +81,3 @@ def test_what_is_no_optimizer_or_schedule(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path / "run"), **options)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_run_names_its_own_optimizer(tmp_path):
-    fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path), optimizer=partial(optim.SGD, lr=0.1))
-    assert mera.load(tmp_path).n_parameters == small_flow().n_parameters

@@ -40,7 +40,7 @@ def test_the_time_left_does_not_count_a_slow_first_step(clock):
 
 def test_a_resumed_run_counts_from_where_it_goes_on(clock):
     log = console()
-    bar = ProgressBar("train", log, done=500, fraction=0.5)
+    bar = ProgressBar("train", log, fraction=0.5)
     bar.update(501, 0.501)
     clock[0] += 20
     bar.update(511, 0.511)

@@ -38,8 +38,10 @@ def third_party_data(L):
     return mera.data.DataSplits("third", 3, mera.data.ArrayDataset(images), mera.data.ArrayDataset(images[:4]))
 
 
+NO_FUNCTION = 3
+
 ENTRIES = {
-    "mera.bijectors": {"third-party": "third_party", "broken": None},
+    "mera.bijectors": {"third-party": "third_party", "broken": None, "number": "NO_FUNCTION"},
     "mera.models": {"third-model": "third_party_model"},
     "mera.data": {"third-data": "third_party_data"},
 }
@@ -65,7 +67,9 @@ def installed(monkeypatch):
 
 
 def test_entry_points_are_names(installed):
-    assert names() == ["broken", "third-party"]
+    assert names() == ["broken", "number", "third-party"]
+    with pytest.raises(ValueError, match=r"Expected a function as entry point .*NO_FUNCTION.* 'number'; got 3"):
+        named("number")
     with pytest.raises(ValueError, match=r"Expected the entry point .no_such_package:factory. .* to load; got Module"):
         named("broken")
     layout = mera.Layout((4,), 1)
@@ -83,6 +87,16 @@ def test_entry_points_of_models_and_data(installed):
     assert len(mera.data.load("third-data", L=8).train) == 20
 
 
+def test_a_refused_registration_changes_nothing(own_models):
+    mera.models.register("mine", presets={"wide": lambda options: {}})(third_party_model)
+    with pytest.raises(ValueError, match="that is not taken; got 'mine'"):
+        mera.models.register("mine")(third_party_data)
+    assert mera.models.presets("mine") == ["wide"]
+    again = functools.partial(third_party_model, slope=0.1)
+    mera.models.register("mine")(functools.partial(third_party_model, slope=0.2))
+    mera.models.register("mine")(again)
+
+
 def test_a_name_is_taken_once():
     register("test-once")(third_party)
     register("test-once")(third_party)  # a cell of a notebook that runs twice
@@ -97,15 +111,16 @@ def test_options_in_a_text(text):
     layout = mera.Layout((4, 4), 1)
     layout.latent(layout.local(layout.input, text, kernel=2))
     written = dumps(layout)
-    assert loads(written.replace('{name = "spline", bins = 5}', f'"{text}"')).graph.nodes.keys() == layout.graph.nodes
+    assert dumps(loads(written.replace('{name = "spline", bins = 5}', f'"{text}"'))) == written
     flow = mera.build("rgflow", L=4, m=2, hidden=(4,), bijector=text)
-    assert isinstance(next(iter(flow.bijectors.values())), mera.bijectors.Bijector)
+    assert flow.layout.nodes["decimator0"].bijector.options["bins"] == 5
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("spline(5)", "Expected options by name, as in spline.bins=5.; got 'spline.5.'"),
+        ("spline(bins=5hidden=[4])", "Expected options such as spline.bins=5.; got .*, with the value '5hidden="),
         ("spline(bins=)", "Expected options such as spline.bins=5."),
         ("spline(bins=5", "Expected a name, or a name with options such as spline"),
         ("spline(bin=5)", "did you mean 'bins'"),

@@ -109,3 +109,21 @@ def test_images_in_the_place_of_data():
             ValueError, match=r"got torch\.uint8: `bits_per_dim` takes images as they are, `from_images`"
         ):
             call(IMAGES.train.array[:2])
+
+
+def test_a_flow_that_fails_in_the_mirror_alone():
+    from mera.train.diagnose import first_not_finite
+    from mera.train.kinds import FIELDS
+
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, "pointwise-spline", kernel=2, name="spline"))
+    p = mera.Symmetrized(mera.Flow(layout, prior="Gamma(2, 1)"))  # no density below 0
+    assert first_not_finite(p, FIELDS, torch.ones(2, 1, 4), torch.empty(0)) == "the density of the latents"
+
+
+def test_one_context_for_all_samples():
+    p = mera.Symmetrized(mera.build("rgflow", L=8, layers=1, hidden=(6,), context=2))
+    p.initialize(torch.randn(6, 3, 8, 8), torch.randn(1, 2))
+    assert p.plan is p.flow.plan
+    p.flow = mera.build("rgflow", L=4, m=2, layers=1, hidden=(6,))
+    assert p.plan.input.shape == (4, 4)

@@ -11,6 +11,8 @@ from mera._utils.errors import InputError
 
 __all__ = ["parse_assignments", "parse_call"]
 
+OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
+
 
 def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]:
     """The name, the values without a name and the options in a text.
@@ -24,61 +26,84 @@ def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]
 
     >>> parse_call("spline(bins=5, mask=[[1, 0], [0, 1]])", "")
     ('spline', [], {'bins': 5, 'mask': [[1, 0], [0, 1]]})
-    >>> parse_call("StudentT(4)", ""), parse_call("maf", "")
-    (('StudentT', [4], {}), ('maf', [], {}))
+    >>> parse_call("StudentT(4.)", ""), parse_call("maf", "")
+    (('StudentT', [4.0], {}), ('maf', [], {}))
     """
     match = re.fullmatch(r"([\w-]+)(?:\((.*)\))?", text.strip(), re.DOTALL)
     if match is None:
         raise InputError(f"a name, or a name with options such as {example}", repr(text))
-    return match[1], *_arguments(match[2] or "", example)
+    return match[1], *_arguments(match[2] or "", text, example)
 
 
-def parse_assignments(text: str, example: str = "betas=[0.9,0.99] amsgrad=true") -> dict[str, Any]:
+def parse_assignments(text: str) -> dict[str, Any]:
     """Options by name, NAME=VALUE ..., where a value is JSON, a literal of Python, or else a word.
 
     Args:
-        text: the text.
-        example: a text of the right form, for messages.
+        text: the text; commas or spaces separate the options, and a value with other signs stands in quotes.
 
     Raises:
         ValueError: if the text has another form, or holds no option.
 
-    >>> parse_assignments("betas=[0.9, 0.99] amsgrad=true, mode=min")
-    {'betas': [0.9, 0.99], 'amsgrad': True, 'mode': 'min'}
+    >>> parse_assignments("betas=(0.9, 0.99) amsgrad=true, mode=min")
+    {'betas': (0.9, 0.99), 'amsgrad': True, 'mode': 'min'}
     """
-    values, options = _arguments(text, example)
+    example = 'betas=[0.9,0.99] amsgrad=true name="a b"'
+    values, options = _arguments(text, text, example)
     if values or not options:
         raise InputError(f"options such as {example}", repr(text))
     return options
 
 
-def _arguments(text: str, example: str) -> tuple[list[Any], dict[str, Any]]:
-    """Values without a name, and options; both may be separated by commas or by spaces."""
+def _arguments(inner: str, text: str, example: str) -> tuple[list[Any], dict[str, Any]]:
+    """Values without a name, and options; `text` is the whole text, for messages."""
     values: list[Any] = []
     options: dict[str, Any] = {}
-    rest = text.strip()
-    while rest:
-        match = re.match(r"(\w+)\s*=\s*", rest)
-        name, start = (None, 0) if match is None else (match[1], match.end())
-        value, length = _value(rest[start:])
-        if not length or name in options or (name is None and options):
+    for token in _tokens(re.sub(r"\s*=\s*", "=", inner)):
+        match = re.match(r"([A-Za-z_]\w*)=", token)
+        name, value = (None, token) if match is None else (match[1], token[match.end() :])
+        if not value or name in options or (name is None and options):
             raise InputError(f"options such as {example}", repr(text))
+        try:
+            parsed = _value(value)
+        except ValueError:
+            raise InputError(f"options such as {example}", f"{text!r}, with the value {value!r}") from None
         if name is None:
-            values.append(value)
+            values.append(parsed)
         else:
-            options[name] = value
-        rest = rest[start + length :].lstrip(" \t\n,")
+            options[name] = parsed
     return values, options
 
 
-def _value(text: str) -> tuple[Any, int]:
-    """The value at the start of a text, which is JSON, a literal of Python or a word; and its length, 0 if none."""
-    try:
-        return json.JSONDecoder().raw_decode(text)
-    except ValueError:
-        match = re.match(r"\([^()]*\)|'[^']*'|[^\s,()=\[\]]*", text)
-        found = match[0] if match is not None else ""
-    try:
-        return ast.literal_eval(found), len(found)
-    except (ValueError, SyntaxError):
-        return found, 0 if found.startswith("(") else len(found)
+def _tokens(text: str) -> list[str]:
+    """The parts of a text between commas and spaces, but for those within brackets and quotes."""
+    tokens, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in QUOTES:
+            quote = sign
+        elif sign in OPENING:
+            depth += 1
+        elif sign in CLOSING:
+            depth -= 1
+        elif depth == 0 and (sign == "," or sign.isspace()):
+            tokens.append("")
+            continue
+        tokens[-1] += sign
+    return [token for token in tokens if token]
+
+
+def _value(token: str) -> Any:
+    """A value: JSON, a literal of Python, or a word without brackets, quotes and equals signs.
+
+    Raises:
+        ValueError: if the token is none of these.
+    """
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(token)
+        except (ValueError, SyntaxError):
+            continue
+    if re.search(r"[()\[\]{}\"'=]", token):
+        raise ValueError(token)
+    return {"inf": float("inf"), "-inf": float("-inf")}.get(token, token)

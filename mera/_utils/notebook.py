@@ -8,7 +8,7 @@ from importlib import import_module
 
 from mera._utils.table import Table
 
-__all__ = ["Pictured", "html"]
+__all__ = ["Pictured", "html", "picture_of"]
 
 
 class Pictured:
@@ -16,7 +16,16 @@ class Pictured:
 
     def _repr_png_(self) -> bytes | None:
         """The picture as a PNG, which notebooks ask for; None if there is none."""
-        return import_module("mera.drawing.notebook").picture_of(self)
+        return picture_of(self)
+
+
+def picture_of(result: object) -> bytes | None:
+    """The picture of a result as a PNG; None if there is none.
+
+    Args:
+        result: a result that `mera.drawing.notebook` knows.
+    """
+    return import_module("mera.drawing.notebook").picture_of(result)
 
 
 def html(*parts: Table | str | bytes | None) -> str:

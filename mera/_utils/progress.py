@@ -46,13 +46,11 @@ class ProgressBar:
         title: the name of the work.
         console: where the bar is shown.
         unit: the name of a unit of work.
-        done: how many units were done before the bar starts.
         fraction: the part of the whole work that was done before the bar starts, 0 to 1.
     """
 
-    def __init__(self, title: str, console: Console, unit: str = "step", done: int = 0, fraction: float = 0.0) -> None:
+    def __init__(self, title: str, console: Console, unit: str = "step", fraction: float = 0.0) -> None:
         self.title, self.console, self.unit = title, console, unit
-        self.fraction = fraction
         self.start = self.last_line = time.monotonic()
         self.first: tuple[float, int, float] | None = None  # time, units and fraction of the first update
         self.bar: Any = None

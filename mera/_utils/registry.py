@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -86,11 +86,16 @@ class Registry(Generic[F]):
     def _load(self, entry: EntryPoint) -> F:
         """The function that an entry point names."""
         try:
-            return entry.load()
+            function = entry.load()
         except Exception as error:  # importing another package may fail in any way
             raise ValueError(
                 f"Expected the entry point {entry.value!r} of {self.what}, {entry.name!r}, to load; got {error!r}"
             ) from error
+        if not callable(function):
+            raise ValueError(
+                f"Expected a function as entry point {entry.value!r} of {self.what}, {entry.name!r}; got {function!r}"
+            )
+        return function
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The defaults of a registered function's options, by the name of the option; required options are left out.
@@ -144,6 +149,8 @@ class Registry(Generic[F]):
 
 def _origin(function: Callable[..., Any]) -> Any:
     """Where a function was defined: a cell that runs twice defines two functions of one origin."""
+    while isinstance(function, partial):
+        function = function.func
     function = inspect.unwrap(function)
     name = getattr(function, "__qualname__", None)
     return function if name is None or "<lambda>" in name else (function.__module__, name)

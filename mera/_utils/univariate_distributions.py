@@ -144,11 +144,18 @@ def _parameters(distribution: Any) -> dict[str, Tensor] | None:
     return parameters if parameters and all(isinstance(v, Tensor) for v in parameters.values()) else None
 
 
+def _class_of(name: str) -> Any:
+    """The class of distributions that torch has under a name; None if there is none."""
+    kind = getattr(distributions, name, None)
+    is_class = isinstance(kind, type) and issubclass(kind, Distribution) and kind is not Distribution
+    return kind if is_class else None
+
+
 def _describe(text: str) -> dict[str, Any]:
     """The description that a text such as "StudentT(df=5)" stands for; `loc` and `scale` are 0 and 1 if left out."""
     name, values, options = parse_call(text, "StudentT(df=5)")
-    kind: Any = getattr(distributions, name, None)
-    if not isinstance(kind, type) or not issubclass(kind, Distribution) or kind is Distribution:
+    kind = _class_of(name)
+    if kind is None:
         raise InputError("'gaussian', 'laplace' or a torch distribution such as StudentT(df=5) as prior", repr(text))
     signature = inspect.signature(kind)
     try:
@@ -166,8 +173,8 @@ def _describe(text: str) -> dict[str, Any]:
 def _from_description(description: Mapping[str, Any]) -> Distribution:
     """The torch distribution that a description stands for; no other class can be made from a description."""
     parameters = dict(description)
-    kind: Any = getattr(distributions, str(parameters.pop("distribution", None)), None)
-    if not isinstance(kind, type) or not issubclass(kind, Distribution) or kind is Distribution:
+    kind = _class_of(str(parameters.pop("distribution", None)))
+    if kind is None:
         raise InputError("the description of a torch distribution", str(dict(description)))
     try:
         tensors: dict[str, Any] = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
     "runs": "List the runs in a folder: model, data, steps, time, best test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
+    "figures": "Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
 }

@@ -66,8 +66,10 @@ def show(*parts: Table | str) -> None:
         parts: the texts and the tables.
     """
     for part in parts:
-        is_narrow = isinstance(part, Table) and console.is_terminal
-        console.print(part.fit(console.width) if is_narrow and isinstance(part, Table) else str(part))
+        if isinstance(part, Table) and console.is_terminal:
+            console.print(part.fit(console.width))
+        else:
+            console.print(str(part))
 
 
 def load_flow(path: Path) -> Any:
@@ -123,7 +125,7 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
             raise data.DataMissingError(f"{error} {place}") from error
 
 
-def configured_flow(run: RunFolder) -> Flow:
+def configured_flow(run: RunFolder) -> Any:
     """The flow of a run with new weights, from the configuration of the run; no file of weights is read.
 
     Args:

@@ -10,7 +10,7 @@ import typer
 
 from mera import models
 from mera.cli.common import LAYOUT_HELP, Json, flow_of, load_flow, model_commands, model_options, show
-from mera.cli.lazy import OPTIONS, lazy_group
+from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.options import signature_options, with_options
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
@@ -38,7 +38,7 @@ def _info_of_path(
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:
-    """The command `mera info RUN`."""
+    """Show the plan and the parameters of the flow of a run, or of a file."""
     _show(load_flow(path), picture, as_json, path.stem)
 
 
@@ -85,6 +85,7 @@ def _info(
     as_json: Json = False,
 ) -> None:
     """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
+    refuse_before_command(context)
     if (layout is None) == (context.invoked_subcommand is None):
         raise typer.BadParameter(f"Expected a model ({', '.join(models.names())}), a RUN or --layout FILE")
     if layout is not None:

@@ -20,7 +20,7 @@ from mera.cli.options import options_for, signature_options, with_options
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
 from mera.data import class_numbers
-from mera.data.dataset import largest, resize
+from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
 from mera.drawing.curves import log_prob_curve
 from mera.drawing.images import captioned, paint_mask, save_figure, save_image
@@ -111,7 +111,9 @@ def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
     shape = flow.plan.input.shape
     if tuple(pixels.shape[1:]) == shape:
         return pixels
-    console.print(f"{path}: {_by(largest(pixels.shape[1:], shape))} pixels at its centre, resized to {_by(shape)}")
+    typer.echo(
+        f"{path}: {_by(largest_crop(pixels.shape[1:], shape))} pixels at its centre, resized to {_by(shape)}", err=True
+    )
     return resize(pixels, shape)
 
 
@@ -120,7 +122,7 @@ def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
     from torchvision.transforms.v2.functional import center_crop
 
     if tuple(white.shape) != flow.plan.input.shape:
-        white = center_crop(white, list(largest(white.shape, flow.plan.input.shape)))
+        white = center_crop(white, list(largest_crop(white.shape, flow.plan.input.shape)))
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
     if not hidden.any():
         raise ValueError(f"Expected some white, in the part that is cut out, in {path}; got none")

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-__all__ = ["OPTIONS", "lazy_group"]
+__all__ = ["OPTIONS", "lazy_group", "refuse_before_command"]
 
 OPTIONS: dict[str, Any] = {
     "rich_markup_mode": "rich", "pretty_exceptions_enable": False, "add_completion": False,
@@ -48,6 +48,26 @@ def lazy_group(
             return super().resolve_command(ctx, args)
 
     return LazyGroup
+
+
+def refuse_before_command(context: typer.Context) -> None:
+    """Refuse options of a group that stand before the name of a command, which would not get them.
+
+    Args:
+        context: the context of the group.
+
+    Raises:
+        BadParameter: if there are such options.
+    """
+    passed = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if (name := parameter.name) and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if context.invoked_subcommand is not None and passed:
+        raise typer.BadParameter(
+            f"Expected options behind {context.invoked_subcommand}; got {', '.join(passed)} before it"
+        )
 
 
 def _make(name: str, app: typer.Typer) -> Any:

@@ -184,6 +184,7 @@ def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> 
         run(**values)
 
     parameters = [parameter for group in groups for parameter in group]
+    command.__doc__ = inspect.getdoc(run)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command

@@ -31,16 +31,22 @@ def _runs(
     """List the runs in a folder: model, data, steps, training time, best test loss and parameters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
-    every = [RunFolder(path.parent) for path in sorted(folder.rglob("config.json"))]
-    found = [
-        _listed(run, folder) for run in every if "settings" in run.config()
-    ]  # other programs have a config.json too
+    every = (RunFolder(path.parent) for path in sorted(folder.rglob("config.json")))
+    found = [_listed(run, folder) for run in every if _is_run(run)]
     if as_json:
         show(json.dumps(found))
         return
     if not found:
         raise FileNotFoundError(f"Expected a folder with runs; {folder} holds none")
     show(Table(list(found[0]), [["-" if cell is None else cell for cell in run.values()] for run in found]))
+
+
+def _is_run(run: RunFolder) -> bool:
+    """Whether a folder with a config.json holds a run; other programs have files of that name too."""
+    try:
+        return "settings" in run.config()
+    except ValueError:
+        return False
 
 
 def _listed(run: RunFolder, folder: Path) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def _sample(
     flow = load_flow(run).to(choose_device(device))
     context = None
     if classes is not None:
-        numbers_of_classes = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)
-        context = numbers_of_classes[torch.arange(n, device=flow.device) % len(numbers_of_classes)]
+        class_numbers = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)
+        context = class_numbers[torch.arange(n, device=flow.device) % len(class_numbers)]
     images = flow.to_images(draw(flow, n, temperature, seed, context))
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"

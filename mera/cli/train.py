@@ -25,7 +25,7 @@ from mera.cli.common import (
     model_commands,
     model_options,
 )
-from mera.cli.lazy import OPTIONS, lazy_group
+from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.options import assignments, options_for, signature_options, with_options
 from mera.data import DataSplits
 from mera.data.dataset import Edges
@@ -50,6 +50,8 @@ def _train_other(
     **values: Any,
 ) -> None:
     """Train a model, or a layout of your own, or go on with a run."""
+    if resume is None and layout is None:
+        refuse_before_command(context)
     chosen = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
     if len(chosen) != 1:
         expected = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
@@ -122,14 +124,13 @@ def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -
 
 
 def _images(values: dict[str, Any], L: Edges, channels: int) -> tuple[dict[str, Any], DataSplits]:
-    """The arguments of `mera.data.load` for the data set that the options name, and the data set."""
-    source = {"name": values["data"], "L": L, "root": str(values["root"].resolve())}
-    if values["data"] == "folder":
-        source["channels"] = channels
+    """The data set that the options name, and the arguments of `mera.data.load` with which it can be loaded again."""
+    options = {"channels": channels} if values["data"] == "folder" else {}
     if values["train_size"] is not None:
-        source["train_size"] = values["train_size"]
-    source |= values["data_options"] or {}
-    return source, data.load(**source, download=values["download"])
+        options["train_size"] = values["train_size"]
+    options |= values["data_options"] or {}
+    splits = data.load(values["data"], L, values["root"], values["download"], **options)
+    return splits.source or {}, splits
 
 
 def _classes(images: DataSplits) -> int:

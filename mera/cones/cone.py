@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.notebook import Pictured, html
+from mera._utils.notebook import html, picture_of
 from mera._utils.table import Table
 from mera.cones.indexing import (
     check_indexable,
@@ -35,7 +35,7 @@ _EMPTY = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cone(Pictured):
+class Cone:
     """The variables that can change, for each value of a plan.
 
     See RG-Flow, Fig. 2c and d, https://arxiv.org/abs/2010.00029.
@@ -117,7 +117,7 @@ class Cone(Pictured):
 
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, which notebooks ask for."""
-        return html(self.table, self.legend, self._repr_png_())
+        return html(self.table, self.legend, picture_of(self))
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:

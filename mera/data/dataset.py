@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
 from mera._utils.notebook import html
+from mera._utils.random import seeded
 from mera._utils.registry import Registry
 
 __all__ = [
@@ -27,7 +29,7 @@ __all__ = [
     "edges",
     "first",
     "labels",
-    "largest",
+    "largest_crop",
     "load",
     "names",
     "register",
@@ -103,7 +105,8 @@ class DataSplits:
 
     def __repr__(self) -> str:
         """The name, the numbers of examples, and what an example is."""
-        example = self.train[0]
+        with seeded(0):
+            example = self.train[0] if len(self.train) else torch.empty(0)
         sizes = " x ".join(map(str, example.shape))
         classes = f"; classes {', '.join(self.classes)}" if self.classes else ""
         return (
@@ -125,8 +128,8 @@ _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.dat
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
-The function gets those of `L` (an integer, or a tuple of edges that differ), `root` and `download` that it has
-parameters for, and its own options. A package may instead declare its functions as entry points of the group
+The function gets those of `L` (an integer for a line or a square, else a tuple of edges), `root` and `download` that it
+has parameters for, and its own options. A package may instead declare its functions as entry points of the group
 "mera.data"."""
 
 
@@ -157,12 +160,16 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
         raise ValueError(f"Expected L as a positive integer, or several of them; got {L!r}")
-    standard = {"L": int(shape[0]) if len(set(shape)) == 1 else shape, "root": Path(root), "download": download}
+    standard = {
+        "L": int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape,
+        "root": Path(root),
+        "download": download,
+    }
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
     _loaders.check_options(name, options)
     loaded = _loaders.get(name)(**options)
     if not isinstance(loaded, DataSplits):
-        return loaded
+        raise InputError(f"a DataSplits from the function of the data set {name!r}", type(loaded).__name__)
     source: dict[str, Any] = {"name": name} | {key: value for key, value in options.items() if key != "download"}
     if "root" in source:
         source["root"] = str(Path(source["root"]).resolve())  # so that a run finds its data from any folder
@@ -230,14 +237,14 @@ def edges(L: Edges) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def largest(size: Sequence[int], L: Edges) -> tuple[int, int]:
+def largest_crop(size: Sequence[int], L: Edges) -> tuple[int, int]:
     """Height and width of the largest rectangle in an image that has the proportions of a lattice.
 
     Args:
         size: height and width of the image.
         L: edge of the lattice, or both edges.
 
-    >>> largest((30, 40), 8), largest((30, 40), (8, 16))
+    >>> largest_crop((30, 40), 8), largest_crop((30, 40), (8, 16))
     ((30, 30), (20, 40))
     """
     lattice = edges(L)
@@ -258,6 +265,6 @@ def resize(images: Tensor, L: Edges) -> Tensor:
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    if largest(size, L) != size:
-        images = F.center_crop(images, list(largest(size, L)))
+    if largest_crop(size, L) != size:
+        images = F.center_crop(images, list(largest_crop(size, L)))
     return F.resize(images, list(edges(L)), interpolation=InterpolationMode.BICUBIC, antialias=True)

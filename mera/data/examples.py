@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch.utils.data import Dataset
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
 from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
-from mera.data.streams import HELD_OUT, StreamDataset, is_stream, split_stream
+from mera.data.splitting import HELD_OUT
+from mera.data.streams import StreamDataset, is_stream, split_stream
 
 __all__ = ["as_splits"]
 
@@ -23,15 +25,12 @@ class ItemDataset(Dataset):
     """The examples of any data set whose items are examples, or tuples or dicts with an example and a label.
 
     Args:
-        data: a data set of torch or of the library datasets, or a list. Labels are its `labels`, its `targets`, its
-            column of labels, or else what the items have.
+        data: a data set of torch or of the library datasets, or a list.
         shape: the shape of an example.
     """
 
     def __init__(self, data: Any, shape: Sequence[int]) -> None:
         self.data, self.shape = data, tuple(shape)
-        labels = getattr(data, "labels", None)
-        self.labels: Mapping[str, Tensor] = labels if isinstance(labels, Mapping) else self._find_labels()
 
     def __len__(self) -> int:
         return len(self.data)
@@ -39,14 +38,21 @@ class ItemDataset(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         return example_of(self.data[index], self.shape)
 
-    def _find_labels(self) -> dict[str, Tensor]:
-        targets = getattr(self.data, "targets", None)
-        if targets is None and hasattr(self.data, "column_names"):
-            column = key_of(self.data.column_names, LABEL_KEYS)
-            targets = None if column is None else self.data[column][:]
-        elif targets is None and len(self.data) and label_of(self.data[0]) is not None:
-            targets = [label_of(self.data[index]) for index in range(len(self.data))]
-        return {} if targets is None else _as_labels(targets)
+    @cached_property
+    def labels(self) -> Mapping[str, Tensor]:
+        """The data's own `labels` or `targets`, its column of labels, or else what its items have, all of them read."""
+        data = self.data
+        labels = getattr(data, "labels", None)
+        if isinstance(labels, Mapping):
+            return labels
+        if labels is None:
+            labels = getattr(data, "targets", None)
+        if labels is None and hasattr(data, "column_names"):
+            column = key_of(data.column_names, LABEL_KEYS)
+            labels = None if column is None else data[column][:]
+        elif labels is None and len(data) and label_of(data[0]) is not None:
+            labels = [label_of(data[index]) for index in range(len(data))]
+        return {} if labels is None else _as_labels(labels)
 
 
 class Part(Dataset):
@@ -60,16 +66,22 @@ class Part(Dataset):
     def __init__(self, examples: Examples, held_out: bool) -> None:
         self.examples, self.held_out = examples, held_out
         self.period = min(HELD_OUT, len(examples))
-        labels = getattr(examples, "labels", {})
-        indices = torch.tensor([self._index(i) for i in range(len(self))]) if labels else torch.empty(0)
-        self.labels = {name: values[indices] for name, values in labels.items()}
 
     def __len__(self) -> int:
         n_held_out = len(self.examples) // self.period
         return n_held_out if self.held_out else len(self.examples) - n_held_out
 
     def __getitem__(self, index: int) -> Tensor:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Expected an index from 0 to {len(self) - 1}; got {index}")
         return self.examples[self._index(index)]
+
+    @cached_property
+    def labels(self) -> dict[str, Tensor]:
+        """The labels of these examples, by name."""
+        labels = getattr(self.examples, "labels", {})
+        indices = torch.tensor([self._index(i) for i in range(len(self))]) if labels else torch.empty(0)
+        return {name: values[indices] for name, values in labels.items()}
 
     def _index(self, index: int) -> int:
         """The index in the whole data set, computed rather than stored: there may be hundreds of millions."""
@@ -93,12 +105,12 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
     Raises:
         ValueError: if the data is of another kind.
     """
+    if isinstance(data, str):
+        data = load(data, L=tuple(shape[1:]))
     if isinstance(data, DataSplits):
         parts = [_as_examples(part, shape) for part in (data.train, data.test)]
         is_same = parts[0] is data.train and parts[1] is data.test
         return data if is_same else replace(data, train=parts[0], test=parts[1])
-    if isinstance(data, str):
-        return load(data, L=tuple(shape[1:]))
     if isinstance(data, Mapping) and "train" in data:
         held_out = key_of(data, ("test", "validation"))
         data = data["train"] if held_out is None else (data["train"], data[held_out])
@@ -131,13 +143,16 @@ def _is_labels(labels: Any, examples: Any) -> bool:
     """Whether the second entry of a pair holds labels of the first, rather than examples for the test."""
     if not isinstance(examples, (Tensor, np.ndarray)) or not isinstance(labels, (Tensor, np.ndarray, list)):
         return False
-    values = np.asarray(labels)
-    return values.ndim == 1 or (values.ndim < examples.ndim and len(values) == len(examples))
+    ndim = labels.ndim if isinstance(labels, (Tensor, np.ndarray)) else np.ndim(labels)
+    return ndim == 1 or (ndim < examples.ndim and len(labels) == len(examples))
 
 
 def _as_labels(values: Any) -> dict[str, Tensor]:
     """Labels by name: class numbers if they are integers, contexts if they are floats."""
-    tensor = torch.as_tensor(np.asarray(values) if not isinstance(values, Tensor) else values)
+    try:
+        tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:
+        raise InputError("labels as numbers, or as contexts of one shape", repr(values)[:60]) from error
     return {"context" if tensor.is_floating_point() else "class": tensor}
 
 

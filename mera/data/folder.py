@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import check_choice, check_flag
-from mera.data.dataset import DataMissingError, DataSplits, Edges, largest, register, resize
+from mera._utils.errors import InputError
+from mera.data.dataset import DataMissingError, DataSplits, Edges, largest_crop, register, resize
+from mera.data.items import pixels_of
 from mera.data.splitting import split_files
 
 __all__ = ["ImageFiles", "read_image"]
@@ -67,13 +68,11 @@ def read_image(path: Path, channels: int) -> Tensor:
     Raises:
         ValueError: if the file cannot be read; the message has its name.
     """
-    from torchvision.transforms.v2.functional import pil_to_tensor
-
     if not path.is_file():
         raise ValueError(f"Expected an image in {path}; got no such file")
     try:
         with Image.open(path) as image:
-            return pil_to_tensor(_eight_bits(image).convert("L" if channels == 1 else "RGB"))
+            return pixels_of(image, channels)
     except Exception as error:  # decoders raise any kind of error for bytes that are no image
         raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
 
@@ -87,7 +86,7 @@ def random_cut(pixels: Tensor, L: Edges) -> Tensor:
     """
     size = tuple(pixels.shape[-2:])
     share = LEAST_AREA**0.5 + (1 - LEAST_AREA**0.5) * float(torch.rand(()))
-    height, width = (max(1, round(share * edge)) for edge in largest(size, L))
+    height, width = (max(1, round(share * edge)) for edge in largest_crop(size, L))
     top, left = (int(torch.randint(0, n - edge + 1, ())) for n, edge in zip(size, (height, width), strict=True))
     return resize(pixels[:, top : top + height, left : left + width], L)
 
@@ -128,6 +127,8 @@ def folder(
     check_choice(crop, CROPS, "a crop")
     check_flag(flip, "flip")
     if (root / "train").is_dir() and (root / "test").is_dir():
+        if groups is not None:
+            raise InputError("no groups where sub-folders train and test are the splits", f"groups={groups!r}")
         tops = root / "train", root / "test"
         splits = [_images(top) for top in tops]
     else:
@@ -141,7 +142,8 @@ def folder(
         )
     folders = [[file.relative_to(top).parts[:-1] for file in split] for split, top in zip(splits, tops, strict=True)]
     names = _class_names(folders[0] + folders[1])
-    labels = [{"class": torch.tensor([names.index(f[0]) for f in split])} if names else {} for split in folders]
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = [{"class": torch.tensor([numbers[f[0]] for f in split])} if names else {} for split in folders]
     train = ImageFiles(splits[0], L, channels, crop, flip, labels[0])
     return DataSplits("folder", channels, train, ImageFiles(splits[1], L, channels, labels=labels[1]), classes=names)
 
@@ -152,15 +154,6 @@ def _class_names(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
         return ()
     names = sorted({folder[0] for folder in folders})
     return tuple(names) if len(names) > 1 else ()
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """An image of 16 bits per value scaled to 8 bits; PIL itself would cut off all values above 255."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("its values are of no known range")
-    return image
 
 
 def _images(root: Path) -> list[Path]:

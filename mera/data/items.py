@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL import Image
 from torch import Tensor
 
 from mera._utils.errors import InputError
 
-__all__ = ["EXAMPLE_KEYS", "LABEL_KEYS", "example_of", "key_of", "label_of"]
+__all__ = ["EXAMPLE_KEYS", "LABEL_KEYS", "example_of", "key_of", "label_of", "pixels_of"]
 
 EXAMPLE_KEYS = ("image", "img", "pixel_values", "field", "x")
 """Names under which items that are dicts have their example; else it is the first entry."""
@@ -36,8 +36,8 @@ def example_of(item: Any, shape: Sequence[int] | None = None) -> Tensor:
         value = None if key is None else item[key]
     elif isinstance(item, (tuple, list)) and len(item):
         value = item[0]
-    if isinstance(value, Image):
-        return _pixels(value, None if shape is None else shape[0])
+    if isinstance(value, Image.Image):
+        return pixels_of(value, None if shape is None else shape[0])
     try:
         example = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     except (TypeError, ValueError) as error:
@@ -60,7 +60,7 @@ def label_of(item: Any) -> Any:
 
 
 def key_of(names: Any, candidates: Sequence[str]) -> str | None:
-    """The first of some names that is among others; None if none is.
+    """The first candidate that is in `names`; None if none is.
 
     Args:
         names: the names to search, such as a dict.
@@ -69,9 +69,27 @@ def key_of(names: Any, candidates: Sequence[str]) -> str | None:
     return next((name for name in candidates if name in names), None)
 
 
-def _pixels(image: Image, channels: int | None) -> Tensor:
-    """An image of PIL as uint8, converted to grey or colour if it is neither as asked for."""
+def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
+    """An image of PIL as uint8 (channels, H, W); 16 bits per value are scaled to 8.
+
+    Args:
+        image: the image.
+        channels: 1 to convert it to grey, 3 to colour; None to leave it as it is.
+
+    Raises:
+        ValueError: if its values are of no known range.
+    """
     from torchvision.transforms.v2.functional import pil_to_tensor
 
+    image = _eight_bits(image)
     mode = {1: "L", 3: "RGB"}.get(channels or 0)
     return pil_to_tensor(image if mode is None or image.mode == mode else image.convert(mode))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 bits per value scaled to 8 bits; PIL itself would cut off all values above 255."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its values are of no known range")
+    return image

@@ -13,8 +13,8 @@ __all__ = ["split_files"]
 
 HELD_OUT = 10
 """One in so many groups of files is for the test."""
-TOGETHER = 2
-"""Files that share the beginning of their name, on average, from which on a warning asks whether they are parts."""
+TOGETHER = 2, 100
+"""The mean number of files with one beginning, least and most, for which a warning is given."""
 NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
 """The end of the name of a part, as in photo_crop3."""
 BEGINNING = "^.*_"
@@ -65,11 +65,12 @@ def _warn_of_parts(stems: list[str]) -> None:
     """Warn if names such as a_1, a_2, b_1 suggest that several files are parts of one photograph."""
     beginnings = [NUMBER.sub("", stem) for stem in stems if NUMBER.search(stem)]
     counts = Counter(beginnings)
-    if len(counts) > 1 and len(beginnings) > len(stems) / 2 and len(beginnings) >= TOGETHER * len(counts):
+    mean = len(beginnings) / max(1, len(counts))
+    if len(counts) > 1 and len(beginnings) > len(stems) / 2 and TOGETHER[0] <= mean <= TOGETHER[1]:
         beginning, number = counts.most_common(1)[0]
         warnings.warn(
             f"Every tenth file is for the test, but the names of {number} files begin with {beginning!r}. If they show "
             'one thing, they belong in one split: groups="folder", or groups= a regular expression, such as '
             f"{BEGINNING!r} for files whose names agree up to the last underscore",
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -19,6 +19,7 @@ from mera.drawing.figures import Picture, panels
 
 __all__ = [
     "captioned",
+    "draw_image",
     "grid",
     "paint_mask",
     "progression",
@@ -228,7 +229,7 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
     axes = figure.subplots(counts[0], len(levels), squeeze=False)
     for column, h in enumerate(reversed(range(len(levels)))):
         for row, image in enumerate(_as_images(levels[h])):
-            _draw_image(axes[row, column], image)
+            draw_image(axes[row, column], image)
         edges = " x ".join(map(str, levels[h].shape[2:]))
         axes[0, column].set_title(f"h = {h}\n{edges}", fontsize=9)
     figure.suptitle(title, fontsize=10)
@@ -254,7 +255,7 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
         raise ValueError(f"Expected a name for each of {len(images)} images; got {len(names)}")
     figure, axes = panels(len(images), check_count(columns, "a number of columns"), 1.6, 1.8)
     for panel, image, name in zip(axes, images, names, strict=True):
-        _draw_image(panel, image)
+        draw_image(panel, image)
         panel.set_title(name, fontsize=9)
     return figure
 
@@ -291,7 +292,7 @@ def _describe(value: object) -> str:
     return f"{type(value).__name__}{length}"
 
 
-def _draw_image(axes: Axes, image: Tensor) -> None:
+def draw_image(axes: Axes, image: Tensor) -> None:
     """Draw a uint8 image (1 or 3, H, W) without a frame or ticks."""
     pixels = image.cpu().movedim(0, -1).numpy()
     pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels

@@ -114,7 +114,7 @@ class Plan:
         variables = " + ".join(f"{latent.lattice.variables}" for latent in self.latents)
         return (
             f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"
-            "patches: those of one sample that a border does not cut; field: the whole lattice is one event"
+            "patches: the number of whole patches in one sample; field: the whole lattice is one event"
         )
 
     def __repr__(self) -> str:

@@ -50,7 +50,7 @@ class Summary:
         return html(self.title, self.nodes, self.levels)
 
 
-def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], prior: str) -> Summary:
+def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], prior: str, total: int) -> Summary:
     """Describe a flow: the number of parameters, a table of the nodes, and a table of the levels of latents.
 
     Args:
@@ -58,6 +58,7 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
         layout: the layout of the flow, whose nodes know the names of registered bijectors.
         bijectors: the bijectors, by the key in `Step.module`.
         prior: the prior as text.
+        total: the number of parameters of the flow.
     """
     seen: set[str] = set()
     nodes = []
@@ -73,7 +74,6 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
         (f"z{h}", latent.lattice, math.prod(latent.lattice.event_shape), latent.node)
         for h, latent in enumerate(plan.latents)
     ]
-    total = sum(count_parameters(module) for module in bijectors.values())
     return Summary(
         f"Flow on {plan.input}, {prior} prior: {total:,} parameters, {math.prod(plan.input.event_shape):,} variables",
         Table(["level", "node", "bijector", "lattice", "events", "parameters"], nodes),

@@ -39,8 +39,9 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
     """
 
     def decorate(function: Builder) -> Builder:
+        registered = _models.register(name)(function)
         _presets[name] = presets or {}
-        return _models.register(name)(function)
+        return registered
 
     return decorate
 

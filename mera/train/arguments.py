@@ -108,7 +108,7 @@ def check_run(flow: Density, settings: object, run: object, resume: object, cons
             raise ValueError("Expected the folder of a run to resume; got None")
         return
     if run.steps() and not resume:
-        raise FileExistsError(run.taken())
+        raise FileExistsError(run.taken_message())
     describe_flow(flow)  # in each process: only one of them will write, and the others should not wait for it
 
 

@@ -77,7 +77,7 @@ class Progress(Callback):
 
     def on_start(self, loop: Loop) -> None:
         """Show the bar."""
-        self.progress_bar = ProgressBar("train", self.console, done=loop.step, fraction=loop.progress)
+        self.progress_bar = ProgressBar("train", self.console, fraction=loop.progress)
         self.progress_bar.__enter__()
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
@@ -93,9 +93,9 @@ class Progress(Callback):
         self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
-        note = "" if math.isnan(self.train_loss) else f"{self.train_loss:.3f} {loop.kind.unit}"
-        if not math.isnan(loop.test_loss):
-            note += f", test {loop.test_loss:.3f}"
+        parts = [] if math.isnan(self.train_loss) else [f"{self.train_loss:.3f} {loop.kind.unit}"]
+        parts += [] if math.isnan(loop.test_loss) else [f"test {loop.test_loss:.3f}"]
+        note = ", ".join(parts)
         self.progress_bar.update(loop.step, loop.progress, note)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mera.density import Density
 from mera.graph import Step, run_forward
-from mera.symmetrized import underlying
+from mera.symmetrized import Symmetrized, underlying
 from mera.train.kinds import Kind
 
 __all__ = ["first_not_finite"]
@@ -45,6 +45,8 @@ def first_not_finite(
     with torch.enable_grad():
         flow.zero_grad()
         x = kind.to_data(density, examples, noise)
+        if isinstance(density, Symmetrized):
+            x, context = torch.cat([x, -x]), None if context is None else torch.cat([context, context])
         if not x.isfinite().all():
             return "the data, before any node"
         transform = runner.forward_transform(runner.contexts(context, x))

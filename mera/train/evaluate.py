@@ -10,7 +10,7 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
-from mera.data import Examples
+from mera.data import Examples, StreamDataset
 from mera.density import Density
 from mera.flow import Flow
 from mera.train.batches import example_and_noise, example_contexts
@@ -51,6 +51,8 @@ def mean_loss(
     """
     if flow.device.type == "cpu":
         tune_allocator()
+    if n is None and isinstance(examples, StreamDataset):
+        raise ValueError("Expected a number of examples to evaluate, of a stream; got None")
     n = len(examples) if n is None else min(n, len(examples))
     if n < 1:
         raise ValueError(f"Expected at least one image to evaluate; got {n}")

@@ -141,8 +141,10 @@ def fit(
     settings = with_options(settings, options | names)
     own_optimizer = None if isinstance(optimizer, str) else optimizer
     own_schedule = None if isinstance(schedule, str) else schedule
-    if own_optimizer is None and isinstance(own_schedule, LRScheduler):
-        own_optimizer = own_schedule.optimizer
+    if isinstance(own_schedule, LRScheduler):
+        if isinstance(optimizer, str):
+            raise InputError("no name of an optimiser beside a schedule, which has one", repr(optimizer))
+        own_optimizer = own_schedule.optimizer if own_optimizer is None else own_optimizer
     if not resume:
         check_start(flow, data.train)
     contexts = example_contexts(flow, data.train)
@@ -165,7 +167,8 @@ def fit(
         else:
             _start(loop, data.train, contexts)
         sampler.start = loop.step
-        batches = BatchLoader(data.train, loop.kind, sampler, settings.workers, contexts)
+        workers = 0 if isinstance(data.train, StreamDataset) else settings.workers  # each would read the whole stream
+        batches = BatchLoader(data.train, loop.kind, sampler, workers, contexts)
         if settings.compile and loop.progress < 1:
             seconds = loop.compile(next(iter(batches)))
             if console is not None:

@@ -53,7 +53,7 @@ def make_optimizer(
 
 
 def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimiser that a user passed, or that the function makes that a user passed.
+    """The user's optimiser: the instance, or what the user's function makes of the parameters.
 
     Args:
         own: an optimiser of the parameters, or a function from the parameters to one, such as
@@ -67,10 +67,10 @@ def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Opti
     optimizer = own if isinstance(own, Optimizer) or not callable(own) else own(parameters)
     if not isinstance(optimizer, Optimizer):
         raise InputError("an optimiser of torch, its name, or a function from parameters to one", _type_name(optimizer))
-    known = set(map(id, parameters))
-    strangers = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
-    if strangers:
-        raise InputError("an optimiser of the flow's parameters", f"one with {len(strangers)} other parameters")
+    own_ids = set(map(id, parameters))
+    foreign = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in own_ids]
+    if foreign:
+        raise InputError("an optimiser of the flow's parameters", f"one with {len(foreign)} other parameters")
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise InputError("an optimiser whose steps need no closure", _type_name(optimizer))

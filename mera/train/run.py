@@ -61,7 +61,7 @@ class RunFolder:
     # Configuration
 
     def create(self, config: dict[str, Any]) -> None:
-        """Start a run in this folder.
+        """Start a run in this folder. Entries that the configuration of a run there has already change nothing.
 
         Args:
             config: the configuration, of values that JSON can hold, anything else is written as its text; `mera train`
@@ -76,12 +76,12 @@ class RunFolder:
             before = self.config()
             if all(key in before and before[key] == value for key, value in json.loads(text).items()):
                 return  # the cell of a notebook may run twice
-            raise FileExistsError(self.taken())
+            raise FileExistsError(self.taken_message())
         make_folder(self.path)
         with self.locked():
             write_atomically(self._config, text.encode())
 
-    def taken(self) -> str:
+    def taken_message(self) -> str:
         """The message for a folder that holds a run already."""
         return (
             f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "

@@ -158,7 +158,7 @@ def make_schedule(
 
 
 def own_schedule(own: OwnSchedule, optimizer: Optimizer) -> Schedule:
-    """The schedule that a user passed, or that the function makes that a user passed.
+    """The user's schedule: the instance, or what the user's function makes of the optimiser.
 
     Args:
         own: a schedule of torch, or a function from the optimiser to one, such as

@@ -97,7 +97,11 @@ class Settings:
     eval_images: Annotated[int, Option("test images in an evaluation.", count())] = 500
     keep: Annotated[int, Option("how many of the last checkpoints are kept, beside the best one.", count())] = 2
     workers: Annotated[
-        int, Option("processes that read images ahead; 0 to read them in the process that trains.", count(0))
+        int,
+        Option(
+            "processes that read images ahead; 0 to read them in the process that trains, as streams always are.",
+            count(0),
+        ),
     ] = 0
     seed: Annotated[int, Option("seed of weights, order and noise.", count(0))] = 0
 

@@ -1,0 +1,192 @@
+"""The figures of the RG-Flow paper (https://arxiv.org/abs/2010.00029) for any flow of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.analysis import leading, mix, receptive_fields, strengths, traverse
+from mera.analysis.latents import Latent, latents_of_level
+from mera.drawing.figures import Picture, panels
+from mera.drawing.images import draw_image, progression, stretch
+from mera.flow import Flow
+
+__all__ = ["FIGURES", "PaperFigure"]
+
+SEED = 0
+"""The seed of the samples that the figures show."""
+FINEST, COARSER = 0.2, 0.6
+"""The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
+SAMPLES = 64
+"""Samples over which receptive fields are averaged."""
+COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure of the paper.
+
+    Args:
+        title: what the figure shows.
+        draw: from a flow of images, and some test images (N, C, H, W) uint8, to the figure.
+    """
+
+    title: str
+    draw: Callable[[Flow, Tensor], Picture]
+
+
+def temperatures(flow: Flow) -> list[float]:
+    """The mixed temperature of App. B, one for each level."""
+    return [FINEST, *[COARSER] * (len(flow.plan.latents) - 1)]
+
+
+def generation(flow: Flow, images: Tensor) -> Picture:
+    """Fig. 3(a): samples level by level, from coarse to fine."""
+    with fixed_seed(SEED):
+        z = flow.sample_latents(4, temperatures(flow))
+    image, *coarse = flow.progression(z)
+    return progression([flow.to_images(image), *coarse], f"generation from coarse to fine, T = {temperatures(flow)}")
+
+
+def fields(flow: Flow, images: Tensor) -> Picture:
+    """Fig. 3(b): the strongest receptive fields of each level, scaled to unit strength."""
+    levels = range(len(flow.plan.latents))
+    with fixed_seed(SEED):
+        latents = [leading(flow, level, COLUMNS, SAMPLES) for level in levels]
+    return _field_rows(flow, latents, "the strongest receptive fields of each level, each scaled to strength 1")
+
+
+def random_fields(level: int) -> Callable[[Flow, Tensor], Picture]:
+    """Fig. 10 to 13: receptive fields of latents picked at random from one level.
+
+    Args:
+        level: the level, counted from the coarsest if negative.
+    """
+
+    def draw(flow: Flow, images: Tensor) -> Picture:
+        h = level % len(flow.plan.latents)
+        everything = latents_of_level(flow.plan, h)
+        with fixed_seed(SEED):
+            picked = [everything[i] for i in torch.randperm(len(everything))[: 4 * COLUMNS].tolist()]
+        rows = [picked[start : start + COLUMNS] for start in range(0, len(picked), COLUMNS)]
+        return _field_rows(flow, rows, f"receptive fields at random, level {h}, each scaled to strength 1")
+
+    return draw
+
+
+def statistics(flow: Flow, images: Tensor) -> Picture:
+    """Fig. 3(c), 14(b): how many receptive fields have which strength, level by level."""
+    with fixed_seed(SEED):
+        norms = strengths(flow, SAMPLES)
+    figure = Picture(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    largest = max(level.max().item() for level in norms)
+    bins = torch.linspace(0, largest, 41).tolist()
+    for h, level in enumerate(norms):
+        values = level.flatten()
+        label = f"h = {h}: median {values.median():.2g}, {int((values > 1).sum())} of {len(values)} above 1"
+        axes.hist(values.tolist(), bins=bins, histtype="step", lw=1.8, label=label)
+    axes.set_yscale("log")
+    axes.set(xlabel="strength of the receptive field (Euclidean norm)", ylabel="number of latents")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def traversals(flow: Flow, images: Tensor) -> Picture:
+    """Fig. 4: the leading latents of each level but the finest, from small to large, with their receptive fields."""
+    levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
+    with fixed_seed(SEED):
+        z = flow.sample_latents(1, temperatures(flow))
+        latents = [latent for level in levels for latent in leading(flow, level, 3, SAMPLES)]
+        shown = receptive_fields(flow, latents, SAMPLES)
+    figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
+    axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
+    for row, latent in enumerate(latents):
+        largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
+        values = torch.linspace(-largest, largest, COLUMNS)
+        draw_image(axes[row, 0], _field_image(shown[row]))
+        axes[row, 0].set_ylabel(f"h={latent[0]} c={latent[1]}\n{latent[2:]}", fontsize=7)
+        for column, image in enumerate(flow.to_images(traverse(flow, latent, values.to(z[0]), z)), start=1):
+            draw_image(axes[row, column], image)
+            axes[row, column].set_title(f"{values[column - 1]:.1f}", fontsize=7)
+    figure.suptitle("leading latents of each level, and the images along them", fontsize=10)
+    return figure
+
+
+def mixing(flow: Flow, images: Tensor) -> Picture:
+    """Fig. 5: coarse levels of one image with fine levels of another, at each level, and the other way round."""
+    if len(images) < 4:
+        raise InputError("at least 4 images to mix", str(len(images)))
+    with fixed_seed(SEED):
+        z, _ = flow(flow.from_images(images[:4].to(flow.device)))
+    levels = len(z)
+    pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
+    figure = Picture(figsize=(1.3 * (levels + 1), 1.45 * len(pairs) + 0.4), layout="constrained")
+    axes = figure.subplots(len(pairs), levels + 1, squeeze=False)
+    for row, (a, b) in enumerate(pairs):
+        z_a, z_b = (tuple(level[i : i + 1] for level in z) for i in (a, b))
+        for level in range(levels + 1):
+            draw_image(axes[row, level], flow.to_images(flow.inverse(mix(z_a, z_b, level))[0])[0])
+            name = {0: "A", levels: "B"}.get(level, f"h >= {level} of A")
+            axes[row, level].set_title(name, fontsize=8)
+    figure.suptitle("coarse levels of A with fine levels of B", fontsize=10)
+    return figure
+
+
+def samples(flow: Flow, images: Tensor) -> Picture:
+    """Fig. 8: samples at the mixed temperature."""
+    with fixed_seed(SEED):
+        drawn = flow.to_images(flow.sample(32, temperature=temperatures(flow)))
+    figure, axes = panels(len(drawn), COLUMNS, 1.0, 1.0, margin=0.4)
+    for panel, image in zip(axes, drawn, strict=True):
+        draw_image(panel, image)
+    figure.suptitle(f"samples, T = {temperatures(flow)}", fontsize=10)
+    return figure
+
+
+def _field_rows(flow: Flow, rows: Sequence[Sequence[Latent]], title: str) -> Picture:
+    """Receptive fields in rows, each below its latent and its strength."""
+    with fixed_seed(SEED):
+        drawn = receptive_fields(flow, [latent for row in rows for latent in row], SAMPLES)
+    columns = max(map(len, rows))
+    figure = Picture(figsize=(1.2 * columns, 1.45 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    remaining: Iterator[Tensor] = iter(drawn)
+    for row, latents in enumerate(rows):
+        for column in range(columns):
+            if column >= len(latents):
+                axes[row, column].set_axis_off()
+                continue
+            field, latent = next(remaining), latents[column]
+            draw_image(axes[row, column], _field_image(field))
+            axes[row, column].set_title(f"h={latent[0]} c={latent[1]} {latent[2:]}\n{field.norm():.2f}", fontsize=6)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _field_image(field: Tensor) -> Tensor:
+    """A receptive field as an image on grey: its largest value becomes black or white."""
+    scaled = 127.5 + 127.5 * field / field.abs().max().clamp(min=torch.finfo(field.dtype).tiny)
+    image = scaled.round().to(torch.uint8)
+    return image if len(image) in (1, 3) else stretch(field.mean(0, keepdim=True))
+
+
+FIGURES = {
+    "3a": PaperFigure("samples level by level, from coarse to fine", generation),
+    "3b": PaperFigure("the strongest receptive fields of each level", fields),
+    "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", statistics),
+    "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixing),
+    "8": PaperFigure("samples at the mixed temperature", samples),
+    "10": PaperFigure("receptive fields at random, the coarsest level", random_fields(-1)),
+    "11": PaperFigure("receptive fields at random, the level below", random_fields(-2)),
+    "12": PaperFigure("receptive fields at random, the third level from the top", random_fields(-3)),
+    "13": PaperFigure("receptive fields at random, the finest level", random_fields(0)),
+}
+"""The figures of the paper by number."""
