@@ -50,9 +50,7 @@ def _figures(
         raise typer.BadParameter(f"Expected figures among {', '.join(FIGURES)}; got {', '.join(unknown)}")
     flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
-        raise ValueError(
-            f"Expected a flow of images, of 1 or 3 channels in two dimensions; got one of {flow.plan.input}"
-        )
+        raise ValueError(f"Expected a flow of images, with 1 or 3 channels in two dimensions; got {flow.plan.input}")
     images = _images(run, flow, root)
     out = (run if run.is_dir() else run.parent) / "figures" if out is None else out
     make_folder(out)
