@@ -297,8 +297,10 @@ class Flow(Density):
                 then unchanged.
         """
         self._check_data("data", x)
-        if len(x) == 0 or not x.isfinite().all():
-            raise InputError("some finite data to start from", f"{len(x)} samples, or infinite or NaN ones")
+        if len(x) == 0:
+            raise InputError("some data to start from", "none")
+        if not x.isfinite().all():
+            raise InputError("finite data to start from", f"{int((~x.isfinite()).sum())} infinite or NaN variables")
         before = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
         try:
             self.runner.initialize(x, context)

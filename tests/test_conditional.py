@@ -74,7 +74,7 @@ def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
 def test_images_without_classes_are_refused():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
     bare = DataSplits("bare", 1, ArrayDataset(IMAGES.train.array), IMAGES.test)
-    with pytest.raises(ValueError, match="Expected images with labels 'class'; got none"):
+    with pytest.raises(ValueError, match="Expected examples with labels 'class'; got none"):
         fit(flow, bare)
 
 
@@ -105,7 +105,7 @@ def test_the_command_line(tmp_path):
         assert result.exit_code == 0, result.output
     assert run("train", "--resume", out).exit_code == 0
     result = run("train", "rgflow", *SMALL, "--data", "msds1", "--conditional", "--out", tmp_path / "no")
-    assert "Expected images with labels 'class'; got" in str(result.exception)
+    assert "Expected examples with labels 'class'; got" in str(result.exception)
 
 
 def test_bijectors_by_name_on_the_command_line(tmp_path):

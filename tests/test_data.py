@@ -307,3 +307,15 @@ def test_lattices_that_are_no_square(tmp_path):
     assert data.load("msds1", L=(16, 32), train_size=3, test_size=3).train[0].shape == (3, 16, 32)
     with pytest.raises(ValueError, match=r"Expected L as a positive integer, or a pair of them; got \(4, 4, 5\)"):
         data.load("msds1", L=(4, 4, 5))
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:, :8] = 255  # the left half is white as stored, the upper half as seen
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    for i in "abcdefghij":
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png", exif=exif)
+    image = data.load("folder", L=8, root=tmp_path).train[0].float()
+    assert image[:, 0].mean() > 250
+    assert image[:, -1].mean() < 5

@@ -331,7 +331,7 @@ def test_images_of_sixteen_bits_are_scaled():
 
 
 def test_a_conditional_flow_needs_labels_that_can_be_counted():
-    with pytest.raises(ValueError, match="Expected images with labels 'class'; got none"):
+    with pytest.raises(ValueError, match="Expected examples with labels 'class'; got none"):
         fit(mera.build("rgflow", L=8, layers=1, hidden=(4,), classes=2), Stream(), SHORT)
 
 

@@ -1,6 +1,7 @@
 """What a notebook asks of results, and commands with modules and data of the user's own."""
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
@@ -9,7 +10,7 @@ import mera
 from mera.drawing import draw_layout
 from mera.drawing.images import progression
 from mera.train import fit
-from tests.helpers.command import SMALL, mera_command, run
+from tests.helpers.command import SMALL, mera_command, plain, run
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
 PNG = b"\x89PNG\r\n"
@@ -96,11 +97,15 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, photographs, monkeypat
     assert "--root names another place" in str(lost.exception)
     for command in (
         ("evaluate", "run"),
-        ("train", "--resume", "run", "--steps", 3),
         ("inpaint", "run", "--test", 0, "--region", "0:2,0:2", "--draws", 2, "--steps", 1),
     ):
         done = run(*command, "--root", "moved")
         assert done.exit_code == 0, (command, done.output, done.exception)
+    assert run("train", "--resume", "run", "--steps", 3, "--root", "moved").exit_code == 0
+    assert run("evaluate", "run").exit_code == 0  # the run remembers the new place
+    (elsewhere / "moved" / "00.png").unlink()
+    warned = run("evaluate", "run")
+    assert "learnt from 18 training and 2 test examples; here are" in plain(warned)
 
 
 def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
@@ -119,6 +124,47 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     done = run("evaluate", noted.path)
     assert "which learnt data that were passed from Python" in str(done.exception)
     assert run("sample", noted.path, "--n", 2).exit_code == 0
+
+
+OWN = """
+import torch
+from mera import data
+from mera.bijectors import LeakyReLU, register
+
+@register("mine-alone")
+def mine(event_shape, slope=0.3):
+    return LeakyReLU(event_shape, slope)
+
+@data.register("lines")
+def lines(L):
+    x = torch.randn(40, 1, L, generator=torch.Generator().manual_seed(0))
+    return data.DataSplits("lines", 1, data.ArrayDataset(x), data.ArrayDataset(x[:10]))
+"""
+
+
+def test_a_run_of_fields_on_a_line(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "chain.toml").write_text(
+        '[lattice]\nshape = [8]\n\n[[node]]\nname = "a"\nkind = "local"\nkernel = 4\nbijector = "mine-alone"\n\n'
+        '[[node]]\nname = "s"\nkind = "local"\nkernel = 4\nbijector = "actnorm"\n\n'
+        '[[node]]\nname = "z"\nkind = "latent"\n'
+    )
+    wrong = mera_command(tmp_path, "--import", "own", "train", "--layout", "chain.toml", "--data", "msds1",
+                         "--train-size", 20, "--out", "wrong", "--steps", 1)  # fmt: skip
+    assert "Expected images of shape (1, 8), as the flow's; got (3, 8, 8)" in wrong.stderr
+    assert not (tmp_path / "wrong").exists()
+    done = mera_command(tmp_path, "--import", "own", "train", "--layout", "chain.toml", "--data", "lines",
+                        "--out", "run", "--steps", 3, "--eval-images", 5)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    drawn = mera_command(tmp_path, "--import", "own", "sample", "run", "--n", 5)
+    assert drawn.returncode == 0, drawn.stderr
+    assert np.load(tmp_path / "run" / "samples_T1.0.npy").shape == (5, 1, 8)
+    forgotten = mera_command(tmp_path, "evaluate", "run")
+    assert forgotten.returncode == 1
+    assert "got 'mine-alone'" in forgotten.stderr
+    assert "import the module that registers it first: mera --import MODULE" in forgotten.stderr
+    refused = mera_command(tmp_path, "--import", "own", "inpaint", "run", "--test", 0, "--region", "0:2")
+    assert "Expected a run that learnt images; got fields in run" in refused.stderr
 
 
 CELLS = [
@@ -163,7 +209,7 @@ def test_a_notebook_keeps_every_figure_and_no_debris(tmp_path):
             client.execute_cell(notebook.cells[1], 1)
             for cell, expected in zip(notebook.cells, SHOWS, strict=True):
                 kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
-                assert expected == kinds - {"text/plain"}, (cell.source, cell.outputs)
+                assert expected == kinds - {"text/plain", "image/jpeg"}, (cell.source, cell.outputs)
                 assert all(output.output_type != "stream" for output in cell.outputs), cell.outputs
             shown = [output.data["text/plain"] for output in notebook.cells[6].outputs]
             if not again:

@@ -61,6 +61,10 @@ def other_parameters():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            {"optimizer": optim.SGD, "lr": 0.1},
+            "Expected the options of your own optimizer in itself; got lr beside it",
+        ),
         ({"optimizer": 3}, "Expected an optimiser of torch, its name, or a function from parameters to one; got int"),
         ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),

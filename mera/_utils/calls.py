@@ -47,7 +47,7 @@ def parse_assignments(text: str) -> dict[str, Any]:
     >>> parse_assignments("betas=(0.9, 0.99) amsgrad=true, mode=min")
     {'betas': (0.9, 0.99), 'amsgrad': True, 'mode': 'min'}
     """
-    example = 'betas=[0.9,0.99] amsgrad=true name="a b"'
+    example = 'rate=0.1 flag=true sizes=[1,2] name="a b"'
     values, options = _arguments(text, text, example)
     if values or not options:
         raise InputError(f"options such as {example}", repr(text))

@@ -40,5 +40,6 @@ def main() -> None:
         import_modules(sys.argv[1:])
         app()
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        hint = ": mera --import MODULE ..." if "import the module that registers it" in str(error) else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
         sys.exit(1)

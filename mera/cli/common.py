@@ -119,10 +119,15 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
             )
         source = config["data"] | ({} if root is None else {"root": str(root)})
         try:
-            return data.as_splits(data.load(**source), shape), Settings(**config["settings"])
+            splits = data.as_splits(data.load(**source), shape)
         except data.DataMissingError as error:
-            place = f"The run learnt from {source['root']}; --root names another place."
+            place = f"The run learnt from {config['data'].get('root')}; --root names another place."
             raise data.DataMissingError(f"{error} {place}") from error
+        sizes = [len(splits.train), len(splits.test)]
+        if config.get("examples", sizes) != sizes:
+            texts = [f"{train:,} training and {test:,} test examples" for train, test in (config["examples"], sizes)]
+            typer.echo(f"warning: {run.path} learnt from {texts[0]}; here are {texts[1]}", err=True)
+        return splits, Settings(**config["settings"])
 
 
 def configured_flow(run: RunFolder) -> Any:
@@ -166,7 +171,7 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"Expected a device that torch has here; got {name!r}: {str(error).splitlines()[0]}"
+            f"Expected a device that torch has here; got {name!r}: {str(error).splitlines()[0][:100]}"
         ) from error
     return torch.device(name)
 

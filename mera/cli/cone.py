@@ -66,14 +66,15 @@ def _show(flow: Flow, region: str | None, latent: str | None, out: Path, as_json
     else:
         cone, colour = flow.generation_cone(*_parse_site(latent or "")), "tab:red"
         text = [f"latents {latent}: {len(cone.reached[0]):,} of {flow.plan.input.variables:,} variables of the data"]
-    show(*([json.dumps(_numbers(cone))] if as_json else text))
     pictures = {out: side_view(cone, colour)}
     if flow.plan.input.dim == 2:
         pictures[out.with_stem(f"{out.stem}_levels")] = level_masks(cone, colour)
     for path, figure in pictures.items():
         save_figure(figure, path)
-    if not as_json:
-        show(f"pictures: {', '.join(map(str, pictures))}")
+    if as_json:
+        show(json.dumps(_numbers(cone) | {"pictures": [str(path) for path in pictures]}))
+    else:
+        show(*text, f"pictures: {', '.join(map(str, pictures))}")
 
 
 def _numbers(cone: Cone) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 import typer
 
 from mera import data
+from mera._utils.random import fixed_seed
 from mera._utils.table import Table
 from mera.cli.common import Device, Json, Root, choose_device, configured, rebuild_error, show
 from mera.cli.lazy import OPTIONS
@@ -63,7 +64,8 @@ def _evaluate(run: RunFolder, n: int | None, root: Path | None, device: torch.de
 def _rebuild_error(flow: Flow, examples: data.Examples) -> float:
     """`rebuild_error` of the first 100 examples."""
     values, contexts = data.first(examples, 100).to(flow.device), example_contexts(flow, examples)
-    return rebuild_error(flow, values, None if contexts is None else contexts[: len(values)].to(flow.device))
+    with fixed_seed(0):
+        return rebuild_error(flow, values, None if contexts is None else contexts[: len(values)].to(flow.device))
 
 
 def _formatted(result: dict[str, Any]) -> dict[str, str]:

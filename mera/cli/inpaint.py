@@ -66,6 +66,13 @@ def _inpaint(
     flow: Flow = folder.flow().to(choose_device(device))
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a run of a Flow, to inpaint; got one of a {type(flow).__name__}")
+    if folder.learnt_fields():
+        raise ValueError(f"Expected a run that learnt images; got fields in {run}: use flow.inpaint in Python")
+    classes = flow.context_encoder.classes
+    if label is not None and classes is None:
+        raise typer.BadParameter("Expected no --class for a flow without classes")
+    if label is None and classes is not None and image is not None:
+        raise typer.BadParameter(f"Expected --class, a number from 0 to {classes - 1}, for a conditional flow")
     torch.manual_seed(seed)
     if image is not None:
         before = read_image(image, flow.plan.input.channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import typer
@@ -12,9 +13,14 @@ from typer.main import get_command
 
 __all__ = ["OPTIONS", "lazy_group", "refuse_before_command"]
 
+NARROW = 80
+"""The columns of a terminal below which help is plain text, since boxes would cut off the names of options."""
 OPTIONS: dict[str, Any] = {
-    "rich_markup_mode": "rich", "pretty_exceptions_enable": False, "add_completion": False,
-}  # fmt: skip
+    "rich_markup_mode": "rich" if get_terminal_size().columns >= NARROW else None,
+    "pretty_exceptions_enable": False,
+    "add_completion": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 """What all applications have in common."""
 
 
@@ -45,6 +51,8 @@ def lazy_group(
                 app = typer.Typer(**OPTIONS)
                 app.command(help=of_path.__doc__)(of_path)
                 return name, _make(ctx.info_name, app), args
+            elif name and of_path is not None and ("/" in name or "." in name):
+                raise typer.BadParameter(f"Expected the name of a model, or the path of a run or a file; got {name!r}")
             return super().resolve_command(ctx, args)
 
     return LazyGroup

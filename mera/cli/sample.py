@@ -1,19 +1,26 @@
-"""The command `mera sample`: samples of a run, as a grid of images."""
+"""The command `mera sample`: samples of a run, as a grid of images or as an array."""
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
+from torch import Tensor
 
+from mera._utils.files import write_atomically
 from mera.cli.common import Device, choose_device, console, load_flow
 from mera.cli.lazy import OPTIONS
 from mera.cli.options import integers, numbers
+from mera.density import Density
 from mera.drawing.images import png_path, save_grid
 from mera.train.evaluate import sample as draw
+from mera.train.kinds import FIELDS, IMAGES
 from mera.train.processes import is_main
+from mera.train.run import RunFolder
 
 __all__ = ["app"]
 
@@ -35,21 +42,51 @@ def _sample(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The PNG to write.", metavar="FILE", rich_help_panel="Output")
+        Path | None,
+        typer.Option(
+            help="The PNG to write; .npy if samples are no pictures.",
+            metavar="FILE",
+            rich_help_panel="Output",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw samples of a run, and write them as a grid."""
+    """Draw samples of a run, and write a grid, or an array if they are no pictures; of all classes in turn."""
     flow = load_flow(run).to(choose_device(device))
     context = None
     if classes is not None:
         class_numbers = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)
         context = class_numbers[torch.arange(n, device=flow.device) % len(class_numbers)]
-    images = flow.to_images(draw(flow, n, temperature, seed, context))
+    samples = draw(flow, n, temperature, seed, context)
+    pictures = _pictures(flow, samples, run)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
-    out = out if out is not None else (run if run.is_dir() else run.parent) / f"samples_T{name}.png"
-    out = png_path(out)
-    if is_main():
-        save_grid(images, out)
+    name += "" if classes is None else f"_classes_{'_'.join(map(str, class_numbers.tolist()))}"
+    folder = run if run.is_dir() else run.parent
+    if pictures is None:
+        out = out if out is not None else folder / f"samples_T{name}.npy"
+        if is_main():
+            write_array(samples, out)
+    else:
+        out = png_path(out if out is not None else folder / f"samples_T{name}.png")
+        if is_main():
+            save_grid(pictures, out)
     console.print(f"{n} samples at temperature {temperature}: {out}")
+
+
+def _pictures(flow: Density, samples: Tensor, run: Path) -> Tensor | None:
+    """Samples as uint8 images; None if they are no pictures."""
+    kind = FIELDS if run.is_dir() and RunFolder(run).learnt_fields() else IMAGES
+    return kind.pictures(flow, samples)
+
+
+def write_array(samples: Tensor, path: Path) -> None:
+    """Write samples as a file of numpy.
+
+    Args:
+        samples: the samples, (n, C, *shape).
+        path: the file.
+    """
+    buffer = BytesIO()
+    np.save(buffer, samples.cpu().numpy())
+    write_atomically(path, buffer.getvalue())

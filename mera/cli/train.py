@@ -34,6 +34,7 @@ from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
+from mera.train.arguments import check_data
 from mera.train.kinds import kind_of
 
 __all__ = ["app", "start_run"]
@@ -73,6 +74,8 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
     """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
     flow = configured_flow(run)
     images, settings = configured(run, flow.plan.input.event_shape, root)
+    if root is not None and is_main():
+        run.move_data(root)
     if longer:
         _check_longer(run, longer)
         settings = replace(settings, **longer)
@@ -158,8 +161,11 @@ def start_run(
     """
     torch.manual_seed(settings.seed)
     flow = make().to(device)
+    images = data.as_splits(images, flow.plan.input.event_shape)
+    check_data(images, flow)
     if is_main():
-        run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)})
+        sizes = {"examples": [len(images.train), len(images.test)], "classes": list(images.classes)}
+        run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)} | sizes)
     return _train(flow, images, settings, run, resume=False)
 
 
@@ -170,6 +176,8 @@ def _train(flow: Flow, images: DataSplits, settings: Settings, run: RunFolder, r
         f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
         f"{len(images.train):,} training and {len(images.test):,} test examples of {flow.plan.input}"
     )
+    if images.classes:
+        console.print(f"classes: {', '.join(f'{number} {name}' for number, name in enumerate(images.classes))}")
     if resume:
         console.print(f"going on from step {run.state()['step']} of {settings.steps}")
     result = fit(flow, images, settings, run, resume, console)

@@ -75,6 +75,11 @@ class ArrayDataset(Dataset):
         self.array = array
         self.labels = labels or {}
 
+    def __repr__(self) -> str:
+        """The shape and the labels."""
+        labels = f", labels {', '.join(self.labels)}" if self.labels else ""
+        return f"ArrayDataset({' x '.join(map(str, self.array.shape))}, {self.array.dtype}{labels})"
+
     def __len__(self) -> int:
         return len(self.array)
 
@@ -198,7 +203,7 @@ def labels(images: Examples, name: str = "class") -> Tensor:
     """
     available: dict[str, Tensor] = getattr(images, "labels", {})
     if name not in available:
-        raise ValueError(f"Expected images with labels {name!r}; got {', '.join(available) or 'none'}")
+        raise ValueError(f"Expected examples with labels {name!r}; got {', '.join(available) or 'none'}")
     values = available[name]
     if not isinstance(values, Tensor):
         raise ValueError(f"Expected labels {name!r} as a tensor; got {type(values).__name__}")

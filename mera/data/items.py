@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mera._utils.errors import InputError
@@ -81,7 +81,7 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
     """
     from torchvision.transforms.v2.functional import pil_to_tensor
 
-    image = _eight_bits(image)
+    image = _eight_bits(ImageOps.exif_transpose(image))  # upright, as cameras say
     mode = {1: "L", 3: "RGB"}.get(channels or 0)
     return pil_to_tensor(image if mode is None or image.mode == mode else image.convert(mode))
 

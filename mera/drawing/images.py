@@ -33,6 +33,8 @@ __all__ = [
 
 GRID_WIDTH = 1000
 """The width of a grid in pixels up to which it is enlarged."""
+IMAGE_WIDTH = 256
+"""The width of an image in pixels up to which it is enlarged."""
 MOST_VALUES = 1_000_000
 """The largest number of values of which quantiles are taken."""
 
@@ -54,7 +56,7 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
     from torchvision.utils import make_grid
 
     sheet = make_grid(images.cpu(), nrow=check_count(columns, "a number of columns"), padding=2, pad_value=96)
-    factor = max(1, GRID_WIDTH // sheet.shape[-1])
+    factor = max(1, min(GRID_WIDTH // sheet.shape[-1], IMAGE_WIDTH // images.shape[-1]))
     return sheet.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera.bijectors.preprocess import ImagePreprocess
 from mera.density import Density
@@ -102,6 +103,9 @@ def load(path: str | PathLike[str]) -> Any:
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError) and error.expected.startswith(("a bijector among", "a model among")):
+            got = f"{error.got}, so import the module that registers it first"
+            raise InputError(f"{error.expected} in {path}", got) from error
         raise ValueError(f"{path}: Expected a flow that mera.save wrote; got {error}") from error
 
 

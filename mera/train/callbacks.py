@@ -134,9 +134,14 @@ class History(Callback):
         train = [{x: line[x], self.metric: line[self._train]} for line in self.metrics]
         return loss_curves({"test": self.metrics, "batch": train}, x, self.metric, f"loss, {self.unit}")
 
-    def _repr_png_(self) -> bytes:
-        """The curve as a PNG, which notebooks ask for."""
-        return self.plot()._repr_png_()
+    def __repr__(self) -> str:
+        """The number of evaluations and the last loss."""
+        last = f", test {self.metrics[-1][self.metric]:.4f} {self.unit}" if self.metrics else ""
+        return f"History({len(self.metrics)} evaluations{last})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The curves as a PNG, which notebooks ask for; None before the first evaluation."""
+        return self.plot()._repr_png_() if self.metrics else None
 
 
 class RunLogger(Callback):

@@ -37,7 +37,7 @@ INITIAL_IMAGES = 256
 """Images from which normalisation layers start."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The outcome of a run.
 
@@ -57,6 +57,16 @@ class Result:
     interrupted: bool
     flow: Any
     history: History
+
+    def __repr__(self) -> str:
+        """The number of steps and the losses."""
+        best = "" if self.best is None else f", best {self.best[1]:.4f} after {self.best[0]} steps"
+        state = "interrupted after" if self.interrupted else "finished after"
+        return f"Result({state} {self.steps} steps, test {self.test_loss:.4f} {self.history.unit}{best})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The curves of the history, which notebooks ask for."""
+        return self.history._repr_png_()
 
     @property
     def test_bits(self) -> float:
@@ -147,6 +157,8 @@ def fit(
         own_optimizer = own_schedule.optimizer if own_optimizer is None else own_optimizer
     if not resume:
         check_start(flow, data.train)
+    if own_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
+        raise InputError("the options of your own optimizer in itself", f"{', '.join(sorted(unused))} beside it")
     contexts = example_contexts(flow, data.train)
     test_contexts = example_contexts(flow, data.test)
     kind = kind_of(data.train[0])

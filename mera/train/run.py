@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder, remove_leftovers, write_atomically
 from mera.density import Density
 from mera.io.archive import pack, read_archive, unpack, write_archive
@@ -110,6 +111,17 @@ class RunFolder:
         """
         config = self.config()
         config["settings"] = config["settings"] | settings
+        with self.locked():
+            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
+
+    def move_data(self, root: str | PathLike[str]) -> None:
+        """Write down that the data is in another folder now.
+
+        Args:
+            root: the folder.
+        """
+        config = self.config()
+        config["data"] = config["data"] | {"root": str(as_path(root).resolve())}
         with self.locked():
             write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
 
@@ -211,6 +223,8 @@ class RunFolder:
         self.config()
         try:
             return load(self.weights)
+        except InputError:
+            raise
         except ValueError as error:
             raise ValueError(f"{error}. --resume writes it again; {self.best.name} may be whole") from error
 
@@ -247,6 +261,10 @@ class RunFolder:
                 f"Expected a JSON object with a step in each line of {self._metrics}; got {error}"
             ) from error
         return metrics
+
+    def learnt_fields(self) -> bool:
+        """Whether the run learnt fields of floats rather than images."""
+        return any("test_nats" in line for line in self.metrics())
 
     def rewind(self, step: int) -> None:
         """Remove the metrics of later steps, which the run is about to take again.
