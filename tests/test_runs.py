@@ -40,7 +40,7 @@ def test_runs_are_compared(tmp_path):
         "model": "rgflow",
         "data": "msds1",
         "steps": 4,
-        "minutes": round(metrics[-1]["seconds"] / 60, 1),
+        "minutes": round(metrics[-1]["seconds"] / 60, 2),
         "best test": round(min(line["test_bits"] for line in metrics), 4),
         "unit": "bits/dim",
         "parameters": sum(p.numel() for p in mera.load(tmp_path / "runs" / "a").parameters()),
