@@ -69,8 +69,12 @@ def test_many_events_are_evaluated_in_parts(monkeypatch):
     torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
 
 
-def test_strengths_are_norms_of_receptive_fields():
-    flow = randomize(MODELS["rgflow-paper"](), 0.2)
+@pytest.mark.parametrize(
+    ("name", "kept"), [("rgflow-paper", 2**26), ("rgflow-open", 2**26), ("rgflow-paper", 0), ("glow", 0)]
+)
+def test_strengths_are_norms_of_receptive_fields(name, kept, monkeypatch):
+    monkeypatch.setattr("mera.analysis.tangents.MOST_KEPT", kept)
+    flow = randomize(MODELS[name](), 0.2)
     torch.manual_seed(0)
     norms = analysis.strengths(flow, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
     assert [tuple(level.shape) for level in norms] == [latent.lattice.event_shape for latent in flow.plan.latents]

@@ -14,7 +14,7 @@ from mera.analysis.tangents import Linearization
 from mera.flow import Flow
 from mera.graph import Plan
 
-__all__ = ["Extent", "extents", "leading", "receptive_fields", "strengths"]
+__all__ = ["Extent", "extents", "leading", "receptive_fields", "strengths", "strongest"]
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def strengths(
     plan = flow.plan
     chosen = range(len(plan.latents)) if levels is None else [check_level(plan, level) for level in levels]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
-    pass_to_data = Linearization(flow.runner, z, context)
+    pass_to_data = Linearization(flow.runner, z, context, for_many=True)
     found = []
     for level in chosen:
         lattice = plan.latents[level].lattice
@@ -121,6 +121,17 @@ def leading(
         ValueError: if there is no such level, or a number makes no sense.
     """
     (norms,) = strengths(flow, samples, temperature, context, [check_level(flow.plan, level)])
+    return strongest(norms, level, n)
+
+
+def strongest(norms: Tensor, level: int, n: int) -> list[Latent]:
+    """The latents of a level with the largest strengths, the largest first.
+
+    Args:
+        norms: the strengths of the level, (C_h, *shape_h).
+        level: the level.
+        n: how many latents; all of the level if there are fewer.
+    """
     order = norms.flatten().argsort(descending=True)[: check_count(n, "a number of latents")].cpu()
     places = torch.stack(torch.unravel_index(order, norms.shape), dim=1).tolist()
     return [(level, *place) for place in places]

@@ -6,6 +6,7 @@ touches. The cost of the field of a latent is therefore that of its cone, whatev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ __all__ = ["Linearization"]
 
 ROWS = 2**22
 """The most numbers in the events that are evaluated together."""
+MOST_KEPT = 2**26
+"""The most numbers in the Jacobians of the events of a step that are kept."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,16 @@ class Linearization:
         runner: the plan of a flow with its bijectors.
         z: latents, one tensor (S, C_h, *shape_h) for each level, finest first.
         context: the contexts of a conditional flow, (S, ...) or (1, ...).
+        for_many: whether derivatives with respect to many latents are needed: the Jacobian of each event is then
+            computed once and kept, unless that takes too much memory.
     """
 
     @torch.no_grad()
-    def __init__(self, runner: Runner, z: Sequence[Tensor], context: Tensor | None = None) -> None:
+    def __init__(
+        self, runner: Runner, z: Sequence[Tensor], context: Tensor | None = None, for_many: bool = False
+    ) -> None:
+        self._for_many = for_many
+        self._jacobians: dict[Step, Tensor] = {}
         self.runner, self.plan, self.samples = runner, runner.plan, len(z[0])
         self._contexts = runner.contexts(context, z[0])
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
@@ -110,13 +119,38 @@ class Linearization:
             before[..., torch.searchsorted(some, positions[chosen]) * tiling.variables + within[chosen]] = (
                 target.values[..., chosen]
             )
-            after = self._through_events(step, some, before)
+            carry = self._by_jacobians if self._keeps_jacobians(step) else self._by_duals
+            after = carry(step, some, before)
             found = covered & torch.isin(there, some)
             values[..., found] = after[..., torch.searchsorted(some, there[found]) * tiling.variables + where[found]]
         return Tangents(reached, values)
 
-    def _through_events(self, step: Step, events: Tensor, tangents: Tensor) -> Tensor:
-        """Carry derivatives (K, S, events * variables) through the inverse of a bijector."""
+    def _keeps_jacobians(self, step: Step) -> bool:
+        """Whether the Jacobians of all events of a step are computed once and kept."""
+        size = self._rows[0].numel() * event_tiling(step.action).variables  # type: ignore[arg-type]
+        return self._for_many and size <= MOST_KEPT
+
+    def _by_jacobians(self, step: Step, events: Tensor, tangents: Tensor) -> Tensor:
+        """Carry derivatives (K, S, events * variables) through the inverse of a bijector, with kept Jacobians."""
+        if step not in self._jacobians:
+            self._jacobians[step] = self._all_jacobians(step)
+        jacobians = self._jacobians[step][:, events.to(tangents.device)]  # (S, events, variables in, variables out)
+        rows = tangents.unflatten(-1, (len(events), -1)).movedim(0, 2)
+        return (rows @ jacobians).movedim(2, 0).flatten(2)
+
+    def _all_jacobians(self, step: Step) -> Tensor:
+        """The Jacobians of the inverse of a bijector at all of its events, (S, events, variables in, variables out)."""
+        tiling = event_tiling(step.action)  # type: ignore[arg-type]
+        d, n_events = tiling.variables, math.prod(tiling.counts)
+        unit = torch.eye(d, dtype=self._rows[0].dtype, device=self._rows[0].device)
+        parts = []
+        for events in torch.arange(n_events).split(max(1, ROWS // (d * d * self.samples))):
+            units = unit[:, None, None].expand(d, self.samples, len(events), d)
+            parts.append(self._by_duals(step, events, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
+        return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
+
+    def _by_duals(self, step: Step, events: Tensor, tangents: Tensor) -> Tensor:
+        """Carry derivatives (K, S, events * variables) through the inverse of a bijector, with dual numbers."""
         tiling = event_tiling(step.action)  # type: ignore[arg-type]
         bijector = self.runner.bijector(step)
         device = tangents.device

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.analysis import leading, mix, receptive_fields, strengths, traverse
+from mera.analysis import mix, receptive_fields, strengths, traverse
 from mera.analysis.latents import Latent, latents_of_level
+from mera.analysis.receptive import strongest
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, progression, stretch
 from mera.flow import Flow
@@ -55,9 +56,8 @@ def generation(flow: Flow, images: Tensor) -> Picture:
 
 def fields(flow: Flow, images: Tensor) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, scaled to unit strength."""
-    levels = range(len(flow.plan.latents))
     with fixed_seed(SEED):
-        latents = [leading(flow, level, COLUMNS, SAMPLES) for level in levels]
+        latents = [strongest(norms, level, COLUMNS) for level, norms in enumerate(strengths(flow, SAMPLES))]
     return _field_rows(flow, latents, "the strongest receptive fields of each level, each scaled to strength 1")
 
 
@@ -103,7 +103,8 @@ def traversals(flow: Flow, images: Tensor) -> Picture:
     levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
     with fixed_seed(SEED):
         z = flow.sample_latents(1, temperatures(flow))
-        latents = [latent for level in levels for latent in leading(flow, level, 3, SAMPLES)]
+        norms = strengths(flow, SAMPLES, levels=levels)
+        latents = [latent for level, norm in zip(levels, norms, strict=True) for latent in strongest(norm, level, 3)]
         shown = receptive_fields(flow, latents, SAMPLES)
     figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
     axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
