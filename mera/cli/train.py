@@ -203,9 +203,12 @@ def _run_options() -> list[inspect.Parameter]:
             Path,
             typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data"),
         ] = Path("data"),
-        download: Annotated[bool, typer.Option(help="Download missing files.", rich_help_panel="Data")] = False,
+        download: Annotated[
+            bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")
+        ] = False,
         conditional: Annotated[
-            bool, typer.Option(help="Condition the flow on the data set's classes.", rich_help_panel="Data")
+            bool,
+            typer.Option("--conditional", help="Condition the flow on the data set's classes.", rich_help_panel="Data"),
         ] = False,
         data_options: Annotated[
             Any,

@@ -1,0 +1,151 @@
+"""How well the latents of each level know the factors of the data, and how cleanly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.analysis.scores import dci, mig, sap
+from mera.flow import Flow
+
+__all__ = ["FactorTable", "factors"]
+
+MOST_CLASSES = 20
+"""The most different integers that are classes; more of them are numbers."""
+SCREENED = 30
+"""How many latents of a level, those that know a factor best alone, the trees of the non-linear regressors get."""
+TREES = 100
+BATCH = 100
+
+
+@dataclass(frozen=True, eq=False)
+class FactorTable:
+    """How well the latents of each level know each factor.
+
+    Args:
+        names: the names of the factors, in the order of the columns.
+        scores: the part of a factor that linear regression on all latents of a level explains, out of sample: R^2, or
+            for classes the balanced accuracy, (levels, factors).
+        nonlinear: the same for forests of trees, on the 30 latents of the level that know the factor best alone.
+        dci: by level, disentanglement and completeness (Eastwood & Williams, ICLR 2018), (levels, 2).
+        mig: by level, the mutual information gap (https://arxiv.org/abs/1802.04942), (levels,).
+        sap: by level, the separated attribute predictability (https://arxiv.org/abs/1711.00848), (levels,).
+    """
+
+    names: tuple[str, ...]
+    scores: Tensor
+    nonlinear: Tensor
+    dci: Tensor
+    mig: Tensor
+    sap: Tensor
+
+
+@torch.no_grad()
+def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
+    """How well the latents of each level predict the known factors of images, and how cleanly they hold them.
+
+    Regressors learn from the first half of the images and are scored on the second half.
+
+    Args:
+        flow: the flow.
+        images: images (B, C, *shape), uint8; or data in the flow's own space.
+        factors: by name, a tensor or an array with a value for each image, (B,), or k values, (B, k). Integers of at
+            most 20 different values are classes. Angles a of ellipses enter as (cos 2a, sin 2a).
+        context: for a conditional flow, the contexts of the images.
+
+    Returns:
+        The scores by level and factor.
+
+    Raises:
+        ValueError: if there are fewer than 20 images, or a factor has not one row for each of them.
+        ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
+    """
+    values = {name: _as_array(name, value, len(images)) for name, value in factors.items()}
+    if len(images) < MOST_CLASSES or not values:
+        raise InputError(f"at least {MOST_CLASSES} images, and a factor", f"{len(images)} and {len(values)}")
+    levels = _latents(flow, images, context)
+    columns = np.concatenate(list(values.values()), axis=1)
+    scores, nonlinear, gaps = [], [], []
+    for z in levels:
+        scores.append([_linear(z, value) for value in values.values()])
+        found = [_forest(z, value) for value in values.values()]
+        nonlinear.append([score for score, _ in found])
+        importance = np.stack([row for _, row in found], axis=1)
+        gaps.append((*dci(importance), mig(z, columns), sap(z, columns)))
+    table = torch.tensor(gaps)
+    return FactorTable(
+        tuple(values), torch.tensor(scores), torch.tensor(nonlinear), table[:, :2], table[:, 2], table[:, 3]
+    )
+
+
+def _as_array(name: str, value: Any, n: int) -> np.ndarray:
+    """A factor as an array (n, k)."""
+    array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if array.ndim not in (1, 2) or len(array) != n or array.dtype.kind not in "iufb":
+        raise InputError(f"the factor {name!r} as numbers ({n},) or ({n}, k)", f"{array.shape}, {array.dtype}")
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _latents(flow: Flow, images: Tensor, context: Tensor | None) -> list[np.ndarray]:
+    """For each level, the latents of all images, (B, variables)."""
+    parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
+    for start in range(0, len(images), BATCH):
+        some = images[start : start + BATCH].to(flow.device)
+        x = flow.from_images(some) if some.dtype == torch.uint8 else some
+        z, _ = flow(x, None if context is None else context[start : start + BATCH])
+        for part, level in zip(parts, z, strict=True):
+            part.append(level.flatten(1).float().cpu())
+    return [torch.cat(part).numpy() for part in parts]
+
+
+def _is_classes(value: np.ndarray) -> bool:
+    """Whether a factor is a class rather than a number."""
+    return value.shape[1] == 1 and value.dtype.kind in "iub" and len(np.unique(value)) <= MOST_CLASSES
+
+
+def _linear(z: np.ndarray, value: np.ndarray) -> float:
+    """The score of linear regression on all latents, out of sample."""
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = LogisticRegression(C=0.01, max_iter=300) if _is_classes(value) else RidgeCV(np.logspace(0, 6, 13))
+    return _score(make_pipeline(StandardScaler(), model), z, value)[0]
+
+
+def _forest(z: np.ndarray, value: np.ndarray) -> tuple[float, np.ndarray]:
+    """The score of a forest on the latents that know a factor best alone; and the importance of each latent."""
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    half = len(z) // 2
+    known = _correlations(z[:half], value[:half]).max(1)
+    chosen = np.argsort(-known)[:SCREENED]
+    kind = ExtraTreesClassifier if _is_classes(value) else ExtraTreesRegressor
+    score, model = _score(kind(TREES, min_samples_leaf=5, random_state=0), z[:, chosen], value)
+    importance = np.zeros(z.shape[1])
+    importance[chosen] = model.feature_importances_
+    return score, importance
+
+
+def _score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
+    """Fit a model to the first half, and score it on the second one."""
+    from sklearn.metrics import balanced_accuracy_score, r2_score
+
+    half = len(z) // 2
+    target = value[:, 0] if value.shape[1] == 1 else value
+    model.fit(z[:half], target[:half])
+    metric = balanced_accuracy_score if _is_classes(value) else r2_score
+    return float(metric(target[half:], model.predict(z[half:]))), model
+
+
+def _correlations(z: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The squared correlation of each latent with each column of a factor, (variables, k)."""
+    a, b = z - z.mean(0), value - value.mean(0)
+    scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
+    return (a.T @ b / np.maximum(scale, 1e-12)) ** 2

@@ -1,0 +1,100 @@
+"""Scores of disentanglement: DCI, MIG and SAP."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["dci", "mig", "sap"]
+
+BINS = 20
+"""The number of bins of the histograms from which mutual information is estimated."""
+
+
+def dci(importance: np.ndarray) -> tuple[float, float]:
+    r"""Disentanglement and completeness (Eastwood & Williams, ICLR 2018).
+
+    With the importance :math:`R_{ij}` of latent i for factor j, the disentanglement of a latent is
+    :math:`1 - H(R_{i\cdot} / \sum_j R_{ij}) / \ln k` for k factors, averaged with the weights :math:`\sum_j R_{ij}`.
+    The completeness of a factor is the same along latents, averaged with equal weights.
+
+    Args:
+        importance: R, (latents, factors), not negative.
+
+    >>> dci(np.eye(3)[:, [2, 0, 1]])
+    (1.0, 1.0)
+    >>> dci(np.ones((4, 2)))
+    (0.0, 0.0)
+    """
+    n, k = importance.shape
+    weights = importance.sum(1)
+    if k < 2 or n < 2 or weights.sum() == 0:
+        return float("nan"), float("nan")
+    latents = 1 - _entropy(importance) / np.log(k)
+    columns = 1 - _entropy(importance.T) / np.log(n)
+    return float((latents * weights).sum() / weights.sum()), float(columns.mean())
+
+
+def mig(z: np.ndarray, factors: np.ndarray) -> float:
+    r"""The mutual information gap (Chen et al. 2018, https://arxiv.org/abs/1802.04942).
+
+    For each factor, the mutual information of the best latent less that of the second best, divided by the entropy of
+    the factor; 20 bins of equal numbers of images each. The mean over the factors.
+
+    Args:
+        z: latents, (B, latents).
+        factors: factors, (B, k).
+    """
+    binned_z = np.stack([_binned(column) for column in z.T])
+    gaps = []
+    for column in factors.T:
+        factor = _binned(column)
+        information = np.sort([_mutual_information(latent, factor) for latent in binned_z])
+        entropy = _entropy(np.bincount(factor)[None].astype(float))[0]
+        if len(information) > 1 and entropy > 0:
+            gaps.append((information[-1] - information[-2]) / entropy)
+    return float(np.mean(gaps)) if gaps else float("nan")
+
+
+def sap(z: np.ndarray, factors: np.ndarray) -> float:
+    r"""The separated attribute predictability (Kumar et al. 2018, https://arxiv.org/abs/1711.00848).
+
+    For each factor, :math:`R^2` of linear regression on the best single latent less that of the second best, out of
+    sample; the mean over the factors.
+
+    Args:
+        z: latents, (B, latents).
+        factors: factors, (B, k).
+    """
+    half = len(z) // 2
+    gaps = []
+    for column in factors.T.astype(float):
+        a, b = z[:half] - z[:half].mean(0), column[:half] - column[:half].mean()
+        slope = (a * b[:, None]).sum(0) / np.maximum((a**2).sum(0), 1e-12)
+        residual = column[half:, None] - b.mean() - column[:half].mean() - slope * (z[half:] - z[:half].mean(0))
+        spread = ((column[half:] - column[half:].mean()) ** 2).sum()
+        scores = np.sort(1 - (residual**2).sum(0) / max(spread, 1e-12)).clip(min=0)
+        if len(scores) > 1:
+            gaps.append(scores[-1] - scores[-2])
+    return float(np.mean(gaps)) if gaps else float("nan")
+
+
+def _entropy(rows: np.ndarray) -> np.ndarray:
+    """The entropy of each row, normalised to a distribution, in nats; 0 for a row of zeros."""
+    p = rows / np.maximum(rows.sum(1, keepdims=True), 1e-300)
+    return -(p * np.log(np.maximum(p, 1e-300))).sum(1)
+
+
+def _binned(column: np.ndarray) -> np.ndarray:
+    """The number of the bin of each value: classes as they are, else 20 bins of equal numbers of values."""
+    values, inverse = np.unique(column, return_inverse=True)
+    if len(values) <= BINS:
+        return inverse
+    edges = np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1])
+    return np.searchsorted(edges, column, side="right")
+
+
+def _mutual_information(a: np.ndarray, b: np.ndarray) -> float:
+    """The mutual information of two columns of bins, in nats, from their joint histogram."""
+    joint = np.bincount(a * (b.max() + 1) + b, minlength=(a.max() + 1) * (b.max() + 1)).reshape(a.max() + 1, -1)
+    return float(_entropy(joint.sum(1)[None].astype(float))[0] + _entropy(joint.sum(0)[None].astype(float))[0]
+                 - _entropy(joint.reshape(1, -1).astype(float))[0])  # fmt: skip
