@@ -340,3 +340,9 @@ def test_options_stand_behind_the_model(arguments, flag):
 def test_names_of_the_package_are_there_at_once():
     program = "import mera; mera.inpaint.SearchOptions, mera.cones.Cone, mera.analysis.mix, mera.train.fit"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_pictures_of_cones_have_an_ending(tmp_path):
+    done = run("cone", "rgflow", "--L", 8, "--hidden", 2, "--region", "1:2,1:2", "--out", tmp_path / "cones")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cones.png", "cones_levels.png"]

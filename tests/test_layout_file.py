@@ -234,3 +234,15 @@ def test_errors_carry_their_parts(tmp_path):
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize("bijector", ["actnorm", {"name": "spline", "bins": 5, "hidden": [8, 8]}])
+def test_a_file_has_one_field_a_line(bijector):
+    layout = mera.Layout((8, 8), channels=1)
+    layout.latent(layout.local(layout.input, bijector, kernel=2, offset=(1, 0), name="a block"))
+    lines = dumps(layout).splitlines()
+    assert lines.count("[[node]]") == 2
+    assert 'name = "a block"' in lines
+    assert "offset = [1, 0]" in lines
+    assert any(line.startswith("bijector = ") for line in lines)
+    assert dumps(loads(dumps(layout))) == dumps(layout)
