@@ -116,6 +116,24 @@ def test_thirty_kills(tmp_path):
     survive(tmp_path / "run", whole, startup, 900, 30, random.Random(1))
 
 
+def test_a_killed_run_of_fields_goes_on_bit_by_bit(tmp_path):
+    array = tmp_path / "fields.bin"
+    torch.randn(100, 64, generator=torch.Generator().manual_seed(0)).numpy().tofile(array)
+
+    def command(path):
+        return [sys.executable, "-m", "tests.helpers.field_worker", str(path), str(array)]
+
+    assert start(command(tmp_path / "whole")).communicate()[1] == ""
+    killed, process = RunFolder(tmp_path / "killed"), start(command(tmp_path / "killed"))
+    wait_for_step(killed, 10, process)
+    send(process, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert killed.steps()[-1] < 60
+    assert start(command(tmp_path / "killed")).communicate()[1] == ""
+    assert same(mera.load(tmp_path / "killed"), mera.load(tmp_path / "whole"))
+    assert lines(killed) == lines(RunFolder(tmp_path / "whole"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_of_a_run(tmp_path, number):
     """The processes that read images leave it to the run to stop."""
