@@ -86,10 +86,13 @@ def test_other_files(tmp_path):
         with pytest.raises(ValueError, match=r"flow: Expected a (flow|file) (as|that) mera"):
             mera.load(path)
     description = {"format": 1, "model": "rgflow", "options": {"L": 4}, "dtype": "float32"}
-    for change in ({"format": 9}, {"model": "x"}, {"options": {"y": 1}}, {"dtype": "int8"}, {"options": {"L": 8}}):
+    for change in ({"format": 9}, {"options": {"y": 1}}, {"dtype": "int8"}, {"options": {"L": 8}}):
         write_archive(path, description | change, flow.state_dict())
         with pytest.raises(ValueError, match=r"flow: Expected a flow that mera\.save wrote"):
             mera.load(path)
+    write_archive(path, description | {"model": "x"}, flow.state_dict())
+    with pytest.raises(ValueError, match=r"Expected a model among .* in .*flow; got 'x', so import the module that"):
+        mera.load(path)
     save_file(dict(flow.state_dict()), path)
     with pytest.raises(ValueError, match=r"flow: Expected a (flow|file) (as|that) mera"):
         mera.load(path)
