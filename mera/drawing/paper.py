@@ -55,10 +55,10 @@ def generation(flow: Flow, images: Tensor) -> Picture:
 
 
 def fields(flow: Flow, images: Tensor) -> Picture:
-    """Fig. 3(b): the strongest receptive fields of each level, scaled to unit strength."""
+    """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
     with fixed_seed(SEED):
         latents = [strongest(norms, level, COLUMNS) for level, norms in enumerate(strengths(flow, SAMPLES))]
-    return _field_rows(flow, latents, "the strongest receptive fields of each level, each scaled to strength 1")
+    return _field_rows(flow, latents, "the strongest receptive fields of each level, each on a scale of its own")
 
 
 def random_fields(level: int) -> Callable[[Flow, Tensor], Picture]:
@@ -74,7 +74,7 @@ def random_fields(level: int) -> Callable[[Flow, Tensor], Picture]:
         with fixed_seed(SEED):
             picked = [everything[i] for i in torch.randperm(len(everything))[: 4 * COLUMNS].tolist()]
         rows = [picked[start : start + COLUMNS] for start in range(0, len(picked), COLUMNS)]
-        return _field_rows(flow, rows, f"receptive fields at random, level {h}, each scaled to strength 1")
+        return _field_rows(flow, rows, f"receptive fields at random, level {h}, each on a scale of its own")
 
     return draw
 
