@@ -23,7 +23,7 @@ from mera.data import class_numbers
 from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
 from mera.drawing.curves import log_prob_curve
-from mera.drawing.images import captioned, paint_mask, save_figure, save_image
+from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow import Flow
 from mera.inpaint import Inpainting, SearchOptions
 from mera.train import RunFolder
@@ -172,8 +172,7 @@ def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: P
     filled = torch.where(hidden, flow.to_images(torch.cat(images)), before)
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
     save_image(filled[0], paths[0])
-    names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
-    save_figure(captioned(torch.cat([before, paint_mask(before, hidden), filled]), names), paths[1])
+    save_figure(inpainted(before, hidden, filled), paths[1])
     save_figure(log_prob_curve(result.history), paths[2])
     return paths
 

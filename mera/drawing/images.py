@@ -21,6 +21,7 @@ __all__ = [
     "captioned",
     "draw_image",
     "grid",
+    "inpainted",
     "paint_mask",
     "progression",
     "save_figure",
@@ -260,6 +261,21 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
         draw_image(panel, image)
         panel.set_title(name, fontsize=9)
     return figure
+
+
+def inpainted(before: Tensor, mask: Tensor, filled: Tensor) -> Picture:
+    """Draw an image, what is masked of it, and its fillings.
+
+    Args:
+        before: the image, (1, 1 or 3, H, W) uint8.
+        mask: bool mask (H, W), true where a pixel is masked.
+        filled: the likeliest filling and samples of fillings, (1 + S, 1 or 3, H, W) uint8.
+
+    Returns:
+        A matplotlib figure.
+    """
+    names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
+    return captioned(torch.cat([before, paint_mask(before, mask), filled]), names)
 
 
 def _as_images(level: Tensor) -> Tensor:

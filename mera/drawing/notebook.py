@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-import torch
-
 from mera.cones import Cone
 from mera.drawing.cones import level_masks, side_view
-from mera.drawing.images import captioned, paint_mask
+from mera.drawing.images import inpainted
 from mera.drawing.layouts import draw_layout
 from mera.graph import Layout, LayoutError
 from mera.inpaint import Inpainting
@@ -50,5 +48,4 @@ def _(result: Inpainting) -> bytes | None:
     if result.pictures is None or result.mask is None:
         return None
     before, filled = result.pictures[:1], result.pictures[1 : 2 + MOST_SAMPLES]
-    names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
-    return captioned(torch.cat([before, paint_mask(before, result.mask), filled]), names)._repr_png_()
+    return inpainted(before, result.mask, filled)._repr_png_()
