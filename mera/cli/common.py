@@ -17,7 +17,7 @@ from rich.console import Console
 from mera import data, models
 from mera._utils.allocator import tune_allocator
 from mera._utils.table import Table
-from mera.cli.lazy import OPTIONS
+from mera.cli.lazy import OPTIONS, refuse_before_command
 from mera.cli.options import options_for, with_options
 from mera.data import DataSplits
 from mera.density import Density
@@ -35,6 +35,7 @@ __all__ = [
     "Device",
     "Json",
     "Root",
+    "check_source",
     "choose_device",
     "configured",
     "configured_flow",
@@ -152,6 +153,21 @@ def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
         raise ValueError(
             f"Expected model, data and settings of a run in {run.path}; got a configuration with {error!r}"
         ) from error
+
+
+def check_source(context: typer.Context, layout: Path | None) -> None:
+    """Refuse a command without a model, a run or a layout, or with two of them.
+
+    Args:
+        context: the context of the group whose commands are models.
+        layout: the value of its option `--layout`.
+
+    Raises:
+        BadParameter: if there is no source of a flow, or more than one, or options stand before it.
+    """
+    refuse_before_command(context)
+    if (layout is None) == (context.invoked_subcommand is None):
+        raise typer.BadParameter(f"Expected a model ({', '.join(models.names())}), a RUN or --layout FILE")
 
 
 def choose_device(name: str) -> torch.device:

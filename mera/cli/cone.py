@@ -10,8 +10,8 @@ import typer
 
 from mera import models
 from mera._utils.files import make_folder
-from mera.cli.common import LAYOUT_HELP, Json, flow_of, load_flow, model_commands, model_options, show
-from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
+from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, load_flow, model_commands, model_options, show
+from mera.cli.lazy import OPTIONS, lazy_group
 from mera.cli.options import signature_options, with_options
 from mera.cones import Cone, parse_region
 from mera.flow import Flow
@@ -113,9 +113,7 @@ def _cone(
     as_json: Json = False,
 ) -> None:
     """Show which latents some pixels can change, or which pixels some latents can change."""
-    refuse_before_command(context)
-    if (layout is None) == (context.invoked_subcommand is None):
-        raise typer.BadParameter(f"Expected a model ({', '.join(models.names())}), a RUN or --layout FILE")
+    check_source(context, layout)
     if layout is not None:
         _check(region, latent)
         _show(flow_of(layout, load_layout(layout)), region, latent, out, as_json)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from mera import models
-from mera.cli.common import LAYOUT_HELP, Json, flow_of, load_flow, model_commands, model_options, show
-from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
+from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, load_flow, model_commands, model_options, show
+from mera.cli.lazy import OPTIONS, lazy_group
 from mera.cli.options import signature_options, with_options
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
@@ -85,8 +85,6 @@ def _info(
     as_json: Json = False,
 ) -> None:
     """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
-    refuse_before_command(context)
-    if (layout is None) == (context.invoked_subcommand is None):
-        raise typer.BadParameter(f"Expected a model ({', '.join(models.names())}), a RUN or --layout FILE")
+    check_source(context, layout)
     if layout is not None:
         _show(flow_of(layout, load_layout(layout)), picture, as_json, layout.stem)
