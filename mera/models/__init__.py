@@ -11,12 +11,14 @@ from mera.models.registry import build, builder, names, presets, register
 from mera.models.rg_flow import rgflow
 from mera.models.trees import ternary, tree
 from mera.models.wavelet import wavelet
+from mera.models.width import fit_width
 
 __all__ = [
     "Option",
     "branching",
     "build",
     "builder",
+    "fit_width",
     "glow",
     "load_rgflow_checkpoint",
     "names",

@@ -1,0 +1,76 @@
+"""The command `mera compare`: several models learn the same data, and a report says how well."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mera import data
+from mera.cli.common import Device, choose_device, console, show
+from mera.cli.lazy import OPTIONS
+from mera.cli.options import assignments, integers, options_for, signature_options, with_options
+from mera.compare import compare, contestants, write_report
+from mera.compare.report import score_table
+from mera.train import Settings
+from mera.train.kinds import kind_of
+
+__all__ = ["app"]
+
+app = typer.Typer(**OPTIONS)
+
+
+def _compare(
+    models: Annotated[
+        list[str], typer.Argument(help='Models, with or without options: rgflow "rgflow(prior=gaussian)" realnvp.')
+    ],
+    data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs and of report.md.", metavar="DIR")] = Path("comparison"),
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each model; two or more give standard errors.")] = 1,
+    parameters: Annotated[
+        int | None,
+        typer.Option(min=1, help="Fit the width of hidden layers to this number of parameters.", metavar="N"),
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Test examples of the score; all if left out.")] = None,
+    L: Annotated[
+        Any, typer.Option(parser=integers, help="Edge of the lattice, or all its edges.", metavar="INT[,INT...]")
+    ] = "32",
+    root: Annotated[Path, typer.Option(help="Folder of the data sets.", rich_help_panel="Data")] = Path("data"),
+    download: Annotated[
+        bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")
+    ] = False,
+    data_options: Annotated[
+        Any,
+        typer.Option(
+            parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"
+        ),
+    ] = None,
+    device: Device = "auto",
+    **values: Any,
+) -> None:
+    """Train models on the same data for the same time or steps, and write one report; the same command goes on."""
+    splits = _load(data, L, root, download, data_options or {})
+    settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
+    found = contestants(models, {"L": L, "channels": splits.channels}, parameters)
+    scores = []
+    for score in compare(found, splits, settings, out, seeds, images, choose_device(device), console):
+        scores.append(score)
+        report = write_report(scores, splits, settings, out, shlex.join(["mera", *sys.argv[1:]]))
+    if not scores:
+        return
+    show(score_table(scores, kind_of(splits.test[0]).unit))
+    console.print(f"report: {report}")
+    if len(scores) < seeds * len(found):
+        console.print("interrupted and saved; the same command goes on")
+
+
+def _load(name: str, L: Any, root: Path, download: bool, options: dict[str, Any]) -> data.DataSplits:
+    """The data set of the comparison."""
+    return data.load(name, L, root, download, **options)
+
+
+app.command()(with_options(_compare, signature_options(_compare), options_for(Settings, "Training")))

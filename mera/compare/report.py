@@ -1,0 +1,104 @@
+"""The report of a comparison: one Markdown file, with two pictures beside it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from mera._utils.files import make_folder, write_atomically
+from mera._utils.statistics import with_error
+from mera._utils.table import Table
+from mera.compare.scores import SAMPLES, Score
+from mera.data import DataSplits
+from mera.drawing.curves import loss_curves
+from mera.drawing.figures import Picture, panels
+from mera.drawing.images import draw_image, grid, save_figure
+from mera.train import RunFolder, Settings, sample
+from mera.train.kinds import IMAGES, kind_of
+
+__all__ = ["score_table", "write_report"]
+
+SHOWN, TEMPERATURE = 16, 0.7
+"""The number of samples of each model in the picture, and their temperature."""
+
+
+def score_table(scores: Sequence[Score], unit: str = "bits/dim") -> Table:
+    """A row for each model, with means over the seeds and the standard errors of the means.
+
+    Args:
+        scores: the scores; see `compare`.
+        unit: the unit of the losses.
+    """
+    by_model: dict[str, dict[int, Score]] = {}
+    for score in scores:
+        by_model.setdefault(score.model, {})[score.seed] = score
+    first, *_ = by_model.values()
+    rows = []
+    for model, runs in by_model.items():
+        losses = [run.loss for run in runs.values()]
+        gaps = [run.loss - first[seed].loss for seed, run in runs.items() if seed in first]
+        rows.append([
+            model,
+            f"{next(iter(runs.values())).parameters:,}",
+            f"{sum(run.steps for run in runs.values()) / len(runs):,.0f}",
+            f"{sum(run.minutes for run in runs.values()) / len(runs):.1f}",
+            len(runs),
+            with_error(losses),
+            "" if runs is first or not gaps else with_error(gaps, sign=True),
+            f"{1000 * sum(run.sampling for run in runs.values()) / len(runs):.0f}",
+        ])  # fmt: skip
+    columns = ["model", "parameters", "steps", "minutes", "seeds", f"test {unit}", "less the first", "64 samples, ms"]
+    return Table(columns, rows)
+
+
+def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, out: str | Path, command: str) -> Path:
+    """Write `report.md`, `curves.png` and, for images, `samples.png`.
+
+    Args:
+        scores: the scores; see `compare`.
+        data: the data that the models learnt.
+        settings: how they were trained.
+        out: the folder.
+        command: the command or the call that made the comparison, for the report.
+
+    Returns:
+        The path of the report.
+    """
+    out = Path(out)
+    make_folder(out)
+    kind = kind_of(data.test[0])
+    first_seed = [score for score in scores if score.seed == settings.seed]
+    metric = f"test_{kind.metric}"
+    curves = {score.model: RunFolder(score.run).metrics() for score in first_seed}
+    save_figure(
+        loss_curves(curves, metric=metric, label=f"test {kind.unit}", title=f"learning {data.name}"), out / "curves.png"
+    )
+    lines = [
+        f"# Models on {data.name}",
+        f"`{command}`",
+        score_table(scores, kind.unit).markdown(),
+        f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}; {len(data.train):,} were there to learn "
+        f"from, {settings.batch_size} in a step. The number behind ± is the standard error of the mean over the seeds. "
+        f'"Less the first" is the loss less that of the first model, seed by seed. The last column is the time that '
+        f"{SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}.",
+        "![test loss over time](curves.png)",
+    ]
+    if kind is IMAGES:
+        save_figure(_samples(first_seed), out / "samples.png")
+        lines.append(f"Samples at temperature {TEMPERATURE}:\n\n![samples](samples.png)")
+    path = out / "report.md"
+    write_atomically(path, ("\n\n".join(lines) + "\n").encode())
+    return path
+
+
+def _samples(scores: Sequence[Score]) -> Picture:
+    """A grid of samples of each model."""
+    figure, axes = panels(len(scores), 4, 2.6, 2.8)
+    for panel, score in zip(axes, scores, strict=True):
+        flow = RunFolder(score.run).flow()
+        draw_image(panel, grid(flow.to_images(sample(flow, SHOWN, TEMPERATURE)), columns=4))
+        panel.set_title(f"{score.model}\n{score.loss:.3f}", fontsize=9)
+    return figure

@@ -1,0 +1,147 @@
+"""Training of the models of a comparison, each with several seeds, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.files import write_atomically
+from mera.compare.contestants import Contestant
+from mera.data import DataSplits
+from mera.density import Density
+from mera.graph.summary import count_parameters
+from mera.train import RunFolder, Settings, fit, sample
+from mera.train.evaluate import mean_loss
+
+__all__ = ["Score", "compare"]
+
+SAMPLES = 64
+"""The number of samples whose time is taken."""
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Score:
+    """What came of one run of a comparison.
+
+    Args:
+        model: the model as text.
+        seed: the seed of weights, order and noise.
+        parameters: the number of parameters.
+        steps: the steps that were taken.
+        minutes: the time that they took.
+        loss: the loss on the test examples: bits per dimension for images, nats for each variable for fields.
+        examples: the number of test examples.
+        sampling: the seconds that 64 samples take, the median of five calls.
+        run: the folder of the run.
+    """
+
+    model: str
+    seed: int
+    parameters: int
+    steps: int
+    minutes: float
+    loss: float
+    examples: int
+    sampling: float
+    run: str
+
+
+def compare(
+    contestants: Sequence[Contestant],
+    data: DataSplits,
+    settings: Settings,
+    out: str | Path,
+    seeds: int = 1,
+    images: int | None = None,
+    device: torch.device | str = "cpu",
+    console: Console | None = None,
+) -> Iterator[Score]:
+    """Train models on the same data with the same settings, and score them on its test examples.
+
+    The first seed of all models comes first, then the second one, so that a comparison that stops early is one of fewer
+    seeds. Called again with the same arguments, it goes on where it stopped: runs that are over are not trained again.
+
+    Args:
+        contestants: the models; see `contestants`.
+        data: training and test examples.
+        settings: how to train; the seed is the first of the seeds.
+        out: the folder of the comparison; each run has a folder of its own in it.
+        seeds: the number of runs of each model.
+        images: the number of test examples that are scored; all if None.
+        device: where the flows are trained.
+        console: where progress is shown, None for nowhere.
+
+    Yields:
+        A score for each run, when it is over. A run that is interrupted ends the comparison.
+
+    Raises:
+        ValueError: if the folder holds runs with other settings.
+    """
+    check_count(seeds, "seeds")
+    for seed in range(settings.seed, settings.seed + seeds):
+        for contestant in contestants:
+            run = RunFolder(Path(out) / contestant.folder / f"seed{seed}")
+            score = _score(contestant, data, replace(settings, seed=seed), run, images, torch.device(device), console)
+            if score is None:
+                return
+            yield score
+
+
+def _score(
+    contestant: Contestant,
+    data: DataSplits,
+    settings: Settings,
+    run: RunFolder,
+    images: int | None,
+    device: torch.device,
+    console: Console | None,
+) -> Score | None:
+    """Train a model unless it is trained, and score it unless it is scored; None if it is interrupted."""
+    file = run.path / "score.json"
+    examples = len(data.test) if images is None else min(images, len(data.test))
+    if run.steps():
+        _check_same(run, settings)
+        if file.exists() and (score := Score(**json.loads(file.read_text()))).examples == examples:
+            return replace(score, run=str(run.path))
+    torch.manual_seed(settings.seed)
+    flow = contestant.build().to(device)
+    if console is not None:
+        console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
+    result = fit(flow, data, settings, run, resume="auto", console=console, quiet=console is None)
+    if result.interrupted:
+        return None
+    minutes = run.metrics()[-1]["seconds"] / 60
+    score = Score(
+        contestant.text, settings.seed, count_parameters(flow), result.steps, minutes,
+        mean_loss(result.flow, data.test, images), examples, _sampling_time(result.flow), str(run.path),
+    )  # fmt: skip
+    write_atomically(file, json.dumps(asdict(score)).encode())
+    return score
+
+
+def _check_same(run: RunFolder, settings: Settings) -> None:
+    """Refuse a run with other settings than those of the comparison."""
+    before, now = run.config().get("settings", {}), json.loads(json.dumps(asdict(settings)))
+    other = [f"{name}={before.get(name)!r}" for name in now if before.get(name) != now[name]]
+    if other:
+        raise InputError(f"the settings of the run in {run.path}, or another folder", f"a run with {', '.join(other)}")
+
+
+def _sampling_time(flow: Density) -> float:
+    """The median time that samples take, in seconds."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        sample(flow, SAMPLES).cpu()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

