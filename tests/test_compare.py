@@ -40,8 +40,10 @@ def test_texts_name_contestants():
     found = contestants(["rgflow", "rgflow(prior=gaussian, hidden=[6])"], COMMON, parameters=5000)
     assert [c.model for c in found] == ["rgflow", "rgflow"]
     assert found[1].options["hidden"] == [6]
-    assert found[0].folder == "rgflow" and "/" not in found[1].folder
-    assert "Gaussian" in repr(found[1].build().prior) and "Gaussian" not in repr(found[0].build().prior)
+    assert found[0].folder == "rgflow"
+    assert "/" not in found[1].folder
+    assert "Gaussian" in repr(found[1].build().prior)
+    assert "Gaussian" not in repr(found[0].build().prior)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,9 @@ def test_a_comparison_goes_on_and_gives_the_same_scores(tmp_path):
     assert all(path.stat().st_mtime_ns == time for path, time in files.items())  # nothing was trained again
     assert len({s.loss for s in scores}) == 4
     report = write_report(scores, images, settings, tmp_path, "mera compare").read_text()
-    assert "rgflow" in report and "±" in report and (tmp_path / "samples.png").exists()
+    assert "rgflow" in report
+    assert "±" in report
+    assert (tmp_path / "samples.png").exists()
     with pytest.raises(ValueError, match="steps=3"):
         next(compare(found, images, Settings(steps=4, eval_every=2, batch_size=8), tmp_path))
 
