@@ -1,15 +1,17 @@
-"""What a flow has learnt: receptive fields, traversals, mixing, where the model pays, and which factors it knows."""
+"""What a flow has learnt: receptive fields, traversals, mixing, where the model pays, its latents and the factors."""
 
 from mera.analysis.decompose import Parts, decompose
 from mera.analysis.edit import combine, mix, project, subtree, traverse
 from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import Latent
 from mera.analysis.receptive import Extent, extents, leading, receptive_fields, strengths
+from mera.analysis.statistics import LatentStatistics, statistics
 
 __all__ = [
     "Extent",
     "FactorTable",
     "Latent",
+    "LatentStatistics",
     "Parts",
     "combine",
     "decompose",
@@ -19,6 +21,7 @@ __all__ = [
     "mix",
     "project",
     "receptive_fields",
+    "statistics",
     "strengths",
     "subtree",
     "traverse",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera.analysis.encode import encode_levels
 from mera.analysis.scores import dci, mig, sap
 from mera.flow import Flow
 
@@ -21,7 +22,6 @@ MOST_CLASSES = 20
 SCREENED = 30
 """How many latents of a level, those that know a factor best alone, the trees of the non-linear regressors get."""
 TREES = 100
-BATCH = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     values = {name: _as_array(name, value, len(images)) for name, value in factors.items()}
     if len(images) < MOST_CLASSES or not values:
         raise InputError(f"at least {MOST_CLASSES} images, and a factor", f"{len(images)} and {len(values)}")
-    levels = _latents(flow, images, context)
+    levels = [level.flatten(1).numpy() for level in encode_levels(flow, images, context)]
     columns = np.concatenate(list(values.values()), axis=1)
     scores, nonlinear, gaps = [], [], []
     for z in levels:
@@ -90,18 +90,6 @@ def _as_array(name: str, value: Any, n: int) -> np.ndarray:
     if array.ndim not in (1, 2) or len(array) != n or array.dtype.kind not in "iufb":
         raise InputError(f"the factor {name!r} as numbers ({n},) or ({n}, k)", f"{array.shape}, {array.dtype}")
     return array[:, None] if array.ndim == 1 else array
-
-
-def _latents(flow: Flow, images: Tensor, context: Tensor | None) -> list[np.ndarray]:
-    """For each level, the latents of all images, (B, variables)."""
-    parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
-    for start in range(0, len(images), BATCH):
-        some = images[start : start + BATCH].to(flow.device)
-        x = flow.from_images(some) if some.dtype == torch.uint8 else some
-        z, _ = flow(x, None if context is None else context[start : start + BATCH])
-        for part, level in zip(parts, z, strict=True):
-            part.append(level.flatten(1).float().cpu())
-    return [torch.cat(part).numpy() for part in parts]
 
 
 def _is_classes(value: np.ndarray) -> bool:

@@ -1,0 +1,208 @@
+"""The latents of data against the prior, and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.analysis.dependence import information_of_bins, rank_bins, squared_correlation, tree_distance
+from mera.analysis.encode import encode_levels
+from mera.flow import Flow
+from mera.graph import Plan
+
+__all__ = ["LatentStatistics", "statistics"]
+
+LEAST = 20
+"""The least number of examples."""
+VARIABLES = 1024
+"""The most latents of a level whose correlations are computed."""
+DRAWN = 200_000
+"""The number of draws from the prior to which latents are compared."""
+BINS, TAIL = 60, 0.002
+"""The bins of the histograms, and the part of the prior beyond either end of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatentStatistics:
+    """The latents of data against the prior and against each other; a perfect flow has those of the prior.
+
+    Args:
+        mean: the root mean square of the means of the latents of each level, (levels,).
+        std: the standard deviation of all latents of a level, (levels,).
+        kurtosis: the excess kurtosis of all latents of a level, (levels,): 0 for a Gaussian, 3 for a Laplacian.
+        distance: the Kolmogorov-Smirnov distance between the latents of a level and draws from the prior, (levels,).
+        prior_std: the standard deviation of draws from the prior.
+        prior_kurtosis: the excess kurtosis of draws from the prior.
+        edges: the edges of the bins of the histograms, (bins + 1,).
+        histograms: the density of the latents of each level, (levels, bins).
+        prior_histogram: the density of draws from the prior, (bins,).
+        correlation: the mean squared correlation of two different latents, within a level and between levels,
+            (levels, levels), less its mean for independent latents.
+        information: the mean mutual information of two different latents, in nats, (levels, levels).
+        information_error: the standard error of the mean over pairs of latents, (levels, levels).
+        tree_distances: the distances on the tree that occur, (n,); see `tree_distance`.
+        tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,).
+        tree_error: the standard errors of `tree_information`, (n,).
+    """
+
+    mean: Tensor
+    std: Tensor
+    kurtosis: Tensor
+    distance: Tensor
+    prior_std: float
+    prior_kurtosis: float
+    edges: Tensor
+    histograms: Tensor
+    prior_histogram: Tensor
+    correlation: Tensor
+    information: Tensor
+    information_error: Tensor
+    tree_distances: Tensor
+    tree_information: Tensor
+    tree_error: Tensor
+
+
+@torch.no_grad()
+def statistics(
+    flow: Flow, images: Tensor, context: Tensor | None = None, pairs: int = 2000, seed: int = 0
+) -> LatentStatistics:
+    """How far the latents of data are from independent draws of the prior.
+
+    The RG-Flow paper trains towards minimal mutual information of latents (Section 3.1); the statistics say how far a
+    flow has come, within levels, between levels, and by the distance of two latents on the tree.
+
+    Args:
+        flow: the flow.
+        images: images (B, C, *shape), uint8; or data in the flow's own space.
+        context: for a conditional flow, the contexts of the images.
+        pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree.
+        seed: the seed of the dequantisation, of the pairs and of the draws from the prior.
+
+    Raises:
+        ValueError: if there are fewer than 20 images.
+
+    >>> import mera
+    >>> from mera import analysis
+    >>> flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(8,))
+    >>> found = analysis.statistics(flow, flow.sample(500), pairs=200)
+    >>> bool(found.distance.max() < 0.05)  # the latents of samples are draws from the prior
+    True
+    """
+    check_count(pairs, "pairs")
+    if len(images) < LEAST:
+        raise InputError(f"at least {LEAST} images", str(len(images)))
+    with fixed_seed(seed):
+        z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
+        (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])
+        bins = [rank_bins(level) for level in z]
+        correlation, information = _correlations(z), _information(bins, pairs)
+        by_distance = _by_distance(flow.plan, bins, pairs)
+        distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
+    low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
+    edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
+    return LatentStatistics(
+        torch.stack([level.mean(0).square().mean().sqrt() for level in z]),
+        torch.stack([level.std() for level in z]),
+        torch.stack([_kurtosis(level) for level in z]),
+        distance,
+        draws.std().item(),
+        _kurtosis(draws).item(),
+        edges,
+        torch.stack([_density(level.flatten(), edges) for level in z]),
+        _density(draws, edges),
+        correlation,
+        information[..., 0],
+        information[..., 1],
+        *by_distance,
+    )
+
+
+def _kurtosis(values: Tensor) -> Tensor:
+    """The excess kurtosis of values."""
+    centred = values - values.mean()
+    return centred.pow(4).mean() / centred.square().mean().square() - 3
+
+
+def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
+    """The largest difference between the cumulative distributions of two samples."""
+    some = values[torch.randperm(len(values))[:DRAWN]] if len(values) > DRAWN else values
+    a, b = some.sort().values, draws.sort().values
+    points = torch.cat([a, b])
+    return max(
+        (torch.searchsorted(a, points, right=right) / len(a) - torch.searchsorted(b, points, right=right) / len(b))
+        .abs()
+        .max()
+        for right in (False, True)
+    ).double()
+
+
+def _density(values: Tensor, edges: Tensor) -> Tensor:
+    """The density of values in bins; what lies outside of them counts in the norm only."""
+    counts = torch.histogram(values.cpu(), edges.cpu()).hist
+    return counts / (len(values) * (edges[1] - edges[0]))
+
+
+def _correlations(z: Sequence[Tensor]) -> Tensor:
+    """The mean squared correlation of two different latents, by their levels."""
+    chosen = [level[:, torch.randperm(level.shape[1])[:VARIABLES]] for level in z]
+    squares = squared_correlation(torch.cat(chosen, dim=1)).fill_diagonal_(0)
+    sizes = [level.shape[1] for level in chosen]
+    sums = [[block.sum() for block in rows.split(sizes, dim=1)] for rows in squares.split(sizes)]
+    pairs = [[a * b - (a if i == j else 0) for j, b in enumerate(sizes)] for i, a in enumerate(sizes)]
+    return torch.tensor(sums) / torch.tensor(pairs).clamp(min=1)
+
+
+def _information(bins: Sequence[Tensor], pairs: int) -> Tensor:
+    """The mean mutual information of two different latents, by their levels, and its error, (levels, levels, 2)."""
+    found = torch.zeros(len(bins), len(bins), 2, dtype=torch.float64)
+    for a, b in combinations_with_replacement(range(len(bins)), 2):
+        i, j = (torch.randint(level.shape[1], (pairs,)) for level in (bins[a], bins[b]))
+        if a == b:
+            i, j = i[i != j], j[i != j]
+        found[a, b] = found[b, a] = _mean_and_error(information_of_bins(bins[a][:, i], bins[b][:, j]))
+    return found
+
+
+def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The distances on the tree that occur, with the mean mutual information at each and its error."""
+    lattices = [boundary.lattice for boundary in plan.latents]
+    levels, sites, columns = [], [], []
+    start = 0
+    for h, lattice in enumerate(lattices):
+        n = lattice.sites * lattice.channels
+        flat = torch.arange(n)
+        levels.append(torch.full((n,), h))
+        place = torch.unravel_index(flat % lattice.sites, lattice.shape)  # latents are (C, *sites)
+        sites.append(torch.stack(place, dim=1))
+        columns.append(flat + start)
+        start += n
+    level, site, column, values = torch.cat(levels), torch.cat(sites), torch.cat(columns), torch.cat(tuple(bins), dim=1)
+    a, b = (_even_over_levels(levels, 20 * pairs) for _ in range(2))
+    different = column[a] != column[b]
+    a, b = a[different], b[different]
+    distance = tree_distance(level[a], site[a], level[b], site[b], [lattice.shape for lattice in lattices])
+    distances, means = distance.unique(), []
+    for d in distances:
+        rows = (distance == d).nonzero()[:pairs, 0]
+        means.append(_mean_and_error(information_of_bins(values[:, column[a[rows]]], values[:, column[b[rows]]])))
+    return distances, *torch.stack(means, dim=1)
+
+
+def _even_over_levels(levels: list[Tensor], n: int) -> Tensor:
+    """Random latents, as many from each level, so that the few coarse ones are seen too."""
+    sizes = torch.tensor([len(level) for level in levels])
+    starts = sizes.cumsum(0) - sizes
+    chosen = torch.randint(len(levels), (n,))
+    return starts[chosen] + (torch.rand(n, dtype=torch.float64) * sizes[chosen]).long()
+
+
+def _mean_and_error(values: Tensor) -> Tensor:
+    """The mean of values and its standard error, (2,); NaN where there are too few."""
+    return torch.stack([values.mean(), values.std() / len(values) ** 0.5])

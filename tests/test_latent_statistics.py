@@ -1,0 +1,134 @@
+"""Statistics of latents: mutual information without bias, distances on the tree, and what is known of samples."""
+
+import math
+from itertools import product
+
+import networkx as nx
+import pytest
+import torch
+
+import mera
+from mera import analysis
+from mera.analysis.dependence import independent_mean, mutual_information, squared_correlation, tree_distance
+from mera.analysis.pinwheel import agreement, leg_of, pinwheel, sector_of
+
+
+def draws(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("n", "bins"), [(37, 8), (100, 8), (1000, 5)])
+def test_information_of_independent_variables_is_zero_on_average(n, bins):
+    found = mutual_information(draws(n, 20_000), draws(n, 20_000, seed=1), bins)
+    error = found.std() / len(found) ** 0.5
+    assert found.mean().abs() < 4 * error
+    assert independent_mean(n, bins) > 30 * error  # without the correction the test would see it
+
+
+def test_information_of_gaussian_pairs():
+    r = 0.5
+    x = draws(20_000, 50)
+    y = r * x + math.sqrt(1 - r**2) * draws(20_000, 50, seed=1)
+    exact = -0.5 * math.log(1 - r**2)
+    found = [mutual_information(x, y, bins).mean().item() for bins in (8, 32)]
+    assert found[0] < found[1] < exact  # bins hide a part
+    assert found[1] == pytest.approx(exact, rel=0.03)
+    assert mutual_information(x, x.exp(), 8).min() == pytest.approx(math.log(8), abs=0.01)
+
+
+def test_squared_correlations_of_independent_variables_are_zero_on_average():
+    squares = squared_correlation(draws(50, 400))
+    off = squares[~torch.eye(400, dtype=torch.bool)]
+    assert off.mean().abs() < 4 * off.std() / 400  # pairs share variables: 400 of them are independent at least
+    assert torch.allclose(squares.diagonal(), torch.tensor(1 - 1 / 49, dtype=torch.float64))
+
+
+def test_tree_distances_are_those_of_a_graph():
+    lattices = [(8, 4), (4, 2), (4, 2), (2, 1)]
+    tree = nx.Graph()
+    places = [(h, *site) for h, shape in enumerate(lattices) for site in product(*map(range, shape))]
+    for h, *site in places:
+        above = lattices[h + 1] if h + 1 < len(lattices) else None
+        parent = (
+            "root"
+            if above is None
+            else (h + 1, *(s * a // n for s, a, n in zip(site, above, lattices[h], strict=True)))
+        )
+        tree.add_edge((h, *site), parent)
+    exact = dict(nx.all_pairs_shortest_path_length(tree))
+    pairs = list(product(places, places))
+    a, b = (torch.tensor([pair[i] for pair in pairs]) for i in (0, 1))
+    found = tree_distance(a[:, 0], a[:, 1:], b[:, 0], b[:, 1:], lattices)
+    assert found.tolist() == [exact[p][q] for p, q in pairs]
+
+
+@pytest.fixture(scope="module")
+def flow():
+    torch.manual_seed(0)
+    return mera.build("rgflow", L=16, m=4, channels=1, hidden=(8,))
+
+
+def test_latents_of_samples_are_those_of_the_prior(flow):
+    found = analysis.statistics(flow, flow.sample(3000), pairs=500)
+    assert found.distance.max() < 0.02
+    assert (found.std - 1).abs().max() < 0.05
+    assert abs(found.prior_kurtosis - 3) < 0.1
+    assert (found.information.abs() < 5 * found.information_error).all()
+    assert (found.tree_information.abs() < 5 * found.tree_error).all()
+    assert found.correlation.abs().max() < 1e-4
+    width = found.edges[1] - found.edges[0]
+    assert (found.histograms.sum(1) * width - 0.996).abs().max() < 0.002
+    assert torch.allclose(found.histograms[0], found.prior_histogram, atol=0.05)
+
+
+def test_planted_dependence_is_found_where_it_is(flow):
+    z = list(flow.sample_latents(2000))
+    z[1] = z[1].clone()
+    z[1][:, 1] = z[1][:, 0]  # two channels of level 1 are equal, at each site
+    found = analysis.statistics(flow, flow.inverse(tuple(z))[0], pairs=2000)
+    expected = 16 / (48 * 47 / 2) * math.log(8)  # 16 of the pairs of this level are equal
+    assert (found.information[1, 1] - expected).abs() < 4 * found.information_error[1, 1]
+    assert found.information[1, 1] > 0.01
+    assert found.information[0, 0].abs() < 5 * found.information_error[0, 0]
+    assert found.tree_information[found.tree_distances == 0] > 0.02  # they share a site
+    again = analysis.statistics(flow, flow.inverse(tuple(z))[0], pairs=2000)
+    assert torch.equal(found.information, again.information)
+
+
+def test_statistics_refuse_too_few_images(flow):
+    with pytest.raises(ValueError, match="at least 20 images; got 3"):
+        analysis.statistics(flow, flow.sample(3))
+
+
+def test_legs_and_sectors_are_known():
+    points = pinwheel(4000)
+    quarter = torch.stack([-points[:, 1], points[:, 0]], dim=1)  # a turn by 90 degrees moves each leg to the next
+    assert torch.equal(leg_of(quarter), (leg_of(points) + 1) % 4)
+    counts = torch.bincount(leg_of(points), minlength=4) / 4000
+    assert (counts - 0.25).abs().max() < 0.03
+    corners = torch.tensor([[1.0, 0.9], [-0.9, 1.0], [-1.0, -0.9], [0.9, -1.0]])
+    assert sector_of(corners).tolist() == [0, 1, 2, 3]
+    assert sector_of(torch.tensor([[1.0, 0.1], [0.1, 1.0], [-1.0, 0.1], [0.1, -1.0]]), True).tolist() == [0, 1, 2, 3]
+
+
+def test_agreement_of_constructed_flows():
+    """A flow whose data are its latents, turned so that quadrants lie on legs; and one that ignores the sector."""
+
+    class Known:
+        def __init__(self, angle):
+            self.angle = angle
+
+        def sample_latents(self, n):
+            return (torch.randn(n, 1, 2),)
+
+        def inverse(self, z):
+            z = z[0].flatten(1)
+            turn = torch.atan2(z[:, 1], z[:, 0]) + self.angle
+            radius = torch.full_like(turn, 2.0)
+            turn = turn + 0.25 * math.e  # the twist of the legs at their middle
+            return (torch.stack([radius * turn.cos(), radius * turn.sin()], dim=1)[:, None], None)
+
+    on_axes, on_quadrants = agreement(Known(0.0)), agreement(Known(-math.pi / 4))
+    assert on_axes.axes > 0.999
+    assert 0.47 < on_axes.quadrants < 0.53
+    assert on_quadrants.quadrants > 0.999
