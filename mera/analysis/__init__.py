@@ -2,23 +2,29 @@
 
 from mera.analysis.decompose import Parts, decompose
 from mera.analysis.edit import combine, mix, project, subtree, traverse
+from mera.analysis.explain import Finding, explain
 from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import Latent
+from mera.analysis.mixing import MixingTable, mixing
 from mera.analysis.receptive import Extent, extents, leading, receptive_fields, strengths
 from mera.analysis.statistics import LatentStatistics, statistics
 
 __all__ = [
     "Extent",
     "FactorTable",
+    "Finding",
     "Latent",
     "LatentStatistics",
+    "MixingTable",
     "Parts",
     "combine",
     "decompose",
+    "explain",
     "extents",
     "factors",
     "leading",
     "mix",
+    "mixing",
     "project",
     "receptive_fields",
     "statistics",

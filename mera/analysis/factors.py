@@ -15,7 +15,7 @@ from mera.analysis.encode import encode_levels
 from mera.analysis.scores import dci, mig, sap
 from mera.flow import Flow
 
-__all__ = ["FactorTable", "factors"]
+__all__ = ["TREES", "FactorTable", "as_factors", "factors", "is_classes", "score", "screen"]
 
 MOST_CLASSES = 20
 """The most different integers that are classes; more of them are numbers."""
@@ -66,9 +66,9 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         ValueError: if there are fewer than 20 images, or a factor has not one row for each of them.
         ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
-    values = {name: _as_array(name, value, len(images)) for name, value in factors.items()}
-    if len(images) < MOST_CLASSES or not values:
-        raise InputError(f"at least {MOST_CLASSES} images, and a factor", f"{len(images)} and {len(values)}")
+    values = as_factors(factors, len(images))
+    if len(images) < MOST_CLASSES:
+        raise InputError(f"at least {MOST_CLASSES} images", str(len(images)))
     levels = [level.flatten(1).numpy() for level in encode_levels(flow, images, context)]
     columns = np.concatenate(list(values.values()), axis=1)
     scores, nonlinear, gaps = [], [], []
@@ -84,6 +84,21 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     )
 
 
+def as_factors(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
+    """Factors as arrays (n, k), by name.
+
+    Args:
+        factors: by name, a tensor or an array, (n,) or (n, k).
+        n: the number of images.
+
+    Raises:
+        ValueError: if there is no factor, or one of them has not one row of numbers for each image.
+    """
+    if not factors:
+        raise InputError("a factor", "none")
+    return {name: _as_array(name, value, n) for name, value in factors.items()}
+
+
 def _as_array(name: str, value: Any, n: int) -> np.ndarray:
     """A factor as an array (n, k)."""
     array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
@@ -92,8 +107,12 @@ def _as_array(name: str, value: Any, n: int) -> np.ndarray:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _is_classes(value: np.ndarray) -> bool:
-    """Whether a factor is a class rather than a number."""
+def is_classes(value: np.ndarray) -> bool:
+    """Whether a factor is a class rather than a number.
+
+    Args:
+        value: the factor, (n, k).
+    """
     return value.shape[1] == 1 and value.dtype.kind in "iub" and len(np.unique(value)) <= MOST_CLASSES
 
 
@@ -103,8 +122,8 @@ def _linear(z: np.ndarray, value: np.ndarray) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = LogisticRegression(C=0.01, max_iter=300) if _is_classes(value) else RidgeCV(np.logspace(0, 6, 13))
-    return _score(make_pipeline(StandardScaler(), model), z, value)[0]
+    model = LogisticRegression(C=0.01, max_iter=300) if is_classes(value) else RidgeCV(np.logspace(0, 6, 13))
+    return score(make_pipeline(StandardScaler(), model), z, value)[0]
 
 
 def _forest(z: np.ndarray, value: np.ndarray) -> tuple[float, np.ndarray]:
@@ -112,28 +131,43 @@ def _forest(z: np.ndarray, value: np.ndarray) -> tuple[float, np.ndarray]:
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     half = len(z) // 2
-    known = _correlations(z[:half], value[:half]).max(1)
-    chosen = np.argsort(-known)[:SCREENED]
-    kind = ExtraTreesClassifier if _is_classes(value) else ExtraTreesRegressor
-    score, model = _score(kind(TREES, min_samples_leaf=5, random_state=0), z[:, chosen], value)
+    chosen = screen(z[:half], value[:half], SCREENED)
+    kind = ExtraTreesClassifier if is_classes(value) else ExtraTreesRegressor
+    found, model = score(kind(TREES, min_samples_leaf=5, random_state=0), z[:, chosen], value)
     importance = np.zeros(z.shape[1])
     importance[chosen] = model.feature_importances_
-    return score, importance
+    return found, importance
 
 
-def _score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
-    """Fit a model to the first half, and score it on the second one."""
+def score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
+    """Fit a model to the first half, and score it on the second one: R^2, or the balanced accuracy of classes.
+
+    Args:
+        model: a regressor or a classifier of scikit-learn.
+        z: what the model sees of each image, (n, variables).
+        value: the factor, (n, k).
+
+    Returns:
+        The score, and the model.
+    """
     from sklearn.metrics import balanced_accuracy_score, r2_score
 
     half = len(z) // 2
     target = value[:, 0] if value.shape[1] == 1 else value
     model.fit(z[:half], target[:half])
-    metric = balanced_accuracy_score if _is_classes(value) else r2_score
+    metric = balanced_accuracy_score if is_classes(value) else r2_score
     return float(metric(target[half:], model.predict(z[half:]))), model
 
 
-def _correlations(z: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The squared correlation of each latent with each column of a factor, (variables, k)."""
+def screen(z: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
+    """The variables that alone are most correlated with a factor, the best first.
+
+    Args:
+        z: variables of each image, (B, variables).
+        value: the factor, (B, k).
+        n: how many variables.
+    """
     a, b = z - z.mean(0), value - value.mean(0)
     scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
-    return (a.T @ b / np.maximum(scale, 1e-12)) ** 2
+    squares = (a.T @ b / np.maximum(scale, 1e-12)) ** 2
+    return np.argsort(-squares.max(1))[:n]

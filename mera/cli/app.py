@@ -22,6 +22,7 @@ COMMANDS = {
     "runs": "List the runs in a folder: model, data, steps, time, best test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
     "figures": "Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples.",
+    "explain": "Print what runs have learnt: what each level costs, reaches and knows, and what mixing changes.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
 }

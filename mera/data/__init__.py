@@ -16,6 +16,7 @@ from mera.data.dataset import (
     resize,
 )
 from mera.data.examples import as_splits
+from mera.data.factors import factors
 from mera.data.streams import StreamDataset
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "StreamDataset",
     "as_splits",
     "class_numbers",
+    "factors",
     "first",
     "labels",
     "load",

@@ -69,11 +69,19 @@ class ArrayDataset(Dataset):
     Args:
         array: a tensor or an array (N, C, *shape), uint8 or floats.
         labels: tensors (N, ...) by name; see `Examples`.
+        factors: the known factors of the examples by name, (N,) or (N, k), where they are not the labels themselves;
+            see `mera.data.factors`.
     """
 
-    def __init__(self, array: Tensor | np.ndarray, labels: dict[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        array: Tensor | np.ndarray,
+        labels: dict[str, Tensor] | None = None,
+        factors: dict[str, Tensor] | None = None,
+    ) -> None:
         self.array = array
         self.labels = labels or {}
+        self.factors = factors
 
     def __repr__(self) -> str:
         """The shape and the labels."""

@@ -81,12 +81,32 @@ def _load(
         test_size: how many test images, the first ones of the split.
     """
     drawn = msds(kind, "train", train_size), msds(kind, "test", test_size)
-    train, test = (ArrayDataset(resize(images, L), labels) for images, labels in drawn)
+    train, test = (ArrayDataset(resize(images, L), labels, _factors(labels)) for images, labels in drawn)
     return DataSplits(f"msds{kind}", 3, train, test)
 
 
 for kind in (1, 2):
     register(f"msds{kind}")(partial(_load, kind))
+
+
+def _factors(labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The factors of the images: what the cells share, and how one cell differs from it.
+
+    Angles a are (cos 2a, sin 2a), since ellipses turned by 180 degrees are the same.
+    """
+    color, angle = labels["color"][:, 1, 1].float(), labels["angle"][:, 1, 1]
+    if "global_color" in labels:
+        shared = labels["global_color"].float()
+        return {"global color": shared, "color of a cell": color - shared, "angle of a cell": _doubled(angle)}
+    shared = labels["global_angle"]
+    offset = (angle - shared).float()
+    return {"global angle": _doubled(shared), "angle of a cell": offset, "color of a cell": color}
+
+
+def _doubled(degrees: Tensor) -> Tensor:
+    """Angles a as (cos 2a, sin 2a)."""
+    radians = torch.deg2rad(2 * degrees.float())
+    return torch.stack([radians.cos(), radians.sin()], dim=-1)
 
 
 def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -1,0 +1,105 @@
+"""The command `mera explain`: tables of what runs have learnt."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from mera import data
+from mera._utils.progress import ProgressBar
+from mera._utils.statistics import with_error
+from mera._utils.table import Table
+from mera.analysis.explain import Finding, explain
+from mera.cli.common import Device, Json, Root, choose_device, configured, console, load_flow, show
+from mera.cli.lazy import OPTIONS
+from mera.flow import Flow
+from mera.train.run import RunFolder
+
+__all__ = ["app"]
+
+TABLES = 4
+"""About as many tables are made for each run."""
+
+app = typer.Typer(**OPTIONS)
+
+
+@app.command()
+def _explain(
+    run: Annotated[list[Path], typer.Argument(help="Folder of a run; of several, means and standard errors.")],
+    images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
+    samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
+    root: Root = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Print what runs have learnt: what each level costs, reaches and knows, and what mixing changes."""
+    found: list[list[Finding]] = []
+    with ProgressBar("explain", console, "table") as progress_bar:
+        for number, path in enumerate(run):
+            tell = _Teller(progress_bar, path.name, number * TABLES, len(run) * TABLES)
+            found.append(_findings(path, images, samples, seed, root, choose_device(device), tell))
+        progress_bar.update(len(run) * TABLES, 1.0)
+    if as_json:
+        pairs = zip(run, found, strict=True)
+        show(json.dumps([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs]))
+        return
+    for same in zip(*found, strict=True):
+        show(f"\n{same[0].title}", _table(same), same[0].note)
+
+
+class _Teller:
+    """Moves the progress bar on when a table begins.
+
+    Args:
+        progress_bar: the bar.
+        name: the name of the run.
+        done: the number of tables of the runs before.
+        total: the number of tables of all runs.
+    """
+
+    def __init__(self, progress_bar: ProgressBar, name: str, done: int, total: int) -> None:
+        self.progress_bar, self.name, self.done, self.total = progress_bar, name, done, total
+
+    def __call__(self, title: str) -> None:
+        self.progress_bar.update(self.done, self.done / self.total, f"{self.name}: {title}")
+        self.done += 1
+
+
+def _findings(
+    path: Path, n: int, samples: int, seed: int, root: Path | None, device: torch.device, tell: Callable[[str], None]
+) -> list[Finding]:
+    """The tables of one run, on its test images."""
+    flow = load_flow(path).to(device)
+    if not isinstance(flow, Flow) or flow.plan.context is not None:
+        raise ValueError(f"Expected a flow with latents that is not conditional; got {type(flow).__name__} in {path}")
+    test = configured(RunFolder(path), flow.plan.input.event_shape, root)[0].test
+    some = data.first(test, n)
+    known = {name: value[: len(some)] for name, value in data.factors(test).items()}
+    return explain(flow, some, known, samples, seed, tell)
+
+
+def _table(same: Sequence[Finding]) -> Table:
+    """One table, of a run or of the means over runs."""
+    first, *_ = same
+    values = torch.stack([finding.values for finding in same], dim=2)
+    cells = [[_cell(cell.tolist(), first.digits) for cell in row] for row in values]
+    return Table(["", *first.columns], [[name, *row] for name, row in zip(first.rows, cells, strict=True)])
+
+
+def _cell(values: Sequence[float], digits: int) -> str:
+    """A number of one run, or the mean over several runs with its standard error."""
+    known = [value for value in values if not math.isnan(value)]
+    return with_error(known, digits) if known else ""
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    """A table as JSON holds it."""
+    return asdict(finding) | {"values": finding.values.tolist()}

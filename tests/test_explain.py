@@ -1,0 +1,122 @@
+"""What `mera explain` prints: factors of data, what mixing changes, and tables that agree with their sources."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import mera
+from mera import analysis, data
+from mera.analysis.explain import explain
+from mera.cli.app import app
+from mera.data import ArrayDataset
+from mera.train import fit
+
+
+def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
+    for name, shared in (("msds1", "global color"), ("msds2", "global angle")):
+        test = data.load(name, train_size=1, test_size=50).test
+        found = data.factors(test)
+        assert list(found)[0] == shared
+        assert all(len(value) == 50 for value in found.values())
+    assert found["angle of a cell"].min() >= 0
+    assert found["angle of a cell"].max() <= 45
+    assert torch.allclose(found["global angle"].norm(dim=1), torch.ones(50))
+
+
+def test_labels_of_one_row_are_factors():
+    images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
+    labels = {
+        "class": torch.arange(6),
+        "context": torch.zeros(6, 2),
+        "map": torch.zeros(6, 4, 4),
+        "w": torch.ones(6, 3),
+    }
+    assert list(data.factors(ArrayDataset(images, labels))) == ["class", "w"]
+    assert list(data.factors(ArrayDataset(images, labels, {"mine": torch.ones(6)}))) == ["mine"]
+
+
+def halves(n: int, seed: int = 0):
+    """Images whose mean brightness and whose fine contrast are independent factors."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, contrast = (torch.rand(n, generator=generator) for _ in range(2))
+    board = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)
+    noise = torch.rand(n, 8, 8, generator=generator) * 4
+    pixels = 60 + 130 * mean[:, None, None] + 50 * contrast[:, None, None] * board + noise
+    return pixels.round().clamp(0, 255).to(torch.uint8)[:, None], {"mean": mean, "contrast": contrast}
+
+
+@pytest.fixture(scope="module")
+def wavelet():
+    """A flow whose coarsest level holds means by construction: a Haar pyramid."""
+    torch.manual_seed(0)
+    flow = mera.build("wavelet", L=8, channels=1, layers=1, hidden=(16,))
+    return fit(flow, halves(500)[0], steps=100, quiet=True, eval_every=100).flow
+
+
+def test_coarse_factors_follow_a_and_fine_ones_b(wavelet):
+    images, factors = halves(300, seed=1)
+    table = analysis.mixing(wavelet, images, factors)
+    levels = len(wavelet.plan.latents)
+    assert (table.regressors > 0.9).all()
+    assert torch.allclose(table.coarse[0], torch.ones(2, dtype=torch.float64), atol=0.02)  # h = 0: the image is A
+    assert torch.allclose(table.fine[levels], torch.ones(2, dtype=torch.float64), atol=0.02)  # above all levels: B
+    assert torch.allclose(table.coarse[levels], torch.zeros(2, dtype=torch.float64), atol=0.02)
+    mean, contrast = (table.names.index(name) for name in ("mean", "contrast"))
+    assert table.coarse[1, mean] > 0.9 > 0.2 > table.fine[1, mean].abs()
+    assert table.fine[1, contrast] > 0.8 > 0.2 > table.coarse[1, contrast].abs()
+
+
+def test_classes_are_read_off_mixed_images(wavelet):
+    images, factors = halves(200, seed=2)
+    table = analysis.mixing(wavelet, images, {"bright": (factors["mean"] > 0.5).long()})
+    assert table.regressors[0] > 0.9
+    assert table.coarse[1, 0] > 0.85
+
+
+def test_mixing_refuses_too_few_images(wavelet):
+    images, factors = halves(10)
+    with pytest.raises(ValueError, match="at least 60 images; got 10"):
+        analysis.mixing(wavelet, images, factors)
+    with pytest.raises(ValueError, match="a factor; got none"):
+        analysis.mixing(wavelet, images, {})
+
+
+def test_tables_agree_with_their_sources(wavelet):
+    images, factors = halves(200, seed=3)
+    titles = []
+    found = explain(wavelet, images, factors, samples=4, progress=titles.append)
+    assert len(found) == 6
+    assert titles == ["levels", "receptive fields", "factors", "mixing"]
+    for finding in found:
+        assert finding.values.shape == (len(finding.rows), len(finding.columns))
+        assert finding.values.isfinite().all()
+    with mera._utils.random.fixed_seed(0):
+        bits = torch.cat([wavelet.bits_per_dim(some) for some in images.split(100)]).mean().item()
+    total = float(found[0].note.split("add up to ")[1].split(". KS")[0])
+    assert total == pytest.approx(bits, abs=2e-3)
+    fields = found[2]
+    assert (fields.values[:, 1] <= fields.values[:, 0] + 1e-6).all()  # no field is larger than its cone
+    assert (fields.values[:, 3] <= fields.values[:, 4]).all()
+    assert len(explain(wavelet, images, samples=2)) == 3  # without factors
+
+
+def test_the_command_prints_tables_and_standard_errors(tmp_path):
+    runner = CliRunner()
+    for seed in ("0", "1"):
+        arguments = ["train", "rgflow", "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1", "--steps", "2"]
+        arguments += ["--data-options", "train_size=20 test_size=80", "--seed", seed, "--out", str(tmp_path / seed)]
+        assert runner.invoke(app, arguments).exit_code == 0
+    options = ["--images", "80", "--samples", "2"]
+    one = runner.invoke(app, ["explain", str(tmp_path / "0"), *options])
+    assert one.exit_code == 0, one.output
+    assert "which level knows which factor" in one.output
+    assert "±" not in one.output
+    both = runner.invoke(app, ["explain", str(tmp_path / "0"), str(tmp_path / "1"), *options])
+    assert both.exit_code == 0, both.output
+    assert "±" in both.output
+    plain = runner.invoke(app, ["explain", str(tmp_path / "0"), *options, "--json"])
+    tables = json.loads(plain.stdout.strip().splitlines()[-1])[0]["tables"]
+    assert len(tables) == 6
+    assert tables[0]["columns"][0] == "bits/dim"
