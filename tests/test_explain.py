@@ -18,7 +18,7 @@ def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
     for name, shared in (("msds1", "global color"), ("msds2", "global angle")):
         test = data.load(name, train_size=1, test_size=50).test
         found = data.factors(test)
-        assert list(found)[0] == shared
+        assert next(iter(found)) == shared
         assert all(len(value) == 50 for value in found.values())
     assert found["angle of a cell"].min() >= 0
     assert found["angle of a cell"].max() <= 45
