@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mera.graph import Layout, LayoutError
     from mera.io.flows import load, save
     from mera.io.layouts import load_layout, save_layout
+    from mera.io.pretrained import load_pretrained
     from mera.models import build, load_rgflow_checkpoint
     from mera.priors import Prior
     from mera.symmetrized import Symmetrized
@@ -41,6 +42,7 @@ __all__ = [
     "inpaint",
     "load",
     "load_layout",
+    "load_pretrained",
     "load_rgflow_checkpoint",
     "models",
     "save",
@@ -61,6 +63,7 @@ _HOMES = {
     "fixed_weights": "bijectors.conditioners.fixed_weights",
     "load": "io.flows",
     "load_layout": "io.layouts",
+    "load_pretrained": "io.pretrained",
     "load_rgflow_checkpoint": "models",
     "save": "io.flows",
     "save_layout": "io.layouts",

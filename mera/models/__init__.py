@@ -6,6 +6,7 @@ from mera.models.branching_mera import branching
 from mera.models.brick_wall import tebd
 from mera.models.glow import glow
 from mera.models.neural_rg import neuralrg
+from mera.models.pretrained import Card, pretrained
 from mera.models.real_nvp import realnvp
 from mera.models.registry import build, builder, names, presets, register
 from mera.models.rg_flow import rgflow
@@ -14,6 +15,7 @@ from mera.models.wavelet import wavelet
 from mera.models.width import fit_width
 
 __all__ = [
+    "Card",
     "Option",
     "branching",
     "build",
@@ -24,6 +26,7 @@ __all__ = [
     "names",
     "neuralrg",
     "presets",
+    "pretrained",
     "realnvp",
     "register",
     "rgflow",

@@ -1,0 +1,60 @@
+"""Put the flow of a run into the package, with its card.
+
+    python benchmarks/pack_pretrained.py runs/msds1 msds1 --machine "one core, 20 minutes" \
+        --licence "MIT; the images are generated"
+
+The flow is evaluated on all test images of its data set; `--root` says where the data is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+import mera
+from mera import data
+from mera._utils.files import write_atomically
+from mera.graph.summary import count_parameters
+from mera.models.pretrained import FOLDER, Card
+from mera.train import RunFolder, bits_per_dim
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--machine", required=True)
+    parser.add_argument("--licence", required=True)
+    arguments = parser.parse_args()
+    run = RunFolder(arguments.run)
+    config, flow, metrics = run.config(), run.flow(), run.metrics()
+    source, settings = config["data"], config["settings"]
+    test = data.load(**source).test
+    source = {name: value for name, value in source.items() if name != "root"}
+    options = " ".join(f"--{name} {settings[name]}" for name in ("minutes", "steps", "seed") if settings[name])
+    card = Card(
+        name=arguments.name,
+        model=config["model"],
+        parameters=count_parameters(flow),
+        data=source,
+        command=f"mera train {config['model']} --data {source['name']} {options} --out runs/{arguments.name}",
+        bits_per_dim=round(bits_per_dim(flow, test), 4),
+        test_images=len(test),
+        steps=metrics[-1]["step"],
+        minutes=round(metrics[-1]["seconds"] / 60, 1),
+        machine=f"{arguments.machine}, torch {torch.__version__}",
+        seed=settings["seed"],
+        licence=arguments.licence,
+    )
+    FOLDER.mkdir(exist_ok=True)
+    mera.save(flow, card.weights)
+    write_atomically(FOLDER / f"{card.name}.json", (json.dumps(asdict(card), indent=2) + "\n").encode())
+    print(card, f"{card.weights.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
