@@ -23,6 +23,7 @@ from mera.graph.modules import make_bijectors
 from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
+from mera.inpaint.pictures import as_images
 from mera.priors import Prior, PriorLike, temperature_per_level
 
 __all__ = ["Flow", "Latents", "Recipe"]
@@ -389,8 +390,8 @@ class Flow(Density):
             context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,);
                 None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`, which explains them: space, latents, draws, starts, steps, lr, samples,
-                warmup, iterations, leapfrog.
+                `mera.inpaint.SearchOptions`, which explains them: space, latents, draws, sweeps, starts, steps, lr,
+                samples, warmup, iterations, leapfrog.
 
         Returns:
             The filled image, and the course of the search.
@@ -403,8 +404,7 @@ class Flow(Density):
         result = inpaint(self.runner, x, mask, context, **options)
         if self.plan.input.dim != 2 or self.plan.input.channels not in (1, 3):
             return result
-        samples = [] if result.samples is None else [result.samples]
-        return replace(result, pictures=self.to_images(torch.cat([x, result.image, *samples])))
+        return replace(result, pictures=as_images(result, x, self.to_images))
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Generate a window of the image that belongs to a seed, without the rest of the image.

@@ -30,6 +30,8 @@ from mera.train import RunFolder
 
 __all__ = ["app"]
 
+QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}
+"""Options of the search that differ from the defaults in Python: some samples, soon rather than well mixed."""
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut at the centre and resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
@@ -57,7 +59,7 @@ def _inpaint(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Fill masked pixels of an image with a trained flow: the likeliest filling, and samples of plausible fillings."""
+    """Fill masked pixels of an image with a trained flow: the likeliest filling, samples, their medoid and spread."""
     if (image is None) == (test is None):
         raise typer.BadParameter("Expected either --image FILE or --test N")
     if (mask is None) == (region is None):
@@ -94,9 +96,9 @@ def _inpaint(
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     context = None if label is None else torch.tensor([label], device=flow.device)
-    options = {name: value for name, value in options.items() if value is not None}
+    options = QUICK | {name: value for name, value in options.items() if value is not None}
     result = flow.inpaint(x, hidden, context, console=None if as_json else console, **options)
-    pictures = _draw(flow, before, hidden, result, out)
+    pictures = _draw(before, hidden, result, out)
     numbers = {
         "masked_pixels": int(hidden.sum()),
         "pixels": hidden.numel(),
@@ -166,17 +168,17 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
         console.print(f"  {path}")
 
 
-def _draw(flow: Flow, before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
+def _draw(before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
     """Write the pictures, in which pixels that are not masked are exactly those of the image."""
-    images = [result.image] if result.samples is None else [result.image, result.samples]
-    filled = torch.where(hidden, flow.to_images(torch.cat(images)), before)
+    images = {name: image for name, image in (result.pictures or {}).items() if name != "the image"}
+    filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
-    save_image(filled[0], paths[0])
-    save_figure(inpainted(before, hidden, filled), paths[1])
+    save_image(filled.get("medoid", filled["likeliest"]), paths[0])
+    save_figure(inpainted({"the image": before[0]} | filled, hidden), paths[1])
     save_figure(log_prob_curve(result.history), paths[2])
     return paths
 
 
 app = typer.Typer(**OPTIONS)
-_search_options = options_for(SearchOptions, "Search")
+_search_options = options_for(SearchOptions, "Search", QUICK)
 app.command(help=inspect.getdoc(_inpaint))(with_options(_inpaint, signature_options(_inpaint), _search_options))

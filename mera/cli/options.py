@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -121,7 +121,9 @@ METAVARS: dict[Any, str] = {
 """By the type of an option, the form of a value, which help texts show."""
 
 
-def options_for(target: Callable[..., Any], panel: str | None = None) -> list[inspect.Parameter]:
+def options_for(
+    target: Callable[..., Any], panel: str | None = None, defaults: Mapping[str, Any] | None = None
+) -> list[inspect.Parameter]:
     """Command-line options for the declared options of a function or a dataclass, with their help.
 
     Any option may be left out; its value is then None, which stands for the default of the function.
@@ -129,6 +131,7 @@ def options_for(target: Callable[..., Any], panel: str | None = None) -> list[in
     Args:
         target: the function or dataclass, each of whose parameters becomes an option.
         panel: the title above the options in help texts.
+        defaults: other defaults, which the command passes to the function, for the help texts.
 
     Returns:
         Parameters of a command, which typer reads as options.
@@ -141,8 +144,9 @@ def options_for(target: Callable[..., Any], panel: str | None = None) -> list[in
             continue
         flag = "--" + name.replace("_", "-")
         help_text = declared[name].help if name in declared else ""
-        if parameter.default is not None:
-            help_text += f" Default: {parameter.default}."
+        default = (defaults or {}).get(name, parameter.default)
+        if default is not None:
+            help_text += f" Default: {default}."
         kind, parser, metavar = _kind(types.get(name))
         option = typer.Option(
             *((f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)),

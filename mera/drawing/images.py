@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -263,19 +263,21 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
     return figure
 
 
-def inpainted(before: Tensor, mask: Tensor, filled: Tensor) -> Picture:
+def inpainted(pictures: Mapping[str, Tensor], mask: Tensor) -> Picture:
     """Draw an image, what is masked of it, and its fillings.
 
     Args:
-        before: the image, (1, 1 or 3, H, W) uint8.
+        pictures: by name, images (1 or 3, H, W) uint8: the image as it came, then its fillings; see
+            `mera.inpaint.Inpainting`.
         mask: bool mask (H, W), true where a pixel is masked.
-        filled: the likeliest filling and samples of fillings, (1 + S, 1 or 3, H, W) uint8.
 
     Returns:
         A matplotlib figure.
     """
-    names = ["the image", "what is masked", "likeliest", *(f"sample {i}" for i in range(1, len(filled)))]
-    return captioned(torch.cat([before, paint_mask(before, mask), filled]), names)
+    (name, before), *rest = pictures.items()
+    masked = paint_mask(before[None], mask)[0]
+    names = [name, "what is masked", *(name for name, _ in rest)]
+    return captioned(torch.stack([before, masked, *(image for _, image in rest)]), names)
 
 
 def _as_images(level: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from mera.inpaint import Inpainting
 
 __all__ = ["picture_of"]
 
-MOST_SAMPLES = 10
-"""The most samples of an inpainting that a picture shows."""
+MOST_PICTURES = 11
+"""The most pictures of an inpainting that are shown."""
 
 
 @singledispatch
@@ -47,5 +47,5 @@ def _(result: Inpainting) -> bytes | None:
     """The image, the mask, the likeliest filling and some samples; None if the data is no picture."""
     if result.pictures is None or result.mask is None:
         return None
-    before, filled = result.pictures[:1], result.pictures[1 : 2 + MOST_SAMPLES]
-    return inpainted(before, result.mask, filled)._repr_png_()
+    some = dict(list(result.pictures.items())[:MOST_PICTURES])
+    return inpainted(some, result.mask)._repr_png_()

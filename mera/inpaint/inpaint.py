@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera._utils.notebook import Pictured
 from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
 from mera.inpaint.hmc import hmc
 from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
-from mera.inpaint.mode import best_draw, climb
+from mera.inpaint.mode import climb
 from mera.inpaint.options import SearchOptions
+from mera.inpaint.population import populate
 from mera.inpaint.spaces import choose_space
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Inpainting", "inpaint"]
 
+KEPT = 64
+"""About as many draws of the chains are kept, for the mean and the spread."""
 ROWS = 128
 """The number of rows of a Jacobian that are computed together."""
 
@@ -41,10 +45,13 @@ class Inpainting(Pictured):
             random, although no masked pixel changes with them.
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
+        draws: draws from the chains, evenly spaced, (D, C, *shape), of which `samples` are the last; None without
+            samples.
         mixing: diagnostics of the chains that drew the samples; None without samples.
         mask: the pixels that were filled, a bool mask of the lattice.
-        pictures: uint8 images (2 + S, C, H, W), which notebooks show: the image as it came, the likeliest filling and
-            the samples; None if the lattice is none of two dimensions with 1 or 3 channels.
+        pictures: by name, uint8 images (C, H, W), which notebooks show: the image as it came and the likeliest filling;
+            with samples, also the medoid, mean and spread of the draws, and the samples. None if the lattice is none of
+            two dimensions with 1 or 3 channels.
     """
 
     image: Tensor
@@ -52,9 +59,45 @@ class Inpainting(Pictured):
     history: Tensor
     varied: int
     samples: Tensor | None = None
+    draws: Tensor | None = None
     mixing: Mixing | None = None
     mask: Tensor | None = None
-    pictures: Tensor | None = None
+    pictures: dict[str, Tensor] | None = None
+
+    @property
+    def medoid(self) -> Tensor:
+        """The draw that is nearest to all others on average, (1, C, *shape): a filling that a person would choose.
+
+        Raises:
+            ValueError: if no samples were requested.
+        """
+        draws = self._draws().flatten(1)
+        nearest = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin()
+        return self._draws()[nearest : nearest + 1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the draws, (1, C, *shape), in the flow's own space.
+
+        Raises:
+            ValueError: if no samples were requested.
+        """
+        return self._draws().mean(0, keepdim=True)
+
+    @property
+    def spread(self) -> Tensor:
+        """The standard deviation of the draws, (1, C, *shape), in the flow's own space: 0 outside of the mask.
+
+        Raises:
+            ValueError: if no samples were requested.
+        """
+        return self._draws().std(0, keepdim=True, correction=0)
+
+    def _draws(self) -> Tensor:
+        """The draws of the chains."""
+        if self.draws is None:
+            raise InputError("an inpainting with samples=4, say", "one without samples")
+        return self.draws
 
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.mixing})"
@@ -72,11 +115,12 @@ def inpaint(
 ) -> Inpainting:
     """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
 
-    Masked pixels are first filled with noise. Of some random settings of the varied variables, the likeliest are
-    starting points of Adam, which maximises log p of the filled image. Only the inference cone of the mask is
-    evaluated, and pixels that are not masked stay as they are, bit for bit. If samples are requested, chains of
-    Hamiltonian Monte Carlo then start from the fillings that Adam found, and draw fillings from
-    p(masked pixels | other pixels).
+    Masked pixels are first filled with noise. Groups of random settings of the varied variables compete, the coarsest
+    level first, and the likeliest of each group are starting points of Adam, which maximises log p of the filled image.
+    Only the inference cone of the mask is evaluated, and pixels that are not masked stay as they are, bit for bit. If
+    samples are requested, chains of Hamiltonian Monte Carlo begin at the same starting points, and draw fillings from
+    p(masked pixels | other pixels). The likeliest filling of a picture is often a blank one; the medoid of the draws is
+    a filling that is typical of the others.
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
@@ -105,17 +149,20 @@ def inpaint(
 def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
     """Search for the likeliest filling, then draw samples if they are requested."""
     space = choose_space(local, search.space, search.latents)
-    start = best_draw(local, space, search.draws, min(max(search.starts, search.samples), search.draws))
+    groups = min(max(search.starts, search.samples), search.draws)
+    start = populate(local, space, groups, search.draws // groups, search.sweeps)
     with ProgressBar("fill", console) as progress_bar:
         pixels, log_prob, history = climb(local, space, start, search.steps, search.lr, progress_bar)
     top = int(log_prob.argmax())
     likeliest = Inpainting(local.fill(pixels[top : top + 1]), log_prob[top], history, space.size, mask=local.mask)
     if not search.samples:
         return likeliest
-    starts = pixels.flatten(1)[torch.arange(search.samples) % len(pixels)]
+    starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     with ProgressBar("sample", console) as progress_bar:
         chains, mixing = _sample(local, starts, search, progress_bar)
-    return replace(likeliest, samples=local.fill(chains[-1].unflatten(1, pixels.shape[1:])), mixing=mixing)
+    kept = chains[torch.linspace(0, len(chains) - 1, min(len(chains), -(-KEPT // search.samples))).long()]
+    samples, draws = (local.fill(some.flatten(0, -2).unflatten(1, pixels.shape[1:])) for some in (chains[-1], kept))
+    return replace(likeliest, samples=samples, draws=draws, mixing=mixing)
 
 
 def _sample(

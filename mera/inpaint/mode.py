@@ -9,34 +9,7 @@ from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 
-__all__ = ["best_draw", "climb"]
-
-CHUNK = 50
-"""The number of random fillings that are evaluated together."""
-
-
-@torch.no_grad()
-def best_draw(local: Restriction, space: Space, draws: int, keep: int) -> Tensor:
-    """The likeliest of some random fillings, best first.
-
-    Args:
-        local: the flow around the image.
-        space: the variables that are varied.
-        draws: the number of random fillings.
-        keep: the number of fillings that are returned.
-
-    Returns:
-        The coordinates of the fillings in the space, (keep, coordinates).
-
-    Raises:
-        ValueError: if no filling has a finite log-density.
-    """
-    values = torch.cat([space.draw(min(CHUNK, draws - i)) for i in range(0, draws, CHUNK)])
-    log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
-    log_prob = _ranked(log_prob)
-    if log_prob.max() == -torch.inf:
-        raise ValueError(f"Expected a random filling of finite density; got none in {draws} draws")
-    return values[log_prob.topk(keep).indices]
+__all__ = ["climb"]
 
 
 def climb(

@@ -41,12 +41,21 @@ class SearchOptions:
         ),
     ] = "cone"
     draws: Annotated[
-        int, Option("number of random settings of the variables, the likeliest of which Adam starts from.", count(1))
+        int,
+        Option("number of random settings of the variables that compete; the likeliest are starting points.", count(1)),
     ] = 200
+    sweeps: Annotated[
+        int,
+        Option(
+            "how often each level of latents is drawn anew in the competition, the coarsest level first; 0 to take the "
+            "likeliest of the random settings.",
+            count(0),
+        ),
+    ] = 4
     starts: Annotated[
         int,
         Option(
-            "number of the likeliest draws that Adam starts from, side by side; at least `samples` of them.",
+            "number of starting points of Adam, side by side, each from a group of draws; at least `samples` of them.",
             count(1),
         ),
     ] = 4

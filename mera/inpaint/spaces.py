@@ -20,6 +20,9 @@ class Space(ABC):
     size: int
     """The number of varied variables; variables with which no masked pixel changes have no coordinate."""
 
+    levels: Tensor
+    """For each coordinate the level that it belongs to, 0 for the finest."""
+
     @abstractmethod
     def draw(self, n: int) -> Tensor:
         """Draw random starting points, (n, coordinates)."""
@@ -42,6 +45,7 @@ class PixelSpace(Space):
         others = local.unmasked_pixels
         self.shape = local.pixels.shape[1:]
         self.size = self.shape.numel()
+        self.levels = torch.zeros(self.size, dtype=torch.long, device=others.device)
         self.mean, self.deviation = others.mean(2, keepdim=True), others.std(2, keepdim=True, correction=0)
 
     def draw(self, n: int) -> Tensor:
@@ -73,6 +77,8 @@ class LatentSpace(Space):
             places = torch.randperm(local.cone.plan.input.variables)[:count]  # those in the cone come first
             chosen, self.size = chosen[places[places < len(chosen)]], count
         self.chosen = chosen.to(self.base.device)
+        sizes = torch.tensor([channels * n for channels, n in local.latent_shapes])
+        self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]
 
     def draw(self, n: int) -> Tensor:
         """Draw latents from the prior."""

@@ -1,0 +1,82 @@
+"""Random fillings that compete, coarse levels first: where the search and the chains of an inpainting start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mera.cones import Restriction
+from mera.inpaint.spaces import Space
+
+__all__ = ["populate"]
+
+CHUNK = 64
+"""The number of fillings that are evaluated together."""
+CHANGED = 0.5
+"""The part of a level's variables that a filling draws anew, but for the first time, when it draws all of them."""
+SURVIVORS = 0.25
+"""The part of a group whose weights count, as an effective sample size; the temperature is chosen so."""
+BISECTIONS = 30
+
+
+@torch.no_grad()
+def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: int) -> Tensor:
+    r"""Groups of random fillings, of which the likeliest of each group are returned, the likeliest group first.
+
+    In a sweep, each level of latents in turn, the coarsest first, is drawn anew in all fillings. Old and new fillings
+    of a group then compete: their successors are drawn with weights :math:`p^\beta`, where :math:`\beta \le 1` is
+    chosen so that the effective number of weights is a quarter of the group. Groups do not mix, so that their fillings
+    stay different.
+
+    Args:
+        local: the flow around the image.
+        space: the variables that are varied.
+        groups: the number of groups.
+        size: the number of fillings in a group.
+        sweeps: how often each level is drawn anew; with 0, the likeliest of all random fillings are returned.
+
+    Returns:
+        The coordinates of the fillings in the space, (groups, coordinates).
+
+    Raises:
+        ValueError: if no filling has a finite log-density.
+    """
+    values = space.draw(groups * size)
+    log_prob = _log_prob(local, space, values)
+    if sweeps == 0:
+        return values[log_prob.topk(groups).indices]
+    for sweep in range(sweeps):
+        for level in space.levels.unique(sorted=True).flip(0):
+            is_new = (space.levels == level).expand_as(values)
+            if sweep:
+                is_new = is_new & (torch.rand(values.shape, device=values.device) < CHANGED)
+            changed = torch.where(is_new, space.draw(len(values)), values)
+            both = torch.stack([values, changed]).unflatten(1, (groups, size))
+            scores = torch.stack([log_prob, _log_prob(local, space, changed)]).unflatten(1, (groups, size))
+            values, log_prob = _compete(both.transpose(0, 1).flatten(1, 2), scores.transpose(0, 1).flatten(1, 2), size)
+    best = log_prob.unflatten(0, (groups, size)).max(1)
+    top = values.unflatten(0, (groups, size))[torch.arange(groups, device=values.device), best.indices]
+    return top[best.values.argsort(descending=True)]
+
+
+def _log_prob(local: Restriction, space: Space, values: Tensor) -> Tensor:
+    """Log p of fillings, -inf for those that have none."""
+    log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
+    log_prob = torch.where(log_prob.isnan(), -torch.inf, log_prob)
+    if log_prob.max() == -torch.inf:
+        raise ValueError(f"Expected a random filling of finite density; got none in {len(values)} draws")
+    return log_prob
+
+
+def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Successors of the fillings (groups, n, coordinates) of each group, `size` of each, in one row."""
+    finite = torch.where(log_prob.isfinite(), log_prob, log_prob.amax(1, keepdim=True).clamp(min=-1e30) - 1e6)
+    low, high = torch.zeros_like(finite[:, :1]), torch.ones_like(finite[:, :1])
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        effective = 1 / torch.softmax(middle * finite, 1).square().sum(1, keepdim=True)
+        is_too_cold = effective < max(1.0, SURVIVORS * size)
+        low, high = torch.where(is_too_cold, low, middle), torch.where(is_too_cold, middle, high)
+    chosen = torch.multinomial(torch.softmax(low * finite, 1), size, replacement=True)
+    successors = values.gather(1, chosen[..., None].expand(-1, -1, values.shape[2]))
+    return successors.flatten(0, 1), log_prob.gather(1, chosen).flatten()
