@@ -273,9 +273,8 @@ def test_the_levels_of_coordinates_are_those_of_the_latents(gaussian):
     local = flow.restrict(image, mask)
     space = LatentSpace(local, local.pixels)
     counts = torch.bincount(space.levels, minlength=len(local.latent_shapes)).tolist()
-    assert counts == [
-        int(level.sum()) * shape[0] for level, shape in zip(local.cone.levels, local.latent_shapes, strict=False)
-    ]
+    channels = [shape[0] for shape in local.latent_shapes]
+    assert counts == [int(level.sum()) * c for level, c in zip(local.cone.levels, channels, strict=True)]
     assert PixelSpace(local).levels.unique().tolist() == [0]
 
 
