@@ -1,11 +1,14 @@
 """The figures of the paper, for a run."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import mera
-from mera.drawing.paper import FIGURES
+from mera.analysis.pinwheel import learn_pinwheel
+from mera.drawing.paper import FIGURES, Subject
+from mera.drawing.video import save_video, traversal_frames
 from tests.helpers.command import SMALL, run
 
 
@@ -13,12 +16,28 @@ from tests.helpers.command import SMALL, run
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
     monkeypatch.setattr("mera.drawing.paper.SAMPLES", 2)
     flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
-    images = torch.randint(0, 256, (4, channels, 8, 8), dtype=torch.uint8)
+    images = torch.randint(0, 256, (20, channels, 8, 8), dtype=torch.uint8)
     state = torch.get_rng_state()
-    pictures = {key: figure.draw(flow, images) for key, figure in FIGURES.items()}
+    pictures = {key: figure.draw(flow, images) for key, figure in FIGURES.items() if figure.is_usual}
     assert torch.equal(torch.get_rng_state(), state)
     for key in ("3b", "5"):  # the same each time
         assert FIGURES[key].draw(flow, images)._repr_png_() == pictures[key]._repr_png_()
+
+
+def test_the_pinwheel(monkeypatch):
+    monkeypatch.setattr("mera.drawing.pinwheel.learn_pinwheel", lambda prior: learn_pinwheel(prior, steps=2))
+    assert FIGURES["9"].draw(None, torch.zeros(1))._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_video_swings_and_comes_back(tmp_path):
+    flow = mera.build("rgflow", L=8, m=2, channels=1, layers=1, hidden=(4,))
+    frames = traversal_frames(Subject(flow), frames=4)
+    arrays = [np.asarray(frame) for frame in frames]
+    assert np.array_equal(arrays[0], arrays[2])  # sin 0 and sin pi
+    assert not np.array_equal(arrays[1], arrays[3])
+    save_video(frames, tmp_path / "loop.gif")
+    with Image.open(tmp_path / "loop.gif") as image:
+        assert (image.n_frames, image.info["loop"]) == (4, 0)
 
 
 def test_the_command_draws_them(tmp_path):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,21 +13,17 @@ import torch
 import typer
 from rich.console import Console
 
-from mera import data, models
+from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.table import Table
 from mera.cli.lazy import OPTIONS, refuse_before_command
 from mera.cli.options import options_for, with_options
-from mera.data import DataSplits
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.io.flows import load, rebuild_empty
 from mera.symmetrized import underlying
 from mera.train.kinds import IMAGES, kind_of
 from mera.train.processes import is_main
-from mera.train.run import RunFolder
-from mera.train.settings import Settings
 
 __all__ = [
     "LAYOUT_HELP",
@@ -37,11 +32,8 @@ __all__ = [
     "Root",
     "check_source",
     "choose_device",
-    "configured",
-    "configured_flow",
     "console",
     "flow_of",
-    "load_flow",
     "model_commands",
     "model_options",
     "rebuild_error",
@@ -73,15 +65,6 @@ def show(*parts: Table | str) -> None:
             console.print(str(part))
 
 
-def load_flow(path: Path) -> Any:
-    """The flow in the folder of a run or in a file.
-
-    Args:
-        path: the folder of a run, or a file that `mera.save` wrote.
-    """
-    return load(path) if path.is_file() else RunFolder(path).flow()
-
-
 def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:
     """Make a flow of a layout that was read from a file.
 
@@ -98,61 +81,6 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
         return Flow(layout, prior, classes=classes)
     except LayoutError as error:
         raise LayoutError.from_error(error, source=str(path)) from error
-
-
-def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:
-    """The data and the settings of a run, from its configuration.
-
-    Args:
-        run: the folder of the run.
-        shape: the shape (C, *sites) of an example of the flow.
-        root: the folder of the data, if it is not where it was when the run began.
-
-    Raises:
-        ValueError: if the configuration lacks the data or the settings, or they are invalid.
-        FileNotFoundError: if the data is not where the configuration or `root` says.
-    """
-    with _reading(run) as config:
-        if "data" not in config:
-            raise ValueError(
-                f"Expected a run whose configuration names its data; got {run.path}, which learnt data that were "
-                "passed from Python: evaluate and resume it there"
-            )
-        source = config["data"] | ({} if root is None else {"root": str(root)})
-        try:
-            splits = data.as_splits(data.load(**source), shape)
-        except data.DataMissingError as error:
-            place = f"The run learnt from {config['data'].get('root')}; --root names another place."
-            raise data.DataMissingError(f"{error} {place}") from error
-        sizes = [len(splits.train), len(splits.test)]
-        if config.get("examples", sizes) != sizes:
-            texts = [f"{train:,} training and {test:,} test examples" for train, test in (config["examples"], sizes)]
-            typer.echo(f"warning: {run.path} learnt from {texts[0]}; here are {texts[1]}", err=True)
-        return splits, Settings(**config["settings"])
-
-
-def configured_flow(run: RunFolder) -> Any:
-    """The flow of a run with new weights, from the configuration of the run; no file of weights is read.
-
-    Args:
-        run: the folder of the run.
-
-    Raises:
-        ValueError: if the configuration lacks the model or its options, or they are invalid.
-    """
-    with _reading(run) as config:
-        return rebuild_empty(config)
-
-
-@contextmanager
-def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """A context with the configuration of a run, in which missing or invalid entries raise a `ValueError`."""
-    try:
-        yield run.config()
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"Expected model, data and settings of a run in {run.path}; got a configuration with {error!r}"
-        ) from error
 
 
 def check_source(context: typer.Context, layout: Path | None) -> None:

@@ -10,9 +10,10 @@ import typer
 
 from mera import models
 from mera._utils.files import make_folder
-from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, load_flow, model_commands, model_options, show
+from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, model_commands, model_options, show
 from mera.cli.lazy import OPTIONS, lazy_group
 from mera.cli.options import signature_options, with_options
+from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.cones import Cone, parse_region
 from mera.flow import Flow
 from mera.io.layouts import load_layout
@@ -36,7 +37,7 @@ def _cone_of_model(model: str, region: str | None, latent: str | None, out: Path
 
 
 def _cone_of_path(
-    path: Annotated[Path, typer.Argument(help="Folder of a run, or a file that mera.save wrote.")],
+    path: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
     region: Pixels = None,
     latent: Site = None,
     out: Out = OUT,

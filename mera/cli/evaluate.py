@@ -12,14 +12,14 @@ import typer
 from mera import data
 from mera._utils.random import fixed_seed
 from mera._utils.table import Table
-from mera.cli.common import Device, Json, Root, choose_device, configured, rebuild_error, show
+from mera.cli.common import Device, Json, Root, choose_device, rebuild_error, show
 from mera.cli.lazy import OPTIONS
+from mera.cli.sources import SOURCE_HELP, examples_of, load_flow
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train.batches import example_contexts
 from mera.train.evaluate import mean_loss
 from mera.train.kinds import kind_of
-from mera.train.run import RunFolder
 
 __all__ = ["app"]
 
@@ -28,14 +28,14 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _evaluate_runs(
-    run: Annotated[list[Path], typer.Argument(help="Folder of a run; several are compared in one table.")],
+    run: Annotated[list[Path], typer.Argument(help=f"{SOURCE_HELP} Several are compared in one table.")],
     images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
     root: Root = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
-    results = [_evaluate(RunFolder(path), images, root, choose_device(device)) for path in run]
+    results = [_evaluate(path, images, root, choose_device(device)) for path in run]
     if as_json:
         show(json.dumps(results))
         return
@@ -47,13 +47,13 @@ def _evaluate_runs(
         show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
-def _evaluate(run: RunFolder, n: int | None, root: Path | None, device: torch.device) -> dict[str, Any]:
+def _evaluate(run: Path, n: int | None, root: Path | None, device: torch.device) -> dict[str, Any]:
     """The figures of one run, by name."""
-    flow = run.flow().to(device)
-    test = configured(run, flow.plan.input.event_shape, root)[0].test
+    flow = load_flow(run).to(device)
+    test = examples_of(run, flow, root)
     kind = kind_of(test[0])
     return {
-        "run": str(run.path),
+        "run": str(run),
         f"test {kind.name}": len(test) if n is None else min(n, len(test)),
         kind.unit: mean_loss(flow, test, n),
         "largest error of x -> z -> x": _rebuild_error(flow, test),

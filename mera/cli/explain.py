@@ -17,10 +17,10 @@ from mera._utils.progress import ProgressBar
 from mera._utils.statistics import with_error
 from mera._utils.table import Table
 from mera.analysis.explain import Finding, explain
-from mera.cli.common import Device, Json, Root, choose_device, configured, console, load_flow, show
+from mera.cli.common import Device, Json, Root, choose_device, console, show
 from mera.cli.lazy import OPTIONS
+from mera.cli.sources import SOURCE_HELP, examples_of, load_flow
 from mera.flow import Flow
-from mera.train.run import RunFolder
 
 __all__ = ["app"]
 
@@ -32,7 +32,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _explain(
-    run: Annotated[list[Path], typer.Argument(help="Folder of a run; of several, means and standard errors.")],
+    run: Annotated[list[Path], typer.Argument(help=f"{SOURCE_HELP} Of several, means and standard errors.")],
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
     samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
@@ -80,7 +80,7 @@ def _findings(
     flow = load_flow(path).to(device)
     if not isinstance(flow, Flow) or flow.plan.context is not None:
         raise ValueError(f"Expected a flow with latents that is not conditional; got {type(flow).__name__} in {path}")
-    test = configured(RunFolder(path), flow.plan.input.event_shape, root)[0].test
+    test = examples_of(path, flow, root)
     some = data.first(test, n)
     known = {name: value[: len(some)] for name, value in data.factors(test).items()}
     return explain(flow, some, known, samples, seed, tell)

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from mera import models
-from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, load_flow, model_commands, model_options, show
+from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, model_commands, model_options, show
 from mera.cli.lazy import OPTIONS, lazy_group
 from mera.cli.options import signature_options, with_options
+from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.layouts import load_layout
@@ -34,7 +35,7 @@ def _info_of_model(model: str, picture: Path | None, as_json: bool, **values: An
 
 
 def _info_of_path(
-    path: Annotated[Path, typer.Argument(help="Folder of a run, or a file that mera.save wrote.")],
+    path: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
     picture: Picture = None,
     as_json: Json = False,
 ) -> None:

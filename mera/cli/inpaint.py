@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
 from mera._utils.files import make_folder
-from mera.cli.common import Device, Json, Root, choose_device, configured, console
+from mera.cli.common import Device, Json, Root, choose_device, console
 from mera.cli.lazy import OPTIONS
 from mera.cli.options import options_for, signature_options, with_options
+from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, load_flow
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
 from mera.data import class_numbers
@@ -32,7 +33,7 @@ __all__ = ["app"]
 
 QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}
 """Options of the search that differ from the defaults in Python: some samples, soon rather than well mixed."""
-Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
+Run = Annotated[Path, typer.Argument(help=SOURCE_HELP)]
 ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut at the centre and resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
@@ -64,11 +65,10 @@ def _inpaint(
         raise typer.BadParameter("Expected either --image FILE or --test N")
     if (mask is None) == (region is None):
         raise typer.BadParameter("Expected either --mask FILE or --region START:STOP,START:STOP")
-    folder = RunFolder(run)
-    flow: Flow = folder.flow().to(choose_device(device))
+    flow: Flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a run of a Flow, to inpaint; got one of a {type(flow).__name__}")
-    if folder.learnt_fields():
+    if run.is_dir() and RunFolder(run).learnt_fields():
         raise ValueError(f"Expected a run that learnt images; got fields in {run}: use flow.inpaint in Python")
     classes = flow.context_encoder.classes
     if label is not None and classes is None:
@@ -79,7 +79,7 @@ def _inpaint(
     if image is not None:
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
-        before, label = _test_image(folder, flow, test, label, root)
+        before, label = _test_image(run, flow, test, label, root)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:
@@ -91,7 +91,7 @@ def _inpaint(
         hidden = _fit_mask(pixels[0] >= 128, flow, mask)
     elif region is not None:
         hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
-    out = out if out is not None else run / "inpaint"
+    out = out if out is not None else folder_of(run) / "inpaint"
     make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
@@ -143,14 +143,12 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _test_image(
-    folder: RunFolder, flow: Flow, index: int, label: int | None, root: Path | None
-) -> tuple[Tensor, int | None]:
+def _test_image(run: Path, flow: Flow, index: int, label: int | None, root: Path | None) -> tuple[Tensor, int | None]:
     """A test image of a run and its class; `label` replaces the class of the data set, which only some runs need."""
-    images = configured(folder, flow.plan.input.event_shape, root)[0].test
+    images = examples_of(run, flow, root)
     if index >= len(images):
         raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
-    if label is None and folder.config()["options"].get("classes") is not None:
+    if label is None and flow.context_encoder.classes is not None:
         label = int(class_numbers(images)[index])
     return images[index], label
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from mera._utils.table import Table
-from mera.cli.common import Json, configured_flow, show
+from mera.cli.common import Json, show
 from mera.cli.lazy import OPTIONS
+from mera.cli.sources import configured_flow
 from mera.graph.summary import count_parameters
 from mera.train.kinds import FIELDS, IMAGES, OwnLoss
 from mera.train.run import RunFolder

@@ -11,10 +11,11 @@ import torch
 import typer
 from torch import Tensor
 
-from mera._utils.files import write_atomically
-from mera.cli.common import Device, choose_device, console, load_flow
+from mera._utils.files import make_folder, write_atomically
+from mera.cli.common import Device, choose_device, console
 from mera.cli.lazy import OPTIONS
 from mera.cli.options import integers, numbers
+from mera.cli.sources import SOURCE_HELP, folder_of, load_flow
 from mera.density import Density
 from mera.drawing.images import png_path, save_grid
 from mera.train.evaluate import sample as draw
@@ -29,7 +30,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _sample(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a file that mera.save wrote.")],
+    run: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     temperature: Annotated[
         Any,
@@ -62,7 +63,8 @@ def _sample(
     pictures = _pictures(flow, samples, run)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, class_numbers.tolist()))}"
-    folder = run if run.is_dir() else run.parent
+    folder = folder_of(run)
+    make_folder(folder)
     if pictures is None:
         out = out if out is not None else folder / f"samples_T{name}.npy"
         if is_main():

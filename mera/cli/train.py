@@ -14,19 +14,10 @@ import torch
 import typer
 
 from mera import data, models
-from mera.cli.common import (
-    LAYOUT_HELP,
-    Device,
-    choose_device,
-    configured,
-    configured_flow,
-    console,
-    flow_of,
-    model_commands,
-    model_options,
-)
+from mera.cli.common import LAYOUT_HELP, Device, choose_device, console, flow_of, model_commands, model_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.options import assignments, options_for, signature_options, with_options
+from mera.cli.sources import configured, configured_flow
 from mera.data import DataSplits
 from mera.data.dataset import Edges
 from mera.flow import Flow

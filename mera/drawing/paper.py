@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,17 +16,47 @@ from mera.analysis.latents import Latent, latents_of_level
 from mera.analysis.receptive import strongest
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, progression, stretch
+from mera.drawing.latents import dependence, histograms
+from mera.drawing.pinwheel import pinwheels
+from mera.drawing.repairs import repairs
 from mera.flow import Flow
 
-__all__ = ["FIGURES", "PaperFigure"]
+__all__ = ["FIGURES", "PaperFigure", "Subject"]
 
 SEED = 0
 """The seed of the samples that the figures show."""
 FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
-SAMPLES = 64
+SAMPLES = 16
 """Samples over which receptive fields are averaged."""
 COLUMNS = 8
+
+
+class Subject:
+    """A flow of images that figures are drawn of, and what several of them need.
+
+    Args:
+        flow: the flow.
+        images: some test images (N, C, H, W) uint8; samples of the flow if None.
+    """
+
+    def __init__(self, flow: Flow, images: Tensor | None = None) -> None:
+        self.flow = flow
+        if images is None:
+            with fixed_seed(SEED):
+                images = flow.to_images(flow.sample(2 * COLUMNS))
+        self.images = images
+
+    @cached_property
+    def norms(self) -> tuple[Tensor, ...]:
+        """The strengths of all receptive fields, level by level."""
+        with fixed_seed(SEED):
+            return strengths(self.flow, SAMPLES)
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The mixed temperature of App. B, one for each level."""
+        return [FINEST, *[COARSER] * (len(self.flow.plan.latents) - 1)]
 
 
 @dataclass(frozen=True)
@@ -34,41 +65,51 @@ class PaperFigure:
 
     Args:
         title: what the figure shows.
-        draw: from a flow of images, and some test images (N, C, H, W) uint8, to the figure.
+        function: from a subject to the figure.
+        is_usual: whether the figure is drawn unless others are asked for.
     """
 
     title: str
-    draw: Callable[[Flow, Tensor], Picture]
+    function: Callable[[Subject], Picture]
+    is_usual: bool = True
+
+    def draw(self, flow: Flow, images: Tensor | None = None) -> Picture:
+        """Draw the figure.
+
+        Args:
+            flow: a flow of images, (1 or 3, H, W).
+            images: some test images (N, C, H, W) uint8; samples of the flow if None.
+        """
+        return self.function(Subject(flow, images))
 
 
-def temperatures(flow: Flow) -> list[float]:
-    """The mixed temperature of App. B, one for each level."""
-    return [FINEST, *[COARSER] * (len(flow.plan.latents) - 1)]
-
-
-def generation(flow: Flow, images: Tensor) -> Picture:
+def generation(subject: Subject) -> Picture:
     """Fig. 3(a): samples level by level, from coarse to fine."""
     with fixed_seed(SEED):
-        z = flow.sample_latents(4, temperatures(flow))
-    image, *coarse = flow.progression(z)
-    return progression([flow.to_images(image), *coarse], f"generation from coarse to fine, T = {temperatures(flow)}")
+        z = subject.flow.sample_latents(4, subject.temperatures)
+    image, *coarse = subject.flow.progression(z)
+    return progression(
+        [subject.flow.to_images(image), *coarse], f"generation from coarse to fine, T = {subject.temperatures}"
+    )
 
 
-def fields(flow: Flow, images: Tensor) -> Picture:
+def fields(subject: Subject) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
-    with fixed_seed(SEED):
-        latents = [strongest(norms, level, COLUMNS) for level, norms in enumerate(strengths(flow, SAMPLES))]
-    return _field_rows(flow, latents, "the strongest receptive fields of each level, each on a scale of its own")
+    latents = [strongest(norms, level, COLUMNS) for level, norms in enumerate(subject.norms)]
+    return _field_rows(
+        subject.flow, latents, "the strongest receptive fields of each level, each on a scale of its own"
+    )
 
 
-def random_fields(level: int) -> Callable[[Flow, Tensor], Picture]:
+def random_fields(level: int) -> Callable[[Subject], Picture]:
     """Fig. 10 to 13: receptive fields of latents picked at random from one level.
 
     Args:
         level: the level, counted from the coarsest if negative.
     """
 
-    def draw(flow: Flow, images: Tensor) -> Picture:
+    def draw(subject: Subject) -> Picture:
+        flow = subject.flow
         h = level % len(flow.plan.latents)
         everything = latents_of_level(flow.plan, h)
         with fixed_seed(SEED):
@@ -79,10 +120,9 @@ def random_fields(level: int) -> Callable[[Flow, Tensor], Picture]:
     return draw
 
 
-def statistics(flow: Flow, images: Tensor) -> Picture:
+def statistics(subject: Subject) -> Picture:
     """Fig. 3(c), 14(b): how many receptive fields have which strength, level by level."""
-    with fixed_seed(SEED):
-        norms = strengths(flow, SAMPLES)
+    norms = subject.norms
     figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     largest = max(level.max().item() for level in norms)
@@ -98,13 +138,13 @@ def statistics(flow: Flow, images: Tensor) -> Picture:
     return figure
 
 
-def traversals(flow: Flow, images: Tensor) -> Picture:
+def traversals(subject: Subject) -> Picture:
     """Fig. 4: the leading latents of each level but the finest, from small to large, with their receptive fields."""
+    flow = subject.flow
     levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
     with fixed_seed(SEED):
-        z = flow.sample_latents(1, temperatures(flow))
-        norms = strengths(flow, SAMPLES, levels=levels)
-        latents = [latent for level, norm in zip(levels, norms, strict=True) for latent in strongest(norm, level, 3)]
+        z = flow.sample_latents(1, subject.temperatures)
+        latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
         shown = receptive_fields(flow, latents, SAMPLES)
     figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
     axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
@@ -120,8 +160,9 @@ def traversals(flow: Flow, images: Tensor) -> Picture:
     return figure
 
 
-def mixing(flow: Flow, images: Tensor) -> Picture:
+def mixing(subject: Subject) -> Picture:
     """Fig. 5: coarse levels of one image with fine levels of another, at each level, and the other way round."""
+    flow, images = subject.flow, subject.images
     if len(images) < 4:
         raise InputError("at least 4 images to mix", str(len(images)))
     with fixed_seed(SEED):
@@ -140,15 +181,25 @@ def mixing(flow: Flow, images: Tensor) -> Picture:
     return figure
 
 
-def samples(flow: Flow, images: Tensor) -> Picture:
+def samples(subject: Subject) -> Picture:
     """Fig. 8: samples at the mixed temperature."""
     with fixed_seed(SEED):
-        drawn = flow.to_images(flow.sample(32, temperature=temperatures(flow)))
+        drawn = subject.flow.to_images(subject.flow.sample(32, temperature=subject.temperatures))
     figure, axes = panels(len(drawn), COLUMNS, 1.0, 1.0, margin=0.4)
     for panel, image in zip(axes, drawn, strict=True):
         draw_image(panel, image)
-    figure.suptitle(f"samples, T = {temperatures(flow)}", fontsize=10)
+    figure.suptitle(f"samples, T = {subject.temperatures}", fontsize=10)
     return figure
+
+
+def random_fields_of_all(subject: Subject) -> Picture:
+    """Fig. 14(a): receptive fields of latents picked at random from each level."""
+    flow, rows = subject.flow, []
+    with fixed_seed(SEED):
+        for h in reversed(range(len(flow.plan.latents))):
+            everything = latents_of_level(flow.plan, h)
+            rows.append([everything[i] for i in torch.randperm(len(everything))[:COLUMNS].tolist()])
+    return _field_rows(flow, rows, "receptive fields at random, the coarsest level first, each on a scale of its own")
 
 
 def _field_rows(flow: Flow, rows: Sequence[Sequence[Latent]], title: str) -> Picture:
@@ -184,10 +235,19 @@ FIGURES = {
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", statistics),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
     "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixing),
+    "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
     "8": PaperFigure("samples at the mixed temperature", samples),
+    "9": PaperFigure(
+        "the pinwheel: two flows that learn it, with a Laplace and a Gaussian prior",
+        lambda _: pinwheels(),
+        is_usual=False,
+    ),
     "10": PaperFigure("receptive fields at random, the coarsest level", random_fields(-1)),
     "11": PaperFigure("receptive fields at random, the level below", random_fields(-2)),
     "12": PaperFigure("receptive fields at random, the third level from the top", random_fields(-3)),
     "13": PaperFigure("receptive fields at random, the finest level", random_fields(0)),
+    "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
+    "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.flow, s.images)),
+    "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.flow, s.images)),
 }
-"""The figures of the paper by number."""
+"""The figures of the paper by number, and two that its text suggests."""

@@ -1,0 +1,52 @@
+"""Fig. 9 of the paper: which part of the prior becomes which leg of a pinwheel."""
+
+from __future__ import annotations
+
+import torch
+
+from mera._utils.random import fixed_seed
+from mera.analysis.pinwheel import agreement, learn_pinwheel, pinwheel, sector_of
+from mera.drawing.figures import Picture
+from mera.flow import Flow
+
+__all__ = ["pinwheels"]
+
+POINTS = 400
+COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")
+
+
+@torch.no_grad()
+def pinwheels(flows: dict[str, Flow] | None = None) -> Picture:
+    """Samples of the prior, coloured by the part of the plane they live in, and where the flow puts them.
+
+    Args:
+        flows: by the name of the prior, flows that have learnt the pinwheel; two are trained if None, which takes
+            about twenty seconds.
+    """
+    if flows is None:
+        with torch.enable_grad():
+            flows = {prior: learn_pinwheel(prior) for prior in ("laplace", "gaussian")}
+    figure = Picture(figsize=(10, 2.7 * len(flows)), layout="constrained")
+    axes = figure.subplots(len(flows), 4, squeeze=False)
+    data = pinwheel(POINTS)
+    for row, (prior, flow) in zip(axes, flows.items(), strict=True):
+        with fixed_seed(0):
+            z = flow.sample_latents(POINTS)
+        latents, points = z[0].flatten(1).cpu(), flow.inverse(z)[0].flatten(1).cpu()
+        found = agreement(flow)
+        is_axes = found.axes > found.quadrants
+        colours = [COLOURS[sector] for sector in sector_of(latents, is_axes).tolist()]
+        parts = "sectors around the axes" if is_axes else "quadrants"
+        row[0].scatter(*latents.T.tolist(), s=5, c=colours)
+        row[0].set_title(f"{prior} prior, {parts}", fontsize=8)
+        row[1].scatter(*points.T.tolist(), s=5, c=colours)
+        row[1].set_title(f"samples: {max(found.axes, found.quadrants):.2f} on the leg of their part", fontsize=8)
+        row[2].bar(["quadrants", "axes"], [found.quadrants, found.axes], color="0.6")
+        row[2].set_ylim(0, 1)
+        row[2].set_title("on the leg of their part", fontsize=8)
+        row[3].scatter(*data.T.tolist(), s=5, c="0.3")
+        row[3].set_title("data", fontsize=8)
+        for panel in (row[0], row[1], row[3]):
+            panel.set_aspect("equal")
+            panel.set(xlim=(-5, 5), ylim=(-5, 5))
+    return figure

@@ -1,0 +1,63 @@
+"""Moving pictures: images along the leading latents of a flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from io import BytesIO
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import torch
+
+from mera._utils.checks import check_count
+from mera._utils.files import as_path, write_atomically
+from mera._utils.random import fixed_seed
+from mera.analysis import traverse
+from mera.analysis.receptive import strongest
+from mera.drawing.images import grid, to_pil
+from mera.drawing.paper import Subject
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["save_video", "traversal_frames"]
+
+EACH = 4
+"""Leading latents of each level."""
+MILLISECONDS = 80
+
+
+def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
+    """Frames of a loop in which each tile swings along one latent; a row for each level, the coarsest first.
+
+    A latent of level 0 or 1 swings from -6 to 6, coarser ones from -1.5 to 1.5, as in App. B of
+    https://arxiv.org/abs/2010.00029.
+
+    Args:
+        subject: the flow; see `mera.drawing.paper`.
+        frames: the number of frames.
+    """
+    flow = subject.flow
+    phase = torch.arange(check_count(frames, "frames")) * (2 * math.pi / frames)
+    with fixed_seed(0):
+        z = flow.sample_latents(1, subject.temperatures)
+    tiles = []
+    for level in reversed(range(len(flow.plan.latents))):
+        largest = 1.5 if level > 1 else 6.0
+        for latent in strongest(subject.norms[level], level, EACH):
+            tiles.append(flow.to_images(traverse(flow, latent, (largest * phase.sin()).to(z[0]), z)).cpu())
+    return [to_pil(grid(torch.stack([tile[i] for tile in tiles]), columns=EACH)) for i in range(frames)]
+
+
+def save_video(frames: Sequence[Image], path: str | PathLike[str]) -> None:
+    """Write frames as a GIF that repeats for ever. The file appears whole or not at all.
+
+    Args:
+        frames: the frames.
+        path: the file, with the ending .gif.
+    """
+    buffer = BytesIO()
+    first, *rest = frames
+    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
+    write_atomically(as_path(path), buffer.getvalue())

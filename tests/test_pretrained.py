@@ -1,0 +1,73 @@
+"""The trained flows of the package: small, described, and as good as their cards say."""
+
+import json
+
+import pytest
+import torch
+
+import mera
+from mera import data
+from mera.models import pretrained
+from mera.models.pretrained import FOLDER
+from tests.helpers.command import run
+
+NAMES = ["clothes", "digits", "msds1", "msds2"]
+
+
+def test_all_weights_have_cards_and_all_cards_weights():
+    assert sorted(pretrained()) == NAMES
+    assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(NAMES)
+    for name, card in pretrained().items():
+        assert card.weights.stat().st_size < 8e6
+        assert card.command.startswith("mera train")
+        assert card.licence
+        described = json.loads((FOLDER / f"{name}.json").read_text())
+        assert described["data"]["name"] in card.command
+        assert "root" not in described["data"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flow_loads_and_draws(name):
+    flow = mera.load_pretrained(name)
+    assert sum(p.numel() for p in flow.parameters()) == pretrained()[name].parameters
+    images = flow.to_images(flow.sample(4, temperature=0.6))
+    assert images.shape == (4, flow.plan.input.channels, 32, 32)
+    assert images.float().std() > 10  # pictures, not a constant
+
+
+@pytest.mark.parametrize("name", ["msds1", "msds2"])
+def test_the_bits_are_those_of_the_card(name):
+    card = pretrained()[name]
+    test = data.load(**card.data, train_size=1, test_size=200).test
+    found = mera.train.bits_per_dim(mera.load_pretrained(name), test)
+    assert abs(found - card.bits_per_dim) < 0.05  # 200 images of 10,000
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="Expected a pretrained flow among clothes, digits, msds1, msds2; got 'msds3'"):
+        mera.load_pretrained("msds3")
+
+
+def test_commands_take_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("info", "msds1").exit_code == 0
+    assert run("cone", "msds1", "--region", "8:12,8:12").exit_code == 0
+    drawn = run("sample", "digits", "--n", 4)
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "digits" / "samples_T1.0.png").exists()
+    figure = run("figures", "digits", "--only", "8", "--out", tmp_path)
+    assert figure.exit_code == 0, (figure.output, figure.exception)
+    assert "samples of the flow take its place" in figure.output  # MNIST is not here
+    assert (tmp_path / "figure_8.png").exists()
+    filled = run("inpaint", "msds1", "--test", 0, "--region", "8:10,8:10", "--steps", 2, "--draws", 8, "--warmup", 4,
+                 "--iterations", 8, "--leapfrog", 2, "--out", tmp_path)  # fmt: skip
+    assert filled.exit_code == 0, (filled.output, filled.exception)
+
+
+def test_samples_repeat_for_a_seed():
+    flow = mera.load_pretrained("msds1")
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        drawn.append(flow.sample(2))
+    assert torch.equal(*drawn)
