@@ -34,8 +34,8 @@ SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the pa
 
 
 def _card(path: Path) -> Card | None:
-    """The card of a flow of the package, if a path is its name and nothing else has this path."""
-    return None if path.exists() else pretrained().get(str(path))
+    """The card of a flow of the package, if a path is its name; a file or a run of this path comes first."""
+    return None if path.is_file() or (path / "config.json").exists() else pretrained().get(str(path))
 
 
 def load_flow(path: Path) -> Any:
