@@ -86,7 +86,8 @@ def repair(
     }
     cone = flow.inference_cone(mask).count
     flow = flows["realnvp"]
-    for name, latents in (("as many", cone), ("all", "all")):
+    ways = {"as many": cone, "all": "all"} if arguments.constrained else {"all": "all"}
+    for name, latents in ways.items():
         result = flow.inpaint(flow.from_images(image), mask, latents=latents, steps=steps, draws=50, sweeps=0)
         filled[f"Real NVP, {name} latents"] = (flow.to_images(result.image), result.varied)
     return filled
@@ -104,6 +105,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="number of Adam's steps for each image")
     parser.add_argument("--samples", type=int, default=4, help="chains of samples of RG-Flow")
     parser.add_argument("--iterations", type=int, default=60, help="iterations of a chain, after as many of warm-up")
+    parser.add_argument("--constrained", action=argparse.BooleanOptionalAction, default=True,
+                        help="Real NVP also by as many latents as are in the cone of RG-Flow")  # fmt: skip
     parser.add_argument("--rgflow", type=Path, metavar="RUN", help="the run of an RG-Flow, in place of training one")
     parser.add_argument("--realnvp", type=Path, metavar="RUN", help="the run of a Real NVP, in place of training one")
     parser.add_argument("--out", type=Path, default=Path("inpainting"), help="folder for the picture and the flows")
