@@ -88,7 +88,7 @@ def test_tables_agree_with_their_sources(wavelet):
     titles = []
     found = explain(wavelet, images, factors, samples=4, progress=titles.append)
     assert len(found) == 6
-    assert titles == ["levels", "receptive fields", "factors", "mixing"]
+    assert titles == ["levels", "fields", "factors", "mixing"]
     for finding in found:
         assert finding.values.shape == (len(finding.rows), len(finding.columns))
         assert finding.values.isfinite().all()
@@ -100,6 +100,9 @@ def test_tables_agree_with_their_sources(wavelet):
     assert (fields.values[:, 1] <= fields.values[:, 0] + 1e-6).all()  # no field is larger than its cone
     assert (fields.values[:, 3] <= fields.values[:, 4]).all()
     assert len(explain(wavelet, images, samples=2)) == 3  # without factors
+    assert [finding.title for finding in explain(wavelet, images, samples=2, only=["fields"])] == ["receptive fields"]
+    with pytest.raises(ValueError, match="a table among"):
+        explain(wavelet, images, only=["maps"])
 
 
 def test_the_command_prints_tables_and_standard_errors(tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_choice
 from mera._utils.random import fixed_seed
 from mera.analysis.decompose import decompose
 from mera.analysis.factors import factors as factor_table
@@ -19,11 +20,13 @@ from mera.analysis.receptive import extents, receptive_fields, strengths
 from mera.analysis.statistics import statistics
 from mera.flow import Flow
 
-__all__ = ["Finding", "explain"]
+__all__ = ["TABLES", "Finding", "explain"]
 
 FIELDS = 16
 """Latents of each level, at random, whose receptive fields are measured."""
 BATCH = 100
+TABLES = ("levels", "fields", "factors", "mixing")
+NEED_FACTORS = ("factors", "mixing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def explain(
     factors: Mapping[str, Any] | None = None,
     samples: int = 16,
     seed: int = 0,
+    only: Collection[str] = TABLES,
     progress: Callable[[str], None] = lambda title: None,
 ) -> list[Finding]:
     """Measure what a flow has learnt: where it pays, how far latents reach, and what they know.
@@ -60,29 +64,31 @@ def explain(
     Args:
         flow: the flow, not a conditional one.
         images: test images (B, C, *shape), uint8.
-        factors: known factors of the images by name, (B,) or (B, k); with them, two more tables. See
-            `mera.analysis.factors`.
+        factors: known factors of the images by name, (B,) or (B, k); see `mera.analysis.factors`.
         samples: the number of latents over which receptive fields are averaged.
         seed: the seed of everything that is random.
-        progress: called with the title of each table before it is made.
+        only: the tables to make, among "levels", "fields", "factors" and "mixing"; the last two need factors.
+        progress: called with the name of each table before it is made.
 
     Returns:
-        The tables: levels, receptive fields, dependence on the tree; with factors also knowledge and mixing.
+        The tables, in this order; "levels" and "factors" make two each.
 
     Raises:
         ValueError: if there are too few images, or a factor has not one row for each of them.
     """
-    tables: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
-        ("levels", lambda: _levels(flow, images, seed)),
-        ("receptive fields", lambda: [_reach(flow, samples, seed)]),
-    ]
-    if factors:
-        tables.append(("factors", lambda: _knowledge(flow, images, factors, seed)))
-        tables.append(("mixing", lambda: [_mixing(flow, images, factors, seed)]))
+    make: dict[str, Callable[[], Iterable[Finding]]] = {
+        "levels": lambda: _levels(flow, images, seed),
+        "fields": lambda: [_reach(flow, samples, seed)],
+        "factors": lambda: _knowledge(flow, images, factors or {}, seed),
+        "mixing": lambda: [_mixing(flow, images, factors or {}, seed)],
+    }
     found: list[Finding] = []
-    for title, make in tables:
-        progress(title)
-        found += make()
+    for name in only:
+        check_choice(name, TABLES, "a table")
+    for name in TABLES:
+        if name in only and (factors or name not in NEED_FACTORS):
+            progress(name)
+            found += make[name]()
     return found
 
 

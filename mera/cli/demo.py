@@ -18,7 +18,9 @@ from mera.cli.lazy import OPTIONS
 from mera.cli.train import start_run
 from mera.drawing.curves import loss_curves
 from mera.drawing.images import progression, save_figure, save_grid
+from mera.drawing.paper import FIGURES
 from mera.graph.summary import count_parameters
+from mera.io.pretrained import load_pretrained
 from mera.models import build
 from mera.train import RunFolder, Settings, bits_per_dim
 
@@ -43,7 +45,10 @@ def _demo(
     train_size: Annotated[int, typer.Option(help="Number of training images.")] = 4000,
     device: Device = "auto",
 ) -> None:
-    """Train RG-Flow and Real NVP on generated images; pictures and bits/dim in three minutes, without a download."""
+    """Train RG-Flow and Real NVP on generated images; pictures and bits/dim in three minutes, without a download.
+
+    The picture mixing.png is of a flow that comes with the package, which learnt the same images for twenty minutes.
+    """
     begin = time.monotonic()
     where = choose_device(device)
     settings = Settings(steps=1_000_000, minutes=seconds / 60, eval_every=50, eval_images=100)
@@ -71,6 +76,7 @@ def _demo(
         if result.interrupted:
             break
     save_figure(loss_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
+    save_figure(FIGURES["5"].draw(load_pretrained("msds1"), data.first(images.test, 4)), out / "mixing.png")
     show(Table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows))
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")
     for path in sorted(out.glob("*.png")):

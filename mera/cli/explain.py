@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,16 +16,13 @@ from mera import data
 from mera._utils.progress import ProgressBar
 from mera._utils.statistics import with_error
 from mera._utils.table import Table
-from mera.analysis.explain import Finding, explain
+from mera.analysis.explain import TABLES, Finding, explain
 from mera.cli.common import Device, Json, Root, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, examples_of, load_flow
 from mera.flow import Flow
 
 __all__ = ["app"]
-
-TABLES = 4
-"""About as many tables are made for each run."""
 
 app = typer.Typer(**OPTIONS)
 
@@ -34,6 +31,7 @@ app = typer.Typer(**OPTIONS)
 def _explain(
     run: Annotated[list[Path], typer.Argument(help=f"{SOURCE_HELP} Of several, means and standard errors.")],
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
+    only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
     samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
     root: Root = None,
@@ -42,11 +40,14 @@ def _explain(
 ) -> None:
     """Print what runs have learnt: what each level costs, reaches and knows, and what mixing changes."""
     found: list[list[Finding]] = []
+    names = [name.strip() for name in only.split(",")]
+    total = len(run) * len(names)
     with ProgressBar("explain", console, "table") as progress_bar:
         for number, path in enumerate(run):
-            tell = _Teller(progress_bar, path.name, number * TABLES, len(run) * TABLES)
-            found.append(_findings(path, images, samples, seed, root, choose_device(device), tell))
-        progress_bar.update(len(run) * TABLES, 1.0)
+            tell = _Teller(progress_bar, path.name, number * len(names), total)
+            options = {"samples": samples, "seed": seed, "only": names, "progress": tell}
+            found.append(_findings(path, images, root, choose_device(device), **options))
+        progress_bar.update(total, 1.0)
     if as_json:
         pairs = zip(run, found, strict=True)
         show(json.dumps([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs]))
@@ -73,17 +74,15 @@ class _Teller:
         self.done += 1
 
 
-def _findings(
-    path: Path, n: int, samples: int, seed: int, root: Path | None, device: torch.device, tell: Callable[[str], None]
-) -> list[Finding]:
-    """The tables of one run, on its test images."""
+def _findings(path: Path, n: int, root: Path | None, device: torch.device, **options: Any) -> list[Finding]:
+    """The tables of one run, on its first `n` test images; `options` are those of `explain`."""
     flow = load_flow(path).to(device)
     if not isinstance(flow, Flow) or flow.plan.context is not None:
         raise ValueError(f"Expected a flow with latents that is not conditional; got {type(flow).__name__} in {path}")
     test = examples_of(path, flow, root)
-    some = data.first(test, n)
-    known = {name: value[: len(some)] for name, value in data.factors(test).items()}
-    return explain(flow, some, known, samples, seed, tell)
+    images = data.first(test, n)
+    known = {name: value[: len(images)] for name, value in data.factors(test).items()}
+    return explain(flow, images, known, **options)
 
 
 def _table(same: Sequence[Finding]) -> Table:
