@@ -79,17 +79,18 @@ def sector_of(latents: Tensor, around_axes: bool = False) -> Tensor:
     return (turns.round() if around_axes else turns.floor()).long() % LEGS
 
 
-def learn_pinwheel(prior: PriorLike = "laplace", seed: int = 0, steps: int = 500) -> Flow:
-    """A flow of six affine couplings of two variables that has learnt the pinwheel.
+def learn_pinwheel(prior: PriorLike = "laplace", seed: int = 0, steps: int = 500, bijector: str = "coupling") -> Flow:
+    """A flow of six couplings of two variables that has learnt the pinwheel.
 
     Args:
         prior: the prior.
         seed: the seed of weights and data.
         steps: the steps of training, of 256 points each.
+        bijector: "coupling" for affine couplings, "spline" for rational-quadratic ones.
     """
     with fixed_seed(seed):
         layout = Layout((2,), channels=1)
-        block = {"name": "coupling", "layers": LAYERS, "hidden": (WIDTH,)}
+        block = {"name": bijector, "layers": LAYERS, "hidden": (WIDTH,)}
         layout.latent(layout.local(layout.input, block, kernel=2))
         flow = Flow(layout, prior)
         optimizer = torch.optim.AdamW(flow.parameters(), lr=RATE)
