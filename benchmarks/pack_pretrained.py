@@ -3,7 +3,7 @@
     python benchmarks/pack_pretrained.py runs/msds1 msds1 --machine "one core, 20 minutes" \
         --licence "MIT; the images are generated"
 
-The flow is evaluated on all test images of its data set; `--root` says where the data is.
+The flow is evaluated on all test images of its data set; `--root` says where the data is now.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--root", type=Path, help="the folder of the data, if it is not where it was")
     parser.add_argument("--machine", required=True)
     parser.add_argument("--licence", required=True)
     arguments = parser.parse_args()
     run = RunFolder(arguments.run)
     config, flow, metrics = run.config(), run.flow(), run.metrics()
     source, settings = config["data"], config["settings"]
-    test = data.load(**source).test
+    test = data.load(**source | ({} if arguments.root is None else {"root": arguments.root})).test
     source = {name: value for name, value in source.items() if name != "root"}
     options = " ".join(f"--{name} {settings[name]}" for name in ("minutes", "steps", "seed") if settings[name])
     card = Card(

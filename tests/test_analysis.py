@@ -168,7 +168,7 @@ def test_the_parts_of_log_p_add_up(models, name):
     assert parts.levels.shape == (3, len(flow.plan.latents))
     assert set(parts.nodes) == {step.node for step in flow.plan.steps if step.module}
     torch.testing.assert_close(sum(level.flatten(1).sum(1) for level in parts.maps), log_prob, atol=1e-9, rtol=0)
-    bits = -log_prob / (flow.plan.input.sites * math.log(2))
+    bits = -log_prob / (flow.plan.input.variables * math.log(2))
     torch.testing.assert_close(parts.bits().sum(1), bits, atol=1e-9, rtol=0)
 
 

@@ -46,6 +46,22 @@ def test_texts_name_contestants():
     assert "Gaussian" not in repr(found[0].build().prior)
 
 
+def test_a_width_that_changes_nothing_is_refused():
+    with pytest.raises(ValueError, match="grows with the width"):
+        mera.models.fit_width("tree", 10_000, {"L": 8, "channels": 1, "bijector": "haar"})
+
+
+def test_a_run_goes_on_that_stopped_in_its_middle(tmp_path):
+    found, images = contestants(["rgflow"], COMMON, parameters=1000), tiny_images()
+    settings = Settings(steps=6, eval_every=2, batch_size=8)
+    whole = next(compare(found, images, settings, tmp_path / "whole"))
+    stopped = RunFolder(tmp_path / "stopped" / "rgflow" / "seed0")
+    next(compare(found, images, settings, tmp_path / "stopped"))
+    for path in (stopped.path / "score.json", stopped.checkpoints / "step_00000006.safetensors"):
+        path.unlink()
+    assert next(compare(found, images, settings, tmp_path / "stopped")).loss == whole.loss
+
+
 @pytest.mark.parametrize(
     "texts", [[], ["rgflow", "rgflow"], ["rgflow(4)"], ["nonsense"], ["rgflow(a"], ["rgflow(a=1)"]]
 )
@@ -72,6 +88,12 @@ def test_a_comparison_goes_on_and_gives_the_same_scores(tmp_path):
     assert "rgflow" in report
     assert "±" in report
     assert (tmp_path / "samples.png").exists()
+    other = DataSplits("other", 1, images.train, ArrayDataset(images.test.array.clone()))
+    with pytest.raises(ValueError, match="'name': 'noise'"):
+        next(compare(found, other, settings, tmp_path))
+    wider = contestants(["rgflow"], COMMON, parameters=3000)
+    with pytest.raises(ValueError, match=r"options: .*hidden"):
+        next(compare(wider, images, settings, tmp_path))
     with pytest.raises(ValueError, match="steps=3"):
         next(compare(found, images, Settings(steps=4, eval_every=2, batch_size=8), tmp_path))
 

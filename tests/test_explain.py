@@ -25,6 +25,24 @@ def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
     assert torch.allclose(found["global angle"].norm(dim=1), torch.ones(50))
 
 
+def test_bits_of_colour_images_add_up():
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=8, channels=3, layers=1, hidden=(8,))
+    images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8)
+    (levels, *_) = explain(flow, images, only=["levels"])
+    total = float(levels.note.split("add up to ")[1].split(". KS")[0])
+    assert total == pytest.approx(flow.bits_per_dim(images).mean().item(), abs=2e-2)
+    assert 1 < total < 20
+
+
+def test_lines_and_runs_of_different_tables(tmp_path):
+    flow = mera.build("tebd", L=8, dim=1, m=2, channels=1, layers=1, hidden=(4,))
+    (fields,) = explain(flow, torch.randint(0, 256, (60, 1, 8), dtype=torch.uint8), only=["fields"], samples=2)
+    assert fields.values.isfinite().all()
+    result = CliRunner().invoke(app, ["explain", "msds1", "msds2", "--only", "factors", "--images", "60"])
+    assert "Expected runs of one lattice and one data set" in str(result.exception)
+
+
 def test_labels_of_one_row_are_factors():
     images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
     labels = {

@@ -85,7 +85,8 @@ def test_a_flow_that_is_the_identity():
     [
         (torch.randn(30, 1, 8), {"a": torch.zeros(29)}, "Expected the factor 'a' as numbers .30,. or .30, k.; got"),
         (torch.randn(30, 1, 8), {"a": np.array(["x"] * 30)}, "Expected the factor 'a' as numbers"),
-        (torch.randn(5, 1, 8), {"a": torch.zeros(5)}, "Expected at least 20 images; got 5"),
+        (torch.randn(5, 1, 8), {"a": torch.arange(5)}, "Expected at least 20 images; got 5"),
+        (torch.randn(30, 1, 8), {"a": torch.ones(30)}, "two values or more; got 1.0 for all images"),
         (torch.randn(30, 1, 8), {}, "Expected a factor; got none"),
     ],
 )

@@ -288,6 +288,8 @@ def test_medoid_mean_and_spread_are_those_of_the_draws(gaussian):
     assert torch.allclose(result.mean, draws.mean(0, keepdim=True))
     assert torch.allclose(result.spread, draws.std(0, keepdim=True, correction=0))
     assert (result.spread[:, :, ~mask] == 0).all()
+    many = flow.inpaint(image, mask, draws=70, steps=1, samples=66, warmup=1, iterations=4, leapfrog=1)
+    assert torch.equal(many.draws[-66:], many.samples)
     distances = (draws[:, None] - draws[None]).flatten(2).norm(dim=2).sum(1)
     assert torch.equal(result.medoid[0], draws[distances.argmin()])
     with pytest.raises(ValueError, match="samples=4"):

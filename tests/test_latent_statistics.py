@@ -132,3 +132,28 @@ def test_agreement_of_constructed_flows():
     assert on_axes.axes > 0.999
     assert 0.47 < on_axes.quadrants < 0.53
     assert on_quadrants.quadrants > 0.999
+
+
+def test_ties_know_nothing_of_each_other():
+    coins = [torch.randint(2, (500, 4000), generator=torch.Generator().manual_seed(seed)).double() for seed in (0, 1)]
+    for a, b in (coins, (torch.ones(500, 4000), torch.ones(500, 4000))):
+        found = mutual_information(a, b)
+        assert found.mean().abs() < 5 * found.std() / 4000**0.5
+
+
+def test_errors_count_each_pair_once():
+    """The spread of the mean over data sets is near the error that a single data set gives."""
+    torch.manual_seed(0)
+    flow = mera.build("tree", L=8, m=2, channels=1, layers=1, hidden=(4,))
+    found = [analysis.statistics(flow, flow.sample(200), pairs=2000, seed=seed) for seed in range(8)]
+    coarse = torch.stack([f.information[-1, -1] for f in found])
+    claimed = torch.stack([f.information_error[-1, -1] for f in found])
+    assert 0.3 < coarse.std() / claimed.mean() < 3
+
+
+def test_contexts_of_conditional_flows():
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), context=2)
+    x, context = flow.sample(150, torch.randn(150, 2)), torch.randn(150, 2)
+    assert torch.isfinite(analysis.statistics(flow, x, context, pairs=10).std).all()
+    assert torch.isfinite(analysis.statistics(flow, x, context[:1], pairs=10).std).all()

@@ -27,11 +27,13 @@ class Parts:
         maps: for each level, finest first, the parts of log p that belong to it as a map over the pixels, (B, *shape):
             the prior of its latents and the log-dets of the nodes with as many cuts before them, each spread evenly
             over the pixels that a latent or an event stands for. All maps together add up to log p.
+        variables: the number of variables of the data, channels times pixels.
     """
 
     levels: Tensor
     nodes: dict[str, Tensor]
     maps: tuple[Tensor, ...]
+    variables: int
 
     @property
     def log_prob(self) -> Tensor:
@@ -40,8 +42,7 @@ class Parts:
 
     def bits(self) -> Tensor:
         """The bits that each level costs for each variable of the data, (B, levels): minus the sum of its map."""
-        pixels = self.maps[0][0].numel()
-        return torch.stack([-level.flatten(1).sum(1) for level in self.maps], dim=1) / (pixels * math.log(2))
+        return torch.stack([-level.flatten(1).sum(1) for level in self.maps], dim=1) / (self.variables * math.log(2))
 
 
 @torch.no_grad()
@@ -84,7 +85,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
         nodes[step.node] = nodes.get(step.node, 0) + log_det.sum(1)
         maps[min(step.level, len(z) - 1)] += _on_pixels(_on_sites(step, log_det), plan.input.shape)
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
-    return Parts(levels, nodes, tuple(maps))
+    return Parts(levels, nodes, tuple(maps), plan.input.variables)
 
 
 def _on_sites(step: Step, log_det: Tensor) -> Tensor:

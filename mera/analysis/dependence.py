@@ -43,13 +43,15 @@ def mutual_information(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
 
 
 def rank_bins(values: Tensor, bins: int = BINS) -> Tensor:
-    """The bin of each value in its column, by rank, so that bins have equal numbers of values.
+    """The bin of each value in its column, by rank, so that bins have equal numbers of values; ties are random.
 
     Args:
         values: samples of variables, (N, variables).
         bins: the number of bins.
     """
-    return values.argsort(0).argsort(0) * bins // len(values)
+    order = torch.rand(values.shape, device=values.device).argsort(0)  # equal values are ranked at random
+    ranks = values.gather(0, order).argsort(0).argsort(0)
+    return torch.empty_like(ranks).scatter_(0, order, ranks) * bins // len(values)
 
 
 def information_of_bins(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
@@ -69,7 +71,7 @@ def information_of_bins(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
         joint = (counts / n).unflatten(0, (bins, bins))
         independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
         found.append(torch.special.xlogy(joint, joint / independent.clamp(min=1e-300)).sum((0, 1)))
-    return torch.cat(found) - independent_mean(n, bins)
+    return torch.cat([*found, a.new_empty(0, dtype=torch.float64)]) - independent_mean(n, bins)
 
 
 @cache

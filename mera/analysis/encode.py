@@ -19,13 +19,16 @@ def encode_levels(flow: Flow, images: Tensor, context: Tensor | None = None) -> 
     Args:
         flow: the flow.
         images: images (B, C, *shape), uint8, which are dequantised with noise; or data in the flow's own space.
-        context: for a conditional flow, the contexts of the images.
+        context: for a conditional flow, the contexts of the images, or one for all of them.
     """
     parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH].to(flow.device)
         x = flow.from_images(some) if some.dtype == torch.uint8 else some
-        z, _ = flow(x, None if context is None else context[start : start + BATCH])
+        if context is None or len(context) == 1:
+            z, _ = flow(x, context)
+        else:
+            z, _ = flow(x, context[start : start + BATCH].to(flow.device))
         for part, level in zip(parts, z, strict=True):
             part.append(level.float().cpu())
     return [torch.cat(part) for part in parts]

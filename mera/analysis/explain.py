@@ -66,7 +66,7 @@ def explain(
         images: test images (B, C, *shape), uint8.
         factors: known factors of the images by name, (B,) or (B, k); see `mera.analysis.factors`.
         samples: the number of latents over which receptive fields are averaged.
-        seed: the seed of everything that is random.
+        seed: the seed of what is random, but for the forests, which are the same each time.
         only: the tables to make, among "levels", "fields", "factors" and "mixing"; the last two need factors.
         progress: called with the name of each table before it is made.
 
@@ -105,7 +105,7 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
         bits, constant = _bits(flow, images)
     found = statistics(flow, images, seed=seed)
     own = found.information.diagonal()
-    across = [(found.information[h].sum() - own[h]) / max(len(own) - 1, 1) for h in range(len(own))]
+    across = [(found.information[h].sum() - own[h]) / (len(own) - 1 or math.nan) for h in range(len(own))]
     values = torch.stack(
         [bits, found.mean, found.std, found.kurtosis, found.distance, 1e3 * own, 1e3 * torch.stack(across)],
         dim=1,
@@ -114,7 +114,7 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
     levels = Finding(
         "what each level costs, and its latents on data",
         _level_names(flow),
-        ("bits/dim", "mean", "std", "kurtosis", "KS distance", "information within", "information across"),
+        ("bits/dim", "rms of means", "std", "kurtosis", "KS distance", "information within", "information across"),
         values, 3,
         f"bits/dim: with {constant:.3f} of the preprocessing they add up to {bits.sum() + constant:.3f}. KS: "
         f"Kolmogorov-Smirnov, to the prior. information: mean mutual information of two latents, 0.001 nats. {prior}",
@@ -185,7 +185,7 @@ def _knowledge(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int
     )  # fmt: skip
     scores = torch.cat([table.dci, table.mig[:, None], table.sap[:, None]], dim=1).double()
     clean = Finding(
-        "how cleanly it holds them",
+        "how cleanly each level holds the factors",
         _level_names(flow), ("DCI disentanglement", "DCI completeness", "MIG", "SAP"), scores, 3,
         "1 if each factor has a latent of its own.",
     )  # fmt: skip

@@ -104,6 +104,8 @@ def _as_array(name: str, value: Any, n: int) -> np.ndarray:
     array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.ndim not in (1, 2) or len(array) != n or array.dtype.kind not in "iufb":
         raise InputError(f"the factor {name!r} as numbers ({n},) or ({n}, k)", f"{array.shape}, {array.dtype}")
+    if len(np.unique(array)) < 2:
+        raise InputError(f"the factor {name!r} with two values or more", f"{np.unique(array)[0]} for all images")
     return array[:, None] if array.ndim == 1 else array
 
 
@@ -167,7 +169,8 @@ def screen(z: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
         value: the factor, (B, k).
         n: how many variables.
     """
-    a, b = z - z.mean(0), value - value.mean(0)
+    target = (value == np.unique(value)).astype(float) if is_classes(value) else value
+    a, b = z - z.mean(0), target - target.mean(0)
     scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
     squares = (a.T @ b / np.maximum(scale, 1e-12)) ** 2
     return np.argsort(-squares.max(1))[:n]

@@ -50,10 +50,11 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
 
     .. math:: f(\mathrm{mix}_h) \approx a_h \, f(A) + b_h \, f(B)
 
-    with all f less their means. At h = 0 the mixed image is A, so that a = 1 and b = 0; above the coarsest level, B.
+    with all f less their mean over the images A and B. At h = 0 the mixed image is A, so that a = 1 and b = 0; above
+    the coarsest level it is B.
 
     Args:
-        flow: the flow.
+        flow: the flow, not a conditional one.
         images: images (B, C, *shape), uint8.
         factors: by name, a tensor or an array with a value for each image, (B,), or k values, (B, k). Integers of at
             most 20 different values are classes.

@@ -114,14 +114,11 @@ def agreement(flow: Flow, n: int = 5000, seed: int = 0) -> Agreement:
         flow: a flow of two variables that has learnt the pinwheel.
         n: the number of samples.
         seed: the seed of the samples.
-
-    >>> agreement(learn_pinwheel("laplace", steps=2)).best > 0.25
-    True
     """
     with fixed_seed(seed):
         z = flow.sample_latents(n)
-    leg = leg_of(flow.inverse(z)[0].flatten(1))
-    return Agreement(*(_matched(sector_of(z[0].flatten(1), around_axes), leg) for around_axes in (False, True)))
+    latents, leg = z[0].flatten(1).cpu(), leg_of(flow.inverse(z)[0].flatten(1).cpu())
+    return Agreement(*(_matched(sector_of(latents, around_axes), leg) for around_axes in (False, True)))
 
 
 def _matched(part: Tensor, leg: Tensor) -> float:

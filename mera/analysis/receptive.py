@@ -174,7 +174,9 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     total = flat.sum(1).clamp(min=torch.finfo(flat.dtype).tiny)
     square = torch.zeros_like(total)
     for d, n in enumerate(shape):
-        marginal = weights.movedim(1 + d, -1).flatten(1, -2).sum(1) / total[:, None]
+        marginal = (
+            weights.movedim(1 + d, 1).flatten(2).sum(2) / total[:, None] if len(shape) > 1 else weights / total[:, None]
+        )
         square = square + _spread(marginal, n, periodic is not None and periodic[d])
     return Extent(total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt())
 

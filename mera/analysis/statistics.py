@@ -17,7 +17,7 @@ from mera.analysis.encode import encode_levels
 from mera.flow import Flow
 from mera.graph import Plan
 
-__all__ = ["LatentStatistics", "statistics"]
+__all__ = ["LEAST", "LatentStatistics", "statistics"]
 
 LEAST = 20
 """The least number of examples."""
@@ -31,10 +31,11 @@ BINS, TAIL = 60, 0.002
 
 @dataclass(frozen=True, eq=False)
 class LatentStatistics:
-    """The latents of data against the prior and against each other; a perfect flow has those of the prior.
+    """The latents of data against the prior and against each other.
 
     Args:
-        mean: the root mean square of the means of the latents of each level, (levels,).
+        mean: the root mean square of the means of the latents of each level, (levels,); about std / sqrt(N) for N
+            images if the means are 0.
         std: the standard deviation of all latents of a level, (levels,).
         kurtosis: the excess kurtosis of all latents of a level, (levels,): 0 for a Gaussian, 3 for a Laplacian.
         distance: the Kolmogorov-Smirnov distance between the latents of a level and draws from the prior, (levels,).
@@ -46,9 +47,11 @@ class LatentStatistics:
         correlation: the mean squared correlation of two different latents, within a level and between levels,
             (levels, levels), less its mean for independent latents.
         information: the mean mutual information of two different latents, in nats, (levels, levels).
-        information_error: the standard error of the mean over pairs of latents, (levels, levels).
+        information_error: the standard error of the mean over pairs of latents, for the images at hand,
+            (levels, levels).
         tree_distances: the distances on the tree that occur, (n,); see `tree_distance`.
-        tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,).
+        tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,); the
+            pairs have each level as often as any other, so that the few coarse latents are seen too.
         tree_error: the standard errors of `tree_information`, (n,).
     """
 
@@ -82,7 +85,8 @@ def statistics(
         flow: the flow.
         images: images (B, C, *shape), uint8; or data in the flow's own space.
         context: for a conditional flow, the contexts of the images.
-        pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree.
+        pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree; all
+            pairs where there are fewer.
         seed: the seed of the dequantisation, of the pairs and of the draws from the prior.
 
     Raises:
@@ -95,7 +99,7 @@ def statistics(
     >>> bool(found.distance.max() < 0.05)  # the latents of samples are draws from the prior
     True
     """
-    check_count(pairs, "pairs")
+    check_count(pairs, "pairs", 2)
     if len(images) < LEAST:
         raise InputError(f"at least {LEAST} images", str(len(images)))
     with fixed_seed(seed):
@@ -163,11 +167,20 @@ def _information(bins: Sequence[Tensor], pairs: int) -> Tensor:
     """The mean mutual information of two different latents, by their levels, and its error, (levels, levels, 2)."""
     found = torch.zeros(len(bins), len(bins), 2, dtype=torch.float64)
     for a, b in combinations_with_replacement(range(len(bins)), 2):
-        i, j = (torch.randint(level.shape[1], (pairs,)) for level in (bins[a], bins[b]))
-        if a == b:
-            i, j = i[i != j], j[i != j]
+        i, j = _pairs(bins[a].shape[1], bins[b].shape[1], pairs, is_same=a == b)
         found[a, b] = found[b, a] = _mean_and_error(information_of_bins(bins[a][:, i], bins[b][:, j]))
     return found
+
+
+def _pairs(n: int, m: int, pairs: int, is_same: bool) -> tuple[Tensor, Tensor]:
+    """Different random pairs of one of n and one of m variables; of n variables among themselves, each pair once."""
+    drawn = torch.randint(n * m, (4 * pairs,)) if n * m > 16 * pairs else torch.arange(n * m)
+    i, j = drawn // m, drawn % m
+    if is_same:
+        i, j = torch.minimum(i, j)[i != j], torch.maximum(i, j)[i != j]
+    different = (i * m + j).unique()
+    chosen = different[torch.randperm(len(different))[:pairs]]
+    return chosen // m, chosen % m
 
 
 def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,8 +198,10 @@ def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor
         start += n
     level, site, column, values = torch.cat(levels), torch.cat(sites), torch.cat(columns), torch.cat(tuple(bins), dim=1)
     a, b = (_even_over_levels(levels, 20 * pairs) for _ in range(2))
-    different = column[a] != column[b]
-    a, b = a[different], b[different]
+    total = len(column)
+    different = (torch.minimum(a, b) * total + torch.maximum(a, b))[a != b].unique()
+    different = different[torch.randperm(len(different))]
+    a, b = different // total, different % total
     distance = tree_distance(level[a], site[a], level[b], site[b], [lattice.shape for lattice in lattices])
     distances, means = distance.unique(), []
     for d in distances:

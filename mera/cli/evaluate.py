@@ -14,7 +14,7 @@ from mera._utils.random import fixed_seed
 from mera._utils.table import Table
 from mera.cli.common import Device, Json, Root, choose_device, rebuild_error, show
 from mera.cli.lazy import OPTIONS
-from mera.cli.sources import SOURCE_HELP, examples_of, load_flow
+from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train.batches import example_contexts
@@ -28,7 +28,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _evaluate_runs(
-    run: Annotated[list[Path], typer.Argument(help=f"{SOURCE_HELP} Several are compared in one table.")],
+    run: Annotated[list[Path], typer.Argument(help=f"{LEARNT_HELP} Several are compared in one table.")],
     images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
     root: Root = None,
     device: Device = "auto",

@@ -13,13 +13,15 @@ import torch
 import typer
 
 from mera import data
+from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar
+from mera._utils.random import seeded
 from mera._utils.statistics import with_error
 from mera._utils.table import Table
 from mera.analysis.explain import TABLES, Finding, explain
 from mera.cli.common import Device, Json, Root, choose_device, console, show
 from mera.cli.lazy import OPTIONS
-from mera.cli.sources import SOURCE_HELP, examples_of, load_flow
+from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.flow import Flow
 
 __all__ = ["app"]
@@ -29,7 +31,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _explain(
-    run: Annotated[list[Path], typer.Argument(help=f"{SOURCE_HELP} Of several, means and standard errors.")],
+    run: Annotated[list[Path], typer.Argument(help=f"{LEARNT_HELP} Of several, means and standard errors.")],
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
     samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
@@ -52,8 +54,17 @@ def _explain(
         pairs = zip(run, found, strict=True)
         show(json.dumps([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs]))
         return
+    _check_same(run, found)
     for same in zip(*found, strict=True):
         show(f"\n{same[0].title}", _table(same), same[0].note)
+
+
+def _check_same(runs: Sequence[Path], found: Sequence[Sequence[Finding]]) -> None:
+    """Refuse means over runs whose tables differ."""
+    first = [(table.title, table.rows, table.columns) for table in found[0]]
+    for path, tables in zip(runs, found, strict=True):
+        if [(table.title, table.rows, table.columns) for table in tables] != first:
+            raise InputError(f"runs of one lattice and one data set, as {runs[0]}, for means", str(path))
 
 
 class _Teller:
@@ -75,13 +86,15 @@ class _Teller:
 
 
 def _findings(path: Path, n: int, root: Path | None, device: torch.device, **options: Any) -> list[Finding]:
-    """The tables of one run, on its first `n` test images; `options` are those of `explain`."""
+    """The tables of one run, on `n` of its test images, at random; `options` are those of `explain`."""
     flow = load_flow(path).to(device)
     if not isinstance(flow, Flow) or flow.plan.context is not None:
         raise ValueError(f"Expected a flow with latents that is not conditional; got {type(flow).__name__} in {path}")
     test = examples_of(path, flow, root)
-    images = data.first(test, n)
-    known = {name: value[: len(images)] for name, value in data.factors(test).items()}
+    with seeded(options["seed"]):
+        chosen = torch.randperm(len(test))[:n]
+    images = torch.stack([test[i] for i in chosen.tolist()])
+    known = {name: value[chosen] for name, value in data.factors(test).items()}
     return explain(flow, images, known, **options)
 
 
@@ -101,4 +114,5 @@ def _cell(values: Sequence[float], digits: int) -> str:
 
 def _plain(finding: Finding) -> dict[str, Any]:
     """A table as JSON holds it."""
-    return asdict(finding) | {"values": finding.values.tolist()}
+    values = [[None if math.isnan(value) else value for value in row] for row in finding.values.tolist()]
+    return asdict(finding) | {"values": values}

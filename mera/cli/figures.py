@@ -57,6 +57,8 @@ def _figures(
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
         raise ValueError(f"Expected a flow of images, with 1 or 3 channels in two dimensions; got {flow.plan.input}")
     subject = Subject(flow, images_of(run, flow, root, IMAGES))
+    if only is None:
+        names = [name for name in names if name == VIDEO or FIGURES[name].least <= len(subject.images)]
     out = folder_of(run) / "figures" if out is None else out
     make_folder(out)
     with ProgressBar("draw", console, "figure") as progress_bar:

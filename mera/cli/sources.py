@@ -21,6 +21,7 @@ from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
 __all__ = [
+    "LEARNT_HELP",
     "SOURCE_HELP",
     "configured",
     "configured_flow",
@@ -30,6 +31,7 @@ __all__ = [
     "load_flow",
 ]
 
+LEARNT_HELP = f"Folder of a run, or a flow of the package: {', '.join(pretrained())}."
 SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the package: " + ", ".join(pretrained()) + "."
 
 

@@ -54,7 +54,7 @@ def contestants(
             whose text does not set the width.
 
     Raises:
-        ValueError: if a text has another form, names no model, is not an option of the model, or stands there twice.
+        ValueError: if a text has another form or names no model, two texts are the same, or there is none.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(30,), (14,)]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -85,7 +86,7 @@ def compare(
         A score for each run, when it is over. A run that is interrupted ends the comparison.
 
     Raises:
-        ValueError: if the folder holds runs with other settings.
+        ValueError: if the folder holds runs of other models, with other options, data or settings.
     """
     check_count(seeds, "seeds")
     for seed in range(settings.seed, settings.seed + seeds):
@@ -109,14 +110,17 @@ def _score(
     """Train a model unless it is trained, and score it unless it is scored; None if it is interrupted."""
     file = run.path / "score.json"
     examples = len(data.test) if images is None else min(images, len(data.test))
+    description = _describe(contestant, data, settings)
     if run.steps():
-        _check_same(run, settings)
+        _check_same(run, description)
         if file.exists() and (score := Score(**json.loads(file.read_text()))).examples == examples:
             return replace(score, run=str(run.path))
     torch.manual_seed(settings.seed)
     flow = contestant.build().to(device)
     if console is not None:
         console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
+    if not run.steps():
+        run.create({"comparison": description})
     result = fit(flow, data, settings, run, resume="auto", console=console, quiet=console is None)
     if result.interrupted:
         return None
@@ -129,12 +133,28 @@ def _score(
     return score
 
 
-def _check_same(run: RunFolder, settings: Settings) -> None:
-    """Refuse a run with other settings than those of the comparison."""
-    before, now = run.config().get("settings", {}), json.loads(json.dumps(asdict(settings)))
-    other = [f"{name}={before.get(name)!r}" for name in now if before.get(name) != now[name]]
+def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
+    """All that the score of a run depends on, in values that JSON holds."""
+    source = data.source or {"name": data.name, "examples": [len(data.train), len(data.test)]}
+    entries = {"model": contestant.model, "options": dict(contestant.options), "data": source}
+    return json.loads(json.dumps(entries | {"settings": asdict(settings)}, default=str))
+
+
+def _check_same(run: RunFolder, description: dict[str, Any]) -> None:
+    """Refuse a run of another model, with other options, data or settings than those of the comparison."""
+    before = run.config().get("comparison", {})
+    other = [
+        f"{part}: {before.get(part)}" if part != "settings" else _changed(before.get(part, {}), description[part])
+        for part in description
+        if before.get(part) != description[part]
+    ]
     if other:
-        raise InputError(f"the settings of the run in {run.path}, or another folder", f"a run with {', '.join(other)}")
+        raise InputError(f"the options of the run in {run.path}, or another folder", f"a run with {'; '.join(other)}")
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The settings that differ, with their values before."""
+    return ", ".join(f"{name}={before.get(name)!r}" for name in now if before.get(name) != now[name])
 
 
 def _sampling_time(flow: Density) -> float:

@@ -40,6 +40,8 @@ def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
     splits = []
     for people in (range(1, train_people + 1), range(train_people + 1, PEOPLE + 1)):
         files = [file for person in people for file in sorted((folder / f"s{person}").glob("*.pgm"))]
+        if not files:
+            raise DataMissingError(f"Expected the pictures s1/*.pgm, ... in {folder}; got none")
         images = torch.stack([_read(file)[None] for file in files])
         person = torch.tensor([int(file.parent.name[1:]) - 1 for file in files])
         splits.append(ArrayDataset(resize(images, L), {"person": person}))
@@ -81,6 +83,9 @@ def _photograph(name: str) -> Tensor:
 def _tiles(photograph: Tensor, L: Edges) -> Tensor:
     """The disjoint tiles of a photograph, (N, C, *L)."""
     height, width = edges(L)
+    if height > photograph.shape[1] or width > photograph.shape[2]:
+        got = f"{height} x {width} for {photograph.shape[1]} x {photograph.shape[2]} pixels"
+        raise InputError("tiles that fit into each photograph", got)
     tiles = photograph.unfold(1, height, height).unfold(2, width, width)
     return tiles.permute(1, 2, 0, 3, 4).reshape(-1, len(photograph), height, width).contiguous()
 

@@ -14,6 +14,7 @@ from mera._utils.random import fixed_seed
 from mera.analysis import mix, receptive_fields, strengths, traverse
 from mera.analysis.latents import Latent, latents_of_level
 from mera.analysis.receptive import strongest
+from mera.analysis.statistics import LEAST
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, progression, stretch
 from mera.drawing.latents import dependence, histograms
@@ -29,6 +30,8 @@ FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 SAMPLES = 16
 """Samples over which receptive fields are averaged."""
+DRAWN = 100
+"""Samples in the place of images."""
 COLUMNS = 8
 
 
@@ -44,7 +47,7 @@ class Subject:
         self.flow = flow
         if images is None:
             with fixed_seed(SEED):
-                images = flow.to_images(flow.sample(2 * COLUMNS))
+                images = flow.to_images(flow.sample(DRAWN))
         self.images = images
 
     @cached_property
@@ -67,11 +70,13 @@ class PaperFigure:
         title: what the figure shows.
         function: from a subject to the figure.
         is_usual: whether the figure is drawn unless others are asked for.
+        least: the least number of images that the figure needs.
     """
 
     title: str
     function: Callable[[Subject], Picture]
     is_usual: bool = True
+    least: int = 1
 
     def draw(self, flow: Flow, images: Tensor | None = None) -> Picture:
         """Draw the figure.
@@ -234,7 +239,7 @@ FIGURES = {
     "3b": PaperFigure("the strongest receptive fields of each level", fields),
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", statistics),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
-    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixing),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixing, least=4),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
     "8": PaperFigure("samples at the mixed temperature", samples),
     "9": PaperFigure(
@@ -247,7 +252,11 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", random_fields(-3)),
     "13": PaperFigure("receptive fields at random, the finest level", random_fields(0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
-    "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.flow, s.images)),
-    "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.flow, s.images)),
+    "latents": PaperFigure(
+        "latents of the images against the prior", lambda s: histograms(s.flow, s.images), least=LEAST
+    ),
+    "tree": PaperFigure(
+        "mutual information of latents by distance", lambda s: dependence(s.flow, s.images), least=LEAST
+    ),
 }
 """The figures of the paper by number, and two that its text suggests."""

@@ -29,7 +29,7 @@ MILLISECONDS = 80
 
 
 def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
-    """Frames of a loop in which each tile swings along one latent; a row for each level, the coarsest first.
+    """Frames of a loop in which each tile swings along one latent, four of each level, the coarsest level first.
 
     A latent of level 0 or 1 swings from -6 to 6, coarser ones from -1.5 to 1.5, as in App. B of
     https://arxiv.org/abs/2010.00029.

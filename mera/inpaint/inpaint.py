@@ -66,7 +66,7 @@ class Inpainting(Pictured):
 
     @property
     def medoid(self) -> Tensor:
-        """The draw that is nearest to all others on average, (1, C, *shape): a filling that a person would choose.
+        """The draw that is nearest to all others on average, (1, C, *shape), and so is typical of them.
 
         Raises:
             ValueError: if no samples were requested.
@@ -160,7 +160,8 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
     starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     with ProgressBar("sample", console) as progress_bar:
         chains, mixing = _sample(local, starts, search, progress_bar)
-    kept = chains[torch.linspace(0, len(chains) - 1, min(len(chains), -(-KEPT // search.samples))).long()]
+    each = min(len(chains), -(-KEPT // search.samples))
+    kept = chains[torch.linspace(len(chains) - 1, 0, each).long().flip(0)]
     samples, draws = (local.fill(some.flatten(0, -2).unflatten(1, pixels.shape[1:])) for some in (chains[-1], kept))
     return replace(likeliest, samples=samples, draws=draws, mixing=mixing)
 

@@ -16,7 +16,7 @@ CHANGED = 0.5
 """The part of a level's variables that a filling draws anew, but for the first time, when it draws all of them."""
 SURVIVORS = 0.25
 """The part of a group whose weights count, as an effective sample size; the temperature is chosen so."""
-BISECTIONS = 30
+LEAST_BETA, BISECTIONS = 1e-12, 30
 
 
 @torch.no_grad()
@@ -43,6 +43,8 @@ def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: i
     """
     values = space.draw(groups * size)
     log_prob = _log_prob(local, space, values)
+    if log_prob.max() == -torch.inf:
+        raise ValueError(f"Expected a random filling of finite density; got none in {len(values)} draws")
     if sweeps == 0:
         return values[log_prob.topk(groups).indices]
     for sweep in range(sweeps):
@@ -62,21 +64,19 @@ def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: i
 def _log_prob(local: Restriction, space: Space, values: Tensor) -> Tensor:
     """Log p of fillings, -inf for those that have none."""
     log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
-    log_prob = torch.where(log_prob.isnan(), -torch.inf, log_prob)
-    if log_prob.max() == -torch.inf:
-        raise ValueError(f"Expected a random filling of finite density; got none in {len(values)} draws")
-    return log_prob
+    return torch.where(log_prob.isnan(), -torch.inf, log_prob)
 
 
 def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Successors of the fillings (groups, n, coordinates) of each group, `size` of each, in one row."""
-    finite = torch.where(log_prob.isfinite(), log_prob, log_prob.amax(1, keepdim=True).clamp(min=-1e30) - 1e6)
-    low, high = torch.zeros_like(finite[:, :1]), torch.ones_like(finite[:, :1])
+    has_none = (log_prob == -torch.inf).all(1, keepdim=True)
+    scores = torch.where(has_none, 0, log_prob)  # in a group without a finite filling, all are as good
+    low, high = torch.full_like(scores[:, :1], LEAST_BETA), torch.ones_like(scores[:, :1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        effective = 1 / torch.softmax(middle * finite, 1).square().sum(1, keepdim=True)
+        effective = 1 / torch.softmax(middle * scores, 1).square().sum(1, keepdim=True)
         is_too_cold = effective < max(1.0, SURVIVORS * size)
         low, high = torch.where(is_too_cold, low, middle), torch.where(is_too_cold, middle, high)
-    chosen = torch.multinomial(torch.softmax(low * finite, 1), size, replacement=True)
+    chosen = torch.multinomial(torch.softmax(low * scores, 1), size, replacement=True)
     successors = values.gather(1, chosen[..., None].expand(-1, -1, values.shape[2]))
     return successors.flatten(0, 1), log_prob.gather(1, chosen).flatten()

@@ -25,7 +25,7 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         options: the other options of the model.
 
     Raises:
-        ValueError: if the model has no option `hidden`.
+        ValueError: if the model has no option `hidden`, or the option changes nothing.
 
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})
@@ -45,6 +45,8 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
     def count(width: int) -> int:
         return count_parameters(build(model, **with_width(width)))
 
+    if count(4) == count(2):
+        raise InputError("a model whose number of parameters grows with the width", f"{model} with {dict(options)}")
     low, high = 1, 2  # halves of widths; the number of parameters grows with the width
     while count(2 * high) <= parameters:
         low, high = high, 2 * high
