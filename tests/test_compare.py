@@ -13,7 +13,7 @@ from mera.compare.report import score_table
 from mera.compare.scores import Score
 from mera.data import ArrayDataset, DataSplits
 from mera.graph.summary import count_parameters
-from mera.train import Settings
+from mera.train import RunFolder, Settings
 
 COMMON = {"L": 8, "channels": 1, "layers": 1}
 
