@@ -80,7 +80,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"# Models on {data.name}",
         f"`{command}`",
         score_table(scores, kind.unit).markdown(),
-        f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. The models learn from {len(data.train):,}, "
+        f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. Models learn from {len(data.train):,}, "
         f"in batches of {settings.batch_size}. The number behind ± is the standard error of the mean over the seeds. "
         f'"Less the first" is the loss less that of the first model, seed by seed. The last column is the time that '
         f"{SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}.",
