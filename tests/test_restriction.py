@@ -1,6 +1,8 @@
 """Evaluation restricted to a cone equals the full evaluation."""
 
+import gc
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -337,3 +339,20 @@ def test_memory_of_restricted_passes(name, memory):
     for _ in range(2 * HOT):
         (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
         torch.testing.assert_close(gradient, expected)
+
+
+def test_a_recording_is_freed_with_its_restriction():
+    """torch.jit.trace would keep the tensors that the function reads until the process ends."""
+    kept = []
+
+    def make() -> None:
+        constant = torch.randn(50, 50)
+        kept.append(weakref.ref(constant))
+        recorded = Recorded(lambda x: (x @ constant).sum(1))
+        for _ in range(4):
+            x = torch.randn(2, 50, requires_grad=True)
+            recorded(x).sum().backward()
+
+    make()
+    gc.collect()
+    assert kept[0]() is None

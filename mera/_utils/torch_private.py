@@ -31,6 +31,12 @@ __all__ = [
 
 _jit = getattr(torch, "jit", None)
 
+# torch.jit.trace keeps what it has recorded, with all tensors that the function reads, until the process ends. Its two
+# halves make a recording that is freed when nobody has it any more. Without them, memory grows with each recording.
+
+_create_graph: Callable[..., Any] | None = getattr(torch._C, "_create_graph_by_tracing", None)
+_create_function: Callable[..., Any] | None = getattr(torch._C, "_create_function_from_graph", None)
+
 _is_tracing: Callable[[], bool] = getattr(_jit, "is_tracing", lambda: False)
 
 TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
@@ -57,7 +63,10 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
     """
     if not has_recorder():
         raise RuntimeError("Expected a torch with a recorder, torch.jit.trace; got one without")
-    return torch.jit.trace(function, examples, check_trace=False)
+    if _create_graph is None or _create_function is None:
+        return torch.jit.trace(function, examples, check_trace=False)
+    graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
+    return _create_function("recording", graph)
 
 
 def is_recording() -> bool:
