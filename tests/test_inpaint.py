@@ -89,7 +89,7 @@ def test_the_likeliest_filling(wide, options):
 
 def test_samples_are_those_of_the_conditional_density(gaussian):
     flow, image, mask, mean, covariance = gaussian
-    result = flow.inpaint(image, mask, samples=400, warmup=60, iterations=60, leapfrog=8, steps=50)
+    result = flow.inpaint(image, mask, samples=400, warmup=90, iterations=90, leapfrog=8, steps=50)
     assert result.samples.shape == (400, 2, 16)
     assert torch.equal(result.samples[:, :, ~mask], image[:, :, ~mask].expand(400, -1, -1))
     drawn = result.samples[:, :, mask].flatten(1)
@@ -98,8 +98,8 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
     whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (drawn - mean).T, upper=False)
     assert (whitened.cov() - torch.eye(6)).abs().max() < 5 / math.sqrt(400)
     mixing = result.mixing
-    assert mixing.draws == 24_000
-    assert mixing.r_hat < 1.1  # halves of chains have few draws
+    assert mixing.draws == 36_000
+    assert mixing.r_hat < 1.05
     assert 0.6 < mixing.acceptance < 1
     assert mixing.effective > 400
     assert str(mixing).endswith(": mixed")
