@@ -17,7 +17,7 @@ from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.table import Table
 from mera.cli.lazy import OPTIONS, refuse_before_command
-from mera.cli.options import options_for, with_options
+from mera.cli.options import assignments, options_for, with_options
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
@@ -27,7 +27,9 @@ from mera.train.processes import is_main
 
 __all__ = [
     "LAYOUT_HELP",
+    "DataOptions",
     "Device",
+    "Download",
     "Json",
     "Root",
     "check_source",
@@ -47,6 +49,11 @@ LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mer
 Root = Annotated[
     Path | None,
     typer.Option(help="Where the run's data is now, if it was moved.", metavar="DIR", rich_help_panel="Data"),
+]
+Download = Annotated[bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")]
+DataOptions = Annotated[
+    Any,
+    typer.Option(parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text for people.")]

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from mera import data
-from mera.cli.common import Device, choose_device, console, show
+from mera.cli.common import DataOptions, Device, Download, choose_device, console, show
 from mera.cli.lazy import OPTIONS
-from mera.cli.options import assignments, integers, options_for, signature_options, with_options
+from mera.cli.options import integers, options_for, signature_options, with_options
 from mera.compare import compare, contestants, write_report
 from mera.compare.report import score_table
+from mera.data import load as load_data
 from mera.train import Settings
 from mera.train.kinds import kind_of
 
@@ -40,20 +41,13 @@ def _compare(
         Any, typer.Option(parser=integers, help="Edge of the lattice, or all its edges.", metavar="INT[,INT...]")
     ] = "32",
     root: Annotated[Path, typer.Option(help="Folder of the data sets.", rich_help_panel="Data")] = Path("data"),
-    download: Annotated[
-        bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")
-    ] = False,
-    data_options: Annotated[
-        Any,
-        typer.Option(
-            parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"
-        ),
-    ] = None,
+    download: Download = False,
+    data_options: DataOptions = None,
     device: Device = "auto",
     **values: Any,
 ) -> None:
     """Train models on the same data for the same time or steps, and write one report; the same command goes on."""
-    splits = _load(data, L, root, download, data_options or {})
+    splits = load_data(data, L, root, download, **(data_options or {}))
     settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
     found = contestants(models, {"L": L, "channels": splits.channels}, parameters)
     scores = []
@@ -66,11 +60,6 @@ def _compare(
     console.print(f"report: {report}")
     if len(scores) < seeds * len(found):
         console.print("interrupted and saved; the same command goes on")
-
-
-def _load(name: str, L: Any, root: Path, download: bool, options: dict[str, Any]) -> data.DataSplits:
-    """The data set of the comparison."""
-    return data.load(name, L, root, download, **options)
 
 
 app.command()(with_options(_compare, signature_options(_compare), options_for(Settings, "Training")))

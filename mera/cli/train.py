@@ -14,9 +14,19 @@ import torch
 import typer
 
 from mera import data, models
-from mera.cli.common import LAYOUT_HELP, Device, choose_device, console, flow_of, model_commands, model_options
+from mera.cli.common import (
+    LAYOUT_HELP,
+    DataOptions,
+    Device,
+    Download,
+    choose_device,
+    console,
+    flow_of,
+    model_commands,
+    model_options,
+)
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
-from mera.cli.options import assignments, options_for, signature_options, with_options
+from mera.cli.options import options_for, signature_options, with_options
 from mera.cli.sources import configured, configured_flow
 from mera.data import DataSplits
 from mera.data.dataset import Edges
@@ -194,19 +204,12 @@ def _run_options() -> list[inspect.Parameter]:
             Path,
             typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data"),
         ] = Path("data"),
-        download: Annotated[
-            bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")
-        ] = False,
+        download: Download = False,
         conditional: Annotated[
             bool,
             typer.Option("--conditional", help="Condition the flow on the data set's classes.", rich_help_panel="Data"),
         ] = False,
-        data_options: Annotated[
-            Any,
-            typer.Option(
-                parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"
-            ),
-        ] = None,
+        data_options: DataOptions = None,
         train_size: Annotated[
             int | None,
             typer.Option(min=1, help="Number of training images (msds1, msds2).", rich_help_panel="Data"),
