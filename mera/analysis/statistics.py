@@ -34,6 +34,7 @@ class LatentStatistics:
     """The latents of data against the prior and against each other.
 
     Args:
+        images: the number of images.
         mean: the root mean square of the means of the latents of each level, (levels,); about std / sqrt(N) for N
             images if the means are 0.
         std: the standard deviation of all latents of a level, (levels,).
@@ -55,6 +56,7 @@ class LatentStatistics:
         tree_error: the standard errors of `tree_information`, (n,).
     """
 
+    images: int
     mean: Tensor
     std: Tensor
     kurtosis: Tensor
@@ -112,6 +114,7 @@ def statistics(
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
     edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
     return LatentStatistics(
+        len(images),
         torch.stack([level.mean(0).square().mean().sqrt() for level in z]),
         torch.stack([level.std() for level in z]),
         torch.stack([_kurtosis(level) for level in z]),

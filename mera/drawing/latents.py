@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from mera.analysis.statistics import LatentStatistics, statistics
+from mera.analysis import LatentStatistics
 from mera.drawing.figures import Picture, panels
-from mera.flow import Flow
 
 __all__ = ["dependence", "histograms"]
 
-PAIRS = 1000
 
-
-def histograms(flow: Flow, images: Tensor, found: LatentStatistics | None = None) -> Picture:
+def histograms(found: LatentStatistics) -> Picture:
     """The latents of images, level by level, against draws from the prior, on a logarithmic scale.
 
     Args:
-        flow: the flow.
-        images: images (N, C, *shape) uint8; more of them give smoother histograms.
-        found: the statistics, if they are known already.
+        found: the statistics of the latents of some images; see `mera.analysis.statistics`.
     """
-    found = statistics(flow, images, pairs=PAIRS) if found is None else found
     middles = ((found.edges[1:] + found.edges[:-1]) / 2).tolist()
     figure, axes = panels(len(found.histograms), 4, 2.6, 2.4, margin=0.5)
     for h, (panel, density) in enumerate(zip(axes, found.histograms, strict=True)):
@@ -33,20 +25,17 @@ def histograms(flow: Flow, images: Tensor, found: LatentStatistics | None = None
             f"h = {h}: std {found.std[h]:.2f}, kurtosis {found.kurtosis[h]:.1f}, KS {found.distance[h]:.3f}", fontsize=8
         )
     axes[0].legend(fontsize=7)
-    title = f"latents of {len(images):,} images and the prior (kurtosis {found.prior_kurtosis:.1f})"
+    title = f"latents of {found.images:,} images and the prior (kurtosis {found.prior_kurtosis:.1f})"
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def dependence(flow: Flow, images: Tensor, found: LatentStatistics | None = None) -> Picture:
+def dependence(found: LatentStatistics) -> Picture:
     """The mutual information of two latents, within and between levels, and by their distance on the tree.
 
     Args:
-        flow: the flow.
-        images: images (N, C, *shape) uint8; more of them give smaller errors.
-        found: the statistics, if they are known already.
+        found: the statistics of the latents of some images; see `mera.analysis.statistics`.
     """
-    found = statistics(flow, images, pairs=PAIRS) if found is None else found
     figure = Picture(figsize=(8.5, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     values = 1e3 * found.information
@@ -66,5 +55,5 @@ def dependence(flow: Flow, images: Tensor, found: LatentStatistics | None = None
     right.set(xlabel="distance on the tree")
     right.set_title("two latents at a distance on the tree", fontsize=9)
     right.grid(alpha=0.3)
-    figure.suptitle(f"mean mutual information of two latents of {len(images):,} images, 0.001 nats", fontsize=10)
+    figure.suptitle(f"mean mutual information of two latents of {found.images:,} images, 0.001 nats", fontsize=10)
     return figure

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.analysis import mix, receptive_fields, strengths, traverse
+from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
 from mera.analysis.latents import Latent, latents_of_level
 from mera.analysis.receptive import strongest
 from mera.analysis.statistics import LEAST
@@ -32,6 +32,8 @@ SAMPLES = 16
 """Samples over which receptive fields are averaged."""
 DRAWN = 100
 """Samples in the place of images."""
+PAIRS = 1000
+"""Pairs of latents for each number of the figures of statistics."""
 COLUMNS = 8
 
 
@@ -55,6 +57,11 @@ class Subject:
         """The strengths of all receptive fields, level by level."""
         with fixed_seed(SEED):
             return strengths(self.flow, SAMPLES)
+
+    @cached_property
+    def statistics(self) -> LatentStatistics:
+        """The latents of the images against the prior and against each other."""
+        return statistics(self.flow, self.images, pairs=PAIRS)
 
     @property
     def temperatures(self) -> list[float]:
@@ -125,7 +132,7 @@ def random_fields(level: int) -> Callable[[Subject], Picture]:
     return draw
 
 
-def statistics(subject: Subject) -> Picture:
+def strength_histogram(subject: Subject) -> Picture:
     """Fig. 3(c), 14(b): how many receptive fields have which strength, level by level."""
     norms = subject.norms
     figure = Picture(figsize=(7, 4), layout="constrained")
@@ -237,7 +244,7 @@ def _field_image(field: Tensor) -> Tensor:
 FIGURES = {
     "3a": PaperFigure("samples level by level, from coarse to fine", generation),
     "3b": PaperFigure("the strongest receptive fields of each level", fields),
-    "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", statistics),
+    "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
     "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixing, least=4),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
@@ -252,11 +259,7 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", random_fields(-3)),
     "13": PaperFigure("receptive fields at random, the finest level", random_fields(0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
-    "latents": PaperFigure(
-        "latents of the images against the prior", lambda s: histograms(s.flow, s.images), least=LEAST
-    ),
-    "tree": PaperFigure(
-        "mutual information of latents by distance", lambda s: dependence(s.flow, s.images), least=LEAST
-    ),
+    "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.statistics), least=LEAST),
+    "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.statistics), least=LEAST),
 }
 """The figures of the paper by number, and two that its text suggests."""
