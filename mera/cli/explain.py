@@ -14,9 +14,9 @@ import typer
 
 from mera import data
 from mera._utils.errors import InputError
+from mera._utils.means import with_error
 from mera._utils.progress import ProgressBar
 from mera._utils.random import seeded
-from mera._utils.statistics import with_error
 from mera._utils.table import Table
 from mera.analysis.explain import TABLES, Finding, explain
 from mera.cli.common import Device, Json, Root, choose_device, console, show

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mera._utils.files import make_folder, write_atomically
-from mera._utils.statistics import with_error
+from mera._utils.means import with_error
 from mera._utils.table import Table
 from mera.compare.scores import SAMPLES, Score
 from mera.data import DataSplits
