@@ -121,6 +121,8 @@ def test_tables_agree_with_their_sources(wavelet):
     assert [finding.title for finding in explain(wavelet, images, samples=2, only=["fields"])] == ["receptive fields"]
     with pytest.raises(ValueError, match="a table among"):
         explain(wavelet, images, only=["maps"])
+    with pytest.raises(ValueError, match="data with known factors for mixing"):
+        explain(wavelet, images, only=["mixing"])
 
 
 def test_the_command_prints_tables_and_standard_errors(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.decompose import decompose
 from mera.analysis.factors import factors as factor_table
@@ -74,7 +75,8 @@ def explain(
         The tables, in this order; "levels" and "factors" make two each.
 
     Raises:
-        ValueError: if there are too few images, or a factor has not one row for each of them.
+        ValueError: if there are too few images, or a factor has not one row for each of them, or there is none
+            for tables that all need one.
     """
     make: dict[str, Callable[[], Iterable[Finding]]] = {
         "levels": lambda: _levels(flow, images, seed),
@@ -85,6 +87,8 @@ def explain(
     found: list[Finding] = []
     for name in only:
         check_choice(name, TABLES, "a table")
+    if not factors and set(only) <= set(NEED_FACTORS):
+        raise InputError(f"data with known factors for {' and '.join(only)}", "none")
     for name in TABLES:
         if name in only and (factors or name not in NEED_FACTORS):
             progress(name)
