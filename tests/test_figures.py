@@ -7,7 +7,8 @@ from PIL import Image
 
 import mera
 from mera.analysis.pinwheel import learn_pinwheel
-from mera.drawing.paper import FIGURES, Subject
+from mera.drawing.paper import FIGURES
+from mera.drawing.subject import Subject
 from mera.drawing.video import save_video, traversal_frames
 from tests.helpers.command import SMALL, run
 
@@ -15,6 +16,7 @@ from tests.helpers.command import SMALL, run
 @pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), ("realnvp", 1)])
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
     monkeypatch.setattr("mera.drawing.paper.SAMPLES", 2)
+    monkeypatch.setattr("mera.drawing.subject.SAMPLES", 2)
     flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
     images = torch.randint(0, 256, (20, channels, 8, 8), dtype=torch.uint8)
     state = torch.get_rng_state()

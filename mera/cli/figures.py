@@ -19,7 +19,6 @@ __all__ = ["app"]
 
 IMAGES = 500
 """The number of test images from which latents are taken; most figures show a few of them."""
-VIDEO = "traversals"
 
 app = typer.Typer(**OPTIONS)
 
@@ -37,20 +36,18 @@ def _figures(
     device: Device = "auto",
 ) -> None:
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples, and a GIF."""
-    from mera.drawing.images import save_figure
-    from mera.drawing.paper import FIGURES, Subject
-    from mera.drawing.video import save_video, traversal_frames
+    from mera.drawing.paper import FIGURES
+    from mera.drawing.subject import Subject
 
     if show_list:
         notes = {True: "", False: "; only if named"}
         rows = [(name, figure.title + notes[figure.is_usual]) for name, figure in FIGURES.items()]
-        rows.append((VIDEO, "a GIF: images along the leading latents of each level"))
         show(Table(["figure", "what it shows"], rows))
         return
     usual = [name for name, figure in FIGURES.items() if figure.is_usual]
-    names = [*usual, VIDEO] if only is None else [name.strip() for name in only.split(",")]
-    if unknown := [name for name in names if name not in (*FIGURES, VIDEO)]:
-        raise typer.BadParameter(f"Expected figures among {', '.join([*FIGURES, VIDEO])}; got {', '.join(unknown)}")
+    names = usual if only is None else [name.strip() for name in only.split(",")]
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise typer.BadParameter(f"Expected figures among {', '.join(FIGURES)}; got {', '.join(unknown)}")
     if run is None:
         raise typer.BadParameter("Expected a RUN, or --list")
     flow = load_flow(run).to(choose_device(device))
@@ -58,15 +55,13 @@ def _figures(
         raise ValueError(f"Expected a flow of images, with 1 or 3 channels in two dimensions; got {flow.plan.input}")
     subject = Subject(flow, images_of(run, flow, root, IMAGES))
     if only is None:
-        names = [name for name in names if name == VIDEO or FIGURES[name].least <= len(subject.images)]
+        names = [name for name in names if FIGURES[name].least <= len(subject.images)]
     out = folder_of(run) / "figures" if out is None else out
     make_folder(out)
     with ProgressBar("draw", console, "figure") as progress_bar:
         for number, name in enumerate(names, start=1):
-            path = out / (f"{VIDEO}.gif" if name == VIDEO else f"figure_{name}.png")
-            if name == VIDEO:
-                save_video(traversal_frames(subject), path)
-            else:
-                save_figure(FIGURES[name].function(subject), path)
+            figure = FIGURES[name]
+            path = out / f"figure_{name}{figure.ending}"
+            figure.save(figure.function(subject), path)
             progress_bar.update(number, number / len(names), path.name)
             console.print(f"  {path}")

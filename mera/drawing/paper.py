@@ -4,69 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
+from mera.analysis import mix, receptive_fields, traverse
 from mera.analysis.latents import Latent, latents_of_level
 from mera.analysis.receptive import strongest
 from mera.analysis.statistics import LEAST
 from mera.drawing.figures import Picture, panels
-from mera.drawing.images import draw_image, progression, stretch
+from mera.drawing.images import draw_image, progression, save_figure, stretch
 from mera.drawing.latents import dependence, histograms
 from mera.drawing.pinwheel import pinwheels
 from mera.drawing.repairs import repairs
+from mera.drawing.subject import SAMPLES, SEED, Subject
+from mera.drawing.video import save_video, traversal_frames
 from mera.flow import Flow
 
-__all__ = ["FIGURES", "PaperFigure", "Subject"]
+__all__ = ["FIGURES", "PaperFigure"]
 
-SEED = 0
-"""The seed of the samples that the figures show."""
-FINEST, COARSER = 0.2, 0.6
-"""The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
-SAMPLES = 16
-"""Samples over which receptive fields are averaged."""
-DRAWN = 100
-"""Samples in the place of images."""
-PAIRS = 1000
-"""Pairs of latents for each number of the figures of statistics."""
 COLUMNS = 8
-
-
-class Subject:
-    """A flow of images that figures are drawn of, and what several of them need.
-
-    Args:
-        flow: the flow.
-        images: some test images (N, C, H, W) uint8; samples of the flow if None.
-    """
-
-    def __init__(self, flow: Flow, images: Tensor | None = None) -> None:
-        self.flow = flow
-        if images is None:
-            with fixed_seed(SEED):
-                images = flow.to_images(flow.sample(DRAWN))
-        self.images = images
-
-    @cached_property
-    def norms(self) -> tuple[Tensor, ...]:
-        """The strengths of all receptive fields, level by level."""
-        with fixed_seed(SEED):
-            return strengths(self.flow, SAMPLES)
-
-    @cached_property
-    def statistics(self) -> LatentStatistics:
-        """The latents of the images against the prior and against each other."""
-        return statistics(self.flow, self.images, pairs=PAIRS)
-
-    @property
-    def temperatures(self) -> list[float]:
-        """The mixed temperature of App. B, one for each level."""
-        return [FINEST, *[COARSER] * (len(self.flow.plan.latents) - 1)]
 
 
 @dataclass(frozen=True)
@@ -78,15 +39,19 @@ class PaperFigure:
         function: from a subject to the figure.
         is_usual: whether the figure is drawn unless others are asked for.
         least: the least number of images that the figure needs.
+        save: writes what the function returns to a file.
+        ending: the ending of the file.
     """
 
     title: str
-    function: Callable[[Subject], Picture]
+    function: Callable[[Subject], Any]
     is_usual: bool = True
     least: int = 1
+    save: Callable[[Any, Path], None] = save_figure
+    ending: str = ".png"
 
-    def draw(self, flow: Flow, images: Tensor | None = None) -> Picture:
-        """Draw the figure.
+    def draw(self, flow: Flow, images: Tensor | None = None) -> Any:
+        """Draw the figure: a `Picture`, or the frames of a moving one.
 
         Args:
             flow: a flow of images, (1 or 3, H, W).
@@ -261,5 +226,8 @@ FIGURES = {
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
     "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.statistics), least=LEAST),
     "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.statistics), least=LEAST),
+    "traversals": PaperFigure(
+        "a GIF: images along the leading latents of each level", traversal_frames, save=save_video, ending=".gif"
+    ),
 }
-"""The figures of the paper by number, and two that its text suggests."""
+"""The figures of the paper by number, and three that its text suggests."""

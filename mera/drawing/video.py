@@ -16,7 +16,7 @@ from mera._utils.random import fixed_seed
 from mera.analysis import traverse
 from mera.analysis.receptive import strongest
 from mera.drawing.images import grid, to_pil
-from mera.drawing.paper import Subject
+from mera.drawing.subject import Subject
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +35,7 @@ def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
     https://arxiv.org/abs/2010.00029.
 
     Args:
-        subject: the flow; see `mera.drawing.paper`.
+        subject: the flow; see `mera.drawing.subject`.
         frames: the number of frames.
     """
     flow = subject.flow
