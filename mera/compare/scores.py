@@ -136,6 +136,7 @@ def _score(
 def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
     """All that the score of a run depends on, in values that JSON holds."""
     source = data.source or {"name": data.name, "examples": [len(data.train), len(data.test)]}
+    source = {name: value for name, value in source.items() if name != "root"}  # data may be moved
     entries = {"model": contestant.model, "options": dict(contestant.options), "data": source}
     return json.loads(json.dumps(entries | {"settings": asdict(settings)}, default=str))
 

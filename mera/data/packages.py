@@ -58,6 +58,7 @@ def photographs(L: Edges) -> DataSplits:
         L: edge of the tiles, or height and width.
 
     Raises:
+        ValueError: if a tile does not fit into each photograph.
         DataMissingError: if a package is not installed.
     """
     splits, number = [], 0
