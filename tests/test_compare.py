@@ -1,6 +1,7 @@
 """`mera compare`: models by text, widths that fit, scores with standard errors, and a comparison that goes on."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,6 +50,15 @@ def test_texts_name_contestants():
 def test_a_width_that_changes_nothing_is_refused():
     with pytest.raises(ValueError, match="grows with the width"):
         mera.models.fit_width("tree", 10_000, {"L": 8, "channels": 1, "bijector": "haar"})
+
+
+def test_a_comparison_goes_on_when_its_data_was_moved(tmp_path):
+    found, settings = contestants(["rgflow"], COMMON, parameters=1000), Settings(steps=2, eval_every=2, batch_size=8)
+    here, there = (replace(tiny_images(), source={"name": "noise", "root": root}) for root in ("here", "there"))
+    assert next(compare(found, here, settings, tmp_path)) == next(compare(found, there, settings, tmp_path))
+    other = replace(here, source={"name": "noise", "train_size": 7})
+    with pytest.raises(ValueError, match="a run with data: "):
+        next(compare(found, other, settings, tmp_path))
 
 
 def test_a_run_goes_on_that_stopped_in_its_middle(tmp_path):
