@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mera import analysis, bijectors, cones, data, drawing, graph, models, train
+    from mera import analysis, bijectors, cones, data, drawing, graph, models, physics, train
     from mera._utils.allocator import tune_allocator
     from mera.bijectors.conditioners.fixed_weights import fixed_weights
     from mera.distribution import FlowDistribution
@@ -45,6 +45,7 @@ __all__ = [
     "load_pretrained",
     "load_rgflow_checkpoint",
     "models",
+    "physics",
     "save",
     "save_layout",
     "show",

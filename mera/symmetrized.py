@@ -117,8 +117,7 @@ class Symmetrized(Density):
                 context shape.
         """
         x, log_q = self.flow.rsample_and_log_prob(n, context)
-        log_p = torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
-        return self._with_random_signs(x), log_p
+        return self._with_random_signs(x), self.log_prob_given(x, log_q, context)
 
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
@@ -141,11 +140,30 @@ class Symmetrized(Density):
         """
         return self._with_random_signs(self.flow.sample(n, context, temperature=temperature))
 
+    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log-density of data whose density under the flow is known, (B,), in one pass instead of two.
+
+        Args:
+            x: data (B, C, *shape).
+            log_q: the log-density of the data under `self.flow`, (B,).
+            context: for a conditional flow, the contexts of the data; None for a flow without context.
+        """
+        return torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
+
     @staticmethod
-    def _with_random_signs(x: Tensor) -> Tensor:
-        """Multiply each sample by a random sign."""
-        signs = torch.randint(0, 2, (x.shape[0],), device=x.device) * 2 - 1
+    def transform(x: Tensor, choice: Tensor) -> Tensor:
+        """Mirror some of the data.
+
+        Args:
+            x: data (B, C, *shape).
+            choice: numbers in [0, 1), (B,); data with one of a half or more is mirrored.
+        """
+        signs = torch.where(choice < 0.5, 1, -1)
         return x * signs.to(x.dtype).view(-1, *(1 for _ in x.shape[1:]))
+
+    def _with_random_signs(self, x: Tensor) -> Tensor:
+        """Multiply each sample by a random sign."""
+        return self.transform(x, torch.rand(x.shape[0], device=x.device))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

@@ -49,6 +49,13 @@ def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
     close(alone, tmp_path / "run")
 
 
+def test_processes_that_learn_an_action_equal_one(tmp_path):
+    worker = WORKER.with_name("action_worker.py")
+    launch(1, tmp_path / "alone", 10, worker=worker)
+    launch(2, tmp_path / "shared", 10, worker=worker)
+    close(tmp_path / "alone", tmp_path / "shared")
+
+
 def test_shared_gradients_of_every_model():
     printed = launch(2, worker=WORKER.with_name("ddp_worker.py"))
     lines = [line for line in printed.splitlines() if not line.startswith("[Gloo]")]

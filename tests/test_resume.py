@@ -181,7 +181,7 @@ def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     """What was saved last can go on; what diverged is neither saved nor the best."""
     found, run = iter([4.0, 3.0, 5.0, math.inf]), RunFolder(tmp_path)
     run.create({})
-    monkeypatch.setattr(loop, "mean_loss", lambda *_, **__: next(found))
+    monkeypatch.setattr(loop, "losses", lambda *_, **__: torch.tensor([next(found)]))
     with pytest.raises(FloatingPointError, match="Expected finite bits/dim on test images; got inf after step 4"):
         fit(small_flow(), IMAGES, replace(SHORT, steps=5, eval_every=1), run)
     state = run.state()

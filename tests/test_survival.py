@@ -120,8 +120,18 @@ def test_a_killed_run_of_fields_goes_on_bit_by_bit(tmp_path):
     array = tmp_path / "fields.bin"
     torch.randn(100, 64, generator=torch.Generator().manual_seed(0)).numpy().tofile(array)
 
+    survive_one_kill(tmp_path, lambda path: ["tests.helpers.field_worker", str(path), str(array)])
+
+
+def test_a_killed_run_of_an_action_goes_on_bit_by_bit(tmp_path):
+    survive_one_kill(tmp_path, lambda path: ["tests.helpers.action_worker", str(path), "60"])
+
+
+def survive_one_kill(tmp_path, module_and_arguments):
+    """A run of 60 steps that is killed after the tenth and goes on is one that was never killed."""
+
     def command(path):
-        return [sys.executable, "-m", "tests.helpers.field_worker", str(path), str(array)]
+        return [sys.executable, "-m", *module_and_arguments(path)]
 
     assert start(command(tmp_path / "whole")).communicate()[1] == ""
     killed, process = RunFolder(tmp_path / "killed"), start(command(tmp_path / "killed"))

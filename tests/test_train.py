@@ -12,8 +12,9 @@ import mera
 from mera import data
 from mera.bijectors import Coupling
 from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit, kinds
-from mera.train.batches import ShuffledBatchSampler, example_and_noise
+from mera.train.batches import ShuffledBatchSampler
 from mera.train.compiled import compile_couplings
+from mera.train.kinds import example_and_noise
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, small_flow
 
 

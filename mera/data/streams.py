@@ -39,6 +39,8 @@ class StreamDataset(Dataset):
         ValueError: if the stream is an iterator, which can be iterated once only.
     """
 
+    in_order = True
+
     def __init__(self, stream: Iterable[Any], shape: Sequence[int], start: int = 0) -> None:
         if iter(stream) is stream:
             raise InputError("an iterable that can be iterated again, as an IterableDataset can", f"{stream!r}")

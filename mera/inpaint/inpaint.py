@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mera._utils.chains import effective_size, split_r_hat
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.notebook import Pictured
@@ -15,7 +16,7 @@ from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
 from mera.inpaint.hmc import hmc
-from mera.inpaint.mixing import Mixing, effective_size, split_r_hat
+from mera.inpaint.mixing import Mixing
 from mera.inpaint.mode import climb
 from mera.inpaint.options import SearchOptions
 from mera.inpaint.population import populate

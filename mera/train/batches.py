@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from mera._utils.random import seeded
 from mera.data import Examples, class_numbers, labels
 from mera.density import Density
-from mera.train.kinds import Kind
+from mera.train.kinds import Key, Kind
 from mera.train.signals import SIGNALS
 from mera.train.worker_errors import ReadFailure
 
@@ -29,7 +28,6 @@ __all__ = [
     "NoisyBatches",
     "OrderedBatchSampler",
     "ShuffledBatchSampler",
-    "example_and_noise",
     "example_contexts",
     "micro_batches",
 ]
@@ -38,8 +36,6 @@ Batch = tuple[Tensor, ...]
 """Images (B, C, L, L), noise of the same shape, and for a conditional flow the context of each image."""
 MAX_LISTED = 2**22
 """The most examples whose order is a random permutation; the list of more would take too much memory."""
-Key = tuple[int, int, int]
-"""Step, row in the batch, index of the image."""
 
 
 class ShuffledBatchSampler(Sampler[list[Key]]):
@@ -131,9 +127,7 @@ class NoisyBatches(Dataset):
 
     def __getitem__(self, keys: list[Key]) -> Batch | ReadFailure:
         try:
-            images, noise = default_collate(
-                [example_and_noise(self.images, self.kind, index, self.seed, step, row) for step, row, index in keys]
-            )
+            images, noise = self.kind.read(self.images, keys, self.seed)
         except Exception as error:
             if get_worker_info() is None:  # in the process that trains there is nothing to send
                 raise
@@ -219,20 +213,6 @@ def example_contexts(flow: Density, images: Examples) -> Tensor | None:
     if len(contexts) != len(images):
         raise ValueError(f"Expected a label for each of {len(images)} images; got {len(contexts)}")
     return contexts
-
-
-def example_and_noise(examples: Examples, kind: Kind, index: int, *seeds: int) -> tuple[Tensor, Tensor]:
-    """An example and the noise that it needs, both functions of the seeds alone.
-
-    Args:
-        examples: the data set.
-        kind: the kind of its examples.
-        index: the index of the example.
-        *seeds: integers, such as a seed, a step and a row.
-    """
-    with seeded(*seeds):
-        example = examples[index]
-        return example, kind.noise(example)
 
 
 def _unchanged(batch: Any) -> Any:

@@ -48,7 +48,9 @@ def first_not_finite(
         if isinstance(density, Symmetrized):
             x, context = torch.cat([x, -x]), None if context is None else torch.cat([context, context])
         if not x.isfinite().all():
-            return "the data, before any node"
+            return f"the {kind.name}, before any node"
+        if (place := kind.not_finite(x)) is not None:
+            return place
         transform = runner.forward_transform(runner.contexts(context, x))
         z, log_det = run_forward(flow.plan, x, transform_and_keep)
         for step, y, change in events:

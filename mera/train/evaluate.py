@@ -13,15 +13,13 @@ from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples, StreamDataset
 from mera.density import Density
 from mera.flow import Flow
-from mera.train.batches import example_and_noise, example_contexts
+from mera.train.batches import example_contexts
 from mera.train.kinds import IMAGES, Kind, kind_of
 from mera.train.processes import process_state
 
-__all__ = ["bits_per_dim", "mean_loss", "sample"]
+__all__ = ["bits_per_dim", "losses", "mean_loss", "sample"]
 
 
-@torch.no_grad()
-@fixed_weights()
 def mean_loss(
     flow: Density,
     examples: Examples,
@@ -49,6 +47,32 @@ def mean_loss(
     Raises:
         ValueError: if there is no example.
     """
+    return losses(flow, examples, n, batch_size, seed, kind).mean().item()
+
+
+@torch.no_grad()
+@fixed_weights()
+def losses(
+    flow: Density,
+    examples: Examples,
+    n: int | None = None,
+    batch_size: int = 100,
+    seed: int = 0,
+    kind: Kind | None = None,
+) -> Tensor:
+    """The losses of the first `n` examples, (n,) in double precision on the CPU; see `mean_loss`.
+
+    Args:
+        flow: the flow.
+        examples: a data set of uint8 images or of fields of floats, (C, *shape).
+        n: how many examples; all if None or if there are fewer.
+        batch_size: examples in a forward pass.
+        seed: seed of the noise.
+        kind: the kind of the examples, which the first one tells if None.
+
+    Raises:
+        ValueError: if there is no example.
+    """
     if flow.device.type == "cpu":
         tune_allocator()
     if n is None and isinstance(examples, StreamDataset):
@@ -60,18 +84,19 @@ def mean_loss(
     contexts = example_contexts(flow, examples)
     state = process_state(flow.device)
     share = range(n) if state is None else range(state.process_index, n, state.num_processes)
-    total = torch.zeros((), dtype=torch.float64)
+    parts: list[Tensor] = []
     for start in range(0, len(share), batch_size):
         indices = share[start : start + batch_size]
-        pairs = [example_and_noise(examples, kind, index, seed, 0, index) for index in indices]
-        values, noise = (torch.stack(tensors).to(flow.device) for tensors in zip(*pairs, strict=True))
+        keys = [(0, index, index) for index in indices]
+        values, noise = (tensor.to(flow.device) for tensor in kind.read(examples, keys, seed))
         context = None if contexts is None else contexts[list(indices)].to(flow.device)
-        total += kind.loss(flow, values, noise, context).double().sum().cpu()
+        parts.append(kind.loss(flow, values, noise, context).double().cpu())
+    found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
     if state is not None:
-        from accelerate.utils import reduce
+        from accelerate.utils import gather_object
 
-        total = reduce(total.to(state.device), "sum")
-    return total.item() / n
+        found = torch.tensor(gather_object(found.tolist()), dtype=torch.float64)
+    return found
 
 
 def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:

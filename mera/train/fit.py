@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.random import seed_all
-from mera.data import Examples, StreamDataset, as_splits, first
+from mera.data import Examples, as_splits
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
@@ -30,6 +29,7 @@ from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
+from mera.train.variational import Variational, as_draws, is_action
 
 __all__ = ["Result", "fit"]
 
@@ -102,7 +102,9 @@ def fit(
             larger than memory; a pair (examples, labels); a data set of torch or of the library datasets; an iterable
             such as an `IterableDataset`, which is read in its own order; the name of a registered data set; a pair of
             training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held out. For
-            a conditional flow labels are class numbers, or contexts if the flow was built with `context=`.
+            a conditional flow labels are class numbers, or contexts if the flow was built with `context=`. Or an
+            action, a function from fields (B, C, *shape) to numbers (B,), such as those of `mera.physics`: the flow
+            then learns :math:`e^{-S} / Z` from its own samples, without examples; see `Settings.estimator`.
         settings: how to train.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
@@ -139,8 +141,12 @@ def fit(
     (20, True)
     """
     check_flow(flow)
-    data = as_splits(data, flow.plan.input.event_shape)
-    check_data(data, flow)
+    action = data if is_action(data) else None
+    if action is not None:
+        data = as_draws(action, flow)
+    else:
+        data = as_splits(data, flow.plan.input.event_shape)
+        check_data(data, flow)
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     check_run(flow, settings, run, resume, console)
     if resume == "auto":
@@ -161,8 +167,10 @@ def fit(
         raise InputError("the options of your own optimizer in itself", f"{', '.join(sorted(unused))} beside it")
     contexts = example_contexts(flow, data.train)
     test_contexts = example_contexts(flow, data.test)
-    kind = kind_of(data.train[0])
+    kind = kind_of(data.train[0]) if action is None else Variational(action, settings.estimator, settings.anneal)
     if loss is not None:
+        if action is not None:
+            raise InputError("no loss of your own beside an action, which is one", repr(loss))
         if not callable(loss):
             raise InputError("a loss as a function of flow and batch", type(loss).__name__)
         kind = OwnLoss(kind, loss)
@@ -179,7 +187,7 @@ def fit(
         else:
             _start(loop, data.train, contexts)
         sampler.start = loop.step
-        workers = 0 if isinstance(data.train, StreamDataset) else settings.workers  # each would read the whole stream
+        workers = 0 if _in_order(data.train) else settings.workers  # each would read all examples
         batches = BatchLoader(data.train, loop.kind, sampler, workers, contexts)
         if settings.compile and loop.progress < 1:
             seconds = loop.compile(next(iter(batches)))
@@ -199,8 +207,13 @@ def _sampler(loop: Loop, examples: Examples) -> ShuffledBatchSampler:
     """The order of the training examples; a batch is smaller than asked for if there are fewer examples."""
     n, world_size, settings = loop.n_images, loop.world_size, loop.settings
     batch_size = min(settings.batch_size, n - n % world_size)
-    kind = OrderedBatchSampler if isinstance(examples, StreamDataset) else ShuffledBatchSampler
+    kind = OrderedBatchSampler if _in_order(examples) else ShuffledBatchSampler
     return kind(n, batch_size, settings.seed, rank=loop.rank, world_size=world_size)
+
+
+def _in_order(examples: Examples) -> bool:
+    """Whether examples are read in their own order, without end."""
+    return getattr(examples, "in_order", False)
 
 
 def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Console | None) -> list[Callback]:
@@ -216,11 +229,9 @@ def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Conso
 def _start(loop: Loop, images: Examples, contexts: Tensor | None) -> None:
     """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
     seed_all(loop.settings.seed)
-    flow, values = loop.flow, first(images, INITIAL_IMAGES)
-    noise = torch.stack([loop.kind.noise(value) for value in values]).to(loop.device)
-    context = None if contexts is None else contexts[: len(values)].to(loop.device)
-    flow.initialize(loop.kind.to_data(flow, values.to(loop.device), noise), context)
-    loop.ema.load_state_dict(flow.state_dict())
+    x = loop.kind.start(loop.flow, images, INITIAL_IMAGES)
+    loop.flow.initialize(x, None if contexts is None else contexts[: len(x)].to(loop.device))
+    loop.ema.load_state_dict(loop.flow.state_dict())
     loop.save()
 
 

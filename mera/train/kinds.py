@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
+from mera._utils.random import seeded
 from mera.bijectors import with_noise
+from mera.data import Examples, first
 from mera.density import Density
 
-__all__ = ["FIELDS", "IMAGES", "Kind", "OwnLoss", "kind_of"]
+__all__ = ["ESTIMATORS", "FIELDS", "IMAGES", "Fields", "Key", "Kind", "OwnLoss", "example_and_noise", "kind_of"]
+
+Key = tuple[int, int, int]
+"""Step, row in the batch, index of the example."""
+ESTIMATORS = ("path", "total", "score")
+"""Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
 
 class Kind(ABC):
@@ -26,13 +34,61 @@ class Kind(ABC):
     metric: ClassVar[str]
     """The end of the names of metrics, as in "test_bits"."""
 
-    @abstractmethod
     def noise(self, example: Tensor) -> Tensor:
-        """Draw the noise that one example needs at each use.
+        """Draw the noise that one example needs at each use; none unless a kind says otherwise.
 
         Args:
             example: the example, without a batch axis.
         """
+        return torch.empty(0)
+
+    def read(self, examples: Examples, keys: Sequence[Key], seed: int) -> tuple[Tensor, Tensor]:
+        """The examples and the noise of a batch, (B, ...) each, as functions of the seed and the keys.
+
+        Args:
+            examples: the data set.
+            keys: for each row its step, its place in the batch of all processes, and the index of its example.
+            seed: the seed of the run.
+        """
+        pairs = [example_and_noise(examples, self, index, seed, step, row) for step, row, index in keys]
+        values, noise = default_collate(pairs)
+        return values, noise
+
+    def start(self, flow: Density, examples: Examples, n: int) -> Tensor:
+        """Data in the flow's own space from which normalisation layers start, (B, C, *shape).
+
+        Args:
+            flow: the flow.
+            examples: the data set.
+            n: the number of examples; fewer if there are fewer.
+        """
+        values = first(examples, n)
+        noise = torch.stack([self.noise(value) for value in values]).to(flow.device)
+        return self.to_data(flow, values.to(flow.device), noise)
+
+    def advance(self, progress: float) -> None:  # noqa: B027, most kinds stay the same
+        """Called before each step of training, and before each evaluation with 1: for a loss that changes in a run.
+
+        Args:
+            progress: the part of the run that is over, 0 to 1.
+        """
+
+    def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
+        """What an evaluation tells beside the mean loss, by name.
+
+        Args:
+            losses: the losses of all examples, (N,).
+            flow: the flow.
+        """
+        return {}
+
+    def not_finite(self, x: Tensor) -> str | None:
+        """What of the kind is infinite or NaN for finite data; None if nothing is.
+
+        Args:
+            x: data in the flow's own space.
+        """
+        return None
 
     @abstractmethod
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
@@ -83,21 +139,21 @@ class _Images(Kind):
         return flow.to_images(samples) if _are_pictures(flow) else None
 
 
-class _Fields(Kind):
+class Fields(Kind):
     """Real fields, which are data of the flow as they are."""
 
     name, unit, metric = "fields", "nats/variable", "nats"
 
-    def noise(self, example: Tensor) -> Tensor:
-        return torch.empty(0)
-
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """The fields in the flow's dtype."""
         return examples.to(flow.dtype)
 
     def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+        """The negative log-likelihood of each field, (B,), in nats for each variable."""
         return -flow.log_prob(examples.to(flow.dtype), context) / flow.plan.input.variables
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
+        """Samples as images, stretched over their range."""
         from mera.drawing.images import stretch
 
         return stretch(samples) if _are_pictures(flow) else None
@@ -150,7 +206,7 @@ class OwnLoss(Kind):
 
 
 IMAGES: Kind = _Images()
-FIELDS: Kind = _Fields()
+FIELDS: Kind = Fields()
 
 
 def kind_of(example: object) -> Kind:
@@ -168,3 +224,17 @@ def kind_of(example: object) -> Kind:
         return FIELDS
     got = str(example.dtype) if isinstance(example, Tensor) else type(example).__name__
     raise ValueError(f"Expected examples that are uint8 images or fields of floats; got {got}")
+
+
+def example_and_noise(examples: Examples, kind: Kind, index: int, *seeds: int) -> tuple[Tensor, Tensor]:
+    """An example and the noise that it needs, both functions of the seeds alone.
+
+    Args:
+        examples: the data set.
+        kind: the kind of its examples.
+        index: the index of the example.
+        *seeds: integers, such as a seed, a step and a row.
+    """
+    with seeded(*seeds):
+        example = examples[index]
+        return example, kind.noise(example)

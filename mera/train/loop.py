@@ -19,7 +19,7 @@ from mera.io.flows import describe_flow
 from mera.train.batches import Batch, micro_batches
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
-from mera.train.evaluate import mean_loss
+from mera.train.evaluate import losses
 from mera.train.kinds import IMAGES, Kind
 from mera.train.objective import Objective, autocast
 from mera.train.optimizers import OwnOptimizer, make_optimizer, own_optimizer
@@ -154,6 +154,7 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
+        self.kind.advance(self.progress)
         self.optimizer.zero_grad()
         bits = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
@@ -189,12 +190,14 @@ class Loop:
             images: the test images.
 
         Returns:
-            step, seconds (of training) and test_bits.
+            step, seconds (of training) and test_bits; for an action test_nats, ess and free_energy.
 
         Raises:
             FloatingPointError: if they are not finite.
         """
-        self.test_loss = mean_loss(self.ema, images, self.settings.eval_images, kind=self.kind)
+        self.kind.advance(1.0)
+        found = losses(self.ema, images, self.settings.eval_images, kind=self.kind)
+        self.test_loss = found.mean().item()
         if not math.isfinite(self.test_loss):
             raise FloatingPointError(
                 f"Expected finite {self.kind.unit} on test {self.kind.name}; got {self.test_loss} "
@@ -203,7 +206,8 @@ class Loop:
         if self.best is None or self.test_loss < self.best[1]:
             self.best = self.step, self.test_loss
         self.schedule.after_evaluation(self.test_loss)
-        return {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{self.kind.metric}": self.test_loss}
+        metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{self.kind.metric}": self.test_loss}
+        return metrics | self.kind.metrics(found, self.ema)
 
     def save(self) -> None:
         """Write a checkpoint, in the process that writes files."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from mera._utils.checks import check_choice, check_positive
+from mera._utils.checks import check_choice, check_interval, check_positive
 from mera._utils.errors import InputError
 from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
 from mera.graph.memory import MEMORY
+from mera.train.kinds import ESTIMATORS
 from mera.train.optimizers import check_optimizer
 from mera.train.schedules import check_schedule
 
@@ -25,6 +26,11 @@ def _decay(value: Any, name: str) -> float:
     if decay >= 1:
         raise InputError(f"{name} as a decay below 1", repr(value))
     return decay
+
+
+def _share(value: Any, name: str) -> float:
+    """Refuse what is no part of a run, from 0 to 1."""
+    return 0.0 if check_positive(value, name, or_zero=True) == 0 else check_interval(value, name, 0, 1)
 
 
 @documented
@@ -85,6 +91,22 @@ class Settings:
         Option("options of a schedule of torch; its number of steps is `steps` unless an option sets it."),
     ] = None
     warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50
+    estimator: Annotated[
+        str,
+        Option(
+            'how the gradient is estimated when a flow learns from an action: "path" through the samples alone, which '
+            'has no noise where the flow is exact; "total" through samples and density; "score", the score function '
+            "with the mean of the other samples as a control variate, which needs no gradient of the action.",
+            choice(ESTIMATORS, "an estimator"),
+        ),
+    ] = "path"
+    anneal: Annotated[
+        float,
+        Option(
+            "part of a run, from 0 to 1, in which an action takes the place of that of uncoupled Gaussian variables.",
+            _share,
+        ),
+    ] = 0.0
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0
     ema: Annotated[
         float,

@@ -1,0 +1,34 @@
+"""Lattice field theory: actions, exact results, and samplers whose averages are exact."""
+
+from mera.physics.action import Action, make, names, register
+from mera.physics.autocorrelation import GammaResult, gamma_method
+from mera.physics.chain import Chain
+from mera.physics.hmc import hmc
+from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
+from mera.physics.metropolis import metropolis
+from mera.physics.observables import Observables, Quantity
+from mera.physics.reweighting import Report, estimate
+from mera.physics.scalar import ON, DoubleWell, FreeField, Phi4
+
+__all__ = [
+    "CRITICAL_TEMPERATURE",
+    "ON",
+    "Action",
+    "Chain",
+    "DoubleWell",
+    "FreeField",
+    "GammaResult",
+    "Ising",
+    "Observables",
+    "Phi4",
+    "Quantity",
+    "Report",
+    "estimate",
+    "gamma_method",
+    "hmc",
+    "kaufman",
+    "make",
+    "metropolis",
+    "names",
+    "register",
+]

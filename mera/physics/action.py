@@ -1,0 +1,124 @@
+"""What an action is, and actions by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from mera._utils.calls import parse_call
+from mera._utils.errors import InputError
+from mera._utils.registry import Registry
+
+__all__ = ["Action", "make", "names", "neighbours", "register"]
+
+EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
+
+ActionFactory = TypeVar("ActionFactory", bound=Callable[..., Any])
+_actions: Registry[Any] = Registry("an action", "mera.actions")
+
+
+def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
+    """A decorator that registers an action under a name, for the command line.
+
+    A package may instead declare its actions as entry points of the group "mera.actions".
+
+    Args:
+        name: the name.
+
+    Raises:
+        ValueError: if the name is taken.
+
+    >>> from mera import physics
+    >>> @physics.register("sextic")
+    ... def sextic(coupling: float = 1.0):
+    ...     return lambda phi: (phi.square() / 2 + coupling * phi**6).flatten(1).sum(1)
+    >>> physics.make("sextic(coupling=2)")(torch.ones(1, 1, 2, 2))
+    tensor([10.])
+    """
+    return _actions.register(name)
+
+
+def names() -> list[str]:
+    """The names of all registered actions, sorted."""
+    return _actions.names()
+
+
+def make(text: str) -> Callable[[Tensor], Tensor]:
+    """The action that a text names.
+
+    Args:
+        text: the name of a registered action, with options: "phi4(mass2=-4, coupling=1.143)".
+
+    Raises:
+        ValueError: if the name or an option is unknown, or a value makes no sense.
+    """
+    name, values, options = parse_call(text, EXAMPLE)
+    if values:
+        raise InputError(f"options with their names, as in {EXAMPLE}", repr(text))
+    _actions.check_options(name, options)
+    return _actions.get(name)(**options)
+
+
+class Action(ABC):
+    r"""The action S of a lattice field: the field has the density :math:`e^{-S(\phi)} / Z`.
+
+    Any function from fields (B, C, *shape) to (B,) can be trained on and measured. An `Action` knows more of itself:
+    the share of each site, so that a local change of the field costs locally; symmetries; and exact results.
+
+    Attributes:
+        reach: how many sites away, in each direction, the density at a site still depends on the field; None if the
+            action is not local.
+        is_even: whether :math:`S(-\phi) = S(\phi)`.
+        periodic: whether the lattice is periodic. If not, its borders are open.
+    """
+
+    reach: int | None = None
+    is_even: bool = False
+    periodic: bool = True
+
+    def __call__(self, phi: Tensor) -> Tensor:
+        """The action of fields, (B,).
+
+        Args:
+            phi: the fields, (B, C, *shape).
+        """
+        return self.density(phi).flatten(1).sum(1)
+
+    @abstractmethod
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, (B, *shape), which add up to the action.
+
+        Args:
+            phi: the fields, (B, C, *shape).
+        """
+
+    def log_z(self, shape: Sequence[int]) -> float:
+        r"""The logarithm of the integral of :math:`e^{-S}` over all fields, exact, where it is known.
+
+        Args:
+            shape: the shape of the lattice.
+
+        Raises:
+            ValueError: if it is not known.
+        """
+        raise InputError("an action and a lattice whose ln Z is known", f"{self!r} on {tuple(shape)}")
+
+
+def neighbours(phi: Tensor, periodic: bool = True) -> Tensor:
+    r"""The sum over directions of :math:`(\phi(x + e) - \phi(x))^2`, and over channels, at each site, (B, *shape).
+
+    Args:
+        phi: the fields, (B, C, *shape).
+        periodic: whether the last site of a direction has the first one as its neighbour; otherwise it has none.
+    """
+    total = torch.zeros_like(phi)
+    for axis in range(2, phi.ndim):
+        difference = phi.roll(-1, axis) - phi
+        if not periodic:
+            difference = difference.index_fill(axis, difference.new_tensor([phi.shape[axis] - 1], dtype=torch.long), 0)
+        total = total + difference.square()
+    return total.sum(1)

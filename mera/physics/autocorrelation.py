@@ -1,0 +1,86 @@
+"""Errors of the means of Markov chains: the Gamma method (Wolff 2004, https://arxiv.org/abs/hep-lat/0306017)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+
+__all__ = ["GammaResult", "gamma_method"]
+
+S = 1.5
+"""The ratio of the decay time of the autocorrelation function to the integrated autocorrelation time, as assumed when
+the window is chosen (Wolff's recommendation)."""
+
+
+class GammaResult(NamedTuple):
+    """The error of a mean over correlated draws.
+
+    Args:
+        error: the standard error of the mean over all draws of all chains.
+        tau: the integrated autocorrelation time in draws, 1/2 for independent ones.
+        tau_error: its standard error.
+        window: the number of draws over which autocorrelations are added up.
+    """
+
+    error: float
+    tau: float
+    tau_error: float
+    window: int
+
+
+def gamma_method(chains: Tensor) -> GammaResult:
+    r"""The standard error of the mean of correlated draws, and their integrated autocorrelation time.
+
+    .. math::
+        \tau = \frac{1}{2} + \sum_{t=1}^{W} \rho(t), \qquad
+        \sigma^2 = \frac{2 \tau}{N} \Gamma(0)
+
+    The window W is chosen as in Section 3.3 of the paper, and the bias of :math:`\Gamma` from the estimated mean is
+    corrected (Eq. 49). Chains count as replica with a common mean.
+
+    Args:
+        chains: a quantity along K chains, (draws, K).
+
+    Raises:
+        ValueError: if there are fewer than four draws, or one that is not finite.
+
+    >>> import torch
+    >>> result = gamma_method(torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)))
+    >>> round(result.tau, 1)
+    0.5
+    """
+    n, k = chains.shape
+    if n < 4:
+        raise InputError("at least 4 draws of each chain", str(n))
+    if not chains.isfinite().all():
+        raise InputError("finite draws", f"{int((~chains.isfinite()).sum())} that are infinite or NaN")
+    total = n * k
+    centred = chains.double() - chains.double().mean()
+    spectrum = torch.fft.rfft(centred, n=2 * n, dim=0)
+    sums = torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n].sum(1)
+    gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))
+    if gamma[0] <= 0:  # a constant
+        return GammaResult(0.0, 0.5, 0.0, 0)
+    window = _window(gamma, total)
+    summed = gamma[0] + 2 * gamma[1 : window + 1].sum()
+    gamma = gamma + summed / total
+    summed = (gamma[0] + 2 * gamma[1 : window + 1].sum()).clamp(min=1e-12 * gamma[0].item())
+    tau = (summed / (2 * gamma[0])).item()
+    tau_error = tau * math.sqrt(4 / total * max(0.5, window + 0.5 - tau))
+    return GammaResult(math.sqrt(summed.item() / total), tau, tau_error, window)
+
+
+def _window(gamma: Tensor, total: int) -> int:
+    """The window that balances bias and noise (Eq. 50 to 52 of the paper)."""
+    running = 0.5
+    for t in range(1, len(gamma) // 2):
+        running += (gamma[t] / gamma[0]).item()
+        decay = S / math.log((2 * running + 1) / (2 * running - 1)) if running > 0.5 else 1e-9
+        if math.exp(-t / decay) - decay / math.sqrt(t * total) < 0:
+            return t
+    return max(1, len(gamma) // 2 - 1)

@@ -1,0 +1,160 @@
+"""Hamiltonian Monte Carlo in the field or in the latents (Duane et al. 1987), many chains side by side."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mera._utils.actions import ActionLike
+from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.errors import InputError
+from mera._utils.progress import ProgressBar, check_console
+from mera.density import Density
+from mera.flow import Flow
+from mera.physics.chain import Chain, Recorder
+from mera.physics.observables import Observables
+from mera.physics.target import Target, check_start, field_target, latent_target
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Trajectories", "hmc"]
+
+TARGET = 0.8
+"""The acceptance rate to which the step is tuned."""
+FIRST_STEP = 0.1
+
+
+class Trajectories:
+    """Trajectories of Hamiltonian dynamics by leapfrog steps, each accepted or rejected.
+
+    Args:
+        target: the density.
+        length: the mean length of a trajectory in the time of a unit mass; lengths vary by a half, so that no mode of
+            the field comes back to where it was each time.
+        step: the step size at the beginning.
+    """
+
+    def __init__(self, target: Target, length: float, step: float = FIRST_STEP) -> None:
+        self.target, self.length, self.step = target, length, step
+        self._tuned = 0
+
+    def run(self, row: Tensor, n: int = 1, tune: bool = False) -> tuple[Tensor, float]:
+        """Trajectories one after the other.
+
+        Args:
+            row: the variables of all chains, (K, d).
+            n: the number of trajectories.
+            tune: whether the step changes towards an acceptance rate of 0.8, as it may before the draws that count.
+
+        Returns:
+            The variables afterwards, and the mean acceptance rate.
+        """
+        value, gradient = self.target.evaluate(row)
+        rates = 0.0
+        for _ in range(n):
+            length = self.length * (0.5 + torch.rand(()).item())
+            steps = max(1, math.ceil(length / self.step))
+            size = min(self.step, length)
+            momentum = torch.randn_like(row)
+            energy = value - momentum.square().sum(1) / 2
+            new, new_gradient, new_value = row, gradient, value
+            for _ in range(steps):
+                momentum = momentum + size / 2 * new_gradient
+                new = new + size * momentum
+                new_value, new_gradient = self.target.evaluate(new)
+                momentum = momentum + size / 2 * new_gradient
+            change = new_value - momentum.square().sum(1) / 2 - energy
+            change = torch.where(change.isfinite(), change, -math.inf)  # trajectories that diverge are rejected
+            accepted = torch.rand_like(change).log() < change
+            row = torch.where(accepted[:, None], new, row)
+            gradient = torch.where(accepted[:, None], new_gradient, gradient)
+            value = torch.where(accepted, new_value, value)
+            rate = change.clamp(max=0).exp().mean().item()
+            rates += rate / n
+            if tune:
+                self._tuned += 1
+                self.step *= math.exp((rate - TARGET) / self._tuned**0.5)
+        return row, rates
+
+
+@torch.no_grad()
+def hmc(
+    flow: Density | Sequence[int],
+    action: ActionLike,
+    space: str = "field",
+    *,
+    chains: int = 16,
+    draws: int = 1000,
+    warmup: int = 200,
+    thin: int = 1,
+    length: float = 1.0,
+    start: Tensor | None = None,
+    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    console: Console | None = None,
+) -> Chain:
+    r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
+
+    Args:
+        flow: the flow, whose samples the chains start from; or, for the field alone, the shape (C, *shape) of a field,
+            in which case the chains start from unit noise.
+        action: the action S, differentiable, from fields (B, C, *shape) to (B,).
+        space: "field" for dynamics of the field; "latent" for dynamics of the latents, whose density is nearly the
+            prior where the flow is good.
+        chains: the number of chains.
+        draws: the number of draws of each chain that are measured.
+        warmup: trajectories before, in which the step is tuned to an acceptance rate of 0.8.
+        thin: trajectories for each draw.
+        length: the mean length of a trajectory, with unit masses.
+        start: the fields at which the chains start, (K, C, *shape), in place of `chains` samples.
+        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
+        console: where progress is shown; None to show nothing.
+
+    Returns:
+        The chains.
+
+    Raises:
+        ValueError: if an argument is invalid.
+
+    >>> from mera import physics
+    >>> chain = physics.hmc((1, 4, 4), physics.FreeField(mass2=1.0), draws=50, warmup=50)
+    >>> chain.fields.shape, chain.history["m2"].shape
+    (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
+    """
+    check_choice(space, ("field", "latent"), "a space")
+    for value, what in ((chains, "a number of chains"), (thin, "trajectories for each draw")):
+        check_count(value, what)
+    check_count(draws, "a number of draws", 4)
+    check_count(warmup, "a number of trajectories before the draws", 0)
+    check_positive(length, "the length of a trajectory")
+    if space == "latent" and not isinstance(flow, Flow):
+        raise InputError("a Flow for dynamics of its latents", type(flow).__name__)
+    shape = tuple(flow.plan.input.event_shape) if isinstance(flow, Density) else tuple(flow)
+    if start is not None:
+        fields = check_start(start, shape)
+    else:
+        fields = flow.sample(chains) if isinstance(flow, Density) else torch.randn(chains, *shape, dtype=torch.float64)
+    if space == "latent" and isinstance(flow, Flow):
+        target = latent_target(flow, action)
+        row = flow.to_lattice(flow(fields)[0]).flatten(1)
+    else:
+        target, row = field_target(action, shape), fields.flatten(1)
+    trajectories = Trajectories(target, length)
+    recorder = Recorder(Observables(action, observables))
+    accepted, began = 0.0, 0.0
+    with ProgressBar("HMC", check_console(console)) as progress_bar:
+        for i in range(warmup + draws):
+            if i == warmup:
+                began = time.perf_counter()
+            row, rate = trajectories.run(row, 1 if i < warmup else thin, tune=i < warmup)
+            if i >= warmup:
+                accepted += rate / draws
+                recorder.add(target.to_fields(row))
+            progress_bar.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate:.2f}")
+    seconds = time.perf_counter() - began
+    return recorder.chain(target.to_fields(row).detach(), accepted, seconds, trajectories.step)

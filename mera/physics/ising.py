@@ -1,0 +1,124 @@
+"""The Ising model as a continuous field, and its exact partition function in two dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_positive
+from mera._utils.errors import InputError
+from mera.physics.action import Action, register
+
+__all__ = ["CRITICAL_TEMPERATURE", "Ising", "kaufman"]
+
+CRITICAL_TEMPERATURE = 2 / math.log(1 + math.sqrt(2))
+"""The critical temperature of the square lattice, in units of the coupling between spins (Onsager 1944)."""
+GAP = 0.1
+"""The smallest eigenvalue of the coupling matrix of the field."""
+
+
+@register("ising")
+@dataclass(frozen=True)
+class Ising(Action):
+    r"""The ferromagnetic Ising model on a periodic lattice, as a continuous field (Hubbard-Stratonovich).
+
+    .. math:: S = \frac{1}{2} \phi^T K^{-1} \phi - \sum_x \ln \cosh \phi(x), \qquad
+        K = \frac{A}{T} + \left(0.1 - \lambda_{\min}(A / T)\right) 1
+
+    with the adjacency matrix A of the lattice (NeuralRG, https://arxiv.org/abs/1802.02840). The spin at a site is
+    :math:`\pm 1` with the mean :math:`\tanh \phi(x)`, independently of the others once the field is given. The action
+    is not local, since the inverse of K is not.
+
+    Args:
+        temperature: T, in units of the coupling between spins.
+
+    Raises:
+        ValueError: if the temperature is not positive.
+
+    >>> round(Ising(temperature=2.0).log_z((8, 8)), 6)
+    166.143583
+    """
+
+    temperature: float = CRITICAL_TEMPERATURE
+
+    is_even = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
+
+    def eigenvalues(self, shape: Sequence[int]) -> Tensor:
+        """The eigenvalues of K by wave number, (*shape), in double precision.
+
+        Args:
+            shape: the shape of the lattice.
+        """
+        total = torch.zeros(tuple(shape), dtype=torch.float64)
+        for axis, n in enumerate(shape):
+            angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
+            total = total + 2 * angle.cos().view(-1, *(1 for _ in range(len(shape) - axis - 1))) / self.temperature
+        return total + GAP - total.min()
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, (B, *shape), which depends on the whole field."""
+        shape = phi.shape[2:]
+        axes = tuple(range(2, phi.ndim))
+        inverse = self.eigenvalues(shape).reciprocal().to(phi)
+        smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
+        return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
+
+    def log_z(self, shape: Sequence[int]) -> float:
+        """The exact ln Z of the field on a square lattice, from Kaufman's solution.
+
+        Args:
+            shape: the shape of the lattice, (L, L').
+
+        Raises:
+            ValueError: if the lattice has not two dimensions.
+        """
+        if len(shape) != 2:
+            return super().log_z(shape)
+        eigenvalues = self.eigenvalues(shape)
+        n = math.prod(shape)
+        shift = eigenvalues.mean().item()  # the diagonal of K, since that of A is 0
+        gaussian = 0.5 * (n * math.log(2 * math.pi) + eigenvalues.log().sum().item())
+        return kaufman(shape, self.temperature) + gaussian - n * math.log(2) + n / 2 * shift
+
+
+def kaufman(shape: Sequence[int], temperature: float) -> float:
+    r"""The exact :math:`\ln Z` of the spins of the Ising model on a torus (Kaufman 1949, Phys. Rev. 76, 1232).
+
+    Args:
+        shape: the shape of the lattice, (L, L'); each edge at least 3, so that no two sites are joined twice.
+        temperature: T, in units of the coupling between spins.
+
+    Raises:
+        ValueError: if the lattice has not two dimensions, or an edge below 3.
+
+    >>> round(kaufman((4, 4), 2.0), 6)
+    17.105367
+    """
+    if len(shape) != 2 or min(shape) < 3:
+        raise InputError("a lattice of two dimensions, each at least 3", str(tuple(shape)))
+    n, m = shape
+    k = 1 / temperature
+    r = torch.arange(2 * n, dtype=torch.float64)
+    gamma = torch.acosh((math.cosh(2 * k) / math.tanh(2 * k) - (math.pi * r / n).cos()).clamp(min=1))
+    gamma[0] = 2 * k + math.log(math.tanh(k))  # negative above the critical temperature
+    half = m * gamma / 2
+    log_cosh = half.abs() + torch.log1p((-2 * half.abs()).exp())  # of 2 cosh
+    log_sinh = half.abs() + torch.log1p(-(-2 * half.abs()).exp())  # of 2 |sinh|
+    odd, even = slice(1, None, 2), slice(0, None, 2)
+    terms = torch.stack([log_cosh[odd].sum(), log_sinh[odd].sum(), log_cosh[even].sum(), log_sinh[even].sum()])
+    signs = torch.tensor([1.0, 1.0, 1.0, math.copysign(1.0, gamma[0].item())], dtype=torch.float64)
+    top = terms.max()
+    total = top + (signs * (terms - top).exp()).sum().log()
+    return n * m / 2 * math.log(2 * math.sinh(2 * k)) - math.log(2) + total.item()
+
+
+def _log_cosh(x: Tensor) -> Tensor:
+    """ln cosh x, without overflow."""
+    return x.abs() + torch.nn.functional.softplus(-2 * x.abs()) - math.log(2)

@@ -1,0 +1,91 @@
+"""Independence Metropolis: samples of a flow as proposals (Albergo et al. 2019, https://arxiv.org/abs/1904.12072)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mera._utils.actions import ActionLike, evaluate_action
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.progress import ProgressBar, check_console
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
+from mera.density import Density
+from mera.physics.chain import Chain, Recorder
+from mera.physics.observables import Observables
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["metropolis"]
+
+AT_ONCE = 500
+"""About as many proposals are drawn together."""
+
+
+@torch.no_grad()
+@fixed_weights()
+def metropolis(
+    flow: Density,
+    action: ActionLike,
+    *,
+    chains: int = 16,
+    draws: int = 1000,
+    warmup: int = 100,
+    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    console: Console | None = None,
+) -> Chain:
+    r"""Sample :math:`e^{-S} / Z` by proposals that are independent samples of a flow.
+
+    A proposal is accepted with the probability :math:`\min(1, w' / w)` for the weights :math:`w = e^{-S} / q`.
+
+    Args:
+        flow: the flow with density q.
+        action: the action S, from fields (B, C, *shape) to (B,).
+        chains: the number of chains.
+        draws: the number of draws of each chain that are measured, one for each proposal.
+        warmup: proposals before.
+        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
+        console: where progress is shown; None to show nothing.
+
+    Returns:
+        The chains.
+
+    Raises:
+        ValueError: if an argument is invalid.
+    """
+    check_count(chains, "a number of chains")
+    check_count(draws, "a number of draws", 4)
+    check_count(warmup, "a number of proposals before the draws", 0)
+    if not isinstance(flow, Density):
+        raise InputError("a flow", type(flow).__name__)
+    recorder = Recorder(Observables(action, observables))
+    phi, log_weight = _weighted(flow, action, chains)
+    accepted, began, done, total = 0.0, 0.0, 0, warmup + draws
+    with ProgressBar("Metropolis", check_console(console)) as progress_bar:
+        while done < total:
+            n = min(max(1, AT_ONCE // chains), total - done)
+            proposals, weights = _weighted(flow, action, n * chains)
+            for new, new_weight in zip(proposals.split(chains), weights.split(chains), strict=True):
+                if done == warmup:
+                    began = time.perf_counter()
+                accept = torch.rand_like(new_weight).log() < new_weight - log_weight
+                phi = torch.where(accept.view(-1, *(1 for _ in phi.shape[1:])), new, phi)
+                log_weight = torch.where(accept, new_weight, log_weight)
+                if done >= warmup:
+                    accepted += accept.double().mean().item() / draws
+                    recorder.add(phi, log_weights=log_weight)
+                done += 1
+            progress_bar.update(done, done / total)
+    return recorder.chain(phi, accepted, time.perf_counter() - began)
+
+
+def _weighted(flow: Density, action: ActionLike, n: int) -> tuple[Tensor, Tensor]:
+    """Samples of a flow, and the logarithms of their weights in double precision."""
+    phi, log_q = flow.rsample_and_log_prob(n)
+    log_weights = -evaluate_action(action, phi).double() - log_q.double()
+    return phi, log_weights.nan_to_num(nan=-torch.inf)

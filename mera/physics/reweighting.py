@@ -1,0 +1,172 @@
+r"""Averages over :math:`e^{-S} / Z` from samples of a flow, each with its weight."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.notebook import Pictured
+from mera._utils.progress import ProgressBar, check_console
+from mera._utils.table import Table
+from mera.bijectors.conditioners.fixed_weights import fixed_weights
+from mera.density import Density
+from mera.physics.observables import Observables, Quantity, summarize
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Report", "estimate"]
+
+MISSED = 5.0
+"""A given field whose log-weight exceeds the largest one of the flow's samples by this many nats is in a region that
+the samples do not reach."""
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Pictured):
+    r"""What was measured with reweighted samples of a flow.
+
+    Args:
+        n: the number of samples.
+        ess: the effective sample size as a fraction, 0 to 1.
+        log_z: the estimate of :math:`\ln Z`.
+        log_z_error: its standard error.
+        free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
+            exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
+        observables: by name the value and the standard error; see `Observables`.
+        correlator: the two-point function with its errors, (r,) each; None for open borders.
+        log_weights: :math:`-S - \ln q` of the samples, (n,).
+        missed: the fraction of the given fields that lie where the samples do not reach; None if no field was given.
+    """
+
+    n: int
+    ess: float
+    log_z: float
+    log_z_error: float
+    free_energy: Quantity
+    observables: Mapping[str, Quantity]
+    correlator: tuple[Tensor, Tensor] | None
+    log_weights: Tensor
+    missed: float | None = None
+
+    @property
+    def table(self) -> Table:
+        """A row for each quantity."""
+        rows = [
+            ("ESS", f"{self.ess:.4f} of {self.n:,} samples"),
+            ("ln Z", str(Quantity(self.log_z, self.log_z_error))),
+            ("variational free energy", str(self.free_energy)),
+        ]
+        return Table(["quantity", "value"], [*rows, *((name, str(q)) for name, q in self.observables.items())])
+
+    def __repr__(self) -> str:
+        """The table as text."""
+        return str(self.table)
+
+
+@torch.no_grad()
+@fixed_weights()
+def estimate(
+    flow: Density,
+    action: ActionLike,
+    n: int = 10_000,
+    *,
+    batch_size: int = 500,
+    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    fields: Tensor | None = None,
+    console: Console | None = None,
+) -> Report:
+    r"""Measure with samples of a flow that are reweighted to :math:`e^{-S} / Z`.
+
+    Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
+    many samples, whatever the flow, where the weights have a finite variance. With few effective samples, or where the
+    flow misses a mode, they and their errors are wrong: the effective sample size does not show modes that no sample
+    has reached, but fields from elsewhere do.
+
+    Args:
+        flow: the flow.
+        action: the action S, from fields (B, C, *shape) to (B,).
+        n: the number of samples.
+        batch_size: how many samples are drawn together.
+        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
+        fields: fields of the target from another sampler, (N, C, *shape), such as `Chain.fields`; there is a warning if
+            they lie where the samples of the flow do not reach.
+        console: where progress is shown; None to show nothing.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: if an argument is invalid, or the action returns anything but a number for each field.
+        FloatingPointError: if a weight is NaN.
+
+    >>> import mera
+    >>> from mera import physics
+    >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(8,), prior="gaussian")
+    >>> report = physics.estimate(flow, physics.FreeField(mass2=1.0), n=1000)
+    >>> 0 < report.ess <= 1, sorted(report.observables)[:3]
+    (True, ['abs_m', 'binder', 'correlation_length'])
+    """
+    check_count(n, "a number of samples", 2)
+    check_count(batch_size, "a batch size")
+    if not isinstance(flow, Density):
+        raise InputError("a flow", type(flow).__name__)
+    measured = Observables(action, observables)
+    parts, weights = [], []
+    with ProgressBar("sample", check_console(console)) as progress_bar:
+        for start in range(0, n, batch_size):
+            phi, log_q = flow.rsample_and_log_prob(min(batch_size, n - start))
+            value = evaluate_action(action, phi)
+            weights.append((-value.double() - log_q.double()).cpu())
+            parts.append(measured.measure(phi, value))
+            progress_bar.update(start + len(phi), (start + len(phi)) / n)
+    log_w = torch.cat(weights)
+    if log_w.isnan().any():
+        raise FloatingPointError(f"Expected finite weights; got NaN for {int(log_w.isnan().sum())} of {n} samples")
+    w = log_w.softmax(0)
+    ess = effective_fraction(log_w)
+    shape = flow.plan.input.shape
+    found, correlator = summarize(
+        {name: torch.cat([part[name] for part in parts]) for name in parts[0]},
+        measured.derived(math.prod(shape), sum(shape) // len(shape)),
+        lambda values: w @ values,
+        lambda centred: (w * centred).square().sum().sqrt().item(),
+    )
+    log_z = log_w.logsumexp(0).item() - math.log(n)
+    return Report(
+        n,
+        ess,
+        log_z,
+        math.sqrt(max(0.0, 1 / ess - 1) / n),
+        Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
+        found,
+        correlator,
+        log_w,
+        None if fields is None else _missed(flow, action, fields, log_w, batch_size),
+    )
+
+
+def _missed(flow: Density, action: ActionLike, fields: Tensor, log_weights: Tensor, batch_size: int) -> float:
+    """The fraction of given fields whose weights exceed those of all samples by far."""
+    parts = [
+        -evaluate_action(action, part).double() - flow.log_prob(part).double()
+        for part in fields.to(flow.device, flow.dtype).split(batch_size)
+    ]
+    missed = (torch.cat(parts).cpu() > log_weights.max() + MISSED).double().mean().item()
+    if missed > 0:
+        warnings.warn(
+            f"Expected fields of the target where the flow has samples; got {missed:.1%} of the given fields with "
+            f"weights above e^{MISSED:g} times the largest weight of a sample: the flow misses a part of the target, "
+            "and averages are wrong",
+            stacklevel=4,
+        )
+    return missed

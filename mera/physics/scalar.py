@@ -1,0 +1,237 @@
+r"""Scalar fields: the free field, :math:`\phi^4`, n components, and uncoupled double wells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count, check_flag, check_interval, check_positive
+from mera._utils.errors import InputError
+from mera.physics.action import Action, neighbours, register
+
+__all__ = ["ON", "DoubleWell", "FreeField", "Phi4"]
+
+ANY = 1e300
+"""A bound that any number keeps."""
+
+
+@register("free")
+@dataclass(frozen=True)
+class FreeField(Action):
+    r"""The free scalar field.
+
+    .. math:: S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
+
+    Args:
+        mass2: the squared mass, positive, in units of the lattice spacing.
+        periodic: whether the lattice is periodic.
+
+    Raises:
+        ValueError: if `mass2` is not positive.
+
+    >>> round(FreeField(mass2=1.25).log_z((8, 8)), 4)
+    8.6083
+    """
+
+    mass2: float = 1.0
+    periodic: bool = True
+
+    reach = 1
+    is_even = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.mass2, "mass2")
+        check_flag(self.periodic, "periodic")
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, (B, *shape)."""
+        return (neighbours(phi, self.periodic) + self.mass2 * phi.square().sum(1)) / 2
+
+    def eigenvalues(self, shape: Sequence[int]) -> Tensor:
+        r"""The eigenvalues of the quadratic form, :math:`\text{mass2} + \sum_\mu (2 - 2 \cos k_\mu)`, (*shape).
+
+        The wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice, and of :math:`\pi / L` on an open
+        one.
+
+        Args:
+            shape: the shape of the lattice.
+        """
+        total = torch.full(tuple(shape), float(self.mass2), dtype=torch.float64)
+        for axis, n in enumerate(shape):
+            angle = (2 if self.periodic else 1) * math.pi * torch.arange(n, dtype=torch.float64) / n
+            total = total + (2 - 2 * angle.cos()).view(-1, *(1 for _ in range(len(shape) - axis - 1)))
+        return total
+
+    def log_z(self, shape: Sequence[int]) -> float:
+        r"""The exact :math:`\ln Z`, for one channel.
+
+        Args:
+            shape: the shape of the lattice.
+        """
+        return 0.5 * (2 * math.pi / self.eigenvalues(shape)).log().sum().item()
+
+    def phi2(self, shape: Sequence[int]) -> float:
+        r"""The exact :math:`\langle \phi^2 \rangle`, the mean over the sites.
+
+        Args:
+            shape: the shape of the lattice.
+        """
+        return self.eigenvalues(shape).reciprocal().mean().item()
+
+
+@register("phi4")
+@dataclass(frozen=True)
+class Phi4(Action):
+    r"""The scalar field with a quartic coupling, :math:`\phi^4`.
+
+    .. math::
+        S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
+        + \text{coupling}\, \phi(x)^4
+
+    Others write :math:`S = \sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`, which `from_lambda` takes.
+    In two dimensions, a coupling of 0.25 is critical at mass2 = -1.2723 (Schaich and Loinaz 2009,
+    https://arxiv.org/abs/0902.0045).
+
+    Args:
+        mass2: the squared mass, which may be negative.
+        coupling: the coupling, positive; 0 is the free field, if `mass2` is positive.
+        periodic: whether the lattice is periodic.
+
+    Raises:
+        ValueError: if the action is not bounded from below.
+    """
+
+    mass2: float = -4.0
+    coupling: float = 1.143
+    periodic: bool = True
+
+    reach = 1
+    is_even = True
+
+    def __post_init__(self) -> None:
+        check_interval(self.mass2, "mass2", -ANY, ANY)
+        check_positive(self.coupling, "coupling", or_zero=True)
+        check_flag(self.periodic, "periodic")
+        if self.coupling == 0 and self.mass2 <= 0:
+            raise InputError("a positive coupling or a positive mass2, for a bounded action", repr(self))
+
+    @classmethod
+    def from_lambda(cls, m2: float, lam: float, periodic: bool = True) -> Phi4:
+        r"""The same theory from :math:`S = \sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
+
+        Here :math:`\phi = \sqrt{2} \varphi`, mass2 :math:`= m^2` and the coupling is :math:`\lambda / 4`.
+
+        Args:
+            m2: :math:`m^2`.
+            lam: :math:`\lambda`.
+            periodic: whether the lattice is periodic.
+
+        >>> Phi4.from_lambda(m2=-4, lam=8)
+        Phi4(mass2=-4, coupling=2.0, periodic=True)
+        """
+        return cls(m2, lam / 4, periodic)
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, (B, *shape)."""
+        square = phi.square()
+        local = (square * (self.mass2 / 2 + self.coupling * square)).sum(1)
+        return neighbours(phi, self.periodic) / 2 + local
+
+    def log_z(self, shape: Sequence[int]) -> float:
+        """The exact ln Z of the free field.
+
+        Args:
+            shape: the shape of the lattice.
+
+        Raises:
+            ValueError: if there is a coupling.
+        """
+        if self.coupling != 0:
+            return super().log_z(shape)
+        return FreeField(self.mass2, self.periodic).log_z(shape)
+
+
+@register("on")
+@dataclass(frozen=True)
+class ON(Action):
+    r"""The linear O(n) model: a field of n components, as many as the flow has channels, with a quartic coupling.
+
+    .. math::
+        S = \sum_x \frac{1}{2} \sum_\mu |\phi(x + \mu) - \phi(x)|^2 + \frac{1}{2} \text{mass2}\, |\phi(x)|^2
+        + \text{coupling}\, |\phi(x)|^4
+
+    Args:
+        n: the number of components.
+        mass2: the squared mass, which may be negative.
+        coupling: the coupling, positive.
+        periodic: whether the lattice is periodic.
+
+    Raises:
+        ValueError: if the action is not bounded from below, or a field has another number of channels.
+    """
+
+    n: int = 2
+    mass2: float = -1.0
+    coupling: float = 0.25
+    periodic: bool = True
+
+    reach = 1
+    is_even = True
+
+    def __post_init__(self) -> None:
+        check_count(self.n, "n")
+        check_interval(self.mass2, "mass2", -ANY, ANY)
+        check_positive(self.coupling, "coupling")
+        check_flag(self.periodic, "periodic")
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, (B, *shape)."""
+        if phi.shape[1] != self.n:
+            raise InputError(f"fields of {self.n} channels for {self!r}", str(tuple(phi.shape)))
+        square = phi.square().sum(1)
+        return neighbours(phi, self.periodic) / 2 + square * (self.mass2 / 2 + self.coupling * square)
+
+
+@register("double-well")
+@dataclass(frozen=True)
+class DoubleWell(Action):
+    r"""A double well at each site, and no coupling between sites.
+
+    .. math:: S = \sum_x \text{height}\, \left(\frac{\phi(x)^2}{\text{position}^2} - 1\right)^2
+
+    Args:
+        height: the height of the barrier at 0, in units of the temperature.
+        position: the distance of both minima from 0.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    height: float = 4.0
+    position: float = 1.0
+
+    reach = 0
+    is_even = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.height, "height")
+        check_positive(self.position, "position")
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, (B, *shape)."""
+        return (self.height * (phi.square() / self.position**2 - 1).square()).sum(1)
+
+    def log_z(self, shape: Sequence[int]) -> float:
+        """The exact ln Z of one channel, by quadrature.
+
+        Args:
+            shape: the shape of the lattice.
+        """
+        end = self.position * (1 + (40 / self.height) ** 0.5) ** 0.5  # beyond, the integrand is below exp(-40)
+        x = torch.linspace(-end, end, 20_001, dtype=torch.float64)
+        one = torch.trapezoid((-self.density(x[:, None, None])).exp()[:, 0], x)
+        return math.prod(shape) * one.log().item()

@@ -1,0 +1,84 @@
+r"""What samplers draw from: :math:`e^{-S}` over fields, or the same density over the latents of a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mera._utils.actions import ActionLike, evaluate_action
+from mera._utils.checks import check_tensor
+from mera.flow import Flow
+
+__all__ = ["Target", "check_start", "field_target", "latent_target"]
+
+
+class Target:
+    """A density over rows of variables, known up to a factor.
+
+    Args:
+        log_prob: the logarithm of the density, from (K, d) to (K,).
+        to_fields: from rows (K, d) to fields (K, C, *shape).
+    """
+
+    def __init__(self, log_prob: Callable[[Tensor], Tensor], to_fields: Callable[[Tensor], Tensor]) -> None:
+        self.log_prob, self.to_fields = log_prob, to_fields
+
+    def evaluate(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density (K,) and its gradient (K, d).
+
+        Args:
+            row: the variables, (K, d).
+        """
+        with torch.enable_grad():
+            row = row.detach().requires_grad_()
+            value = self.log_prob(row)
+            (gradient,) = torch.autograd.grad(value.sum(), row)
+        return value.detach(), gradient
+
+
+def field_target(action: ActionLike, event_shape: Sequence[int]) -> Target:
+    """The density of the field itself.
+
+    Args:
+        action: the action.
+        event_shape: the shape (C, *shape) of a field.
+    """
+    return Target(
+        lambda row: -evaluate_action(action, row.unflatten(1, tuple(event_shape))),
+        lambda row: row.unflatten(1, tuple(event_shape)),
+    )
+
+
+def latent_target(flow: Flow, action: ActionLike) -> Target:
+    r"""The density of the latents, :math:`e^{-S(G(z))} |\det dG / dz|`, which is the prior where the flow is exact.
+
+    Args:
+        flow: the flow with the generator G.
+        action: the action.
+    """
+
+    def generate(row: Tensor) -> tuple[Tensor, Tensor]:
+        shape = flow.plan.input.event_shape
+        return flow.inverse(flow.from_lattice(row.unflatten(1, shape)))
+
+    def log_prob(row: Tensor) -> Tensor:
+        phi, log_det = generate(row)
+        return log_det - evaluate_action(action, phi)
+
+    return Target(log_prob, lambda row: generate(row)[0])
+
+
+def check_start(start: Tensor, event_shape: Sequence[int]) -> Tensor:
+    """Fields at which chains start.
+
+    Args:
+        start: the fields, (K, C, *shape).
+        event_shape: the shape (C, *shape) of a field.
+
+    Raises:
+        ValueError: if they have another shape.
+    """
+    check_tensor("fields to start from", start, tuple(event_shape), None, "chains")
+    return start

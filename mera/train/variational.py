@@ -1,0 +1,208 @@
+"""Learning from an action: the flow draws its own examples, and the action says how likely they should be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
+from mera._utils.errors import InputError
+from mera._utils.random import seeded
+from mera.data import DataSplits, Examples
+from mera.density import Density
+from mera.symmetrized import Symmetrized, underlying
+from mera.train.kinds import Fields, Key
+
+__all__ = ["Draws", "Variational", "as_draws", "is_action"]
+
+CHUNK = 16
+"""Draws that are made together, so that a process which needs a part of a batch draws little more than that."""
+FAR = 1e3
+"""How much larger than those of the prior fields are made, to see whether an action is bounded from below."""
+
+
+class Draws(Dataset):
+    """Latents of the prior as a data set without end, (variables,), all levels in one row.
+
+    Which latents come in which step is a function of the seed, the step and the row, as is the noise of images.
+
+    Args:
+        flow: the flow whose prior it is.
+    """
+
+    in_order = True
+
+    def __init__(self, flow: Density) -> None:
+        self.flow = underlying(flow)
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.chunk(0, 0, index // CHUNK)[index % CHUNK]
+
+    def chunk(self, seed: int, step: int, number: int) -> Tensor:
+        """`CHUNK` draws, (CHUNK, variables + 1): the latents, and behind them a number in [0, 1).
+
+        Args:
+            seed: the seed of the run.
+            step: the step.
+            number: which rows of the step's batch: the first `CHUNK`, the next ones, and so on.
+        """
+        flow = self.flow
+        shapes = [(CHUNK, latent.lattice.variables) for latent in flow.plan.latents]
+        with seeded(seed, step, number):
+            like = torch.empty(0, dtype=flow.dtype)
+            levels = flow.prior.sample(shapes, [1.0] * len(shapes), like)
+            return torch.cat([*levels, torch.rand(CHUNK, 1).to(like)], dim=1)
+
+
+class Variational(Fields):
+    r"""Samples of the flow itself, whose loss is :math:`(\ln q(\phi) + S(\phi)) / n` for n variables.
+
+    Its mean is the Kullback-Leibler divergence from the flow's density q to :math:`e^{-S} / Z`, less :math:`\ln Z`, for
+    each variable.
+
+    Args:
+        action: the action S.
+        estimator: how the gradient is estimated; see `Settings.estimator`.
+        anneal: the part of the run in which S takes the place of the action of uncoupled Gaussian variables.
+    """
+
+    def __init__(self, action: ActionLike, estimator: str = "path", anneal: float = 0.0) -> None:
+        self.action, self.estimator, self.anneal, self.share = action, estimator, anneal, 1.0
+
+    def advance(self, progress: float) -> None:
+        """Set the share of the action."""
+        self.share = min(1.0, progress / self.anneal) if self.anneal else 1.0
+
+    def read(self, examples: Examples, keys: Sequence[Key], seed: int) -> tuple[Tensor, Tensor]:
+        """Latents of the prior and numbers that choose the symmetry, as functions of seed, step and row."""
+        if not isinstance(examples, Draws):
+            raise InputError("draws of a prior", type(examples).__name__)
+        numbers = sorted({(step, row // CHUNK) for step, row, _ in keys})
+        chunks = {number: examples.chunk(seed, *number) for number in numbers}
+        rows = torch.stack([chunks[step, row // CHUNK][row % CHUNK] for step, row, _ in keys])
+        return rows[:, :-1], rows[:, -1]
+
+    def start(self, flow: Density, examples: Examples, n: int) -> Tensor:
+        """Latents of the prior on the lattice of the data, from which normalisation layers start."""
+        latents, _ = self.read(examples, [(0, row, row) for row in range(n)], 0)
+        flow_inside = underlying(flow)
+        return flow_inside.to_lattice(_levels(flow_inside, latents.to(flow.device)))
+
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """Samples of the flow."""
+        x = underlying(flow).inverse(_levels(flow, examples))[0]
+        return flow.transform(x, noise) if isinstance(flow, Symmetrized) else x
+
+    def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
+        """The loss of each sample, (B,), in nats for each variable."""
+        n = flow.plan.input.variables
+        if self.estimator == "path" and torch.is_grad_enabled():
+            return self._path(flow, self.to_data(flow, examples, noise)) / n
+        if self.estimator == "score" and torch.is_grad_enabled():
+            with torch.no_grad():
+                x = self.to_data(flow, examples, noise)
+            return self._score(flow, x) / n
+        z = _levels(flow, examples)
+        inside = underlying(flow)
+        x, log_det = inside.inverse(z)
+        log_q = inside.prior.log_prob(z) - log_det
+        if isinstance(flow, Symmetrized):
+            log_q, x = flow.log_prob_given(x, log_q), flow.transform(x, noise)
+        return (log_q + self._target(x)) / n
+
+    def _path(self, flow: Density, x: Tensor) -> Tensor:
+        r"""The path gradient (Roeder et al. 2017, https://arxiv.org/abs/1703.09194): that through the samples alone.
+
+        The other part of the gradient has mean 0, and noise that stays when the flow is exact.
+        """
+        fixed = x.detach().requires_grad_()
+        value = flow.log_prob(fixed) + self._target(fixed)
+        (force,) = torch.autograd.grad(value.sum(), fixed)
+        along = (force * x).flatten(1).sum(1)
+        return value.detach() + along - along.detach()
+
+    def _score(self, flow: Density, x: Tensor) -> Tensor:
+        """The score-function gradient, each sample against the mean of the others (RLOO, Kool et al. 2019)."""
+        log_q = flow.log_prob(x)
+        value = log_q.detach() + self._target(x)
+        others = (value.sum() - value) / max(1, len(value) - 1)
+        surrogate = (value - others) * log_q
+        return value + surrogate - surrogate.detach()
+
+    def _target(self, x: Tensor) -> Tensor:
+        """The action in this step, (B,)."""
+        action = evaluate_action(self.action, x)
+        if self.share == 1:
+            return action
+        return self.share * action + (1 - self.share) * x.square().flatten(1).sum(1) / 2
+
+    def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
+        """The effective sample size, from 0 to 1, and the variational free energy in nats, a bound of -ln Z."""
+        actions = losses * flow.plan.input.variables
+        return {"ess": effective_fraction(-actions), "free_energy": actions.mean().item()}
+
+    def not_finite(self, x: Tensor) -> str | None:
+        """Whether the action of samples is finite."""
+        return None if evaluate_action(self.action, x).isfinite().all() else "the action"
+
+
+def is_action(data: Any) -> bool:
+    """Whether what a flow is to learn from is an action rather than examples."""
+    return callable(data) and not any(hasattr(data, name) for name in ("__getitem__", "__iter__", "train"))
+
+
+def as_draws(action: ActionLike, flow: Density) -> DataSplits:
+    """What a flow learns from an action: draws of its prior. An action that is not bounded from below is refused.
+
+    Args:
+        action: the action.
+        flow: the flow.
+
+    Raises:
+        ValueError: if the action returns anything but a number for each field, if it is not bounded from below, or if
+            the flow takes a context.
+        FloatingPointError: if the action of a field is not finite.
+    """
+    if flow.plan.context is not None:
+        raise InputError("a flow without context to learn an action", f"one with context {flow.plan.context}")
+    draws = Draws(flow)
+    with torch.no_grad(), seeded(0):
+        x = torch.randn(CHUNK, *flow.plan.input.event_shape, dtype=flow.dtype).to(flow.device)
+        sizes = x[CHUNK // 2 :].flatten(2)[:, :, :1]
+        x[CHUNK // 2 :] = sizes.view(*sizes.shape[:2], *(1 for _ in flow.plan.input.shape))  # constant fields too
+        values = evaluate_action(action, x)
+        if not values.isfinite().all():
+            raise FloatingPointError(f"Expected a finite action of fields of unit size; got {_first_bad(values)}")
+        far = evaluate_action(action, FAR * x)
+        if (far < values).any():
+            lower = (far - values).argmin()
+            raise InputError(
+                "an action that is bounded from below",
+                f"{values[lower]:.4g} for a field, and {far[lower]:.4g} for the same field times {FAR:g}",
+            )
+    return DataSplits(_name(action), flow.plan.input.channels, draws, draws)
+
+
+def _levels(flow: Density, rows: Tensor) -> tuple[Tensor, ...]:
+    """Latents as the flow takes them, from rows (B, variables)."""
+    latents = underlying(flow).plan.latents
+    parts = rows.split([latent.lattice.variables for latent in latents], dim=1)
+    return tuple(part.unflatten(1, latent.lattice.event_shape) for part, latent in zip(parts, latents, strict=True))
+
+
+def _first_bad(values: Tensor) -> float:
+    """The first value that is infinite or NaN."""
+    return values[~values.isfinite()][0].item()
+
+
+def _name(action: ActionLike) -> str:
+    """What messages call an action."""
+    return getattr(action, "__name__", None) or repr(action)

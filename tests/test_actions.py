@@ -1,0 +1,137 @@
+"""Actions: their formulas, shares of sites, exact results, and names."""
+
+import math
+
+import pytest
+import torch
+
+from mera import physics
+from mera.physics import CRITICAL_TEMPERATURE, ON, DoubleWell, FreeField, Ising, Phi4, kaufman
+
+SHAPES = [(7,), (4, 6), (3, 4, 5)]
+
+
+def slow_phi4(phi, mass2, coupling, periodic):
+    """The action of one field of one channel, site by site."""
+    shape = phi.shape
+    total = 0.0
+    for index in torch.cartesian_prod(*map(torch.arange, shape)).view(-1, len(shape)).tolist():
+        here = phi[tuple(index)].item()
+        for axis, n in enumerate(shape):
+            if periodic or index[axis] + 1 < n:
+                there = phi[tuple((i + (a == axis)) % m for a, (i, m) in enumerate(zip(index, shape, strict=True)))]
+                total += (there.item() - here) ** 2 / 2
+        total += mass2 / 2 * here**2 + coupling * here**4
+    return total
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("periodic", [True, False])
+def test_phi4_site_by_site(shape, periodic):
+    phi = torch.randn(2, 1, *shape, dtype=torch.float64)
+    action = Phi4(-0.7, 0.3, periodic)
+    expected = [slow_phi4(one[0], -0.7, 0.3, periodic) for one in phi]
+    torch.testing.assert_close(action(phi), torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "action", [FreeField(0.7), Phi4(-1, 0.5, periodic=False), ON(3), DoubleWell(2.0, 1.5), Ising(3.0)], ids=repr
+)
+def test_density_adds_up(action, shape):
+    phi = torch.randn(3, getattr(action, "n", 2), *shape, dtype=torch.float64)
+    density = action.density(phi)
+    assert density.shape == (3, *shape)
+    torch.testing.assert_close(density.flatten(1).sum(1), action(phi))
+    torch.testing.assert_close(action(-phi), action(phi))
+
+
+@pytest.mark.parametrize("action", [FreeField(0.7), Phi4(-1, 0.5), ON(2), DoubleWell()], ids=repr)
+def test_reach(action):
+    """The density at a site depends on sites within `reach`, and on no others."""
+    phi = torch.randn(1, getattr(action, "n", 1), 9, 9, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(action.density(phi)[0, 4, 4], phi)
+    rows, columns = gradient[0].abs().sum(0).nonzero().unbind(1)
+    distance = torch.maximum((rows - 4).abs(), (columns - 4).abs()).max().item()
+    assert distance == action.reach
+
+
+def test_two_ways_to_write_phi4():
+    phi = torch.randn(4, 1, 6, 6, dtype=torch.float64)
+    kinetic = sum((phi.roll(1, axis) - phi).square() for axis in (2, 3))
+    other = (kinetic - 4 * phi.square() + 6.975 * phi**4).flatten(1).sum(1)
+    torch.testing.assert_close(Phi4.from_lambda(-4, 6.975)(math.sqrt(2) * phi), other)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("periodic", [True, False])
+def test_free_field_is_the_gaussian_of_its_hessian(shape, periodic):
+    action, n = FreeField(0.9, periodic), math.prod(shape)
+    hessian = torch.autograd.functional.hessian(
+        lambda row: action(row.view(1, 1, *shape))[0], torch.zeros(n, dtype=torch.float64)
+    )
+    expected = n / 2 * math.log(2 * math.pi) - torch.linalg.slogdet(hessian).logabsdet.item() / 2
+    assert action.log_z(shape) == pytest.approx(expected, abs=1e-10)
+    assert action.phi2(shape) == pytest.approx(hessian.inverse().trace().item() / n, abs=1e-12)
+
+
+def brute_force_ising(shape, temperature):
+    """ln Z of the spins from all configurations."""
+    n = math.prod(shape)
+    spins = (2 * ((torch.arange(2**n)[:, None] >> torch.arange(n)) & 1) - 1).double().view(-1, *shape)
+    energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (1, 2))
+    return (-energy / temperature).logsumexp(0).item()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 5), (4, 4), (5, 3)])
+@pytest.mark.parametrize("temperature", [0.9, CRITICAL_TEMPERATURE, 3.1, 7.0])
+def test_kaufman_against_brute_force(shape, temperature):
+    assert kaufman(shape, temperature) == pytest.approx(brute_force_ising(shape, temperature), abs=1e-9)
+
+
+def test_log_z_of_the_ising_field_by_the_sum_over_spins():
+    """The field is a mixture of Gaussians, one for each configuration of spins."""
+    shape, temperature = (3, 4), 2.7
+    spins = (2 * ((torch.arange(2**12)[:, None] >> torch.arange(12)) & 1) - 1).double().view(-1, *shape)
+    eigenvalues = Ising(temperature).eigenvalues(shape)
+    quadratic = (torch.fft.fft2(spins).abs().square() * eigenvalues).flatten(1).sum(1) / 12  # s K s
+    gaussian = 6 * math.log(2 * math.pi) + eigenvalues.log().sum().item() / 2
+    expected = (quadratic / 2).logsumexp(0).item() + gaussian - 12 * math.log(2)
+    assert Ising(temperature).log_z(shape) == pytest.approx(expected, abs=1e-9)
+
+
+def test_double_well_log_z_by_another_rule():
+    x = torch.linspace(-6, 6, 4_000_001, dtype=torch.float64)
+    integral = (-3 * (x.square() / 1.5**2 - 1).square()).exp().sum() * (x[1] - x[0])
+    assert DoubleWell(3.0, 1.5).log_z((2, 3)) == pytest.approx(6 * integral.log().item(), abs=1e-9)
+
+
+def test_names_and_texts():
+    assert physics.make("phi4(mass2=-4, coupling=1.143)") == Phi4(-4, 1.143)
+    assert physics.make("ising") == Ising()
+    assert {"phi4", "free", "on", "ising", "double-well"} <= set(physics.names())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Phi4(-1.0, 0.0), "bounded action"),
+        (lambda: Phi4(1.0, -1.0), "coupling as a number >= 0; got -1.0"),
+        (lambda: Phi4(math.nan), "mass2"),
+        (lambda: FreeField(0.0), "mass2 as a positive number; got 0.0"),
+        (lambda: ON(0), "n"),
+        (lambda: DoubleWell(height=-1.0), "height"),
+        (lambda: Ising(temperature=0.0), "temperature"),
+        (lambda: Phi4().log_z((8, 8)), "ln Z is known; got Phi4"),
+        (lambda: Ising().log_z((8,)), "ln Z is known"),
+        (lambda: kaufman((2, 4), 2.0), "each at least 3"),
+        (lambda: ON(2)(torch.zeros(1, 1, 4, 4)), "2 channels"),
+        (lambda: physics.make("phi5"), "phi4"),
+        (lambda: physics.make("phi4(mass=1)"), "mass2"),
+        (lambda: physics.make("phi4(1)"), "options with their names"),
+    ],
+)
+def test_messages(make, message):
+    with pytest.raises(ValueError, match="Expected") as error:
+        make()
+    assert message in str(error.value)

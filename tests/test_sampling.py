@@ -1,0 +1,178 @@
+"""Reweighting, Metropolis and HMC where the answer is known, with honest errors."""
+
+import math
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
+from mera.physics.observables import Quantity
+
+FREE = FreeField(mass2=1.25)
+
+
+def trained(action, L=4, steps=150, **options):
+    torch.manual_seed(1)
+    options = {"m": 4, "layers": 2, "hidden": (16,), "norm": False, "prior": "gaussian"} | options
+    flow = mera.build("rgflow", L=L, channels=1, **options).double()
+    mera.train.fit(flow, action, steps=steps, batch_size=64, lr=5e-3, eval_every=steps, eval_images=100)
+    return flow
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return trained(FREE)
+
+
+def autoregressive(rho, n, k):
+    """Chains of unit variance with the autocorrelation time (1 + rho) / (1 - rho) / 2."""
+    x = torch.randn(k, dtype=torch.float64)
+    rows = []
+    for _ in range(n):
+        x = rho * x + math.sqrt(1 - rho**2) * torch.randn(k, dtype=torch.float64)
+        rows.append(x)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_gamma_method_of_an_autoregressive_process(rho):
+    exact = (1 + rho) / (1 - rho) / 2
+    results, scores = [], []
+    for _ in range(60):
+        chains = autoregressive(rho, 1000, 4)
+        results.append(gamma_method(chains))
+        scores.append(chains.mean().item() / results[-1].error)
+    mean = sum(r.tau for r in results) / 60
+    assert mean == pytest.approx(exact, rel=0.05)
+    assert 0.75 < torch.tensor(scores).std().item() < 1.3
+    spread = torch.tensor([r.tau for r in results]).std().item()
+    stated = sum(r.tau_error for r in results) / 60
+    assert 0.6 < spread / stated < 1.6
+
+
+def test_gamma_method_of_special_chains():
+    assert gamma_method(torch.ones(10, 2)) == (0.0, 0.5, 0.0, 0)
+    with pytest.raises(ValueError, match="at least 4 draws"):
+        gamma_method(torch.ones(3, 2))
+    with pytest.raises(ValueError, match="finite draws"):
+        gamma_method(torch.full((8, 1), math.nan))
+
+
+def test_reweighting_covers(flow):
+    """Over 50 repetitions, errors cover the exact values as often as they should."""
+    exact_z, exact_phi2 = FREE.log_z((4, 4)), FREE.phi2((4, 4))
+    scores = []
+    for _ in range(50):
+        report = physics.estimate(flow, FREE, n=500)
+        phi2 = report.observables["phi2"]
+        scores.append([(report.log_z - exact_z) / report.log_z_error, (phi2.value - exact_phi2) / phi2.error])
+    scores = torch.tensor(scores)
+    assert report.ess > 0.5
+    assert scores.mean(0).abs().max() < 4 / math.sqrt(50)
+    assert (scores.std(0) < 1.35).all()
+    assert (scores.std(0) > 0.7).all()
+    assert -report.free_energy.value < exact_z + 4 * report.free_energy.error
+
+
+def exact_two_point(L, mass2):
+    """The two-point function of the free field along an axis, from its eigenvalues."""
+    inverse = torch.fft.ifft2(FreeField(mass2).eigenvalues((L, L)).reciprocal()).real
+    return inverse[0, : L // 2 + 1]
+
+
+SAMPLERS = {
+    "metropolis": lambda flow: physics.metropolis(flow, FREE, draws=1500, chains=16),
+    "field": lambda flow: physics.hmc((1, 4, 4), FREE, draws=800, warmup=100),
+    "latent": lambda flow: physics.hmc(flow, FREE, "latent", draws=100, warmup=50),
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samplers_of_the_free_field(flow, sampler):
+    chain = SAMPLERS[sampler](flow)
+    eigenvalues = FREE.eigenvalues((4, 4))
+    m2 = 1 / eigenvalues[0, 0].item() / 16
+    exact = {"phi2": FREE.phi2((4, 4)), "energy": 0.5, "m": 0.0, "m2": m2, "m4": 3 * m2**2, "binder": 0.0}
+    exact["abs_m"] = math.sqrt(2 * m2 / math.pi)
+    exact["susceptibility"] = 16 * m2 * (1 - 2 / math.pi)
+    exact["correlation_length"] = math.sqrt(eigenvalues[1, 0].item() / 1.25 - 1) / (2 * math.sin(math.pi / 4))
+    for name, value in exact.items():
+        measured = chain.observables[name]
+        assert abs(measured.value - value) < 4 * measured.error, name
+        assert measured.error < 0.2 * abs(value) + 0.3, name
+    values, errors = chain.correlator
+    assert ((values - exact_two_point(4, 1.25)).abs() < 4 * errors).all()
+    assert max(chain.r_hat.values()) < 1.2
+    assert 0.3 < chain.acceptance <= 1
+    assert chain.history["m2"].shape[1] == chain.fields.shape[0] == 16
+    assert "phi2" in repr(chain)
+
+
+def test_hmc_of_double_wells():
+    """Uncoupled sites, so that <phi^2> is a quotient of two integrals."""
+    action = DoubleWell(1.0)
+    chain = physics.hmc((1, 6), action, draws=2000, length=2.0)
+    x = torch.linspace(-4, 4, 20001, dtype=torch.float64)
+    weight = (-(x.square() - 1).square()).exp()
+    exact = ((x.square() * weight).sum() / weight.sum()).item()
+    measured = chain.observables["phi2"]
+    assert abs(measured.value - exact) < 4 * measured.error
+
+
+def test_a_missed_mode_is_seen(flow):
+    """The flow of the free field knows nothing of two phases far apart; samples of them reveal it."""
+    action = Phi4(-3.0, 0.25)
+    fields = physics.hmc((1, 4, 4), action, draws=50, warmup=100).fields
+    with pytest.warns(UserWarning, match="the flow misses a part of the target"):
+        report = physics.estimate(flow, action, n=200, fields=fields)
+    assert report.missed > 0.5
+    assert physics.estimate(flow, FREE, n=200, fields=flow.sample(50)).missed == 0
+
+
+def test_observables_of_your_own(flow):
+    own = {"largest": lambda phi: phi.abs().amax((1, 2, 3))}
+    report = physics.estimate(flow, FREE, n=100, observables=own)
+    assert report.observables["largest"].value > 0
+    assert physics.hmc((1, 4, 4), FREE, draws=10, warmup=5, observables=own).tau["largest"] > 0
+    with pytest.raises(ValueError, match="one number for each of 100 fields from the observable 'wrong'"):
+        physics.estimate(flow, FREE, n=100, observables={"wrong": lambda phi: phi})
+
+
+def test_open_borders_and_other_dimensions():
+    open_field = FreeField(0.8, periodic=False)
+    chain = physics.hmc((1, 5), open_field, draws=1000)
+    assert chain.correlator is None
+    assert "correlation_length" not in chain.observables
+    measured = chain.observables["phi2"]
+    assert abs(measured.value - open_field.phi2((5,))) < 4 * measured.error
+    cube = physics.hmc((2, 3, 4, 5), physics.ON(2, 1.0, 0.1), draws=20, warmup=10)
+    assert cube.fields.shape == (16, 2, 3, 4, 5)
+    assert cube.correlator[0].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda flow: physics.estimate(flow, FREE, n=1), "a number of samples"),
+        (lambda flow: physics.estimate(flow, lambda phi: phi.sum()), "one number for each field"),
+        (lambda flow: physics.estimate(FREE, FREE), "a flow; got FreeField"),
+        (lambda flow: physics.hmc((1, 4), FREE, "momentum"), "space"),
+        (lambda flow: physics.hmc((1, 4), FREE, "latent"), "a Flow for dynamics of its latents; got tuple"),
+        (lambda flow: physics.hmc((1, 4), FREE, chains=0), "a number of chains"),
+        (lambda flow: physics.hmc((1, 4), FREE, draws=3), "a number of draws"),
+        (lambda flow: physics.hmc((1, 4), FREE, length=-1), "the length of a trajectory"),
+        (lambda flow: physics.hmc((1, 4), FREE, start=torch.zeros(3, 1, 5)), "fields to start from"),
+        (lambda flow: physics.metropolis(flow, FREE, draws=0), "a number of draws"),
+    ],
+)
+def test_messages(flow, call, message):
+    with pytest.raises(ValueError, match="Expected") as error:
+        call(flow)
+    assert message in str(error.value)
+
+
+def test_quantities_as_text():
+    assert str(Quantity(1234.5, 20.0)) == "1234 +- 20"
+    assert str(Quantity(0.0, 0.0)) == "0 +- 0"

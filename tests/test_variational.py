@@ -1,0 +1,171 @@
+"""Learning from an action: the estimators of its gradient, the engine, and what is refused."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.physics import FreeField, Phi4
+from mera.symmetrized import Symmetrized
+from mera.train import RunFolder, fit
+from mera.train.kinds import ESTIMATORS
+from mera.train.variational import Draws, Variational, as_draws
+from tests.helpers.callbacks import At, interrupt
+from tests.helpers.training import lines, same
+
+SHORT = {"batch_size": 8, "eval_every": 2, "eval_images": 20, "warmup": 2}
+
+
+def small_flow(L=4, symmetrized=False, **options):
+    torch.manual_seed(3)
+    options = {"m": 2, "layers": 2, "hidden": (8,), "norm": False, "prior": "gaussian"} | options
+    flow = mera.build("rgflow", L=L, channels=1, **options).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return mera.Symmetrized(flow) if symmetrized else flow
+
+
+def gradients(flow, action, estimator, rows, noise, n=1):
+    """The gradients of the mean loss of batches of n samples, (batches, parameters)."""
+    kind, found = Variational(action, estimator), []
+    for part, numbers in zip(rows.split(n), noise.split(n), strict=True):
+        loss = kind.loss(flow, part, numbers, None).mean()
+        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
+    return torch.stack(found)
+
+
+def draws(flow, n):
+    kind = Variational(FreeField(1.0))
+    return kind.read(Draws(flow), [(1, row, row) for row in range(n)], 0)
+
+
+@pytest.mark.parametrize("symmetrized", [False, True])
+@pytest.mark.parametrize("estimator", ["path", "score"])
+def test_estimators_have_one_mean(estimator, symmetrized):
+    """They differ from the total gradient by terms of mean zero, which span about five dimensions here."""
+    flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
+    rows, noise = draws(flow, 3000)
+    one, other = (gradients(flow, action, name, rows, noise, 50) for name in (estimator, "total"))
+    difference = one - other
+    z = difference.mean(0) / (difference.std(0) / math.sqrt(len(difference)))
+    assert difference.abs().max() > 1e-3  # they are different estimators
+    assert z.square().mean() < 4
+
+
+def test_the_path_gradient_has_no_noise_where_the_flow_is_exact():
+    flow = small_flow()
+    rows, noise = draws(flow, 5)
+
+    exact = copy.deepcopy(flow).requires_grad_(False)
+
+    def action(phi):
+        return -exact.log_prob(phi)
+
+    assert gradients(flow, action, "path", rows, noise).abs().max() < 1e-12
+    assert gradients(flow, action, "total", rows, noise).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("symmetrized", [False, True])
+def test_the_value_of_the_loss(estimator, symmetrized):
+    """All estimators have the value of ln q + S, with and without gradients."""
+    flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
+    rows, noise = draws(flow, 6)
+    kind = Variational(action, estimator)
+    x = kind.to_data(flow, rows, noise)
+    expected = (flow.log_prob(x) + action(x)) / 16
+    torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+
+
+def test_draws_are_functions_of_seed_step_and_row():
+    flow = small_flow()
+    kind, examples = Variational(FreeField(1.0)), Draws(flow)
+    keys = [(3, row, 99) for row in range(40)]
+    whole = kind.read(examples, keys, 5)[0]
+    torch.testing.assert_close(kind.read(examples, keys[17:29], 5)[0], whole[17:29], rtol=0, atol=0)
+    assert not torch.equal(kind.read(examples, [(4, 0, 0)], 5)[0], whole[:1])
+    assert whole.mean().abs() < 0.2
+    assert 0.8 < whole.std() < 1.2
+
+
+@pytest.mark.parametrize("symmetrized", [False, True])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, symmetrized):
+    action = Phi4(0.5, 0.3)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    settings = SHORT | {"steps": 6, "anneal": 0.5}
+    flow, again = small_flow(symmetrized=symmetrized), small_flow(symmetrized=symmetrized)
+    fit(flow, action, run=whole, **settings)
+    result = fit(small_flow(symmetrized=symmetrized), action, run=cut, callbacks=[At(3, interrupt)], **settings)
+    assert (result.steps, result.interrupted) == (3, True)
+    fit(again, action, run=cut, resume=True, **settings)
+    assert same(flow, again)
+    assert lines(cut) == lines(whole)
+    assert {"ess", "free_energy", "test_nats"} <= lines(whole)[-1].keys()
+
+
+def test_a_free_field_is_learnt():
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=4, m=4, channels=1, layers=2, hidden=(32,), norm=False, prior="gaussian")
+    result = fit(flow, FreeField(1.25), steps=300, lr=5e-3, batch_size=64, eval_every=300, eval_images=2000)
+    last = result.history.metrics[-1]
+    assert last["ess"] > 0.8
+    assert last["free_energy"] == pytest.approx(16 * last["test_nats"])
+    assert -last["free_energy"] < FreeField(1.25).log_z((4, 4)) + 0.05
+
+
+def test_normalisation_layers_start():
+    flow = small_flow(norm=True)
+    fit(flow, FreeField(1.0), steps=2, **SHORT)
+    assert physics.estimate(flow, FreeField(1.0), 10).n == 10
+
+
+def nan_for_large(phi):
+    return torch.where(phi.abs().amax((1, 2, 3)) > 2.5, math.nan, phi.square().flatten(1).sum(1))
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (lambda phi: phi.square().sum(), ValueError, r"one number for each field, floats \(16,\); got torch.float64"),
+        (lambda phi: 3.0, ValueError, "got float"),
+        (lambda phi: phi.flatten(1).sum(1) > 0, ValueError, "torch.bool"),
+        (lambda phi: phi.flatten(1).sum(1) * math.nan, FloatingPointError, "finite action of fields of unit size"),
+        (lambda phi: -phi.square().flatten(1).sum(1), ValueError, "bounded from below; got"),
+        (lambda phi: phi.flatten(1).sum(1), ValueError, "bounded from below"),
+    ],
+)
+def test_actions_that_are_refused(action, error, message):
+    with pytest.raises(error, match=message):
+        fit(small_flow(), action, steps=2, **SHORT)
+
+
+def test_an_action_that_is_nan_somewhere(tmp_path):
+    flow = small_flow()
+    with pytest.raises(FloatingPointError, match="first in the action; the batch is in"):
+        fit(flow, nan_for_large, run=tmp_path / "run", steps=50, **SHORT)
+
+
+def test_other_arguments_that_are_refused():
+    with pytest.raises(ValueError, match="no loss of your own beside an action"):
+        fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
+    with pytest.raises(ValueError, match="an estimator"):
+        fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
+    with pytest.raises(ValueError, match="anneal"):
+        fit(small_flow(), FreeField(1.0), anneal=1.5, steps=1)
+    conditional = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=3)
+    with pytest.raises(ValueError, match="without context"):
+        as_draws(FreeField(1.0), conditional)
+
+
+def test_a_symmetrized_flow_mirrors_half_of_its_samples():
+    flow = small_flow(symmetrized=True)
+    x = torch.randn(4, 1, 4, 4, dtype=torch.float64)
+    mirrored = Symmetrized.transform(x, torch.tensor([0.1, 0.5, 0.49, 0.9]))
+    torch.testing.assert_close(mirrored, x * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1))
+    torch.testing.assert_close(flow.log_prob_given(x, flow.flow.log_prob(x)), flow.log_prob(x))
