@@ -3,6 +3,7 @@
 from mera.physics.action import Action, make, names, register
 from mera.physics.autocorrelation import GammaResult, gamma_method
 from mera.physics.chain import Chain
+from mera.physics.cone_monte_carlo import cone_monte_carlo
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.metropolis import metropolis
@@ -23,6 +24,7 @@ __all__ = [
     "Phi4",
     "Quantity",
     "Report",
+    "cone_monte_carlo",
     "estimate",
     "gamma_method",
     "hmc",

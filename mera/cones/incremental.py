@@ -1,0 +1,255 @@
+"""A pass from latents to data that is kept, and brought up to date inside the generation cones of latents that change.
+
+A step that moves variables costs nothing here: each variable that a bijector reads or writes has an address in one
+buffer, and what a bijector writes goes straight to the address where the next bijector reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.graph.actions import Apply
+from mera.graph.executor import run_forward
+from mera.graph.plan import Plan, Step
+from mera.graph.runner import Runner
+
+__all__ = ["Change", "IncrementalPass", "Wiring"]
+
+
+@dataclass(frozen=True, eq=False)
+class WiredStep:
+    """A step that applies a bijector, with the addresses of its variables.
+
+    Args:
+        step: the step.
+        inputs: where the inverse of the bijector reads each variable of each event, (events, variables).
+        outputs: where it writes them.
+        first_event: the number of events of all steps that run before, from latents to data.
+    """
+
+    step: Step
+    inputs: Tensor
+    outputs: Tensor
+    first_event: int
+
+
+class Wiring:
+    """The addresses of all variables of a plan on the way from latents to data.
+
+    Args:
+        plan: the plan.
+
+    Attributes:
+        steps: the steps that apply a bijector, in the order from latents to data.
+        latents: for each level, finest first, the addresses of the latents, (C_h, *shape_h).
+        data: the addresses of the data, (C, *shape).
+        size: the number of addresses.
+        events: the number of events of all steps.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        slots: list[tuple[Step, Tensor]] = []
+
+        def note(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            slots.append((step, events.flatten(1)))
+            return events, torch.zeros(len(events))
+
+        n = plan.input.variables
+        levels, _ = run_forward(plan, torch.arange(n).view(1, *plan.input.event_shape), note)
+        self.plan = plan
+        self.data = torch.arange(n).view(plan.input.event_shape)
+        self.size, self.events = n, sum(len(events) for _, events in slots)
+        following = torch.arange(n)  # for each variable the address where it is read next
+        wired, last_event = [], self.events
+        for step, events in slots:
+            inputs = self.size + torch.arange(events.numel()).view_as(events)
+            last_event -= len(events)
+            wired.append(WiredStep(step, inputs, following[events], last_event))
+            following[events] = inputs
+            self.size += events.numel()
+        self.steps = tuple(reversed(wired))
+        self.latents = tuple(following[level[0]] for level in levels)
+
+    def change(self, places: Sequence[Tensor]) -> Change:
+        """What changes when latents at some places change; the generation cones of the places must not meet.
+
+        Args:
+            places: for each place the addresses of its latents, (n,), as many at each place.
+
+        Raises:
+            ValueError: if the cones of two places meet.
+        """
+        label = torch.full((self.size,), -1)
+        for number, place in enumerate(places):
+            label[place] = number
+        parts, events, event_labels = [], [], []
+        for wired in self.steps:
+            labels = label[wired.inputs]
+            touched = (labels >= 0).any(1).nonzero()[:, 0]
+            if not len(touched):
+                continue
+            labels = labels[touched]
+            own = labels.max(1).values
+            if ((labels >= 0) & (labels != own[:, None])).any():
+                raise InputError("places whose generation cones do not meet", f"places that meet in {wired.step.node}")
+            inputs, outputs = wired.inputs[touched], wired.outputs[touched]
+            label[outputs] = own[:, None].expand_as(outputs)
+            parts.append((wired.step, inputs, outputs))
+            events.append(wired.first_event + touched)
+            event_labels.append(own)
+        changed = (label >= 0).nonzero()[:, 0]
+        return Change(
+            torch.stack(list(places)), parts, changed, label[changed], torch.cat(events), torch.cat(event_labels)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """The events that are evaluated again when latents change.
+
+    Args:
+        latents: the addresses of the latents, (places, n).
+        parts: for each step the addresses where its events read and write, (events, variables) each.
+        addresses: all addresses whose values change.
+        labels: for each of these addresses the number of the place whose cone holds it.
+        events: the numbers of the events, of all steps one after the other.
+        event_labels: for each event the number of the place whose cone holds it.
+    """
+
+    latents: Tensor
+    parts: Sequence[tuple[Step, Tensor, Tensor]]
+    addresses: Tensor
+    labels: Tensor
+    events: Tensor
+    event_labels: Tensor
+
+    @property
+    def places(self) -> int:
+        """The number of places."""
+        return len(self.latents)
+
+    def to(self, device: torch.device) -> Change:
+        """The same on a device.
+
+        Args:
+            device: the device.
+        """
+        tensors = [t.to(device) for t in (self.addresses, self.labels, self.events, self.event_labels)]
+        parts = [(step, inputs.to(device), outputs.to(device)) for step, inputs, outputs in self.parts]
+        return Change(self.latents.to(device), parts, *tensors)
+
+
+class IncrementalPass:
+    """The data that a flow generates from K settings of its latents, with all values on the way.
+
+    Args:
+        runner: the plan of a flow with its bijectors.
+        wiring: the addresses of the plan's variables.
+        x: the data, (K, C, *shape).
+
+    Raises:
+        ValueError: if the flow is conditional.
+    """
+
+    def __init__(self, runner: Runner, wiring: Wiring, x: Tensor) -> None:
+        if runner.plan.context is not None:
+            raise InputError("a flow without context", f"one with context {runner.plan.context}")
+        self.runner, self.wiring = runner, wiring
+        self._values = x.new_zeros(len(x), wiring.size)
+        self._log_dets = x.new_zeros(len(x), wiring.events, dtype=torch.promote_types(x.dtype, torch.float32))
+        self._before: tuple[Tensor, Tensor] | None = None
+        self.data = x
+
+    @property
+    def data(self) -> Tensor:
+        """The data, (K, C, *shape); assigning data brings all values up to date."""
+        return self._values[:, : self.wiring.data.numel()].unflatten(1, self.wiring.data.shape)
+
+    @data.setter
+    @torch.no_grad()
+    def data(self, x: Tensor) -> None:
+        self._values[:, : self.wiring.data.numel()] = x.flatten(1)
+        for wired in reversed(self.wiring.steps):
+            inputs, outputs = wired.inputs.to(x.device), wired.outputs.to(x.device)
+            bijector = self.runner.bijector(wired.step)
+            y, log_det = bijector(self._events(wired.step, outputs))
+            self._values[:, inputs.flatten()] = y.reshape(len(x), -1)
+            self._log_dets[:, wired.first_event : wired.first_event + len(inputs)] = -log_det.view(len(x), -1)
+
+    @property
+    def latents(self) -> tuple[Tensor, ...]:
+        """The latents, one tensor (K, C_h, *shape_h) for each level, finest first."""
+        return tuple(self._values[:, level.flatten()].unflatten(1, level.shape) for level in self.wiring.latents)
+
+    @property
+    def log_det(self) -> Tensor:
+        """The log-det of the way from latents to data, (K,)."""
+        return self._log_dets.sum(1)
+
+    def at(self, change: Change) -> Tensor:
+        """The latents at the places of a change, (K, places, n).
+
+        Args:
+            change: the change.
+        """
+        return self._values[:, change.latents]
+
+    @torch.no_grad()
+    def propose(self, change: Change, latents: Tensor) -> Tensor:
+        """Change latents, and evaluate their generation cones alone; `settle` must follow.
+
+        Args:
+            change: where the latents change.
+            latents: their new values, (K, places, n).
+
+        Returns:
+            By how much the log-det changes in the cone of each place, (K, places).
+        """
+        values, log_dets = self._values, self._log_dets
+        self._before = values[:, change.addresses], log_dets[:, change.events]
+        values[:, change.latents.flatten()] = latents.flatten(1)
+        found = []
+        for step, inputs, outputs in change.parts:
+            x, log_det = self.runner.bijector(step).inverse(self._events(step, inputs))
+            values[:, outputs.flatten()] = x.reshape(len(values), -1)
+            found.append(log_det.view(len(values), -1))
+        after = torch.cat(found, dim=1).to(log_dets.dtype)
+        log_dets[:, change.events] = after
+        difference = log_dets.new_zeros(len(values), change.places)
+        return difference.index_add(1, change.event_labels, after - self._before[1])
+
+    @torch.no_grad()
+    def settle(self, change: Change, accepted: Tensor) -> None:
+        """Keep what was proposed where it is accepted, and take back the rest.
+
+        Args:
+            change: the change that was proposed last.
+            accepted: whether the proposal at each place is accepted, (K, places).
+
+        Raises:
+            RuntimeError: if nothing was proposed.
+        """
+        if self._before is None:
+            raise RuntimeError("Expected a call of propose before settle; got none")
+        for kept, where, labels, before in zip(
+            (self._values, self._log_dets),
+            (change.addresses, change.events),
+            (change.labels, change.event_labels),
+            self._before,
+            strict=True,
+        ):
+            kept[:, where] = torch.where(accepted[:, labels], kept[:, where], before)
+        self._before = None
+
+    def _events(self, step: Step, addresses: Tensor) -> Tensor:
+        """Events at addresses (events, variables), as a batch (K * events, *event_shape)."""
+        if not isinstance(step.action, Apply):
+            raise TypeError(f"Expected a step that applies a bijector; got {step.action}")
+        size = math.prod(step.action.event_shape)
+        return self._values[:, addresses.flatten()].view(-1, size).unflatten(1, step.action.event_shape)
