@@ -74,7 +74,8 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     card = _card(path)
     if card is None:
         return configured(RunFolder(path), flow.plan.input.event_shape, root)[0].test
-    return data.load(**card.data | ({} if root is None else {"root": root})).test
+    options = {"train_size": 1} if data.takes(card.data["name"], "train_size") else {}  # the test examples are enough
+    return data.load(**card.data | options | ({} if root is None else {"root": root})).test
 
 
 def images_of(path: Path, flow: Flow, root: Path | None, n: int) -> torch.Tensor:

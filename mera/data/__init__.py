@@ -14,6 +14,7 @@ from mera.data.dataset import (
     names,
     register,
     resize,
+    takes,
 )
 from mera.data.examples import as_splits
 from mera.data.factors import factors
@@ -35,4 +36,5 @@ __all__ = [
     "names",
     "register",
     "resize",
+    "takes",
 ]

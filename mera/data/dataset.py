@@ -34,6 +34,7 @@ __all__ = [
     "names",
     "register",
     "resize",
+    "takes",
 ]
 
 SHOWN = 16
@@ -154,6 +155,19 @@ def _count(examples: Examples) -> str:
 def names() -> list[str]:
     """Every name that `load` accepts."""
     return _loaders.names()
+
+
+def takes(name: str, option: str) -> bool:
+    """Whether a data set has an option.
+
+    Args:
+        name: the name of the data set.
+        option: the name of the option.
+
+    Raises:
+        ValueError: if there is no such data set.
+    """
+    return _loaders.takes(name, option)
 
 
 def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:

@@ -16,7 +16,7 @@ SEED = 0
 """The seed of the samples that the figures show."""
 FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
-SAMPLES = 16
+SAMPLES = 8
 """Samples over which receptive fields are averaged."""
 DRAWN = 100
 """Samples in the place of images."""
