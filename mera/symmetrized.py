@@ -82,7 +82,12 @@ class Symmetrized(Density):
             ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
                 flow's context shape.
         """
-        return torch.logaddexp(self.flow.log_prob(x, context), self.flow.log_prob(-x, context)) - math.log(2)
+        if context is not None and len(context) == len(x):
+            context = torch.cat([context, context])
+        log_q, mirrored = self.flow.log_prob(torch.cat([x, -x]), context).chunk(
+            2
+        )  # one pass, which costs less than two
+        return torch.logaddexp(log_q, mirrored) - math.log(2)
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
         """Draw data, differentiable in the flow's parameters and the context; the sign of each sample is random.

@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own.",
     "train": "Train a model or a layout of your own, or go on with a run.",
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
+    "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis, HMC or cone Monte Carlo.",
     "compare": "Train several models on the same data, and write a report with standard errors.",
     "runs": "List the runs in a folder: model, data, steps, time, best test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",

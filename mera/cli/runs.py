@@ -62,7 +62,7 @@ def _listed(run: RunFolder, folder: Path) -> dict[str, Any]:
     return {
         "run": str(run.path.relative_to(folder)),
         "model": config.get("model", "own layout" if "layout" in config else None),
-        "data": config.get("data", {}).get("name"),
+        "data": config.get("action") or config.get("data", {}).get("name"),
         "steps": max(run.steps(), default=0),
         "minutes": round(metrics[-1]["seconds"] / 60, 2) if metrics and "seconds" in metrics[-1] else None,
         "best test": None if best is None else round(best, 4),

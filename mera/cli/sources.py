@@ -28,6 +28,7 @@ __all__ = [
     "examples_of",
     "folder_of",
     "images_of",
+    "learnt_action",
     "load_flow",
 ]
 
@@ -98,6 +99,15 @@ def images_of(path: Path, flow: Flow, root: Path | None, n: int) -> torch.Tensor
         return torch.cat([flow.to_images(flow.sample(min(100, n - i))) for i in range(0, n, 100)])
 
 
+def learnt_action(run: RunFolder) -> str | None:
+    """The action that a run learnt, as its configuration names it; None if the run learnt from examples.
+
+    Args:
+        run: the folder of the run.
+    """
+    return run.config().get("action")
+
+
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:
     """The data and the settings of a run, from its configuration.
 
@@ -111,6 +121,11 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
         FileNotFoundError: if the data is not where the configuration or `root` says.
     """
     with _reading(run) as config:
+        if config.get("action") is not None:
+            raise ValueError(
+                f"Expected a run that learnt from examples; got {run.path}, which learnt the action "
+                f"{config['action']}: mera measure {run.path}"
+            )
         if "data" not in config:
             raise ValueError(
                 f"Expected a run whose configuration names its data; got {run.path}, which learnt data that were "

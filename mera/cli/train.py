@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from mera import data, models
+from mera import data, models, physics
 from mera.cli.common import (
     LAYOUT_HELP,
     DataOptions,
@@ -27,20 +27,31 @@ from mera.cli.common import (
 )
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.options import options_for, signature_options, with_options
-from mera.cli.sources import configured, configured_flow
+from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits
 from mera.data.dataset import Edges
+from mera.density import Density
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
+from mera.symmetrized import Symmetrized, underlying
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.arguments import check_data
 from mera.train.kinds import kind_of
+from mera.train.variational import as_draws
 
 __all__ = ["app", "start_run"]
 
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
+ACTION_OPTIONS = {"prior": "gaussian", "norm": False}
+"""Options of a model that learns an action, where the model has them."""
+ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
+"""Settings of training on an action."""
+NAMED_ACTIONS = ", ".join(physics.names())
+ACTION_HELP = (
+    f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
+)
 RESUME_HELP = "Folder of a run to go on with, with the settings of the run; --steps and --minutes make it longer."
 
 
@@ -74,7 +85,12 @@ def _train_other(
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
     """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
     flow = configured_flow(run)
-    images, settings = configured(run, flow.plan.input.event_shape, root)
+    action = learnt_action(run)
+    learnt: Any
+    if action is not None:
+        learnt, settings = physics.make(action), Settings(**run.config()["settings"])
+    else:
+        learnt, settings = configured(run, flow.plan.input.event_shape, root)
     if root is not None and is_main():
         run.move_data(root)
     if longer:
@@ -82,7 +98,7 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
         settings = replace(settings, **longer)
         if is_main():
             run.extend(longer)
-    _train(flow.to(choose_device(values["device"])), images, settings, run, resume=True)
+    _train(flow.to(choose_device(values["device"])), learnt, settings, run, resume=True)
 
 
 def _check_longer(run: RunFolder, longer: dict[str, Any]) -> None:
@@ -109,6 +125,11 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
 def _train_new(model: str, **values: Any) -> None:
     """The command `mera train MODEL`."""
     options = model_options(model, values)
+    if (values["data"] is None) == (values["action"] is None):
+        raise typer.BadParameter("Expected either --data or --action")
+    if values["action"] is not None:
+        _train_action(model, options, values)
+        return
     settings = _settings(values, PRESETS.get(options.get("preset", ""), {}))
     defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
     usual = {"L": 32, "channels": 3} | defaults | options
@@ -119,6 +140,24 @@ def _train_new(model: str, **values: Any) -> None:
         options.setdefault("classes", _classes(images))
     make = partial(models.build, model, **options)
     start_run(RunFolder(values["out"]), make, source, images, settings, choose_device(values["device"]))
+
+
+def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
+    """The command `mera train MODEL --action TEXT`."""
+    run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
+    action = physics.make(text)
+    usual = {"channels": getattr(action, "n", 1)} | ACTION_OPTIONS
+    known = inspect.signature(models.builder(model)).parameters
+    options = {name: value for name, value in usual.items() if name in known} | options
+    torch.manual_seed(settings.seed)
+    flow: Density = models.build(model, **options).to(choose_device(values["device"]))
+    symmetrize = getattr(action, "is_even", False) if values["symmetrize"] is None else values["symmetrize"]
+    if symmetrize:
+        flow = Symmetrized(flow)  # type: ignore[arg-type]
+    as_draws(action, flow)
+    if is_main():
+        run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
+    _train(flow, action, settings, run, resume=False)
 
 
 def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
@@ -170,36 +209,67 @@ def start_run(
     return _train(flow, images, settings, run, resume=False)
 
 
-def _train(flow: Flow, images: DataSplits, settings: Settings, run: RunFolder, resume: bool) -> Result:
-    """Train a flow, and print what is trained and how it ended."""
-    name = flow.recipe.model if flow.recipe is not None else "a layout"
-    console.print(
-        f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns {images.name}: "
-        f"{len(images.train):,} training and {len(images.test):,} test examples of {flow.plan.input}"
-    )
-    if images.classes:
-        console.print(f"classes: {', '.join(f'{number} {name}' for number, name in enumerate(images.classes))}")
+def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:
+    """Train a flow on examples or an action, and print what is trained and how it ended."""
+    recipe = underlying(flow).recipe
+    name = recipe.model if recipe is not None else "a layout"
+    subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
+    if isinstance(data, DataSplits):
+        sizes = f"{len(data.train):,} training and {len(data.test):,} test examples of {flow.plan.input}"
+        console.print(f"{subject} {data.name}: {sizes}")
+        if data.classes:
+            console.print(f"classes: {', '.join(f'{number} {name}' for number, name in enumerate(data.classes))}")
+    else:
+        mirrored = ", as a mixture with its mirror image" if isinstance(flow, Symmetrized) else ""
+        console.print(f"{subject} {data} on {flow.plan.input}{mirrored}")
     if resume:
         console.print(f"going on from step {run.state()['step']} of {settings.steps}")
-    result = fit(flow, images, settings, run, resume, console)
+    result = fit(flow, data, settings, run, resume, console)
     done = "interrupted and saved" if result.interrupted else "finished"
-    n = min(settings.eval_images, len(images.test))
-    kind = kind_of(images.test[0])
-    loss = "" if math.isnan(result.test_loss) else f": {result.test_loss:.3f} {kind.unit} on {n} test {kind.name}"
+    loss, unit = _loss(result, data, settings), result.history.unit
     console.print(f"{done} after {result.steps} steps{loss}; see {run.path}")
     if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_loss:
-        console.print(f"the best were {result.best[1]:.3f} {kind.unit} after {result.best[0]} steps: {run.best}")
+        console.print(f"the best were {result.best[1]:.3f} {unit} after {result.best[0]} steps: {run.best}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
     return result
+
+
+def _loss(result: Result, data: Any, settings: Settings) -> str:
+    """How good the flow is, as the last line of a run says it."""
+    if math.isnan(result.test_loss):
+        return ""
+    if isinstance(data, DataSplits):
+        n = min(settings.eval_images, len(data.test))
+        return f": {result.test_loss:.3f} {result.history.unit} on {n} test {kind_of(data.test[0]).name}"
+    last = result.history.metrics[-1] if result.history.metrics else {}
+    if "ess" not in last:
+        return f": {result.test_loss:.3f} {result.history.unit}"
+    return f": ESS {last['ess']:.3f}, variational free energy {last['free_energy']:.3f}"
 
 
 def _run_options() -> list[inspect.Parameter]:
     """The options of `mera train` beside those of the model and of the settings."""
 
     def declaration(
-        data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")],
         out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")],
+        data: Annotated[
+            str | None, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")
+        ] = None,
+        action: Annotated[
+            str | None,
+            typer.Option(help=ACTION_HELP, metavar="NAME[(NAME=VALUE ...)]", rich_help_panel="Data"),
+        ] = None,
+        symmetrize: Annotated[
+            bool | None,
+            typer.Option(
+                "--symmetrize/--no-symmetrize",
+                help="Learn an action with a mixture of the flow and its mirror image; if left out, where the action "
+                "is even.",
+                show_default=False,
+                rich_help_panel="Data",
+            ),
+        ] = None,
         root: Annotated[
             Path,
             typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data"),

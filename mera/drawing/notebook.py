@@ -8,8 +8,10 @@ from mera.cones import Cone
 from mera.drawing.cones import level_masks, side_view
 from mera.drawing.images import inpainted
 from mera.drawing.layouts import draw_layout
+from mera.drawing.physics import chain_figure, report_figure
 from mera.graph import Layout, LayoutError
 from mera.inpaint import Inpainting
+from mera.physics import Chain, Report
 
 __all__ = ["picture_of"]
 
@@ -40,6 +42,18 @@ def _(layout: Layout) -> bytes | None:
 def _(cone: Cone) -> bytes | None:
     """The levels from above, or the network from the side if the lattice is none of two dimensions."""
     return (level_masks(cone) if cone.plan.input.dim == 2 else side_view(cone))._repr_png_()
+
+
+@picture_of.register
+def _(report: Report) -> bytes | None:
+    """The weights and the two-point function."""
+    return report_figure(report)._repr_png_()
+
+
+@picture_of.register
+def _(chain: Chain) -> bytes | None:
+    """The histories of observables, and the two-point function."""
+    return chain_figure(chain)._repr_png_()
 
 
 @picture_of.register

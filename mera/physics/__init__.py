@@ -4,6 +4,7 @@ from mera.physics.action import Action, make, names, register
 from mera.physics.autocorrelation import GammaResult, gamma_method
 from mera.physics.chain import Chain
 from mera.physics.cone_monte_carlo import cone_monte_carlo
+from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.metropolis import metropolis
@@ -27,6 +28,7 @@ __all__ = [
     "cone_monte_carlo",
     "estimate",
     "gamma_method",
+    "grow",
     "hmc",
     "kaufman",
     "make",

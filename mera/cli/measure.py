@@ -1,0 +1,105 @@
+"""The command `mera measure`: observables of a lattice action, measured with the flow of a run."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from mera import physics
+from mera._utils.files import make_folder, write_atomically
+from mera.cli.common import Device, Json, choose_device, console, show
+from mera.cli.lazy import OPTIONS
+from mera.cli.sources import folder_of, learnt_action, load_flow
+from mera.train.run import RunFolder
+
+__all__ = ["app"]
+
+app = typer.Typer(**OPTIONS)
+
+
+class Sampler(str, Enum):
+    """The samplers by name."""
+
+    reweighting = "reweighting"
+    metropolis = "metropolis"
+    hmc = "hmc"
+    latent_hmc = "latent-hmc"
+    cones = "cones"
+
+
+@app.command()
+def _measure(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
+    samples: Annotated[int, typer.Option(min=8, help="Number of samples, over all chains.")] = 10_000,
+    sampler: Annotated[Sampler, typer.Option(help="How samples of the action are made.")] = Sampler.reweighting,
+    action: Annotated[
+        str | None, typer.Option(help="Another action than that of the run.", metavar="NAME[(NAME=VALUE ...)]")
+    ] = None,
+    chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
+    double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the report; RUN/report if left out.", metavar="DIR", rich_help_panel="Output"),
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a lattice action with the flow of a run, with errors; print a table, and write a picture and JSON."""
+    text = action if action is not None else None if run.is_file() else learnt_action(RunFolder(run))
+    if text is None:
+        raise typer.BadParameter(f"Expected --action for {run}, which names none")
+    flow = load_flow(run).to(choose_device(device))
+    result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, seed)
+    out = folder_of(run) / "report" if out is None else out
+    make_folder(out)
+    report = {"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)}
+    write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
+    picture = result._repr_png_()
+    write_atomically(out / "report.png", picture or b"")
+    if as_json:
+        show(json.dumps(report))
+        return
+    show(f"{text} on {flow.plan.input}, {sampler.value}", str(result))
+    console.print(f"report: {out / 'report.json'}, {out / 'report.png'}")
+
+
+def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, seed: int) -> Any:
+    """The result of a sampler."""
+    torch.manual_seed(seed)
+    draws = max(4, samples // chains)
+    if sampler is Sampler.reweighting:
+        return physics.estimate(flow, action, samples, console=console)
+    if sampler is Sampler.metropolis:
+        return physics.metropolis(flow, action, chains=chains, draws=draws, console=console)
+    if sampler is Sampler.cones:
+        return physics.cone_monte_carlo(flow, action, chains=chains, sweeps=draws, console=console)
+    space = "field" if sampler is Sampler.hmc else "latent"
+    return physics.hmc(flow, action, space, chains=chains, draws=draws, console=console)
+
+
+def _figures(result: Any) -> dict[str, Any]:
+    """The figures of a result in values that JSON can hold."""
+    found: dict[str, Any] = {name: list(quantity) for name, quantity in result.observables.items()}
+    if result.correlator is not None:
+        found["correlator"] = [part.tolist() for part in result.correlator]
+    if isinstance(result, physics.Report):
+        return {
+            "samples": result.n,
+            "ess": result.ess,
+            "log_z": [result.log_z, result.log_z_error],
+            "free_energy": list(result.free_energy),
+            "observables": found,
+        }
+    return {
+        "acceptance": result.acceptance,
+        "tau": dict(result.tau),
+        "r_hat": dict(result.r_hat),
+        "seconds": result.seconds,
+        "observables": found,
+    }

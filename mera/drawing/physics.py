@@ -1,0 +1,72 @@
+"""Pictures of what samplers of lattice actions have measured."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from mera.drawing.figures import Picture
+from mera.physics import Chain, Report
+
+__all__ = ["chain_figure", "report_figure"]
+
+HISTORIES = ("m", "m2", "phi2", "energy")
+"""The observables whose histories are drawn."""
+MOST_CHAINS = 8
+"""The most chains whose histories are drawn."""
+
+
+def report_figure(report: Report) -> Picture:
+    """Draw the distribution of the weights, and the two-point function.
+
+    Args:
+        report: what `mera.physics.estimate` returned.
+
+    Returns:
+        A matplotlib figure.
+    """
+    figure = Picture(figsize=(9, 3.6), layout="constrained")
+    weights, correlator = figure.subplots(1, 2)
+    centred = report.log_weights - report.log_z
+    weights.hist(centred.numpy(), bins=60, color="tab:blue", alpha=0.8)
+    weights.set(xlabel="ln w - ln Z", ylabel="samples", yscale="log")
+    weights.set_title(f"ESS {report.ess:.3f} of {report.n:,} samples", fontsize=10)
+    _draw_correlator(correlator, report.correlator)
+    return figure
+
+
+def chain_figure(chain: Chain) -> Picture:
+    """Draw the histories of observables along some chains, and the two-point function.
+
+    Args:
+        chain: what a sampler of `mera.physics` returned.
+
+    Returns:
+        A matplotlib figure.
+    """
+    figure = Picture(figsize=(10, 5.6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1], squeeze=False)[0]
+    panels = left.subplots(len(HISTORIES), 1, sharex=True)
+    for axes, name in zip(panels, HISTORIES, strict=True):
+        axes.plot(chain.history[name][:, :MOST_CHAINS].numpy(), lw=0.7, alpha=0.8)
+        axes.set_ylabel(name)
+        tau, error = chain.tau[name], chain.tau_error[name]
+        axes.set_title(f"autocorrelation time {tau:.3g} +- {error:.2g}, R-hat {chain.r_hat[name]:.3f}", fontsize=8)
+        axes.grid(alpha=0.3)
+    panels[-1].set_xlabel("draw")
+    _draw_correlator(right.subplots(), chain.correlator)
+    return figure
+
+
+def _draw_correlator(axes: Axes, correlator: tuple[Tensor, Tensor] | None) -> None:
+    """Draw the two-point function with its errors, on a logarithmic scale."""
+    axes.set(xlabel="distance r", title="two-point function along the axes")
+    axes.title.set_fontsize(10)
+    if correlator is None:
+        axes.text(0.5, 0.5, "not measured on open borders", ha="center", transform=axes.transAxes)
+        return
+    values, errors = (part.numpy() for part in correlator)
+    axes.errorbar(range(len(values)), values, errors, fmt="o-", ms=3, lw=0.8, capsize=2)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(bottom=max(values[0] * 1e-6, abs(values).min() / 10))
+    axes.grid(alpha=0.3)

@@ -1,0 +1,67 @@
+"""Larger lattices from smaller ones: the weights of a trained flow as the start of a flow for twice the edge."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
+from mera.density import Density
+from mera.flow import Flow
+from mera.graph.plan import Step
+from mera.models import build
+from mera.symmetrized import Symmetrized, underlying
+
+__all__ = ["grow"]
+
+
+@torch.no_grad()
+def grow(flow: Density, copy: str = "coarse") -> Density:
+    """A flow for a lattice of twice the edge, with one level more, that starts from the weights of a trained flow.
+
+    Args:
+        flow: the trained flow, made by `mera.build` with an option `L`; it is left as it is.
+        copy: which levels keep their number of sites: "coarse" for the coarsest ones, so that each level moves one
+            level up and the finest one is there twice, as suits a critical theory; "fine" for the finest ones, so that
+            the coarsest one is there twice, as suits a correlation length much below the edge.
+
+    Returns:
+        The larger flow, of the dtype and on the device of the trained one; of a `mera.Symmetrized` flow, a symmetrised
+        one.
+
+    Raises:
+        ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels are not alike.
+
+    >>> import mera
+    >>> from mera import physics
+    >>> small = mera.build("rgflow", L=8, m=4, channels=1, hidden=(8,), prior="gaussian")
+    >>> physics.grow(small).plan.input.shape
+    (16, 16)
+    """
+    check_choice(copy, ("coarse", "fine"), "levels to keep")
+    inside = underlying(flow)
+    if inside.recipe is None or "L" not in inside.recipe.options:
+        raise InputError("a flow that mera.build made with an edge L", type(flow).__name__)
+    edge = inside.recipe.options["L"]
+    doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
+    larger = build(inside.recipe.model, **{**inside.recipe.options, "L": doubled}).to(inside.device, inside.dtype)
+    small, large = _steps_by_level(inside), _steps_by_level(larger)
+    for level, steps in enumerate(large):
+        before = small[max(0, level - 1) if copy == "coarse" else min(level, len(small) - 1)]
+        if len(before) != len(steps):
+            raise InputError("levels with as many bijectors each", f"{len(before)} and {len(steps)}")
+        for step, old in zip(steps, before, strict=True):
+            target, source = larger.bijectors[step.module], inside.bijectors[old.module]
+            try:
+                target.load_state_dict(source.state_dict())
+            except RuntimeError as error:
+                raise InputError("levels with the same bijectors", f"{step.node} and {old.node}: {error}") from error
+    return Symmetrized(larger) if isinstance(flow, Symmetrized) else cast(Density, larger)
+
+
+def _steps_by_level(flow: Flow) -> list[list[Step]]:
+    """The steps of a flow that apply a bijector, level by level, finest first."""
+    steps = [step for step in flow.plan.steps if step.module]
+    return [[step for step in steps if step.level == level] for level in range(max(s.level for s in steps) + 1)]

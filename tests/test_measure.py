@@ -1,0 +1,117 @@
+"""Actions on the command line: train, resume, measure; growth to larger lattices."""
+
+import json
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.symmetrized import Symmetrized, underlying
+from mera.train import RunFolder
+from tests.helpers.command import SMALL, plain, run
+
+ACTION = "phi4(mass2=1, coupling=0.5)"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "phi4"
+    result = run("train", "rgflow", "--action", ACTION, *SMALL, "--steps", 20, "--lr", "5e-3", "--out", path)
+    assert result.exit_code == 0, result.output
+    text = plain(result)
+    assert "learns Phi4(mass2=1, coupling=0.5, periodic=True) on 1 x 8 x 8, as a mixture with its mirror image" in text
+    assert "finished after 20 steps: ESS 0." in text
+    return path
+
+
+def test_a_run_of_an_action_is_resumed_and_listed(folder):
+    result = run("train", "--resume", folder, "--steps", 25)
+    assert result.exit_code == 0, result.output
+    assert "going on from step 20 of 25" in plain(result)
+    assert RunFolder(folder).config()["action"] == ACTION
+    flow = mera.load(folder)
+    assert isinstance(flow, Symmetrized)
+    (listed,) = json.loads(run("runs", folder.parent, "--json").output)
+    assert listed["data"] == ACTION
+    refused = run("evaluate", folder)
+    assert refused.exit_code == 1
+    assert "which learnt the action" in str(refused.exception)
+
+
+@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "cones"])
+def test_measure(folder, tmp_path, sampler):
+    result = run("measure", folder, "--sampler", sampler, "--samples", 200, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "correlation_length" in result.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["action"] == ACTION
+    value, error = report["observables"]["phi2"]
+    assert 0 < error < value < 1
+    assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_another_action_and_latents(folder, tmp_path):
+    saved = tmp_path / "flow.safetensors"
+    mera.save(underlying(mera.load(folder)), saved)
+    options = ["--samples", 32, "--chains", 4, "--sampler", "latent-hmc", "--json"]
+    missing = run("measure", saved, *options)
+    assert missing.exit_code == 2
+    assert "Expected --action" in plain(missing)
+    result = run("measure", saved, "--action", "free(mass2=2)", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output.splitlines()[-1])["sampler"] == "latent-hmc"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x"], "Expected either --data or --action"),
+        (["--out", "x", "--data", "msds1", "--action", "ising"], "Expected either --data or --action"),
+    ],
+)
+def test_arguments_that_are_refused(arguments, message):
+    result = run("train", "rgflow", *SMALL, *arguments)
+    assert result.exit_code == 2
+    assert message in plain(result)
+
+
+def test_an_action_of_several_components(tmp_path):
+    arguments = ["--action", "on(n=2)", *SMALL, "--steps", 2, "--no-symmetrize", "--out", tmp_path / "run"]
+    result = run("train", "rgflow", *arguments)
+    assert result.exit_code == 0, result.output
+    assert mera.load(tmp_path / "run").plan.input.channels == 2
+
+
+@pytest.mark.parametrize("copy", ["coarse", "fine"])
+@pytest.mark.parametrize("name", ["rgflow", "neuralrg", "tree"])
+def test_growth(name, copy):
+    flow = mera.build(name, L=8, channels=1, hidden=(4,), prior="gaussian").double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    larger = physics.grow(flow, copy)
+    assert larger.plan.input.shape == (16, 16)
+    assert larger.dtype == torch.float64
+    old, new = ([step for step in f.plan.steps if step.module] for f in (flow, larger))
+    shift = len({step.level for step in new}) - len({step.level for step in old}) if copy == "coarse" else 0
+    for step in old:
+        (grown,) = (s for s in new if s.level == step.level + shift and _place(new, s) == _place(old, step))
+        before, after = flow.bijectors[step.module].state_dict(), larger.bijectors[grown.module].state_dict()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+    assert isinstance(physics.grow(Symmetrized(flow)), Symmetrized)
+
+
+def _place(steps, step):
+    """The place of a step among those of its level."""
+    return [s for s in steps if s.level == step.level].index(step)
+
+
+def test_growth_of_flows_that_cannot_grow():
+    with pytest.raises(ValueError, match="Expected levels with"):
+        physics.grow(mera.build("realnvp", L=8, channels=1, hidden=(4,)))
+    flow = mera.build("tree", L=4, channels=1, hidden=(4,))
+    with pytest.raises(ValueError, match=r"a flow that mera\.build made"):
+        physics.grow(mera.Flow(flow.layout))
+    with pytest.raises(ValueError, match="levels to keep"):
+        physics.grow(flow, "both")
