@@ -30,6 +30,7 @@ from mera.bijectors import (
     ResidualConv,
     ResidualMLP,
     SeparateMLPs,
+    Spectral,
     Squeezed,
     checkerboard,
     named,
@@ -55,6 +56,7 @@ NAMED = {
     "actnorm": ({"per_channel": True}, LINE),
     "additive": ({"hidden": (5,), "norm": False}, PATCH),
     "asinh": ({}, LINE),
+    "circular-spline": ({"hidden": (5,), "bins": 3}, PATCH),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
@@ -68,6 +70,7 @@ NAMED = {
     "orthogonal": ({"how": "householder"}, EVEN),
     "permutation": ({"order": [1, 0]}, PATCH),
     "pointwise-spline": ({"bins": 3}, LINE),
+    "spectral": ({}, CUBE),
     "spline": ({"hidden": (5,), "mask": "channels"}, PATCH),
     "spline-maf": ({"hidden": (9,), "bins": 3}, LINE),
 }
@@ -124,6 +127,8 @@ BIJECTORS = {
     "asinh": lambda: Asinh(PATCH),
     "pointwise-spline": lambda: Elementwise(PATCH, RationalQuadratic(4)),
     "pointwise-logistic": lambda: Elementwise(LINE, LogisticMixture()),
+    "spectral-line": lambda: Spectral(LINE),
+    "spectral": lambda: Spectral(PATCH),
     "squeezed": lambda: Squeezed(
         (2, 2, 4), lambda shape: Chain([LULinear(shape), Coupling(ChannelHalves(shape), mlp)])
     ),

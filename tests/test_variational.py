@@ -169,3 +169,15 @@ def test_a_symmetrized_flow_mirrors_half_of_its_samples():
     mirrored = Symmetrized.transform(x, torch.tensor([0.1, 0.5, 0.49, 0.9]))
     torch.testing.assert_close(mirrored, x * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1))
     torch.testing.assert_close(flow.log_prob_given(x, flow.flow.log_prob(x)), flow.log_prob(x))
+
+
+def test_layers_that_start_from_the_action():
+    """A spectral layer starts from fields of the action, and a free field is then exact up to their noise."""
+    action = FreeField(1.25)
+    flow = small_flow(spectral=True)
+    fit(flow, action, steps=1, lr=1e-9, batch_size=8, eval_every=1, eval_images=20)
+    layer = flow.bijectors["spectral"]
+    x = torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    exact = torch.fft.ifft2(torch.fft.fft2(x) * action.eigenvalues((4, 4)).sqrt()).real
+    assert layer.initialized
+    torch.testing.assert_close(layer(x)[0], exact, atol=0.3, rtol=0.1)

@@ -5,6 +5,7 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
+from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
@@ -21,6 +22,7 @@ from mera.bijectors.permutation import Permutation
 from mera.bijectors.preprocess import ImagePreprocess
 from mera.bijectors.registry import Named, named, names, register
 from mera.bijectors.reshape import Conditioned, Squeezed
+from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
 
@@ -34,6 +36,7 @@ __all__ = [
     "Bijector",
     "Chain",
     "ChannelHalves",
+    "CircularSpline",
     "Conditioned",
     "Conditioner",
     "Coupling",
@@ -58,6 +61,7 @@ __all__ = [
     "ResidualConv",
     "ResidualMLP",
     "SeparateMLPs",
+    "Spectral",
     "Squeezed",
     "Univariate",
     "adapt",
@@ -69,5 +73,6 @@ __all__ = [
     "names",
     "register",
     "with_noise",
+    "wrap",
     "zero_log_det",
 ]

@@ -85,11 +85,14 @@ class RationalQuadratic(Univariate):
     def _knots(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The positions and heights of the K + 1 knots, and the slopes of the spline there, each (B, *shape, K + 1)."""
         params = self.strongest * torch.tanh(params.movedim(1, -1) / self.strongest)
-        widths, heights, slopes = params.split([self.bins, self.bins, self.bins - 1], dim=-1)
+        widths, heights, slopes = params.tensor_split([self.bins, 2 * self.bins], dim=-1)
         least = self.smallest / 8
         unit = math.log(math.expm1(1 - least))  # such that parameters of 0 give slope 1
-        slopes = F.pad(least + F.softplus(slopes + unit), (1, 1), value=1.0)
-        return self._ends(widths), self._ends(heights), slopes
+        return self._ends(widths), self._ends(heights), self._slopes(least + F.softplus(slopes + unit))
+
+    def _slopes(self, between: Tensor) -> Tensor:
+        """The slopes at the K + 1 knots, from those at the knots that are free."""
+        return F.pad(between, (1, 1), value=1.0)
 
     def _ends(self, sizes: Tensor) -> Tensor:
         """The borders of bins that fill [-B, B]; the first and the last border are exact."""

@@ -146,7 +146,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     """The command `mera train MODEL --action TEXT`."""
     run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
     action = physics.make(text)
-    usual = {"channels": getattr(action, "n", 1)} | ACTION_OPTIONS
+    usual = {"channels": getattr(action, "n", 1)} | ACTION_OPTIONS | dict(getattr(action, "flow_options", {}))
     known = inspect.signature(models.builder(model)).parameters
     options = {name: value for name, value in usual.items() if name in known} | options
     torch.manual_seed(settings.seed)

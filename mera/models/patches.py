@@ -92,7 +92,7 @@ def add_layers(
 
 def add_steps(
     layout: Layout, bijectors: Sequence[Callable[..., Any]], rows: Rows, kernel: int, stride: int,
-    share: bool = False,
+    share: bool = False, source: Port | None = None,
 ) -> None:  # fmt: skip
     """Add RG steps to a layout: bijectors, then a decimation (RG-Flow, Eq. 2 to 5, https://arxiv.org/abs/2010.00029).
 
@@ -105,8 +105,9 @@ def add_steps(
         kernel: the width of the patches.
         stride: the edge of the cells of which a decimation keeps one site.
         share: whether all levels use the same modules.
+        source: the output of an earlier node to begin with; the input of the layout if None.
     """
-    x = layout.input
+    x = layout.input if source is None else source
     for h, bijector in enumerate(bijectors):
         x = add_layers(layout, x, bijector, rows, kernel, str(h), share)
         if h + 1 < len(bijectors):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from mera._utils.options import Option, choice
+from mera._utils.options import Option, choice, flag
+from mera.bijectors import named
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.models.geometry import context_shape, lattice_shape, levels
@@ -76,6 +77,14 @@ def rgflow(
     norm: Norm = None,
     bijector: Bijectors = None,
     share_levels: ShareLevels = False,
+    spectral: Annotated[
+        bool,
+        Option(
+            "first a learnt scale of each Fourier mode of the lattice, exact for a free field; cones then cover all "
+            "pixels.",
+            flag,
+        ),
+    ] = False,
     context: Context = None,
     classes: Classes = None,
     prior: Priors = "laplace",
@@ -107,5 +116,6 @@ def rgflow(
     offsets = {"paper": (m // 2, 0), "authors": (0, m // 2)}
     first, second = offsets[order]
     layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    add_steps(layout, bijectors, (("disentangler", first), ("decimator", second)), m, 2, share_levels)
+    x = layout.local(layout.input, named("spectral"), kernel=shape, name="spectral") if spectral else layout.input
+    add_steps(layout, bijectors, (("disentangler", first), ("decimator", second)), m, 2, share_levels, x)
     return Flow(layout, prior, classes=classes)

@@ -11,10 +11,12 @@ from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweighting import Report, estimate
 from mera.physics.scalar import ON, DoubleWell, FreeField, Phi4
+from mera.physics.xy import XY
 
 __all__ = [
     "CRITICAL_TEMPERATURE",
     "ON",
+    "XY",
     "Action",
     "Chain",
     "DoubleWell",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -74,11 +74,15 @@ class Action(ABC):
             action is not local.
         is_even: whether :math:`S(-\phi) = S(\phi)`.
         periodic: whether the lattice is periodic. If not, its borders are open.
+        is_compact: whether the field is one of angles in :math:`[-\pi, \pi)`.
+        flow_options: options of `mera.build` that a flow needs to learn the action.
     """
 
     reach: int | None = None
     is_even: bool = False
     periodic: bool = True
+    is_compact: bool = False
+    flow_options: ClassVar[Mapping[str, Any]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:
         """The action of fields, (B,).
@@ -95,6 +99,14 @@ class Action(ABC):
         Args:
             phi: the fields, (B, C, *shape).
         """
+
+    def order_parameter(self, phi: Tensor) -> Tensor:
+        """The field whose magnetisation and two-point function are measured, (B, C', *shape); the field itself here.
+
+        Args:
+            phi: the fields, (B, C, *shape).
+        """
+        return phi
 
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The logarithm of the integral of :math:`e^{-S}` over all fields, exact, where it is known.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.checks import check_count, check_interval, check_positive
+from mera._utils.densities import log_density
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
@@ -112,7 +113,8 @@ class ConeSampler:
         gain = self.state.propose(change, new)
         after = move.action(self.action, self.state.data)
         log_ratio = gain - (after - before) + (new.square() - old.square()).sum(2) / 2
-        log_ratio = torch.where(log_ratio.isfinite(), log_ratio, -math.inf)
+        has_density = log_density(self.flow.prior.distribution, new).isfinite().all(2)  # for priors of bounded support
+        log_ratio = torch.where(log_ratio.isfinite() & has_density, log_ratio, -math.inf)
         self.state.settle(change, torch.rand_like(log_ratio).log() < log_ratio)
         return log_ratio.clamp(max=0).exp().mean().item()
 

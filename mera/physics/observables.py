@@ -44,6 +44,8 @@ class Quantity(NamedTuple):
 class Observables:
     r"""What is measured on each field.
 
+    For angles, the field below stands for their unit vectors.
+
     The means over the sites of a field are m (the magnetisation; its modulus for several channels), abs_m, m2, m4 (the
     powers of its modulus), phi2 (:math:`\phi^2`) and energy (the action for each site). Computed from averages are
 
@@ -78,6 +80,9 @@ class Observables:
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
+        value = self.action(phi) if action is None else action
+        own = {name: function(phi) for name, function in self.own.items()}
+        phi = getattr(self.action, "order_parameter", lambda field: field)(phi)
         mean = phi.mean(axes)
         square = mean.square().sum(1)
         found = {
@@ -86,10 +91,9 @@ class Observables:
             "m2": square,
             "m4": square.square(),
             "phi2": phi.square().sum(1).flatten(1).mean(1),
-            "energy": (self.action(phi) if action is None else action) / sites,
-        }
-        for name, function in self.own.items():
-            found[name] = function(phi)
+            "energy": value / sites,
+        } | own
+        for name in own:
             if not isinstance(found[name], Tensor) or found[name].shape != phi.shape[:1]:
                 got = str(tuple(found[name].shape)) if isinstance(found[name], Tensor) else type(found[name]).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import torch
 from rich.console import Console
 
-from mera.bijectors import ActNorm
 from mera.data import DataSplits, Examples
 from mera.density import Density
 from mera.io.flows import describe_flow
@@ -17,7 +16,7 @@ from mera.train.kinds import kind_of
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
-__all__ = ["check_callbacks", "check_data", "check_flow", "check_run", "check_start"]
+__all__ = ["check_callbacks", "check_data", "check_flow", "check_run", "check_start", "is_starting"]
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 """Dtypes of weights that can be trained. Activations or gradients leave the range of float16 within some steps."""
@@ -140,11 +139,19 @@ def check_start(flow: Density, images: Examples) -> None:
     Raises:
         ValueError: if a normalisation layer has not started, and there are fewer than `MIN_IMAGES` images.
     """
-    starting = any(isinstance(module, ActNorm) and not module.initialized for module in flow.modules())
-    if starting and len(images) < MIN_IMAGES:
+    if is_starting(flow) and len(images) < MIN_IMAGES:
         raise ValueError(
             f"Expected at least {MIN_IMAGES} training images, from which normalisation layers start; got {len(images)}"
         )
+
+
+def is_starting(flow: Density) -> bool:
+    """Whether a layer of a flow is yet to start from data.
+
+    Args:
+        flow: the flow.
+    """
+    return any(not getattr(module, "initialized", True) for module in flow.modules())
 
 
 def _type_name(value: object) -> str:

@@ -15,13 +15,18 @@ from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.data import DataSplits, Examples
 from mera.density import Density
+from mera.physics.hmc import Trajectories
+from mera.physics.target import field_target
 from mera.symmetrized import Symmetrized, underlying
+from mera.train.arguments import is_starting
 from mera.train.kinds import Fields, Key
 
 __all__ = ["Draws", "Variational", "as_draws", "is_action"]
 
 CHUNK = 16
 """Draws that are made together, so that a process which needs a part of a batch draws little more than that."""
+START = 100
+"""Trajectories of Hamiltonian Monte Carlo to the fields from which layers start."""
 FAR = 1e3
 """How much larger than those of the prior fields are made, to see whether an action is bounded from below."""
 
@@ -91,10 +96,13 @@ class Variational(Fields):
         return rows[:, :-1], rows[:, -1]
 
     def start(self, flow: Density, examples: Examples, n: int) -> Tensor:
-        """Latents of the prior on the lattice of the data, from which normalisation layers start."""
-        latents, _ = self.read(examples, [(0, row, row) for row in range(n)], 0)
-        flow_inside = underlying(flow)
-        return flow_inside.to_lattice(_levels(flow_inside, latents.to(flow.device)))
+        """Fields of a short run of Hamiltonian Monte Carlo, from which layers start; noise if no layer does."""
+        noise = torch.randn(n, *flow.plan.input.event_shape).to(flow.device, flow.dtype)
+        if not is_starting(flow):
+            return noise
+        trajectories = Trajectories(field_target(self.action, flow.plan.input.event_shape), length=1.0)
+        with torch.no_grad():
+            return trajectories.run(noise.flatten(1), START, tune=True)[0].view_as(noise)
 
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """Samples of the flow."""
@@ -142,6 +150,8 @@ class Variational(Fields):
         action = evaluate_action(self.action, x)
         if self.share == 1:
             return action
+        if getattr(self.action, "is_compact", False):  # of uncoupled angles
+            return self.share * action
         return self.share * action + (1 - self.share) * x.square().flatten(1).sum(1) / 2
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
@@ -182,7 +192,7 @@ def as_draws(action: ActionLike, flow: Density) -> DataSplits:
         if not values.isfinite().all():
             raise FloatingPointError(f"Expected a finite action of fields of unit size; got {_first_bad(values)}")
         far = evaluate_action(action, FAR * x)
-        if (far < values).any():
+        if not getattr(action, "is_compact", False) and (far < values).any():
             lower = (far - values).argmin()
             raise InputError(
                 "an action that is bounded from below",

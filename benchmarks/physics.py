@@ -1,0 +1,135 @@
+"""Cone Monte Carlo against Hamiltonian Monte Carlo and independence Metropolis, for phi^4 on growing lattices.
+
+    python benchmarks/physics.py --minutes 6 --sizes 16 32 64 128
+
+trains one flow at L=16 whose levels share their weights, and measures with the same weights on all lattices. For each
+lattice and sampler: the acceptance, the integrated autocorrelation times of m^2 and of the energy in draws, the seconds
+of all chains for one independent value of m^2 (2 tau seconds / draws), and averages with their distance from
+those of Hamiltonian Monte Carlo in standard errors. The length of Hamiltonian trajectories is chosen for each lattice
+by a short run each, as the one with the least seconds for an independent m^2. The last lines fit the dynamic exponent z
+in tau ~ L^z. `--flow` keeps the trained flow, or loads it if it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+
+import mera
+from mera import physics
+from mera._utils.table import Table
+
+LENGTHS = (1.0, 2.0, 4.0, 8.0)
+"""The lengths of trajectories that are tried."""
+TRIED = 400
+"""Draws of the runs that choose a length."""
+COMPARED = ("phi2", "m2", "energy")
+
+
+def build(L: int, options: argparse.Namespace) -> mera.Flow:
+    """A flow whose levels share their weights, so that a state fits all lattices."""
+    torch.manual_seed(options.seed)
+    network = {"layers": options.layers, "hidden": (options.width,), "residual_blocks": 1}
+    return mera.build("rgflow", L=L, m=4, channels=1, norm=False, prior="gaussian", share_levels=True, **network)
+
+
+def train(action: physics.Phi4, options: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """The weights of a flow that learnt the action at L=16."""
+    if options.flow is not None and options.flow.exists():
+        return mera.load(options.flow).state_dict()
+    flow = build(16, options)
+    settings = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
+    result = mera.train.fit(flow, action, minutes=options.minutes, seed=options.seed, **settings)
+    report = physics.estimate(flow, action, 4000)
+    print(f"trained at L=16: {result.steps:,} steps, ESS {report.ess:.3f}, ln Z {report.log_z:.3f}", flush=True)
+    if options.flow is not None:
+        mera.save(flow, options.flow)
+    return flow.state_dict()
+
+
+def cost(chain: physics.Chain, name: str = "m2") -> float:
+    """Seconds for one independent value of an observable, all chains together."""
+    draws, chains = chain.history[name].shape
+    return 2 * chain.tau[name] * chain.seconds / (draws * chains)
+
+
+def tuned_hmc(shape: tuple[int, int], action: physics.Phi4, options: argparse.Namespace) -> tuple[float, physics.Chain]:
+    """The best length of trajectories, and a long run with this length."""
+    start = physics.hmc((1, *shape), action, chains=options.chains, draws=4, warmup=options.warmup).fields
+    common = {"chains": options.chains, "start": start, "warmup": 100}
+    tried = {t: cost(physics.hmc((1, *shape), action, draws=TRIED, length=t, **common)) for t in LENGTHS}
+    best = min(tried, key=tried.__getitem__)
+    return best, physics.hmc((1, *shape), action, draws=options.draws, length=best, **common)
+
+
+def row(L: int, name: str, chain: physics.Chain, reference: physics.Chain) -> list[str]:
+    """A line of the table."""
+    rates = chain.acceptance if isinstance(chain.acceptance, list) else [chain.acceptance]
+    cells = [f"{L}", name, " ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in rates)]
+    cells += [f"{chain.tau[o]:.3g} +- {chain.tau_error[o]:.2g}" for o in ("m2", "energy")]
+    cells += [f"{cost(chain):.4g}", f"{max(chain.r_hat.values()):.3f}"]
+    for o in COMPARED:
+        here, there = chain.observables[o], reference.observables[o]
+        z = (here.value - there.value) / math.hypot(here.error, there.error) if chain is not reference else math.nan
+        cells.append(f"{here}" + ("" if math.isnan(z) else f" ({z:+.1f})"))
+    return cells
+
+
+def exponent(points: list[tuple[int, float]]) -> float:
+    """The slope of ln tau over ln L by least squares."""
+    x, y = (torch.tensor(column, dtype=torch.float64).log() for column in zip(*points, strict=True))
+    return (((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 64, 128])
+    parser.add_argument("--mass2", type=float, default=-1.2723, help="critical by default, with the coupling 0.25")
+    parser.add_argument("--coupling", type=float, default=0.25)
+    parser.add_argument("--minutes", type=float, default=6.0, help="training time")
+    parser.add_argument("--flow", type=Path, help="file of the trained flow")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--chains", type=int, default=8)
+    parser.add_argument("--draws", type=int, default=2000, help="draws of Hamiltonian Monte Carlo")
+    parser.add_argument("--sweeps", type=int, default=300, help="draws of cone Monte Carlo")
+    parser.add_argument("--warmup", type=int, default=300, help="trajectories before the first draw")
+    parser.add_argument("--coarse", type=int, default=2, help="how many of the coarsest levels move")
+    parser.add_argument("--metropolis", type=int, default=32, help="the largest lattice for independence Metropolis")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    action = physics.Phi4(options.mass2, options.coupling)
+    weights = train(action, options)
+    torch.manual_seed(options.seed)
+    rows, taus = [], {"HMC": [], "cones": []}
+    for L in options.sizes:
+        flow = build(L, options)
+        flow.load_state_dict(weights)
+        flow = flow.double()
+        length, reference = tuned_hmc((L, L), action, options)
+        rows.append(row(L, f"HMC, length {length:g}", reference, reference))
+        n = len(flow.plan.latents)
+        start = torch.cat([flow.sample(options.chains // 2), reference.fields[options.chains // 2 :]])
+        cones = physics.cone_monte_carlo(
+            flow, action, sweeps=options.sweeps, warmup=100, levels=range(max(1, n - options.coarse), n),
+            trajectories=max(1, round(8 / length)), length=length, start=start,
+        )  # fmt: skip
+        rows.append(row(L, "cones", cones, reference))
+        taus["HMC"].append((L, reference.tau["m2"]))
+        taus["cones"].append((L, cones.tau["m2"]))
+        if options.metropolis >= L:
+            chain = physics.metropolis(flow, action, chains=options.chains, draws=options.draws)
+            rows.append(row(L, "Metropolis", chain, reference))
+        print("\n".join("  ".join(cells) for cells in rows[-3:]), flush=True)
+    header = ["L", "sampler", "accepted", "tau m^2", "tau energy", "s / m^2", "R-hat", *COMPARED]
+    print(Table(header, rows))
+    if len(options.sizes) > 1:
+        for name, points in taus.items():
+            print(f"{name}: tau of m^2 grows like L^{exponent(points):.2f}, in draws")
+
+
+if __name__ == "__main__":
+    main()

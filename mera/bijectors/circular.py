@@ -1,0 +1,110 @@
+"""Bijectors of angles: couplings by splines on the circle (Rezende et al. 2020, https://arxiv.org/abs/2002.02428)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mera.bijectors.base import Bijector
+from mera.bijectors.conditioners.base import Conditioner, Shape
+from mera.bijectors.conditioners.residual import ResidualMLP
+from mera.bijectors.coupling_stack import couplings, parse_mask
+from mera.bijectors.options import Bins, HiddenWidths, Layers, Mask, ResidualBlocks
+from mera.bijectors.partition import Gather
+from mera.bijectors.registry import register
+from mera.bijectors.spline import RationalQuadratic
+
+__all__ = ["CircularSpline", "Periodic", "circular_spline", "wrap"]
+
+
+def wrap(angle: Tensor) -> Tensor:
+    r"""The same angles in :math:`[-\pi, \pi)`.
+
+    Args:
+        angle: angles in radians, of any shape.
+
+    >>> wrap(torch.tensor([0.5, 4.0, -7.0]))
+    tensor([ 0.5000, -2.2832, -0.7168])
+    """
+    wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    if angle.dtype == torch.float64:
+        return torch.where(wrapped >= math.pi, -math.pi, wrapped)
+    end = float(np.nextafter(np.float32(math.pi), np.float32(0)))  # in single precision, pi is larger than pi
+    return wrapped.clamp(-end, end)
+
+
+class CircularSpline(RationalQuadratic):
+    r"""A rotation of the circle after a monotone rational-quadratic spline, whose slopes agree at :math:`\pm \pi`.
+
+    Each variable has 3 K + 1 parameters: K for the widths of the bins, K for their heights, K for the slopes at the
+    knots, of which the two ends are one, and the angle of the rotation. Angles are in :math:`[-\pi, \pi)`; other angles
+    are taken modulo :math:`2 \pi`.
+
+    Args:
+        bins: K.
+        smallest: smallest width and height of a bin, relative to K equal bins; see `RationalQuadratic`.
+        strongest: bound of the parameters of the spline.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(self, bins: int = 8, smallest: float = 0.5, strongest: float = 2.0) -> None:
+        super().__init__(bins, math.pi, smallest, strongest)
+        self.n_params = 3 * self.bins + 1
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the spline, then the rotation."""
+        y, log_slope = super().forward(wrap(x), params[:, :-1])
+        return wrap(y + params[:, -1].to(y.dtype)), log_slope
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo the rotation, then the spline."""
+        x, log_slope = super().inverse(wrap(y - params[:, -1].to(y.dtype)), params[:, :-1])
+        return wrap(x), log_slope
+
+    def _slopes(self, between: Tensor) -> Tensor:
+        """The slopes at the K + 1 knots, of which the last one is the first one."""
+        return torch.cat([between, between[..., :1]], dim=-1)
+
+
+class Periodic(Conditioner):
+    """A conditioner that reads angles through their cosines and sines.
+
+    Args:
+        network: makes the network; see `mera.bijectors.Coupling`.
+        in_shape: the shape of the angles that it reads.
+        out_shape: the shape of the variables whose parameters it computes.
+        n_params: the number of parameters of a variable.
+    """
+
+    def __init__(
+        self, network: Callable[[Shape, Shape, int], nn.Module], in_shape: Shape, out_shape: Shape, n_params: int
+    ) -> None:
+        super().__init__()
+        self.network = network((2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The parameters, (B, n_params, *out_shape), for angles (B, *in_shape)."""
+        parameters: Tensor = self.network(torch.cat([x.cos(), x.sin()], dim=1))
+        return parameters
+
+
+@register("circular-spline")
+def circular_spline(
+    event_shape: Shape,
+    *,
+    layers: Layers = 2,
+    residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenWidths = (128,),
+    mask: Mask = "checkerboard",
+    bins: Bins = 8,
+) -> Bijector:
+    """Couplings of a patch of angles by splines on the circle; see `CircularSpline`. The prior is one of angles too."""
+    network = partial(Periodic, partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks))
+    return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False)

@@ -1,0 +1,85 @@
+"""Scaling in Fourier space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mera._utils.errors import InputError
+from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.options import Shape
+from mera.bijectors.registry import register
+
+__all__ = ["Spectral"]
+
+SMALLEST = 1e-12
+"""The least power of a wave number that data may have to start from."""
+
+
+class Spectral(Bijector):
+    r"""A learnt scale of each Fourier mode of a periodic lattice: :math:`\hat y(k) = e^{s(k)} \hat x(k)`.
+
+    The scale is the same for wave numbers that differ in the signs of their components. The log-det is the sum of s(k)
+    over all wave numbers. With :math:`s = \frac{1}{2} \ln` of the eigenvalues of a quadratic action, the map makes a
+    free field uncorrelated, so that it is an exact start for theories near a free one. The map starts as the identity;
+    `initialize` makes the power of the first batch 1 at all wave numbers. Each output depends on the whole lattice.
+
+    Args:
+        event_shape: shape (C, *sites) of one event.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        channels, *shape = event_shape
+        if not shape:
+            raise InputError("an event with sites", str(tuple(event_shape)))
+        self.log_scale = nn.Parameter(torch.zeros(channels, *(n // 2 + 1 for n in shape)))
+        self.register_buffer("initialized", torch.tensor(False))
+        self._folds = [torch.minimum(torch.arange(n), n - torch.arange(n)) for n in shape]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scale the modes."""
+        return self._scaled(x, 1)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Undo the scaling."""
+        return self._scaled(y, -1)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Set the scales from the power spectrum of a batch (B, *event_shape), unless that was done before."""
+        if not self.initialized:
+            spectrum = torch.fft.fftn(x.to(log_det_dtype(x)), dim=self._axes, norm="ortho").abs().square().mean(0)
+            for axis, fold in enumerate(self._folds, start=1):  # the mean over wave numbers that share a scale
+                fold = fold.to(x.device)
+                sums = torch.zeros_like(spectrum).index_add(axis, fold, spectrum)
+                counts = torch.bincount(fold, minlength=len(fold)).clamp(min=1)
+                means = sums / counts.view(-1, *(1 for _ in range(spectrum.ndim - axis - 1)))
+                spectrum = means.narrow(axis, 0, len(fold) // 2 + 1)
+            self.log_scale.copy_(-spectrum.clamp(min=SMALLEST).log() / 2)
+            self.initialized.fill_(True)
+        return self(x)[0]
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """The axes of the sites in a batch."""
+        return tuple(range(2, 2 + len(self._folds)))
+
+    def _scaled(self, x: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+        """Multiply the modes by exp(sign s)."""
+        log_scale = self.log_scale.to(log_det_dtype(x))
+        for axis, fold in enumerate(self._folds, start=1):
+            log_scale = log_scale.index_select(axis, fold.to(x.device))
+        if not x.numel():
+            return x, log_scale.new_zeros(x.shape[0])
+        modes = torch.fft.fftn(x.to(log_scale.dtype), dim=self._axes) * (sign * log_scale).exp()
+        y = torch.fft.ifftn(modes, dim=self._axes).real.to(x.dtype)
+        return y, (sign * log_scale.sum()).expand(x.shape[0])
+
+
+@register("spectral")
+def spectral(event_shape: Shape) -> Bijector:
+    """A learnt scale of each Fourier mode of a periodic lattice; see `Spectral`."""
+    return Spectral(event_shape)
