@@ -98,13 +98,15 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=300, help="draws of cone Monte Carlo")
     parser.add_argument("--warmup", type=int, default=300, help="trajectories before the first draw")
     parser.add_argument("--coarse", type=int, default=2, help="how many of the coarsest levels move")
+    parser.add_argument("--tuning", type=int, default=60, help="sweeps before the first draw")
+    parser.add_argument("--dynamics", nargs="+", default=["walk", "hamiltonian"])
     parser.add_argument("--metropolis", type=int, default=32, help="the largest lattice for independence Metropolis")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     action = physics.Phi4(options.mass2, options.coupling)
     weights = train(action, options)
     torch.manual_seed(options.seed)
-    rows, taus = [], {"HMC": [], "cones": []}
+    rows, taus = [], {name: [] for name in ("HMC", *options.dynamics)}
     for L in options.sizes:
         flow = build(L, options)
         flow.load_state_dict(weights)
@@ -113,13 +115,15 @@ def main() -> None:
         rows.append(row(L, f"HMC, length {length:g}", reference, reference))
         n = len(flow.plan.latents)
         start = torch.cat([flow.sample(options.chains // 2), reference.fields[options.chains // 2 :]])
-        cones = physics.cone_monte_carlo(
-            flow, action, sweeps=options.sweeps, warmup=100, levels=range(max(1, n - options.coarse), n),
-            trajectories=max(1, round(8 / length)), length=length, start=start,
-        )  # fmt: skip
-        rows.append(row(L, "cones", cones, reference))
         taus["HMC"].append((L, reference.tau["m2"]))
-        taus["cones"].append((L, cones.tau["m2"]))
+        for dynamics in options.dynamics:
+            chain = physics.cone_monte_carlo(
+                flow, action, sweeps=options.sweeps, warmup=options.tuning, levels=range(max(1, n - options.coarse), n),
+                dynamics=dynamics, trajectories=max(1, round(8 / length)), length=length, start=start,
+            )  # fmt: skip
+            rows.append(row(L, dynamics, chain, reference))
+            print("  ".join(rows[-1]), chain.steps, flush=True)
+            taus[dynamics].append((L, chain.tau["m2"]))
         if options.metropolis >= L:
             chain = physics.metropolis(flow, action, chains=options.chains, draws=options.draws)
             rows.append(row(L, "Metropolis", chain, reference))

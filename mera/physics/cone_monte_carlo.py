@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.actions import ActionLike, evaluate_action
-from mera._utils.checks import check_count, check_interval, check_positive
+from mera._utils.checks import check_choice, check_count, check_interval, check_positive
 from mera._utils.densities import log_density
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
@@ -20,6 +20,7 @@ from mera.cones.incremental import IncrementalPass, Wiring
 from mera.density import Density
 from mera.flow import Flow
 from mera.physics.chain import Chain, Recorder
+from mera.physics.coarse import LatentTrajectories
 from mera.physics.hmc import Trajectories
 from mera.physics.moves import Move, moves_of_level, reach_of
 from mera.physics.observables import Observables
@@ -135,6 +136,7 @@ def cone_monte_carlo(
     sweeps: int = 100,
     warmup: int = 50,
     levels: Sequence[int] | None = None,
+    dynamics: str = "walk",
     trajectories: int = 10,
     length: float = 1.0,
     start: Tensor | None = None,
@@ -159,6 +161,9 @@ def cone_monte_carlo(
         sweeps: the number of draws of each chain that are measured, one for each sweep.
         warmup: sweeps before, in which the step of each level is tuned to an acceptance rate of 0.4.
         levels: the levels whose latents move, 0 for the finest; all but the finest if None.
+        dynamics: "walk" for random steps of the latents at each place, each at the cost of its cone; "hamiltonian" for
+            one trajectory of all latents of the levels together in each sweep, which suits the coarsest levels, whose
+            cones cover the lattice anyway. See `ConeSampler` and `LatentTrajectories`.
         trajectories: Hamiltonian trajectories of the field in each sweep, 0 for none.
         length: their mean length, with unit masses.
         start: the fields at which the chains start, (K, C, *shape), in place of the starts above.
@@ -186,6 +191,7 @@ def cone_monte_carlo(
     check_count(warmup, "a number of sweeps before the draws", 0)
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     check_positive(length, "the length of a trajectory")
+    check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
     inside = underlying(flow)
     n_levels = len(inside.plan.latents)
     levels = list(range(min(1, n_levels - 1), n_levels)) if levels is None else list(levels)
@@ -194,7 +200,8 @@ def cone_monte_carlo(
     event_shape = inside.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
     fields = _start(flow, action, chains, target) if start is None else check_start(start, event_shape)
-    sampler = ConeSampler(inside, action, levels, fields.to(inside.device, inside.dtype))
+    sampler = ConeSampler(inside, action, levels if dynamics == "walk" else [], fields.to(inside.device, inside.dtype))
+    coarse = LatentTrajectories(inside, action, levels)
     is_even = bool(getattr(action, "is_even", False))
     recorder = Recorder(Observables(action, observables))
     rates, began = dict.fromkeys(levels, 0.0), 0.0
@@ -203,8 +210,11 @@ def cone_monte_carlo(
             if i == warmup:
                 began = time.perf_counter()
             found = sampler.sweep(tune=i < warmup)
-            if trajectories or is_even:
+            if trajectories or is_even or dynamics == "hamiltonian":
                 phi = sampler.state.data
+                if dynamics == "hamiltonian":
+                    phi, rate = coarse.run(phi, tune=i < warmup)
+                    found = dict.fromkeys(levels, rate)
                 if trajectories:
                     phi = target.run(phi.flatten(1), trajectories, tune=i < warmup)[0].view_as(phi)
                 if is_even:
@@ -216,7 +226,8 @@ def cone_monte_carlo(
             note = ", ".join(f"{found[level]:.2f}" for level in sorted(found))
             progress_bar.update(i + 1, (i + 1) / (warmup + sweeps), f"accepted {note}")
     seconds = time.perf_counter() - began
-    by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, sampler.steps)]
+    steps = sampler.steps if dynamics == "walk" else dict.fromkeys(levels, coarse.step)
+    by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, steps)]
     return recorder.chain(sampler.state.data.clone(), by_level[0], seconds, by_level[1])
 
 

@@ -1,0 +1,74 @@
+"""Hamiltonian trajectories of the coarse latents of a flow, with the fine ones as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mera._utils.actions import ActionLike, evaluate_action
+from mera.flow import Flow
+from mera.physics.hmc import Trajectories
+from mera.physics.target import Target
+
+__all__ = ["LatentTrajectories"]
+
+LENGTH = math.pi / 2
+"""The mean length of a trajectory: a quarter of the period of a latent that follows a Gaussian of unit variance."""
+
+
+class LatentTrajectories:
+    r"""Trajectories of all latents of some levels together, at the density :math:`e^{-S(G(z))} |\det dG / dz|`.
+
+    Where the flow is good, this density is nearly that of the prior, whatever the size of the lattice, so that one
+    trajectory makes the latents nearly independent. Each leapfrog step is a pass of the flow and its gradient.
+
+    Args:
+        flow: the flow with the generator G.
+        action: the action S.
+        levels: the levels whose latents move, 0 for the finest.
+    """
+
+    def __init__(self, flow: Flow, action: ActionLike, levels: Sequence[int]) -> None:
+        self.flow, self.action, self.levels = flow, action, sorted(levels)
+        self._latents: list[Tensor] = []
+        self._sizes = [flow.plan.latents[level].lattice.variables for level in self.levels]
+        self._trajectories = Trajectories(Target(self._log_prob, self._generate), LENGTH, step=0.3)
+
+    @property
+    def step(self) -> float:
+        """The step size, which `run(tune=True)` changes."""
+        return self._trajectories.step
+
+    def run(self, phi: Tensor, tune: bool = False) -> tuple[Tensor, float]:
+        """One trajectory.
+
+        Args:
+            phi: the fields of all chains, (K, C, *shape).
+            tune: whether the step changes towards an acceptance rate of 0.8, as it may before the draws that count.
+
+        Returns:
+            The fields afterwards, and the mean acceptance rate.
+        """
+        self._latents = list(self.flow(phi)[0])
+        row = torch.cat([self._latents[level].flatten(1) for level in self.levels], dim=1)
+        row, rate = self._trajectories.run(row, tune=tune)
+        return self._generate(row), rate
+
+    def _pass(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """Generate fields from coarse latents, with the fine ones as they are; the fields and the log-det."""
+        latents = list(self._latents)
+        for level, part in zip(self.levels, row.split(self._sizes, dim=1), strict=True):
+            latents[level] = part.view_as(latents[level])
+        return self.flow.inverse(latents)
+
+    def _log_prob(self, row: Tensor) -> Tensor:
+        """The log-density of coarse latents, up to a constant."""
+        phi, log_det = self._pass(row)
+        return log_det - evaluate_action(self.action, phi)
+
+    def _generate(self, row: Tensor) -> Tensor:
+        """The fields of coarse latents."""
+        return self._pass(row)[0]
