@@ -1,4 +1,4 @@
-"""Mixtures of a flow and its mirror image."""
+"""Mixtures of a flow and its images under a group of symmetries."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from mera.flow import Flow, Recipe
 from mera.graph import Layout, Plan
 from mera.graph.contexts import ContextEncoder
 from mera.graph.summary import Summary
+from mera.symmetries import Symmetry, group_of
 
 __all__ = ["Symmetrized", "underlying"]
 
 
 class Symmetrized(Density):
-    r"""A flow with the global spin flip, Z2, built in (NeuralRG, https://arxiv.org/abs/1802.02840).
+    r"""A flow with a finite group G of symmetries built in, such as the global spin flip of NeuralRG.
 
-    .. math:: p(x) = \frac{q(x) + q(-x)}{2}
+    .. math:: p(x) = \frac{1}{|G|} \sum_{g \in G} q(g x)
 
-    for the density :math:`q` of a flow. This mixture of the flow and the mirror image of the flow is exactly symmetric
-    for all weights. The mixture has densities and samples, which `mera.train.fit` and variational training need, but no
-    latents: minimise the mean of :math:`\log p(x) + E(x)` for an energy :math:`E` and samples :math:`x` from
-    `rsample_and_log_prob(n)`. `mera.save` saves it.
+    for the density :math:`q` of a flow (for the flip: https://arxiv.org/abs/1802.02840). This mixture of the flow and
+    its images is exactly symmetric for all weights; its density takes a pass of the flow for each element. The mixture
+    has densities and samples, which `mera.train.fit` needs for examples and for actions, but no latents. `mera.save`
+    saves it.
 
     Args:
         flow: the flow with density :math:`q`, whose parameters are shared.
+        group: the symmetries: "flip" of the global sign, "signs" of each channel, "reflections" of each dimension,
+            "rotations" by quarter turns, "translations"; or several of them, whose products are the group.
 
     Raises:
-        ValueError: if `flow` is no flow.
+        ValueError: if `flow` is no flow, its lattice does not have a symmetry, or the group has more than 256 elements.
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
@@ -44,11 +47,12 @@ class Symmetrized(Density):
     True
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, group: str | Sequence[str] = "flip") -> None:
         super().__init__()
         if not isinstance(flow, Flow):
             raise InputError("a Flow", type(flow).__name__)
-        self.flow = flow
+        self.flow, self.group = flow, group if isinstance(group, str) else tuple(group)
+        self.elements = group_of(group, flow.plan.input)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Call `log_prob`, so that the module can be wrapped for training in several processes.
@@ -82,15 +86,11 @@ class Symmetrized(Density):
             ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
                 flow's context shape.
         """
-        if context is not None and len(context) == len(x):
-            context = torch.cat([context, context])
-        log_q, mirrored = self.flow.log_prob(torch.cat([x, -x]), context).chunk(
-            2
-        )  # one pass, which costs less than two
-        return torch.logaddexp(log_q, mirrored) - math.log(2)
+        images, contexts = self.images(x, context)
+        return self.flow.log_prob(images, contexts).view(-1, len(x)).logsumexp(0) - math.log(len(self.elements))
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
-        """Draw data, differentiable in the flow's parameters and the context; the sign of each sample is random.
+        """Draw data, each under a random element of the group; differentiable in the flow's parameters and the context.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -104,7 +104,7 @@ class Symmetrized(Density):
             ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
                 context shape.
         """
-        return self._with_random_signs(self.flow.rsample_and_log_prob(n, context)[0])
+        return self._at_random(self.flow.rsample_and_log_prob(n, context)[0])
 
     def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities, in two passes instead of three.
@@ -122,12 +122,12 @@ class Symmetrized(Density):
                 context shape.
         """
         x, log_q = self.flow.rsample_and_log_prob(n, context)
-        return self._with_random_signs(x), self.log_prob_given(x, log_q, context)
+        return self._at_random(x), self.log_prob_given(x, log_q, context)
 
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
     ) -> Tensor:
-        """Draw data, without gradients; the sign of each sample is random.
+        """Draw data, without gradients; each sample under a random element of the group.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -143,7 +143,7 @@ class Symmetrized(Density):
             ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
                 or not of the flow's context shape, or the prior has no sampler at this temperature.
         """
-        return self._with_random_signs(self.flow.sample(n, context, temperature=temperature))
+        return self._at_random(self.flow.sample(n, context, temperature=temperature))
 
     def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
         """The log-density of data whose density under the flow is known, (B,), in one pass instead of two.
@@ -153,26 +153,47 @@ class Symmetrized(Density):
             log_q: the log-density of the data under `self.flow`, (B,).
             context: for a conditional flow, the contexts of the data; None for a flow without context.
         """
-        return torch.logaddexp(log_q, self.flow.log_prob(-x, context)) - math.log(2)
+        images, contexts = self.images(x, context, self.elements[1:])
+        others = self.flow.log_prob(images, contexts).view(-1, len(x))
+        return torch.cat([log_q[None], others]).logsumexp(0) - math.log(len(self.elements))
 
-    @staticmethod
-    def transform(x: Tensor, choice: Tensor) -> Tensor:
-        """Mirror some of the data.
+    def transform(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Apply an element of the group to each of the data.
 
         Args:
             x: data (B, C, *shape).
-            choice: numbers in [0, 1), (B,); data with one of a half or more is mirrored.
+            choice: numbers in [0, 1), (B,), which choose the elements, all of them with the same probability.
         """
-        signs = torch.where(choice < 0.5, 1, -1)
-        return x * signs.to(x.dtype).view(-1, *(1 for _ in x.shape[1:]))
+        n = len(self.elements)
+        chosen = (choice * n).long().clamp(max=n - 1)
+        for number in chosen.unique().tolist():
+            if number:
+                is_here = (chosen == number).view(-1, *(1 for _ in x.shape[1:]))
+                x = torch.where(is_here, self.elements[number](x), x)
+        return x
 
-    def _with_random_signs(self, x: Tensor) -> Tensor:
-        """Multiply each sample by a random sign."""
+    def images(
+        self, x: Tensor, context: Tensor | None = None, elements: Sequence[Symmetry] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The images of data under elements of the group, one after the other in one batch, with their contexts.
+
+        Args:
+            x: data (B, C, *shape).
+            context: for a conditional flow, the contexts of the data; None for a flow without context.
+            elements: the elements; all of the group if None.
+        """
+        elements = self.elements if elements is None else elements
+        if context is not None and len(context) == len(x):
+            context = context.repeat(len(elements), *(1 for _ in context.shape[1:]))
+        return torch.cat([element(x) for element in elements]), context
+
+    def _at_random(self, x: Tensor) -> Tensor:
+        """Apply a random element to each of the data."""
         return self.transform(x, torch.rand(x.shape[0], device=x.device))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set the layers that start from data, such as ActNorm, from a first batch of data and its mirror image.
+        """Set the layers that start from data, such as ActNorm, from a first batch of data and its images.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
@@ -182,9 +203,7 @@ class Symmetrized(Density):
         Raises:
             ValueError: as `Flow.initialize` does.
         """
-        if context is not None and len(context) == len(x):
-            context = torch.cat([context, context])
-        self.flow.initialize(torch.cat([x, -x]), context)
+        self.flow.initialize(*self.images(x, context))
 
     def inference_cone(self, region: Region) -> Cone:
         """The latents of the flow that can change when pixels change; see `Flow.inference_cone`.

@@ -58,7 +58,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
                 raise InputError("levels with the same bijectors", f"{step.node} and {old.node}: {error}") from error
-    return Symmetrized(larger) if isinstance(flow, Symmetrized) else cast(Density, larger)
+    return Symmetrized(larger, flow.group) if isinstance(flow, Symmetrized) else cast(Density, larger)
 
 
 def _steps_by_level(flow: Flow) -> list[list[Step]]:

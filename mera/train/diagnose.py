@@ -46,7 +46,7 @@ def first_not_finite(
         flow.zero_grad()
         x = kind.to_data(density, examples, noise)
         if isinstance(density, Symmetrized):
-            x, context = torch.cat([x, -x]), None if context is None else torch.cat([context, context])
+            x, context = density.images(x, context)
         if not x.isfinite().all():
             return f"the {kind.name}, before any node"
         if (place := kind.not_finite(x)) is not None:

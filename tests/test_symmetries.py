@@ -1,0 +1,87 @@
+"""Mixtures over finite groups are symmetric, normalised, and have the densities of their samples."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+import mera
+from mera.graph import Lattice
+from mera.symmetries import SYMMETRIES, group_of
+from mera.train import fit
+from tests.laws import randomize
+
+GROUPS = ["flip", "signs", "reflections", "rotations", "translations", ("flip", "reflections"), ["rotations", "signs"]]
+SIZES = [2, 4, 4, 4, 16, 8, 16]
+
+
+def symmetric(group, shape=(4, 4), channels=2):
+    torch.manual_seed(2)
+    options = {"L": shape, "m": 2, "channels": channels, "layers": 1, "hidden": (6,), "norm": False}
+    return mera.Symmetrized(randomize(mera.build("rgflow", prior="gaussian", **options), 0.3), group)
+
+
+@pytest.mark.parametrize(("group", "size"), list(zip(GROUPS, SIZES, strict=True)), ids=str)
+def test_the_density_is_symmetric(group, size):
+    p = symmetric(group)
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    images, _ = p.images(x)
+    assert len(p.elements) == size
+    assert torch.equal(images[:3], x)
+    densities = p.log_prob(images).view(size, 3)
+    torch.testing.assert_close(densities, densities[:1].expand(size, 3))
+    assert p.flow.log_prob(images).view(size, 3).std(0).min() > 1e-3  # the flow itself is not symmetric
+    each = torch.stack([p.flow.log_prob(element(x)) for element in p.elements])
+    torch.testing.assert_close(p.log_prob(x), each.logsumexp(0) - math.log(size))
+    torch.testing.assert_close(p.log_prob_given(x, p.flow.log_prob(x)), p.log_prob(x))
+    samples, log_prob = p.rsample_and_log_prob(5)
+    torch.testing.assert_close(p.log_prob(samples), log_prob)
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize(("shape", "periodic"), [((3, 3), (True, True)), ((2, 4, 3), (True,) * 3), ((5,), (False,))])
+def test_elements_form_a_group(name, shape, periodic):
+    """They are closed under composition, and each only moves and negates variables."""
+    lattice = Lattice(2, shape, periodic)
+    try:
+        elements = group_of(name, lattice)
+    except ValueError:
+        assert name == "rotations" or not periodic[0]
+        return
+    x = torch.randn(1, *lattice.event_shape, dtype=torch.float64)
+    images = torch.cat([element(x) for element in elements])
+    assert torch.equal(images.abs().flatten(1).sort().values, x.abs().flatten(1).sort().values.expand(len(images), -1))
+    for a, b in product(elements, repeat=2):
+        assert (images == a(b(x))).flatten(1).all(1).any()
+
+
+def test_choices_are_uniform():
+    p = symmetric("rotations")
+    x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
+    moved = p.transform(x.expand(4, -1, -1, -1), torch.tensor([0.1, 0.3, 0.6, 0.99]))
+    torch.testing.assert_close(moved, p.images(x)[0], atol=0, rtol=0)
+
+
+def test_it_learns_and_comes_back(tmp_path):
+    p = symmetric(("flip", "rotations"), channels=1).float()
+    action = mera.physics.Phi4(-1.0, 0.5)
+    fit(p, action, steps=3, batch_size=8, run=tmp_path / "run", eval_images=20)
+    again = mera.load(tmp_path / "run")
+    x = torch.randn(2, 1, 4, 4)
+    assert again.group == ("flip", "rotations")
+    torch.testing.assert_close(again.log_prob(x), p.log_prob(x))
+
+
+@pytest.mark.parametrize(
+    ("group", "shape", "message"),
+    [
+        ("turns", (4, 4), "a symmetry"),
+        ("rotations", (4, 8), "square lattice"),
+        ("translations", (32, 32), "at most 256 elements"),
+        ([], (4, 4), "a symmetry; got none"),
+    ],
+)
+def test_messages(group, shape, message):
+    with pytest.raises(ValueError, match=message):
+        symmetric(group, shape)
