@@ -82,9 +82,10 @@ def test_xy_is_learnt_and_measured():
     cones = physics.cone_monte_carlo(flow, action, sweeps=200, warmup=30, trajectories=3)
     for result in (report, chain, cones):
         assert abs(result.observables["energy"].value - exact) < 4 * result.observables["energy"].error
-        assert result.observables["phi2"].value == pytest.approx(1)
-    assert 0 < report.observables["m2"].value < 1
-    assert report.correlator[0][0].item() == pytest.approx(1)
+    assert chain.fields.abs().max() <= math.pi
+    m2 = [result.observables["m2"] for result in (report, chain, cones)]
+    assert abs(m2[0].value - m2[1].value) < 4 * math.hypot(m2[0].error, m2[1].error)
+    assert abs(m2[1].value - m2[2].value) < 4 * math.hypot(m2[1].error, m2[2].error)
 
 
 def test_messages():

@@ -167,9 +167,13 @@ def test_steps_are_tuned_in_the_warm_up():
     [
         (lambda flow: physics.cone_monte_carlo(flow, FREE, chains=0), "a number of chains"),
         (lambda flow: physics.cone_monte_carlo(flow, FREE, sweeps=2), "a number of sweeps"),
-        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[7]), "a level"),
+        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[7]), "different levels from 0 to 1"),
+        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[1, 1]), "different levels"),
+        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=1), "a list of levels"),
+        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[]), "at least one level"),
+        (lambda flow: physics.cone_monte_carlo(flow, physics.XY()), "a flow of angles"),
         (lambda flow: physics.cone_monte_carlo(FREE, FREE), "a flow; got FreeField"),
-        (lambda flow: physics.cone_monte_carlo(flow, FREE, start=torch.zeros(2, 1, 5, 5)), "fields to start from"),
+        (lambda flow: physics.cone_monte_carlo(flow, FREE, start=torch.zeros(2, 1, 5, 5)), "Expected fields"),
         (lambda flow: physics.cone_monte_carlo(flow, lambda phi: phi), "one number for each field"),
     ],
 )
@@ -208,3 +212,51 @@ def test_the_whole_sampler_with_hamiltonian_moves():
     assert chain.steps[1] > 0
     with pytest.raises(ValueError, match="dynamics"):
         physics.cone_monte_carlo(flow, FREE, dynamics="jump")
+
+
+def test_a_prior_of_bounded_support():
+    """The field may leave what the flow can generate by trajectories, and comes back with the right weight."""
+    flow = small_flow(L=4, m=2, prior="Uniform(low=-1, high=1)")
+    chain = physics.cone_monte_carlo(flow, FREE, chains=64, sweeps=150, warmup=20, levels=[0, 1], trajectories=1)
+    measured = chain.observables["phi2"]
+    assert abs(measured.value - FREE.phi2((4, 4))) < 4 * measured.error
+    assert measured.error < 0.003
+    assert min(chain.acceptance) > 0.01
+
+
+def test_weights_of_a_symmetrized_flow():
+    flow = mera.Symmetrized(small_flow(L=4, m=2))
+    chain = physics.cone_monte_carlo(flow, FREE, chains=4, sweeps=5, warmup=2)
+    expected = -FREE(chain.fields) - flow.log_prob(chain.fields)
+    torch.testing.assert_close(chain.log_weights[-1], expected, atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (small_flow(L=4, m=2, boundary="open"), FreeField(0.8, periodic=False)),
+        lambda: (small_flow(L=16, m=4, dim=1), FREE),
+        lambda: (small_flow(L=4, m=2, dim=3), FREE),
+        lambda: (small_flow(L=8).float(), FREE),
+    ],
+)
+def test_other_lattices_and_precision(make):
+    flow, action = make()
+    chain = physics.cone_monte_carlo(flow, action, chains=32, sweeps=60, warmup=20, trajectories=4)
+    measured = chain.observables["phi2"]
+    assert abs(measured.value - action.phi2(flow.plan.input.shape)) < 4 * measured.error
+    assert measured.error < 0.01
+    assert chain.fields.dtype == flow.dtype
+
+
+class Staggered(FreeField):
+    """A density that is not the same around each site, so that its reach says too much."""
+
+    def density(self, phi):
+        return super().density(phi) * (1 + torch.arange(phi.shape[-1]))
+
+
+def test_a_reach_that_is_not_one():
+    flow = small_flow(16)
+    with pytest.raises(ValueError, match="the same function around each site"):
+        ConeSampler(flow, Staggered(), [0], flow.sample(2))

@@ -34,17 +34,20 @@ def test_a_run_of_an_action_is_resumed_and_listed(folder):
     assert isinstance(flow, Symmetrized)
     (listed,) = json.loads(run("runs", folder.parent, "--json").output)
     assert listed["data"] == ACTION
+    moved = run("train", "--resume", folder, "--root", "elsewhere", "--steps", 30)
+    assert moved.exit_code == 2
     refused = run("evaluate", folder)
     assert refused.exit_code == 1
     assert "which learnt the action" in str(refused.exception)
 
 
-@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "cones"])
+@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "latent-hmc", "cones"])
 def test_measure(folder, tmp_path, sampler):
     result = run("measure", folder, "--sampler", sampler, "--samples", 200, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "correlation_length" in result.output
-    report = json.loads((tmp_path / "report.json").read_text())
+    text = (tmp_path / "report.json").read_text()
+    report = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert report["action"] == ACTION
     value, error = report["observables"]["phi2"]
     assert 0 < error < value < 1
@@ -68,6 +71,8 @@ def test_another_action_and_latents(folder, tmp_path):
     [
         (["--out", "x"], "Expected either --data or --action"),
         (["--out", "x", "--data", "msds1", "--action", "ising"], "Expected either --data or --action"),
+        (["--out", "x", "--action", "ising", "--conditional"], "no options of data beside --action; got --conditional"),
+        (["--out", "x", "--data", "msds1", "--no-symmetrize"], "--symmetrize beside --action"),
     ],
 )
 def test_arguments_that_are_refused(arguments, message):

@@ -159,11 +159,26 @@ def test_open_borders_and_other_dimensions():
         (lambda flow: physics.estimate(flow, lambda phi: phi.sum()), "one number for each field"),
         (lambda flow: physics.estimate(FREE, FREE), "a flow; got FreeField"),
         (lambda flow: physics.hmc((1, 4), FREE, "momentum"), "space"),
-        (lambda flow: physics.hmc((1, 4), FREE, "latent"), "a Flow for dynamics of its latents; got tuple"),
+        (lambda flow: physics.hmc((1, 4), FREE, "latent"), "a flow for dynamics of its latents; got tuple"),
+        (lambda flow: physics.hmc(8, FREE), "the shape (C, *shape) of a field; got 8"),
+        (lambda flow: physics.hmc((4,), FREE), "the shape (C, *shape) of a field; got (4,)"),
+        (lambda flow: physics.hmc((1, 4), FREE, start=torch.ones(2, 1, 4).long()), "finite floats"),
+        (lambda flow: physics.hmc((1, 4), FREE, start=torch.ones(0, 1, 4)), "one field or more"),
+        (lambda flow: physics.hmc((1, 4), FREE, start=torch.full((2, 1, 4), math.nan)), "finite floats"),
+        (lambda flow: physics.hmc((1, 4), lambda phi: FREE(phi.detach())), "differentiable"),
+        (lambda flow: physics.estimate(flow, physics.XY()), "a flow of angles for XY(beta=1.0)"),
+        (lambda flow: physics.metropolis(flow, physics.XY()), "a flow of angles"),
+        (lambda flow: physics.estimate(flow, FREE, fields=[1]), "Expected fields"),
+        (lambda flow: physics.estimate(flow, FREE, observables={"m2": lambda phi: phi}), "not taken; got 'm2'"),
+        (
+            lambda flow: physics.estimate(flow, FREE, observables={"x": lambda phi: phi[:, 0, 0, 0] / 0}),
+            "finite values",
+        ),
+        (lambda flow: gamma_method(torch.ones(8)), "(draws, K)"),
         (lambda flow: physics.hmc((1, 4), FREE, chains=0), "a number of chains"),
         (lambda flow: physics.hmc((1, 4), FREE, draws=3), "a number of draws"),
         (lambda flow: physics.hmc((1, 4), FREE, length=-1), "the length of a trajectory"),
-        (lambda flow: physics.hmc((1, 4), FREE, start=torch.zeros(3, 1, 5)), "fields to start from"),
+        (lambda flow: physics.hmc((1, 4), FREE, start=torch.zeros(3, 1, 5)), "Expected fields"),
         (lambda flow: physics.metropolis(flow, FREE, draws=0), "a number of draws"),
     ],
 )
@@ -176,3 +191,32 @@ def test_messages(flow, call, message):
 def test_quantities_as_text():
     assert str(Quantity(1234.5, 20.0)) == "1234 +- 20"
     assert str(Quantity(0.0, 0.0)) == "0 +- 0"
+
+
+def test_correlation_length_of_a_rectangle():
+    """Of the longest edge alone; exact for a free field."""
+    action = FreeField(0.25)
+    chain = physics.hmc((1, 4, 16), action, draws=3000, length=2.0)
+    measured = chain.observables["correlation_length"]
+    exact = 1 / math.sqrt(0.25)
+    assert abs(measured.value - exact) < 4 * measured.error
+    assert measured.error < 0.1
+
+
+def test_chains_that_do_not_move(flow):
+    chain = physics.metropolis(flow, Phi4(-40.0, 0.25), chains=2, draws=10, warmup=300)
+    assert chain.acceptance < 0.01
+    assert len(max(repr(chain).splitlines(), key=len)) < 150
+    stuck = physics.metropolis(flow, Phi4(-400.0, 0.25), chains=1, draws=10, warmup=300)
+    assert stuck.acceptance > 0 or "the chains do not move" in repr(stuck)
+
+
+def test_trajectories_from_nowhere():
+    with pytest.raises(FloatingPointError, match="at the start"):
+        physics.hmc((1, 4), lambda phi: (phi / 0).flatten(1).sum(1), draws=4)
+
+
+def test_latent_hmc_of_a_symmetrized_flow(flow):
+    chain = physics.hmc(mera.Symmetrized(flow), FREE, "latent", draws=60, warmup=40)
+    measured = chain.observables["phi2"]
+    assert abs(measured.value - FREE.phi2((4, 4))) < 4 * measured.error

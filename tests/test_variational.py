@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import mera
-from mera import physics
-from mera.physics import FreeField, Phi4
+from mera.bijectors import ActNorm
+from mera.physics import XY, DoubleWell, FreeField, Phi4
 from mera.train import RunFolder, fit
 from mera.train.kinds import ESTIMATORS
 from mera.train.variational import Draws, Variational, as_draws
@@ -120,8 +120,18 @@ def test_a_free_field_is_learnt():
 
 def test_normalisation_layers_start():
     flow = small_flow(norm=True)
+    layers = [module for module in flow.modules() if isinstance(module, ActNorm)]
+    assert not any(layer.initialized for layer in layers)
     fit(flow, FreeField(1.0), steps=2, **SHORT)
-    assert physics.estimate(flow, FreeField(1.0), 10).n == 10
+    assert all(layer.initialized for layer in layers)
+    assert all(layer.log_scale.abs().max() > 0.05 for layer in layers)
+
+
+class Energy(torch.nn.Module):
+    """An action that is a module, as learnt energies are."""
+
+    def forward(self, phi):
+        return phi.square().flatten(1).sum(1)
 
 
 def nan_for_large(phi):
@@ -153,6 +163,14 @@ def test_an_action_that_is_nan_somewhere(tmp_path):
 def test_other_arguments_that_are_refused():
     with pytest.raises(ValueError, match="no loss of your own beside an action"):
         fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
+    with pytest.raises(ValueError, match="a flow of angles"):
+        fit(small_flow(), XY(), steps=1)
+    with pytest.raises(ValueError, match="the class Phi4"):
+        fit(small_flow(), Phi4, steps=1)
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        fit(small_flow(), FreeField(1.0), estimator="score", accumulate=8, steps=1, **SHORT)
+    for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
+        assert as_draws(bounded, small_flow()).train is not None
     with pytest.raises(ValueError, match="an estimator"):
         fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
     with pytest.raises(ValueError, match="anneal"):

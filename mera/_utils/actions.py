@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 from mera._utils.errors import InputError
 
-__all__ = ["ActionLike", "effective_fraction", "evaluate_action"]
+__all__ = ["ActionLike", "check_domain", "effective_fraction", "evaluate_action"]
 
 ActionLike = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to their actions (B,)."""
@@ -29,6 +31,25 @@ def evaluate_action(action: ActionLike, phi: Tensor) -> Tensor:
         got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"an action that returns one number for each field, floats ({len(phi)},)", got)
     return value
+
+
+def check_domain(action: ActionLike, distribution: Distribution) -> None:
+    """Refuse a flow whose latents are not angles for an action of angles.
+
+    Args:
+        action: the action.
+        distribution: the prior of a latent.
+
+    Raises:
+        ValueError: if the action is one of angles, and the prior is not supported between -pi and pi.
+    """
+    support = distribution.support
+    ends = [float(getattr(support, name, math.inf)) for name in ("lower_bound", "upper_bound")]
+    if getattr(action, "is_compact", False) and max(abs(ends[0] + math.pi), abs(ends[1] - math.pi)) > 1e-6:
+        raise InputError(
+            f"a flow of angles for {action!r}, as mera.build makes one with its flow_options",
+            f"one with the prior {type(distribution).__name__}",
+        )
 
 
 def effective_fraction(log_weights: Tensor) -> float:

@@ -21,6 +21,7 @@ __all__ = [
     "check_interval",
     "check_levels",
     "check_noise",
+    "check_number",
     "check_positive",
     "check_tensor",
     "check_window",
@@ -104,6 +105,21 @@ def check_interval(value: object, what: str, low: float, high: float) -> float:
     """
     if not _is_number(value) or not low < float(cast(float, value)) <= high:
         raise InputError(f"{what} as a number above {low:g}, up to {high:g}", f"{value!r}")
+    return float(cast(float, value))
+
+
+def check_number(value: object, what: str) -> float:
+    """Return a finite number as a float, and refuse any other value.
+
+    Args:
+        value: the argument as it was passed.
+        what: what messages call the value.
+
+    Raises:
+        InputError: if the value is no number, or not finite.
+    """
+    if not _is_number(value) or not math.isfinite(float(cast(float, value))):
+        raise InputError(f"{what} as a finite number", f"{value!r}")
     return float(cast(float, value))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,7 @@ def _measure(
     result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, seed)
     out = folder_of(run) / "report" if out is None else out
     make_folder(out)
-    report = {"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)}
+    report = _plain({"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)})
     write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
     picture = result._repr_png_()
     write_atomically(out / "report.png", picture or b"")
@@ -96,10 +97,23 @@ def _figures(result: Any) -> dict[str, Any]:
             "free_energy": list(result.free_energy),
             "observables": found,
         }
+    draws, chains = next(iter(result.history.values())).shape
     return {
+        "draws": draws,
+        "chains": chains,
         "acceptance": result.acceptance,
         "tau": dict(result.tau),
+        "tau_error": dict(result.tau_error),
         "r_hat": dict(result.r_hat),
         "seconds": result.seconds,
         "observables": found,
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value with None in the place of numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -88,6 +88,8 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
     action = learnt_action(run)
     learnt: Any
     if action is not None:
+        if root is not None:
+            raise typer.BadParameter(f"Expected no --root for {run.path}, which learnt an action; got {root}")
         learnt, settings = physics.make(action), Settings(**run.config()["settings"])
     else:
         learnt, settings = configured(run, flow.plan.input.event_shape, root)
@@ -128,8 +130,13 @@ def _train_new(model: str, **values: Any) -> None:
     if (values["data"] is None) == (values["action"] is None):
         raise typer.BadParameter("Expected either --data or --action")
     if values["action"] is not None:
+        if of_data := [name for name in ("conditional", "train_size", "data_options", "download") if values[name]]:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in of_data)
+            raise typer.BadParameter(f"Expected no options of data beside --action; got {flags}")
         _train_action(model, options, values)
         return
+    if values["symmetrize"] is not None:
+        raise typer.BadParameter("Expected --symmetrize beside --action; got --data")
     settings = _settings(values, PRESETS.get(options.get("preset", ""), {}))
     defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
     usual = {"L": 32, "channels": 3} | defaults | options
@@ -146,7 +153,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     """The command `mera train MODEL --action TEXT`."""
     run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
     action = physics.make(text)
-    usual = {"channels": getattr(action, "n", 1)} | ACTION_OPTIONS | dict(getattr(action, "flow_options", {}))
+    usual = {"channels": getattr(action, "channels", 1)} | ACTION_OPTIONS | dict(getattr(action, "flow_options", {}))
     known = inspect.signature(models.builder(model)).parameters
     options = {name: value for name, value in usual.items() if name in known} | options
     torch.manual_seed(settings.seed)

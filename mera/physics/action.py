@@ -56,6 +56,8 @@ def make(text: str) -> Callable[[Tensor], Tensor]:
     Raises:
         ValueError: if the name or an option is unknown, or a value makes no sense.
     """
+    if not isinstance(text, str):
+        raise InputError(f"an action as text, such as {EXAMPLE}", repr(text))
     name, values, options = parse_call(text, EXAMPLE)
     if values:
         raise InputError(f"options with their names, as in {EXAMPLE}", repr(text))
@@ -70,11 +72,12 @@ class Action(ABC):
     the share of each site, so that a local change of the field costs locally; symmetries; and exact results.
 
     Attributes:
-        reach: how many sites away, in each direction, the density at a site still depends on the field; None if the
-            action is not local.
+        reach: how many sites away, in each direction, the density at a site still depends on the field, if the density
+            is the same function of the field around each site; None for other actions.
         is_even: whether :math:`S(-\phi) = S(\phi)`.
         periodic: whether the lattice is periodic. If not, its borders are open.
         is_compact: whether the field is one of angles in :math:`[-\pi, \pi)`.
+        channels: the channels of a field.
         flow_options: options of `mera.build` that a flow needs to learn the action.
     """
 
@@ -82,6 +85,7 @@ class Action(ABC):
     is_even: bool = False
     periodic: bool = True
     is_compact: bool = False
+    channels: int = 1
     flow_options: ClassVar[Mapping[str, Any]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:

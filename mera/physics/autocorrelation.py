@@ -54,6 +54,8 @@ def gamma_method(chains: Tensor) -> GammaResult:
     >>> round(result.tau, 1)
     0.5
     """
+    if chains.ndim != 2:
+        raise InputError("a quantity along chains, (draws, K)", str(tuple(chains.shape)))
     n, k = chains.shape
     if n < 4:
         raise InputError("at least 4 draws of each chain", str(n))

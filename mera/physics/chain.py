@@ -38,7 +38,7 @@ class Chain(Pictured):
             that are not updated.
         seconds: the seconds that all draws together took, without the warm-up.
         steps: the step sizes, where the sampler tuned some.
-        log_weights: for samplers that know the flow's density, :math:`-S - \\ln q` along the chains, (draws, K).
+        log_weights: for samplers that know the density q of the flow, -S - ln q along the chains, (draws, K).
     """
 
     fields: Tensor
@@ -67,6 +67,8 @@ class Chain(Pictured):
         draws, chains = next(iter(self.history.values())).shape
         verdict = "" if max(self.r_hat.values()) < MIXED else "; the chains do not agree yet (R-hat)"
         rates = self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
+        if not any(rate > 0 for rate in rates):
+            verdict = "; the chains do not move, and errors mean nothing"
         accepted = ", ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in rates)
         return f"{self.table}\n{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {accepted}{verdict}"
 
@@ -108,7 +110,7 @@ class Recorder:
         shape = phi.shape[2:]
         found, correlator = summarize(
             series,
-            self.observables.derived(math.prod(shape), sum(shape) // len(shape)),
+            self.observables.derived(math.prod(shape), max(shape)),
             lambda values: values.mean(),
             lambda centred: gamma_method(centred).error,
         )
@@ -120,7 +122,10 @@ class Recorder:
             found,
             {name: gamma.tau for name, gamma in gammas.items()},
             {name: gamma.tau_error for name, gamma in gammas.items()},
-            {name: split_r_hat(values[..., None]).nan_to_num(1.0).item() for name, values in history.items()},
+            {
+                name: split_r_hat(values[..., None]).nan_to_num(nan=1.0, posinf=math.inf).item()
+                for name, values in history.items()
+            },
             correlator,
             acceptance,
             seconds,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
-from mera._utils.checks import check_choice, check_count, check_interval, check_positive
+from mera._utils.actions import ActionLike, check_domain, evaluate_action
+from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.densities import log_density
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
@@ -24,8 +24,8 @@ from mera.physics.coarse import LatentTrajectories
 from mera.physics.hmc import Trajectories
 from mera.physics.moves import Move, moves_of_level, reach_of
 from mera.physics.observables import Observables
-from mera.physics.target import check_start, field_target
-from mera.symmetrized import underlying
+from mera.physics.target import check_start, field_target, in_domain
+from mera.symmetrized import Symmetrized, underlying
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,9 +66,13 @@ class ConeSampler:
     def __init__(self, flow: Flow, action: ActionLike, levels: Sequence[int], x: Tensor) -> None:
         self.flow, self.action = flow, action
         self.wiring = Wiring(flow.plan)
-        reach = reach_of(action, flow.plan.input.shape)
-        self.moves: dict[int, list[Move]] = {h: moves_of_level(self.wiring, h, reach) for h in levels}
+        reach = reach_of(action)
+        self.moves: dict[int, list[Move]] = {
+            h: [move.to(x.device) for move in moves_of_level(self.wiring, h, reach)] for h in levels
+        }
         self.state = IncrementalPass(flow.runner, self.wiring, x)
+        if reach is not None:
+            self._check_reach()
         self.steps = dict.fromkeys(levels, FIRST_STEP)
         self._tuned = dict.fromkeys(levels, 0)
 
@@ -114,16 +118,38 @@ class ConeSampler:
         gain = self.state.propose(change, new)
         after = move.action(self.action, self.state.data)
         log_ratio = gain - (after - before) + (new.square() - old.square()).sum(2) / 2
-        has_density = log_density(self.flow.prior.distribution, new).isfinite().all(2)  # for priors of bounded support
-        log_ratio = torch.where(log_ratio.isfinite() & has_density, log_ratio, -math.inf)
+        in_support = self._in_support(old) & self._in_support(new)  # both, so that the way back is as likely
+        log_ratio = torch.where(log_ratio.isfinite() & in_support, log_ratio, -math.inf)
         self.state.settle(change, torch.rand_like(log_ratio).log() < log_ratio)
         return log_ratio.clamp(max=0).exp().mean().item()
 
     @property
-    def log_weights(self) -> Tensor:
-        r"""The logarithms of the weights of the fields, :math:`-S - \ln q`, (K,)."""
-        log_q = self.flow.prior.log_prob(self.state.latents) - self.state.log_det
-        return -evaluate_action(self.action, self.state.data) - log_q
+    def log_q(self) -> Tensor:
+        """The log-density of the fields under the flow, (K,)."""
+        return self.flow.prior.log_prob(self.state.latents) - self.state.log_det
+
+    def _in_support(self, latents: Tensor) -> Tensor:
+        """Whether all latents (K, places, n) of a place are in the support of the prior, (K, places)."""
+        return log_density(self.flow.prior.distribution, latents).isfinite().all(2)
+
+    def _check_reach(self) -> None:
+        """Refuse an action whose local change is not that of the whole action."""
+        for moves in self.moves.values():
+            move, phi = moves[0], self.state.data.clone()
+            old = self.state.at(move.change)
+            before = move.action(self.action, phi)
+            self.state.propose(move.change, math.sqrt(0.75) * old + 0.5 * torch.randn_like(old))
+            after, moved = move.action(self.action, self.state.data), evaluate_action(self.action, self.state.data)
+            self.state.settle(move.change, torch.zeros(after.shape, dtype=torch.bool, device=after.device))
+            whole = evaluate_action(self.action, phi)
+            error = ((after - before).sum(1) - (moved - whole)).abs()
+            close = torch.finfo(phi.dtype).eps ** 0.5 * (1 + moved.abs() + whole.abs())
+            if (error > close).any():
+                raise InputError(
+                    f"an action whose density is the same function around each site and reaches {self.action.reach} "  # type: ignore[attr-defined]
+                    "sites",
+                    f"{self.action!r}, whose local changes differ from those of the whole by {error.max():.3g}",
+                )
 
 
 @torch.no_grad()
@@ -156,10 +182,12 @@ def cone_monte_carlo(
     Args:
         flow: the flow; of a `Symmetrized` one the flow inside. Double precision is best where a lattice is large.
         action: the action S, from fields (B, C, *shape) to (B,). Moves at several places together, and their low cost,
-            need an `Action` with a `reach`; otherwise the whole action is evaluated for one place after the other.
+            need an `Action` with a `reach` on a periodic lattice; otherwise the whole action is evaluated for one place
+            after the other.
         chains: the number of chains.
         sweeps: the number of draws of each chain that are measured, one for each sweep.
-        warmup: sweeps before, in which the step of each level is tuned to an acceptance rate of 0.4.
+        warmup: sweeps before, in which the step of each level is tuned to an acceptance rate of 0.4, and the steps of
+            trajectories to 0.8.
         levels: the levels whose latents move, 0 for the finest; all but the finest if None.
         dynamics: "walk" for random steps of the latents at each place, each at the cost of its cone; "hamiltonian" for
             one trajectory of all latents of the levels together in each sweep, which suits the coarsest levels, whose
@@ -194,9 +222,15 @@ def cone_monte_carlo(
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
     inside = underlying(flow)
     n_levels = len(inside.plan.latents)
+    if levels is not None and not isinstance(levels, Sequence):
+        raise InputError("a list of levels", repr(levels))
     levels = list(range(min(1, n_levels - 1), n_levels)) if levels is None else list(levels)
     for level in levels:
-        check_interval(level, "a level", -1, n_levels - 1)
+        if not is_integer(level) or not 0 <= level < n_levels or levels.count(level) > 1:
+            raise InputError(f"different levels from 0 to {n_levels - 1}", repr(levels))
+    if not levels:
+        raise InputError("at least one level that moves", "none")
+    check_domain(action, inside.prior.distribution)
     event_shape = inside.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
     fields = _start(flow, action, chains, target) if start is None else check_start(start, event_shape)
@@ -219,10 +253,14 @@ def cone_monte_carlo(
                     phi = target.run(phi.flatten(1), trajectories, tune=i < warmup)[0].view_as(phi)
                 if is_even:
                     phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in event_shape)), device=phi.device) - 1)
-                sampler.state.data = phi
+                sampler.state.data = in_domain(action, phi)
             if i >= warmup:
                 rates = {level: rate + found[level] / sweeps for level, rate in rates.items()}
-                recorder.add(sampler.state.data, log_weights=sampler.log_weights)
+                phi, log_q = sampler.state.data, sampler.log_q
+                if isinstance(flow, Symmetrized):
+                    log_q = flow.log_prob_given(phi, log_q)
+                value = evaluate_action(action, phi)
+                recorder.add(phi, value, -value - log_q)
             note = ", ".join(f"{found[level]:.2f}" for level in sorted(found))
             progress_bar.update(i + 1, (i + 1) / (warmup + sweeps), f"accepted {note}")
     seconds = time.perf_counter() - began

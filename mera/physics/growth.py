@@ -57,7 +57,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             try:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
-                raise InputError("levels with the same bijectors", f"{step.node} and {old.node}: {error}") from error
+                raise InputError("levels with the same bijectors", f"{step.node} beside {old.node}") from error
+    larger.context_encoder.load_state_dict(inside.context_encoder.state_dict())
     return Symmetrized(larger, flow.group) if isinstance(flow, Symmetrized) else cast(Density, larger)
 
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from mera._utils.actions import ActionLike
-from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera.density import Density
-from mera.flow import Flow
 from mera.physics.chain import Chain, Recorder
 from mera.physics.observables import Observables
 from mera.physics.target import Target, check_start, field_target, latent_target
+from mera.symmetrized import underlying
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,8 @@ __all__ = ["Trajectories", "hmc"]
 TARGET = 0.8
 """The acceptance rate to which the step is tuned."""
 FIRST_STEP = 0.1
+MOST_STEPS = 1000
+"""The most leapfrog steps in a trajectory of mean length."""
 
 
 class Trajectories:
@@ -56,6 +58,8 @@ class Trajectories:
             The variables afterwards, and the mean acceptance rate.
         """
         value, gradient = self.target.evaluate(row)
+        if not (value.isfinite().all() and gradient.isfinite().all()):
+            raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
         rates = 0.0
         for _ in range(n):
             length = self.length * (0.5 + torch.rand(()).item())
@@ -79,7 +83,8 @@ class Trajectories:
             rates += rate / n
             if tune:
                 self._tuned += 1
-                self.step *= math.exp((rate - TARGET) / self._tuned**0.5)
+                step = self.step * math.exp((rate - TARGET) / self._tuned**0.5)
+                self.step = max(step, self.length / MOST_STEPS)
         return row, rates
 
 
@@ -105,7 +110,7 @@ def hmc(
             in which case the chains start from unit noise.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
         space: "field" for dynamics of the field; "latent" for dynamics of the latents, whose density is nearly the
-            prior where the flow is good.
+            prior where the flow is good; of a `Symmetrized` flow those of the flow inside.
         chains: the number of chains.
         draws: the number of draws of each chain that are measured.
         warmup: trajectories before, in which the step is tuned to an acceptance rate of 0.8.
@@ -132,16 +137,17 @@ def hmc(
     check_count(draws, "a number of draws", 4)
     check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory")
-    if space == "latent" and not isinstance(flow, Flow):
-        raise InputError("a Flow for dynamics of its latents", type(flow).__name__)
-    shape = tuple(flow.plan.input.event_shape) if isinstance(flow, Density) else tuple(flow)
+    if space == "latent" and not isinstance(flow, Density):
+        raise InputError("a flow for dynamics of its latents", type(flow).__name__)
+    shape = _event_shape(flow)
     if start is not None:
         fields = check_start(start, shape)
     else:
         fields = flow.sample(chains) if isinstance(flow, Density) else torch.randn(chains, *shape, dtype=torch.float64)
-    if space == "latent" and isinstance(flow, Flow):
-        target = latent_target(flow, action)
-        row = flow.to_lattice(flow(fields)[0]).flatten(1)
+    if space == "latent" and isinstance(flow, Density):
+        inside = underlying(flow)
+        target = latent_target(inside, action)
+        row = inside.to_lattice(inside(fields)[0]).flatten(1)
     else:
         target, row = field_target(action, shape), fields.flatten(1)
     trajectories = Trajectories(target, length)
@@ -158,3 +164,13 @@ def hmc(
             progress_bar.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate:.2f}")
     seconds = time.perf_counter() - began
     return recorder.chain(target.to_fields(row).detach(), accepted, seconds, trajectories.step)
+
+
+def _event_shape(flow: Density | Sequence[int]) -> tuple[int, ...]:
+    """The shape (C, *shape) of a field, from a flow or from a shape."""
+    if isinstance(flow, Density):
+        return tuple(flow.plan.input.event_shape)
+    shape = tuple(flow) if isinstance(flow, Sequence) else ()
+    if len(shape) < 2 or not all(is_integer(n) and n > 0 for n in shape):
+        raise InputError("a flow, or the shape (C, *shape) of a field", repr(flow))
+    return shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ __all__ = ["CRITICAL_TEMPERATURE", "Ising", "kaufman"]
 
 CRITICAL_TEMPERATURE = 2 / math.log(1 + math.sqrt(2))
 """The critical temperature of the square lattice, in units of the coupling between spins (Onsager 1944)."""
+COLDEST = 0.01
+"""The lowest temperature at which the exact solution is computed without overflow."""
 GAP = 0.1
 """The smallest eigenvalue of the coupling matrix of the field."""
 
@@ -56,17 +59,13 @@ class Ising(Action):
         Args:
             shape: the shape of the lattice.
         """
-        total = torch.zeros(tuple(shape), dtype=torch.float64)
-        for axis, n in enumerate(shape):
-            angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
-            total = total + 2 * angle.cos().view(-1, *(1 for _ in range(len(shape) - axis - 1))) / self.temperature
-        return total + GAP - total.min()
+        return _eigenvalues(tuple(shape), self.temperature).clone()
 
     def density(self, phi: Tensor) -> Tensor:
         """The share of each site, (B, *shape), which depends on the whole field."""
         shape = phi.shape[2:]
         axes = tuple(range(2, phi.ndim))
-        inverse = self.eigenvalues(shape).reciprocal().to(phi)
+        inverse = _eigenvalues(tuple(shape), self.temperature).reciprocal().to(phi)
         smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
         return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
 
@@ -96,7 +95,7 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
         temperature: T, in units of the coupling between spins.
 
     Raises:
-        ValueError: if the lattice has not two dimensions, or an edge below 3.
+        ValueError: if the lattice has not two dimensions, or an edge below 3, or the temperature is below 0.01.
 
     >>> round(kaufman((4, 4), 2.0), 6)
     17.105367
@@ -104,6 +103,8 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     if len(shape) != 2 or min(shape) < 3:
         raise InputError("a lattice of two dimensions, each at least 3", str(tuple(shape)))
     n, m = shape
+    if temperature < COLDEST:
+        raise InputError(f"a temperature of at least {COLDEST} for the exact solution", repr(temperature))
     k = 1 / temperature
     r = torch.arange(2 * n, dtype=torch.float64)
     gamma = torch.acosh((math.cosh(2 * k) / math.tanh(2 * k) - (math.pi * r / n).cos()).clamp(min=1))
@@ -117,6 +118,16 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     top = terms.max()
     total = top + (signs * (terms - top).exp()).sum().log()
     return n * m / 2 * math.log(2 * math.sinh(2 * k)) - math.log(2) + total.item()
+
+
+@cache
+def _eigenvalues(shape: tuple[int, ...], temperature: float) -> Tensor:
+    """The eigenvalues of K by wave number; computed once, since each evaluation of the action needs them."""
+    total = torch.zeros(shape, dtype=torch.float64)
+    for axis, n in enumerate(shape):
+        angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
+        total = total + 2 * angle.cos().view(-1, *(1 for _ in range(len(shape) - axis - 1))) / temperature
+    return total + GAP - total.min()
 
 
 def _log_cosh(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
+from mera._utils.actions import ActionLike, check_domain, evaluate_action
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
@@ -17,6 +17,7 @@ from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
 from mera.physics.chain import Chain, Recorder
 from mera.physics.observables import Observables
+from mera.symmetrized import underlying
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,29 +64,31 @@ def metropolis(
     check_count(warmup, "a number of proposals before the draws", 0)
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
+    check_domain(action, underlying(flow).prior.distribution)
     recorder = Recorder(Observables(action, observables))
-    phi, log_weight = _weighted(flow, action, chains)
-    accepted, began, done, total = 0.0, 0.0, 0, warmup + draws
+    began, total = time.perf_counter(), warmup + draws
+    phi, value, log_weight = _weighted(flow, action, chains)
+    accepted, done = 0.0, 0
     with ProgressBar("Metropolis", check_console(console)) as progress_bar:
         while done < total:
             n = min(max(1, AT_ONCE // chains), total - done)
-            proposals, weights = _weighted(flow, action, n * chains)
-            for new, new_weight in zip(proposals.split(chains), weights.split(chains), strict=True):
-                if done == warmup:
-                    began = time.perf_counter()
+            parts = [part.split(chains) for part in _weighted(flow, action, n * chains)]
+            for new, new_value, new_weight in zip(*parts, strict=True):
                 accept = torch.rand_like(new_weight).log() < new_weight - log_weight
                 phi = torch.where(accept.view(-1, *(1 for _ in phi.shape[1:])), new, phi)
+                value = torch.where(accept, new_value, value)
                 log_weight = torch.where(accept, new_weight, log_weight)
                 if done >= warmup:
                     accepted += accept.double().mean().item() / draws
-                    recorder.add(phi, log_weights=log_weight)
+                    recorder.add(phi, value, log_weight)
                 done += 1
             progress_bar.update(done, done / total)
-    return recorder.chain(phi, accepted, time.perf_counter() - began)
+    seconds = (time.perf_counter() - began) * draws / total  # proposals of the warm-up are drawn together with others
+    return recorder.chain(phi, accepted, seconds)
 
 
-def _weighted(flow: Density, action: ActionLike, n: int) -> tuple[Tensor, Tensor]:
-    """Samples of a flow, and the logarithms of their weights in double precision."""
+def _weighted(flow: Density, action: ActionLike, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples of a flow, their actions, and the logarithms of their weights in double precision."""
     phi, log_q = flow.rsample_and_log_prob(n)
-    log_weights = -evaluate_action(action, phi).double() - log_q.double()
-    return phi, log_weights.nan_to_num(nan=-torch.inf)
+    value = evaluate_action(action, phi)
+    return phi, value, (-value.double() - log_q.double()).nan_to_num(nan=-torch.inf)

@@ -33,6 +33,15 @@ class Move:
     windows: Tensor | None = None
     inner: Tensor | None = None
 
+    def to(self, device: torch.device) -> Move:
+        """The same on a device.
+
+        Args:
+            device: the device.
+        """
+        windows, inner = (None if t is None else t.to(device) for t in (self.windows, self.inner))
+        return Move(self.level, self.change.to(device), windows, inner)
+
     def action(self, action: ActionLike, phi: Tensor) -> Tensor:
         """The part of the action that changes with the latents at each place, (K, places), up to a constant.
 
@@ -49,12 +58,11 @@ class Move:
         return density.flatten(1).sum(1).view(len(phi), -1)
 
 
-def reach_of(action: ActionLike, shape: Sequence[int]) -> int | None:
-    """How far the density of an action reaches; None if the action is not local on this lattice, or not uniform.
+def reach_of(action: ActionLike) -> int | None:
+    """How far the density of an action reaches; None if the action is not local, or the borders are open.
 
     Args:
         action: the action.
-        shape: the shape of the lattice.
     """
     return action.reach if isinstance(action, Action) and action.periodic else None
 
@@ -79,7 +87,7 @@ def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
         change = wiring.change([place])
         sites = change.addresses[change.addresses < n] % shape.numel()
         box = _Box.around(sites, shape, reach)
-        candidates = groups.setdefault((len(place), *box.window), [])
+        candidates = groups.setdefault((len(place), *box.window, *box.margin), [])
         for group in candidates:
             if not group.taken[box.inside(shape)].any():
                 break

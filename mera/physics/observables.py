@@ -18,6 +18,12 @@ Observable = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to a number for each field, (B,)."""
 
 
+NAMES = (
+    "m", "abs_m", "m2", "m4", "phi2", "energy", "susceptibility", "binder", "correlation_length", "correlator",
+)  # fmt: skip
+"""The names of what is measured on all fields."""
+
+
 class Quantity(NamedTuple):
     """A measured quantity.
 
@@ -52,8 +58,8 @@ class Observables:
     - susceptibility, :math:`V (\langle m^2 \rangle - \langle |m| \rangle^2)` for V sites;
     - binder, the cumulant :math:`1 - \langle m^4 \rangle / (3 \langle m^2 \rangle^2)`;
     - correlation_length, the second-moment definition :math:`\xi^2 = (G(0) / G(k) - 1) / (4 \sin^2(k / 2))` with the
-      Fourier transform G of the two-point function and the smallest wave number k of the first dimensions, for periodic
-      lattices.
+      Fourier transform G of the two-point function and the smallest wave number k along the longest edges, for periodic
+      lattices; NaN where noise makes :math:`\xi^2` negative.
 
     The two-point function :math:`\langle \phi(x) \phi(x + r) \rangle`, averaged over x and the directions, is measured
     for r up to half of the shortest edge.
@@ -61,9 +67,15 @@ class Observables:
     Args:
         action: the action.
         own: functions of your own by name, from fields (B, C, *shape) to numbers (B,).
+
+    Raises:
+        ValueError: if a function of your own has a name from above.
     """
 
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
+        for name in own or {}:
+            if name in NAMES or name.startswith("_"):
+                raise InputError("a name of an observable of your own that is not taken", repr(name))
         self.action, self.own = action, dict(own or {})
         self.periodic = getattr(action, "periodic", True)
 
@@ -76,7 +88,7 @@ class Observables:
             action: their actions, (B,), if they are known.
 
         Raises:
-            ValueError: if a function of your own returns another shape.
+            ValueError: if a function of your own returns another shape, or a value that is not finite.
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
@@ -97,8 +109,11 @@ class Observables:
             if not isinstance(found[name], Tensor) or found[name].shape != phi.shape[:1]:
                 got = str(tuple(found[name].shape)) if isinstance(found[name], Tensor) else type(found[name]).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)
+            if not found[name].isfinite().all():
+                raise InputError(f"finite values of the observable {name!r}", "some that are infinite or NaN")
         if self.periodic:
-            found["_structure"] = torch.stack([_first_mode(phi, axis) for axis in axes], 1).mean(1)
+            longest = [axis for axis in axes if phi.shape[axis] == max(phi.shape[2:])]
+            found["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
             found["correlator"] = _correlator(phi)
         return {name: values.double().cpu() for name, values in found.items()}
 
@@ -107,7 +122,7 @@ class Observables:
 
         Args:
             sites: the number of sites of the lattice.
-            edge: the number of sites along its edges, their mean if they differ.
+            edge: the number of sites along its longest edge.
         """
         functions: dict[str, Callable[[Mapping[str, Tensor]], Tensor]] = {
             "susceptibility": lambda mean: sites * (mean["m2"] - mean["abs_m"].square()),
@@ -115,7 +130,7 @@ class Observables:
         }
         if self.periodic:
             functions["correlation_length"] = lambda mean: (
-                (mean["m2"] / mean["_structure"] - 1).clamp(min=0).sqrt() / (2 * math.sin(math.pi / edge))
+                (mean["m2"] / mean["_structure"] - 1).sqrt() / (2 * math.sin(math.pi / edge))
             )
         return functions
 
@@ -146,6 +161,9 @@ def summarize(
             found[name] = Quantity(means[name].item(), error(values - means[name].detach()))
     for name, function in functions.items():
         value = function(means)
+        if not value.isfinite():
+            found[name] = Quantity(value.item(), math.nan)
+            continue
         slopes = torch.autograd.grad(value, list(means.values()), allow_unused=True)
         parts = [
             slope * (scalars[other] - means[other].detach())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
+from mera._utils.actions import ActionLike, check_domain, effective_fraction, evaluate_action
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.notebook import Pictured
@@ -20,6 +20,8 @@ from mera._utils.table import Table
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
 from mera.physics.observables import Observables, Quantity, summarize
+from mera.physics.target import check_start
+from mera.symmetrized import underlying
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,6 +122,9 @@ def estimate(
     check_count(batch_size, "a batch size")
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
+    check_domain(action, underlying(flow).prior.distribution)
+    if fields is not None:
+        check_start(fields, flow.plan.input.event_shape)
     measured = Observables(action, observables)
     parts, weights = [], []
     with ProgressBar("sample", check_console(console)) as progress_bar:
@@ -137,7 +142,7 @@ def estimate(
     shape = flow.plan.input.shape
     found, correlator = summarize(
         {name: torch.cat([part[name] for part in parts]) for name in parts[0]},
-        measured.derived(math.prod(shape), sum(shape) // len(shape)),
+        measured.derived(math.prod(shape), max(shape)),
         lambda values: w @ values,
         lambda centred: (w * centred).square().sum().sqrt().item(),
     )
@@ -167,6 +172,6 @@ def _missed(flow: Density, action: ActionLike, fields: Tensor, log_weights: Tens
             f"Expected fields of the target where the flow has samples; got {missed:.1%} of the given fields with "
             f"weights above e^{MISSED:g} times the largest weight of a sample: the flow misses a part of the target, "
             "and averages are wrong",
-            stacklevel=4,
+            stacklevel=5,
         )
     return missed

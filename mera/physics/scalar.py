@@ -9,14 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_flag, check_interval, check_positive
+from mera._utils.checks import check_count, check_flag, check_number, check_positive
 from mera._utils.errors import InputError
 from mera.physics.action import Action, neighbours, register
 
 __all__ = ["ON", "DoubleWell", "FreeField", "Phi4"]
-
-ANY = 1e300
-"""A bound that any number keeps."""
 
 
 @register("free")
@@ -113,7 +110,7 @@ class Phi4(Action):
     is_even = True
 
     def __post_init__(self) -> None:
-        check_interval(self.mass2, "mass2", -ANY, ANY)
+        check_number(self.mass2, "mass2")
         check_positive(self.coupling, "coupling", or_zero=True)
         check_flag(self.periodic, "periodic")
         if self.coupling == 0 and self.mass2 <= 0:
@@ -133,7 +130,7 @@ class Phi4(Action):
         >>> Phi4.from_lambda(m2=-4, lam=8)
         Phi4(mass2=-4, coupling=2.0, periodic=True)
         """
-        return cls(m2, lam / 4, periodic)
+        return cls(m2, check_positive(lam, "lambda", or_zero=True) / 4, periodic)
 
     def density(self, phi: Tensor) -> Tensor:
         """The share of each site, (B, *shape)."""
@@ -184,9 +181,14 @@ class ON(Action):
 
     def __post_init__(self) -> None:
         check_count(self.n, "n")
-        check_interval(self.mass2, "mass2", -ANY, ANY)
+        check_number(self.mass2, "mass2")
         check_positive(self.coupling, "coupling")
         check_flag(self.periodic, "periodic")
+
+    @property
+    def channels(self) -> int:  # type: ignore[override]
+        """The number of components."""
+        return self.n
 
     def density(self, phi: Tensor) -> Tensor:
         """The share of each site, (B, *shape)."""

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.checks import check_tensor
+from mera._utils.errors import InputError
+from mera.bijectors.circular import wrap
 from mera.flow import Flow
 
-__all__ = ["Target", "check_start", "field_target", "latent_target"]
+__all__ = ["Target", "check_start", "field_target", "in_domain", "latent_target"]
 
 
 class Target:
@@ -34,6 +36,8 @@ class Target:
         with torch.enable_grad():
             row = row.detach().requires_grad_()
             value = self.log_prob(row)
+            if not value.requires_grad:
+                raise InputError("an action that is differentiable", "one without a gradient")
             (gradient,) = torch.autograd.grad(value.sum(), row)
         return value.detach(), gradient
 
@@ -47,7 +51,7 @@ def field_target(action: ActionLike, event_shape: Sequence[int]) -> Target:
     """
     return Target(
         lambda row: -evaluate_action(action, row.unflatten(1, tuple(event_shape))),
-        lambda row: row.unflatten(1, tuple(event_shape)),
+        lambda row: in_domain(action, row.unflatten(1, tuple(event_shape))),
     )
 
 
@@ -70,6 +74,16 @@ def latent_target(flow: Flow, action: ActionLike) -> Target:
     return Target(log_prob, lambda row: generate(row)[0])
 
 
+def in_domain(action: ActionLike, phi: Tensor) -> Tensor:
+    """Fields as they are, or as angles between -pi and pi for an action of angles.
+
+    Args:
+        action: the action.
+        phi: the fields, (K, C, *shape).
+    """
+    return wrap(phi) if getattr(action, "is_compact", False) else phi
+
+
 def check_start(start: Tensor, event_shape: Sequence[int]) -> Tensor:
     """Fields at which chains start.
 
@@ -78,7 +92,9 @@ def check_start(start: Tensor, event_shape: Sequence[int]) -> Tensor:
         event_shape: the shape (C, *shape) of a field.
 
     Raises:
-        ValueError: if they have another shape.
+        ValueError: if they have another shape, are no floats, or none or not all of them are finite.
     """
-    check_tensor("fields to start from", start, tuple(event_shape), None, "chains")
+    check_tensor("fields", start, tuple(event_shape), None, "chains")
+    if not start.is_floating_point() or not len(start) or not start.isfinite().all():
+        raise InputError("one field or more, of finite floats", f"{len(start)} of {start.dtype}")
     return start

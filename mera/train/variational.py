@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
+from mera._utils.actions import ActionLike, check_domain, effective_fraction, evaluate_action
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.data import DataSplits, Examples
@@ -27,12 +27,12 @@ CHUNK = 16
 """Draws that are made together, so that a process which needs a part of a batch draws little more than that."""
 START = 100
 """Trajectories of Hamiltonian Monte Carlo to the fields from which layers start."""
-FAR = 1e3
-"""How much larger than those of the prior fields are made, to see whether an action is bounded from below."""
+FAR = (1e3, 1e6, 1e9)
+"""Factors of fields; an action that falls from each to the next is not bounded from below."""
 
 
 class Draws(Dataset):
-    """Latents of the prior as a data set without end, (variables,), all levels in one row.
+    """Latents of the prior as a data set without end, (variables + 1,): all levels in one row, and a number in [0, 1).
 
     Which latents come in which step is a function of the seed, the step and the row, as is the noise of images.
 
@@ -138,10 +138,15 @@ class Variational(Fields):
         return value.detach() + along - along.detach()
 
     def _score(self, flow: Density, x: Tensor) -> Tensor:
-        """The score-function gradient, each sample against the mean of the others (RLOO, Kool et al. 2019)."""
+        """The score-function gradient, each sample against the mean of the others (RLOO, Kool et al. 2019).
+
+        The others are those of the same part of a batch and of the same process.
+        """
+        if len(x) < 2:
+            raise InputError("at least 2 samples in each part of a batch, for the score function", str(len(x)))
         log_q = flow.log_prob(x)
         value = log_q.detach() + self._target(x)
-        others = (value.sum() - value) / max(1, len(value) - 1)
+        others = (value.sum() - value) / (len(value) - 1)
         surrogate = (value - others) * log_q
         return value + surrogate - surrogate.detach()
 
@@ -166,7 +171,10 @@ class Variational(Fields):
 
 def is_action(data: Any) -> bool:
     """Whether what a flow is to learn from is an action rather than examples."""
-    return callable(data) and not any(hasattr(data, name) for name in ("__getitem__", "__iter__", "train"))
+    if isinstance(data, type):
+        raise InputError("data or an action to learn from", f"the class {data.__name__}")
+    examples = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))
+    return callable(data) and not examples and not isinstance(data, Density)
 
 
 def as_draws(action: ActionLike, flow: Density) -> DataSplits:
@@ -184,6 +192,7 @@ def as_draws(action: ActionLike, flow: Density) -> DataSplits:
     if flow.plan.context is not None:
         raise InputError("a flow without context to learn an action", f"one with context {flow.plan.context}")
     draws = Draws(flow)
+    check_domain(action, draws.flow.prior.distribution)
     with torch.no_grad(), seeded(0):
         x = torch.randn(CHUNK, *flow.plan.input.event_shape, dtype=flow.dtype).to(flow.device)
         sizes = x[CHUNK // 2 :].flatten(2)[:, :, :1]
@@ -191,13 +200,12 @@ def as_draws(action: ActionLike, flow: Density) -> DataSplits:
         values = evaluate_action(action, x)
         if not values.isfinite().all():
             raise FloatingPointError(f"Expected a finite action of fields of unit size; got {_first_bad(values)}")
-        far = evaluate_action(action, FAR * x)
-        if not getattr(action, "is_compact", False) and (far < values).any():
-            lower = (far - values).argmin()
-            raise InputError(
-                "an action that is bounded from below",
-                f"{values[lower]:.4g} for a field, and {far[lower]:.4g} for the same field times {FAR:g}",
-            )
+        far = torch.stack([values, *(evaluate_action(action, scale * x) for scale in FAR)])
+        falls = (far[1:] < far[:-1]).all(0)
+        if not getattr(action, "is_compact", False) and falls.any():
+            found = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
+            scales = ", ".join(f"{scale:g}" for scale in FAR)
+            raise InputError("an action that is bounded from below", f"{found} for a field times 1, {scales}")
     return DataSplits(_name(action), flow.plan.input.channels, draws, draws)
 
 
