@@ -1,4 +1,8 @@
-"""Every test starts from the same seed and the same default dtype."""
+"""Every test starts from the same seed and the same default dtype; each process of pytest keeps to one core."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; processes that tests start inherit it
 
 import pytest
 import torch
