@@ -55,8 +55,8 @@ def main() -> None:
     console = Console(highlight=False)
     action, shape = physics.Ising(arguments.temperature), (arguments.L, arguments.L)
     torch.manual_seed(arguments.seed)
-    options = {"layers": 4, "hidden": (64,), "residual_blocks": 1, "norm": False, "prior": "gaussian"}
-    flow = mera.Symmetrized(mera.build("rgflow", L=shape, m=4, channels=1, **options))
+    options = {"bijector": "spline(bound=6, bins=12)", "hidden": (64,), "norm": False, "prior": "gaussian"}
+    flow = mera.Symmetrized(mera.build("rgflow", L=shape, m=4, channels=1, spectral=True, **options))
     settings = {"minutes": arguments.minutes, "steps": arguments.steps, "batch_size": arguments.batch}
     settings |= {"lr": arguments.lr, "weight_decay": 0.0, "eval_every": arguments.steps, "seed": arguments.seed}
     result = mera.train.fit(flow, action, console=console, **settings)

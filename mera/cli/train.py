@@ -44,8 +44,8 @@ from mera.train.variational import as_draws
 __all__ = ["app", "start_run"]
 
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
-ACTION_OPTIONS = {"prior": "gaussian", "norm": False}
-"""Options of a model that learns an action, where the model has them."""
+ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6, bins=12)", "hidden": (64,)}
+"""Options of a model that learns an action, where the model has them. Splines learn actions with two minima best."""
 ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
 """Settings of training on an action."""
 NAMED_ACTIONS = ", ".join(physics.names())
@@ -259,7 +259,7 @@ def _run_options() -> list[inspect.Parameter]:
     """The options of `mera train` beside those of the model and of the settings."""
 
     def declaration(
-        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")],
+        *,
         data: Annotated[
             str | None, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")
         ] = None,
@@ -277,6 +277,7 @@ def _run_options() -> list[inspect.Parameter]:
                 rich_help_panel="Data",
             ),
         ] = None,
+        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")],
         root: Annotated[
             Path,
             typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data"),

@@ -68,5 +68,5 @@ def _draw_correlator(axes: Axes, correlator: tuple[Tensor, Tensor] | None) -> No
     values, errors = (part.numpy() for part in correlator)
     axes.errorbar(range(len(values)), values, errors, fmt="o-", ms=3, lw=0.8, capsize=2)
     axes.set_yscale("log", nonpositive="clip")
-    axes.set_ylim(bottom=max(values[0] * 1e-6, abs(values).min() / 10))
+    axes.set_ylim(bottom=max(values[0] * 1e-6, abs(values).min() / 3))
     axes.grid(alpha=0.3)
