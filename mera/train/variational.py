@@ -25,8 +25,12 @@ __all__ = ["Draws", "Variational", "as_draws", "is_action"]
 
 CHUNK = 16
 """Draws that are made together, so that a process which needs a part of a batch draws little more than that."""
-START = 100
-"""Trajectories of Hamiltonian Monte Carlo to the fields from which layers start."""
+START, BETWEEN, SNAPSHOTS = 100, 10, 8
+"""Layers start from fields of Hamiltonian Monte Carlo: trajectories before, trajectories between fields of a chain that
+are used, and the most such fields of a chain."""
+VALUES = 2**20
+"""About the most numbers in the fields from which layers start."""
+LEAST_CHAINS = 16
 FAR = (1e3, 1e6, 1e9)
 """Factors of fields; an action that falls from each to the next is not bounded from below."""
 
@@ -97,12 +101,19 @@ class Variational(Fields):
 
     def start(self, flow: Density, examples: Examples, n: int) -> Tensor:
         """Fields of a short run of Hamiltonian Monte Carlo, from which layers start; noise if no layer does."""
-        noise = torch.randn(n, *flow.plan.input.event_shape).to(flow.device, flow.dtype)
+        variables = flow.plan.input.variables
+        chains = min(n, max(LEAST_CHAINS, VALUES // variables))
+        phi = torch.randn(chains, *flow.plan.input.event_shape).to(flow.device, flow.dtype).flatten(1)
         if not is_starting(flow):
-            return noise
+            return phi.unflatten(1, flow.plan.input.event_shape)
         trajectories = Trajectories(field_target(self.action, flow.plan.input.event_shape), length=1.0)
+        snapshots = []
         with torch.no_grad():
-            return trajectories.run(noise.flatten(1), START, tune=True)[0].view_as(noise)
+            phi, _ = trajectories.run(phi, START, tune=True)
+            for _ in range(max(1, min(SNAPSHOTS, VALUES // (chains * variables)))):
+                phi, _ = trajectories.run(phi, BETWEEN)
+                snapshots.append(phi)
+        return torch.cat(snapshots).unflatten(1, flow.plan.input.event_shape)
 
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """Samples of the flow."""
