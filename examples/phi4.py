@@ -3,7 +3,7 @@ r"""Train RG-Flow on a lattice field theory, phi^4 in two dimensions, from its a
     python examples/phi4.py
     python examples/phi4.py --coupling 0
 
-Either command takes about two minutes on two cores. It prints what was measured with reweighted samples of the flow,
+Either command takes a few minutes on two cores. It prints what was measured with reweighted samples of the flow,
 beside Hamiltonian Monte Carlo, and for the free field of the second command the exact values. It writes `phi4.png`,
 which shows three samples level by level from the coarsest lattice, and how correlations fall with the distance.
 """

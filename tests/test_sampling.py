@@ -8,7 +8,8 @@ import torch
 import mera
 from mera import physics
 from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
-from mera.physics.observables import Quantity
+from mera.physics.chain import Recorder
+from mera.physics.observables import Observables, Quantity
 
 FREE = FreeField(mass2=1.25)
 
@@ -207,8 +208,12 @@ def test_chains_that_do_not_move(flow):
     chain = physics.metropolis(flow, Phi4(-40.0, 0.25), chains=2, draws=10, warmup=300)
     assert chain.acceptance < 0.01
     assert len(max(repr(chain).splitlines(), key=len)) < 150
-    stuck = physics.metropolis(flow, Phi4(-400.0, 0.25), chains=1, draws=10, warmup=300)
-    assert stuck.acceptance > 0 or "the chains do not move" in repr(stuck)
+    recorder = Recorder(Observables(FREE))
+    for _ in range(5):
+        recorder.add(chain.fields)
+    stuck = recorder.chain(chain.fields, 0.0, 1.0)
+    assert stuck.r_hat["m2"] == math.inf
+    assert "the chains do not move" in repr(stuck)
 
 
 def test_trajectories_from_nowhere():

@@ -23,7 +23,7 @@ __all__ = ["CircularSpline", "Periodic", "circular_spline", "wrap"]
 
 
 def wrap(angle: Tensor) -> Tensor:
-    r"""The same angles in :math:`[-\pi, \pi)`.
+    r"""Take angles modulo :math:`2 \pi`, into :math:`[-\pi, \pi)`.
 
     Args:
         angle: angles in radians, of any shape.

@@ -77,6 +77,8 @@ def _train_other(
         longer: dict[str, Any] = {name: values[name] for name in ("steps", "minutes") if name in passed}
         _resume(RunFolder(resume), longer, values, values["root"] if "root" in passed else None)
     elif layout is not None:
+        if values["action"] is not None:
+            raise typer.BadParameter("Expected a model beside --action; got --layout")
         if values["data"] is None or values["out"] is None:
             raise typer.BadParameter("Expected --data and --out for a layout; got none")
         _train_layout(layout, prior, values)

@@ -135,7 +135,7 @@ class Change:
         return len(self.latents)
 
     def to(self, device: torch.device) -> Change:
-        """The same on a device.
+        """A copy of the change whose tensors are on a device.
 
         Args:
             device: the device.

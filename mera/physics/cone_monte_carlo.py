@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, check_domain, evaluate_action
+from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.densities import log_density
 from mera._utils.errors import InputError
@@ -24,7 +24,7 @@ from mera.physics.coarse import LatentTrajectories
 from mera.physics.hmc import Trajectories
 from mera.physics.moves import Move, moves_of_level, reach_of
 from mera.physics.observables import Observables
-from mera.physics.target import check_start, field_target, in_domain
+from mera.physics.target import check_flow, check_start, field_target, in_domain
 from mera.symmetrized import Symmetrized, underlying
 
 if TYPE_CHECKING:
@@ -212,8 +212,7 @@ def cone_monte_carlo(
     >>> len(chain.acceptance), chain.history["m2"].shape
     (2, torch.Size([10, 8]))
     """
-    if not isinstance(flow, Density):
-        raise InputError("a flow", type(flow).__name__)
+    check_flow(flow, action)
     check_count(chains, "a number of chains")
     check_count(sweeps, "a number of sweeps", 4)
     check_count(warmup, "a number of sweeps before the draws", 0)
@@ -230,7 +229,6 @@ def cone_monte_carlo(
             raise InputError(f"different levels from 0 to {n_levels - 1}", repr(levels))
     if not levels:
         raise InputError("at least one level that moves", "none")
-    check_domain(action, inside.prior.distribution)
     event_shape = inside.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
     fields = _start(flow, action, chains, target) if start is None else check_start(start, event_shape)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, check_domain, evaluate_action
+from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.checks import check_count
-from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
 from mera.physics.chain import Chain, Recorder
 from mera.physics.observables import Observables
-from mera.symmetrized import underlying
+from mera.physics.target import check_flow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,9 +61,7 @@ def metropolis(
     check_count(chains, "a number of chains")
     check_count(draws, "a number of draws", 4)
     check_count(warmup, "a number of proposals before the draws", 0)
-    if not isinstance(flow, Density):
-        raise InputError("a flow", type(flow).__name__)
-    check_domain(action, underlying(flow).prior.distribution)
+    check_flow(flow, action)
     recorder = Recorder(Observables(action, observables))
     began, total = time.perf_counter(), warmup + draws
     phi, value, log_weight = _weighted(flow, action, chains)

@@ -34,7 +34,7 @@ class Move:
     inner: Tensor | None = None
 
     def to(self, device: torch.device) -> Move:
-        """The same on a device.
+        """A copy of the move whose tensors are on a device.
 
         Args:
             device: the device.

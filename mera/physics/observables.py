@@ -9,15 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike
+from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.errors import InputError
 
 __all__ = ["Observables", "Quantity", "summarize"]
 
 Observable = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to a number for each field, (B,)."""
-
-
 NAMES = (
     "m", "abs_m", "m2", "m4", "phi2", "energy", "susceptibility", "binder", "correlation_length", "correlator",
 )  # fmt: skip
@@ -36,7 +34,7 @@ class Quantity(NamedTuple):
     error: float
 
     def __str__(self) -> str:
-        """The value and its error, as many digits as the error has two of.
+        """The value and its error, both rounded to the second digit of the error.
 
         >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4))
         ('0.25839 +- 0.00061', '12.0 +- 3.4')
@@ -92,7 +90,7 @@ class Observables:
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
-        value = self.action(phi) if action is None else action
+        value = evaluate_action(self.action, phi) if action is None else action
         own = {name: function(phi) for name, function in self.own.items()}
         phi = getattr(self.action, "order_parameter", lambda field: field)(phi)
         mean = phi.mean(axes)

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, check_domain, effective_fraction, evaluate_action
+from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
 from mera._utils.checks import check_count
-from mera._utils.errors import InputError
 from mera._utils.notebook import Pictured
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
 from mera.physics.observables import Observables, Quantity, summarize
-from mera.physics.target import check_start
-from mera.symmetrized import underlying
+from mera.physics.target import check_flow, check_start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,9 +118,7 @@ def estimate(
     """
     check_count(n, "a number of samples", 2)
     check_count(batch_size, "a batch size")
-    if not isinstance(flow, Density):
-        raise InputError("a flow", type(flow).__name__)
-    check_domain(action, underlying(flow).prior.distribution)
+    check_flow(flow, action)
     if fields is not None:
         check_start(fields, flow.plan.input.event_shape)
     measured = Observables(action, observables)

@@ -118,7 +118,7 @@ class Phi4(Action):
 
     @classmethod
     def from_lambda(cls, m2: float, lam: float, periodic: bool = True) -> Phi4:
-        r"""The same theory from :math:`S = \sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
+        r"""The action of a theory written as :math:`\sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
 
         Here :math:`\phi = \sqrt{2} \varphi`, mass2 :math:`= m^2` and the coupling is :math:`\lambda / 4`.
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
+from mera._utils.actions import ActionLike, check_domain, evaluate_action
 from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors.circular import wrap
+from mera.density import Density
 from mera.flow import Flow
+from mera.symmetrized import underlying
 
-__all__ = ["Target", "check_start", "field_target", "in_domain", "latent_target"]
+__all__ = ["Target", "check_flow", "check_start", "field_target", "in_domain", "latent_target"]
 
 
 class Target:
@@ -82,6 +84,21 @@ def in_domain(action: ActionLike, phi: Tensor) -> Tensor:
         phi: the fields, (K, C, *shape).
     """
     return wrap(phi) if getattr(action, "is_compact", False) else phi
+
+
+def check_flow(flow: object, action: ActionLike) -> None:
+    """Refuse what is no flow, and a flow whose latents are not angles for an action of angles.
+
+    Args:
+        flow: the argument of a sampler.
+        action: the action.
+
+    Raises:
+        ValueError: if the flow is none, or does not suit the action.
+    """
+    if not isinstance(flow, Density):
+        raise InputError("a flow", type(flow).__name__)
+    check_domain(action, underlying(flow).prior.distribution)
 
 
 def check_start(start: Tensor, event_shape: Sequence[int]) -> Tensor:

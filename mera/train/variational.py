@@ -106,14 +106,14 @@ class Variational(Fields):
         phi = torch.randn(chains, *flow.plan.input.event_shape).to(flow.device, flow.dtype).flatten(1)
         if not is_starting(flow):
             return phi.unflatten(1, flow.plan.input.event_shape)
-        trajectories = Trajectories(field_target(self.action, flow.plan.input.event_shape), length=1.0)
-        snapshots = []
+        target = field_target(self.action, flow.plan.input.event_shape)
+        trajectories, snapshots = Trajectories(target, length=1.0), []
         with torch.no_grad():
             phi, _ = trajectories.run(phi, START, tune=True)
             for _ in range(max(1, min(SNAPSHOTS, VALUES // (chains * variables)))):
                 phi, _ = trajectories.run(phi, BETWEEN)
-                snapshots.append(phi)
-        return torch.cat(snapshots).unflatten(1, flow.plan.input.event_shape)
+                snapshots.append(target.to_fields(phi))
+        return torch.cat(snapshots)
 
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """Samples of the flow."""
