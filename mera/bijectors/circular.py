@@ -68,9 +68,9 @@ class CircularSpline(RationalQuadratic):
         x, log_slope = super().inverse(wrap(y - params[:, -1].to(y.dtype)), params[:, :-1])
         return wrap(x), log_slope
 
-    def _slopes(self, between: Tensor) -> Tensor:
-        """The slopes at the K + 1 knots, of which the last one is the first one."""
-        return torch.cat([between, between[..., :1]], dim=-1)
+    def _ends(self, slopes: Tensor) -> Tensor:
+        """The parameters of the slopes at the K + 1 knots, of which the last one is the first one."""
+        return torch.cat([slopes, slopes[:, :1]], dim=1)
 
 
 class Periodic(Conditioner):

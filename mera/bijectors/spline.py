@@ -50,55 +50,78 @@ class RationalQuadratic(Univariate):
         """Apply the spline."""
         dtype = x.dtype
         x, params = in_single(x, params)
-        inside, x_within = self._within(x)
-        xs, ys, slopes = self._knots(params)
-        bin = _Bin.at(x_within, xs, xs, ys, slopes)
-        t = ((x_within - bin.x0) / bin.width).clamp(0, 1)
-        top, bottom = bin.fraction(t)
-        y = bin.y0 + bin.height * top / bottom
-        return torch.where(inside, y, x).to(dtype), torch.where(inside, bin.log_slope(t), 0)
+        inside, within = self._within(x)
+        bin = self._bin(within, params, of=0)
+        t = ((within - bin.x0) / bin.width).clamp(0, 1)
+        y, log_slope = bin.at(t)
+        return torch.where(inside, y, x).to(dtype), torch.where(inside, log_slope, 0)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Solve a quadratic equation for t, by that of two formulas for the root which does not cancel digits."""
         dtype = y.dtype
         y, params = in_single(y, params)
-        inside, y_within = self._within(y)
-        xs, ys, slopes = self._knots(params)
-        bin = _Bin.at(y_within, ys, xs, ys, slopes)
-        above = y_within - bin.y0
-        bend = above * (bin.d0 + bin.d1 - 2 * bin.slope)
-        a = bin.height * (bin.slope - bin.d0) + bend
-        b = bin.height * bin.d0 - bend
+        inside, within = self._within(y)
+        bin = self._bin(within, params, of=1)
+        above = within - bin.y0
+        bend = above * bin.excess
+        a = torch.addcmul(bend, bin.height, bin.slope - bin.d0)
+        b = torch.addcmul(-bend, bin.height, bin.d0)
         c = -bin.slope * above
-        root = torch.sqrt((b.square() - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny))
+        root = (b.square() - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
         positive = b >= 0
         t = torch.where(positive, -2 * c, root - b) / torch.where(positive, b + root, 2 * a)
         t = t.clamp(0, 1)
-        x = bin.x0 + bin.width * t
-        return torch.where(inside, x, y).to(dtype), torch.where(inside, -bin.log_slope(t), 0)
+        x = torch.addcmul(bin.x0, bin.width, t)
+        return torch.where(inside, x, y).to(dtype), torch.where(inside, -bin.at(t)[1], 0)
 
     def _within(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Whether a value lies within the bound, and the value, or 0 beyond, where gradients must be finite too."""
         inside = value.abs() < self.bound
         return inside, torch.where(inside, value, 0)
 
-    def _knots(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The positions and heights of the K + 1 knots, and the slopes of the spline there, each (B, *shape, K + 1)."""
-        params = self.strongest * torch.tanh(params.movedim(1, -1) / self.strongest)
-        widths, heights, slopes = params.tensor_split([self.bins, 2 * self.bins], dim=-1)
+    def _bin(self, value: Tensor, params: Tensor, of: int) -> _Bin:
+        """The bin that holds each value.
+
+        Args:
+            value: the values (B, *shape), within the bound.
+            params: the parameters (B, n_params, *shape).
+            of: 0 if the values are positions of the spline, 1 if they are its heights.
+        """
+        sizes, slopes = params.tensor_split([2 * self.bins], dim=1)
+        shares = self._shares(sizes.unflatten(1, (2, self.bins)))
+        with torch.no_grad():  # a value is above those ends of bins that are below it
+            ends = shares[:, of].cumsum(1).mul_(2 * self.bound).sub_(self.bound)
+            ends[:, -1] = math.inf
+            above = (value[:, None] >= ends).to(value.dtype)
+            index = above.sum(1, keepdim=True).long()
+        x0, y0 = (2 * self.bound * (shares * above[:, None]).sum(2) - self.bound).unbind(1)
+        both = index[:, None].expand(-1, 2, *index.shape[1:])
+        width, height = (2 * self.bound * _pick(shares, both, 2)).unbind(1)
+        slopes = self._ends(slopes)
+        d0, d1 = (self._slope(_pick(slopes, index + side, 1)) for side in (0, 1))
+        return _Bin(x0, y0, width, height, height / width, d0, d1)
+
+    def _shares(self, sizes: Tensor) -> Tensor:
+        """The widths, or heights, of bins that fill an interval of length 1, of their parameters along dimension 2."""
+        # the same as the softmax of bound * tanh(size / bound), in fewer operations
+        bounded = 2 * self.strongest * torch.sigmoid(2 / self.strongest * sizes)
+        return torch.add(self.smallest / self.bins, torch.softmax(bounded, dim=2), alpha=1 - self.smallest)
+
+    def _slope(self, params: Tensor) -> Tensor:
+        """The slopes at knots; those of parameters of 0 are 1."""
         least = self.smallest / 8
-        unit = math.log(math.expm1(1 - least))  # such that parameters of 0 give slope 1
-        return self._ends(widths), self._ends(heights), self._slopes(least + F.softplus(slopes + unit))
+        unit = math.log(math.expm1(1 - least))
+        return least + F.softplus(self.strongest * torch.tanh(params / self.strongest) + unit)
 
-    def _slopes(self, between: Tensor) -> Tensor:
-        """The slopes at the K + 1 knots, from those at the knots that are free."""
-        return F.pad(between, (1, 1), value=1.0)
+    def _ends(self, slopes: Tensor) -> Tensor:
+        """The parameters of the slopes at the K + 1 knots, from those at the knots that are free, along dimension 1."""
+        end = torch.zeros_like(slopes[:, :1])
+        return torch.cat([end, slopes, end], dim=1)
 
-    def _ends(self, sizes: Tensor) -> Tensor:
-        """The borders of bins that fill [-B, B]; the first and the last border are exact."""
-        shares = self.smallest / self.bins + (1 - self.smallest) * F.softmax(sizes, dim=-1)
-        between = shares[..., :-1].cumsum(-1) * (2 * self.bound) - self.bound
-        return F.pad(F.pad(between, (1, 0), value=-self.bound), (0, 1), value=self.bound)
+
+def _pick(values: Tensor, index: Tensor, dim: int) -> Tensor:
+    """The values at an index of length 1 in a dimension, without that dimension."""
+    return values.gather(dim, index).squeeze(dim)
 
 
 class _Bin(NamedTuple):
@@ -112,22 +135,16 @@ class _Bin(NamedTuple):
     d0: Tensor
     d1: Tensor
 
-    @classmethod
-    def at(cls, value: Tensor, knots: Tensor, xs: Tensor, ys: Tensor, slopes: Tensor) -> _Bin:
-        """The bin that holds a value, found by the positions (or heights) `knots` of the knots."""
-        index = (value[..., None] >= knots[..., 1:-1]).sum(-1, keepdim=True)
-        x0, y0, d0 = (of.gather(-1, index)[..., 0] for of in (xs, ys, slopes))
-        x1, y1, d1 = (of.gather(-1, index + 1)[..., 0] for of in (xs, ys, slopes))
-        width, height = x1 - x0, y1 - y0
-        return cls(x0, y0, width, height, height / width, d0, d1)
+    @property
+    def excess(self) -> Tensor:
+        """By how much the slopes at the ends exceed the mean slope, together."""
+        return torch.add(self.d0 + self.d1, self.slope, alpha=-2)
 
-    def fraction(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator of the fraction in the formula of the spline."""
-        mixed = t * (1 - t)
-        return self.slope * t.square() + self.d0 * mixed, self.slope + (self.d0 + self.d1 - 2 * self.slope) * mixed
-
-    def log_slope(self, t: Tensor) -> Tensor:
-        """The logarithm of dy/dx."""
-        bottom = self.fraction(t)[1]
-        top = self.d1 * t.square() + 2 * self.slope * t * (1 - t) + self.d0 * (1 - t).square()
-        return 2 * torch.log(self.slope / bottom) + torch.log(top)
+    def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The heights of the spline at positions t in the bins, and the logarithms of its slopes dy/dx."""
+        rest = 1 - t
+        mixed = t * rest
+        bottom = torch.addcmul(self.slope, self.excess, mixed)
+        y = self.y0 + self.height * (self.slope * t.square() + self.d0 * mixed) / bottom
+        top = self.d1 * t.square() + 2 * self.slope * mixed + self.d0 * rest.square()
+        return y, torch.log(top * (self.slope / bottom).square())
