@@ -1,51 +1,98 @@
-"""Finite groups of symmetries of a lattice field, as lists of functions that only move and negate variables."""
+"""Finite groups of symmetries of a lattice field, whose elements only move and negate variables."""
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera.graph import Lattice
 
-__all__ = ["SYMMETRIES", "Symmetry", "group_of"]
+__all__ = ["SYMMETRIES", "Symmetry", "symmetries"]
 
-Symmetry = Callable[[Tensor], Tensor]
+Map = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to fields of the same shape."""
 MOST = 256
-"""The most elements of a group, since a density evaluates the flow for each of them."""
+"""The most elements, since a density evaluates the flow for each of them."""
 
 
-def group_of(names: str | Sequence[str], lattice: Lattice) -> list[Symmetry]:
+class Symmetry(NamedTuple):
+    """An element of a group.
+
+    Attributes:
+        apply: the map of fields.
+        undo: its inverse.
+    """
+
+    apply: Map
+    undo: Map
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply the map to fields (B, C, *shape)."""
+        return self.apply(x)
+
+
+def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | None = None) -> list[Symmetry]:
     """The elements of a group, the identity first; of several groups, all products of their elements.
 
     Args:
         names: a name of `SYMMETRIES`, or several.
         lattice: the lattice of the field.
+        elements: how many elements of the group to take, which are the same in each call; all of them if None.
 
     Raises:
-        ValueError: if a name is unknown, the lattice lacks the symmetry, or there are more than 256 elements.
+        ValueError: if a name is unknown, the lattice lacks the symmetry, or the group has fewer elements than asked
+            for, or more than 256 without being asked for some.
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise InputError("a symmetry", "none")
     factors = [SYMMETRIES[check_choice(name, SYMMETRIES, "a symmetry")](lattice) for name in names]
-    elements: list[Symmetry] = [partial(_composed, chosen) for chosen in product(*factors)]
-    if len(elements) > MOST:
-        raise InputError(f"a group of at most {MOST} elements", f"{len(elements)} of {' x '.join(names)} on {lattice}")
-    return elements
+    size = math.prod(map(len, factors))
+    group = f"{' x '.join(names)} on {lattice}"
+    if elements is None and size > MOST:
+        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {size} of {group}")
+    wanted = size if elements is None else check_count(elements, "a number of elements")
+    if wanted > size:
+        raise InputError(f"at most {size} elements of {group}", str(wanted))
+    others = range(1, size) if wanted == size else random.Random(0).sample(range(1, size), wanted - 1)
+    return [_composed(_factors(number, factors)) for number in [0, *others]]
 
 
-def _composed(elements: Sequence[Symmetry], x: Tensor) -> Tensor:
-    """Apply elements one after the other."""
-    for element in elements:
-        x = element(x)
+def _factors(number: int, factors: Sequence[Sequence[Symmetry]]) -> list[Symmetry]:
+    """The elements of groups whose product is the element of that number; the last group varies fastest."""
+    chosen: list[Symmetry] = []
+    for factor in reversed(factors):
+        number, digit = divmod(number, len(factor))
+        chosen.insert(0, factor[digit])
+    return chosen
+
+
+def _composed(parts: Sequence[Symmetry]) -> Symmetry:
+    """The symmetry that applies others, the first one first."""
+    if len(parts) == 1:
+        return parts[0]
+    return Symmetry(partial(_each, [p.apply for p in parts]), partial(_each, [p.undo for p in reversed(parts)]))
+
+
+def _each(maps: Sequence[Map], x: Tensor) -> Tensor:
+    """Apply maps one after the other."""
+    for one in maps:
+        x = one(x)
     return x
+
+
+def _involution(one: Map) -> Symmetry:
+    """A symmetry that is its own inverse."""
+    return Symmetry(one, one)
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -54,13 +101,13 @@ def _identity(x: Tensor) -> Tensor:
 
 def _flip(lattice: Lattice) -> list[Symmetry]:
     """The global flip of the sign."""
-    return [_identity, torch.neg]
+    return [_involution(_identity), _involution(torch.neg)]
 
 
 def _signs(lattice: Lattice) -> list[Symmetry]:
     """The flips of the signs of single channels, as those of O(n)."""
     signs = product((1.0, -1.0), repeat=lattice.channels)
-    return [partial(_times, torch.tensor(s).view(-1, *(1 for _ in lattice.shape))) for s in signs]
+    return [_involution(partial(_times, torch.tensor(s).view(-1, *(1 for _ in lattice.shape)))) for s in signs]
 
 
 def _times(signs: Tensor, x: Tensor) -> Tensor:
@@ -72,22 +119,27 @@ def _reflections(lattice: Lattice) -> list[Symmetry]:
     axes = range(2, 2 + lattice.dim)
     chosen = product((False, True), repeat=lattice.dim)
     flipped = [tuple(axis for axis, is_flipped in zip(axes, some, strict=True) if is_flipped) for some in chosen]
-    return [partial(torch.flip, dims=dims) for dims in flipped]
+    return [_involution(partial(torch.flip, dims=dims)) for dims in flipped]
 
 
 def _rotations(lattice: Lattice) -> list[Symmetry]:
     """The rotations of a square lattice by quarter turns."""
     if lattice.dim != 2 or len(set(lattice.shape)) != 1 or len(set(lattice.periodic)) != 1:
         raise InputError("a square lattice of two dimensions, for rotations", str(lattice))
-    return [partial(torch.rot90, k=k, dims=(2, 3)) for k in range(4)]
+    return [Symmetry(partial(torch.rot90, k=k, dims=(2, 3)), partial(torch.rot90, k=-k, dims=(2, 3))) for k in range(4)]
 
 
 def _translations(lattice: Lattice) -> list[Symmetry]:
     """The translations of a periodic lattice."""
     if not all(lattice.periodic):
         raise InputError("a periodic lattice, for translations", str(lattice))
+    shifts = product(*map(range, lattice.shape))
     axes = tuple(range(2, 2 + lattice.dim))
-    return [partial(torch.roll, shifts=shift, dims=axes) for shift in product(*map(range, lattice.shape))]
+
+    def roll(shift: Sequence[int]) -> Map:
+        return partial(torch.roll, shifts=tuple(shift), dims=axes)
+
+    return [Symmetry(roll(shift), roll([-n for n in shift])) for shift in shifts]
 
 
 SYMMETRIES: dict[str, Callable[[Lattice], list[Symmetry]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from mera.flow import Flow, Recipe
 from mera.graph import Layout, Plan
 from mera.graph.contexts import ContextEncoder
 from mera.graph.summary import Summary
-from mera.symmetries import Symmetry, group_of
+from mera.symmetries import symmetries
 
 __all__ = ["Symmetrized", "underlying"]
 
@@ -32,13 +33,19 @@ class Symmetrized(Density):
     has densities and samples, which `mera.train.fit` needs for examples and for actions, but no latents. `mera.save`
     saves it.
 
+    Of a large group the mixture can have some elements only: it is then a density all the same, and the closer to a
+    symmetric one the more elements there are. To measure, a mixture of many images of a trained flow is worth its
+    passes: where images err independently, their mean errs less.
+
     Args:
         flow: the flow with density :math:`q`, whose parameters are shared.
         group: the symmetries: "flip" of the global sign, "signs" of each channel, "reflections" of each dimension,
             "rotations" by quarter turns, "translations"; or several of them, whose products are the group.
+        elements: how many elements of the group the mixture has: the identity, and others that are drawn once, the same
+            ones for each flow; None for all elements of a group of at most 256.
 
     Raises:
-        ValueError: if `flow` is no flow, its lattice does not have a symmetry, or the group has more than 256 elements.
+        ValueError: if `flow` is no flow, its lattice does not have a symmetry, or the group has fewer elements.
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
@@ -47,12 +54,13 @@ class Symmetrized(Density):
     True
     """
 
-    def __init__(self, flow: Flow, group: str | Sequence[str] = "flip") -> None:
+    def __init__(self, flow: Flow, group: str | Sequence[str] = "flip", elements: int | None = None) -> None:
         super().__init__()
         if not isinstance(flow, Flow):
             raise InputError("a Flow", type(flow).__name__)
         self.flow, self.group = flow, group if isinstance(group, str) else tuple(group)
-        self.elements = group_of(group, flow.plan.input)
+        self.elements = symmetries(group, flow.plan.input, elements)
+        self.options: dict[str, Any] = {"group": self.group, "elements": elements}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Call `log_prob`, so that the module can be wrapped for training in several processes.
@@ -104,10 +112,11 @@ class Symmetrized(Density):
             ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
                 context shape.
         """
-        return self._at_random(self.flow.rsample_and_log_prob(n, context)[0])
+        x = self.flow.rsample_and_log_prob(n, context)[0]
+        return self.transform(x, self.choose(x))
 
     def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities, in two passes instead of three.
+        """Draw samples and compute their log-densities, in one pass less than by `rsample` and `log_prob`.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -122,7 +131,9 @@ class Symmetrized(Density):
                 context shape.
         """
         x, log_q = self.flow.rsample_and_log_prob(n, context)
-        return self._at_random(x), self.log_prob_given(x, log_q, context)
+        choice = self.choose(x)
+        x = self.transform(x, choice)
+        return x, self.log_prob_given(x, log_q, choice, context)
 
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
@@ -143,53 +154,52 @@ class Symmetrized(Density):
             ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
                 or not of the flow's context shape, or the prior has no sampler at this temperature.
         """
-        return self._at_random(self.flow.sample(n, context, temperature=temperature))
+        x = self.flow.sample(n, context, temperature=temperature)
+        return self.transform(x, self.choose(x))
 
-    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data whose density under the flow is known, (B,), in one pass instead of two.
-
-        Args:
-            x: data (B, C, *shape).
-            log_q: the log-density of the data under `self.flow`, (B,).
-            context: for a conditional flow, the contexts of the data; None for a flow without context.
-        """
-        images, contexts = self.images(x, context, self.elements[1:])
-        others = self.flow.log_prob(images, contexts).view(-1, len(x))
-        return torch.cat([log_q[None], others]).logsumexp(0) - math.log(len(self.elements))
+    def choose(self, x: Tensor) -> Tensor:
+        """Numbers of elements for data (B, C, *shape), drawn at random: integers (B,)."""
+        return torch.randint(len(self.elements), (x.shape[0],), device=x.device)
 
     def transform(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Apply an element of the group to each of the data.
+        """Samples of the mixture from samples of the flow: apply to each the inverse of an element.
 
         Args:
             x: data (B, C, *shape).
-            choice: numbers in [0, 1), (B,), which choose the elements, all of them with the same probability.
+            choice: the numbers of the elements, integers (B,).
         """
-        n = len(self.elements)
-        chosen = (choice * n).long().clamp(max=n - 1)
-        for number in chosen.unique().tolist():
+        for number in choice.unique().tolist():
             if number:
-                is_here = (chosen == number).view(-1, *(1 for _ in x.shape[1:]))
-                x = torch.where(is_here, self.elements[number](x), x)
+                is_here = (choice == number).view(-1, *(1 for _ in x.shape[1:]))
+                x = torch.where(is_here, self.elements[number].undo(x), x)
         return x
 
-    def images(
-        self, x: Tensor, context: Tensor | None = None, elements: Sequence[Symmetry] | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The images of data under elements of the group, one after the other in one batch, with their contexts.
+    def log_prob_given(self, x: Tensor, log_q: Tensor, choice: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log-density of data, (B,), of which the flow's density of one image is known: a pass less.
+
+        Args:
+            x: data (B, C, *shape).
+            log_q: the log-density of the image of each of the data under `self.flow`, (B,).
+            choice: the numbers of the elements that make these images, integers (B,).
+            context: for a conditional flow, the contexts of the data; None for a flow without context.
+        """
+        images, contexts = self.images(x, context)
+        is_known = torch.arange(len(self.elements), device=x.device)[:, None] == choice
+        rest = ~is_known.flatten()
+        others = self.flow.log_prob(images[rest], contexts[rest] if contexts is not None else None)
+        log_densities = log_q.expand_as(is_known).masked_scatter(~is_known, others)
+        return log_densities.logsumexp(0) - math.log(len(self.elements))
+
+    def images(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The images of data under all elements, one after the other in one batch, with their contexts.
 
         Args:
             x: data (B, C, *shape).
             context: for a conditional flow, the contexts of the data; None for a flow without context.
-            elements: the elements; all of the group if None.
         """
-        elements = self.elements if elements is None else elements
         if context is not None and len(context) == len(x):
-            context = context.repeat(len(elements), *(1 for _ in context.shape[1:]))
-        return torch.cat([element(x) for element in elements]), context
-
-    def _at_random(self, x: Tensor) -> Tensor:
-        """Apply a random element to each of the data."""
-        return self.transform(x, torch.rand(x.shape[0], device=x.device))
+            context = context.repeat(len(self.elements), *(1 for _ in context.shape[1:]))
+        return torch.cat([element(x) for element in self.elements]), context
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

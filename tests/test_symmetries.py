@@ -8,7 +8,7 @@ import torch
 
 import mera
 from mera.graph import Lattice
-from mera.symmetries import SYMMETRIES, group_of
+from mera.symmetries import SYMMETRIES, symmetries
 from mera.train import fit
 from tests.laws import randomize
 
@@ -16,10 +16,10 @@ GROUPS = ["flip", "signs", "reflections", "rotations", "translations", ("flip", 
 SIZES = [2, 4, 4, 4, 16, 8, 16]
 
 
-def symmetric(group, shape=(4, 4), channels=2):
+def symmetric(group, shape=(4, 4), channels=2, elements=None):
     torch.manual_seed(2)
     options = {"L": shape, "m": 2, "channels": channels, "layers": 1, "hidden": (6,), "norm": False}
-    return mera.Symmetrized(randomize(mera.build("rgflow", prior="gaussian", **options), 0.3), group)
+    return mera.Symmetrized(randomize(mera.build("rgflow", prior="gaussian", **options), 0.3), group, elements)
 
 
 @pytest.mark.parametrize(("group", "size"), list(zip(GROUPS, SIZES, strict=True)), ids=str)
@@ -34,7 +34,9 @@ def test_the_density_is_symmetric(group, size):
     assert p.flow.log_prob(images).view(size, 3).std(0).min() > 1e-3  # the flow itself is not symmetric
     each = torch.stack([p.flow.log_prob(element(x)) for element in p.elements])
     torch.testing.assert_close(p.log_prob(x), each.logsumexp(0) - math.log(size))
-    torch.testing.assert_close(p.log_prob_given(x, p.flow.log_prob(x)), p.log_prob(x))
+    choice = torch.tensor([0, size - 1, size // 2])
+    known = torch.stack([p.flow.log_prob(p.elements[c](x))[i] for i, c in enumerate(choice.tolist())])
+    torch.testing.assert_close(p.log_prob_given(x, known, choice), p.log_prob(x))
     samples, log_prob = p.rsample_and_log_prob(5)
     torch.testing.assert_close(p.log_prob(samples), log_prob)
 
@@ -45,7 +47,7 @@ def test_elements_form_a_group(name, shape, periodic):
     """They are closed under composition, and each only moves and negates variables."""
     lattice = Lattice(2, shape, periodic)
     try:
-        elements = group_of(name, lattice)
+        elements = symmetries(name, lattice)
     except ValueError:
         assert name == "rotations" or not periodic[0]
         return
@@ -54,22 +56,40 @@ def test_elements_form_a_group(name, shape, periodic):
     assert torch.equal(images.abs().flatten(1).sort().values, x.abs().flatten(1).sort().values.expand(len(images), -1))
     for a, b in product(elements, repeat=2):
         assert (images == a(b(x))).flatten(1).all(1).any()
+    for a in elements:
+        assert torch.equal(a.undo(a(x)), x)
 
 
-def test_choices_are_uniform():
-    p = symmetric("rotations")
-    x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
-    moved = p.transform(x.expand(4, -1, -1, -1), torch.tensor([0.1, 0.3, 0.6, 0.99]))
-    torch.testing.assert_close(moved, p.images(x)[0], atol=0, rtol=0)
+def test_samples_are_moved_by_the_inverse_of_the_chosen_element():
+    p = symmetric(("translations", "rotations"), elements=5)
+    x = torch.randn(5, 2, 4, 4, dtype=torch.float64)
+    moved = p.transform(x, torch.arange(5))
+    back = torch.cat([element(one[None]) for element, one in zip(p.elements, moved, strict=True)])
+    torch.testing.assert_close(back, x, atol=0, rtol=0)
+
+
+def test_some_elements_of_a_large_group():
+    """The mixture of some images, which are no group, has the densities of its samples and is normalised."""
+    p = symmetric(("translations", "rotations", "reflections", "flip"), elements=6)
+    assert len(p.elements) == 6
+    samples, log_prob = p.rsample_and_log_prob(400)
+    torch.testing.assert_close(p.log_prob(samples), log_prob)
+    each = torch.stack([p.flow.log_prob(element(samples)) for element in p.elements])
+    torch.testing.assert_close(log_prob, each.logsumexp(0) - math.log(6))
+    # all of the mass of the mixture lies where its own samples are: the mean of q / p over samples of p is 1
+    ratios = (p.flow.log_prob(samples) - log_prob).exp()
+    assert abs(ratios.mean() - 1) < 4 * ratios.std() / 20
+    torch.testing.assert_close(p.elements[0](samples), samples, atol=0, rtol=0)
 
 
 def test_it_learns_and_comes_back(tmp_path):
-    p = symmetric(("flip", "rotations"), channels=1).float()
+    p = symmetric(("flip", "rotations"), channels=1, elements=5).float()
     action = mera.physics.Phi4(-1.0, 0.5)
     fit(p, action, steps=3, batch_size=8, run=tmp_path / "run", eval_images=20)
     again = mera.load(tmp_path / "run")
     x = torch.randn(2, 1, 4, 4)
     assert again.group == ("flip", "rotations")
+    assert len(again.elements) == 5
     torch.testing.assert_close(again.log_prob(x), p.log_prob(x))
 
 
@@ -78,10 +98,15 @@ def test_it_learns_and_comes_back(tmp_path):
     [
         ("turns", (4, 4), "a symmetry"),
         ("rotations", (4, 8), "square lattice"),
-        ("translations", (32, 32), "at most 256 elements"),
+        ("translations", (32, 32), "a number of elements for a group of more than 256; got None for 1024"),
         ([], (4, 4), "a symmetry; got none"),
     ],
 )
 def test_messages(group, shape, message):
     with pytest.raises(ValueError, match=message):
         symmetric(group, shape)
+
+
+def test_more_elements_than_there_are():
+    with pytest.raises(ValueError, match=r"at most 4 elements of rotations on .*; got 5"):
+        symmetric("rotations", elements=5)

@@ -62,7 +62,7 @@ def describe_flow(flow: Density) -> dict[str, Any]:
             that numbers alone do not describe.
     """
     if isinstance(flow, Symmetrized):
-        return describe_flow(flow.flow) | {"symmetrized": flow.group}
+        return describe_flow(flow.flow) | {"symmetrized": flow.options}
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
     if type(flow.preprocess) is not ImagePreprocess:
@@ -136,5 +136,5 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
         flow = Flow(loads(description["layout"]), **description["options"])
     else:
         flow = build(description["model"], **description["options"])
-    group = description.get("symmetrized")
-    return Symmetrized(flow, group) if group else flow
+    symmetrized = description.get("symmetrized")
+    return Symmetrized(flow, **symmetrized) if symmetrized else flow

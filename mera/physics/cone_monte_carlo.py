@@ -256,7 +256,7 @@ def cone_monte_carlo(
                 rates = {level: rate + found[level] / sweeps for level, rate in rates.items()}
                 phi, log_q = sampler.state.data, sampler.log_q
                 if isinstance(flow, Symmetrized):
-                    log_q = flow.log_prob_given(phi, log_q)
+                    log_q = flow.log_prob_given(phi, log_q, torch.zeros(len(phi), dtype=torch.long, device=phi.device))
                 value = evaluate_action(action, phi)
                 recorder.add(phi, value, -value - log_q)
             note = ", ".join(f"{found[level]:.2f}" for level in sorted(found))

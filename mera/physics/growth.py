@@ -59,7 +59,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             except RuntimeError as error:
                 raise InputError("levels with the same bijectors", f"{step.node} beside {old.node}") from error
     larger.context_encoder.load_state_dict(inside.context_encoder.state_dict())
-    return Symmetrized(larger, flow.group) if isinstance(flow, Symmetrized) else cast(Density, larger)
+    return Symmetrized(larger, **flow.options) if isinstance(flow, Symmetrized) else cast(Density, larger)
 
 
 def _steps_by_level(flow: Flow) -> list[list[Step]]:

@@ -118,7 +118,7 @@ class Variational(Fields):
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """Samples of the flow."""
         x = underlying(flow).inverse(_levels(flow, examples))[0]
-        return flow.transform(x, noise) if isinstance(flow, Symmetrized) else x
+        return flow.transform(x, _choice(flow, noise)) if isinstance(flow, Symmetrized) else x
 
     def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
         """The loss of each sample, (B,), in nats for each variable."""
@@ -134,7 +134,9 @@ class Variational(Fields):
         x, log_det = inside.inverse(z)
         log_q = inside.prior.log_prob(z) - log_det
         if isinstance(flow, Symmetrized):
-            log_q, x = flow.log_prob_given(x, log_q), flow.transform(x, noise)
+            choice = _choice(flow, noise)
+            x = flow.transform(x, choice)
+            log_q = flow.log_prob_given(x, log_q, choice)
         return (log_q + self._target(x)) / n
 
     def _path(self, flow: Density, x: Tensor) -> Tensor:
@@ -225,6 +227,12 @@ def _levels(flow: Density, rows: Tensor) -> tuple[Tensor, ...]:
     latents = underlying(flow).plan.latents
     parts = rows.split([latent.lattice.variables for latent in latents], dim=1)
     return tuple(part.unflatten(1, latent.lattice.event_shape) for part, latent in zip(parts, latents, strict=True))
+
+
+def _choice(flow: Symmetrized, noise: Tensor) -> Tensor:
+    """The numbers of elements, integers (B,), that numbers in [0, 1) choose, all of them with the same probability."""
+    n = len(flow.elements)
+    return (noise * n).long().clamp(max=n - 1)
 
 
 def _first_bad(values: Tensor) -> float:
