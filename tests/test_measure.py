@@ -54,6 +54,22 @@ def test_measure(folder, tmp_path, sampler):
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_measure_with_images_of_the_flow(folder, tmp_path):
+    """The mixture of more images is another density of the same target."""
+    options = ["--samples", 400, "--out", tmp_path, "--json"]
+    reports = []
+    for more in ([], ["--symmetries", "flip,rotations,translations", "--images", 12]):
+        result = run("measure", folder, *options, *more)
+        assert result.exit_code == 0, result.output
+        reports.append(json.loads(result.output.splitlines()[-1]))
+    few, many = reports
+    assert many["free_energy"][0] < few["free_energy"][0]
+    assert many["log_z"] == pytest.approx(few["log_z"], abs=0.5)
+    refused = run("measure", folder, "--images", 3)
+    assert refused.exit_code == 2
+    assert "--symmetries beside --images" in plain(refused)
+
+
 def test_another_action_and_latents(folder, tmp_path):
     saved = tmp_path / "flow.safetensors"
     mera.save(underlying(mera.load(folder)), saved)

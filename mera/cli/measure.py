@@ -16,6 +16,7 @@ from mera._utils.files import make_folder, write_atomically
 from mera.cli.common import Device, Json, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import folder_of, learnt_action, load_flow
+from mera.symmetrized import Symmetrized, underlying
 from mera.train.run import RunFolder
 
 __all__ = ["app"]
@@ -41,6 +42,13 @@ def _measure(
     action: Annotated[
         str | None, typer.Option(help="Another action than that of the run.", metavar="NAME[(NAME=VALUE ...)]")
     ] = None,
+    symmetries: Annotated[
+        str | None,
+        typer.Option(help="Measure with a mixture of the flow's images, such as flip,rotations,translations."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Number of images in the mixture; all of them if left out.")
+    ] = None,
     chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
     double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
@@ -56,6 +64,10 @@ def _measure(
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which names none")
     flow = load_flow(run).to(choose_device(device))
+    if symmetries is not None:
+        flow = Symmetrized(underlying(flow), symmetries.split(","), images)
+    elif images is not None:
+        raise typer.BadParameter("Expected --symmetries beside --images; got none")
     result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, seed)
     out = folder_of(run) / "report" if out is None else out
     make_folder(out)
