@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -13,6 +14,7 @@ from mera.bijectors.base import Bijector, context_arguments
 from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
 from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.memory import MEMORY
+from mera.graph.pieces import in_pieces
 from mera.graph.plan import Plan, Step
 from mera.priors import Prior
 
@@ -75,8 +77,8 @@ class Runner:
         """
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            run = MEMORY[self.memory.get(step.node, "store")]
-            return run(self.bijector(step), events, contexts(step))
+            bijector, run = self.bijector(step), MEMORY[self.memory.get(step.node, "store")]
+            return in_pieces(partial(run, bijector), events, contexts(step))
 
         return transform
 
@@ -89,7 +91,11 @@ class Runner:
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector = self.bijector(step)
-            return bijector.inverse(events, *context_arguments(bijector, contexts(step)))
+
+            def run(part: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+                return bijector.inverse(part, *context_arguments(bijector, context))
+
+            return in_pieces(run, events, contexts(step))
 
         return transform
 

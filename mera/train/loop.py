@@ -159,7 +159,8 @@ class Loop:
         bits = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
-        metrics = {f"train_{self.kind.metric}": bits.item(), "gradient_norm": norm.item(), "lr": lr}
+        loss, size = torch.stack([bits, norm]).tolist()  # the one place where a step waits for a GPU
+        metrics = {f"train_{self.kind.metric}": loss, "gradient_norm": size, "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
