@@ -87,41 +87,48 @@ def restricted(places: int) -> Callable[[], object]:
     return torch.no_grad()(lambda: local.log_prob(pixels))
 
 
-def products(work: str) -> Callable[[], object] | None:
-    """The bare matrix products of a workload; None if it has convolutions."""
+def recorded_products(forward: Callable[[], object], device: str = "cpu", backward: bool = False) -> Callable[[], None]:
+    """The bare matrix products of a forward pass, and of the backward pass behind it.
+
+    Args:
+        forward: runs the pass; the shapes of its products are recorded.
+        device: where the products run.
+        backward: whether those of a backward pass are run too.
+    """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     shapes: list[tuple[int, int, int]] = []
-    other: list[str] = []
 
     class Record(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            name = func.overloadpacket.__name__
-            if name in ("addmm", "mm"):
+            if func.overloadpacket.__name__ in ("addmm", "mm"):
                 a, b = args[-2:]
                 shapes.append((a.shape[0], a.shape[1], b.shape[1]))
-            elif name in ("convolution", "bmm", "baddbmm"):
-                other.append(name)
             return func(*args, **(kwargs or {}))
 
-    forward = workloads()[work.replace("training step", "forward")]()
     with torch.no_grad(), Record():
         forward()
-    if other or not shapes:
-        return None
-    inputs = {(n, i): torch.randn(n, i) for n, i, _ in shapes}
-    outputs = {(n, o): torch.randn(n, o) for n, _, o in shapes}
-    weights = {(i, o): torch.randn(o, i).t() for _, i, o in shapes}
+    inputs = {(n, i): torch.randn(n, i, device=device) for n, i, _ in shapes}
+    outputs = {(n, o): torch.randn(n, o, device=device) for n, _, o in shapes}
+    weights = {(i, o): torch.randn(o, i, device=device).t() for _, i, o in shapes}
 
     def run() -> None:
         for n, i, o in shapes:
             inputs[n, i] @ weights[i, o]
-            if "training" in work:
+            if backward:
                 outputs[n, o] @ weights[i, o].t()
                 inputs[n, i].t() @ outputs[n, o]
 
     return torch.no_grad()(run)
+
+
+def products(work: str) -> Callable[[], object] | None:
+    """The bare matrix products of a workload; None where most of the work is in convolutions."""
+    if work.startswith(("realnvp", "glow", "restricted")):
+        return None
+    forward = workloads()[work.replace("training step", "forward")]()
+    return recorded_products(forward, backward="training" in work)
 
 
 def serve() -> None:
