@@ -70,7 +70,7 @@ class Asinh(_Elementwise):
         return y, self._log_det(y)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply sinh, which overflows single precision beyond |y| = 88."""
+        """Apply sinh, which overflows single precision beyond absolute values of 88."""
         return torch.sinh(y), -self._log_det(y)
 
     def _log_det(self, y: Tensor) -> Tensor:

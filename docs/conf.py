@@ -1,0 +1,71 @@
+"""How Sphinx makes the site from these pages: `pip install -e '.[docs]'`, then `sphinx-build -W docs site`."""
+
+import re
+from typing import Any
+from urllib.request import urlopen
+
+import mera
+
+project = "mera"
+author = copyright = "the mera developers"
+release = version = mera.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+default_role = "py:obj"
+html_theme = "furo"
+html_title = "mera"
+html_static_path: list[str] = []
+
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+
+autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "mixed"
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+INVENTORIES = {
+    "python": "https://docs.python.org/3",
+    "torch": "https://docs.pytorch.org/docs/stable",
+    "networkx": "https://networkx.org/documentation/stable",
+    "numpy": "https://numpy.org/doc/stable",
+}
+
+
+def is_reachable(address: str) -> bool:
+    """Whether an inventory can be fetched; without a network, the site is made without links to other sites."""
+    try:
+        with urlopen(f"{address}/objects.inv", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+intersphinx_mapping = {name: (address, None) for name, address in INVENTORIES.items() if is_reachable(address)}
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Shapes such as (B, *event_shape) are no emphasis."""
+    lines[:] = [re.sub(r"(?<=[ (,])\*(?=\w)(?!\w+\*)", r"\\*", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """What Sphinx calls before it reads the pages."""
+    app.connect("autodoc-process-docstring", escape_shapes)
