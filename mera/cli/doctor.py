@@ -1,0 +1,125 @@
+"""The command `mera doctor`: what this machine is, and whether flows are right and fast on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+import typer
+from torch import Tensor
+
+from mera import __version__
+from mera._utils.allocator import tune_allocator
+from mera._utils.random import seeded
+from mera._utils.table import Table
+from mera.cli.common import Json, show
+from mera.cli.lazy import OPTIONS
+from mera.models import build
+
+__all__ = ["app"]
+
+PACKAGES = ("torch", "torchvision", "numpy", "einops", "networkx", "accelerate", "safetensors", "matplotlib", "typer")
+TOLERANCE = 1e-9
+"""By how much the laws may be missed in double precision."""
+BATCH, REPEATS = 32, 5
+
+app = typer.Typer(**OPTIONS)
+
+
+@app.command()
+def _doctor(as_json: Json = False) -> None:
+    """Show versions, devices and threads, and test the default flow for ten seconds: what a bug report should hold."""
+    machine, laws, speed = _machine(), _laws(), _speed()
+    is_well = all(error < TOLERANCE for error in laws.values())
+    if as_json:
+        show(json.dumps({"machine": machine, "laws": laws, "speed": speed, "is_well": is_well}))
+    else:
+        show(Table(["machine", ""], list(machine.items())), "")
+        show(Table(["law, of the default flow", "error"], [[name, f"{error:.0e}"] for name, error in laws.items()]), "")
+        show(Table([f"speed, {BATCH} images of 32 x 32", ""], list(speed.items())), "")
+        words = "All is well." if is_well else f"Expected errors below {TOLERANCE:g}: please report this table."
+        show(f"{words} A bug report should hold all of the above, the command or the code, and the whole error.")
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _machine() -> dict[str, Any]:
+    """Versions, devices and threads."""
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return {
+        "mera": __version__,
+        "Python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        **{name: _version(name) for name in PACKAGES},
+        "accelerators": ", ".join(devices) or "none",
+        "processor": f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
+        "threads of torch": torch.get_num_threads(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _laws() -> dict[str, float]:
+    """How far the default model is from the laws of a flow, in double precision with random weights."""
+    with seeded(0):
+        flow = build("rgflow", L=8, m=4, channels=1).double()
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        x = torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    z, log_det = flow(x)
+    back, log_det_back = flow.inverse(z)
+
+    def flat(values: Tensor) -> Tensor:
+        return torch.cat([level.flatten() for level in flow(values)[0]])
+
+    jacobian = torch.autograd.functional.jacobian(flat, x).reshape(x.numel(), x.numel())
+    exact = torch.linalg.slogdet(jacobian).logabsdet
+    return {
+        "x -> z -> x": (back - x).abs().max().item(),
+        "log-det of the two directions": (log_det + log_det_back).abs().max().item(),
+        "log-det and the Jacobian": (log_det - exact).abs().max().item(),
+    }
+
+
+def _speed() -> dict[str, str]:
+    """Times of the default flow, and of matrix products that the processor does well."""
+    tune_allocator()
+    flow = build("rgflow", L=32, m=4)
+    x = torch.randn(BATCH, 3, 32, 32)
+
+    def step() -> None:
+        flow.zero_grad()
+        (-flow.log_prob(x).mean()).backward()
+
+    n = 1024
+    matrix = torch.randn(n, n)
+    products = _seconds(lambda: matrix @ matrix)
+    return {
+        "training step": f"{1e3 * _seconds(step):.0f} ms",
+        "forward pass": f"{1e3 * _seconds(torch.no_grad()(lambda: flow(x))):.0f} ms",
+        "matrix products": f"{2 * n**3 / products / 1e9:.0f} GFLOP/s",
+    }
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """The median time of a call."""
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[REPEATS // 2]
