@@ -22,7 +22,8 @@ extensions = [
 default_role = "py:obj"
 html_theme = "furo"
 html_title = "mera"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["mera.css"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
