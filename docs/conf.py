@@ -1,6 +1,7 @@
 """How Sphinx makes the site from these pages: `pip install -e '.[docs]'`, then `sphinx-build -W docs site`."""
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -68,5 +69,7 @@ def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines:
 
 
 def setup(app: Any) -> None:
-    """What Sphinx calls before it reads the pages."""
+    """What Sphinx calls before it reads the pages: the page of cones that a tutorial shows is made here."""
+    page = mera.drawing.cone_page(mera.build("rgflow", L=32, m=4).plan, "RG-Flow on 32 x 32 pixels")
+    (Path(app.srcdir) / "_static" / "cones.html").write_text(page, encoding="utf-8")
     app.connect("autodoc-process-docstring", escape_shapes)
