@@ -49,11 +49,11 @@ class ActNorm(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Shift, then scale."""
-        return (x + self.shift) * torch.exp(self.log_scale), self.log_det.expand(x.shape[0])
+        return (x + self.shift) * torch.exp(self.log_scale), self._log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the scaling, then the shift."""
-        return y * torch.exp(-self.log_scale) - self.shift, -self.log_det.expand(y.shape[0])
+        return y * torch.exp(-self.log_scale) - self.shift, -self._log_det(y)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -78,7 +78,5 @@ class ActNorm(Bijector):
             self.initialized.fill_(True)
         return self(x)[0]
 
-    @property
-    def log_det(self) -> Tensor:
-        """The log-det of the forward map, a number that is the same for all events."""
-        return self.log_scale.sum() * self.repeats
+    def _log_det(self, x: Tensor) -> Tensor:
+        return (self.log_scale.sum() * self.repeats).expand(x.shape[0])

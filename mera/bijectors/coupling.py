@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
-from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory
@@ -90,24 +88,23 @@ class Coupling(Bijector):
 
 
 class Couplings(Chain):
-    """Couplings over one partition, and normalisations between them.
+    """Couplings over one partition: an event is split once for all of them, and their networks run side by side.
 
-    An event is split once for all members, and normalisations act on its halves. The members are called as modules, one
-    after the other, if that makes a difference: if one of them is compiled or has hooks, or was replaced by another
-    bijector.
+    The members are called as modules, one after the other, if that makes a difference: if one of them is compiled or
+    has hooks, or was replaced by another bijector.
 
     Args:
-        members: the couplings, and any `ActNorm` between them, in the order from data to latents.
+        couplings: the members, in the order from data to latents.
 
     Raises:
-        ValueError: if there is no coupling, or the couplings have different partitions.
+        ValueError: if there is no member, or the members have different partitions.
     """
 
-    def __init__(self, members: Iterable[Coupling | ActNorm]) -> None:
+    def __init__(self, couplings: Iterable[Coupling]) -> None:
+        members = list(couplings)
         super().__init__(members)
-        partitions = {id(member.partition): member.partition for member in self.members if isinstance(member, Coupling)}
-        if len(partitions) != 1:
-            raise ValueError(f"Expected couplings over one partition; got {len(partitions) or 'none'}")
+        if any(member.partition is not members[0].partition for member in members):
+            raise ValueError("Expected couplings over one partition; got several")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the members from the first to the last."""
@@ -124,12 +121,11 @@ class Couplings(Chain):
     @property
     def _applied_together(self) -> bool:
         """Whether calling each member as a module would make no difference."""
-        partitions = {id(member.partition) for member in self.members if isinstance(member, Coupling)}
-        are_plain = all(
-            is_called_plainly(member) and (isinstance(member, Coupling) or type(member) is ActNorm)
+        partition = getattr(self.members[0], "partition", None)
+        return all(
+            isinstance(member, Coupling) and member.partition is partition and is_called_plainly(member)
             for member in self.members
         )
-        return are_plain and len(partitions) == 1
 
 
 def _contract(network: nn.Module) -> Conditioner | type[Conditioner]:
@@ -138,26 +134,16 @@ def _contract(network: nn.Module) -> Conditioner | type[Conditioner]:
 
 
 def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Apply couplings over one partition and normalisations in order, or their inverses in reverse order.
+    """Apply couplings over one partition in order, or their inverses in reverse order.
 
     Returns:
         The transformed events and the log-det (B,).
     """
-    members = bijectors[::-1] if inverse else bijectors
-    couplings = [member for member in members if isinstance(member, Coupling)]
-    norms = [member for member in members if isinstance(member, ActNorm)]
+    couplings = [cast(Coupling, bijector) for bijector in (reversed(bijectors) if inverse else bijectors)]
     partition = couplings[0].partition
     halves = list(partition.split(x))
     log_slopes: list[Any] = [None, None]
-    conditioners = iter(_conditioners(couplings, x.shape[0]))
-    of_norms = _of_norms(partition, norms, inverse)
-    for member in members:
-        if isinstance(member, ActNorm):
-            halves = [
-                torch.addcmul(shift, half, scale) for half, (scale, shift) in zip(halves, next(of_norms), strict=True)
-            ]
-            continue
-        coupling, parameters = cast(Coupling, member), next(conditioners)
+    for coupling, parameters in zip(couplings, _conditioners(couplings, x.shape[0]), strict=True):
         transform = coupling.transform.inverse if inverse else coupling.transform
         for changed in (0, 1) if inverse else (1, 0):
             read = 1 - changed
@@ -172,25 +158,7 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             log_slope = partition.confine(log_slope, changed).to(log_det_dtype(x))
             log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
     first, second = (log_slope.flatten(1).sum(1) for log_slope in log_slopes)
-    log_det = first + second
-    for norm in norms:
-        log_det = log_det - norm.log_det if inverse else log_det + norm.log_det
-    return partition.merge(*halves), log_det
-
-
-def _of_norms(
-    partition: Partition, norms: Sequence[ActNorm], inverse: bool
-) -> Iterator[Sequence[tuple[Tensor, Tensor]]]:
-    """For each normalisation, the factor and the constant of each half."""
-    if not norms:
-        return
-    log_scales = torch.stack([norm.log_scale for norm in norms])
-    shifts = torch.stack([norm.shift for norm in norms])
-    scales = torch.exp(-log_scales if inverse else log_scales)
-    shifts = -shifts if inverse else shifts * scales
-    full = (len(norms), *partition.event_shape)
-    of_halves = zip(partition.split(scales.expand(full)), partition.split(shifts.expand(full)), strict=True)
-    yield from zip(*(list(zip(scale, shift, strict=True)) for scale, shift in of_halves), strict=True)
+    return partition.merge(*halves), first + second
 
 
 def _check_params(params: object, n_params: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count, check_flag
 from mera.bijectors.actnorm import ActNorm
+from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.partition import Partition, checkerboard
@@ -29,7 +30,7 @@ def couplings(
     norm: bool,
     norm_per_channel: bool = False,
     context_shape: Shape | None = None,
-) -> Couplings:
+) -> Chain:
     """Stack couplings over one partition, with or without an ActNorm before each.
 
     Args:
@@ -44,12 +45,11 @@ def couplings(
     Raises:
         ValueError: if the number of layers is not a positive integer, or `norm` is not a bool.
     """
-    steps: list[Coupling | ActNorm] = []
-    check_flag(norm, "norm")
-    for _ in range(check_count(layers, "layers")):
-        steps += [ActNorm(partition.event_shape, norm_per_channel)] if norm else []
-        steps.append(Coupling(partition, conditioner, transform, context_shape))
-    return Couplings(steps)
+    members = [Coupling(partition, conditioner, transform, context_shape) for _ in range(check_count(layers, "layers"))]
+    if not check_flag(norm, "norm"):
+        return Couplings(members)
+    shape = partition.event_shape
+    return Chain(step for member in members for step in (ActNorm(shape, norm_per_channel), member))
 
 
 def parse_mask(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
