@@ -55,6 +55,41 @@ def test_estimators_have_one_mean(estimator, symmetrized):
     assert z.square().mean() < 4
 
 
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("symmetrized", [False, True])
+def test_the_alpha_gradient_is_that_of_the_divergence(alpha, symmetrized):
+    """The Renyi divergence, estimated with samples that stay where they are, has the same gradient by autograd."""
+    flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
+    rows, noise = draws(flow, 40)
+    kind = Variational(action, "alpha", alpha=alpha)
+    parameters = list(flow.parameters())
+    found = torch.autograd.grad(kind.loss(flow, rows, noise, None).mean(), parameters)
+    x = kind.to_data(flow, rows, noise).detach()
+    log_q, fixed = flow.log_prob(x), flow.log_prob(x).detach()
+    if alpha == 1:  # the limit: the mean of -ln q under the normalised weights
+        divergence = -((-action(x) - fixed).softmax(0) * log_q).sum()
+    else:
+        integral = (alpha * -action(x) + (1 - alpha) * log_q - fixed).logsumexp(0)
+        divergence = integral / (alpha * (alpha - 1))
+    expected = torch.autograd.grad(divergence + log_q.mean() / alpha, parameters)  # the second has mean zero
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other / 16, atol=1e-10, rtol=1e-8)
+
+
+def test_alpha_near_zero_is_the_score_function():
+    flow = small_flow()
+    rows_and_noise = draws(flow, 40)
+    gradients = []
+    for kind in (Variational(_bounded, "alpha", alpha=1e-7), Variational(_bounded, "score")):
+        loss = kind.loss(flow, *rows_and_noise, None).mean()
+        gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
+    torch.testing.assert_close(gradients[0], gradients[1] * 39 / 40, atol=1e-5, rtol=1e-3)
+
+
+def _bounded(phi):
+    return phi.tanh().flatten(1).sum(1)
+
+
 def test_the_path_gradient_has_no_noise_where_the_flow_is_exact():
     flow = small_flow()
     rows, noise = draws(flow, 5)
@@ -173,6 +208,8 @@ def test_other_arguments_that_are_refused():
         assert as_draws(bounded, small_flow()).train is not None
     with pytest.raises(ValueError, match="an estimator"):
         fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
+    with pytest.raises(ValueError, match="alpha"):
+        fit(small_flow(), FreeField(1.0), estimator="alpha", alpha=0, steps=1)
     with pytest.raises(ValueError, match="anneal"):
         fit(small_flow(), FreeField(1.0), anneal=1.5, steps=1)
     conditional = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=3)

@@ -167,7 +167,10 @@ def fit(
         raise InputError("the options of your own optimizer in itself", f"{', '.join(sorted(unused))} beside it")
     contexts = example_contexts(flow, data.train)
     test_contexts = example_contexts(flow, data.test)
-    kind = kind_of(data.train[0]) if action is None else Variational(action, settings.estimator, settings.anneal)
+    if action is None:
+        kind = kind_of(data.train[0])
+    else:
+        kind = Variational(action, settings.estimator, settings.anneal, settings.alpha)
     if loss is not None:
         if action is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))

@@ -20,7 +20,7 @@ __all__ = ["ESTIMATORS", "FIELDS", "IMAGES", "Fields", "Key", "Kind", "OwnLoss",
 
 Key = tuple[int, int, int]
 """Step, row in the batch, index of the example."""
-ESTIMATORS = ("path", "total", "score")
+ESTIMATORS = ("path", "total", "score", "alpha")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
 

@@ -33,6 +33,11 @@ def _share(value: Any, name: str) -> float:
     return 0.0 if check_positive(value, name, or_zero=True) == 0 else check_interval(value, name, 0, 1)
 
 
+def _alpha(value: Any, name: str) -> float:
+    """Refuse what is not above 0, up to 1."""
+    return check_interval(value, name, 0, 1)
+
+
 @documented
 @dataclass(frozen=True)
 class Settings:
@@ -96,10 +101,19 @@ class Settings:
         Option(
             'how the gradient is estimated when a flow learns from an action: "path" through the samples alone, which '
             'has no noise where the flow is exact; "total" through samples and density; "score", the score function '
-            "with the mean of the other samples as a control variate, which needs no gradient of the action.",
+            "with the mean of the other samples as a control variate, which needs no gradient of the action; "
+            '"alpha", that of an alpha-divergence, not of the Kullback-Leibler divergence, by weights of the samples.',
             choice(ESTIMATORS, "an estimator"),
         ),
     ] = "path"
+    alpha: Annotated[
+        float,
+        Option(
+            'alpha of the estimator "alpha", above 0: near 0 that is the divergence from the flow to the target, which '
+            "may leave out a mode; 1 is that from the target to the flow, which covers all that samples have reached.",
+            _alpha,
+        ),
+    ] = 0.5
     anneal: Annotated[
         float,
         Option(

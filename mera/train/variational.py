@@ -81,10 +81,11 @@ class Variational(Fields):
         action: the action S.
         estimator: how the gradient is estimated; see `Settings.estimator`.
         anneal: the part of the run in which S takes the place of the action of uncoupled Gaussian variables.
+        alpha: see `Settings.alpha`.
     """
 
-    def __init__(self, action: ActionLike, estimator: str = "path", anneal: float = 0.0) -> None:
-        self.action, self.estimator, self.anneal, self.share = action, estimator, anneal, 1.0
+    def __init__(self, action: ActionLike, estimator: str = "path", anneal: float = 0.0, alpha: float = 0.5) -> None:
+        self.action, self.estimator, self.anneal, self.alpha, self.share = action, estimator, anneal, alpha, 1.0
 
     def advance(self, progress: float) -> None:
         """Set the share of the action."""
@@ -125,10 +126,10 @@ class Variational(Fields):
         n = flow.plan.input.variables
         if self.estimator == "path" and torch.is_grad_enabled():
             return self._path(flow, self.to_data(flow, examples, noise)) / n
-        if self.estimator == "score" and torch.is_grad_enabled():
+        if self.estimator in ("score", "alpha") and torch.is_grad_enabled():
             with torch.no_grad():
                 x = self.to_data(flow, examples, noise)
-            return self._score(flow, x) / n
+            return self._by_score(flow, x) / n
         z = _levels(flow, examples)
         inside = underlying(flow)
         x, log_det = inside.inverse(z)
@@ -150,17 +151,24 @@ class Variational(Fields):
         along = (force * x).flatten(1).sum(1)
         return value.detach() + along - along.detach()
 
-    def _score(self, flow: Density, x: Tensor) -> Tensor:
-        """The score-function gradient, each sample against the mean of the others (RLOO, Kool et al. 2019).
+    def _by_score(self, flow: Density, x: Tensor) -> Tensor:
+        r"""A gradient through the density alone: a factor for each sample, times the score :math:`\nabla \ln q`.
 
-        The others are those of the same part of a batch and of the same process.
+        For the Kullback-Leibler divergence the factor is the value against the mean of the others (RLOO, Kool et al.
+        2019). The Rényi divergence :math:`\ln \int p^\alpha q^{1 - \alpha} / (\alpha (\alpha - 1))`, with which the
+        alpha-divergence grows, has the factor :math:`-w^\alpha / \alpha` for normalised :math:`w^\alpha` of the weights
+        :math:`w = e^{-S} / q`; its mean is subtracted. The others, and the norm, are those of the same part of a batch
+        and of the same process.
         """
         if len(x) < 2:
             raise InputError("at least 2 samples in each part of a batch, for the score function", str(len(x)))
         log_q = flow.log_prob(x)
         value = log_q.detach() + self._target(x)
-        others = (value.sum() - value) / (len(value) - 1)
-        surrogate = (value - others) * log_q
+        if self.estimator == "alpha":
+            factor = (1 - len(value) * (-self.alpha * value).softmax(0)) / self.alpha
+        else:
+            factor = value - (value.sum() - value) / (len(value) - 1)
+        surrogate = factor * log_q
         return value + surrogate - surrogate.detach()
 
     def _target(self, x: Tensor) -> Tensor:
