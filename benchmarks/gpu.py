@@ -54,8 +54,13 @@ def launches(call: Callable[[], object], device: str) -> int:
         settle(device)
     if on_gpu:
         return sum(event.count for event in found.key_averages() if event.device_type.name == "CUDA")
-    names = [(event.key.removeprefix("aten::"), event.count) for event in found.key_averages()]
-    return sum(count for name, count in names if ":" not in name and "#" not in name and name not in VIEWS)
+    calls = [event for event in found.events() if is_counted(event.name)]
+    return sum(not any(is_counted(child.name) for child in event.cpu_children) for event in calls)
+
+
+def is_counted(name: str) -> bool:
+    """Whether an operation of torch computes something, as far as its name tells."""
+    return name.startswith("aten::") and name.removeprefix("aten::") not in VIEWS
 
 
 def peak(call: Callable[[], object], device: str) -> str:

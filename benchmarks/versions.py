@@ -163,8 +163,11 @@ class Version:
 
     def time(self, name: str) -> float:
         """Milliseconds of one call."""
-        self.process.stdin.write(json.dumps(name) + "\n")  # type: ignore[union-attr]
-        self.process.stdin.flush()  # type: ignore[union-attr]
+        try:
+            self.process.stdin.write(json.dumps(name) + "\n")  # type: ignore[union-attr]
+            self.process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:  # the version stopped at a workload that it does not have
+            return float("nan")
         answer = self.process.stdout.readline()  # type: ignore[union-attr]
         return json.loads(answer) if answer else float("nan")
 
@@ -179,7 +182,7 @@ def main() -> None:
     if arguments.serve:
         sys.path.insert(0, str(arguments.serve))
         return serve()
-    versions = {"here": Version(HERE), **{path.name: Version(path.resolve()) for path in arguments.checkouts}}
+    versions = {"here": Version(HERE), **{str(path): Version(path.resolve()) for path in arguments.checkouts}}
     bare = Version(HERE)
     print("| work | " + " | ".join([*versions, "products"]) + " |")
     print("|---" * (len(versions) + 2) + "|")

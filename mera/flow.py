@@ -120,7 +120,7 @@ class Flow(Density):
             ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
                 flow's context shape.
         """
-        self._check_data("data", x)
+        self.check_data("data", x)
         return self.runner.forward(x, context)
 
     def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -170,7 +170,7 @@ class Flow(Density):
         Raises:
             ValueError: if shape, dtype or device is not the flow's.
         """
-        self._check_data("latents on the lattice", t)
+        self.check_data("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
     def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -297,7 +297,7 @@ class Flow(Density):
                 be set from so few samples; or if a context is missing or not of the flow's context shape. The flow is
                 then unchanged.
         """
-        self._check_data("data", x)
+        self.check_data("data", x)
         if len(x) == 0:
             raise InputError("some data to start from", "none")
         if not x.isfinite().all():
@@ -488,8 +488,16 @@ class Flow(Density):
             self.plan, self.layout, dict(self.bijectors.items()), self.prior.extra_repr(), self.n_parameters
         )
 
-    def _check_data(self, what: str, x: Tensor) -> None:
-        """Refuse data that is not of the flow's shape, dtype and device; messages call the data `what`."""
+    def check_data(self, what: str, x: Tensor) -> None:
+        """Refuse data that is not of the flow's shape, dtype and device.
+
+        Args:
+            what: what the message calls the data.
+            x: the data.
+
+        Raises:
+            ValueError: if the data is not (B, C, *shape), or of another dtype or device.
+        """
         if isinstance(x, Tensor) and x.dtype == torch.uint8:
             raise InputError(
                 f"{what} as {self.dtype} in the flow's own space",

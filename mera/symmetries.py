@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from typing import NamedTuple
 
 import torch
@@ -58,13 +58,35 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     factors = [SYMMETRIES[check_choice(name, SYMMETRIES, "a symmetry")](lattice) for name in names]
     size = math.prod(map(len, factors))
     group = f"{' x '.join(names)} on {lattice}"
-    if elements is None and size > MOST:
+    if elements is None and size > MOST * MOST:
         raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {size} of {group}")
-    wanted = size if elements is None else check_count(elements, "a number of elements")
-    if wanted > size:
-        raise InputError(f"at most {size} elements of {group}", str(wanted))
-    others = range(1, size) if wanted == size else random.Random(0).sample(range(1, size), wanted - 1)
-    return [_composed(_factors(number, factors)) for number in [0, *others]]
+    wanted = None if elements is None else check_count(elements, "a number of elements")
+    found = list(islice(_distinct(_order(size, wanted), factors, lattice), wanted))
+    if wanted is None and len(found) > MOST:
+        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {len(found)} of {group}")
+    if wanted is not None and len(found) < wanted:
+        raise InputError(f"at most {len(found)} elements of {group}", str(wanted))
+    return found
+
+
+def _order(size: int, wanted: int | None) -> Iterable[int]:
+    """The numbers of the products of elements, the identity first; in a random order if not all of them are wanted."""
+    if wanted is None:
+        return range(size)
+    draw = random.Random(0).random  # promised to stay the same in all versions of Python, as `sample` is not
+    return [0, *sorted(range(1, size), key=lambda _: draw())]
+
+
+def _distinct(numbers: Iterable[int], factors: Sequence[Sequence[Symmetry]], lattice: Lattice) -> Iterator[Symmetry]:
+    """The elements of these numbers; of products that are the same map, the first one alone."""
+    variables = torch.arange(1, lattice.variables + 1).view(1, *lattice.event_shape)
+    seen = set()
+    for number in numbers:
+        element = _composed(_factors(number, factors))
+        image = element(variables).numpy().tobytes()
+        if image not in seen:
+            seen.add(image)
+            yield element
 
 
 def _factors(number: int, factors: Sequence[Sequence[Symmetry]]) -> list[Symmetry]:

@@ -33,9 +33,9 @@ class Symmetrized(Density):
     has densities and samples, which `mera.train.fit` needs for examples and for actions, but no latents. `mera.save`
     saves it.
 
-    Of a large group the mixture can have some elements only: it is then a density all the same, and the closer to a
-    symmetric one the more elements there are. To measure, a mixture of many images of a trained flow is worth its
-    passes: where images err independently, their mean errs less.
+    Of a large group the mixture can have some elements only: it is then a density all the same, and in general the
+    closer to a symmetric one the more elements there are. To measure, a mixture of many images of a trained flow is
+    worth its passes: where images err independently, their mean errs less.
 
     Args:
         flow: the flow with density :math:`q`, whose parameters are shared.
@@ -95,7 +95,8 @@ class Symmetrized(Density):
                 flow's context shape.
         """
         images, contexts = self.images(x, context)
-        return self.flow.log_prob(images, contexts).view(-1, len(x)).logsumexp(0) - math.log(len(self.elements))
+        n = len(self.elements)
+        return self.flow.log_prob(images, contexts).view(n, len(x)).logsumexp(0) - math.log(n)
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
         """Draw data, each under a random element of the group; differentiable in the flow's parameters and the context.
@@ -168,11 +169,11 @@ class Symmetrized(Density):
             x: data (B, C, *shape).
             choice: the numbers of the elements, integers (B,).
         """
-        for number in choice.unique().tolist():
-            if number:
-                is_here = (choice == number).view(-1, *(1 for _ in x.shape[1:]))
-                x = torch.where(is_here, self.elements[number].undo(x), x)
-        return x
+        moved = x
+        for number, element in enumerate(self.elements[1:], start=1):
+            is_here = (choice == number).view(-1, *(1 for _ in x.shape[1:]))
+            moved = torch.where(is_here, element.undo(x), moved)
+        return moved
 
     def log_prob_given(self, x: Tensor, log_q: Tensor, choice: Tensor, context: Tensor | None = None) -> Tensor:
         """The log-density of data, (B,), of which the flow's density of one image is known: a pass less.
@@ -184,11 +185,13 @@ class Symmetrized(Density):
             context: for a conditional flow, the contexts of the data; None for a flow without context.
         """
         images, contexts = self.images(x, context)
-        is_known = torch.arange(len(self.elements), device=x.device)[:, None] == choice
-        rest = ~is_known.flatten()
-        others = self.flow.log_prob(images[rest], contexts[rest] if contexts is not None else None)
-        log_densities = log_q.expand_as(is_known).masked_scatter(~is_known, others)
-        return log_densities.logsumexp(0) - math.log(len(self.elements))
+        n = len(self.elements)
+        others = (choice + torch.arange(1, n, device=x.device)[:, None]) % n  # (n - 1, B)
+        rows = (others * len(x) + torch.arange(len(x), device=x.device)).flatten()
+        if contexts is not None and len(contexts) == len(images):
+            contexts = contexts[rows]
+        log_densities = self.flow.log_prob(images[rows], contexts).view(n - 1, len(x))
+        return torch.cat([log_q[None], log_densities]).logsumexp(0) - math.log(n)
 
     def images(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The images of data under all elements, one after the other in one batch, with their contexts.
@@ -197,6 +200,7 @@ class Symmetrized(Density):
             x: data (B, C, *shape).
             context: for a conditional flow, the contexts of the data; None for a flow without context.
         """
+        self.flow.check_data("data", x)
         if context is not None and len(context) == len(x):
             context = context.repeat(len(self.elements), *(1 for _ in context.shape[1:]))
         return torch.cat([element(x) for element in self.elements]), context

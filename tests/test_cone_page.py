@@ -61,7 +61,7 @@ def test_pointing_at_a_pixel_and_at_a_latent(page, flow):
 @needs_browser
 def test_keys_and_clicks_hold_a_choice(page):
     page.locator("canvas").first.focus()
-    for key in ("ArrowDown", "ArrowDown", "ArrowLeft"):
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowLeft"):  # the first one only chooses the first site
         page.keyboard.press(key)
     held = said(page)
     assert held.startswith("The pixel at (2, 15)")

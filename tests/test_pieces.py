@@ -66,3 +66,11 @@ def test_a_bijector_that_returns_no_log_det_is_named(small_pieces):
     flow = mera.Flow(layout)
     with torch.no_grad(), pytest.raises(ValueError, match="node 'careless': Expected events and their log-det"):
         flow(torch.randn(4, 1, 16, 16))
+
+
+def test_pieces_do_not_stop_the_compiler(small_pieces):
+    flow = mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(4,))
+    x = torch.randn(40, 1, 4, 4)
+    compiled = torch.compile(lambda x: flow(x)[1], backend="eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), flow(x)[1])

@@ -12,8 +12,17 @@ from mera.symmetries import SYMMETRIES, symmetries
 from mera.train import fit
 from tests.laws import randomize
 
-GROUPS = ["flip", "signs", "reflections", "rotations", "translations", ("flip", "reflections"), ["rotations", "signs"]]
-SIZES = [2, 4, 4, 4, 16, 8, 16]
+GROUPS = [
+    "flip",
+    "signs",
+    "reflections",
+    "rotations",
+    "translations",
+    ("flip", "reflections"),
+    ["rotations", "signs"],
+    ("reflections", "rotations"),
+]
+SIZES = [2, 4, 4, 4, 16, 8, 16, 8]
 
 
 def symmetric(group, shape=(4, 4), channels=2, elements=None):
@@ -80,6 +89,26 @@ def test_some_elements_of_a_large_group():
     ratios = (p.flow.log_prob(samples) - log_prob).exp()
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / 20
     torch.testing.assert_close(p.elements[0](samples), samples, atol=0, rtol=0)
+
+
+def test_one_context_for_all_samples_and_no_samples():
+    torch.manual_seed(2)
+    options = {"L": 4, "m": 2, "channels": 1, "layers": 1, "hidden": (6,), "norm": False, "prior": "gaussian"}
+    for context, more in (
+        (torch.randn(1, 3, dtype=torch.float64), {"context": 3}),
+        (torch.tensor([1]), {"classes": 4}),
+    ):
+        p = mera.Symmetrized(randomize(mera.build("rgflow", **options, **more), 0.3), "rotations")
+        samples, log_prob = p.rsample_and_log_prob(5, context)
+        torch.testing.assert_close(p.log_prob(samples, context.expand(5, *context.shape[1:])), log_prob)
+    assert symmetric("rotations").log_prob(torch.randn(0, 2, 4, 4, dtype=torch.float64)).shape == (0,)
+
+
+def test_wrong_data_is_named_as_it_is():
+    with pytest.raises(ValueError, match=r"got .*\(2, 1, 5, 5\)"):
+        symmetric("rotations").log_prob(torch.randn(2, 1, 5, 5, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"Expected data"):
+        symmetric("rotations").log_prob(torch.randn(2, 16, dtype=torch.float64))
 
 
 def test_it_learns_and_comes_back(tmp_path):

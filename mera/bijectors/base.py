@@ -27,7 +27,7 @@ class Bijector(nn.Module, ABC):
     :math:`\ln |\det J|` of its own direction, in nats. For y, a = f(x) and x, b = f.inverse(y) this means a = -b.
 
     Shapes: a value is (B, *event_shape), a log-det is (B,). The first axis may hold anything that is independent:
-    images, or all patches of all images.
+    images, or all patches of all images. Events may not depend on each other: a pass may run them in pieces.
 
     A map must not change its argument in place, which may be a view of the user's data.
 

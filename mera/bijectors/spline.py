@@ -103,7 +103,7 @@ class RationalQuadratic(Univariate):
 
     def _shares(self, sizes: Tensor) -> Tensor:
         """The widths, or heights, of bins that fill an interval of length 1, of their parameters along dimension 2."""
-        # the same as the softmax of bound * tanh(size / bound), in fewer operations
+        # the same as the softmax of `strongest` times tanh(size / strongest), in fewer operations
         bounded = 2 * self.strongest * torch.sigmoid(2 / self.strongest * sizes)
         return torch.add(self.smallest / self.bins, torch.softmax(bounded, dim=2), alpha=1 - self.smallest)
 

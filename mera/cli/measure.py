@@ -44,7 +44,9 @@ def _measure(
     ] = None,
     symmetries: Annotated[
         str | None,
-        typer.Option(help="Measure with a mixture of the flow's images, such as flip,rotations,translations."),
+        typer.Option(
+            help="Measure with a mixture of the flow's images under these, in place of the run's own: flip,rotations."
+        ),
     ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="Number of images in the mixture; all of them if left out.")
@@ -65,7 +67,7 @@ def _measure(
         raise typer.BadParameter(f"Expected --action for {run}, which names none")
     flow = load_flow(run).to(choose_device(device))
     if symmetries is not None:
-        flow = Symmetrized(underlying(flow), symmetries.split(","), images)
+        flow = Symmetrized(underlying(flow), [name.strip() for name in symmetries.split(",")], images)
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
     result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, seed)

@@ -31,7 +31,9 @@ def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Ten
     Returns:
         The transformed events, and the log-det (n,) of each.
     """
-    if torch.is_grad_enabled() or events.device.type != "cpu" or events.numel() <= 2 * VALUES or is_recording():
+    if torch.is_grad_enabled() or events.device.type != "cpu" or events.numel() <= 2 * VALUES:
+        return run(events, contexts)
+    if is_recording() or torch.compiler.is_compiling():
         return run(events, contexts)
     rows = max(1, VALUES * len(events) // events.numel())
     pieces = events.split(rows)
