@@ -69,7 +69,7 @@ def main() -> None:
     console.print(f"{result.steps:,} steps; exact -ln Z {-exact:.4f}, variational free energy {report.free_energy}")
     console.print(f"above the exact value: {gap:.3f} +- {error:.3f} nats; effective samples {report.ess:.2%}")
     console.print(f"ln Z by reweighting: {report.log_z:.3f} +- {report.log_z_error:.3f}")
-    save_figure(draw(flow.sample(COLUMNS)), arguments.out)
+    save_figure(draw(mixture.sample(COLUMNS)), arguments.out)
     console.print(f"picture: {arguments.out}")
 
 
