@@ -46,7 +46,7 @@ __all__ = ["app", "start_run"]
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "hidden": (64,)}
 """Options of a model that learns an action, where the model has them. Splines learn actions with two minima best."""
-ACTION_SETTINGS = {"batch_size": 64, "lr": 1e-2, "weight_decay": 0.0, "eval_images": 2000}
+ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
 """Settings of training on an action."""
 NAMED_ACTIONS = ", ".join(physics.names())
 ACTION_HELP = (
