@@ -8,15 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mera import models
 from mera._utils.files import make_folder
-from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, model_commands, model_options, show
-from mera.cli.lazy import OPTIONS, lazy_group
-from mera.cli.options import signature_options, with_options
-from mera.cli.sources import SOURCE_HELP, load_flow
+from mera.cli.common import Json, show
+from mera.cli.flow_app import MakeFlow, flow_app
 from mera.cones import Cone, parse_region
-from mera.flow import Flow
-from mera.io.layouts import load_layout
 
 __all__ = ["app"]
 
@@ -26,40 +21,18 @@ Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE", ric
 OUT = Path("cone.png")
 
 
-def _where(region: Pixels = None, latent: Site = None, out: Out = OUT, as_json: Json = False) -> None:
-    """A function whose signature declares the options of all forms of the command."""
+def _options(region: Pixels = None, latent: Site = None, out: Out = OUT, as_json: Json = False) -> None:
+    """A function whose signature declares the options of the command."""
 
 
-def _cone_of_model(model: str, region: str | None, latent: str | None, out: Path, as_json: bool, **values: Any) -> None:
-    """The command `mera cone MODEL`."""
-    _check(region, latent)
-    _show(models.build(model, **model_options(model, values)), region, latent, out, as_json)
-
-
-def _cone_of_path(
-    path: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
-    region: Pixels = None,
-    latent: Site = None,
-    out: Out = OUT,
-    as_json: Json = False,
-) -> None:
-    """Show causal cones of the flow of a run, or of a file."""
-    _check(region, latent)
-    _show(load_flow(path), region, latent, out, as_json)
-
-
-def _check(region: str | None, latent: str | None) -> None:
-    """Refuse both pixels and latents, or neither."""
+def _cone(make_flow: MakeFlow, title: str, region: str | None, latent: str | None, out: Path, as_json: bool) -> None:
+    """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
-
-
-def _show(flow: Flow, region: str | None, latent: str | None, out: Path, as_json: bool) -> None:
-    """Print and draw the inference cone of pixels, or the generation cone of latents."""
     from mera.drawing import level_masks, side_view
     from mera.drawing.images import png_path, save_figure
 
-    out = png_path(out)
+    flow, out = make_flow(), png_path(out)
     make_folder(out.parent)
     if region is not None:
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"
@@ -100,21 +73,4 @@ def _parse_site(text: str) -> tuple[int, list[int]]:
         raise ValueError(f"Expected a site such as 2:1,3, LEVEL:I,J; got {text!r}") from None
 
 
-_commands = model_commands(_cone_of_model, signature_options(_where))
-app = typer.Typer(cls=lazy_group(_commands, with_options(_cone_of_path, signature_options(_cone_of_path))), **OPTIONS)
-
-
-@app.callback(invoke_without_command=True)
-def _cone(
-    context: typer.Context,
-    layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
-    region: Pixels = None,
-    latent: Site = None,
-    out: Out = OUT,
-    as_json: Json = False,
-) -> None:
-    """Show which latents some pixels can change, or which pixels some latents can change."""
-    check_source(context, layout)
-    if layout is not None:
-        _check(region, latent)
-        _show(flow_of(layout, load_layout(layout)), region, latent, out, as_json)
+app = flow_app(_cone, _options)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mera import models
-from mera.cli.common import LAYOUT_HELP, Json, check_source, flow_of, model_commands, model_options, show
-from mera.cli.lazy import OPTIONS, lazy_group
-from mera.cli.options import signature_options, with_options
-from mera.cli.sources import SOURCE_HELP, load_flow
-from mera.flow import Flow
+from mera.cli.common import Json, show
+from mera.cli.flow_app import MakeFlow, flow_app
 from mera.graph.summary import count_parameters
-from mera.io.layouts import load_layout
 
 __all__ = ["app"]
 
@@ -25,26 +20,13 @@ Picture = Annotated[
 ]
 
 
-def _output(picture: Picture = None, as_json: Json = False) -> None:
-    """A function whose signature declares the options of all forms of the command."""
+def _options(picture: Picture = None, as_json: Json = False) -> None:
+    """A function whose signature declares the options of the command."""
 
 
-def _info_of_model(model: str, picture: Path | None, as_json: bool, **values: Any) -> None:
-    """The command `mera info MODEL`."""
-    _show(models.build(model, **model_options(model, values)), picture, as_json, model)
-
-
-def _info_of_path(
-    path: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
-    picture: Picture = None,
-    as_json: Json = False,
-) -> None:
-    """Show the plan and the parameters of the flow of a run, or of a file."""
-    _show(load_flow(path), picture, as_json, path.stem)
-
-
-def _show(flow: Flow, picture: Path | None, as_json: bool, title: str) -> None:
-    """Print a flow and its plan; draw its layout from the side and, in one or two dimensions, from above."""
+def _info(make_flow: MakeFlow, title: str, picture: Path | None, as_json: bool) -> None:
+    """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
+    flow = make_flow()
     summary, plan = flow.summary, flow.plan
     if as_json:
         levels = [
@@ -74,18 +56,4 @@ def _show(flow: Flow, picture: Path | None, as_json: bool, title: str) -> None:
         show(f"pictures: {', '.join(map(str, views.values()))}")
 
 
-_commands = model_commands(_info_of_model, after=signature_options(_output))
-app = typer.Typer(cls=lazy_group(_commands, with_options(_info_of_path, signature_options(_info_of_path))), **OPTIONS)
-
-
-@app.callback(invoke_without_command=True)
-def _info(
-    context: typer.Context,
-    layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
-    picture: Picture = None,
-    as_json: Json = False,
-) -> None:
-    """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
-    check_source(context, layout)
-    if layout is not None:
-        _show(flow_of(layout, load_layout(layout)), picture, as_json, layout.stem)
+app = flow_app(_info, _options)

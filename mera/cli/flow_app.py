@@ -1,0 +1,63 @@
+"""Commands that act on a flow, wherever it comes from: a model, a run or a file, or a layout of the user's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mera import models
+from mera.cli.common import LAYOUT_HELP, check_source, flow_of, model_commands, model_options
+from mera.cli.lazy import OPTIONS, lazy_group
+from mera.cli.options import signature_options, with_options
+from mera.cli.sources import SOURCE_HELP, load_flow
+from mera.io.layouts import load_layout
+
+__all__ = ["MakeFlow", "flow_app"]
+
+MakeFlow = Callable[[], Any]
+"""Makes the flow that a command acts on; a command can refuse its options before."""
+
+
+def flow_app(act: Callable[..., None], options: Callable[..., None]) -> typer.Typer:
+    """The application of a command that takes a model, the path of a run or of a file, or a layout.
+
+    Args:
+        act: what the command does, `act(make_flow, title, **values)` with a `MakeFlow`, a name for the flow, and the
+            values of the options; its docstring is the help of the command.
+        options: a function whose signature declares the options of the command.
+    """
+    own = signature_options(options)
+
+    def of_model(model: str, **values: Any) -> None:
+        chosen = {option.name: values.pop(option.name) for option in own}
+        act(lambda: models.build(model, **model_options(model, values)), model, **chosen)
+
+    def of_path(path: Path, **values: Any) -> None:
+        act(lambda: load_flow(path), path.stem, **values)
+
+    def of_layout(context: typer.Context, layout: Path | None, **values: Any) -> None:
+        check_source(context, layout)
+        if layout is not None:
+            act(lambda: flow_of(layout, load_layout(layout)), layout.stem, **values)
+
+    for function in (of_path, of_layout):
+        function.__doc__ = inspect.getdoc(act)
+    app = typer.Typer(
+        cls=lazy_group(model_commands(of_model, own), with_options(of_path, signature_options(_path), own)), **OPTIONS
+    )
+    app.callback(invoke_without_command=True)(with_options(of_layout, signature_options(_layout), own))
+    return app
+
+
+def _path(path: Annotated[Path, typer.Argument(help=SOURCE_HELP)]) -> None:
+    """A function whose signature declares the argument of a command that reads a flow."""
+
+
+def _layout(
+    context: typer.Context, layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None
+) -> None:
+    """A function whose signature declares the options of a command without a model or a path."""
