@@ -8,6 +8,7 @@ import torch
 
 import mera
 from mera.graph import Lattice
+from mera.io import describe_flow, rebuild_empty
 from mera.symmetries import SYMMETRIES, symmetries
 from mera.train import fit
 from tests.laws import randomize
@@ -120,6 +121,9 @@ def test_it_learns_and_comes_back(tmp_path):
     assert again.group == ("flip", "rotations")
     assert len(again.elements) == 5
     torch.testing.assert_close(again.log_prob(x), p.log_prob(x))
+    whole = symmetric("rotations", channels=1)
+    assert describe_flow(whole)["symmetrized"] == "rotations"
+    assert len(rebuild_empty(describe_flow(whole)).elements) == 4
 
 
 @pytest.mark.parametrize(

@@ -54,15 +54,16 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         flow: the flow.
 
     Returns:
-        A dict with "options", "model" or "layout", and for a `mera.Symmetrized` flow "symmetrized", from which
-        `rebuild_empty` builds the flow again.
+        A dict with "options", "model" or "layout", and for a `mera.Symmetrized` flow "symmetrized", its group, and
+        "elements" if it has some elements of the group only, from which `rebuild_empty` builds the flow again.
 
     Raises:
         ValueError: if the flow has bijectors that are not registered under a name, preprocessing of its own, or a prior
             that numbers alone do not describe.
     """
     if isinstance(flow, Symmetrized):
-        return describe_flow(flow.flow) | {"symmetrized": flow.options}
+        elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
+        return describe_flow(flow.flow) | {"symmetrized": flow.group} | elements
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
     if type(flow.preprocess) is not ImagePreprocess:
@@ -136,5 +137,5 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
         flow = Flow(loads(description["layout"]), **description["options"])
     else:
         flow = build(description["model"], **description["options"])
-    symmetrized = description.get("symmetrized")
-    return Symmetrized(flow, **symmetrized) if symmetrized else flow
+    group = description.get("symmetrized")
+    return Symmetrized(flow, group, description.get("elements")) if group else flow
