@@ -9,9 +9,9 @@ from typing import Any
 
 import networkx as nx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_levels, check_tensor
+from mera._utils.checks import check_count, check_levels, check_tensor, is_integer
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
@@ -101,6 +101,24 @@ class Flow(Density):
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess = ImagePreprocess().to(like.device, like.dtype) if preprocess is None else preprocess
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
+
+    def level(self, number: int) -> nn.ModuleList:
+        """The bijectors that act at a level, in the order from data to latents; levels may share bijectors.
+
+        Args:
+            number: the level, 0 for the finest.
+
+        Raises:
+            ValueError: if there is no such level.
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
+        >>> _ = flow.level(1).requires_grad_(False)  # the finest level learns alone
+        """
+        levels = 1 + max(step.level for step in self.plan.steps)
+        if not is_integer(number) or not 0 <= number < levels:
+            raise InputError(f"a level from 0 to {levels - 1}", repr(number))
+        return nn.ModuleList(self.bijectors[s.module] for s in self.plan.steps if s.module and s.level == number)
 
     # Data and latents
 

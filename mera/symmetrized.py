@@ -162,6 +162,30 @@ class Symmetrized(Density):
         """Numbers of elements for data (B, C, *shape), drawn at random: integers (B,)."""
         return torch.randint(len(self.elements), (x.shape[0],), device=x.device)
 
+    def choose_given(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """The numbers of the elements that may have made data, drawn in proportion to the densities of the images.
+
+        Args:
+            x: data (B, C, *shape).
+            uniform: numbers in [0, 1), (B,), which decide.
+
+        Returns:
+            Integers (B,).
+        """
+        n = len(self.elements)
+        shares = self.flow.log_prob(self.images(x)[0]).view(n, len(x)).softmax(0).cumsum(0)
+        return (shares[:-1] <= uniform).sum(0)
+
+    def image(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Images of data under chosen elements, whose inverses `transform` applies.
+
+        Args:
+            x: data (B, C, *shape).
+            choice: the numbers of the elements, integers (B,).
+        """
+        images = self.images(x)[0].unflatten(0, (-1, len(x)))
+        return images[choice, torch.arange(len(x), device=x.device)]
+
     def transform(self, x: Tensor, choice: Tensor) -> Tensor:
         """Samples of the mixture from samples of the flow: apply to each the inverse of an element.
 

@@ -76,6 +76,12 @@ NAMED = {
 }
 """By registered name, options and an event shape."""
 
+ODD = {
+    name: {"hidden": (5,), "norm": False, "odd": True}
+    for name in ("additive", "convolution", "coupling", "logistic-mixture", "spline")
+} | {"circular-spline": {"hidden": (5,), "odd": True}}
+"""Options of odd couplings, by registered name."""
+
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
     "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
@@ -108,6 +114,18 @@ BIJECTORS = {
     "logistic-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, LogisticMixture(2)),
     "spline-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, RationalQuadratic(3)),
     "logistic-coupling-one": lambda: Coupling(ChannelHalves(PATCH), mlp, LogisticMixture(1)),
+    **{
+        f"odd-{name}": partial(lambda name, shape: named(name, ODD[name])(shape), name, shape)
+        for name, shape in {
+            "additive": PATCH,
+            "circular-spline": PATCH,
+            "convolution": EVEN,
+            "coupling": LINE,
+            "logistic-mixture": PATCH,
+            "spline": PATCH,
+        }.items()
+    },
+    "odd-authors": lambda: named("coupling", {"hidden": (5,), "conditioner": "authors", "odd": True})(PATCH),
     "maf": lambda: Autoregressive(PATCH, hidden=(30, 50)),
     "maf-spline": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(40,)),
     "maf-logistic": lambda: Autoregressive(LINE, LogisticMixture(2), hidden=(40,)),

@@ -7,6 +7,7 @@ import torch
 
 import mera
 from mera import physics
+from mera.bijectors import Spectral
 from mera.symmetrized import Symmetrized, underlying
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, plain, run
@@ -121,6 +122,43 @@ def test_growth(name, copy):
         before, after = flow.bijectors[step.module].state_dict(), larger.bijectors[grown.module].state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
     assert isinstance(physics.grow(Symmetrized(flow)), Symmetrized)
+
+
+def exact_scales(L):
+    """The scales of the Fourier modes of a free field with mass2 = 4."""
+    momenta = 4 * torch.sin(torch.pi * torch.arange(L // 2 + 1) / L) ** 2
+    return (4 + momenta[:, None] + momenta).log()[None] / 2
+
+
+def spectrum(flow):
+    """The one bijector of Fourier modes of a flow."""
+    return next(module for module in flow.bijectors.values() if isinstance(module, Spectral))
+
+
+def test_scales_of_fourier_modes_grow():
+    """The exact scales of a free field at L=8 are those at L=16 to the error of linear interpolation."""
+    small = mera.build("rgflow", L=8, channels=1, hidden=(4,), norm=False, prior="gaussian", spectral=True)
+    with torch.no_grad():
+        spectrum(small).log_scale.copy_(exact_scales(8))
+        spectrum(small).initialized.fill_(True)
+    larger = physics.grow(small)
+    assert bool(spectrum(larger).initialized)
+    torch.testing.assert_close(spectrum(larger).log_scale, exact_scales(16), rtol=0, atol=0.03)
+    assert physics.estimate(larger, physics.FreeField(4.0), 500).ess > 0.5
+
+
+def test_the_bijectors_of_a_level():
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), norm=False, prior="gaussian")
+    of_levels = [set(flow.level(number).parameters()) for number in (0, 1)]
+    assert not of_levels[0] & of_levels[1]
+    assert of_levels[0] | of_levels[1] == set(flow.bijectors.parameters())
+    frozen = [p.clone() for p in flow.level(1).requires_grad_(False).parameters()]
+    free = [p.clone() for p in flow.level(0).parameters()]
+    mera.train.fit(flow, physics.FreeField(1.0), steps=3, batch_size=8)
+    assert all(torch.equal(p, q) for p, q in zip(frozen, flow.level(1).parameters(), strict=True))
+    assert not all(torch.equal(p, q) for p, q in zip(free, flow.level(0).parameters(), strict=True))
+    with pytest.raises(ValueError, match="Expected a level from 0 to 1; got 2"):
+        flow.level(2)
 
 
 def _place(steps, step):

@@ -10,8 +10,9 @@ import mera
 from mera.bijectors import ActNorm
 from mera.physics import XY, DoubleWell, FreeField, Phi4
 from mera.train import RunFolder, fit
+from mera.train.draws import Draws, as_draws
 from mera.train.kinds import ESTIMATORS
-from mera.train.variational import Draws, Variational, as_draws
+from mera.train.variational import Variational
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import lines, same
 

@@ -8,6 +8,7 @@ from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner
+from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.context import join, joined_shape
@@ -53,6 +54,7 @@ __all__ = [
     "Logit",
     "Masked",
     "Named",
+    "OddConditioner",
     "Orthogonal",
     "Partition",
     "PatchMLPs",

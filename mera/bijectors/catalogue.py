@@ -32,6 +32,7 @@ from mera.bijectors.options import (
     Mask,
     MaxLogScale,
     Norm,
+    Odd,
     ResidualBlocks,
     Shape,
 )  # fmt: skip
@@ -54,11 +55,15 @@ def coupling(
     residual_blocks: ResidualBlocks = 1,
     hidden: HiddenWidths = (128,),
     norm: Annotated[
-        bool | None, Option("an ActNorm before each coupling layer; if None, with the joint conditioner only.")
+        bool | None,
+        Option(
+            "an ActNorm before each coupling layer; if None, with the joint conditioner, unless the couplings are odd."
+        ),
     ] = None,
     conditioner: Conditioners = "joint",
     mask: Mask = "checkerboard",
     max_log_scale: MaxLogScale = 1.0,
+    odd: Odd = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Affine couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
@@ -68,7 +73,8 @@ def coupling(
         partial(CONDITIONERS[conditioner], hidden=tuple(hidden), blocks=residual_blocks),
         Affine(max_log_scale),
         layers=layers,
-        norm=conditioner == "joint" if norm is None else norm,
+        norm=conditioner == "joint" and not odd if norm is None else norm,
+        odd=odd,
         context_shape=context_shape,
     )
 
@@ -89,11 +95,12 @@ def additive(
     hidden: HiddenWidths = (128,),
     norm: Norm = True,
     mask: Mask = "checkerboard",
+    odd: Odd = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Additive couplings of a patch, as in `NICE <https://arxiv.org/abs/1410.8516>`_ (Dinh et al. 2014)."""
     return _patch(event_shape, Additive(), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  context_shape=context_shape)  # fmt: skip
+                  odd=odd, context_shape=context_shape)  # fmt: skip
 
 
 @register("spline")
@@ -107,11 +114,12 @@ def spline(
     mask: Mask = "checkerboard",
     bins: Bins = 8,
     bound: Bound = 4.0,
+    odd: Odd = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Couplings of a patch by rational-quadratic splines; see `RationalQuadratic`."""
     return _patch(event_shape, RationalQuadratic(bins, bound), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  context_shape=context_shape)  # fmt: skip
+                  odd=odd, context_shape=context_shape)  # fmt: skip
 
 
 @register("logistic-mixture")
@@ -124,11 +132,12 @@ def logistic_mixture(
     norm: Norm = True,
     mask: Mask = "checkerboard",
     components: Components = 4,
+    odd: Odd = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Couplings of a patch by mixtures of logistic distributions; see `LogisticMixture`."""
     return _patch(event_shape, LogisticMixture(components), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  context_shape=context_shape)  # fmt: skip
+                  odd=odd, context_shape=context_shape)  # fmt: skip
 
 
 def _autoregressive(

@@ -21,6 +21,7 @@ from mera.bijectors.options import (
     MaskName,
     MaxLogScale,
     Norm,
+    Odd,
     Padding,
     ResidualBlocks,
     Shape,
@@ -45,6 +46,7 @@ def convolution(
     padding: Padding = "zeros",
     kernel: Kernel = 3,
     max_log_scale: MaxLogScale = 1.0,
+    odd: Odd = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Affine couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
@@ -52,7 +54,7 @@ def convolution(
     partition = Masked(checkerboard(event_shape)) if by_sites else ChannelHalves(event_shape)
     network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
     return couplings(partition, network, Affine(max_log_scale), layers=layers, norm=norm, norm_per_channel=True,
-                     context_shape=context_shape)  # fmt: skip
+                     odd=odd, context_shape=context_shape)  # fmt: skip
 
 
 @register("details")

@@ -14,7 +14,7 @@ from mera.bijectors.base import Bijector
 from mera.bijectors.conditioners.base import Conditioner, Shape
 from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.coupling_stack import couplings, parse_mask
-from mera.bijectors.options import Bins, HiddenWidths, Layers, Mask, ResidualBlocks
+from mera.bijectors.options import Bins, HiddenWidths, Layers, Mask, Odd, ResidualBlocks
 from mera.bijectors.partition import Gather
 from mera.bijectors.registry import register
 from mera.bijectors.spline import RationalQuadratic
@@ -68,6 +68,11 @@ class CircularSpline(RationalQuadratic):
         x, log_slope = super().inverse(wrap(y - params[:, -1].to(y.dtype)), params[:, :-1])
         return wrap(x), log_slope
 
+    def mirrored(self, params: Tensor) -> Tensor:
+        """Bins and slopes from right to left, and the opposite rotation."""
+        widths, heights, slopes, angle = params.split([self.bins, self.bins, self.bins, 1], 1)
+        return torch.cat([widths.flip(1), heights.flip(1), slopes.flip(1).roll(1, 1), -angle], 1)
+
     def _ends(self, slopes: Tensor) -> Tensor:
         """The parameters of the slopes at the K + 1 knots, of which the last one is the first one."""
         return torch.cat([slopes, slopes[:, :1]], dim=1)
@@ -104,7 +109,9 @@ def circular_spline(
     hidden: HiddenWidths = (128,),
     mask: Mask = "checkerboard",
     bins: Bins = 8,
+    odd: Odd = False,
 ) -> Bijector:
     """Couplings of a patch of angles by splines on the circle; see `CircularSpline`. The prior is one of angles too."""
     network = partial(Periodic, partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks))
-    return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False)
+    return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False,
+                     odd=odd)  # fmt: skip

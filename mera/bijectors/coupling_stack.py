@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count, check_flag
+from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory
+from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.partition import Partition, checkerboard
 from mera.bijectors.univariate import Univariate
@@ -29,6 +32,7 @@ def couplings(
     layers: int,
     norm: bool,
     norm_per_channel: bool = False,
+    odd: bool = False,
     context_shape: Shape | None = None,
 ) -> Chain:
     """Stack couplings over one partition, with or without an ActNorm before each.
@@ -40,11 +44,17 @@ def couplings(
         layers: number of couplings.
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether an ActNorm treats all sites of a channel alike, as it should on a whole lattice.
+        odd: whether the couplings are odd; see `OddConditioner`.
         context_shape: shape of a context that the networks read; None for no context.
 
     Raises:
-        ValueError: if the number of layers is not a positive integer, or `norm` is not a bool.
+        ValueError: if the number of layers is not a positive integer, `norm` or `odd` is not a bool, or odd couplings
+            are to have a normalisation, a context, or a transform that has no mirror image.
     """
+    if check_flag(odd, "odd"):
+        if norm or context_shape is not None:
+            raise InputError("norm=False and no context for odd couplings", f"{norm=}, {context_shape=}")
+        conditioner = partial(OddConditioner, conditioner, transform)
     members = [Coupling(partition, conditioner, transform, context_shape) for _ in range(check_count(layers, "layers"))]
     if not check_flag(norm, "norm"):
         return Couplings(members)

@@ -65,6 +65,12 @@ class LogisticMixture(Univariate):
             x = x - (close - u) * torch.exp(-log_slope.detach())
         return x.to(dtype), log_scale - _logit_of_mixture(x, *mixture)[1]
 
+    def mirrored(self, params: Tensor) -> Tensor:
+        """The components in the opposite order, with opposite means, and the opposite shift."""
+        k = self.components
+        weights, means, scales, outer = params.split([k, k, k, 2], 1)
+        return torch.cat([weights.flip(1), -means.flip(1), scales.flip(1), self.outer.mirrored(outer)], 1)
+
     def _mixture(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The logarithms of the weights, the means, and the logarithms of the scales, each (B, *shape, K)."""
         k, bound = self.components, self.outer.max_log_scale

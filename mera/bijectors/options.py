@@ -26,6 +26,7 @@ __all__ = [
     "MaskName",
     "MaxLogScale",
     "Norm",
+    "Odd",
     "Padding",
     "ResidualBlocks",
     "Shape",
@@ -42,6 +43,10 @@ ResidualBlocks = Annotated[int, Option("number of residual blocks in a condition
 HiddenWidths = Annotated[Sequence[int], Option("widths of the hidden layers; in a residual network, of one block.")]
 HiddenChannels = Annotated[Sequence[int], Option("channels of the hidden convolutions in one residual block.")]
 Norm = Annotated[bool, Option("an ActNorm before each coupling layer.")]
+Odd = Annotated[
+    bool,
+    Option("couplings that map -x to -y where they map x to y, so that a flow gives x and -x the same density."),
+]
 Conditioners = Annotated[
     str,
     Option(

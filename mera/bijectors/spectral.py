@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
@@ -61,6 +62,19 @@ class Spectral(Bijector):
             self.log_scale.copy_(-spectrum.clamp(min=SMALLEST).log() / 2)
             self.initialized.fill_(True)
         return self(x)[0]
+
+    @torch.no_grad()
+    def interpolate(self, other: Spectral) -> None:
+        """Take the scales of the modes of another lattice, interpolated linearly between its wave numbers.
+
+        Args:
+            other: the bijector of a lattice with as many channels and dimensions.
+        """
+        mode = ("linear", "bilinear", "trilinear")[self.log_scale.ndim - 2]
+        size = self.log_scale.shape[1:]
+        scales = F.interpolate(other.log_scale[None], size, mode=mode, align_corners=True)  # wave numbers 0 and pi stay
+        self.log_scale.copy_(scales[0])
+        self.initialized.copy_(other.initialized)
 
     @property
     def _axes(self) -> tuple[int, ...]:

@@ -74,6 +74,10 @@ class RationalQuadratic(Univariate):
         x = torch.addcmul(bin.x0, bin.width, t)
         return torch.where(inside, x, y).to(dtype), torch.where(inside, -bin.at(t)[1], 0)
 
+    def mirrored(self, params: Tensor) -> Tensor:
+        """Bins and slopes from right to left."""
+        return torch.cat([part.flip(1) for part in params.split([self.bins, self.bins, self.bins - 1], 1)], 1)
+
     def _within(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Whether a value lies within the bound, and the value, or 0 beyond, where gradients must be finite too."""
         inside = value.abs() < self.bound

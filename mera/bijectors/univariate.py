@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_interval
+from mera._utils.errors import InputError
 from mera.bijectors.base import log_det_dtype
 
 __all__ = ["Additive", "Affine", "Univariate", "in_single"]
@@ -36,6 +37,14 @@ class Univariate(nn.Module, ABC):
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Transform variables back; the derivative is that of the inverse map."""
+
+    def mirrored(self, params: Tensor) -> Tensor:
+        """The parameters (B, n_params, ...) of the map x -> -f(-x), which odd couplings need; linear in those of f.
+
+        Raises:
+            ValueError: if the map has no mirror image among those of other parameters.
+        """
+        raise InputError("a transform with a mirror image, for odd couplings", type(self).__name__)
 
 
 class Affine(Univariate):
@@ -66,6 +75,11 @@ class Affine(Univariate):
         scale, shift = self._scale_and_shift(params)
         return (y - shift) * torch.exp(-scale), -scale
 
+    def mirrored(self, params: Tensor) -> Tensor:
+        """The same scale, and the opposite shift."""
+        raw, shift = params.unbind(1)
+        return torch.stack([raw, -shift], 1)
+
     def _scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = params.unbind(1)
         bound = self.max_log_scale
@@ -84,3 +98,7 @@ class Additive(Univariate):
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Subtract the shift."""
         return y - params[:, 0], torch.zeros_like(y)
+
+    def mirrored(self, params: Tensor) -> Tensor:
+        """The opposite shift."""
+        return -params

@@ -38,8 +38,8 @@ from mera.io.layouts import load_layout
 from mera.symmetrized import Symmetrized, underlying
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.arguments import check_data
+from mera.train.draws import as_draws
 from mera.train.kinds import kind_of
-from mera.train.variational import as_draws
 
 __all__ = ["app", "start_run"]
 

@@ -8,6 +8,7 @@ import torch
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
+from mera.bijectors import Spectral
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
@@ -25,7 +26,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
         flow: the trained flow, made by `mera.build` with an option `L`; it is left as it is.
         copy: which levels keep their number of sites: "coarse" for the coarsest ones, so that each level moves one
             level up and the finest one is there twice, as suits a critical theory; "fine" for the finest ones, so that
-            the coarsest one is there twice, as suits a correlation length much below the edge.
+            the coarsest one is there twice, as suits a correlation length much below the edge. Scales of Fourier modes
+            are interpolated between wave numbers.
 
     Returns:
         The larger flow, of the dtype and on the device of the trained one; of a `mera.Symmetrized` flow, a symmetrised
@@ -58,11 +60,18 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
                 raise InputError("levels with the same bijectors", f"{step.node} beside {old.node}") from error
+    for target, source in zip(_spectra(larger), _spectra(inside), strict=True):
+        target.interpolate(source)
     larger.context_encoder.load_state_dict(inside.context_encoder.state_dict())
     return Symmetrized(larger, **flow.options) if isinstance(flow, Symmetrized) else cast(Density, larger)
 
 
+def _spectra(flow: Flow) -> list[Spectral]:
+    """The bijectors of Fourier modes, which act on a whole lattice and belong to no level."""
+    return [module for module in flow.bijectors.values() if isinstance(module, Spectral)]
+
+
 def _steps_by_level(flow: Flow) -> list[list[Step]]:
-    """The steps of a flow that apply a bijector, level by level, finest first."""
-    steps = [step for step in flow.plan.steps if step.module]
+    """The steps of a flow that apply any other bijector, level by level, finest first."""
+    steps = [s for s in flow.plan.steps if s.module and not isinstance(flow.bijectors[s.module], Spectral)]
     return [[step for step in steps if step.level == level] for level in range(max(s.level for s in steps) + 1)]

@@ -22,6 +22,7 @@ from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
 from mera.train.batches import BatchLoader, OrderedBatchSampler, ShuffledBatchSampler, example_contexts
 from mera.train.callbacks import Callback, History, Progress, RunLogger
+from mera.train.draws import as_draws, split_action
 from mera.train.kinds import OwnLoss, kind_of
 from mera.train.loop import Loop
 from mera.train.optimizers import OwnOptimizer
@@ -29,7 +30,7 @@ from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
-from mera.train.variational import Variational, as_draws, is_action
+from mera.train.variational import Variational
 
 __all__ = ["Result", "fit"]
 
@@ -104,7 +105,8 @@ def fit(
             training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held out. For
             a conditional flow labels are class numbers, or contexts if the flow was built with `context=`. Or an
             action, a function from fields (B, C, *shape) to numbers (B,), such as those of `mera.physics`: the flow
-            then learns :math:`e^{-S} / Z` from its own samples, without examples; see `Settings.estimator`.
+            then learns :math:`e^{-S} / Z` from its own samples, without examples; see `Settings.estimator`. A pair
+            (action, fields) adds fields of that density, from another sampler say; see `Settings.forward`.
         settings: how to train.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
@@ -141,11 +143,9 @@ def fit(
     (20, True)
     """
     check_flow(flow)
-    action = data if is_action(data) else None
-    if action is not None:
-        data = as_draws(action, flow)
-    else:
-        data = as_splits(data, flow.plan.input.event_shape)
+    action, examples = split_action(data)
+    if action is None:
+        data = as_splits(examples, flow.plan.input.event_shape)
         check_data(data, flow)
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     check_run(flow, settings, run, resume, console)
@@ -155,6 +155,8 @@ def fit(
     console = None if check_flag(quiet, "quiet") else _console() if console is None else console
     names = {name: own for name, own in (("optimizer", optimizer), ("schedule", schedule)) if isinstance(own, str)}
     settings = with_options(settings, options | names)
+    if action is not None:
+        data = as_draws(action, flow, examples, settings.forward)
     own_optimizer = None if isinstance(optimizer, str) else optimizer
     own_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(own_schedule, LRScheduler):
@@ -170,7 +172,7 @@ def fit(
     if action is None:
         kind = kind_of(data.train[0])
     else:
-        kind = Variational(action, settings.estimator, settings.anneal, settings.alpha)
+        kind = Variational(action, settings.estimator, settings.anneal, settings.alpha, examples is not None)
     if loss is not None:
         if action is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))

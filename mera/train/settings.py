@@ -114,6 +114,15 @@ class Settings:
             _alpha,
         ),
     ] = 0.5
+    forward: Annotated[
+        float,
+        Option(
+            "part of a batch, from 0 to 1, that are fields of the target, if a flow learns from an action and from "
+            "fields: they lower the divergence from the target to the flow, as `alpha` of 1 does. With 0.5 the loss is "
+            "half the sum of both divergences.",
+            _share,
+        ),
+    ] = 0.5
     anneal: Annotated[
         float,
         Option(

@@ -2,89 +2,63 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from mera._utils.actions import ActionLike, check_domain, effective_fraction, evaluate_action
+from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
 from mera._utils.errors import InputError
-from mera._utils.random import seeded
-from mera.data import DataSplits, Examples
+from mera.bijectors.base import log_det_dtype
+from mera.data import Examples
 from mera.density import Density
 from mera.physics.hmc import Trajectories
 from mera.physics.target import field_target
 from mera.symmetrized import Symmetrized, underlying
 from mera.train.arguments import is_starting
+from mera.train.draws import CHUNK, Draws
 from mera.train.kinds import Fields, Key
 
-__all__ = ["Draws", "Variational", "as_draws", "is_action"]
+__all__ = ["Variational"]
 
-CHUNK = 16
-"""Draws that are made together, so that a process which needs a part of a batch draws little more than that."""
 START, BETWEEN, SNAPSHOTS = 100, 10, 8
 """Layers start from fields of Hamiltonian Monte Carlo: trajectories before, trajectories between fields of a chain that
 are used, and the most such fields of a chain."""
 VALUES = 2**20
 """About the most numbers in the fields from which layers start."""
 LEAST_CHAINS = 16
-FAR = (1e3, 1e6, 1e9)
-"""Factors of fields; an action that falls from each to the next is not bounded from below."""
-
-
-class Draws(Dataset):
-    """Latents of the prior as a data set without end, (variables + 1,): all levels in one row, and a number in [0, 1).
-
-    Which latents come in which step is a function of the seed, the step and the row, as is the noise of images.
-
-    Args:
-        flow: the flow whose prior it is.
-    """
-
-    in_order = True
-
-    def __init__(self, flow: Density) -> None:
-        self.flow = underlying(flow)
-
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.chunk(0, 0, index // CHUNK)[index % CHUNK]
-
-    def chunk(self, seed: int, step: int, number: int) -> Tensor:
-        """`CHUNK` draws, (CHUNK, variables + 1): the latents, and behind them a number in [0, 1).
-
-        Args:
-            seed: the seed of the run.
-            step: the step.
-            number: which rows of the step's batch: the first `CHUNK`, the next ones, and so on.
-        """
-        flow = self.flow
-        shapes = [(CHUNK, latent.lattice.variables) for latent in flow.plan.latents]
-        with seeded(seed, step, number):
-            like = torch.empty(0, dtype=flow.dtype)
-            levels = flow.prior.sample(shapes, [1.0] * len(shapes), like)
-            return torch.cat([*levels, torch.rand(CHUNK, 1).to(like)], dim=1)
 
 
 class Variational(Fields):
     r"""Samples of the flow itself, whose loss is :math:`(\ln q(\phi) + S(\phi)) / n` for n variables.
 
     Its mean is the Kullback-Leibler divergence from the flow's density q to :math:`e^{-S} / Z`, less :math:`\ln Z`, for
-    each variable.
+    each variable. Fields of the target beside them have the loss :math:`-(\ln q(\phi) + S(\phi)) / n`, whose mean is
+    the divergence from the target to q, plus :math:`\ln Z`.
 
     Args:
         action: the action S.
         estimator: how the gradient is estimated; see `Settings.estimator`.
         anneal: the part of the run in which S takes the place of the action of uncoupled Gaussian variables.
         alpha: see `Settings.alpha`.
+        has_fields: whether there are fields of the target among the examples.
+
+    Raises:
+        ValueError: if the action is to change in the run, and there are fields of the target, which do not.
     """
 
-    def __init__(self, action: ActionLike, estimator: str = "path", anneal: float = 0.0, alpha: float = 0.5) -> None:
+    def __init__(
+        self,
+        action: ActionLike,
+        estimator: str = "path",
+        anneal: float = 0.0,
+        alpha: float = 0.5,
+        has_fields: bool = False,
+    ) -> None:
+        if has_fields and anneal:
+            raise InputError("anneal=0 beside fields of the target", str(anneal))
+        self.has_fields = has_fields
         self.action, self.estimator, self.anneal, self.alpha, self.share = action, estimator, anneal, alpha, 1.0
 
     def advance(self, progress: float) -> None:
@@ -92,13 +66,13 @@ class Variational(Fields):
         self.share = min(1.0, progress / self.anneal) if self.anneal else 1.0
 
     def read(self, examples: Examples, keys: Sequence[Key], seed: int) -> tuple[Tensor, Tensor]:
-        """Latents of the prior and numbers that choose the symmetry, as functions of seed, step and row."""
+        """Latents or fields, and the two numbers behind them in a row, as functions of seed, step and row."""
         if not isinstance(examples, Draws):
             raise InputError("draws of a prior", type(examples).__name__)
         numbers = sorted({(step, row // CHUNK) for step, row, _ in keys})
         chunks = {number: examples.chunk(seed, *number) for number in numbers}
         rows = torch.stack([chunks[step, row // CHUNK][row % CHUNK] for step, row, _ in keys])
-        return rows[:, :-1], rows[:, -1]
+        return rows[:, :-2], rows[:, -2:]
 
     def start(self, flow: Density, examples: Examples, n: int) -> Tensor:
         """Fields of a short run of Hamiltonian Monte Carlo, from which layers start; noise if no layer does."""
@@ -122,14 +96,37 @@ class Variational(Fields):
         return flow.transform(x, _choice(flow, noise)) if isinstance(flow, Symmetrized) else x
 
     def loss(self, flow: Density, examples: Tensor, noise: Tensor, context: Tensor | None) -> Tensor:
-        """The loss of each sample, (B,), in nats for each variable."""
+        """The loss of each sample of the flow and of each field of the target, (B,), in nats for each variable."""
         n = flow.plan.input.variables
+        given = noise[:, 1] > 0
+        if not self.has_fields or not given.any():
+            return self._of_samples(flow, examples, noise) / n
+        losses = noise.new_zeros(len(noise), dtype=log_det_dtype(noise))
+        losses[given] = self._of_fields(flow, examples[given], noise[given])
+        if not given.all():
+            losses[~given] = self._of_samples(flow, examples[~given], noise[~given])
+        return losses / n
+
+    def _of_fields(self, flow: Density, rows: Tensor, noise: Tensor) -> Tensor:
+        """Minus the log-density and the action of fields of the target."""
+        x = rows.unflatten(1, flow.plan.input.event_shape)
+        if self.estimator != "path" or not torch.is_grad_enabled():
+            return -(flow.log_prob(x) + self._target(x))
+        inside = underlying(flow)
+        with torch.no_grad():
+            choice = flow.choose_given(x, noise[:, 0]) if isinstance(flow, Symmetrized) else None
+            z, _ = inside.forward(x if choice is None else cast(Symmetrized, flow).image(x, choice))
+        x, _ = inside.inverse(z)  # the same fields, as functions of the weights
+        return self._path(flow, x if choice is None else cast(Symmetrized, flow).transform(x, choice), sign=-1)
+
+    def _of_samples(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """The log-density and the action of samples of the flow."""
         if self.estimator == "path" and torch.is_grad_enabled():
-            return self._path(flow, self.to_data(flow, examples, noise)) / n
+            return self._path(flow, self.to_data(flow, examples, noise))
         if self.estimator in ("score", "alpha") and torch.is_grad_enabled():
             with torch.no_grad():
                 x = self.to_data(flow, examples, noise)
-            return self._by_score(flow, x) / n
+            return self._by_score(flow, x)
         z = _levels(flow, examples)
         inside = underlying(flow)
         x, log_det = inside.inverse(z)
@@ -138,18 +135,25 @@ class Variational(Fields):
             choice = _choice(flow, noise)
             x = flow.transform(x, choice)
             log_q = flow.log_prob_given(x, log_q, choice)
-        return (log_q + self._target(x)) / n
+        return log_q + self._target(x)
 
-    def _path(self, flow: Density, x: Tensor) -> Tensor:
+    def _path(self, flow: Density, x: Tensor, sign: int = 1) -> Tensor:
         r"""The path gradient (Roeder et al. 2017, https://arxiv.org/abs/1703.09194): that through the samples alone.
 
-        The other part of the gradient has mean 0, and noise that stays when the flow is exact.
+        The other part of the gradient has mean 0, and noise that stays when the flow is exact. For fields of the target
+        the same gradient, at the latents that belong to them, is that of the divergence from the target to the flow:
+        both lead from the flow's density to the target (Vaitl et al. 2022, https://arxiv.org/abs/2207.08219).
+
+        Args:
+            flow: the flow.
+            x: fields, which the flow makes from latents.
+            sign: 1 for samples of the flow; -1 for fields of the target, whose value is the opposite.
         """
         fixed = x.detach().requires_grad_()
         value = flow.log_prob(fixed) + self._target(fixed)
         (force,) = torch.autograd.grad(value.sum(), fixed)
         along = (force * x).flatten(1).sum(1)
-        return value.detach() + along - along.detach()
+        return sign * value.detach() + along - along.detach()
 
     def _by_score(self, flow: Density, x: Tensor) -> Tensor:
         r"""A gradient through the density alone: a factor for each sample, times the score :math:`\nabla \ln q`.
@@ -190,46 +194,6 @@ class Variational(Fields):
         return None if evaluate_action(self.action, x).isfinite().all() else "the action"
 
 
-def is_action(data: Any) -> bool:
-    """Whether what a flow is to learn from is an action rather than examples."""
-    if isinstance(data, type):
-        raise InputError("data or an action to learn from", f"the class {data.__name__}")
-    examples = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))
-    return callable(data) and not examples and not isinstance(data, Density)
-
-
-def as_draws(action: ActionLike, flow: Density) -> DataSplits:
-    """What a flow learns from an action: draws of its prior. An action that is not bounded from below is refused.
-
-    Args:
-        action: the action.
-        flow: the flow.
-
-    Raises:
-        ValueError: if the action returns anything but a number for each field, if it is not bounded from below, or if
-            the flow takes a context.
-        FloatingPointError: if the action of a field is not finite.
-    """
-    if flow.plan.context is not None:
-        raise InputError("a flow without context to learn an action", f"one with context {flow.plan.context}")
-    draws = Draws(flow)
-    check_domain(action, draws.flow.prior.distribution)
-    with torch.no_grad(), seeded(0):
-        x = torch.randn(CHUNK, *flow.plan.input.event_shape, dtype=flow.dtype).to(flow.device)
-        sizes = x[CHUNK // 2 :].flatten(2)[:, :, :1]
-        x[CHUNK // 2 :] = sizes.view(*sizes.shape[:2], *(1 for _ in flow.plan.input.shape))  # constant fields too
-        values = evaluate_action(action, x)
-        if not values.isfinite().all():
-            raise FloatingPointError(f"Expected a finite action of fields of unit size; got {_first_bad(values)}")
-        far = torch.stack([values, *(evaluate_action(action, scale * x) for scale in FAR)])
-        falls = (far[1:] < far[:-1]).all(0)
-        if not getattr(action, "is_compact", False) and falls.any():
-            found = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
-            scales = ", ".join(f"{scale:g}" for scale in FAR)
-            raise InputError("an action that is bounded from below", f"{found} for a field times 1, {scales}")
-    return DataSplits(_name(action), flow.plan.input.channels, draws, draws)
-
-
 def _levels(flow: Density, rows: Tensor) -> tuple[Tensor, ...]:
     """Latents as the flow takes them, from rows (B, variables)."""
     latents = underlying(flow).plan.latents
@@ -240,14 +204,4 @@ def _levels(flow: Density, rows: Tensor) -> tuple[Tensor, ...]:
 def _choice(flow: Symmetrized, noise: Tensor) -> Tensor:
     """The numbers of elements, integers (B,), that numbers in [0, 1) choose, all of them with the same probability."""
     n = len(flow.elements)
-    return (noise * n).long().clamp(max=n - 1)
-
-
-def _first_bad(values: Tensor) -> float:
-    """The first value that is infinite or NaN."""
-    return values[~values.isfinite()][0].item()
-
-
-def _name(action: ActionLike) -> str:
-    """What messages call an action."""
-    return getattr(action, "__name__", None) or repr(action)
+    return (noise[:, 0] * n).long().clamp(max=n - 1)

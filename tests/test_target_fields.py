@@ -1,0 +1,129 @@
+"""Learning from an action and from fields of its target at once."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.physics import DoubleWell, Phi4
+from mera.train import RunFolder, fit
+from mera.train.draws import Draws, as_draws
+from mera.train.kinds import ESTIMATORS
+from mera.train.variational import Variational
+from tests.helpers.callbacks import At, interrupt
+from tests.helpers.training import lines, same
+from tests.test_variational import SHORT, small_flow
+
+
+def target_of(symmetrized):
+    """A flow that another one may learn, and samples of it."""
+    target = small_flow(symmetrized=symmetrized).requires_grad_(False)
+    with torch.no_grad():
+        for parameter in target.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+        return target, target.sample(3000)
+
+
+def gradients(flow, target, estimator, fields, n):
+    """The gradients of the mean loss of n fields at a time, (batches, parameters)."""
+    kind = Variational(lambda phi: -target.log_prob(phi), estimator, has_fields=True)
+    noise = torch.stack([torch.rand(len(fields)), torch.ones(len(fields))], 1).double()
+    found = []
+    for part, numbers in zip(fields.flatten(1).split(n), noise.split(n), strict=True):
+        loss = kind.loss(flow, part, numbers, None).mean()
+        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("symmetrized", [False, True])
+def test_the_path_gradient_of_fields_has_the_mean_of_the_likelihood(symmetrized):
+    target, fields = target_of(symmetrized)
+    flow = small_flow(symmetrized=symmetrized)
+    path, likelihood = (gradients(flow, target, name, fields, 50) for name in ("path", "total"))
+    difference = path - likelihood
+    z = difference.mean(0) / (difference.std(0) / math.sqrt(len(difference)))
+    assert difference.abs().max() > 1e-3  # they are different estimators
+    assert z.square().mean() < 4
+
+
+@pytest.mark.parametrize("symmetrized", [False, True])
+def test_the_path_gradient_of_fields_has_no_noise_where_the_flow_is_exact(symmetrized):
+    flow = small_flow(symmetrized=symmetrized)
+    exact = copy.deepcopy(flow).requires_grad_(False)
+    fields = exact.sample(5)
+    assert gradients(flow, exact, "path", fields, 1).abs().max() < 1e-11
+    assert gradients(flow, exact, "total", fields, 1).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_values_of_the_losses(estimator):
+    """Samples of the flow cost ln q + S, fields of the target the opposite."""
+    flow, action, n = small_flow(symmetrized=True), Phi4(0.5, 0.3), 12
+    fields = torch.randn(9, 1, 4, 4, dtype=torch.float64)
+    examples = Draws(flow, as_draws(action, flow, fields).train.fields, share=0.25)
+    kind = Variational(action, estimator, has_fields=True)
+    rows, noise = kind.read(examples, [(1, row, row) for row in range(n)], 0)
+    given = noise[:, 1] > 0
+    assert given.tolist() == [False, False, False, True] * 3
+    assert all((rows[row] == fields.flatten(1)).all(1).any() for row in given.nonzero()[:, 0])
+    x = kind.to_data(flow, rows, noise)
+    x[given] = rows[given].view(-1, 1, 4, 4)
+    expected = (flow.log_prob(x) + action(x)) / 16 * torch.where(given, -1, 1)
+    torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+
+
+def test_elements_are_drawn_in_proportion_to_the_densities_of_their_images():
+    flow = mera.Symmetrized(small_flow(), ("flip", "rotations"))
+    x = torch.randn(1, 1, 4, 4, dtype=torch.float64)
+    shares = flow.flow.log_prob(flow.images(x)[0]).softmax(0)
+    uniform = (torch.arange(10_000) + 0.5) / 10_000
+    chosen = flow.choose_given(x.expand(10_000, -1, -1, -1), uniform)
+    torch.testing.assert_close(torch.bincount(chosen, minlength=8) / 10_000, shares.float(), rtol=0, atol=2e-4)
+    many = torch.randn(8, 1, 4, 4, dtype=torch.float64)
+    choice = torch.arange(8)
+    torch.testing.assert_close(flow.transform(flow.image(many, choice), choice), many, rtol=0, atol=0)
+
+
+def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
+    """A double well of one site: samples of a flow that sits in one well never hear of the other one."""
+    action = DoubleWell(6.0, 2.0)
+    fields = physics.hmc((1, 4, 4), action, chains=64, draws=4, warmup=100).fields
+    signs = torch.randint(0, 2, (64, 1, 4, 4)) * 2.0 - 1
+    fields = (fields.abs() * signs).float()  # all wells alike
+    torch.manual_seed(0)
+    flow = mera.build(
+        "rgflow", L=4, m=2, channels=1, hidden=(16,), norm=False, prior="gaussian", bijector="spline(bound=6)"
+    )
+    fit(flow, (action, fields), steps=300, batch_size=32, lr=1e-2, eval_every=300)
+    share = (flow.sample(500) > 0).float().mean()
+    assert 0.4 < share < 0.6
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
+    data = Phi4(0.5, 0.3), torch.randn(20, 1, 4, 4)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    settings = SHORT | {"steps": 6, "forward": 0.3, "accumulate": 2}
+    flow, again = small_flow(), small_flow()
+    fit(flow, data, run=whole, **settings)
+    assert fit(small_flow(), data, run=cut, callbacks=[At(3, interrupt)], **settings).steps == 3
+    fit(again, data, run=cut, resume=True, **settings)
+    assert same(flow, again)
+    assert lines(cut) == lines(whole)
+    assert {"ess", "free_energy"} <= lines(whole)[-1].keys()
+
+
+def test_what_is_refused():
+    fields = torch.randn(20, 1, 4, 4)
+    for data, options, message in (
+        (fields, {"anneal": 0.5}, "anneal=0 beside fields of the target"),
+        (fields[:, :, 1:], {}, "fields of shape"),
+        ((fields * 9).byte(), {}, "fields of floats that can be read in any order"),
+        (fields, {"forward": 1.5}, "forward"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit(small_flow(), (Phi4(0.5, 0.3), data), steps=1, **SHORT, **options)
