@@ -1,10 +1,12 @@
-"""Cone Monte Carlo against Hamiltonian Monte Carlo and independence Metropolis, for phi^4 on growing lattices.
+"""Cone Monte Carlo against Hamiltonian Monte Carlo and independence Metropolis, for an action on growing lattices.
 
     python benchmarks/physics.py --minutes 6 --sizes 16 32 64 128
+    python benchmarks/physics.py --action "ising(temperature=2.269185314213022)" --coarse 0
 
-trains one flow at L=16 whose levels share their weights, and measures with the same weights on all lattices. For each
-lattice and sampler: the acceptance, the integrated autocorrelation times of m^2 and of the energy in draws, the seconds
-of all chains for one independent value of m^2 (2 tau seconds / draws), and averages with their distance from
+trains one flow at L=16 whose levels share their weights, and measures with the same weights on all lattices: phi^4 at
+its critical point, unless another action is named. Hamiltonian Monte Carlo runs in the field and in the latents. For
+each lattice and sampler: the acceptance, the integrated autocorrelation times of m^2 and of the energy in draws, the
+seconds of all chains for one independent value of m^2 (2 tau seconds / draws), and averages with their distance from
 those of Hamiltonian Monte Carlo in standard errors. The length of Hamiltonian trajectories is chosen for each lattice
 by a short run each, as the one with the least seconds for an independent m^2. The last lines fit the dynamic exponent z
 in tau ~ L^z. `--flow` keeps the trained flow, or loads it if it is there.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +39,7 @@ def build(L: int, options: argparse.Namespace) -> mera.Flow:
     return mera.build("rgflow", L=L, m=4, channels=1, norm=False, prior="gaussian", share_levels=True, **network)
 
 
-def train(action: physics.Phi4, options: argparse.Namespace) -> dict[str, torch.Tensor]:
+def train(action: physics.Action, options: argparse.Namespace) -> dict[str, torch.Tensor]:
     """The weights of a flow that learnt the action at L=16."""
     if options.flow is not None and options.flow.exists():
         return mera.load(options.flow).state_dict()
@@ -56,13 +59,21 @@ def cost(chain: physics.Chain, name: str = "m2") -> float:
     return 2 * chain.tau[name] * chain.seconds / (draws * chains)
 
 
-def tuned_hmc(shape: tuple[int, int], action: physics.Phi4, options: argparse.Namespace) -> tuple[float, physics.Chain]:
+def tuned_hmc(
+    shape: tuple[int, int], action: physics.Action, options: argparse.Namespace
+) -> tuple[float, physics.Chain]:
     """The best length of trajectories, and a long run with this length."""
     start = physics.hmc((1, *shape), action, chains=options.chains, draws=4, warmup=options.warmup).fields
-    common = {"chains": options.chains, "start": start, "warmup": 100}
-    tried = {t: cost(physics.hmc((1, *shape), action, draws=TRIED, length=t, **common)) for t in LENGTHS}
+    return tuned((1, *shape), action, options.draws, start=start, chains=options.chains, warmup=100)
+
+
+def tuned(
+    flow: mera.Flow | tuple[int, ...], action: physics.Action, draws: int, **common: Any
+) -> tuple[float, physics.Chain]:
+    """The best length of trajectories of the field or the latents, and a long run with this length."""
+    tried = {t: cost(physics.hmc(flow, action, draws=min(TRIED, draws), length=t, **common)) for t in LENGTHS}
     best = min(tried, key=tried.__getitem__)
-    return best, physics.hmc((1, *shape), action, draws=options.draws, length=best, **common)
+    return best, physics.hmc(flow, action, draws=draws, length=best, **common)
 
 
 def row(L: int, name: str, chain: physics.Chain, reference: physics.Chain) -> list[str]:
@@ -93,8 +104,7 @@ def exponent(points: list[tuple[int, float]]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 64, 128])
-    parser.add_argument("--mass2", type=float, default=-1.2723, help="critical by default, with the coupling 0.25")
-    parser.add_argument("--coupling", type=float, default=0.25)
+    parser.add_argument("--action", default="phi4(mass2=-1.2723, coupling=0.25)", help="NAME(NAME=VALUE, ...)")
     parser.add_argument("--minutes", type=float, default=6.0, help="training time")
     parser.add_argument("--flow", type=Path, help="file of the trained flow")
     parser.add_argument("--layers", type=int, default=2)
@@ -103,13 +113,15 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000, help="draws of Hamiltonian Monte Carlo")
     parser.add_argument("--sweeps", type=int, default=300, help="draws of cone Monte Carlo")
     parser.add_argument("--warmup", type=int, default=300, help="trajectories before the first draw")
-    parser.add_argument("--coarse", type=int, default=2, help="how many of the coarsest levels move")
+    parser.add_argument("--coarse", type=int, default=2, help="how many of the coarsest levels move; 0 for no cones")
     parser.add_argument("--tuning", type=int, default=60, help="sweeps before the first draw")
     parser.add_argument("--dynamics", nargs="+", default=["walk"], help="walk, hamiltonian")
+    parser.add_argument("--latent", type=int, default=32, help="the largest lattice for dynamics of the latents")
+    parser.add_argument("--latent-draws", type=int, default=100, help="draws of these dynamics")
     parser.add_argument("--metropolis", type=int, default=32, help="the largest lattice for independence Metropolis")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    action = physics.Phi4(options.mass2, options.coupling)
+    action = physics.make(options.action)
     weights = train(action, options)
     torch.manual_seed(options.seed)
     rows, taus = [], {name: [] for name in ("HMC", *options.dynamics)}
@@ -122,7 +134,11 @@ def main() -> None:
         n = len(flow.plan.latents)
         start = torch.cat([flow.sample(options.chains // 2), reference.fields[options.chains // 2 :]])
         taus["HMC"].append((L, reference.tau["m2"]))
-        for dynamics in options.dynamics:
+        if options.latent >= L:
+            common = {"space": "latent", "start": start, "chains": options.chains, "warmup": 50}
+            length_latent, chain = tuned(flow, action, options.latent_draws, **common)
+            report(rows, row(L, f"latent HMC, length {length_latent:g}", chain, reference))
+        for dynamics in options.dynamics if options.coarse else ():
             chain = physics.cone_monte_carlo(
                 flow, action, sweeps=options.sweeps, warmup=options.tuning, levels=range(max(1, n - options.coarse), n),
                 dynamics=dynamics, trajectories=max(1, round(8 / length)), length=length, start=start,
@@ -136,7 +152,8 @@ def main() -> None:
     print(Table(header, rows))
     if len(options.sizes) > 1:
         for name, points in taus.items():
-            print(f"{name}: tau of m^2 grows like L^{exponent(points):.2f}, in draws")
+            if len(points) > 1:
+                print(f"{name}: tau of m^2 grows like L^{exponent(points):.2f}, in draws")
 
 
 if __name__ == "__main__":
