@@ -1,32 +1,66 @@
-"""The command `mera explore`: a page for a browser on which the causal cones of a flow light up."""
+"""The command `mera explore`: a local page on which a flow can be explored, or a file with its causal cones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mera import physics
 from mera._utils.files import write_atomically
 from mera.cli.common import console
-from mera.cli.flow_app import MakeFlow, flow_app
+from mera.cli.flow_app import Subject, flow_app
+from mera.cli.sources import learnt_action
+from mera.train.run import RunFolder
 
 __all__ = ["app"]
 
-Html = Annotated[Path, typer.Option("--html", help="The HTML to write.", metavar="FILE", rich_help_panel="Output")]
-OUT = Path("cones.html")
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        help="Write the cones into one HTML file, which needs no server, and serve nothing.",
+        metavar="FILE",
+        rich_help_panel="Output",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.", rich_help_panel="Output"),
+]
+Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_help_panel="Output")]
 
 
-def _options(html: Html = OUT) -> None:
+def _options(html: Html = None, port: Port = None, browser: Browser = True) -> None:
     """A function whose signature declares the options of the command."""
 
 
-def _explore(make_flow: MakeFlow, title: str, html: Path) -> None:
-    """Write a page for a browser on which the causal cones of a model, a run or a layout light up."""
-    from mera.drawing import cone_page
+def _explore(subject: Subject, html: Path | None, port: int | None, browser: bool) -> None:
+    """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
-    write_atomically(html, cone_page(make_flow().plan, title, console).encode())
-    console.print(f"open {html} in a browser: it is one file, and needs no server")
+    The page is served to this machine alone, to whoever has the printed address with its token. For a run that learnt
+    an action it shows cone Monte Carlo. Needs `pip install 'mera-flow[explore]'`; `--html` does not.
+    """
+    if html is not None:
+        from mera.drawing import cone_page
+
+        write_atomically(html, cone_page(subject.make().plan, subject.title, console).encode())
+        console.print(f"open {html} in a browser: it is one file, and needs no server")
+        return
+    from mera.explore import Explorer
+
+    explorer = Explorer(subject.make(), subject.title, _action(subject.path), port)
+    console.print(f"exploring {subject.title} at {explorer.address} (Ctrl-C ends it)")
+    explorer.run(show=browser)
+
+
+def _action(path: Path | None) -> Any:
+    """The action that a run learnt; None if it learnt something else."""
+    if path is None or not (path / "config.json").exists():
+        return None
+    text = learnt_action(RunFolder(path))
+    return None if text is None else physics.make(text)
 
 
 app = flow_app(_explore, _options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,33 +16,44 @@ from mera.cli.options import signature_options, with_options
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.io.layouts import load_layout
 
-__all__ = ["MakeFlow", "flow_app"]
+__all__ = ["Subject", "flow_app"]
 
-MakeFlow = Callable[[], Any]
-"""Makes the flow that a command acts on; a command can refuse its options before."""
+
+class Subject(NamedTuple):
+    """What a command acts on.
+
+    Attributes:
+        make: makes the flow; a command can refuse its options before.
+        title: a name for the flow.
+        path: the run or the file that the flow comes from; None for a model or a layout.
+    """
+
+    make: Callable[[], Any]
+    title: str
+    path: Path | None = None
 
 
 def flow_app(act: Callable[..., None], options: Callable[..., None]) -> typer.Typer:
     """The application of a command that takes a model, the path of a run or of a file, or a layout.
 
     Args:
-        act: what the command does, `act(make_flow, title, **values)` with a `MakeFlow`, a name for the flow, and the
-            values of the options; its docstring is the help of the command.
+        act: what the command does, `act(subject, **values)` with the values of the options; its docstring is the help
+            of the command.
         options: a function whose signature declares the options of the command.
     """
     own = signature_options(options)
 
     def of_model(model: str, **values: Any) -> None:
         chosen = {option.name: values.pop(option.name) for option in own}
-        act(lambda: models.build(model, **model_options(model, values)), model, **chosen)
+        act(Subject(lambda: models.build(model, **model_options(model, values)), model), **chosen)
 
     def of_path(path: Path, **values: Any) -> None:
-        act(lambda: load_flow(path), path.stem, **values)
+        act(Subject(lambda: load_flow(path), path.stem, path), **values)
 
     def of_layout(context: typer.Context, layout: Path | None, **values: Any) -> None:
         check_source(context, layout)
         if layout is not None:
-            act(lambda: flow_of(layout, load_layout(layout)), layout.stem, **values)
+            act(Subject(lambda: flow_of(layout, load_layout(layout)), layout.stem), **values)
 
     for function in (of_path, of_layout):
         function.__doc__ = inspect.getdoc(act)

@@ -1,0 +1,41 @@
+"""Numbers on a lattice as colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+
+__all__ = ["coloured"]
+
+
+def coloured(values: Tensor, diverging: bool = True) -> Tensor:
+    """Numbers on a lattice of two dimensions as a picture.
+
+    Args:
+        values: the numbers, (H, W).
+        diverging: blue for negative and red for positive numbers, white for 0, each as far as the largest magnitude; or
+            else from dark to bright, from the least number to the largest.
+
+    Returns:
+        The picture, (3, H, W) uint8.
+
+    Raises:
+        ValueError: if the numbers are not on a lattice of two dimensions.
+
+    >>> coloured(torch.tensor([[-1.0, 0.0, 1.0]]))[:, 0, 1]
+    tensor([246, 247, 247], dtype=torch.uint8)
+    """
+    from matplotlib import colormaps
+
+    if values.ndim != 2:
+        raise InputError("numbers (H, W)", str(tuple(values.shape)))
+    low, high = values.min(), values.max()
+    if diverging:
+        high = values.abs().max()
+        low = -high
+    shares = ((values - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).double().numpy()
+    colours = colormaps["RdBu_r" if diverging else "viridis"](shares)[..., :3]
+    return torch.from_numpy(np.round(255 * colours).astype(np.uint8)).movedim(2, 0)

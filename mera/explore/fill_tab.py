@@ -1,0 +1,74 @@
+"""Fillings of marked pixels, and where the model pays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+from torch import Tensor
+
+from mera.explore.pictures import address_of
+
+if TYPE_CHECKING:
+    from mera.explore.page import Page
+
+__all__ = ["FillTab"]
+
+
+class FillTab:
+    """Marks pixels by numbers, fills those that are marked, and shows a map of the cost.
+
+    Args:
+        page: the page.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def build(self) -> None:
+        """Make the elements."""
+        rows, columns = self.page.learnt.flow.plan.input.shape
+        ui.label("Mark pixels on the image, or a rectangle by numbers, and fill them; only their cone is evaluated.")
+        with ui.row().classes("items-center"):
+            self.spans = [
+                ui.number(name, value=value, min=0, max=most, step=1, format="%d").classes("w-24")
+                for name, value, most in (
+                    ("first row", rows // 3, rows), ("end row", rows // 2, rows),
+                    ("first column", columns // 3, columns), ("end column", columns // 2, columns),
+                )
+            ]  # fmt: skip
+            ui.button("Mark the rectangle", on_click=self._mark).props("outline")
+            ui.button("Fill", on_click=self._fill)
+        self.fillings = ui.row().classes("gap-3")
+        ui.separator()
+        ui.label("Where the model pays: bright pixels cost the most bits.")
+        ui.button("Show the map", on_click=self._show_cost).props("outline")
+        self.cost = ui.interactive_image().classes("picture w-40").props('aria-label="map of the cost"')
+
+    def _mark(self) -> None:
+        """Mark the pixels of the rectangle."""
+        top, bottom, left, right = (int(span.value or 0) for span in self.spans)
+        self.page.mask[top:bottom, left:right] = True
+        self.page.marked()
+
+    async def _fill(self) -> None:
+        """Fill the marked pixels in a few ways."""
+        mask = self.page.mask.clone()
+        found = await self.page.slowly("filling; about half a minute", self.page.studio.fill, mask)
+        if found is None:
+            return
+        self.fillings.clear()
+        with self.fillings:
+            for number, filling in enumerate(found, start=1):
+                with ui.column().classes("items-center gap-1"):
+                    source = address_of(self.page.learnt.picture(filling))
+                    ui.interactive_image(source).classes("picture w-24").props(f'aria-label="filling {number}"')
+                    ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
+
+    def _take(self, filling: Tensor) -> None:
+        self.page.studio.replace(filling)
+        self.page.unmark()
+        self.page.changed()
+
+    def _show_cost(self) -> None:
+        self.cost.set_source(address_of(self.page.studio.cost()))

@@ -1,0 +1,103 @@
+"""Who may talk to the explorer: whoever has its token, and in messages of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from secrets import compare_digest
+from typing import Any
+from urllib.parse import parse_qs
+
+__all__ = ["Guard"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGI = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Guard:
+    """Lets requests through that carry the token, and no body above a size.
+
+    As with Jupyter, the address of the first visit holds the token, `/?token=...`. The answer sets a cookie that only
+    this server and no other site gets, and leads to the address without the token.
+
+    Args:
+        app: the application.
+        token: the token.
+        cookie: the name of the cookie.
+        origins: the addresses of the pages that requests may come from, "http://127.0.0.1:8080".
+        largest: the most bytes of a body.
+    """
+
+    def __init__(self, app: ASGI, token: str, cookie: str, origins: Collection[str], largest: int) -> None:
+        self.app, self.token, self.cookie, self.origins, self.largest = app, token, cookie, origins, largest
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer or pass on a request, over HTTP or a web socket."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        elif self._is_token(_query_token(scope)) and scope["type"] == "http" and scope["path"] == "/":
+            cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Lax; Path=/"
+            headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
+            await _answer(send, 303, "", headers)
+        elif not self._is_token(_cookie(scope, self.cookie)) or _header(scope, b"origin") not in ("", *self.origins):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await _answer(send, 403, "Expected the address that `mera explore` printed, with its token; got none.")
+        elif _length(scope) > self.largest:
+            await _answer(send, 413, f"Expected at most {self.largest // 2**20} MiB; got {_length(scope):,} bytes.")
+        else:
+            await self.app(scope, self._bounded(receive), send)
+
+    def _is_token(self, value: str) -> bool:
+        """Whether a value is the token; the time of the comparison tells nothing about it."""
+        return compare_digest(value.encode(), self.token.encode())
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """The messages of a request whose body ends the connection when it is larger than it may be."""
+        total = 0
+
+        async def bounded() -> Message:
+            nonlocal total
+            message = await receive()
+            if message["type"] == "http.request":
+                total += len(message.get("body", b""))
+                if total > self.largest:
+                    return {"type": "http.disconnect"}
+            return message
+
+        return bounded
+
+
+def _query_token(scope: Message) -> str:
+    """The token in the address of a request; empty if there is none."""
+    return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+
+
+def _header(scope: Message, name: bytes) -> str:
+    """A header of a request; empty if there is none."""
+    return next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
+
+
+def _cookie(scope: Message, name: str) -> str:
+    """A cookie of a request; empty if there is none."""
+    try:
+        found = SimpleCookie(_header(scope, b"cookie")).get(name)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value
+
+
+def _length(scope: Message) -> int:
+    """The bytes that a request says its body has; 0 if it does not say."""
+    text = _header(scope, b"content-length")
+    return int(text) if text.isdigit() else 0
+
+
+async def _answer(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    """Answer a request with a line of text."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *(headers or [])]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})

@@ -1,0 +1,101 @@
+"""The latents by level: temperature, redrawing, and sliders for the leading latents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from mera.explore.pictures import address_of
+from mera.explore.studio import Lead
+
+if TYPE_CHECKING:
+    from mera.explore.page import Page
+
+__all__ = ["LevelsTab"]
+
+REACH = 4.0
+"""The sliders go from minus this to this, in units of the latents."""
+EVERY = 0.05
+"""The least seconds between two values that a slider sends."""
+
+
+class LevelsTab:
+    """A panel for each level, the coarsest first.
+
+    Args:
+        page: the page.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.studio = page, page.studio
+
+    def build(self) -> None:
+        """Make the elements."""
+        for level in reversed(range(self.page.learnt.levels)):
+            self._build_level(level)
+
+    def _build_level(self, level: int) -> None:
+        """The panel of a level, whose latents are looked up when it is opened first."""
+        lattice = self.page.learnt.flow.plan.latents[level].lattice
+        name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
+        with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
+            with ui.row().classes("items-center gap-4"):
+                ui.label("temperature")
+                ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32").props(
+                    f'label aria-label="temperature of level {level}"'
+                ).on_value_change(lambda event: self._set_temperature(level, event.value))
+                ui.button("Redraw the level", on_click=lambda: self._redraw(level)).props("outline")
+                ui.button("Redraw below the marked pixels", on_click=lambda: self._redraw_below(level)).props("outline")
+            latents = ui.row().classes("gap-6")
+
+        async def open_panel() -> None:
+            if panel.value and not latents.default_slot.children:
+                leads = await self.page.slowly("looking for the strongest latents", self.page.learnt.leads, level)
+                with latents:
+                    for lead in leads or ():
+                        self._build_lead(lead)
+
+        panel.on_value_change(open_panel)
+
+    def _build_lead(self, lead: Lead) -> None:
+        """A latent: its receptive field, and a slider."""
+        level, channel, *site = lead.latent
+        name = f"z{level}, channel {channel}, site {tuple(site)}"
+        with ui.column().classes("items-center gap-0 w-32"):
+            ui.interactive_image(address_of(lead.thumbnail)).classes("picture w-20").props(
+                f'aria-label="receptive field of {name}"'
+            )
+            slider = ui.slider(min=-REACH, max=REACH, step=0.05, value=self._value(lead)).props(
+                f'label aria-label="{name}"'
+            )
+            ui.label(f"channel {channel} at {tuple(site)}").classes("text-xs")
+        slider.on("update:model-value", lambda event: self._set(lead, event.args), throttle=EVERY)
+
+        def follow() -> None:
+            slider.set_value(self._value(lead))
+
+        self.page.watch(follow)
+
+    def _value(self, lead: Lead) -> float:
+        """The value of a latent within the range of a slider."""
+        return max(-REACH, min(REACH, self.studio.value(lead.latent)))
+
+    def _set(self, lead: Lead, value: float) -> None:
+        with self.page.reporting():
+            self.studio.set(lead.latent, float(value))
+            self.page.shown()
+
+    def _set_temperature(self, level: int, value: float) -> None:
+        self.studio.temperatures[level] = float(value)
+
+    def _redraw(self, level: int) -> None:
+        with self.page.reporting():
+            self.studio.redraw(level)
+            self.page.changed()
+
+    def _redraw_below(self, level: int) -> None:
+        """Redraw the latents below each site that stands for a marked pixel."""
+        with self.page.reporting():
+            self.studio.redraw_below(level, self.page.mask)
+            self.page.changed()

@@ -1,0 +1,72 @@
+"""Cone Monte Carlo that goes on sweep by sweep; no web in here."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mera._utils.actions import ActionLike
+from mera.flow import Flow
+from mera.physics.autocorrelation import gamma_method
+from mera.physics.cone_monte_carlo import ConeSampler
+from mera.physics.hmc import Trajectories
+from mera.physics.target import field_target, in_domain
+
+__all__ = ["LiveChain"]
+
+TUNED = 30
+"""Sweeps in which steps are tuned; what is measured counts from there."""
+TRAJECTORIES = 2
+LEAST = 20
+"""The least draws for an autocorrelation time."""
+
+
+class LiveChain:
+    """Chains of an action's fields by moves of latents on every level but the finest, and by short trajectories.
+
+    Args:
+        flow: the flow.
+        action: the action.
+        chains: the number of chains.
+
+    Attributes:
+        rates: the acceptance rate of each level in the last sweep, by level.
+        m2: the squared magnetisation along each chain after the tuning, (draws, chains).
+    """
+
+    def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
+        self.action = action
+        levels = range(min(1, len(flow.plan.latents) - 1), len(flow.plan.latents))
+        self._sampler = ConeSampler(flow, action, levels, flow.sample(chains))
+        self._trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
+        self.sweeps, self.rates, self.m2 = 0, dict.fromkeys(levels, math.nan), torch.empty(0, chains)
+
+    @property
+    def fields(self) -> Tensor:
+        """The fields of now, (chains, C, *shape)."""
+        return self._sampler.state.data
+
+    @torch.no_grad()
+    def sweep(self) -> None:
+        """Move all latents once, then follow the trajectories."""
+        is_tuning = self.sweeps < TUNED
+        self.rates = self._sampler.sweep(tune=is_tuning)
+        phi = self.fields
+        phi = self._trajectories.run(phi.flatten(1), TRAJECTORIES, tune=is_tuning)[0].view_as(phi)
+        self._sampler.state.data = in_domain(self.action, phi)
+        self.sweeps += 1
+        if not is_tuning:
+            self.m2 = torch.cat([self.m2, self.fields.flatten(2).mean(2).square().sum(1)[None].float().cpu()])
+
+    def describe(self) -> str:
+        """The state in words: acceptance by level, and m^2 with its autocorrelation time."""
+        rates = "\n".join(f"z{level}: {rate:.2f} of the moves accepted" for level, rate in sorted(self.rates.items()))
+        if self.sweeps <= TUNED:
+            return f"{self.sweeps} sweeps, tuning the steps\n{rates}"
+        text = f"{self.sweeps} sweeps\n{rates}"
+        if len(self.m2) < LEAST:
+            return text
+        found = gamma_method(self.m2)
+        return f"{text}\nm^2 = {self.m2.mean():.4f} +- {found.error:.4f}, autocorrelation {found.tau:.1f} sweeps"

@@ -1,0 +1,109 @@
+"""The server of the explorer: on this machine alone, for whoever has the address with its token."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import webbrowser
+from typing import Any
+
+from mera._utils.errors import InputError
+from mera.density import Density
+from mera.drawing import cone_page
+from mera.explore.guard import Guard
+from mera.explore.studio import LARGEST_UPLOAD, Learnt
+
+__all__ = ["HOST", "Explorer"]
+
+HOST = "127.0.0.1"
+
+
+class Explorer:
+    """A local page on which a flow can be explored: its levels, latents, cones, fillings, and for an action its fields.
+
+    Args:
+        flow: a flow without context on a lattice of two dimensions.
+        title: what the page calls it.
+        action: the action that it learnt; None if it learnt images.
+        port: the port; any free one if None.
+
+    Attributes:
+        address: the address with the token, for the first visit.
+
+    Raises:
+        ValueError: if it is another flow, or the port is taken.
+        ModuleNotFoundError: if NiceGUI is not installed: `pip install 'mera-flow[explore]'`.
+    """
+
+    def __init__(self, flow: Density, title: str = "a flow", action: Any = None, port: int | None = None) -> None:
+        self.learnt = Learnt(flow, is_image=action is None)
+        self.title, self.action = title, action
+        self._socket = _bound(port)
+        self.port: int = self._socket.getsockname()[1]
+        self._token = secrets.token_urlsafe(24)
+        self.address = f"http://{HOST}:{self.port}/?token={self._token}"
+        self._cones: str | None = None
+        self._lock = threading.Lock()
+        self._server = self._make_server()
+
+    def run(self, show: bool = True) -> None:
+        """Serve until the process is interrupted.
+
+        Args:
+            show: open the page in a browser.
+        """
+        if show:
+            threading.Timer(1.0, webbrowser.open, [self.address]).start()
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Ask the server to end."""
+        self._server.should_exit = True
+
+    def cones(self) -> str:
+        """The page of cones, which is made once."""
+        with self._lock:
+            if self._cones is None:
+                self._cones = cone_page(self.learnt.flow.plan, self.title)
+            return self._cones
+
+    def _make_server(self) -> Any:
+        """The web server and its pages."""
+        import uvicorn
+        from fastapi import FastAPI
+        from fastapi.responses import HTMLResponse
+        from nicegui import ui
+
+        from mera.explore.page import Page
+
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+        @app.get("/cones", response_class=HTMLResponse)
+        def cones() -> str:
+            return self.cones()
+
+        def page() -> None:
+            Page(self.learnt, self.title, self.cones, self.action).build()
+
+        ui.run_with(app, root=page, title=f"mera: {self.title}", dark=None, show_welcome_message=False)
+        app.add_middleware(
+            Guard,
+            token=self._token,
+            cookie=f"mera-explore-{self.port}",
+            origins=[f"http://{name}:{self.port}" for name in (HOST, "localhost")],
+            largest=LARGEST_UPLOAD + 2**20,
+        )
+        return uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+
+
+def _bound(port: int | None) -> socket.socket:
+    """A socket at a port of this machine, which no other machine can reach."""
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((HOST, port or 0))
+    except OSError as error:
+        found.close()
+        raise InputError("a free port", str(port)) from error
+    return found

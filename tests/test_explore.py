@@ -1,0 +1,227 @@
+"""The explorer in a real browser: served by the command line, seen by Chromium."""
+
+import http.client
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+
+import pytest
+import torch
+from PIL import Image
+
+import mera
+from mera.train import RunFolder, fit
+from tests.helpers.command import run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+SECOND = 1000
+
+
+@contextmanager
+def served(*arguments):
+    """The address of an explorer that a process of its own serves."""
+    command = [sys.executable, "-m", "mera", "explore", *map(str, arguments), "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env=os.environ | {"PYTHONUNBUFFERED": "1"})  # fmt: skip
+    try:
+        line = next((line for line in process.stdout if "exploring" in line), "")
+        yield re.search(r"http://\S+", line).group()
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+        assert "Traceback" not in output, output
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("explore") / "small.safetensors"
+    mera.save(mera.build("rgflow", L=8, m=4, channels=3, hidden=(6,)), path)
+    with served(path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@contextmanager
+def opened(browser, address, width=1280):
+    """The page, watched for errors and for requests that leave this machine."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.set_default_timeout(60 * SECOND)
+    page, errors = context.new_page(), []
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: errors.append(request.url) if is_outside(request.url) else None)
+    page.goto(address)
+    page.get_by_text("New image").wait_for()
+    yield page
+    assert errors == []
+    context.close()
+
+
+def is_outside(url):
+    return not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
+
+
+def image(page):
+    return page.locator('[aria-label="the image"] img')
+
+
+def changes(page, act):
+    """Act, and wait until the image is another one."""
+    before = image(page).get_attribute("src")
+    act()
+    page.wait_for_function(
+        "old => document.querySelector('[aria-label=\"the image\"] img').getAttribute('src') != old", arg=before
+    )
+
+
+def test_a_latent_is_moved_and_taken_back(browser, address):
+    with opened(browser, address) as page:
+        page.get_by_text("z1:").click()
+        page.locator('[aria-label^="receptive field of z1"]').first.wait_for()
+        slider = page.locator('[aria-label^="z1, channel"]').first
+        value = float(slider.get_attribute("aria-valuenow"))
+        slider.locator('[tabindex="0"]').focus()
+        changes(page, lambda: page.keyboard.press("ArrowRight"))
+        assert float(slider.get_attribute("aria-valuenow")) > value
+        changes(page, lambda: page.get_by_text("Back to it").click())
+        page.wait_for_function(
+            "([label, old]) => Math.abs(document.querySelector(`[aria-label='${label}']`).ariaValueNow - old) < .01",
+            arg=[slider.get_attribute("aria-label"), value],
+        )
+        changes(page, lambda: page.get_by_text("Redraw the level").first.click())
+        changes(page, lambda: page.get_by_text("Undo").click())
+
+
+def test_pixels_are_marked_and_filled(browser, address):
+    with opened(browser, address) as page:
+        page.get_by_role("tab", name="Fill").click()
+        page.get_by_role("button", name="Fill", exact=True).click()
+        page.get_by_text("Expected a mask").wait_for()  # nothing is marked
+        box = image(page).bounding_box()
+        cell = box["width"] / 8
+        page.mouse.move(box["x"] + 1.5 * cell, box["y"] + 2.5 * cell)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 3.5 * cell, box["y"] + 2.5 * cell, steps=10)
+        page.mouse.up()
+        page.mouse.move(box["x"] + 6.5 * cell, box["y"] + 6.5 * cell)
+        page.wait_for_function("document.querySelectorAll('[aria-label=\"the image\"] rect').length == 3")
+        page.get_by_role("button", name="Fill", exact=True).click()
+        page.locator('[aria-label="filling 4"]').wait_for()
+        changes(page, lambda: page.get_by_text("Take it").first.click())
+        assert page.locator('[aria-label="the image"] rect').count() == 0
+        page.get_by_text("Show the map").click()
+        page.wait_for_function("document.querySelector('[aria-label=\"map of the cost\"] img').src.startsWith('data:')")
+
+
+def test_mixtures_are_chosen(browser, address):
+    with opened(browser, address) as page:
+        page.get_by_role("tab", name="Mix").click()
+        page.get_by_text("Show the mixtures").click()
+        changes(page, lambda: page.get_by_text("z1 and coarser").click())
+
+
+def test_cones_light_up(browser, address):
+    with opened(browser, address) as page:
+        page.get_by_role("tab", name="Cones").click()
+        page.get_by_text("Draw the layout").click()
+        page.locator('[alt="the layout from the above"]').wait_for()
+        page.get_by_text("Show the cones").click()
+        frame = page.frame_locator("iframe")
+        frame.locator("canvas").first.hover()
+        assert "can change" in frame.locator("#said").inner_text()
+
+
+def test_pictures_are_opened_or_refused(browser, address, tmp_path):
+    good, broken = io.BytesIO(), tmp_path / "broken.png"
+    Image.new("RGB", (60, 40), (250, 10, 10)).save(good, format="PNG")
+    broken.write_bytes(good.getvalue()[:50])
+    zipped, large = tmp_path / "zipped.png", tmp_path / "large.png"
+    zipped.write_bytes(b"PK\x03\x04" + bytes(1000))
+    large.write_bytes(bytes(100 * 2**20))
+    (tmp_path / "good.png").write_bytes(good.getvalue())
+    with opened(browser, address) as page:
+        chooser = page.locator('input[type="file"]')
+        before = image(page).get_attribute("src")
+        for path, message in ((broken, "or a broken one"), (zipped, "or a broken one"), (large, "at most 20 MiB")):
+            chooser.set_input_files(path)
+            page.get_by_text(message).first.wait_for()
+            page.get_by_text(message).first.wait_for(state="detached")
+            assert image(page).get_attribute("src") == before
+        changes(page, lambda: chooser.set_input_files(tmp_path / "good.png"))
+
+
+def test_two_visitors_have_their_own_images(browser, address):
+    with opened(browser, address) as one, opened(browser, address) as other:
+        first = image(other).get_attribute("src")
+        assert image(one).get_attribute("src") != first
+        changes(one, lambda: one.get_by_text("New image").click())
+        assert image(other).get_attribute("src") == first
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_a_narrow_window(browser, address, width):
+    with opened(browser, address, width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_fields_of_an_action_live(browser, tmp_path):
+    action = mera.physics.make("free(mass2=1)")
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
+    fit(flow, action, run=RunFolder(tmp_path / "run"), steps=2, batch_size=8)
+    config = RunFolder(tmp_path / "run").config()
+    RunFolder(tmp_path / "run").complete(config | {"action": "free(mass2=1)"})
+    with served(tmp_path / "run") as address, opened(browser, address) as page:
+        assert page.locator('input[type="file"]').count() == 0
+        page.get_by_role("tab", name="Monte Carlo").click()
+        page.get_by_role("switch").click()
+        page.get_by_text(re.compile("autocorrelation")).wait_for()
+        page.get_by_role("switch").click()
+
+
+def test_who_may_ask(address):
+    port = int(re.search(r":(\d+)/", address).group(1))
+    token = address.split("token=")[1]
+
+    def answer(path, method="GET", **headers):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            with connection.getresponse() as response:
+                return response.status, response.getheader("set-cookie")
+
+    cookie = answer(f"/?token={token}")[1]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    mine = cookie.split(";")[0]
+    assert answer("/", Cookie=mine)[0] == 200
+    for path, headers in (
+        ("/", {}), ("/?token=guess", {}), ("/cones", {}), ("/cones?token=" + token, {}),
+        ("/", {"Cookie": mine[:-1] + "!"}), ("/", {"Cookie": mine, "Origin": "http://127.0.0.1:1"}),
+        ("/_nicegui_ws/socket.io/?EIO=4&transport=polling", {}),
+    ):  # fmt: skip
+        assert answer(path, **headers)[0] == 403, (path, headers)
+    assert answer("/", "POST", Cookie=mine, Content_Length=str(2**30))[0] == 413
+    with socket.socket() as other, pytest.raises(ConnectionRefusedError):
+        other.connect(("127.0.0.2", port))  # another address of this machine
+
+
+def test_a_port_that_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("explore", "digits", "--port", taken.getsockname()[1], "--no-browser")
+    assert result.exit_code == 1
+    assert "Expected a free port" in str(result.exception)
