@@ -103,6 +103,7 @@ def _bound(port: int | None) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((HOST, port or 0))
+        found.listen()  # so that a visitor who comes before the server is ready waits, and is not refused
     except OSError as error:
         found.close()
         raise InputError("a free port", str(port)) from error
