@@ -5,6 +5,7 @@ Names are imported when they are first used, so that `import mera` takes no time
 """
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from mera.priors import Prior
     from mera.symmetrized import Symmetrized
 
-__version__ = "0.1.0"
+try:
+    __version__ = version("mera-flow")
+except PackageNotFoundError:  # the folder alone, which nothing installed
+    __version__ = "unknown"
 
 __all__ = [
     "Flow",

@@ -2,9 +2,12 @@
 
 import re
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
+
+import mera
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +26,19 @@ def test_the_lowest_versions_are_those_that_the_long_test_installs():
         assert f"{pins[name]}.".startswith(f"{bound}."), name
 
 
-@pytest.mark.parametrize("extra", ["adapters", "benchmarks", "dev"])
+@pytest.mark.parametrize("extra", ["adapters", "analysis", "benchmarks", "dev", "docs", "explore", "pictures"])
 def test_every_extra_has_lower_bounds(extra):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert all(">=" in text or text.startswith("mera-flow[") for text in extras[extra])
+
+
+def test_every_dependency_stands_in_the_table_of_licences():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = {re.match(r"[\w-]+", text).group() for text in declared} - {"mera-flow"}
+    table = (ROOT / "docs" / "licences.md").read_text()
+    assert not [name for name in names if not re.search(rf"\b{name}\b", table)]
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert re.match(r"\d+\.\d+", mera.__version__)
