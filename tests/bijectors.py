@@ -78,7 +78,7 @@ NAMED = {
 
 ODD = {
     name: {"hidden": (5,), "norm": False, "odd": True}
-    for name in ("additive", "convolution", "coupling", "logistic-mixture", "spline")
+    for name in ("convolution", "coupling", "logistic-mixture", "spline")
 } | {"circular-spline": {"hidden": (5,), "odd": True}}
 """Options of odd couplings, by registered name."""
 
@@ -117,7 +117,6 @@ BIJECTORS = {
     **{
         f"odd-{name}": partial(lambda name, shape: named(name, ODD[name])(shape), name, shape)
         for name, shape in {
-            "additive": PATCH,
             "circular-spline": PATCH,
             "convolution": EVEN,
             "coupling": LINE,

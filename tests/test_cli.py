@@ -88,7 +88,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     mask[3:5, 7:9] = 255
     Image.fromarray(pixels).save(tmp_path / "image.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    short = ["--draws", 5, "--steps", 3, "--starts", 2]
+    short = ["--draws", 5, "--steps", 3, "--starts", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2]
     result = run("inpaint", out, "--image", tmp_path / "image.png", "--mask", tmp_path / "mask.png", *short,
                  "--out", tmp_path / "filled")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -96,7 +96,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     filled = np.asarray(Image.open(tmp_path / "filled" / "filled.png"))
     assert (filled == pixels)[mask == 0].all()
     assert (filled != pixels)[mask > 0].any()
-    chains = ["--samples", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2, "--latents", 50]
+    chains = ["--samples", 2, "--latents", 50]
     result = run("inpaint", out, "--test", 3, "--region", "0:2,4:6", *short, *chains)
     assert result.exit_code == 0, result.output
     assert "varying 50 of 768 variables" in result.output

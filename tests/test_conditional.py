@@ -87,6 +87,9 @@ def test_what_is_not_finite_is_found_in_a_conditional_flow():
     assert found == "the output of node 'decimator0' at level 0"
 
 
+SEARCH = ["--draws", 4, "--starts", 2, "--steps", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2]
+
+
 def test_the_command_line(tmp_path):
     out = tmp_path / "run"
     settings = ["--steps", 2, "--eval-every", 2, "--data", "bright-or-dark", "--conditional", "--out", out]
@@ -98,8 +101,8 @@ def test_the_command_line(tmp_path):
         ["evaluate", out],
         ["sample", out, "--n", 3],
         ["sample", out, "--n", 3, "--classes", "1,0"],
-        ["inpaint", out, "--test", 1, "--region", "2:4,2:4", "--draws", 4, "--starts", 2, "--steps", 2],
-        ["inpaint", out, "--test", 1, "--class", 0, "--region", "2:4,2:4", "--draws", 4, "--starts", 2, "--steps", 2],
+        ["inpaint", out, "--test", 1, "--region", "2:4,2:4", *SEARCH],
+        ["inpaint", out, "--test", 1, "--class", 0, "--region", "2:4,2:4", *SEARCH],
     ):
         result = run(*command)
         assert result.exit_code == 0, result.output

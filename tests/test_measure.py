@@ -44,7 +44,7 @@ def test_a_run_of_an_action_is_resumed_and_listed(folder):
 
 @pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "latent-hmc", "cones"])
 def test_measure(folder, tmp_path, sampler):
-    result = run("measure", folder, "--sampler", sampler, "--samples", 200, "--out", tmp_path)
+    result = run("measure", folder, "--sampler", sampler, "--samples", 200, "--warmup", 20, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "correlation_length" in result.output
     text = (tmp_path / "report.json").read_text()
@@ -74,7 +74,7 @@ def test_measure_with_images_of_the_flow(folder, tmp_path):
 def test_another_action_and_latents(folder, tmp_path):
     saved = tmp_path / "flow.safetensors"
     mera.save(underlying(mera.load(folder)), saved)
-    options = ["--samples", 32, "--chains", 4, "--sampler", "latent-hmc", "--json"]
+    options = ["--samples", 32, "--chains", 4, "--warmup", 10, "--sampler", "latent-hmc", "--json"]
     missing = run("measure", saved, *options)
     assert missing.exit_code == 2
     assert "Expected --action" in plain(missing)

@@ -97,7 +97,22 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, photographs, monkeypat
     assert "--root names another place" in str(lost.exception)
     for command in (
         ("evaluate", "run"),
-        ("inpaint", "run", "--test", 0, "--region", "0:2,0:2", "--draws", 2, "--steps", 1),
+        (
+            "inpaint",
+            "run",
+            "--test",
+            0,
+            "--region",
+            "0:2,0:2",
+            "--draws",
+            2,
+            "--steps",
+            1,
+            "--warmup",
+            3,
+            "--iterations",
+            4,
+        ),
     ):
         done = run(*command, "--root", "moved")
         assert done.exit_code == 0, (command, done.output, done.exception)
@@ -112,7 +127,11 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     folder = mera.train.RunFolder(tmp_path / "run")
     images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
     fit(small_flow(), images, SHORT, folder)  # without `create`
-    for command in (("evaluate",), ("sample", "--n", 2), ("inpaint", "--test", 1, "--region", "0:2,0:2", "--draws", 2)):
+    for command in (
+        ("evaluate",),
+        ("sample", "--n", 2),
+        ("inpaint", "--test", 1, "--region", "0:2,0:2", "--draws", 2, "--warmup", 3, "--iterations", 4),
+    ):
         done = run(command[0], folder.path, *command[1:])
         assert done.exit_code == 0, (command, done.output, done.exception)
     assert run("train", "--resume", folder.path, "--steps", 8).exit_code == 0

@@ -34,6 +34,7 @@ def test_layouts_in_toml_are_layouts():
 def test_there_are_blocks_and_the_links_exist():
     assert {name: len(blocks) for name, blocks in BLOCKS.items() if blocks} == {
         "README.md": 4, "coming_from.md": 1, "architecture.md": 1, "analysis.md": 6, "data.md": 4, "cones.md": 5,
+        "explorer.md": 1,
         "physics.md": 4, "models.md": 1, "science.md": 1, "toolkit.md": 6, "training.md": 5,
     }  # fmt: skip
     for page, text in PAGES.items():

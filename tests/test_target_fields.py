@@ -99,7 +99,7 @@ def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
     flow = mera.build(
         "rgflow", L=4, m=2, channels=1, hidden=(16,), norm=False, prior="gaussian", bijector="spline(bound=6)"
     )
-    fit(flow, (action, fields), steps=300, batch_size=32, lr=1e-2, eval_every=300)
+    fit(flow, (action, fields), steps=150, batch_size=32, lr=1e-2, eval_every=150)
     share = (flow.sample(500) > 0).float().mean()
     assert 0.4 < share < 0.6
 

@@ -29,7 +29,13 @@ def test_pytorch_citizenship(name):
                                single.log_prob(x.float()))  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["rgflow-open", "rgflow-spline", *ONE_EACH.values()])
+QUICK = ("rgflow", "rgflow-open", "rgflow-spline", "realnvp", "glow")
+"""Models that are traced each time; the other ones take as long as all other tests of this file."""
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in ONE_EACH.values() if name not in QUICK)]
+)
 def test_torch_compile_in_one_graph(name):
     """The eager backend traces as every backend does and spares the time of generating code."""
     flow = randomize(MODELS[name](), 0.2)

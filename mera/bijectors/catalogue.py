@@ -95,12 +95,11 @@ def additive(
     hidden: HiddenWidths = (128,),
     norm: Norm = True,
     mask: Mask = "checkerboard",
-    odd: Odd = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Additive couplings of a patch, as in `NICE <https://arxiv.org/abs/1410.8516>`_ (Dinh et al. 2014)."""
     return _patch(event_shape, Additive(), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  odd=odd, context_shape=context_shape)  # fmt: skip
+                  context_shape=context_shape)  # fmt: skip
 
 
 @register("spline")

@@ -52,6 +52,12 @@ def _measure(
         int | None, typer.Option(min=1, help="Number of images in the mixture; all of them if left out.")
     ] = None,
     chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
+    warmup: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Steps of the chains before the draws that count; the sampler's own number if left out."
+        ),
+    ] = None,
     double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
     out: Annotated[
@@ -70,7 +76,7 @@ def _measure(
         flow = Symmetrized(underlying(flow), [name.strip() for name in symmetries.split(",")], images)
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
-    result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, seed)
+    result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, warmup, seed)
     out = folder_of(run) / "report" if out is None else out
     make_folder(out)
     report = _plain({"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)})
@@ -84,18 +90,20 @@ def _measure(
     console.print(f"report: {out / 'report.json'}, {out / 'report.png'}")
 
 
-def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, seed: int) -> Any:
+def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, warmup: int | None, seed: int) -> Any:
     """The result of a sampler."""
     torch.manual_seed(seed)
     draws = max(4, samples // chains)
     if sampler is Sampler.reweighting:
         return physics.estimate(flow, action, samples, console=console)
+    options: dict[str, Any] = {"chains": chains, "console": console}
+    if warmup is not None:
+        options["warmup"] = warmup
     if sampler is Sampler.metropolis:
-        return physics.metropolis(flow, action, chains=chains, draws=draws, console=console)
+        return physics.metropolis(flow, action, draws=draws, **options)
     if sampler is Sampler.cones:
-        return physics.cone_monte_carlo(flow, action, chains=chains, sweeps=draws, console=console)
-    space = "field" if sampler is Sampler.hmc else "latent"
-    return physics.hmc(flow, action, space, chains=chains, draws=draws, console=console)
+        return physics.cone_monte_carlo(flow, action, sweeps=draws, **options)
+    return physics.hmc(flow, action, "field" if sampler is Sampler.hmc else "latent", draws=draws, **options)
 
 
 def _figures(result: Any) -> dict[str, Any]:
