@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -162,19 +162,20 @@ class Symmetrized(Density):
         """Numbers of elements for data (B, C, *shape), drawn at random: integers (B,)."""
         return torch.randint(len(self.elements), (x.shape[0],), device=x.device)
 
-    def choose_given(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """The numbers of the elements that may have made data, drawn in proportion to the densities of the images.
+    def choose_given(self, x: Tensor, uniform: Tensor, context: Tensor | None = None) -> Tensor:
+        """Draw for each datum an element, with the posterior probability that the datum came from it.
 
         Args:
             x: data (B, C, *shape).
             uniform: numbers in [0, 1), (B,), which decide.
+            context: for a conditional flow, the contexts of the data; None for a flow without context.
 
         Returns:
-            Integers (B,).
+            The numbers of the elements, integers (B,).
         """
-        n = len(self.elements)
-        shares = self.flow.log_prob(self.images(x)[0]).view(n, len(x)).softmax(0).cumsum(0)
-        return (shares[:-1] <= uniform).sum(0)
+        images, contexts = self.images(x, context)
+        densities = self.flow.log_prob(images, contexts).view(len(self.elements), len(x))
+        return (densities.softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
 
     def image(self, x: Tensor, choice: Tensor) -> Tensor:
         """Images of data under chosen elements, whose inverses `transform` applies.
@@ -183,8 +184,7 @@ class Symmetrized(Density):
             x: data (B, C, *shape).
             choice: the numbers of the elements, integers (B,).
         """
-        images = self.images(x)[0].unflatten(0, (-1, len(x)))
-        return images[choice, torch.arange(len(x), device=x.device)]
+        return self._moved(x, choice, [element.apply for element in self.elements])
 
     def transform(self, x: Tensor, choice: Tensor) -> Tensor:
         """Samples of the mixture from samples of the flow: apply to each the inverse of an element.
@@ -193,10 +193,14 @@ class Symmetrized(Density):
             x: data (B, C, *shape).
             choice: the numbers of the elements, integers (B,).
         """
+        return self._moved(x, choice, [element.undo for element in self.elements])
+
+    def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+        """Data under the maps of these numbers; the first one is the identity."""
         moved = x
-        for number, element in enumerate(self.elements[1:], start=1):
+        for number, one in enumerate(maps[1:], start=1):
             is_here = (choice == number).view(-1, *(1 for _ in x.shape[1:]))
-            moved = torch.where(is_here, element.undo(x), moved)
+            moved = torch.where(is_here, one(x), moved)
         return moved
 
     def log_prob_given(self, x: Tensor, log_q: Tensor, choice: Tensor, context: Tensor | None = None) -> Tensor:

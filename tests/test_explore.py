@@ -138,7 +138,7 @@ def test_cones_light_up(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Cones").click()
         page.get_by_text("Draw the layout").click()
-        page.locator('[alt="the layout from the above"]').wait_for()
+        page.locator('[alt="the layout from above"]').wait_for()
         page.get_by_text("Show the cones").click()
         frame = page.frame_locator("iframe")
         frame.locator("canvas").first.hover()

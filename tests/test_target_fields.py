@@ -29,7 +29,7 @@ def target_of(symmetrized):
 
 def gradients(flow, target, estimator, fields, n):
     """The gradients of the mean loss of n fields at a time, (batches, parameters)."""
-    kind = Variational(lambda phi: -target.log_prob(phi), estimator, has_fields=True)
+    kind = Variational(lambda phi: -target.log_prob(phi), estimator, fields=1)
     noise = torch.stack([torch.rand(len(fields)), torch.ones(len(fields))], 1).double()
     found = []
     for part, numbers in zip(fields.flatten(1).split(n), noise.split(n), strict=True):
@@ -64,7 +64,7 @@ def test_the_values_of_the_losses(estimator):
     flow, action, n = small_flow(symmetrized=True), Phi4(0.5, 0.3), 12
     fields = torch.randn(9, 1, 4, 4, dtype=torch.float64)
     examples = Draws(flow, as_draws(action, flow, fields).train.fields, share=0.25)
-    kind = Variational(action, estimator, has_fields=True)
+    kind = Variational(action, estimator, fields=1)
     rows, noise = kind.read(examples, [(1, row, row) for row in range(n)], 0)
     given = noise[:, 1] > 0
     assert given.tolist() == [False, False, False, True] * 3
@@ -107,7 +107,7 @@ def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
     data = Phi4(0.5, 0.3), torch.randn(20, 1, 4, 4)
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
-    settings = SHORT | {"steps": 6, "forward": 0.3, "accumulate": 2}
+    settings = SHORT | {"steps": 6, "field_share": 0.3, "accumulate": 2}
     flow, again = small_flow(), small_flow()
     fit(flow, data, run=whole, **settings)
     assert fit(small_flow(), data, run=cut, callbacks=[At(3, interrupt)], **settings).steps == 3
@@ -123,7 +123,7 @@ def test_what_is_refused():
         (fields, {"anneal": 0.5}, "anneal=0 beside fields of the target"),
         (fields[:, :, 1:], {}, "fields of shape"),
         ((fields * 9).byte(), {}, "fields of floats that can be read in any order"),
-        (fields, {"forward": 1.5}, "forward"),
+        (fields, {"field_share": 1.5}, "field_share"),
     ):
         with pytest.raises(ValueError, match=message):
             fit(small_flow(), (Phi4(0.5, 0.3), data), steps=1, **SHORT, **options)

@@ -11,7 +11,7 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory
+from mera.bijectors.conditioners.base import ConditionerFactory, contract
 from mera.bijectors.conditioners.fixed_weights import evaluators
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.partition import Partition
@@ -60,7 +60,7 @@ class Coupling(Bijector):
             return network
 
         networks = [make(first, second)]
-        self.shared_between_halves = _contract(networks[0]).shared_between_halves
+        self.shared_between_halves = contract(networks[0]).shared_between_halves
         if not self.shared_between_halves:
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
@@ -68,7 +68,7 @@ class Coupling(Bijector):
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """A window as wide as both conditioners see together, if they are convolutions; else None."""
-        first, second = (_contract(self.networks[index]).radius for index in (0, -1))
+        first, second = (contract(self.networks[index]).radius for index in (0, -1))
         if first is None or second is None:
             return None
         return (1 + 2 * (first + second),) * (len(self.partition.event_shape) - 1)
@@ -76,7 +76,7 @@ class Coupling(Bijector):
     @property
     def circular(self) -> bool:
         """Whether a conditioner continues at the opposite border."""
-        return any(_contract(network).circular for network in self.networks)
+        return any(contract(network).circular for network in self.networks)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first."""
@@ -126,11 +126,6 @@ class Couplings(Chain):
             isinstance(member, Coupling) and member.partition is partition and is_called_plainly(member)
             for member in self.members
         )
-
-
-def _contract(network: nn.Module) -> Conditioner | type[Conditioner]:
-    """The object whose attributes describe a network: the network itself, or the defaults of `Conditioner`."""
-    return network if isinstance(network, Conditioner) else Conditioner
 
 
 def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:

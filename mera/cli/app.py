@@ -26,7 +26,7 @@ COMMANDS = {
     "explain": "Print what runs have learnt: what each level costs, reaches and knows, and what mixing changes.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
-    "explore": "Write a page for a browser on which the causal cones of a flow light up.",
+    "explore": "Explore a flow in a browser: latents, mixtures, fillings and causal cones.",
     "doctor": "Show versions, devices and threads, and test the default flow: what a bug report should hold.",
 }
 """What each command does. Its application is `app` in the module `mera.cli` that has its name."""

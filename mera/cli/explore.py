@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,20 +29,29 @@ Port = Annotated[
     int | None,
     typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.", rich_help_panel="Output"),
 ]
+Action = Annotated[
+    str | None,
+    typer.Option(
+        help="The action that the flow learnt, if its run does not name it; data are then shown as fields.",
+        metavar="NAME[(NAME=VALUE ...)]",
+    ),
+]
 Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_help_panel="Output")]
 
 
-def _options(html: Html = None, port: Port = None, browser: Browser = True) -> None:
+def _options(html: Html = None, action: Action = None, port: Port = None, browser: Browser = True) -> None:
     """A function whose signature declares the options of the command."""
 
 
-def _explore(subject: Subject, html: Path | None, port: int | None, browser: bool) -> None:
+def _explore(subject: Subject, html: Path | None, action: str | None, port: int | None, browser: bool) -> None:
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
     The page is served to this machine alone, to whoever has the printed address with its token. For a run that learnt
     an action it shows cone Monte Carlo. Needs `pip install 'mera-flow[explore]'`; `--html` does not.
     """
     if html is not None:
+        if port is not None or action is not None:
+            raise typer.BadParameter("Expected no --port and no --action beside --html, which serves nothing")
         from mera.drawing import cone_page
 
         write_atomically(html, cone_page(subject.make().plan, subject.title, console).encode())
@@ -50,17 +59,15 @@ def _explore(subject: Subject, html: Path | None, port: int | None, browser: boo
         return
     from mera.explore import Explorer
 
-    explorer = Explorer(subject.make(), subject.title, _action(subject.path), port)
+    text = _action(subject.path) if action is None else action
+    explorer = Explorer(subject.make(), subject.title, None if text is None else physics.make(text), port)
     console.print(f"exploring {subject.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
 
 
-def _action(path: Path | None) -> Any:
-    """The action that a run learnt; None if it learnt something else."""
-    if path is None or not (path / "config.json").exists():
-        return None
-    text = learnt_action(RunFolder(path))
-    return None if text is None else physics.make(text)
+def _action(path: Path | None) -> str | None:
+    """The action that a run names; None if it names none."""
+    return None if path is None or not (path / "config.json").exists() else learnt_action(RunFolder(path))
 
 
 app = flow_app(_explore, _options)

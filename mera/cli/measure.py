@@ -95,6 +95,8 @@ def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int,
     torch.manual_seed(seed)
     draws = max(4, samples // chains)
     if sampler is Sampler.reweighting:
+        if warmup is not None:
+            raise typer.BadParameter("Expected a sampler of chains beside --warmup; got reweighting")
         return physics.estimate(flow, action, samples, console=console)
     options: dict[str, Any] = {"chains": chains, "console": console}
     if warmup is not None:

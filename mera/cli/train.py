@@ -52,6 +52,8 @@ NAMED_ACTIONS = ", ".join(physics.names())
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
 )
+PYTHON_ALONE = ("field_share",)
+"""Settings that mean something in Python alone."""
 RESUME_HELP = "Folder of a run to go on with, with the settings of the run; --steps and --minutes make it longer."
 
 
@@ -171,7 +173,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
 
 def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
     """The settings of a run: those that were passed, then those of the preset, then the defaults."""
-    passed = {f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None}
+    passed = {f.name: values[f.name] for f in fields(Settings) if values.get(f.name) is not None}
     return Settings(**{**(preset or {}), **passed})
 
 
@@ -300,7 +302,7 @@ def _run_options() -> list[inspect.Parameter]:
     return signature_options(declaration, data=data)
 
 
-_settings_options = options_for(Settings, "Training")
+_settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
 app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options(), _settings_options)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options()]
 app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(

@@ -16,8 +16,8 @@ def coloured(values: Tensor, diverging: bool = True) -> Tensor:
 
     Args:
         values: the numbers, (H, W).
-        diverging: blue for negative and red for positive numbers, white for 0, each as far as the largest magnitude; or
-            else from dark to bright, from the least number to the largest.
+        diverging: blue for negative and red for positive numbers, white for 0, each as far as the largest magnitude;
+            otherwise from dark, the least number, to bright, the largest.
 
     Returns:
         The picture, (3, H, W) uint8.

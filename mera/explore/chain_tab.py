@@ -29,6 +29,7 @@ class ChainTab:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.chain: LiveChain | None = None
+        self._is_running = False
 
     def build(self) -> None:
         """Make the elements."""
@@ -43,27 +44,35 @@ class ChainTab:
                 self.curve = ui.html("", sanitize=False).classes("w-64").props('aria-label="m^2 along a chain"')
 
     async def _run(self) -> None:
-        """Sweep until the switch is off or the page is closed."""
-        while self.switch.value and not self.switch.is_deleted and self.switch.client.has_socket_connection:
-            with self.page.reporting():
-                await run.io_bound(self._sweep)
-                self._show()
-                continue
-            self.switch.set_value(False)
-
-    def _sweep(self) -> None:
-        """A sweep of the chains, which are made first."""
-        if self.chain is None:
-            self.chain = LiveChain(self.page.learnt.flow, self.page.action)
-        self.chain.sweep()
-
-    def _show(self) -> None:
-        """Show where the chains are."""
-        if self.chain is None:
+        """Sweep until the switch is off or the page is closed; one loop at a time, whatever the switch does."""
+        if self._is_running:
             return
-        self.field.set_source(address_of(coloured(self.chain.fields[0, 0].float().cpu())))
-        self.facts.set_text(self.chain.describe())
-        self.curve.set_content(polyline(self.chain.m2[-SHOWN:, 0].tolist()))
+        self._is_running = True
+        try:
+            while self.switch.value and not self.switch.is_deleted and self.switch.client.has_socket_connection:
+                chain = None
+                with self.page.reporting():
+                    chain = await run.io_bound(self._sweep)
+                if chain is None:
+                    break
+                self._show(chain)
+        finally:
+            self._is_running = False
+            if not self.switch.is_deleted:
+                self.switch.set_value(False)
+
+    def _sweep(self) -> LiveChain:
+        """The chains after another sweep; they are made first."""
+        chain = LiveChain(self.page.learnt.flow, self.page.action) if self.chain is None else self.chain
+        self.chain = chain
+        chain.sweep()
+        return chain
+
+    def _show(self, chain: LiveChain) -> None:
+        """Show where the chains are."""
+        self.field.set_source(address_of(coloured(chain.fields[0, 0].float().cpu())))
+        self.facts.set_text(chain.describe())
+        self.curve.set_content(polyline(chain.m2[-SHOWN:, 0].tolist()))
 
     def _restart(self) -> None:
         """Forget the chains."""

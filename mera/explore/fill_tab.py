@@ -33,8 +33,8 @@ class FillTab:
             self.spans = [
                 ui.number(name, value=value, min=0, max=most, step=1, format="%d").classes("w-24")
                 for name, value, most in (
-                    ("first row", rows // 3, rows), ("end row", rows // 2, rows),
-                    ("first column", columns // 3, columns), ("end column", columns // 2, columns),
+                    ("first row", rows // 3, rows), ("row after the last", rows // 2, rows),
+                    ("first column", columns // 3, columns), ("column after the last", columns // 2, columns),
                 )
             ]  # fmt: skip
             ui.button("Mark the rectangle", on_click=self._mark).props("outline")
@@ -54,7 +54,7 @@ class FillTab:
     async def _fill(self) -> None:
         """Fill the marked pixels in a few ways."""
         mask = self.page.mask.clone()
-        found = await self.page.slowly("filling; about half a minute", self.page.studio.fill, mask)
+        found = await self.page.slowly("filling; this can take half a minute", self.page.studio.fill, mask)
         if found is None:
             return
         self.fillings.clear()

@@ -1,4 +1,4 @@
-"""Who may talk to the explorer: whoever has its token, and in messages of a bounded size."""
+"""Who may talk to the explorer: whoever has its token, with bodies of a bounded size."""
 
 from __future__ import annotations
 

@@ -52,9 +52,10 @@ class LevelsTab:
         async def open_panel() -> None:
             if panel.value and not latents.default_slot.children:
                 leads = await self.page.slowly("looking for the strongest latents", self.page.learnt.leads, level)
-                with latents:
-                    for lead in leads or ():
-                        self._build_lead(lead)
+                if not latents.default_slot.children:  # unless the panel was opened twice meanwhile
+                    with latents:
+                        for lead in leads or ():
+                            self._build_lead(lead)
 
         panel.on_value_change(open_panel)
 

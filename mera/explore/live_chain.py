@@ -12,7 +12,7 @@ from mera.flow import Flow
 from mera.physics.autocorrelation import gamma_method
 from mera.physics.cone_monte_carlo import ConeSampler
 from mera.physics.hmc import Trajectories
-from mera.physics.target import field_target, in_domain
+from mera.physics.target import check_flow, field_target, in_domain
 
 __all__ = ["LiveChain"]
 
@@ -31,12 +31,16 @@ class LiveChain:
         action: the action.
         chains: the number of chains.
 
+    Raises:
+        ValueError: if the flow does not suit the action.
+
     Attributes:
         rates: the acceptance rate of each level in the last sweep, by level.
         m2: the squared magnetisation along each chain after the tuning, (draws, chains).
     """
 
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
+        check_flow(flow, action)
         self.action = action
         levels = range(min(1, len(flow.plan.latents) - 1), len(flow.plan.latents))
         self._sampler = ConeSampler(flow, action, levels, flow.sample(chains))
@@ -45,7 +49,7 @@ class LiveChain:
 
     @property
     def fields(self) -> Tensor:
-        """The fields of now, (chains, C, *shape)."""
+        """The current fields, (chains, C, *shape)."""
         return self._sampler.state.data
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -25,7 +24,7 @@ class MixTab:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.other = Studio(page.learnt, seed=secrets.randbelow(2**31))
+        self.other = Studio(page.learnt)
 
     def build(self) -> None:
         """Make the elements."""
@@ -33,13 +32,13 @@ class MixTab:
         with ui.row().classes("items-center"):
             self.picture = ui.interactive_image().classes("picture w-24").props('aria-label="the other image"')
             ui.button("Another image", on_click=self._draw)
-            ui.button("Take the image of now", on_click=self._take).props("outline")
+            ui.button("Take the current image", on_click=self._take).props("outline")
             ui.button("Show the mixtures", on_click=self._show).props("outline")
         self.mixtures = ui.row().classes("gap-3")
         self.picture.set_source(address_of(self.other.picture))
 
     def _draw(self) -> None:
-        self.other.draw(secrets.randbelow(2**31))
+        self.other.draw()
         self._show()
 
     def _take(self) -> None:

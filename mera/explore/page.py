@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -44,7 +43,7 @@ class Page:
 
     def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], action: Any = None) -> None:
         self.learnt, self.title, self.make_cones, self.action = learnt, title, make_cones, action
-        self.studio = Studio(learnt, seed=secrets.randbelow(2**31))
+        self.studio = Studio(learnt)
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self._watchers: list[Callable[[], None]] = []
         self._painting: bool | None = None
@@ -62,13 +61,13 @@ class Page:
         self.changed()
 
     def shown(self) -> None:
-        """Show the image of now."""
+        """Show the current image."""
         self.now.set_source(address_of(self.studio.picture))
         n = self.learnt.flow.plan.input.variables
-        self.facts.set_text(f"log p = {self.studio.log_prob() / n:.3f} nats for each variable")
+        self.facts.set_text(f"log p = {self.studio.log_prob() / n:.3f} nats for each variable{self.learnt.note}")
 
     def changed(self) -> None:
-        """Show the image of now and the one before; everything that watches them is told."""
+        """Show the current image and the one before; everything that watches them is told."""
         self.shown()
         self.before.set_source(address_of(self.studio.before))
         for watcher in self._watchers:
@@ -134,7 +133,7 @@ class Page:
             self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')
 
     def _build_tabs(self) -> None:
-        """The tabs; each is built when it is made, and works when it is opened."""
+        """The tabs, which are built with the page; what takes long starts on a click."""
         tabs: dict[str, Callable[[], None]] = {
             "Levels": LevelsTab(self).build, "Mix": MixTab(self).build, "Fill": FillTab(self).build,
             "Cones": self._build_cones,
@@ -152,26 +151,29 @@ class Page:
     def _build_cones(self) -> None:
         """The page of cones and pictures of the layout, which are made when they are asked for first."""
         ui.label("Which latents does a pixel depend on, and what can a latent change?")
-        place = ui.column().classes("w-full")
 
         async def open_cones() -> None:
             if await self.slowly("computing all cones", self.make_cones) is not None:
-                place.clear()
-                with place:
+                cones.clear()
+                with cones:
                     ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
 
         async def open_layout() -> None:
-            for view in ("side", "above"):
-                drawn = await self.slowly("drawing the layout", draw_layout, self.learnt.flow.layout, view)
-                if drawn is not None:
-                    with place:
-                        ui.image(Image.open(BytesIO(drawn._repr_png_()))).classes("w-full max-w-3xl").props(
-                            f'alt="the layout from the {view}"'
-                        )
+            views = {"side": "from the side", "above": "from above"}
+            drawn = [
+                await self.slowly("drawing the layout", draw_layout, self.learnt.flow.layout, view) for view in views
+            ]
+            layout.clear()
+            with layout:
+                for picture, name in zip(drawn, views.values(), strict=True):
+                    if picture is not None:
+                        image = ui.image(Image.open(BytesIO(picture._repr_png_()))).classes("w-full max-w-3xl")
+                        image.props(f'alt="the layout {name}"')
 
-        with place, ui.row():
+        with ui.row():
             ui.button("Show the cones", on_click=open_cones)
             ui.button("Draw the layout", on_click=open_layout).props("outline")
+        cones, layout = ui.column().classes("w-full"), ui.column().classes("w-full")
 
     def _paint(self, event: events.MouseEventArguments) -> None:
         """Mark pixels, or unmark them if the first one was marked."""
@@ -196,7 +198,7 @@ class Page:
 
     def _draw(self) -> None:
         with self.reporting():
-            self.studio.draw(secrets.randbelow(2**31))
+            self.studio.draw()
             self.changed()
 
     def _undo(self) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
 import webbrowser
+from importlib.util import find_spec
 from typing import Any
 
+import torch
+
+from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.density import Density
 from mera.drawing import cone_page
@@ -17,16 +22,20 @@ from mera.explore.studio import LARGEST_UPLOAD, Learnt
 __all__ = ["HOST", "Explorer"]
 
 HOST = "127.0.0.1"
+LAST_PORT = 65_535
 
 
 class Explorer:
     """A local page on which a flow can be explored: its levels, latents, cones, fillings, and for an action its fields.
+
+    NiceGUI serves one page in a process, so that a process should make one explorer.
 
     Args:
         flow: a flow without context on a lattice of two dimensions.
         title: what the page calls it.
         action: the action that it learnt; None if it learnt images.
         port: the port; any free one if None.
+        is_image: whether the data are images rather than fields; None for images unless there is an action.
 
     Attributes:
         address: the address with the token, for the first visit.
@@ -36,9 +45,17 @@ class Explorer:
         ModuleNotFoundError: if NiceGUI is not installed: `pip install 'mera-flow[explore]'`.
     """
 
-    def __init__(self, flow: Density, title: str = "a flow", action: Any = None, port: int | None = None) -> None:
-        self.learnt = Learnt(flow, is_image=action is None)
-        self.title, self.action = title, action
+    def __init__(
+        self,
+        flow: Density,
+        title: str = "a flow",
+        action: Any = None,
+        port: int | None = None,
+        is_image: bool | None = None,
+    ) -> None:
+        is_image = action is None if is_image is None else is_image
+        self.learnt, self.title, self.action = Learnt(flow, is_image), title, action
+        _check_installed()
         self._socket = _bound(port)
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
@@ -53,6 +70,7 @@ class Explorer:
         Args:
             show: open the page in a browser.
         """
+        torch.seed()  # another first image each time
         if show:
             threading.Timer(1.0, webbrowser.open, [self.address]).start()
         self._server.run(sockets=[self._socket])
@@ -94,17 +112,26 @@ class Explorer:
             origins=[f"http://{name}:{self.port}" for name in (HOST, "localhost")],
             largest=LARGEST_UPLOAD + 2**20,
         )
-        return uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+        return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+
+
+def _check_installed() -> None:
+    """Refuse to go on without NiceGUI."""
+    if find_spec("nicegui") is None:
+        raise ModuleNotFoundError("Expected NiceGUI for the explorer; got none: pip install 'mera-flow[explore]'")
 
 
 def _bound(port: int | None) -> socket.socket:
     """A socket at a port of this machine, which no other machine can reach."""
+    if port is not None and check_count(port, "a port") > LAST_PORT:
+        raise InputError(f"a port up to {LAST_PORT}", str(port))
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # elsewhere, this would let another process take the port
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((HOST, port or 0))
         found.listen()  # so that a visitor who comes before the server is ready waits, and is not refused
     except OSError as error:
         found.close()
-        raise InputError("a free port", str(port)) from error
+        raise InputError("a free port", f"{port}: {error.strerror}") from error
     return found

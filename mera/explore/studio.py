@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +17,8 @@ from mera.analysis import combine, decompose, leading, mix, receptive_fields, su
 from mera.analysis.latents import Latent, check_latent, check_level
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.incremental import Change, IncrementalPass, Wiring
+from mera.data.dataset import resize
+from mera.data.items import pixels_of
 from mera.density import Density
 from mera.drawing.colours import coloured
 from mera.flow import Flow, Latents
@@ -31,6 +35,8 @@ SEARCH: dict[str, Any] = {"draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "
 """The search for fillings."""
 KEPT = 20
 """How many images `undo` can go back."""
+LEADS = 6
+"""How many latents of a level have sliders."""
 SAMPLES = 8
 """Latents over which receptive fields are averaged: enough for a thumbnail."""
 
@@ -52,7 +58,7 @@ class Learnt:
 
     Args:
         flow: a flow without context on a lattice of two dimensions, with 1 or 3 channels.
-        is_image: whether data are images; if not, they are shown as fields, by colours from the least to the largest.
+        is_image: whether data are images; if not, their first component is shown, blue below 0 and red above.
 
     Raises:
         ValueError: if it is another flow.
@@ -66,8 +72,9 @@ class Learnt:
                 "a flow of two dimensions without context, and for images with 1 or 3 channels",
                 f"one on {lattice}" + ("" if inside.plan.context is None else ", with a context"),
             )
-        self.flow: Flow = inside.eval().requires_grad_(False)
+        self.flow: Flow = copy.deepcopy(inside).eval().requires_grad_(False)
         self.is_image = is_image
+        self.note = "" if inside is flow else ", of one element of the mixture"
         self.wiring = Wiring(inside.plan)
         self._leads: dict[int, list[Lead]] = {}
         self._changes: dict[Latent, Change] = {}
@@ -85,17 +92,15 @@ class Learnt:
         """
         return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
 
-    def leads(self, level: int, n: int = 6) -> list[Lead]:
+    def leads(self, level: int) -> list[Lead]:
         """The latents of a level with the strongest receptive fields, the strongest first; computed once.
 
         Args:
             level: the level, 0 for the finest.
-            n: how many.
         """
         if check_level(self.flow.plan, level) not in self._leads:
-            with fixed_seed(0):
-                latents = leading(self.flow, level, n, samples=SAMPLES)
-                fields = receptive_fields(self.flow, latents, samples=SAMPLES)
+            latents = leading(self.flow, level, LEADS, samples=SAMPLES)
+            fields = receptive_fields(self.flow, latents, samples=SAMPLES)
             self._leads[level] = [
                 Lead(*pair) for pair in zip(latents, map(coloured, fields.mean(1).cpu()), strict=True)
             ]
@@ -110,7 +115,7 @@ class Learnt:
         level, *place = check_latent(self.flow.plan, latent)
         if latent not in self._changes:
             address = self.wiring.latents[level][tuple(place)]
-            self._changes[latent] = self.wiring.change([address[None]])
+            self._changes[latent] = self.wiring.change([address[None]]).to(self.flow.device)
         return self._changes[latent]
 
 
@@ -119,13 +124,13 @@ class Studio:
 
     Args:
         learnt: the flow.
-        seed: the seed of the first image.
+        seed: the seed of the first image; random if None.
 
     Attributes:
         temperatures: for each level, finest first, the temperature of latents that are drawn.
     """
 
-    def __init__(self, learnt: Learnt, seed: int = 0) -> None:
+    def __init__(self, learnt: Learnt, seed: int | None = None) -> None:
         self.learnt, self.flow = learnt, learnt.flow
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
@@ -169,17 +174,17 @@ class Studio:
 
     # What changes it
 
-    def draw(self, seed: int) -> None:
+    def draw(self, seed: int | None = None) -> None:
         """Draw an image at the temperatures of the levels.
 
         Args:
-            seed: the seed.
+            seed: the seed, which must not be given while other threads draw random numbers; random if None.
         """
-        with fixed_seed(seed):
+        with nullcontext() if seed is None else fixed_seed(seed):
             self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def upload(self, content: bytes) -> None:
-        """Take a picture from a file in place of the image: its largest square, reduced to the flow's size.
+        """Take a picture from a file in place of the image: the largest rectangle of the flow's proportions, resized.
 
         Args:
             content: the bytes of the file.
@@ -189,17 +194,10 @@ class Studio:
         """
         if not self.learnt.is_image:
             raise InputError("a flow of images, for a picture", "a flow of fields")
-        rows, columns = self.flow.plan.input.shape
-        image = _opened(content).convert("RGB" if self.flow.plan.input.channels == 3 else "L")
-        scale = max(columns / image.width, rows / image.height)
-        size = max(columns, round(image.width * scale)), max(rows, round(image.height * scale))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-        left, top = (image.width - columns) // 2, (image.height - rows) // 2
-        image = image.crop((left, top, left + columns, top + rows))
-        values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-        values = values.view(rows, columns, -1).movedim(2, 0)[None].to(self.flow.device)
-        with fixed_seed(0), torch.no_grad():
-            self._open(self.flow.from_images(values))
+        lattice = self.flow.plan.input
+        pixels = resize(pixels_of(_opened(content), lattice.channels), lattice.shape)
+        with torch.no_grad():
+            self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
     def set(self, latent: Latent, value: float) -> None:
         """Set a latent; its generation cone alone is evaluated.
@@ -211,7 +209,7 @@ class Studio:
         change = self.learnt.change(latent)
         with fixed_weights():
             self._pass.propose(change, torch.full_like(self._pass.at(change), value))
-            self._pass.settle(change, torch.ones(1, 1, dtype=torch.bool))
+            self._pass.settle(change, torch.ones(1, 1, dtype=torch.bool, device=self.flow.device))
 
     def redraw(self, level: int) -> None:
         """Draw the latents of a level anew.
@@ -260,11 +258,15 @@ class Studio:
         Args:
             x: the data, (1, C, H, W), in the flow's own space.
         """
-        self._kept = [*self._kept[-KEPT:], self.data.clone()]
+        self._kept = [*self._kept[1 - KEPT :], self.data.clone()]
         self._pass.data = x
 
     def undo(self) -> bool:
-        """Go back to the image before the last change but those of single latents; False if there is none."""
+        """Go back to the image before the last change, but for those of single latents, which are lost.
+
+        Returns:
+            Whether there was such a change.
+        """
         if not self._kept:
             return False
         self._pass.data = self._kept.pop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from torch import nn
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
@@ -67,11 +68,16 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
 
 
 def _spectra(flow: Flow) -> list[Spectral]:
-    """The bijectors of Fourier modes, which act on a whole lattice and belong to no level."""
-    return [module for module in flow.bijectors.values() if isinstance(module, Spectral)]
+    """The bijectors of Fourier modes of the whole lattice, which grow by interpolation."""
+    return [cast(Spectral, module) for module in flow.bijectors.values() if _is_whole(module, flow)]
+
+
+def _is_whole(module: nn.Module, flow: Flow) -> bool:
+    """Whether a module scales the Fourier modes of the whole lattice of a flow."""
+    return isinstance(module, Spectral) and module.event_shape == flow.plan.input.event_shape
 
 
 def _steps_by_level(flow: Flow) -> list[list[Step]]:
     """The steps of a flow that apply any other bijector, level by level, finest first."""
-    steps = [s for s in flow.plan.steps if s.module and not isinstance(flow.bijectors[s.module], Spectral)]
+    steps = [s for s in flow.plan.steps if s.module and not _is_whole(flow.bijectors[s.module], flow)]
     return [[step for step in steps if step.level == level] for level in range(max(s.level for s in steps) + 1)]

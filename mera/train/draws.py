@@ -74,8 +74,10 @@ class Draws(Dataset):
 
 
 def split_action(data: Any) -> tuple[ActionLike | None, Any]:
-    """An action and fields of its target, each None if it is not there, from what a flow is to learn from."""
+    """Split what a flow is to learn from into an action and fields or other examples; each is None if it is missing."""
     if isinstance(data, (tuple, list)) and len(data) == 2 and is_action(data[0]):
+        if data[1] is None:
+            raise InputError("fields of the target beside an action", "None")
         return data[0], data[1]
     return (data, None) if is_action(data) else (None, data)
 
@@ -89,7 +91,7 @@ def is_action(data: Any) -> bool:
 
 
 def as_draws(action: ActionLike, flow: Density, fields: Any = None, share: float = 0.5) -> DataSplits:
-    """What a flow learns from an action: draws of its prior. An action that is not bounded from below is refused.
+    """What a flow learns from an action: draws of its prior, and fields of the target if there are any.
 
     Args:
         action: the action.
@@ -98,8 +100,8 @@ def as_draws(action: ActionLike, flow: Density, fields: Any = None, share: float
         share: the part of the rows of a batch that are such fields.
 
     Raises:
-        ValueError: if the action returns anything but a number for each field, if it is not bounded from below, or if
-            the flow takes a context.
+        ValueError: if the action returns anything but a number for each field, if it is not bounded from below, if the
+            flow takes a context, or if the fields do not fit the flow.
         FloatingPointError: if the action of a field is not finite.
     """
     if flow.plan.context is not None:

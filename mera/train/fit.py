@@ -106,7 +106,7 @@ def fit(
             a conditional flow labels are class numbers, or contexts if the flow was built with `context=`. Or an
             action, a function from fields (B, C, *shape) to numbers (B,), such as those of `mera.physics`: the flow
             then learns :math:`e^{-S} / Z` from its own samples, without examples; see `Settings.estimator`. A pair
-            (action, fields) adds fields of that density, from another sampler say; see `Settings.forward`.
+            (action, fields) adds fields of that density, from another sampler say; see `Settings.field_share`.
         settings: how to train.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
@@ -156,7 +156,7 @@ def fit(
     names = {name: own for name, own in (("optimizer", optimizer), ("schedule", schedule)) if isinstance(own, str)}
     settings = with_options(settings, options | names)
     if action is not None:
-        data = as_draws(action, flow, examples, settings.forward)
+        data = as_draws(action, flow, examples, settings.field_share)
     own_optimizer = None if isinstance(optimizer, str) else optimizer
     own_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(own_schedule, LRScheduler):
@@ -172,7 +172,9 @@ def fit(
     if action is None:
         kind = kind_of(data.train[0])
     else:
-        kind = Variational(action, settings.estimator, settings.anneal, settings.alpha, examples is not None)
+        fields = getattr(data.train, "fields", None)
+        n_fields = 0 if fields is None else len(fields)
+        kind = Variational(action, settings.estimator, settings.anneal, settings.alpha, n_fields)
     if loss is not None:
         if action is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))

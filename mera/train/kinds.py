@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +34,8 @@ class Kind(ABC):
     """The unit of the loss."""
     metric: ClassVar[str]
     """The end of the names of metrics, as in "test_bits"."""
+    compatibility: Mapping[str, Any] = MappingProxyType({})
+    """What else a saved state depends on, by name: a run with other values does not go on from it."""
 
     def noise(self, example: Tensor) -> Tensor:
         """Draw the noise that one example needs at each use; none unless a kind says otherwise.

@@ -260,7 +260,9 @@ class Loop:
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
         settings = {"optimizer": self.settings.optimizer, "schedule": self.settings.schedule} | self._own
-        return settings | {"ema": self.settings.ema > 0, "training images": self.n_images}
+        return (
+            settings | {"ema": self.settings.ema > 0, "training images": self.n_images} | dict(self.kind.compatibility)
+        )
 
     def _make_optimizer(self, own: OwnOptimizer | None) -> Optimizer:
         """The optimiser of the settings, unless there is one of the user's own."""

@@ -114,12 +114,11 @@ class Settings:
             _alpha,
         ),
     ] = 0.5
-    forward: Annotated[
+    field_share: Annotated[
         float,
         Option(
-            "part of a batch, from 0 to 1, that are fields of the target, if a flow learns from an action and from "
-            "fields: they lower the divergence from the target to the flow, as `alpha` of 1 does. With 0.5 the loss is "
-            "half the sum of both divergences.",
+            "share of each batch, from 0 to 1, that is fields of the target, for a flow that learns from an action and "
+            "fields; with 0.5 the loss is half the sum of both divergences.",
             _share,
         ),
     ] = 0.5

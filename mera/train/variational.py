@@ -42,7 +42,7 @@ class Variational(Fields):
         estimator: how the gradient is estimated; see `Settings.estimator`.
         anneal: the part of the run in which S takes the place of the action of uncoupled Gaussian variables.
         alpha: see `Settings.alpha`.
-        has_fields: whether there are fields of the target among the examples.
+        fields: the number of fields of the target among the examples.
 
     Raises:
         ValueError: if the action is to change in the run, and there are fields of the target, which do not.
@@ -54,11 +54,12 @@ class Variational(Fields):
         estimator: str = "path",
         anneal: float = 0.0,
         alpha: float = 0.5,
-        has_fields: bool = False,
+        fields: int = 0,
     ) -> None:
-        if has_fields and anneal:
+        if fields and anneal:
             raise InputError("anneal=0 beside fields of the target", str(anneal))
-        self.has_fields = has_fields
+        self.has_fields = fields > 0
+        self.compatibility = {"target fields": fields} if fields else {}
         self.action, self.estimator, self.anneal, self.alpha, self.share = action, estimator, anneal, alpha, 1.0
 
     def advance(self, progress: float) -> None:
@@ -66,7 +67,10 @@ class Variational(Fields):
         self.share = min(1.0, progress / self.anneal) if self.anneal else 1.0
 
     def read(self, examples: Examples, keys: Sequence[Key], seed: int) -> tuple[Tensor, Tensor]:
-        """Latents or fields, and the two numbers behind them in a row, as functions of seed, step and row."""
+        """Rows of latents or of a field, (B, variables), and for each a random number and whether it holds a field.
+
+        Both are functions of seed, step and row.
+        """
         if not isinstance(examples, Draws):
             raise InputError("draws of a prior", type(examples).__name__)
         numbers = sorted({(step, row // CHUNK) for step, row, _ in keys})
@@ -91,7 +95,17 @@ class Variational(Fields):
         return torch.cat(snapshots)
 
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
-        """Samples of the flow."""
+        """Samples of the flow, and fields of the target as they are."""
+        given = noise[:, 1] > 0
+        if not self.has_fields or not given.any():
+            return self._samples(flow, examples, noise)
+        x = examples.unflatten(1, flow.plan.input.event_shape).clone()
+        if not given.all():
+            x[~given] = self._samples(flow, examples[~given], noise[~given])
+        return x
+
+    def _samples(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """Samples of the flow, from latents."""
         x = underlying(flow).inverse(_levels(flow, examples))[0]
         return flow.transform(x, _choice(flow, noise)) if isinstance(flow, Symmetrized) else x
 
@@ -102,9 +116,9 @@ class Variational(Fields):
         if not self.has_fields or not given.any():
             return self._of_samples(flow, examples, noise) / n
         losses = noise.new_zeros(len(noise), dtype=log_det_dtype(noise))
-        losses[given] = self._of_fields(flow, examples[given], noise[given])
+        losses[given] = self._of_fields(flow, examples[given], noise[given]).to(losses.dtype)
         if not given.all():
-            losses[~given] = self._of_samples(flow, examples[~given], noise[~given])
+            losses[~given] = self._of_samples(flow, examples[~given], noise[~given]).to(losses.dtype)
         return losses / n
 
     def _of_fields(self, flow: Density, rows: Tensor, noise: Tensor) -> Tensor:
@@ -122,10 +136,10 @@ class Variational(Fields):
     def _of_samples(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """The log-density and the action of samples of the flow."""
         if self.estimator == "path" and torch.is_grad_enabled():
-            return self._path(flow, self.to_data(flow, examples, noise))
+            return self._path(flow, self._samples(flow, examples, noise))
         if self.estimator in ("score", "alpha") and torch.is_grad_enabled():
             with torch.no_grad():
-                x = self.to_data(flow, examples, noise)
+                x = self._samples(flow, examples, noise)
             return self._by_score(flow, x)
         z = _levels(flow, examples)
         inside = underlying(flow)

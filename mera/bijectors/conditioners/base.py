@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-__all__ = ["Conditioner", "ConditionerFactory", "Shape"]
+__all__ = ["Conditioner", "ConditionerFactory", "Shape", "contract"]
 
 Shape = tuple[int, ...]
 
@@ -29,3 +29,12 @@ class Conditioner(nn.Module):
     """Whether the sites beyond a border are those at the opposite border."""
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each."""
+
+
+def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
+    """The object whose attributes describe a network: the network itself, or the defaults of `Conditioner`.
+
+    Args:
+        network: a conditioner, or a module of another class that serves as one.
+    """
+    return network if isinstance(network, Conditioner) else Conditioner

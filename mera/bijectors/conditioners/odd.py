@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory, Shape
+from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory, Shape, contract
 from mera.bijectors.univariate import Univariate
 
 __all__ = ["OddConditioner"]
@@ -37,7 +37,7 @@ class OddConditioner(Conditioner):
         transform.mirrored(torch.zeros(1, n_params))  # the error of one that has no mirror image comes early
         self.network, self.mirrored = network(in_shape, out_shape, n_params), transform.mirrored
         for name in ("radius", "circular", "shared_between_halves"):
-            setattr(self, name, getattr(self.network, name, getattr(Conditioner, name)))
+            setattr(self, name, getattr(contract(self.network), name))
 
     def forward(self, x: Tensor, *half: int) -> Tensor:
         """The parameters, (B, n_params, *out_shape), for a half (B, *in_shape)."""
