@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +49,7 @@ def _explore(subject: Subject, html: Path | None, action: str | None, port: int 
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
     The page is served to this machine alone, to whoever has the printed address with its token. For a run that learnt
-    an action it shows cone Monte Carlo. Needs `pip install 'mera-flow[explore]'`; `--html` does not.
+    an action it shows cone Monte Carlo. Needs the extra `explore`; `--html` does not.
     """
     if html is not None:
         if port is not None or action is not None:
@@ -63,6 +65,8 @@ def _explore(subject: Subject, html: Path | None, action: str | None, port: int 
     explorer = Explorer(subject.make(), subject.title, None if text is None else physics.make(text), port)
     console.print(f"exploring {subject.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
+    sys.stdout.flush()
+    os._exit(0)  # work in threads, which cannot be stopped, is not waited for
 
 
 def _action(path: Path | None) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicegui import run, ui
+from nicegui import ui
 
 from mera.drawing.colours import coloured
 from mera.explore.live_chain import LiveChain
 from mera.explore.pictures import address_of, polyline
+from mera.explore.threads import in_thread
 
 if TYPE_CHECKING:
     from mera.explore.page import Page
@@ -35,13 +36,16 @@ class ChainTab:
         """Make the elements."""
         ui.label(f"Fields of {self.page.action}, by moves of latents within their cones: exact for any flow.")
         with ui.row().classes("items-center"):
-            self.switch = ui.switch("run", on_change=self._run)
+            self.switch = ui.switch("run the chains", on_change=self._run)
             ui.button("Start again", on_click=self._restart).props("outline")
         with ui.row().classes("gap-6"):
-            self.field = ui.interactive_image().classes("picture w-64").props('aria-label="the field of a chain"')
+            self.field = (
+                ui.interactive_image().classes("picture w-64").props('role="img" aria-label="the field of a chain"')
+            )
             with ui.column():
                 self.facts = ui.label().classes("whitespace-pre-line").props('role="status"')
-                self.curve = ui.html("", sanitize=False).classes("w-64").props('aria-label="m^2 along a chain"')
+                self.curve = ui.interactive_image(size=(200, 60)).classes("w-64")
+                self.curve.props('role="img" aria-label="m^2 along a chain"')
 
     async def _run(self) -> None:
         """Sweep until the switch is off or the page is closed; one loop at a time, whatever the switch does."""
@@ -52,7 +56,7 @@ class ChainTab:
             while self.switch.value and not self.switch.is_deleted and self.switch.client.has_socket_connection:
                 chain = None
                 with self.page.reporting():
-                    chain = await run.io_bound(self._sweep)
+                    chain = await in_thread(self._sweep)
                 if chain is None:
                     break
                 self._show(chain)
@@ -75,5 +79,8 @@ class ChainTab:
         self.curve.set_content(polyline(chain.m2[-SHOWN:, 0].tolist()))
 
     def _restart(self) -> None:
-        """Forget the chains."""
+        """Forget the chains, and what is shown of them."""
         self.chain = None
+        self.field.set_source("")
+        self.facts.set_text("")
+        self.curve.set_content("")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from nicegui import ui
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.explore.pictures import address_of
 
 if TYPE_CHECKING:
@@ -38,31 +40,48 @@ class FillTab:
                 )
             ]  # fmt: skip
             ui.button("Mark the rectangle", on_click=self._mark).props("outline")
-            ui.button("Fill", on_click=self._fill)
+            self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
+        self.page.watch(self._forget)
         ui.separator()
         ui.label("Where the model pays: bright pixels cost the most bits.")
         ui.button("Show the map", on_click=self._show_cost).props("outline")
-        self.cost = ui.interactive_image().classes("picture w-40").props('aria-label="map of the cost"')
+        self.cost = ui.interactive_image().classes("picture w-40").props('role="img" aria-label="map of the cost"')
+
+    def _forget(self) -> None:
+        """Show no fillings any more: they belong to the image that they were made of."""
+        self.fillings.clear()
 
     def _mark(self) -> None:
         """Mark the pixels of the rectangle."""
-        top, bottom, left, right = (int(span.value or 0) for span in self.spans)
-        self.page.mask[top:bottom, left:right] = True
-        self.page.marked()
+        with self.page.reporting():
+            if any(span.value is None for span in self.spans):
+                raise InputError("four numbers for a rectangle", "an empty one")
+            top, bottom, left, right = (int(span.value) for span in self.spans)
+            if top >= bottom or left >= right:
+                raise InputError("a rectangle that ends after its start", f"{top} to {bottom}, {left} to {right}")
+            self.page.mask[top:bottom, left:right] = True
+            self.page.marked()
 
     async def _fill(self) -> None:
         """Fill the marked pixels in a few ways."""
-        mask = self.page.mask.clone()
+        mask, before = self.page.mask.clone(), self.page.studio.data.clone()
+        self.button.disable()
         found = await self.page.slowly("filling; this can take half a minute", self.page.studio.fill, mask)
+        self.button.enable()
+        self.fillings.clear()
         if found is None:
             return
-        self.fillings.clear()
+        if not torch.equal(before, self.page.studio.data):
+            ui.notify("The image changed meanwhile; its fillings are dropped.")
+            return
         with self.fillings:
             for number, filling in enumerate(found, start=1):
                 with ui.column().classes("items-center gap-1"):
                     source = address_of(self.page.learnt.picture(filling))
-                    ui.interactive_image(source).classes("picture w-24").props(f'aria-label="filling {number}"')
+                    ui.interactive_image(source).classes("picture w-24").props(
+                        f'role="img" aria-label="filling {number}"'
+                    )
                     ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
 
     def _take(self, filling: Tensor) -> None:

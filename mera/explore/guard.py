@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from secrets import compare_digest
 from typing import Any
 from urllib.parse import parse_qs
@@ -83,11 +82,8 @@ def _header(scope: Message, name: bytes) -> str:
 
 def _cookie(scope: Message, name: str) -> str:
     """A cookie of a request; empty if there is none."""
-    try:
-        found = SimpleCookie(_header(scope, b"cookie")).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    pairs = (pair.strip().partition("=") for pair in _header(scope, b"cookie").split(";"))
+    return next((value for key, _, value in pairs if key == name), "")
 
 
 def _length(scope: Message) -> int:

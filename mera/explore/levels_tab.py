@@ -65,7 +65,7 @@ class LevelsTab:
         name = f"z{level}, channel {channel}, site {tuple(site)}"
         with ui.column().classes("items-center gap-0 w-32"):
             ui.interactive_image(address_of(lead.thumbnail)).classes("picture w-20").props(
-                f'aria-label="receptive field of {name}"'
+                f'role="img" aria-label="receptive field of {name}"'
             )
             slider = ui.slider(min=-REACH, max=REACH, step=0.05, value=self._value(lead)).props(
                 f'label aria-label="{name}"'
@@ -80,7 +80,7 @@ class LevelsTab:
 
     def _value(self, lead: Lead) -> float:
         """The value of a latent within the range of a slider."""
-        return max(-REACH, min(REACH, self.studio.value(lead.latent)))
+        return round(max(-REACH, min(REACH, self.studio.value(lead.latent))), 2)
 
     def _set(self, lead: Lead, value: float) -> None:
         with self.page.reporting():

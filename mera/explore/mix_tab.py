@@ -30,7 +30,9 @@ class MixTab:
         """Make the elements."""
         ui.label("Coarse levels of the image, fine levels of another one. Choose a mixture to keep it.")
         with ui.row().classes("items-center"):
-            self.picture = ui.interactive_image().classes("picture w-24").props('aria-label="the other image"')
+            self.picture = (
+                ui.interactive_image().classes("picture w-24").props('role="img" aria-label="the other image"')
+            )
             ui.button("Another image", on_click=self._draw)
             ui.button("Take the current image", on_click=self._take).props("outline")
             ui.button("Show the mixtures", on_click=self._show).props("outline")
@@ -54,7 +56,9 @@ class MixTab:
                 mixture = self.page.studio.mixture(self.other, level)
                 with ui.column().classes("items-center gap-1"):
                     source = address_of(self.page.learnt.picture(mixture))
-                    ui.interactive_image(source).classes("picture w-24").props(f'aria-label="mixture from z{level} on"')
+                    ui.interactive_image(source).classes("picture w-24").props(
+                        f'role="img" aria-label="mixture from z{level} on"'
+                    )
                     ui.button(f"z{level} and coarser", on_click=lambda level=level: self._keep(level)).props(
                         "outline size=sm"
                     )

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 import torch
-from nicegui import events, run, ui
+from nicegui import events, ui
 from PIL import Image
 
 from mera.drawing import draw_layout
@@ -18,9 +18,12 @@ from mera.explore.levels_tab import LevelsTab
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, squares
 from mera.explore.studio import LARGEST_UPLOAD, Learnt, Studio
+from mera.explore.threads import in_thread
 
 __all__ = ["Page"]
 
+PRIMARY = "#1f6299"
+"""The colour of buttons: white on it can be read easily."""
 STYLE = """
 .picture img { image-rendering: pixelated; }
 .q-uploader__list { display: none; }
@@ -51,6 +54,8 @@ class Page:
     def build(self) -> None:
         """Make the elements of the page."""
         ui.add_css(STYLE)
+        ui.colors(primary=PRIMARY)
+        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
         with ui.element("div").classes("grid gap-6 w-full md:grid-cols-[20rem_minmax(0,1fr)]"):
@@ -86,8 +91,8 @@ class Page:
         """Show errors of what a visitor asked for as messages."""
         try:
             yield
-        except (ValueError, FloatingPointError) as error:
-            ui.notify(str(error), type="negative", multi_line=True)
+        except Exception as error:  # whatever it is, the page goes on
+            ui.notify(str(error) or type(error).__name__, type="negative", multi_line=True)
 
     async def slowly(self, what: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run work in a thread, so that the page stays alive; None if it failed, which is reported.
@@ -100,7 +105,7 @@ class Page:
         note = ui.notification(what, spinner=True, timeout=None)
         try:
             with self.reporting():
-                return await run.io_bound(work, *arguments)
+                return await in_thread(work, *arguments)
         finally:
             note.dismiss()
         return None
@@ -113,7 +118,7 @@ class Page:
             cross=False,
             sanitize=False,
         )
-        self.now.classes("picture w-80 max-w-full cursor-crosshair").props('aria-label="the image"')
+        self.now.classes("picture w-80 max-w-full cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
         ui.label("Drag on the image to mark pixels.").classes("text-sm opacity-70")
         with ui.row().classes("gap-2"):
@@ -121,7 +126,9 @@ class Page:
             ui.button("Undo", on_click=self._undo).props("outline")
             ui.button("Unmark", on_click=self.unmark).props("outline")
         with ui.row().classes("items-center"):
-            self.before = ui.interactive_image().classes("picture w-24").props('aria-label="the image before changes"')
+            self.before = (
+                ui.interactive_image().classes("picture w-24").props('role="img" aria-label="the image before changes"')
+            )
             with ui.column().classes("gap-1"):
                 ui.label("before changes").classes("text-sm")
                 ui.button("Back to it", on_click=self._reset).props("outline size=sm")

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+import warnings
 import webbrowser
 from importlib.util import find_spec
 from typing import Any
@@ -104,7 +105,9 @@ class Explorer:
         def page() -> None:
             Page(self.learnt, self.title, self.cones, self.action).build()
 
-        ui.run_with(app, root=page, title=f"mera: {self.title}", dark=None, show_welcome_message=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # NiceGUI looks at all modules, torch's old names too
+            ui.run_with(app, root=page, title=f"mera: {self.title}", dark=None, show_welcome_message=False)
         app.add_middleware(
             Guard,
             token=self._token,

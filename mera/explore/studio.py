@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import threading
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -76,6 +77,7 @@ class Learnt:
         self.is_image = is_image
         self.note = "" if inside is flow else ", of one element of the mixture"
         self.wiring = Wiring(inside.plan)
+        self._lock = threading.Lock()
         self._leads: dict[int, list[Lead]] = {}
         self._changes: dict[Latent, Change] = {}
 
@@ -98,7 +100,12 @@ class Learnt:
         Args:
             level: the level, 0 for the finest.
         """
-        if check_level(self.flow.plan, level) not in self._leads:
+        with self._lock:  # derivatives forward do not nest, not even in threads
+            return self._found(check_level(self.flow.plan, level))
+
+    def _found(self, level: int) -> list[Lead]:
+        """The strongest latents of a level, computed if they are not known."""
+        if level not in self._leads:
             latents = leading(self.flow, level, LEADS, samples=SAMPLES)
             fields = receptive_fields(self.flow, latents, samples=SAMPLES)
             self._leads[level] = [

@@ -23,6 +23,8 @@ __all__ = ["CHUNK", "Draws", "as_draws", "is_action", "split_action"]
 
 CHUNK = 16
 """Draws that are made together, so that a process which needs a part of a batch draws little more than that."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Multiples of it are spread evenly over the interval from 0 to 1."""
 FAR = (1e3, 1e6, 1e9)
 """Factors of fields; an action that falls from each to the next is not bounded from below."""
 
@@ -65,9 +67,10 @@ class Draws(Dataset):
             levels = flow.prior.sample(shapes, [1.0] * len(shapes), like)
             rows = torch.cat([*levels, torch.rand(CHUNK, 1).to(like), like.new_zeros(CHUNK, 1)], dim=1)
             if self.fields is not None:
+                start = step * GOLDEN % 1  # so that small batches too hold their share of fields, over the steps
                 for i in range(CHUNK):
                     row = number * CHUNK + i  # rows with fields are spread evenly: each part of a batch has some
-                    if math.floor((row + 1) * self.share) > math.floor(row * self.share):
+                    if math.floor((row + 1) * self.share + start) > math.floor(row * self.share + start):
                         field = self.fields[int(torch.randint(len(self.fields), ()))]
                         rows[i, :-2], rows[i, -1] = field.flatten().to(like), 1
             return rows

@@ -155,6 +155,8 @@ def fit(
     console = None if check_flag(quiet, "quiet") else _console() if console is None else console
     names = {name: own for name, own in (("optimizer", optimizer), ("schedule", schedule)) if isinstance(own, str)}
     settings = with_options(settings, options | names)
+    if "field_share" in options and (action is None or examples is None):
+        raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
     if action is not None:
         data = as_draws(action, flow, examples, settings.field_share)
     own_optimizer = None if isinstance(optimizer, str) else optimizer

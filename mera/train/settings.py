@@ -30,7 +30,10 @@ def _decay(value: Any, name: str) -> float:
 
 def _share(value: Any, name: str) -> float:
     """Refuse what is no part of a run, from 0 to 1."""
-    return 0.0 if check_positive(value, name, or_zero=True) == 0 else check_interval(value, name, 0, 1)
+    share = check_positive(value, name, or_zero=True)
+    if share > 1:
+        raise InputError(f"{name} from 0 to 1", repr(value))
+    return share
 
 
 def _alpha(value: Any, name: str) -> float:

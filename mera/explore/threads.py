@@ -1,0 +1,39 @@
+"""Work in threads that do not keep the process alive."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["in_thread"]
+
+
+async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run work in a thread of its own, which does not delay the end of the process, and wait for its result.
+
+    Args:
+        work: the work.
+        arguments: its arguments.
+
+    Raises:
+        Exception: what the work raises.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def deliver(settle: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            settle(value)
+
+    def run() -> None:
+        try:
+            outcome = future.set_result, work(*arguments)
+        except Exception as error:
+            outcome = future.set_exception, error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, *outcome)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future
