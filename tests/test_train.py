@@ -188,7 +188,7 @@ def test_sets_without_images():
         ({"optimizer_options": {"betas": 0.9}}, "Expected optimizer_options of AdamW that torch can use; got {'betas'"),
         ({"optimizer_options": {"eps": None}}, "Expected optimizer_options of AdamW that torch can use"),
         ({"optimizer": "SGD", "optimizer_options": {"momentum": "x"}}, "Expected optimizer_options of SGD that torch"),
-        ({"optimizer": "Muon"}, "Expected an optimizer among"),
+        ({"optimizer": "Muon", "optimizer_options": {"momentum": 1.5}}, "Expected optimizer_options of Muon that"),
         ({"schedule": "StepLR", "schedule_options": {"step_size": 0}}, "Expected schedule_options of StepLR that"),
         ({"schedule": "ConstantLR", "schedule_options": {"last_epoch": 5}}, "Expected schedule_options of ConstantLR"),
         ({"lr": True}, "Expected lr as a positive number; got True"),

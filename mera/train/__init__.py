@@ -4,6 +4,7 @@ from mera.train.callbacks import Callback, History
 from mera.train.evaluate import bits_per_dim, sample
 from mera.train.fit import Result, fit
 from mera.train.loop import Loop
+from mera.train.muon import Muon
 from mera.train.processes import is_main
 from mera.train.run import RunFolder
 from mera.train.settings import PRESETS, Settings
@@ -13,6 +14,7 @@ __all__ = [
     "Callback",
     "History",
     "Loop",
+    "Muon",
     "Result",
     "RunFolder",
     "Settings",

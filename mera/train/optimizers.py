@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
+from mera.train.muon import Muon
 from mera.train.torch_options import accepted_options, check_names, check_values
 
 __all__ = ["OwnOptimizer", "check_optimizer", "make_optimizer", "own_optimizer", "trial_optimizer"]
@@ -19,8 +20,8 @@ __all__ = ["OwnOptimizer", "check_optimizer", "make_optimizer", "own_optimizer",
 OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 """An optimiser of a flow's parameters, or a function that makes one of them."""
 
-UNSUITED = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
-"""The base class, and optimisers that need several losses in a step, sparse gradients, or matrices as parameters."""
+UNSUITED = {"Optimizer", "LBFGS", "SparseAdam"}
+"""The base class, and optimisers that need several losses in a step, or sparse gradients."""
 
 
 def make_optimizer(
@@ -93,6 +94,7 @@ def check_optimizer(name: str, options: Mapping[str, Any]) -> type[Optimizer]:
             parameter, or an option is unknown or refused by torch.
     """
     kinds = {key: k for key, k in vars(torch.optim).items() if isinstance(k, type) and issubclass(k, Optimizer)}
+    kinds["Muon"] = Muon  # in place of torch's, which takes nothing but matrices
     kind = kinds[check_choice(name, sorted(kinds.keys() - UNSUITED), "an optimizer")]
     label = f"optimizer_options of {name}"
     check_names(label, options, kind, excluded={"params", "lr", "weight_decay"})

@@ -1,0 +1,65 @@
+"""Muon: its factors, a step by hand, its state, and training with it by name."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mera.train import Muon, RunFolder, fit
+from mera.train.muon import orthogonal
+from tests.helpers.callbacks import StopAt
+from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 20), (2, 20, 9), (1, 8, 8)])
+def test_singular_values_come_near_one_and_vectors_stay(shape):
+    x = torch.randn(shape, dtype=torch.float64)
+    found = orthogonal(x, 6)
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    values = torch.diagonal(u.mT @ found @ v.mT, dim1=1, dim2=2)
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    torch.testing.assert_close(u @ torch.diag_embed(values) @ v, found, atol=1e-8, rtol=0)
+
+
+def test_two_steps_by_hand():
+    torch.manual_seed(0)
+    matrix, vector = nn.Parameter(torch.randn(8, 12)), nn.Parameter(torch.randn(5))
+    start, alone = matrix.detach().clone(), copy.deepcopy(vector)
+    optimizer = Muon([matrix, vector], lr=0.1, weight_decay=0.2)
+    adam = torch.optim.AdamW([alone], lr=0.1, weight_decay=0.2)
+    mean = torch.zeros(8, 12)
+    for _ in range(2):
+        matrix.grad, vector.grad = torch.randn(8, 12), torch.randn(5)
+        alone.grad = vector.grad.clone()
+        mean = 0.95 * mean + 0.05 * matrix.grad
+        ahead = 0.05 * matrix.grad + 0.95 * mean
+        start = start * (1 - 0.1 * 0.2) - 0.1 * 0.2 * 12**0.5 * orthogonal(ahead[None])[0]
+        optimizer.step()
+        adam.step()
+    torch.testing.assert_close(matrix.detach(), start)
+    torch.testing.assert_close(vector, alone)
+
+
+def test_small_and_frozen_parameters():
+    thin, frozen = nn.Parameter(torch.ones(2, 30)), nn.Parameter(torch.ones(9, 9))
+    optimizer = Muon([thin, frozen], lr=0.1)
+    thin.grad = torch.ones(2, 30)
+    optimizer.step()
+    assert "exp_avg" in optimizer.state[thin]
+    assert torch.equal(frozen, torch.ones(9, 9))
+    with pytest.raises(ValueError, match="a momentum from 0 to below 1; got 1"):
+        Muon([thin], momentum=1)
+
+
+def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):
+    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
+    flows = [small_flow() for _ in range(3)]
+    own = {"optimizer": "Muon", "optimizer_options": {"iterations": 3}, "lr": 0.02}
+    fit(flows[0], IMAGES, SHORT, whole, **own)
+    fit(flows[1], IMAGES, SHORT, parts, callbacks=[StopAt(4)], **own)
+    fit(flows[2], IMAGES, SHORT, parts, resume=True, **own)
+    assert same(flows[0], flows[2])
+    assert lines(parts) == lines(whole)
+    assert any(min(p.shape) >= 8 for p in flows[0].parameters() if p.ndim == 2)  # some are matrices
