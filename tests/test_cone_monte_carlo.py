@@ -11,7 +11,7 @@ from mera.bijectors import Asinh
 from mera.cones.incremental import Wiring
 from mera.physics import FreeField, Ising, Phi4
 from mera.physics.coarse import LatentTrajectories
-from mera.physics.cone_monte_carlo import ConeSampler
+from mera.physics.cone_sampler import ConeSampler
 from mera.physics.moves import moves_of_level
 from tests.laws import randomize
 

@@ -164,3 +164,13 @@ def test_live_chains_have_the_mean_of_the_action():
     assert chain.m2.shape == (300, 8)
     assert "330 sweeps\nz1: 0." in chain.describe()
     assert "autocorrelation" in chain.describe()
+
+
+def test_live_chains_measure_the_order_parameter_of_angles():
+    action = physics.XY(1.0)
+    flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(6,), norm=False, **action.flow_options)
+    chain = LiveChain(flow, action, chains=3)
+    for _ in range(TUNED + 1):
+        chain.sweep()
+    spins = torch.cat([chain.fields.cos(), chain.fields.sin()], dim=1)
+    torch.testing.assert_close(chain.m2[0].float(), spins.mean((2, 3)).square().sum(1).float())

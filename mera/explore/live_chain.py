@@ -10,9 +10,10 @@ from torch import Tensor
 from mera._utils.actions import ActionLike
 from mera.flow import Flow
 from mera.physics.autocorrelation import gamma_method
-from mera.physics.cone_monte_carlo import ConeSampler
+from mera.physics.cone_monte_carlo import Sweep
 from mera.physics.hmc import Trajectories
-from mera.physics.target import check_flow, field_target, in_domain
+from mera.physics.observables import Observables
+from mera.physics.target import check_flow, field_target
 
 __all__ = ["LiveChain"]
 
@@ -41,28 +42,26 @@ class LiveChain:
 
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
         check_flow(flow, action)
-        self.action = action
         levels = range(min(1, len(flow.plan.latents) - 1), len(flow.plan.latents))
-        self._sampler = ConeSampler(flow, action, levels, flow.sample(chains))
-        self._trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
-        self.sweeps, self.rates, self.m2 = 0, dict.fromkeys(levels, math.nan), torch.empty(0, chains)
+        trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
+        self._sweep = Sweep(flow, action, levels, flow.sample(chains), trajectories, TRAJECTORIES)
+        self._observables = Observables(action)
+        self.sweeps, self.rates = 0, dict.fromkeys(levels, math.nan)
+        self.m2 = torch.empty(0, chains, dtype=torch.float64)
 
     @property
     def fields(self) -> Tensor:
         """The current fields, (chains, C, *shape)."""
-        return self._sampler.state.data
+        return self._sweep.fields
 
     @torch.no_grad()
     def sweep(self) -> None:
-        """Move all latents once, then follow the trajectories."""
+        """Move the chains once."""
         is_tuning = self.sweeps < TUNED
-        self.rates = self._sampler.sweep(tune=is_tuning)
-        phi = self.fields
-        phi = self._trajectories.run(phi.flatten(1), TRAJECTORIES, tune=is_tuning)[0].view_as(phi)
-        self._sampler.state.data = in_domain(self.action, phi)
+        self.rates = self._sweep.run(tune=is_tuning)
         self.sweeps += 1
         if not is_tuning:
-            self.m2 = torch.cat([self.m2, self.fields.flatten(2).mean(2).square().sum(1)[None].float().cpu()])
+            self.m2 = torch.cat([self.m2, self._observables.measure(self.fields)["m2"][None]])
 
     def describe(self) -> str:
         """The state in words: acceptance by level, and m^2 with its autocorrelation time."""

@@ -1,4 +1,4 @@
-r"""Cone Monte Carlo: exact Markov chains by moves of single latents, each at the cost of its generation cone."""
+"""Cone Monte Carlo: exact Markov chains by moves of latents on every scale, mixed with trajectories of the field."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from torch import Tensor
 
 from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
-from mera._utils.densities import log_density
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
-from mera.cones.incremental import IncrementalPass, Wiring
 from mera.density import Density
 from mera.flow import Flow
 from mera.physics.chain import Chain, Recorder
 from mera.physics.coarse import LatentTrajectories
+from mera.physics.cone_sampler import ConeSampler
 from mera.physics.hmc import Trajectories
-from mera.physics.moves import Move, moves_of_level, reach_of
 from mera.physics.observables import Observables
 from mera.physics.target import check_flow, check_start, field_target, in_domain
 from mera.symmetrized import Symmetrized, underlying
@@ -30,126 +28,7 @@ from mera.symmetrized import Symmetrized, underlying
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ConeSampler", "cone_monte_carlo"]
-
-TARGET = 0.4
-"""The acceptance rate to which the steps of cone moves are tuned."""
-FIRST_STEP = 0.5
-
-
-class ConeSampler:
-    r"""Moves of latents for K chains side by side, level by level.
-
-    The state is the latents z with the field :math:`\phi = G(z)`, whose density is
-    :math:`e^{-S(G(z))} |\det dG / dz|`. A move changes the latents at some places by a preconditioned Crank-Nicolson
-    step (Cotter et al. 2013, https://arxiv.org/abs/1202.0709), :math:`z' = \sqrt{1 - \beta^2} z + \beta \xi` with
-    Gaussian noise :math:`\xi`, which leaves a Gaussian of unit variance invariant; with :math:`\beta = 1` the latents
-    are drawn anew. The move is accepted with the probability
-
-    .. math::
-        \min\left(1, \exp(-\Delta S + \Delta \ln |\det dG / dz| + \Delta |z|^2 / 2)\right),
-
-    whatever the prior of the flow is; for a Gaussian prior the sum vanishes where the flow is exact. Action and
-    log-det are evaluated in the generation cone of the place alone. Places whose cones, grown by the reach of the
-    action, do not meet move together and are accepted apart.
-
-    Args:
-        flow: the flow with the generator G.
-        action: the action S.
-        levels: the levels whose latents move, 0 for the finest.
-        x: the fields at which the chains start, (K, C, *shape).
-
-    Attributes:
-        steps: for each level the step size, which `sweep(tune=True)` changes.
-    """
-
-    def __init__(self, flow: Flow, action: ActionLike, levels: Sequence[int], x: Tensor) -> None:
-        self.flow, self.action = flow, action
-        self.wiring = Wiring(flow.plan)
-        reach = reach_of(action)
-        self.moves: dict[int, list[Move]] = {
-            h: [move.to(x.device) for move in moves_of_level(self.wiring, h, reach)] for h in levels
-        }
-        self.state = IncrementalPass(flow.runner, self.wiring, x)
-        if reach is not None:
-            self._check_reach()
-        self.steps = dict.fromkeys(levels, FIRST_STEP)
-        self._tuned = dict.fromkeys(levels, 0)
-
-    @torch.no_grad()
-    def sweep(self, tune: bool = False) -> dict[int, float]:
-        """Move all latents of the levels once, the coarsest level first.
-
-        Args:
-            tune: whether the step of each level changes towards an acceptance rate of 0.4, as it may before the draws
-                that count.
-
-        Returns:
-            The acceptance rate of each level.
-        """
-        rates = {}
-        for level in sorted(self.moves, reverse=True):
-            total, places = 0.0, 0
-            for move in self.moves[level]:
-                rate = self.move(move, self.steps[level])
-                total, places = total + rate * move.change.places, places + move.change.places
-            rates[level] = total / places
-            if tune:
-                self._tuned[level] += 1
-                change = math.exp((rates[level] - TARGET) / self._tuned[level] ** 0.5)
-                self.steps[level] = min(1.0, self.steps[level] * change)
-        return rates
-
-    def move(self, move: Move, step: float) -> float:
-        """Propose new latents at the places of a move, and accept or reject them at each place.
-
-        Args:
-            move: the move.
-            step: the step size.
-
-        Returns:
-            The mean acceptance rate.
-        """
-        change = move.change
-        old = self.state.at(change)
-        noise = torch.randn_like(old)
-        new = math.sqrt(1 - step**2) * old + step * noise
-        before = move.action(self.action, self.state.data)
-        gain = self.state.propose(change, new)
-        after = move.action(self.action, self.state.data)
-        log_ratio = gain - (after - before) + (new.square() - old.square()).sum(2) / 2
-        in_support = self._in_support(old) & self._in_support(new)  # both, so that the way back is as likely
-        log_ratio = torch.where(log_ratio.isfinite() & in_support, log_ratio, -math.inf)
-        self.state.settle(change, torch.rand_like(log_ratio).log() < log_ratio)
-        return log_ratio.clamp(max=0).exp().mean().item()
-
-    @property
-    def log_q(self) -> Tensor:
-        """The log-density of the fields under the flow, (K,)."""
-        return self.flow.prior.log_prob(self.state.latents) - self.state.log_det
-
-    def _in_support(self, latents: Tensor) -> Tensor:
-        """Whether all latents (K, places, n) of a place are in the support of the prior, (K, places)."""
-        return log_density(self.flow.prior.distribution, latents).isfinite().all(2)
-
-    def _check_reach(self) -> None:
-        """Refuse an action whose local change is not that of the whole action."""
-        for moves in self.moves.values():
-            move, phi = moves[0], self.state.data.clone()
-            old = self.state.at(move.change)
-            before = move.action(self.action, phi)
-            self.state.propose(move.change, math.sqrt(0.75) * old + 0.5 * torch.randn_like(old))
-            after, moved = move.action(self.action, self.state.data), evaluate_action(self.action, self.state.data)
-            self.state.settle(move.change, torch.zeros(after.shape, dtype=torch.bool, device=after.device))
-            whole = evaluate_action(self.action, phi)
-            error = ((after - before).sum(1) - (moved - whole)).abs()
-            close = torch.finfo(phi.dtype).eps ** 0.5 * (1 + moved.abs() + whole.abs())
-            if (error > close).any():
-                raise InputError(
-                    f"an action whose density is the same function around each site and reaches {self.action.reach} "  # type: ignore[attr-defined]
-                    "sites",
-                    f"{self.action!r}, whose local changes differ from those of the whole by {error.max():.3g}",
-                )
+__all__ = ["Sweep", "cone_monte_carlo"]
 
 
 @torch.no_grad()
@@ -232,29 +111,17 @@ def cone_monte_carlo(
     event_shape = inside.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
     fields = _start(flow, action, chains, target) if start is None else check_start(start, event_shape)
-    sampler = ConeSampler(inside, action, levels if dynamics == "walk" else [], fields.to(inside.device, inside.dtype))
-    coarse = LatentTrajectories(inside, action, levels)
-    is_even = bool(getattr(action, "is_even", False))
+    sweep = Sweep(inside, action, levels, fields.to(inside.device, inside.dtype), target, trajectories, dynamics)
     recorder = Recorder(Observables(action, observables))
     rates, began = dict.fromkeys(levels, 0.0), 0.0
     with ProgressBar("sweep", check_console(console)) as progress_bar:
         for i in range(warmup + sweeps):
             if i == warmup:
                 began = time.perf_counter()
-            found = sampler.sweep(tune=i < warmup)
-            if trajectories or is_even or dynamics == "hamiltonian":
-                phi = sampler.state.data
-                if dynamics == "hamiltonian":
-                    phi, rate = coarse.run(phi, tune=i < warmup)
-                    found = dict.fromkeys(levels, rate)
-                if trajectories:
-                    phi = target.run(phi.flatten(1), trajectories, tune=i < warmup)[0].view_as(phi)
-                if is_even:
-                    phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in event_shape)), device=phi.device) - 1)
-                sampler.state.data = in_domain(action, phi)
+            found = sweep.run(tune=i < warmup)
             if i >= warmup:
                 rates = {level: rate + found[level] / sweeps for level, rate in rates.items()}
-                phi, log_q = sampler.state.data, sampler.log_q
+                phi, log_q = sweep.fields, sweep.log_q
                 if isinstance(flow, Symmetrized):
                     log_q = flow.log_prob_given(phi, log_q, torch.zeros(len(phi), dtype=torch.long, device=phi.device))
                 value = evaluate_action(action, phi)
@@ -262,9 +129,75 @@ def cone_monte_carlo(
             note = ", ".join(f"{found[level]:.2f}" for level in sorted(found))
             progress_bar.update(i + 1, (i + 1) / (warmup + sweeps), f"accepted {note}")
     seconds = time.perf_counter() - began
-    steps = sampler.steps if dynamics == "walk" else dict.fromkeys(levels, coarse.step)
-    by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, steps)]
-    return recorder.chain(sampler.state.data.clone(), by_level[0], seconds, by_level[1])
+    by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, sweep.steps)]
+    return recorder.chain(sweep.fields.clone(), by_level[0], seconds, by_level[1])
+
+
+class Sweep:
+    """One sweep of chains side by side: moves of latents, then trajectories of the field, then a sign at random.
+
+    Args:
+        flow: the flow.
+        action: the action S; the sign changes at random if it is even.
+        levels: the levels whose latents move, 0 for the finest.
+        x: the fields at which the chains start, (K, C, *shape).
+        target: the trajectories of the field.
+        trajectories: how many of them a sweep has.
+        dynamics: "walk" or "hamiltonian"; see `cone_monte_carlo`.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        action: ActionLike,
+        levels: Sequence[int],
+        x: Tensor,
+        target: Trajectories,
+        trajectories: int,
+        dynamics: str = "walk",
+    ) -> None:
+        self.action, self.levels, self.target, self.trajectories = action, levels, target, trajectories
+        self._sampler = ConeSampler(flow, action, levels if dynamics == "walk" else [], x)
+        self._coarse = LatentTrajectories(flow, action, levels) if dynamics == "hamiltonian" else None
+        self._is_even = bool(getattr(action, "is_even", False))
+
+    @property
+    def fields(self) -> Tensor:
+        """The current fields, (K, C, *shape)."""
+        return self._sampler.state.data
+
+    @property
+    def log_q(self) -> Tensor:
+        """The log-density of the fields under the flow, (K,)."""
+        return self._sampler.log_q
+
+    @property
+    def steps(self) -> dict[int, float]:
+        """The step size of each level."""
+        return self._sampler.steps if self._coarse is None else dict.fromkeys(self.levels, self._coarse.step)
+
+    def run(self, tune: bool = False) -> dict[int, float]:
+        """Move the chains.
+
+        Args:
+            tune: whether step sizes change, as they may before the draws that count.
+
+        Returns:
+            The acceptance rate of each level.
+        """
+        rates = self._sampler.sweep(tune)
+        if not (self.trajectories or self._is_even or self._coarse is not None):
+            return rates
+        phi = self.fields
+        if self._coarse is not None:
+            phi, rate = self._coarse.run(phi, tune)
+            rates = dict.fromkeys(self.levels, rate)
+        if self.trajectories:
+            phi = self.target.run(phi.flatten(1), self.trajectories, tune=tune)[0].view_as(phi)
+        if self._is_even:
+            phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in phi.shape[1:])), device=phi.device) - 1)
+        self._sampler.state.data = in_domain(self.action, phi)
+        return rates
 
 
 def _start(flow: Density, action: ActionLike, chains: int, trajectories: Trajectories) -> Tensor:
