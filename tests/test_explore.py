@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
 
 import pytest
@@ -111,6 +112,9 @@ def test_pixels_are_marked_and_filled(browser, address):
         page.get_by_role("tab", name="Fill").click()
         page.get_by_role("button", name="Fill", exact=True).click()
         page.get_by_text("Expected a mask").wait_for()  # nothing is marked
+        page.get_by_label("first row").fill("7")
+        page.get_by_text("Mark the rectangle").click()
+        page.get_by_text("Expected a rectangle that ends after its start; got 7 to 4").wait_for()
         box = image(page).bounding_box()
         cell = box["width"] / 8
         page.mouse.move(box["x"] + 1.5 * cell, box["y"] + 2.5 * cell)
@@ -119,6 +123,10 @@ def test_pixels_are_marked_and_filled(browser, address):
         page.mouse.up()
         page.mouse.move(box["x"] + 6.5 * cell, box["y"] + 6.5 * cell)
         page.wait_for_function("document.querySelectorAll('[aria-label=\"the image\"] rect').length == 3")
+        page.get_by_role("button", name="Fill", exact=True).click()
+        page.locator('[aria-label="filling 4"]').wait_for()
+        changes(page, lambda: page.get_by_text("New image").click())
+        page.locator('[aria-label="filling 4"]').wait_for(state="detached")  # they were of another image
         page.get_by_role("button", name="Fill", exact=True).click()
         page.locator('[aria-label="filling 4"]').wait_for()
         changes(page, lambda: page.get_by_text("Take it").first.click())
@@ -192,6 +200,16 @@ def test_the_fields_of_an_action_live(browser, tmp_path):
         page.get_by_role("switch").click()
 
 
+def test_it_ends_while_work_goes_on(browser):
+    with served("rgflow", "--L", 32, "--hidden", 64) as address, opened(browser, address) as page:
+        page.get_by_role("tab", name="Fill").click()
+        page.get_by_text("Mark the rectangle").click()
+        page.get_by_role("button", name="Fill", exact=True).click()
+        page.get_by_text("filling; this can take").wait_for()
+        began = time.monotonic()
+    assert time.monotonic() - began < 12
+
+
 def test_who_may_ask(address):
     port = int(re.search(r":(\d+)/", address).group(1))
     token = address.split("token=")[1]
@@ -207,6 +225,7 @@ def test_who_may_ask(address):
     assert "SameSite=Lax" in cookie
     mine = cookie.split(";")[0]
     assert answer("/", Cookie=mine)[0] == 200
+    assert answer("/", Cookie=f'prefs={{"a":1,"b":"x y"}}; {mine}')[0] == 200  # beside a cookie of another program
     for path, headers in (
         ("/", {}), ("/?token=guess", {}), ("/cones", {}), ("/cones?token=" + token, {}),
         ("/", {"Cookie": mine[:-1] + "!"}), ("/", {"Cookie": mine, "Origin": "http://127.0.0.1:1"}),

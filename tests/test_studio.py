@@ -1,6 +1,7 @@
 """What the explorer does with an image, without a browser."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from PIL import Image
 import mera
 from mera import physics
 from mera.analysis import mix
+from mera.explore.learnt import Learnt
 from mera.explore.live_chain import TUNED, LiveChain
-from mera.explore.studio import LARGEST_UPLOAD, Learnt, Studio
+from mera.explore.studio import LARGEST_UPLOAD, Studio
 from tests.laws import randomize
 
 
@@ -50,6 +52,14 @@ def test_leading_latents_have_thumbnails(learnt):
     assert len({lead.latent for lead in leads}) == len(leads) == 6
     assert all(lead.thumbnail.shape == (3, 8, 16) and lead.thumbnail.dtype == torch.uint8 for lead in leads)
     assert learnt.leads(1) is leads
+
+
+def test_visitors_may_ask_for_leading_latents_at_once():
+    """Derivatives by torch's forward mode, which cannot nest, even in two threads."""
+    fresh = Learnt(mera.build("rgflow", L=8, m=4, hidden=(6,)))
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(fresh.leads, [0, 1, 0, 1]))
+    assert [leads[0].latent[0] for leads in found] == [0, 1, 0, 1]
 
 
 def test_undo_and_back(studio):

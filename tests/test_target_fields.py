@@ -71,7 +71,9 @@ def test_the_values_of_the_losses(estimator):
     assert given.view(3, 4).any(1).all()
     assert all((rows[row] == fields.flatten(1)).all(1).any() for row in given.nonzero()[:, 0])
     x = kind.to_data(flow, rows, noise)
-    x[given] = rows[given].view(-1, 1, 4, 4)
+    torch.testing.assert_close(x[given], rows[given].view(-1, 1, 4, 4), rtol=0, atol=0)
+    samples = Variational(action, estimator).to_data(flow, rows, noise)
+    torch.testing.assert_close(x[~given], samples[~given])
     expected = (flow.log_prob(x) + action(x)) / 16 * torch.where(given, -1, 1)
     torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
     with torch.no_grad():
@@ -116,9 +118,17 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
     assert same(flow, again)
     assert lines(cut) == lines(whole)
     assert {"ess", "free_energy"} <= lines(whole)[-1].keys()
+    for other in (data[0], (data[0], data[1][:19])):
+        with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another"):
+            fit(small_flow(), other, run=cut, resume=True, **{n: v for n, v in settings.items() if n != "field_share"})
 
 
 def test_what_is_refused():
+    for alone in (Phi4(0.5, 0.3), torch.randn(20, 1, 4, 4)):
+        with pytest.raises(ValueError, match=r"Expected field_share beside an action and fields; got field_share=0\.3"):
+            fit(small_flow(), alone, steps=1, field_share=0.3, **SHORT)
+    with pytest.raises(ValueError, match="Expected fields of the target beside an action; got None"):
+        fit(small_flow(), (Phi4(0.5, 0.3), None), steps=1, **SHORT)
     fields = torch.randn(20, 1, 4, 4)
     for data, options, message in (
         (fields, {"anneal": 0.5}, "anneal=0 beside fields of the target"),

@@ -76,7 +76,7 @@ class Affine(Univariate):
         return (y - shift) * torch.exp(-scale), -scale
 
     def mirrored(self, params: Tensor) -> Tensor:
-        """The same scale, and the opposite shift."""
+        """The parameters :math:`r` and :math:`-t`."""
         raw, shift = params.unbind(1)
         return torch.stack([raw, -shift], 1)
 

@@ -10,7 +10,7 @@ import typer
 
 from mera._utils.files import make_folder
 from mera.cli.common import Json, show
-from mera.cli.flow_app import Subject, flow_app
+from mera.cli.flow_app import FlowSource, flow_app
 from mera.cones import Cone, parse_region
 
 __all__ = ["app"]
@@ -25,14 +25,14 @@ def _options(region: Pixels = None, latent: Site = None, out: Out = OUT, as_json
     """A function whose signature declares the options of the command."""
 
 
-def _cone(subject: Subject, region: str | None, latent: str | None, out: Path, as_json: bool) -> None:
+def _cone(source: FlowSource, region: str | None, latent: str | None, out: Path, as_json: bool) -> None:
     """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
     from mera.drawing import level_masks, side_view
     from mera.drawing.images import png_path, save_figure
 
-    flow, out = subject.make(), png_path(out)
+    flow, out = source.make(), png_path(out)
     make_folder(out.parent)
     if region is not None:
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"

@@ -12,7 +12,7 @@ import typer
 from mera import physics
 from mera._utils.files import write_atomically
 from mera.cli.common import console
-from mera.cli.flow_app import Subject, flow_app
+from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.sources import learnt_action
 from mera.train.run import RunFolder
 
@@ -45,7 +45,7 @@ def _options(html: Html = None, action: Action = None, port: Port = None, browse
     """A function whose signature declares the options of the command."""
 
 
-def _explore(subject: Subject, html: Path | None, action: str | None, port: int | None, browser: bool) -> None:
+def _explore(source: FlowSource, html: Path | None, action: str | None, port: int | None, browser: bool) -> None:
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
     The page is served to this machine alone, to whoever has the printed address with its token. For a run that learnt
@@ -56,14 +56,14 @@ def _explore(subject: Subject, html: Path | None, action: str | None, port: int 
             raise typer.BadParameter("Expected no --port and no --action beside --html, which serves nothing")
         from mera.drawing import cone_page
 
-        write_atomically(html, cone_page(subject.make().plan, subject.title, console).encode())
+        write_atomically(html, cone_page(source.make().plan, source.title, console).encode())
         console.print(f"open {html} in a browser: it is one file, and needs no server")
         return
     from mera.explore import Explorer
 
-    text = _action(subject.path) if action is None else action
-    explorer = Explorer(subject.make(), subject.title, None if text is None else physics.make(text), port)
-    console.print(f"exploring {subject.title} at {explorer.address} (Ctrl-C ends it)")
+    text = _action(source.path) if action is None else action
+    explorer = Explorer(source.make(), source.title, None if text is None else physics.make(text), port)
+    console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
     sys.stdout.flush()
     os._exit(0)  # work in threads, which cannot be stopped, is not waited for

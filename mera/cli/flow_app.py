@@ -16,10 +16,10 @@ from mera.cli.options import signature_options, with_options
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.io.layouts import load_layout
 
-__all__ = ["Subject", "flow_app"]
+__all__ = ["FlowSource", "flow_app"]
 
 
-class Subject(NamedTuple):
+class FlowSource(NamedTuple):
     """What a command acts on.
 
     Attributes:
@@ -37,7 +37,7 @@ def flow_app(act: Callable[..., None], options: Callable[..., None]) -> typer.Ty
     """The application of a command that takes a model, the path of a run or of a file, or a layout.
 
     Args:
-        act: what the command does, `act(subject, **values)` with the values of the options; its docstring is the help
+        act: what the command does, `act(source, **values)` with the values of the options; its docstring is the help
             of the command.
         options: a function whose signature declares the options of the command.
     """
@@ -45,15 +45,15 @@ def flow_app(act: Callable[..., None], options: Callable[..., None]) -> typer.Ty
 
     def of_model(model: str, **values: Any) -> None:
         chosen = {option.name: values.pop(option.name) for option in own}
-        act(Subject(lambda: models.build(model, **model_options(model, values)), model), **chosen)
+        act(FlowSource(lambda: models.build(model, **model_options(model, values)), model), **chosen)
 
     def of_path(path: Path, **values: Any) -> None:
-        act(Subject(lambda: load_flow(path), path.stem, path), **values)
+        act(FlowSource(lambda: load_flow(path), path.stem, path), **values)
 
     def of_layout(context: typer.Context, layout: Path | None, **values: Any) -> None:
         check_source(context, layout)
         if layout is not None:
-            act(Subject(lambda: flow_of(layout, load_layout(layout)), layout.stem), **values)
+            act(FlowSource(lambda: flow_of(layout, load_layout(layout)), layout.stem), **values)
 
     for function in (of_path, of_layout):
         function.__doc__ = inspect.getdoc(act)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mera.cli.common import Json, show
-from mera.cli.flow_app import Subject, flow_app
+from mera.cli.flow_app import FlowSource, flow_app
 from mera.graph.summary import count_parameters
 
 __all__ = ["app"]
@@ -24,9 +24,9 @@ def _options(picture: Picture = None, as_json: Json = False) -> None:
     """A function whose signature declares the options of the command."""
 
 
-def _info(subject: Subject, picture: Path | None, as_json: bool) -> None:
+def _info(source: FlowSource, picture: Path | None, as_json: bool) -> None:
     """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
-    flow = subject.make()
+    flow = source.make()
     summary, plan = flow.summary, flow.plan
     if as_json:
         levels = [
@@ -51,7 +51,7 @@ def _info(subject: Subject, picture: Path | None, as_json: bool) -> None:
     picture = png_path(picture)
     views = {"side": picture} | ({"above": picture.with_stem(f"{picture.stem}_above")} if plan.input.dim < 3 else {})
     for view, path in views.items():
-        save_figure(draw_layout(flow.layout, view, title=subject.title), path)
+        save_figure(draw_layout(flow.layout, view, title=source.title), path)
     if not as_json:
         show(f"pictures: {', '.join(map(str, views.values()))}")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from mera.explore.learnt import Lead
 from mera.explore.pictures import address_of
-from mera.explore.studio import Lead
 
 if TYPE_CHECKING:
     from mera.explore.page import Page

@@ -14,10 +14,11 @@ from PIL import Image
 from mera.drawing import draw_layout
 from mera.explore.chain_tab import ChainTab
 from mera.explore.fill_tab import FillTab
+from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, squares
-from mera.explore.studio import LARGEST_UPLOAD, Learnt, Studio
+from mera.explore.studio import LARGEST_UPLOAD, Studio
 from mera.explore.threads import in_thread
 
 __all__ = ["Page"]

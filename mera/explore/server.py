@@ -18,7 +18,8 @@ from mera._utils.errors import InputError
 from mera.density import Density
 from mera.drawing import cone_page
 from mera.explore.guard import Guard
-from mera.explore.studio import LARGEST_UPLOAD, Learnt
+from mera.explore.learnt import Learnt
+from mera.explore.studio import LARGEST_UPLOAD
 
 __all__ = ["HOST", "Explorer"]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import io
-import threading
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -14,18 +12,17 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.analysis import combine, decompose, leading, mix, receptive_fields, subtree
+from mera.analysis import combine, decompose, mix, subtree
 from mera.analysis.latents import Latent, check_latent, check_level
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
-from mera.cones.incremental import Change, IncrementalPass, Wiring
+from mera.cones.incremental import IncrementalPass
 from mera.data.dataset import resize
 from mera.data.items import pixels_of
-from mera.density import Density
 from mera.drawing.colours import coloured
-from mera.flow import Flow, Latents
-from mera.symmetrized import underlying
+from mera.explore.learnt import Learnt
+from mera.flow import Latents
 
-__all__ = ["LARGEST_UPLOAD", "Lead", "Learnt", "Studio"]
+__all__ = ["LARGEST_UPLOAD", "Studio"]
 
 LARGEST_UPLOAD = 20 * 2**20
 """The most bytes of a picture that is uploaded."""
@@ -36,94 +33,6 @@ SEARCH: dict[str, Any] = {"draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "
 """The search for fillings."""
 KEPT = 20
 """How many images `undo` can go back."""
-LEADS = 6
-"""How many latents of a level have sliders."""
-SAMPLES = 8
-"""Latents over which receptive fields are averaged: enough for a thumbnail."""
-
-
-class Lead(NamedTuple):
-    """A latent with a strong receptive field.
-
-    Attributes:
-        latent: (level, channel, *site).
-        thumbnail: its receptive field as a picture, (3, H, W) uint8.
-    """
-
-    latent: Latent
-    thumbnail: Tensor
-
-
-class Learnt:
-    """What all visitors share: the flow, the addresses of its variables, and receptive fields once they are computed.
-
-    Args:
-        flow: a flow without context on a lattice of two dimensions, with 1 or 3 channels.
-        is_image: whether data are images; if not, their first component is shown, blue below 0 and red above.
-
-    Raises:
-        ValueError: if it is another flow.
-    """
-
-    def __init__(self, flow: Density, is_image: bool = True) -> None:
-        inside = underlying(flow)
-        lattice = inside.plan.input
-        if inside.plan.context is not None or lattice.dim != 2 or (is_image and lattice.channels not in (1, 3)):
-            raise InputError(
-                "a flow of two dimensions without context, and for images with 1 or 3 channels",
-                f"one on {lattice}" + ("" if inside.plan.context is None else ", with a context"),
-            )
-        self.flow: Flow = copy.deepcopy(inside).eval().requires_grad_(False)
-        self.is_image = is_image
-        self.note = "" if inside is flow else ", of one element of the mixture"
-        self.wiring = Wiring(inside.plan)
-        self._lock = threading.Lock()
-        self._leads: dict[int, list[Lead]] = {}
-        self._changes: dict[Latent, Change] = {}
-
-    @property
-    def levels(self) -> int:
-        """The number of levels of latents."""
-        return len(self.flow.plan.latents)
-
-    def picture(self, x: Tensor) -> Tensor:
-        """One datum (1, C, H, W) as a picture, (1 or 3, H, W) uint8.
-
-        Args:
-            x: the datum, in the flow's own space.
-        """
-        return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
-
-    def leads(self, level: int) -> list[Lead]:
-        """The latents of a level with the strongest receptive fields, the strongest first; computed once.
-
-        Args:
-            level: the level, 0 for the finest.
-        """
-        with self._lock:  # derivatives forward do not nest, not even in threads
-            return self._found(check_level(self.flow.plan, level))
-
-    def _found(self, level: int) -> list[Lead]:
-        """The strongest latents of a level, computed if they are not known."""
-        if level not in self._leads:
-            latents = leading(self.flow, level, LEADS, samples=SAMPLES)
-            fields = receptive_fields(self.flow, latents, samples=SAMPLES)
-            self._leads[level] = [
-                Lead(*pair) for pair in zip(latents, map(coloured, fields.mean(1).cpu()), strict=True)
-            ]
-        return self._leads[level]
-
-    def change(self, latent: Latent) -> Change:
-        """What changes with a latent.
-
-        Args:
-            latent: (level, channel, *site).
-        """
-        level, *place = check_latent(self.flow.plan, latent)
-        if latent not in self._changes:
-            address = self.wiring.latents[level][tuple(place)]
-            self._changes[latent] = self.wiring.change([address[None]]).to(self.flow.device)
-        return self._changes[latent]
 
 
 class Studio:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from mera._utils.errors import InputError
 from mera.bijectors.base import log_det_dtype
 from mera.data import Examples
 from mera.density import Density
+from mera.flow import Flow
 from mera.physics.hmc import Trajectories
 from mera.physics.target import field_target
 from mera.symmetrized import Symmetrized, underlying
@@ -126,12 +126,13 @@ class Variational(Fields):
         x = rows.unflatten(1, flow.plan.input.event_shape)
         if self.estimator != "path" or not torch.is_grad_enabled():
             return -(flow.log_prob(x) + self._target(x))
-        inside = underlying(flow)
-        with torch.no_grad():
-            choice = flow.choose_given(x, noise[:, 0]) if isinstance(flow, Symmetrized) else None
-            z, _ = inside.forward(x if choice is None else cast(Symmetrized, flow).image(x, choice))
-        x, _ = inside.inverse(z)  # the same fields, as functions of the weights
-        return self._path(flow, x if choice is None else cast(Symmetrized, flow).transform(x, choice), sign=-1)
+        if isinstance(flow, Symmetrized):
+            with torch.no_grad():
+                choice = flow.choose_given(x, noise[:, 0])
+            x = flow.transform(_regenerated(flow.flow, flow.image(x, choice)), choice)
+        else:
+            x = _regenerated(underlying(flow), x)
+        return self._path(flow, x, sign=-1)
 
     def _of_samples(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """The log-density and the action of samples of the flow."""
@@ -206,6 +207,13 @@ class Variational(Fields):
     def not_finite(self, x: Tensor) -> str | None:
         """Whether the action of samples is finite."""
         return None if evaluate_action(self.action, x).isfinite().all() else "the action"
+
+
+def _regenerated(flow: Flow, x: Tensor) -> Tensor:
+    """The same data as a function of the weights: what the flow makes of the latents of the data."""
+    with torch.no_grad():
+        z, _ = flow.forward(x)
+    return flow.inverse(z)[0]
 
 
 def _levels(flow: Density, rows: Tensor) -> tuple[Tensor, ...]:
