@@ -308,7 +308,8 @@ def test_info_and_cone_of_a_run_and_of_a_layout(tmp_path):
         assert cone["latents"] == flow.inference_cone((2, 2)).count == sum(level["latents"] for level in cone["levels"])
     missing = run("info", tmp_path / "nowhere")
     assert missing.exit_code == 2
-    assert "Expected the name of a model, or the path of a run or a file; got" in plain(missing)
+    assert "or the path of a run or a file; got" in plain(missing)
+    assert "did you mean 'rgflow'?" in plain(run("info", "rgflo"))
 
 
 def test_tables_fit_a_narrow_terminal(monkeypatch):

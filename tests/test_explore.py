@@ -3,6 +3,7 @@
 import http.client
 import io
 import os
+import random
 import re
 import shutil
 import signal
@@ -76,6 +77,11 @@ def is_outside(url):
     return not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
 
 
+def is_in_sight(page, element):
+    box = element.bounding_box()
+    return box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+
+
 def image(page):
     return page.locator('[aria-label="the image"] img')
 
@@ -96,7 +102,11 @@ def test_a_latent_is_moved_and_taken_back(browser, address):
         slider = page.locator('[aria-label^="z1, channel"]').first
         value = float(slider.get_attribute("aria-valuenow"))
         slider.locator('[tabindex="0"]').focus()
-        changes(page, lambda: page.keyboard.press("ArrowRight"))
+        changes(page, lambda: page.keyboard.press("PageUp"))
+        focused = page.evaluate(
+            "['role', 'aria-label', 'aria-valuenow'].map(n => document.activeElement.getAttribute(n))"
+        )
+        assert focused == ["slider", slider.get_attribute("aria-label"), slider.get_attribute("aria-valuenow")]
         assert float(slider.get_attribute("aria-valuenow")) > value
         changes(page, lambda: page.get_by_text("Back to it").click())
         page.wait_for_function(
@@ -125,7 +135,11 @@ def test_pixels_are_marked_and_filled(browser, address):
         page.wait_for_function("document.querySelectorAll('[aria-label=\"the image\"] rect').length == 3")
         page.get_by_role("button", name="Fill", exact=True).click()
         page.locator('[aria-label="filling 4"]').wait_for()
-        changes(page, lambda: page.get_by_text("New image").click())
+        page.get_by_role("tab", name="Levels").click()
+        page.get_by_text("z1:").click()
+        handle = page.locator('[aria-label^="z1, channel"] [tabindex="0"]').first
+        changes(page, lambda: handle.press("PageUp"))
+        page.get_by_role("tab", name="Fill").click()
         page.locator('[aria-label="filling 4"]').wait_for(state="detached")  # they were of another image
         page.get_by_role("button", name="Fill", exact=True).click()
         page.locator('[aria-label="filling 4"]').wait_for()
@@ -180,10 +194,54 @@ def test_two_visitors_have_their_own_images(browser, address):
         assert image(other).get_attribute("src") == first
 
 
+def test_random_events(browser, address):
+    chance = random.Random(1)
+    with opened(browser, address) as page:
+        page.get_by_text("z1:").click()
+        page.locator('[aria-label^="receptive field of z1"]').first.wait_for()
+
+        def any_of(selector, act):
+            """Choose and act within the page at once: elements come and go."""
+            page.evaluate(
+                """([selector, chance, act]) => {
+                    const there = [...document.querySelectorAll(selector)].filter((one) => one.offsetParent);
+                    if (there.length) there[Math.floor(chance * there.length)][act]();
+                }""",
+                [selector, chance.random(), act],
+            )
+
+        def click():
+            any_of("button, .q-tab, .q-expansion-item .q-item", "click")
+
+        def paint():
+            box = image(page).bounding_box()
+            for act in (page.mouse.down, page.mouse.up):
+                page.mouse.move(box["x"] + chance.random() * box["width"], box["y"] + chance.random() * box["height"])
+                act()
+
+        def press():
+            any_of('.q-slider [tabindex="0"]', "focus")
+            page.keyboard.press(chance.choice(["ArrowLeft", "ArrowRight", "PageUp", "Home", "End", "Tab", "Enter"]))
+
+        for _ in range(100):
+            chance.choice([click, click, paint, press])()
+        before = image(page).get_attribute("src")
+        page.wait_for_timeout(SECOND)
+        page.get_by_text("New image").evaluate("button => button.click()")
+        page.wait_for_function(
+            "old => document.querySelector('[aria-label=\"the image\"] img').getAttribute('src') != old", arg=before
+        )
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_a_narrow_window(browser, address, width):
     with opened(browser, address, width) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_text("z1:").click()
+        slider = page.locator('[aria-label^="z1, channel"]').last
+        slider.wait_for()
+        slider.scroll_into_view_if_needed()
+        assert is_in_sight(page, image(page))  # what the slider changes
 
 
 def test_the_fields_of_an_action_live(browser, tmp_path):

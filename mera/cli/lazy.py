@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
@@ -53,8 +54,12 @@ def lazy_group(
                 app = typer.Typer(**OPTIONS)
                 app.command(help=of_path.__doc__)(of_path)
                 return name, _make(ctx.info_name, app), args
-            elif name and of_path is not None and ("/" in name or "." in name):
-                raise typer.BadParameter(f"Expected the name of a model, or the path of a run or a file; got {name!r}")
+            elif name and of_path is not None and not name.startswith("-"):
+                close = get_close_matches(name, commands, n=1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                known = ", ".join(commands)
+                expected = f"Expected a model ({known}), or the path of a run or a file"
+                raise typer.BadParameter(f"{expected}; got {name!r}{hint}")
             return super().resolve_command(ctx, args)
 
     return LazyGroup

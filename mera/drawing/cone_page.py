@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Iterable
 from importlib.resources import files
 
 import numpy as np
-import torch
 from rich.console import Console
+from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
-from mera.cones.cone import cone_of_data, generation_cone
+from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.graph import Layout, Plan, compile
 from mera.graph.lattice import Lattice
 
@@ -41,22 +42,10 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
     plan = layout if isinstance(layout, Plan) else compile(layout)
     if plan.input.dim > 2 or plan.input.sites > MOST:
         raise InputError(f"a lattice of one or two dimensions with at most {MOST:,} pixels", str(plan.input))
-    channels = torch.arange(plan.input.channels)
-    starts = np.cumsum([0, *(latent.lattice.sites for latent in plan.latents)])
-    of_pixels = np.zeros((plan.input.sites, starts[-1]), dtype=bool)
-    of_latents = np.zeros((starts[-1], plan.input.sites), dtype=bool)
-    latents = [(h, site) for h, latent in enumerate(plan.latents) for site in np.ndindex(*latent.lattice.shape)]
-    with ProgressBar("cones", check_console(console)) as progress_bar:
-        total = len(of_pixels) + len(latents)
-        for site, row in enumerate(of_pixels):
-            cone = cone_of_data(plan, channels + site * len(channels))
-            for start, sites in zip(starts, cone.sites, strict=False):
-                row[start + sites.numpy()] = True
-            progress_bar.update(site + 1, (site + 1) / total)
-        for number, (level, place) in enumerate(latents):
-            of_latents[number] = generation_cone(plan, level, place).pixels.flatten().numpy()
-            done = len(of_pixels) + number + 1
-            progress_bar.update(done, done / total)
+    total = plan.input.sites + sum(latent.lattice.sites for latent in plan.latents)
+    with ProgressBar("cones", check_console(console), "cone") as bar:
+        of_pixels = _gathered(all_inference_cones(plan), bar, 0, total)
+        of_latents = _gathered(all_generation_cones(plan), bar, len(of_pixels), total)
     described = {
         "title": title,
         **_described(plan.input),
@@ -67,6 +56,15 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
     page = files("mera.drawing").joinpath("cone_page.html").read_text(encoding="utf-8")
     text = json.dumps(described).replace("<", "\\u003c")  # which could end the script
     return page.replace("/*CONES*/null", text)
+
+
+def _gathered(pieces: Iterable[Tensor], bar: ProgressBar, done: int, total: int) -> np.ndarray:
+    """All rows of some pieces, as they come."""
+    rows: list[np.ndarray] = []
+    for piece in pieces:
+        rows.extend(piece.numpy())
+        bar.update(done + len(rows), (done + len(rows)) / total)
+    return np.stack(rows)
 
 
 def _described(lattice: Lattice) -> dict[str, object]:

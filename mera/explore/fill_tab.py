@@ -50,7 +50,8 @@ class FillTab:
 
     def _forget(self) -> None:
         """Show no fillings any more: they belong to the image that they were made of."""
-        self.fillings.clear()
+        if self.fillings.default_slot.children:
+            self.fillings.clear()
 
     def _mark(self) -> None:
         """Mark the pixels of the rectangle."""

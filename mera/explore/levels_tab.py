@@ -76,7 +76,7 @@ class LevelsTab:
         def follow() -> None:
             slider.set_value(self._value(lead))
 
-        self.page.watch(follow)
+        self.page.follow(follow)
 
     def _value(self, lead: Lead) -> float:
         """The value of a latent within the range of a slider."""

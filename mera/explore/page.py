@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -28,6 +29,24 @@ PRIMARY = "#1f6299"
 STYLE = """
 .picture img { image-rendering: pixelated; }
 .q-uploader__list { display: none; }
+@media (max-width: 767px) {  /* the image stays in sight while what changes it is scrolled */
+  .beside { display: contents; }
+  .now { position: sticky; top: 3.5rem; z-index: 2; width: 100%; padding: 0.5rem 0; background: white; }
+  .body--dark .now { background: #121212; }
+  .now .picture { width: 9rem; }
+}
+"""
+LABELS = """
+document.addEventListener("focusin", ({target}) => {  // a slider's handle, which has the focus, has no label itself
+  const slider = target.closest(".q-slider");
+  if (!slider || slider === target) return;
+  const copy = () => ["role", "aria-label", "aria-valuemin", "aria-valuemax", "aria-valuenow"].forEach(
+    (name) => target.setAttribute(name, slider.getAttribute(name)));
+  copy();
+  const observer = new MutationObserver(copy);
+  observer.observe(slider, {attributeFilter: ["aria-valuenow"]});
+  target.addEventListener("blur", () => observer.disconnect(), {once: true});
+});
 """
 
 
@@ -50,42 +69,55 @@ class Page:
         self.studio = Studio(learnt)
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self._watchers: list[Callable[[], None]] = []
+        self._followers: list[Callable[[], None]] = []
         self._painting: bool | None = None
 
     def build(self) -> None:
         """Make the elements of the page."""
         ui.add_css(STYLE)
         ui.colors(primary=PRIMARY)
-        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
+        ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}</script>')
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
-        with ui.element("div").classes("grid gap-6 w-full md:grid-cols-[20rem_minmax(0,1fr)]"):
-            with ui.column().classes("w-80 max-w-full"):
+        with ui.element("div").classes(
+            "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[20rem_minmax(0,1fr)]"
+        ):
+            with ui.column().classes("beside w-80 max-w-full"):
                 self._build_picture()
             with ui.column().classes("w-full"):
                 self._build_tabs()
         self.changed()
 
     def shown(self) -> None:
-        """Show the current image."""
+        """Show the current image, and drop what belongs to another one."""
+        for watcher in self._watchers:
+            watcher()
         self.now.set_source(address_of(self.studio.picture))
         n = self.learnt.flow.plan.input.variables
         self.facts.set_text(f"log p = {self.studio.log_prob() / n:.3f} nats for each variable{self.learnt.note}")
 
     def changed(self) -> None:
-        """Show the current image and the one before; everything that watches them is told."""
+        """Show the current image and the one before, and move the sliders to its latents."""
         self.shown()
         self.before.set_source(address_of(self.studio.before))
-        for watcher in self._watchers:
-            watcher()
+        for follower in self._followers:
+            follower()
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a function whenever the image changed.
+        """Call a function at each change of the image, those by a slider too.
 
         Args:
             watcher: the function.
         """
         self._watchers.append(watcher)
+
+    def follow(self, follower: Callable[[], None]) -> None:
+        """Call a function at each change of the image that is not by a slider.
+
+        Args:
+            follower: the function.
+        """
+        self._followers.append(follower)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -102,23 +134,29 @@ class Page:
             what: what the page says meanwhile.
             work: the work.
             arguments: its arguments.
+
+        Raises:
+            CancelledError: if the visitor left meanwhile, so that there is nothing to show the result on.
         """
         note = ui.notification(what, spinner=True, timeout=None)
         try:
             with self.reporting():
                 return await in_thread(work, *arguments)
         finally:
+            if self.now.is_deleted:
+                raise asyncio.CancelledError
             note.dismiss()
         return None
 
     def _build_picture(self) -> None:
         """The image before and now, and the buttons below."""
-        self.now = ui.interactive_image(
-            on_mouse=self._paint,
-            events=["mousedown", "mousemove", "mouseup", "mouseleave"],
-            cross=False,
-            sanitize=False,
-        )
+        with ui.element("div").classes("now"):
+            self.now = ui.interactive_image(
+                on_mouse=self._paint,
+                events=["mousedown", "mousemove", "mouseup", "mouseleave"],
+                cross=False,
+                sanitize=False,
+            )
         self.now.classes("picture w-80 max-w-full cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
         ui.label("Drag on the image to mark pixels.").classes("text-sm opacity-70")
