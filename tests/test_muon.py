@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mera.train import Muon, RunFolder, fit
-from mera.train.muon import orthogonal
+from mera.train.muon import layer_groups, orthogonal
 from tests.helpers.callbacks import StopAt
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
@@ -35,7 +35,7 @@ def test_two_steps_by_hand():
         alone.grad = vector.grad.clone()
         mean = 0.95 * mean + 0.05 * matrix.grad
         ahead = 0.05 * matrix.grad + 0.95 * mean
-        start = start * (1 - 0.1 * 0.2) - 0.1 * 0.2 * 12**0.5 * orthogonal(ahead[None])[0]
+        start = start * (1 - 0.1 * 0.2) - 0.1 * 0.5 * 12**0.5 * orthogonal(ahead[None])[0]
         optimizer.step()
         adam.step()
     torch.testing.assert_close(matrix.detach(), start)
@@ -51,6 +51,20 @@ def test_small_and_frozen_parameters():
     assert torch.equal(frozen, torch.ones(9, 9))
     with pytest.raises(ValueError, match="a momentum from 0 to below 1; got 1"):
         Muon([thin], momentum=1)
+
+
+def test_weights_of_layers_are_matrices():
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(3, 4, 3), nn.Linear(9, 8), nn.LayerNorm((9, 9)))
+    groups = {group["matrices"]: group["params"] for group in layer_groups(layers)}
+    assert [p.shape for p in groups[True]] == [(8, 3, 3, 3), (8, 9)]
+    assert sum(map(len, groups.values())) == len(list(layers.parameters()))
+    start = layers[0].weight.detach().clone()
+    optimizer = Muon(layer_groups(layers), lr=0.1, momentum=0.0, scale=0.2)
+    layers[0].weight.grad = torch.randn(8, 3, 3, 3)
+    optimizer.step()
+    step = (layers[0].weight.detach() - start).flatten(1)
+    expected = -0.1 * 0.2 * 27**0.5 * orthogonal(layers[0].weight.grad.flatten(1)[None])[0]
+    torch.testing.assert_close(step, expected)
 
 
 def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):

@@ -266,11 +266,11 @@ class Loop:
 
     def _make_optimizer(self, own: OwnOptimizer | None) -> Optimizer:
         """The optimiser of the settings, unless there is one of the user's own."""
-        settings, parameters = self.settings, self.flow.parameters()
+        settings = self.settings
         if own is not None:
-            return own_optimizer(own, parameters)
+            return own_optimizer(own, self.flow.parameters())
         return make_optimizer(
-            settings.optimizer, parameters, settings.lr, settings.weight_decay, settings.optimizer_options
+            settings.optimizer, self.flow, settings.lr, settings.weight_decay, settings.optimizer_options
         )
 
     def _make_schedule(self, own: OwnSchedule | None) -> Schedule:

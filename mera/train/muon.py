@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 
-__all__ = ["Muon", "orthogonal"]
+__all__ = ["Muon", "layer_groups", "orthogonal"]
 
 SMALLEST = 8
 """The least edge of a parameter that is treated as a matrix."""
@@ -48,16 +48,20 @@ def orthogonal(matrices: Tensor, iterations: int = 4) -> Tensor:
 class Muon(AdamW):
     r"""Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for matrices, AdamW for the rest.
 
-    A matrix W, (m, n), takes the step :math:`-0.2 \sqrt{\max(m, n)} \, \mathrm{lr} \, O` along the orthogonal factor O
-    of its momentum, which has about the size of a step of AdamW. Matrices of one shape are treated together: on a CPU,
-    torch's class of this name, which treats them one by one in half precision, takes 16 times as long.
+    A matrix W, (m, n), takes the step :math:`-s \sqrt{\max(m, n)} \, \mathrm{lr} \, O` along the orthogonal factor O of
+    its momentum; with a scale s of 0.2 it has about the size of a step of AdamW (Liu et al. 2025,
+    https://arxiv.org/abs/2502.16982). Matrices of one shape are treated together: on a CPU, torch's class of this name,
+    which treats them one by one in half precision, takes 16 times as long.
 
     Args:
-        params: the parameters. Those of two dimensions with edges of 8 and more are the matrices.
+        params: parameters, of which those of two dimensions with edges of 8 and more are the matrices; or groups such
+            as `layer_groups` makes, where a group with "matrices" true has matrices, and kernels of convolutions, whose
+            axes from the second on count as one.
         lr: the learning rate of both.
         weight_decay: the weight decay of both.
         momentum: of the matrices' gradients.
         iterations: see `orthogonal`.
+        scale: s.
         betas: of AdamW.
         fused: whether AdamW runs fused.
 
@@ -72,24 +76,25 @@ class Muon(AdamW):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
-        lr: float = 0.02,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float = 8e-3,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         iterations: int = 4,
+        scale: float = 0.5,
         betas: tuple[float, float] = (0.9, 0.999),
         fused: bool | None = None,
     ) -> None:
         if not 0 <= momentum < 1:
             raise InputError("a momentum from 0 to below 1", repr(momentum))
         check_count(iterations, "iterations")
-        parameters = list(params)
-        matrices = [p for p in parameters if p.ndim == 2 and min(p.shape) >= SMALLEST]
-        chosen = set(map(id, matrices))
-        others = [p for p in parameters if id(p) not in chosen]
-        matrix_group = {"params": matrices, "momentum": momentum, "iterations": iterations}
-        groups: list[dict[str, Any]] = [group for group in (matrix_group, {"params": others}) if group["params"]]
+        check_positive(scale, "scale")
+        entries: list[Any] = list(params)
+        groups = entries if entries and isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
         super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
+        for group in self.param_groups:
+            if group.setdefault("matrices", False):
+                group.update({"momentum": momentum, "iterations": iterations, "scale": scale} | group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step of both optimisers.
@@ -98,13 +103,13 @@ class Muon(AdamW):
             closure: computes the loss again, for optimisers that need it; see `torch.optim.Optimizer`.
         """
         groups = self.param_groups
-        self.param_groups = [group for group in groups if "momentum" not in group]
+        self.param_groups = [group for group in groups if not group["matrices"]]
         try:
             loss = super().step(closure)
         finally:
             self.param_groups = groups
         for group in groups:
-            if "momentum" in group:
+            if group["matrices"]:
                 self._step_of_matrices(group)
         return loss
 
@@ -114,14 +119,15 @@ class Muon(AdamW):
         by_shape: dict[Any, list[Tensor]] = {}
         for parameter in group["params"]:
             if parameter.grad is not None:
-                by_shape.setdefault((tuple(parameter.shape), parameter.dtype, parameter.device), []).append(parameter)
-        for (shape, _, _), parameters in by_shape.items():
+                by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
+        for parameters in by_shape.values():
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             buffers = [self._buffer(parameter) for parameter in parameters]
             torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
             ahead = torch.stack(torch._foreach_lerp(gradients, buffers, group["momentum"]))  # Nesterov's
-            steps = orthogonal(ahead.to(torch.promote_types(ahead.dtype, torch.float32)), group["iterations"])
-            steps = (0.2 * max(shape) ** 0.5 * steps).to(ahead.dtype)
+            matrices = ahead.flatten(2).to(torch.promote_types(ahead.dtype, torch.float32))
+            factor = group["scale"] * max(matrices.shape[1:]) ** 0.5
+            steps = (factor * orthogonal(matrices, group["iterations"])).to(ahead.dtype).view_as(ahead)
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(parameters, list(steps.unbind(0)), alpha=-group["lr"])
 
@@ -133,3 +139,23 @@ class Muon(AdamW):
             state["step"] = torch.zeros(())  # AdamW looks for it in each saved state
         buffer: Tensor = state["momentum_buffer"]
         return buffer
+
+
+def layer_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """The parameters of a module as groups for `Muon`: weights of linear layers and convolutions, and all others.
+
+    Args:
+        module: the module.
+    """
+    layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d))
+    weights = {id(layer.weight) for layer in layers}
+    return _split(module.parameters(), lambda parameter: id(parameter) in weights)
+
+
+def _split(parameters: Iterable[nn.Parameter], is_weight: Callable[[nn.Parameter], bool]) -> list[dict[str, Any]]:
+    """Groups of the parameters that are weights with edges of `SMALLEST` and more, and of the others."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in parameters:
+        is_large = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) >= SMALLEST
+        groups[is_large and is_weight(parameter)].append(parameter)
+    return [{"params": chosen, "matrices": matrices} for matrices, chosen in groups.items() if chosen]

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.train.muon import Muon
+from mera.train.muon import Muon, layer_groups
 from mera.train.torch_options import accepted_options, check_names, check_values
 
 __all__ = ["OwnOptimizer", "check_optimizer", "make_optimizer", "own_optimizer", "trial_optimizer"]
@@ -26,7 +26,7 @@ UNSUITED = {"Optimizer", "LBFGS", "SparseAdam"}
 
 def make_optimizer(
     name: str,
-    parameters: Iterable[nn.Parameter],
+    module: nn.Module,
     lr: float,
     weight_decay: float,
     options: Mapping[str, Any] | None = None,
@@ -34,8 +34,8 @@ def make_optimizer(
     """An optimiser, fused where torch can: stepping many small tensors one by one takes long.
 
     Args:
-        name: the name of a class in torch.optim.
-        parameters: the parameters to train.
+        name: the name of a class in torch.optim, or "Muon".
+        module: the module whose parameters are trained.
         lr: the learning rate.
         weight_decay: the weight decay, for optimisers that have one.
         options: further options of the class.
@@ -45,11 +45,11 @@ def make_optimizer(
     """
     options = options or {}
     kind = check_optimizer(name, options)
-    parameters = list(parameters)
     defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     excludes_fused = {"foreach", "differentiable"} & set(options)
-    if not excludes_fused and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters):
+    if not excludes_fused and all(parameter.device.type in ("cpu", "cuda") for parameter in module.parameters()):
         defaults["fused"] = True
+    parameters = layer_groups(module) if kind is Muon else list(module.parameters())
     return kind(parameters, **accepted_options(kind, defaults) | dict(options))
 
 
