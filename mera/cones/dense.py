@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import cast
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mera.cones.indexing import spread
 from mera.graph.actions import Apply
-from mera.graph.executor import run_forward, run_inverse
+from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.lattice import Lattice
 from mera.graph.plan import Plan, Step
 
@@ -29,8 +30,9 @@ def all_inference_cones(plan: Plan) -> Iterator[Tensor]:
     Yields:
         Some rows at a time, bool (rows, sites of all levels), finest level first.
     """
+    spread_events = _spreading()
     for chosen in torch.arange(plan.input.sites).split(ROWS):
-        levels, _ = run_forward(plan, _chosen(plan.input, chosen), _spread)
+        levels, _ = run_forward(plan, _chosen(plan.input, chosen), spread_events)
         yield torch.cat([level.amax(1).flatten(1) for level in levels], dim=1).bool()
 
 
@@ -43,11 +45,12 @@ def all_generation_cones(plan: Plan) -> Iterator[Tensor]:
     Yields:
         Some rows at a time, bool (rows, pixels).
     """
+    spread_events = _spreading()
     for level, latent in enumerate(plan.latents):
         for chosen in torch.arange(latent.lattice.sites).split(ROWS):
             z = [torch.zeros(len(chosen), *other.lattice.event_shape, dtype=torch.uint8) for other in plan.latents]
             z[level] = _chosen(latent.lattice, chosen)
-            x, _ = run_inverse(plan, z, _spread)
+            x, _ = run_inverse(plan, z, spread_events)
             yield x.amax(1).flatten(1).bool()
 
 
@@ -58,16 +61,30 @@ def _chosen(lattice: Lattice, sites: Tensor) -> Tensor:
     return rows.view(-1, 1, *lattice.shape).repeat(1, lattice.channels, *[1] * lattice.dim)
 
 
-def _spread(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-    """Mark the variables of each event that depend on a marked one; a transform for the executor."""
-    action = cast(Apply, step.action)  # no other action has events
-    if action.is_field:
-        marked = torch.zeros(len(events), action.lattice.variables, dtype=torch.uint8)
-        sites_first = events.movedim(1, -1).flatten(1)
-        for row, event in zip(marked, sites_first, strict=True):
-            row[spread(action, event.nonzero().flatten())] = 1
-        changed = marked.view(-1, *action.lattice.shape, action.lattice.channels).movedim(-1, 1)
-    else:
-        reached = events.flatten(1).amax(1).view(-1, *[1] * (events.ndim - 1)).expand_as(events)
-        changed = torch.cat([events[:, : action.passive], reached[:, action.passive :]], dim=1)
-    return changed, torch.zeros(len(events))
+def _spreading() -> Transform:
+    """A transform for the executor that marks the variables of each event that depend on a marked one."""
+    neighbours = cache(_neighbours)
+
+    def spread_events(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        action = cast(Apply, step.action)  # no other action has events
+        marked = events.flatten(2).amax(1)  # (n, sites)
+        if action.is_field:
+            reached = (marked.float() @ neighbours(action) > 0).to(events.dtype)
+        else:
+            reached = marked.amax(1, keepdim=True).expand_as(marked)
+        changed = reached.view(len(events), 1, *events.shape[2:]).expand_as(events)
+        return torch.cat([events[:, : action.passive], changed[:, action.passive :]], dim=1), torch.zeros(len(events))
+
+    return spread_events
+
+
+def _neighbours(action: Apply) -> Tensor:
+    """For each site of the lattice of a field, a row with ones at the sites that depend on it, (sites, sites).
+
+    The grid of a field leaves no site out.
+    """
+    channels = action.lattice.channels
+    rows = torch.zeros(action.lattice.sites, action.lattice.sites)
+    for site, row in enumerate(rows):
+        row[spread(action, torch.tensor([(site + 1) * channels - 1])) // channels] = 1
+    return rows
