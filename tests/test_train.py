@@ -100,7 +100,7 @@ def test_a_callback_stops_the_run_at_an_evaluation():
 
 
 def test_optimizer_options_that_exclude_fusing():
-    fit(small_flow(), IMAGES, replace(SHORT, steps=1, optimizer_options={"foreach": True}))
+    fit(small_flow(), IMAGES, replace(SHORT, steps=1, optimizer="AdamW", optimizer_options={"foreach": True}))
 
 
 def test_numbers_of_numpy_are_settings():
@@ -183,10 +183,10 @@ def test_sets_without_images():
         ({"precision": "float16"}, "Expected a precision among"),
         ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
         ({"optimizer": "LBFGS"}, "Expected an optimizer among"),
-        ({"optimizer_options": {"momentum": 1}}, "Expected optimizer_options of AdamW among .*; got momentum"),
-        ({"optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
-        ({"optimizer_options": {"betas": 0.9}}, "Expected optimizer_options of AdamW that torch can use; got {'betas'"),
-        ({"optimizer_options": {"eps": None}}, "Expected optimizer_options of AdamW that torch can use"),
+        ({"optimizer_options": {"rho": 1}}, "Expected optimizer_options of Muon among .*; got rho"),
+        ({"optimizer_options": [1]}, "Expected optimizer_options of Muon as a dict"),
+        ({"optimizer_options": {"betas": 0.9}}, "Expected optimizer_options of Muon that torch can use; got {'betas'"),
+        ({"optimizer": "AdamW", "optimizer_options": {"eps": None}}, "Expected optimizer_options of AdamW that torch"),
         ({"optimizer": "SGD", "optimizer_options": {"momentum": "x"}}, "Expected optimizer_options of SGD that torch"),
         ({"optimizer": "Muon", "optimizer_options": {"momentum": 1.5}}, "Expected optimizer_options of Muon that"),
         ({"schedule": "StepLR", "schedule_options": {"step_size": 0}}, "Expected schedule_options of StepLR that"),

@@ -83,7 +83,7 @@ class Settings:
     compile: Annotated[
         bool, Option("let torch compile the couplings first, which takes a minute or more; the time is shown.", flag)
     ] = False
-    optimizer: Annotated[str, Option('the name of a class in torch.optim, or "Muon"; see `mera.train.Muon`.')] = "AdamW"
+    optimizer: Annotated[str, Option('"Muon", see `mera.train.Muon`, or the name of a class in torch.optim.')] = "Muon"
     optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
     lr: Annotated[float, Option("the highest learning rate.", positive())] = 8e-3
     weight_decay: Annotated[float, Option("weight decay of the optimiser.", positive(or_zero=True))] = 5e-5
@@ -176,6 +176,7 @@ def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Setti
 PRESETS: dict[str, dict[str, Any]] = {
     "authors": {
         "batch_size": 64,
+        "optimizer": "AdamW",
         "lr": 1e-3,
         "weight_decay": 5e-2,
         "schedule": "ConstantLR",
