@@ -35,10 +35,10 @@ def main() -> None:
     action = physics.Phi4(arguments.mass2, arguments.coupling)
     options = {"norm": False, "prior": "gaussian", "bijector": "spline(bound=6, bins=8)", "hidden": (64,)}
     flow = mera.build("rgflow", L=arguments.L, m=4, channels=1, **options)
-    settings = {"batch_size": 64, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6, "seed": arguments.seed}
-    mera.train.fit(flow, action, minutes=arguments.minutes[0], console=console, **settings)
+    settings = {"batch_size": 64, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6, "optimizer": "Muon"}
+    mera.train.fit(flow, action, minutes=arguments.minutes[0], seed=arguments.seed, console=console, **settings)
     flow = physics.grow(flow, copy="fine")
-    mera.train.fit(flow, action, minutes=arguments.minutes[1], console=console, **settings)
+    mera.train.fit(flow, action, minutes=arguments.minutes[1], seed=arguments.seed, console=console, **settings)
     rows = []
     for images in arguments.images:
         mixture = mera.Symmetrized(flow, ("flip", "rotations", "translations"), elements=images)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+import mera
 from mera.train import Muon, RunFolder, fit
 from mera.train.muon import layer_groups, orthogonal
-from tests.helpers.callbacks import StopAt
+from tests.helpers.callbacks import At, StopAt
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
 
@@ -77,3 +78,13 @@ def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):
     assert same(flows[0], flows[2])
     assert lines(parts) == lines(whole)
     assert any(min(p.shape) >= 8 for p in flows[0].parameters() if p.ndim == 2)  # some are matrices
+
+
+def test_it_is_the_default_for_data_alone():
+    kinds = []
+    watch = At(1, lambda loop: kinds.append(type(loop.optimizer)))
+    fit(small_flow(), IMAGES, SHORT, steps=1, callbacks=[watch])
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), norm=False)
+    fit(flow, mera.physics.FreeField(1.0), SHORT, steps=1, batch_size=4, callbacks=[watch])
+    fit(flow, mera.physics.FreeField(1.0), SHORT, steps=1, batch_size=4, optimizer="Muon", callbacks=[watch])
+    assert kinds == [Muon, torch.optim.AdamW, Muon]

@@ -34,6 +34,8 @@ class Kind(ABC):
     """The unit of the loss."""
     metric: ClassVar[str]
     """The end of the names of metrics, as in "test_bits"."""
+    optimizer: ClassVar[str] = "Muon"
+    """The optimiser, unless the settings name one."""
     compatibility: Mapping[str, Any] = MappingProxyType({})
     """What else a saved state depends on, by name: a run with other values does not go on from it."""
 

@@ -259,7 +259,7 @@ class Loop:
 
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
-        settings = {"optimizer": self.settings.optimizer, "schedule": self.settings.schedule} | self._own
+        settings = {"optimizer": self._optimizer_name, "schedule": self.settings.schedule} | self._own
         return (
             settings | {"ema": self.settings.ema > 0, "training images": self.n_images} | dict(self.kind.compatibility)
         )
@@ -270,8 +270,13 @@ class Loop:
         if own is not None:
             return own_optimizer(own, self.flow.parameters())
         return make_optimizer(
-            settings.optimizer, self.flow, settings.lr, settings.weight_decay, settings.optimizer_options
+            self._optimizer_name, self.flow, settings.lr, settings.weight_decay, settings.optimizer_options
         )
+
+    @property
+    def _optimizer_name(self) -> str:
+        """The optimiser of the settings, or that of the kind of examples."""
+        return self.settings.optimizer or self.kind.optimizer
 
     def _make_schedule(self, own: OwnSchedule | None) -> Schedule:
         """The schedule of the settings, unless there is one of the user's own."""

@@ -10,7 +10,7 @@ from mera._utils.checks import check_choice, check_interval, check_positive
 from mera._utils.errors import InputError
 from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
 from mera.graph.memory import MEMORY
-from mera.train.kinds import ESTIMATORS
+from mera.train.kinds import ESTIMATORS, Kind
 from mera.train.optimizers import check_optimizer
 from mera.train.schedules import check_schedule
 
@@ -83,7 +83,13 @@ class Settings:
     compile: Annotated[
         bool, Option("let torch compile the couplings first, which takes a minute or more; the time is shown.", flag)
     ] = False
-    optimizer: Annotated[str, Option('"Muon", see `mera.train.Muon`, or the name of a class in torch.optim.')] = "Muon"
+    optimizer: Annotated[
+        str | None,
+        Option(
+            '"Muon", see `mera.train.Muon`, or the name of a class in torch.optim; None for "Muon", or for "AdamW" if '
+            "a flow learns from an action."
+        ),
+    ] = None
     optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
     lr: Annotated[float, Option("the highest learning rate.", positive())] = 8e-3
     weight_decay: Annotated[float, Option("weight decay of the optimiser.", positive(or_zero=True))] = 5e-5
@@ -154,7 +160,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_optimizer(self.optimizer, self.optimizer_options or {})
+        check_optimizer(self.optimizer or Kind.optimizer, self.optimizer_options or {})
         check_schedule(self.schedule, self.schedule_options or {})
 
 

@@ -48,6 +48,8 @@ class Variational(Fields):
         ValueError: if the action is to change in the run, and there are fields of the target, which do not.
     """
 
+    optimizer = "AdamW"  # Muon is better for phi^4, and worse for angles and double wells
+
     def __init__(
         self,
         action: ActionLike,
