@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -11,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
+from mera._utils.errors import InputError, closest
 
 __all__ = [
     "check_choice",
@@ -51,10 +50,7 @@ def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
     """
     choices = list(choices)
     if not isinstance(word, str) or word not in choices:
-        lower = {str(choice).lower(): choice for choice in choices}
-        close = difflib.get_close_matches(str(word).lower(), lower, n=1)
-        hint = f" (did you mean {lower[close[0]]!r}?)" if close else ""
-        raise InputError(f"{what} among {choices}", f"{word!r}{hint}")
+        raise InputError(f"{what} among {choices}", f"{word!r}{closest(word, choices)}")
     return word
 
 

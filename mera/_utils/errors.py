@@ -1,8 +1,11 @@
-"""The error for wrong arguments, which says what was expected and what was passed instead."""
+"""The error for wrong arguments, which says what was expected and what was passed instead; without torch."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "closest"]
 
 
 class InputError(ValueError):
@@ -21,3 +24,18 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
         """For pickling, which would call the class with the message alone."""
         return type(self), (self.expected, self.got)
+
+
+def closest(word: object, choices: Iterable[str]) -> str:
+    """The end of a message that offers the closest choice; empty if none is close.
+
+    Args:
+        word: the argument as it was passed.
+        choices: the words that are accepted.
+
+    >>> closest("Rgflo", ["rgflow", "glow"])
+    " (did you mean 'rgflow'?)"
+    """
+    lower = {str(choice).lower(): choice for choice in choices}
+    close = difflib.get_close_matches(str(word).lower(), lower, n=1)
+    return f" (did you mean {lower[close[0]]!r}?)" if close else ""

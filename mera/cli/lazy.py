@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from mera._utils.errors import closest
 
 __all__ = ["OPTIONS", "lazy_group", "refuse_before_command"]
 
@@ -55,11 +56,8 @@ def lazy_group(
                 app.command(help=of_path.__doc__)(of_path)
                 return name, _make(ctx.info_name, app), args
             elif name and of_path is not None and not name.startswith("-"):
-                close = get_close_matches(name, commands, n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
-                known = ", ".join(commands)
-                expected = f"Expected a model ({known}), or the path of a run or a file"
-                raise typer.BadParameter(f"{expected}; got {name!r}{hint}")
+                expected = f"Expected a model ({', '.join(commands)}), or the path of a run or a file"
+                raise typer.BadParameter(f"{expected}; got {name!r}{closest(name, commands)}")
             return super().resolve_command(ctx, args)
 
     return LazyGroup
