@@ -68,6 +68,20 @@ def test_weights_of_layers_are_matrices():
     torch.testing.assert_close(step, expected)
 
 
+def test_groups_may_be_added_later():
+    added, optimizer = nn.Linear(9, 9), Muon([nn.Parameter(torch.ones(3))], lr=0.1)
+    optimizer.add_param_group({"params": [added.weight], "matrices": True, "momentum": 0.5})
+    optimizer.add_param_group({"params": [added.bias]})
+    before = added.weight.detach().clone()
+    added(torch.randn(2, 9)).square().sum().backward()
+    optimizer.step()
+    assert [group["matrices"] for group in optimizer.param_groups] == [False, True, False]
+    assert optimizer.param_groups[1]["iterations"] == 4
+    assert "momentum_buffer" in optimizer.state[added.weight]
+    assert "exp_avg" in optimizer.state[added.bias]
+    assert not torch.equal(added.weight, before)
+
+
 def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     flows = [small_flow() for _ in range(3)]

@@ -92,9 +92,10 @@ class Muon(AdamW):
         entries: list[Any] = list(params)
         groups = entries if entries and isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
         super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
+        own = {"matrices": False, "momentum": momentum, "iterations": iterations, "scale": scale}
+        self.defaults |= own  # of groups that are added later
         for group in self.param_groups:
-            if group.setdefault("matrices", False):
-                group.update({"momentum": momentum, "iterations": iterations, "scale": scale} | group)
+            group.update(own | group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step of both optimisers.

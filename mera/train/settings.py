@@ -10,7 +10,7 @@ from mera._utils.checks import check_choice, check_interval, check_positive
 from mera._utils.errors import InputError
 from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
 from mera.graph.memory import MEMORY
-from mera.train.kinds import ESTIMATORS, Kind
+from mera.train.kinds import ESTIMATORS
 from mera.train.optimizers import check_optimizer
 from mera.train.schedules import check_schedule
 
@@ -160,7 +160,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_optimizer(self.optimizer or Kind.optimizer, self.optimizer_options or {})
+        if self.optimizer is not None:
+            check_optimizer(self.optimizer, self.optimizer_options or {})
+        elif self.optimizer_options:
+            raise InputError("the name of an optimizer beside optimizer_options", repr(self.optimizer_options))
         check_schedule(self.schedule, self.schedule_options or {})
 
 
