@@ -212,7 +212,7 @@ class Variational(Fields):
 
 
 def _regenerated(flow: Flow, x: Tensor) -> Tensor:
-    """The same data as a function of the weights: what the flow makes of the latents of the data."""
+    """Data as a function of the weights: the latents of the data, held fixed, are mapped back by the flow."""
     with torch.no_grad():
         z, _ = flow.forward(x)
     return flow.inverse(z)[0]
