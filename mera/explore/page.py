@@ -17,37 +17,13 @@ from mera.explore.chain_tab import ChainTab
 from mera.explore.fill_tab import FillTab
 from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
+from mera.explore.look import LABELS, PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, squares
 from mera.explore.studio import LARGEST_UPLOAD, Studio
 from mera.explore.threads import in_thread
 
 __all__ = ["Page"]
-
-PRIMARY = "#1f6299"
-"""The colour of buttons: white on it can be read easily."""
-STYLE = """
-.picture img { image-rendering: pixelated; }
-.q-uploader__list { display: none; }
-@media (max-width: 767px) {  /* the image stays in sight while what changes it is scrolled */
-  .beside { display: contents; }
-  .now { position: sticky; top: 3.5rem; z-index: 2; width: 100%; padding: 0.5rem 0; background: white; }
-  .body--dark .now { background: #121212; }
-  .now .picture { width: 9rem; }
-}
-"""
-LABELS = """
-document.addEventListener("focusin", ({target}) => {  // a slider's handle, which has the focus, has no label itself
-  const slider = target.closest(".q-slider");
-  if (!slider || slider === target) return;
-  const copy = () => ["role", "aria-label", "aria-valuemin", "aria-valuemax", "aria-valuenow"].forEach(
-    (name) => target.setAttribute(name, slider.getAttribute(name)));
-  copy();
-  const observer = new MutationObserver(copy);
-  observer.observe(slider, {attributeFilter: ["aria-valuenow"]});
-  target.addEventListener("blur", () => observer.disconnect(), {once: true});
-});
-"""
 
 
 class Page:

@@ -1,0 +1,32 @@
+"""How the page looks and what it tells screen readers, in the languages of browsers."""
+
+from __future__ import annotations
+
+__all__ = ["LABELS", "PRIMARY", "STYLE"]
+
+PRIMARY = "#1f6299"
+"""The colour of buttons: white on it can be read easily."""
+STYLE = """
+.picture img { image-rendering: pixelated; }
+.q-uploader__list { display: none; }
+@media (max-width: 767px) {  /* the image stays in sight while what changes it is scrolled */
+  .beside { display: contents; }
+  .now { position: sticky; top: 3.5rem; z-index: 2; width: 100%; padding: 0.5rem 0; background: white; }
+  .body--dark .now { background: #121212; }
+  .now .picture { width: 9rem; }
+}
+"""
+"""CSS of the page."""
+LABELS = """
+document.addEventListener("focusin", ({target}) => {  // a slider's handle, which has the focus, has no label itself
+  const slider = target.closest(".q-slider");
+  if (!slider || slider === target) return;
+  const copy = () => ["role", "aria-label", "aria-valuemin", "aria-valuemax", "aria-valuenow"].forEach(
+    (name) => target.setAttribute(name, slider.getAttribute(name)));
+  copy();
+  const observer = new MutationObserver(copy);
+  observer.observe(slider, {attributeFilter: ["aria-valuenow"]});
+  target.addEventListener("blur", () => observer.disconnect(), {once: true});
+});
+"""
+"""A script that gives labels to the handles of sliders."""
