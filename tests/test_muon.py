@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.amp import GradScaler
 
 import mera
-from mera.train import Muon, RunFolder, fit
+from mera.train import Muon, RunFolder, fit, muon
 from mera.train.muon import layer_groups, orthogonal
 from tests.helpers.callbacks import At, StopAt
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
@@ -26,6 +27,7 @@ def test_singular_values_come_near_one_and_vectors_stay(shape):
 
 def test_two_steps_by_hand():
     torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
     matrix, vector = nn.Parameter(torch.randn(8, 12)), nn.Parameter(torch.randn(5))
     start, alone = matrix.detach().clone(), copy.deepcopy(vector)
     optimizer = Muon([matrix, vector], lr=0.1, weight_decay=0.2)
@@ -55,17 +57,64 @@ def test_small_and_frozen_parameters():
 
 
 def test_weights_of_layers_are_matrices():
-    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(3, 4, 3), nn.Linear(9, 8), nn.LayerNorm((9, 9)))
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(3, 4, 3), nn.Linear(9, 8), nn.LayerNorm((9, 9))).double()
     groups = {group["matrices"]: group["params"] for group in layer_groups(layers)}
     assert [p.shape for p in groups[True]] == [(8, 3, 3, 3), (8, 9)]
     assert sum(map(len, groups.values())) == len(list(layers.parameters()))
     start = layers[0].weight.detach().clone()
     optimizer = Muon(layer_groups(layers), lr=0.1, momentum=0.0, scale=0.2)
-    layers[0].weight.grad = torch.randn(8, 3, 3, 3)
+    layers[0].weight.grad = torch.randn(8, 3, 3, 3, dtype=torch.float64)
     optimizer.step()
     step = (layers[0].weight.detach() - start).flatten(1)
     expected = -0.1 * 0.2 * 27**0.5 * orthogonal(layers[0].weight.grad.flatten(1)[None])[0]
     torch.testing.assert_close(step, expected)
+
+
+def test_steps_in_bfloat16_are_those_in_single_precision_up_to_rounding(monkeypatch):
+    gradient, steps = torch.randn(16, 12), []
+    for is_fast in (False, True):
+        monkeypatch.setattr(muon, "has_fast_bfloat16", lambda device, fast=is_fast: fast)
+        matrix = nn.Parameter(torch.zeros(16, 12))
+        matrix.grad = gradient.clone()
+        Muon([matrix], lr=1.0).step()
+        steps.append(matrix.detach())
+    assert not torch.equal(*steps)
+    assert (steps[0] - steps[1]).norm() < 0.05 * steps[0].norm()
+
+
+def test_hooks_run_once_with_all_groups():
+    layer, seen = nn.Linear(16, 8), []
+    optimizer = Muon(layer.parameters())
+    optimizer.register_step_post_hook(lambda optimizer, *_: seen.append(len(optimizer.param_groups)))
+    torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 16)).sum().backward()
+    optimizer.step()
+    assert seen == [2]
+
+
+def test_gradients_that_overflow_under_a_scaler_change_nothing():
+    layer = nn.Linear(16, 8)
+    before, optimizer = copy.deepcopy(layer), Muon(layer.parameters(), fused=True)
+    scaler = GradScaler("cpu")
+    scaler.scale(layer(torch.full((1, 16), 1e38)).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() < 2.0**16
+    assert same(layer, before)
+
+
+def test_a_closure_computes_the_loss():
+    layer = nn.Linear(16, 8)
+
+    def closure():
+        layer.zero_grad()
+        loss = layer(torch.ones(1, 16)).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer = Muon(layer.parameters(), lr=0.01)
+    losses = [optimizer.step(closure).item() for _ in range(3)]
+    assert losses[2] < losses[0]
 
 
 def test_groups_may_be_added_later():
@@ -76,7 +125,7 @@ def test_groups_may_be_added_later():
     added(torch.randn(2, 9)).square().sum().backward()
     optimizer.step()
     assert [group["matrices"] for group in optimizer.param_groups] == [False, True, False]
-    assert optimizer.param_groups[1]["iterations"] == 4
+    assert optimizer.param_groups[1]["iterations"] == 3
     assert "momentum_buffer" in optimizer.state[added.weight]
     assert "exp_avg" in optimizer.state[added.bias]
     assert not torch.equal(added.weight, before)
