@@ -18,8 +18,8 @@ def tune_allocator() -> bool:
 
     By default glibc returns the memory of large tensors to the system and then requests it again page by page, which
     for activations of a megabyte takes longer than to compute them. After this call the memory of the whole process
-    stays at its peak. Training, evaluation and the command line make the call; in a loop of your own, make it once
-    before the loop.
+    stays at its peak. Training, evaluation, the samplers of `mera.physics` and the command line make the call; in
+    a loop of your own, make it once before the loop.
 
     >>> import mera
     >>> _ = mera.tune_allocator()

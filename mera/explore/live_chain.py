@@ -10,7 +10,7 @@ from torch import Tensor
 from mera._utils.actions import ActionLike
 from mera.flow import Flow
 from mera.physics.autocorrelation import gamma_method
-from mera.physics.cone_monte_carlo import Sweep
+from mera.physics.cone_monte_carlo import Sweep, default_levels
 from mera.physics.hmc import Trajectories
 from mera.physics.observables import Observables
 from mera.physics.target import check_flow, field_target
@@ -42,7 +42,7 @@ class LiveChain:
 
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
         check_flow(flow, action)
-        levels = range(min(1, len(flow.plan.latents) - 1), len(flow.plan.latents))
+        levels = default_levels(flow)
         trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
         self._sweep = Sweep(flow, action, levels, flow.sample(chains), trajectories, TRAJECTORIES)
         self._observables = Observables(action)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.actions import ActionLike, evaluate_action
+from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
@@ -28,7 +29,7 @@ from mera.symmetrized import Symmetrized, underlying
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Sweep", "cone_monte_carlo"]
+__all__ = ["Sweep", "cone_monte_carlo", "default_levels"]
 
 
 @torch.no_grad()
@@ -83,6 +84,7 @@ def cone_monte_carlo(
 
     Raises:
         ValueError: if an argument is invalid, or the flow is conditional.
+        FloatingPointError: if the action or its gradient is not finite at a field of a chain.
 
     >>> import mera
     >>> from mera import physics
@@ -91,6 +93,7 @@ def cone_monte_carlo(
     >>> len(chain.acceptance), chain.history["m2"].shape
     (2, torch.Size([10, 8]))
     """
+    tune_allocator()
     check_flow(flow, action)
     check_count(chains, "a number of chains")
     check_count(sweeps, "a number of sweeps", 4)
@@ -102,7 +105,7 @@ def cone_monte_carlo(
     n_levels = len(inside.plan.latents)
     if levels is not None and not isinstance(levels, Sequence):
         raise InputError("a list of levels", repr(levels))
-    levels = list(range(min(1, n_levels - 1), n_levels)) if levels is None else list(levels)
+    levels = list(default_levels(inside) if levels is None else levels)
     for level in levels:
         if not is_integer(level) or not 0 <= level < n_levels or levels.count(level) > 1:
             raise InputError(f"different levels from 0 to {n_levels - 1}", repr(levels))
@@ -131,6 +134,12 @@ def cone_monte_carlo(
     seconds = time.perf_counter() - began
     by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, sweep.steps)]
     return recorder.chain(sweep.fields.clone(), by_level[0], seconds, by_level[1])
+
+
+def default_levels(flow: Flow) -> range:
+    """The levels that move where nothing else is said: all but the finest, or the only one."""
+    n = len(flow.plan.latents)
+    return range(min(1, n - 1), n)
 
 
 class Sweep:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.actions import ActionLike
+from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
@@ -131,6 +132,7 @@ def hmc(
     >>> chain.fields.shape, chain.history["m2"].shape
     (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
     """
+    tune_allocator()
     check_choice(space, ("field", "latent"), "a space")
     for value, what in ((chains, "a number of chains"), (thin, "trajectories for each draw")):
         check_count(value, what)

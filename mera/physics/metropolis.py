@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.actions import ActionLike, evaluate_action
+from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
@@ -62,6 +63,7 @@ def metropolis(
     check_count(draws, "a number of draws", 4)
     check_count(warmup, "a number of proposals before the draws", 0)
     check_flow(flow, action)
+    tune_allocator()
     recorder = Recorder(Observables(action, observables))
     began, total = time.perf_counter(), warmup + draws
     phi, value, log_weight = _weighted(flow, action, chains)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
+from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera._utils.notebook import Pictured
 from mera._utils.progress import ProgressBar, check_console
@@ -116,6 +117,7 @@ def estimate(
     >>> 0 < report.ess <= 1, sorted(report.observables)[:3]
     (True, ['abs_m', 'binder', 'correlation_length'])
     """
+    tune_allocator()
     check_count(n, "a number of samples", 2)
     check_count(batch_size, "a batch size")
     check_flow(flow, action)
