@@ -113,6 +113,8 @@ def test_growth(name, copy):
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
+    coarsest = max(step.level for step in flow.plan.steps)
+    flow.memory = {step.node: "checkpoint" for step in flow.plan.steps if step.module and step.level == coarsest}
     larger = physics.grow(flow, copy)
     assert larger.plan.input.shape == (16, 16)
     assert larger.dtype == torch.float64
@@ -122,6 +124,7 @@ def test_growth(name, copy):
         (grown,) = (s for s in new if s.level == step.level + shift and _place(new, s) == _place(old, step))
         before, after = flow.bijectors[step.module].state_dict(), larger.bijectors[grown.module].state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
+        assert larger.memory[grown.node] == flow.memory[step.node]
     assert isinstance(physics.grow(Symmetrized(flow)), Symmetrized)
 
 

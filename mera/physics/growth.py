@@ -31,8 +31,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             are interpolated between wave numbers.
 
     Returns:
-        The larger flow, of the dtype and on the device of the trained one; of a `mera.Symmetrized` flow, a symmetrised
-        one.
+        The larger flow, of the dtype and on the device of the trained one, with the memory settings of the levels that
+        were copied; of a `mera.Symmetrized` flow, a symmetrised one.
 
     Raises:
         ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels are not alike.
@@ -51,6 +51,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
     larger = build(inside.recipe.model, **{**inside.recipe.options, "L": doubled}).to(inside.device, inside.dtype)
     small, large = _steps_by_level(inside), _steps_by_level(larger)
+    memory = {}
     for level, steps in enumerate(large):
         before = small[max(0, level - 1) if copy == "coarse" else min(level, len(small) - 1)]
         if len(before) != len(steps):
@@ -61,6 +62,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
                 raise InputError("levels with the same bijectors", f"{step.node} beside {old.node}") from error
+            memory[step.node] = inside.memory[old.node]
+    larger.memory = memory
     for target, source in zip(_spectra(larger), _spectra(inside), strict=True):
         target.interpolate(source)
     larger.context_encoder.load_state_dict(inside.context_encoder.state_dict())
