@@ -18,7 +18,7 @@ from mera._utils.random import seeded
 __all__ = ["log_density", "support_of"]
 
 CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
-"""Numbers that are tried for a point inside the support of a distribution that cannot be sampled."""
+"""Numbers that are tried for a point inside the support of a distribution, before a sample of it."""
 
 
 def log_density(distribution: Any, x: Tensor) -> Tensor:
@@ -81,11 +81,12 @@ def _is_inside(distribution: Any, x: Tensor) -> Tensor:
 
 def _point_inside(distribution: Any, like: Tensor) -> Tensor:
     """Numbers in the support, of the dtype and device of `like`, that broadcast to the shape of the distribution."""
+    local = map_tensors(distribution, lambda t: t.detach().cpu())
+    for candidate in CANDIDATES:
+        if bool(_is_inside(local, torch.tensor(candidate)).all()):
+            return like.new_tensor(candidate)
     try:
         with seeded(0):
-            return map_tensors(distribution, lambda t: t.detach().cpu()).sample().to(like)
+            return local.sample().to(like)
     except NotImplementedError:  # a class of the user's own may have no sampler
-        for candidate in CANDIDATES:
-            if bool(_is_inside(distribution, torch.tensor(candidate))):
-                return like.new_tensor(candidate)
         return like.new_tensor(math.nan)
