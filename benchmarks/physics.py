@@ -8,8 +8,9 @@ its critical point, unless another action is named. Hamiltonian Monte Carlo runs
 each lattice and sampler: the acceptance, the integrated autocorrelation times of m^2 and of the energy in draws, the
 seconds of all chains for one independent value of m^2 (2 tau seconds / draws), and averages with their distance from
 those of Hamiltonian Monte Carlo in standard errors. The length of Hamiltonian trajectories is chosen for each lattice
-by a short run each, as the one with the least seconds for an independent m^2. The last lines fit the dynamic exponent z
-in tau ~ L^z. `--flow` keeps the trained flow, or loads it if it is there.
+by a short run each, as the one with the least seconds for an independent m^2; on large lattices, where short runs do
+not see the slow modes, name one with `--lengths`. The last lines fit the dynamic exponent z in tau ~ L^z. `--flow`
+keeps the trained flow, or loads it if it is there.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ import mera
 from mera import physics
 from mera._utils.table import Table
 
-LENGTHS = (1.0, 2.0, 4.0, 8.0)
-"""The lengths of trajectories that are tried."""
 TRIED = 200
 """Draws of the runs that choose a length."""
 COMPARED = ("phi2", "m2", "energy")
@@ -36,6 +35,8 @@ def build(L: int, options: argparse.Namespace) -> mera.Flow:
     """A flow whose levels share their weights, so that a state fits all lattices."""
     torch.manual_seed(options.seed)
     network = {"layers": options.layers, "hidden": (options.width,), "residual_blocks": 1}
+    if options.bijector is not None:
+        network["bijector"] = options.bijector
     return mera.build("rgflow", L=L, m=4, channels=1, norm=False, prior="gaussian", share_levels=True, **network)
 
 
@@ -44,7 +45,8 @@ def train(action: physics.Action, options: argparse.Namespace) -> dict[str, torc
     if options.flow is not None and options.flow.exists():
         return mera.load(options.flow).state_dict()
     flow = build(16, options)
-    settings = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
+    settings = {"batch_size": 64, "lr": options.lr, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
+    settings["optimizer"] = options.optimizer
     result = mera.train.fit(flow, action, minutes=options.minutes, seed=options.seed, **settings)
     ess = physics.estimate(flow, action, 4000).ess
     print(f"trained at L=16: {result.steps:,} steps, ESS {ess:.3f}", flush=True)
@@ -63,16 +65,20 @@ def tuned_hmc(
     shape: tuple[int, int], action: physics.Action, options: argparse.Namespace
 ) -> tuple[float, physics.Chain]:
     """The best length of trajectories, and a long run with this length."""
-    start = physics.hmc((1, *shape), action, chains=options.chains, draws=4, warmup=options.warmup).fields
-    return tuned((1, *shape), action, options.draws, start=start, chains=options.chains, warmup=100)
+    common = {"chains": options.chains, "warmup": options.warmup, "length": max(options.lengths)}
+    start = physics.hmc((1, *shape), action, draws=4, **common).fields
+    return tuned((1, *shape), action, options.lengths, options.draws, start=start, chains=options.chains, warmup=100)
 
 
 def tuned(
-    flow: mera.Flow | tuple[int, ...], action: physics.Action, draws: int, **common: Any
+    flow: mera.Flow | tuple[int, ...], action: physics.Action, lengths: list[float], draws: int, **common: Any
 ) -> tuple[float, physics.Chain]:
     """The best length of trajectories of the field or the latents, and a long run with this length."""
-    tried = {t: cost(physics.hmc(flow, action, draws=min(TRIED, draws), length=t, **common)) for t in LENGTHS}
-    best = min(tried, key=tried.__getitem__)
+
+    def seconds(length: float) -> float:
+        return cost(physics.hmc(flow, action, draws=min(TRIED, draws), length=length, **common))
+
+    best = min(lengths, key=seconds) if len(lengths) > 1 else lengths[0]
     return best, physics.hmc(flow, action, draws=draws, length=best, **common)
 
 
@@ -106,11 +112,15 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--action", default="phi4(mass2=-1.2723, coupling=0.25)", help="NAME(NAME=VALUE, ...)")
     parser.add_argument("--minutes", type=float, default=6.0, help="training time")
+    parser.add_argument("--optimizer", default="AdamW", help="AdamW, Muon, ...")
+    parser.add_argument("--lr", type=float, default=5e-3, help="learning rate")
     parser.add_argument("--flow", type=Path, help="file of the trained flow")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--bijector", help="NAME(NAME=VALUE, ...); affine couplings if not given")
     parser.add_argument("--chains", type=int, default=8)
     parser.add_argument("--draws", type=int, default=2000, help="draws of Hamiltonian Monte Carlo")
+    parser.add_argument("--lengths", type=float, nargs="+", default=[1.0, 2.0, 4.0, 8.0], help="of trajectories")
     parser.add_argument("--sweeps", type=int, default=300, help="draws of cone Monte Carlo")
     parser.add_argument("--warmup", type=int, default=300, help="trajectories before the first draw")
     parser.add_argument("--coarse", type=int, default=2, help="how many of the coarsest levels move; 0 for no cones")
@@ -136,7 +146,7 @@ def main() -> None:
         taus["HMC"].append((L, reference.tau["m2"]))
         if options.latent >= L:
             common = {"space": "latent", "start": start, "chains": options.chains, "warmup": 50}
-            length_latent, chain = tuned(flow, action, options.latent_draws, **common)
+            length_latent, chain = tuned(flow, action, options.lengths, options.latent_draws, **common)
             report(rows, row(L, f"latent HMC, length {length_latent:g}", chain, reference))
         for dynamics in options.dynamics if options.coarse else ():
             chain = physics.cone_monte_carlo(
