@@ -13,6 +13,8 @@ from mera.analysis import mix
 from mera.explore.learnt import Learnt
 from mera.explore.live_chain import TUNED, LiveChain
 from mera.explore.studio import LARGEST_UPLOAD, Studio
+from mera.train import RunFolder, fit
+from tests.helpers.command import run
 from tests.laws import randomize
 
 
@@ -157,6 +159,28 @@ def test_fields_have_colours_and_no_uploads():
     assert studio.picture.shape == (3, 8, 8)
     with pytest.raises(ValueError, match="a flow of images"):
         studio.upload(png(8, 8))
+
+
+def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
+    given = {}
+
+    class Fake:
+        address = "nowhere"
+
+        def __init__(self, flow, title, action, port, is_image):
+            given[title] = action, is_image
+
+        def run(self, show):
+            pass
+
+    monkeypatch.setattr("mera.explore.Explorer", Fake)
+    monkeypatch.setattr("os._exit", lambda status: None)
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
+    fit(flow, torch.randn(40, 1, 8, 8), run=RunFolder(tmp_path / "fields"), steps=1, batch_size=8)
+    mera.save(flow, tmp_path / "flow.safetensors")
+    for path in ("fields", "flow.safetensors"):
+        assert run("explore", tmp_path / path).exit_code == 0
+    assert list(given.values()) == [(None, False), (None, True)]
 
 
 def test_live_chains_have_the_mean_of_the_action():

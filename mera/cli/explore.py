@@ -13,7 +13,7 @@ from mera import physics
 from mera._utils.files import write_atomically
 from mera.cli.common import console
 from mera.cli.flow_app import FlowSource, flow_app
-from mera.cli.sources import learnt_action
+from mera.cli.sources import learnt_action, learnt_fields
 from mera.train.run import RunFolder
 
 __all__ = ["app"]
@@ -62,7 +62,8 @@ def _explore(source: FlowSource, html: Path | None, action: str | None, port: in
     from mera.explore import Explorer
 
     text = _action(source.path) if action is None else action
-    explorer = Explorer(source.make(), source.title, None if text is None else physics.make(text), port)
+    is_field = text is not None or (source.path is not None and learnt_fields(source.path))
+    explorer = Explorer(source.make(), source.title, None if text is None else physics.make(text), port, not is_field)
     console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
     sys.stdout.flush()

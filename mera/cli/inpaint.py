@@ -17,7 +17,7 @@ from mera._utils.files import make_folder
 from mera.cli.common import Device, Json, Root, choose_device, console
 from mera.cli.lazy import OPTIONS
 from mera.cli.options import options_for, signature_options, with_options
-from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, load_flow
+from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
 from mera.data import class_numbers
@@ -27,7 +27,6 @@ from mera.drawing.curves import log_prob_curve
 from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow import Flow
 from mera.inpaint import Inpainting, SearchOptions
-from mera.train import RunFolder
 
 __all__ = ["app"]
 
@@ -68,7 +67,7 @@ def _inpaint(
     flow: Flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow):
         raise ValueError(f"Expected a run of a Flow, to inpaint; got one of a {type(flow).__name__}")
-    if run.is_dir() and RunFolder(run).learnt_fields():
+    if learnt_fields(run):
         raise ValueError(f"Expected a run that learnt images; got fields in {run}: use flow.inpaint in Python")
     classes = flow.context_encoder.classes
     if label is not None and classes is None:

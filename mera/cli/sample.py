@@ -15,13 +15,12 @@ from mera._utils.files import make_folder, write_atomically
 from mera.cli.common import Device, choose_device, console
 from mera.cli.lazy import OPTIONS
 from mera.cli.options import integers, numbers
-from mera.cli.sources import SOURCE_HELP, folder_of, load_flow
+from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.density import Density
 from mera.drawing.images import png_path, save_grid
 from mera.train.evaluate import sample as draw
 from mera.train.kinds import FIELDS, IMAGES
 from mera.train.processes import is_main
-from mera.train.run import RunFolder
 
 __all__ = ["app"]
 
@@ -78,7 +77,7 @@ def _sample(
 
 def _pictures(flow: Density, samples: Tensor, run: Path) -> Tensor | None:
     """Samples as uint8 images; None if they are no pictures."""
-    kind = FIELDS if run.is_dir() and RunFolder(run).learnt_fields() else IMAGES
+    kind = FIELDS if learnt_fields(run) else IMAGES
     return kind.pictures(flow, samples)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "folder_of",
     "images_of",
     "learnt_action",
+    "learnt_fields",
     "load_flow",
 ]
 
@@ -106,6 +107,15 @@ def learnt_action(run: RunFolder) -> str | None:
         run: the folder of the run.
     """
     return run.config().get("action")
+
+
+def learnt_fields(path: Path) -> bool:
+    """Whether a path is a run that learnt fields of floats, from examples or an action, rather than images.
+
+    Args:
+        path: the folder of a run, a file, or a name.
+    """
+    return path.is_dir() and RunFolder(path).learnt_fields()
 
 
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:

@@ -59,7 +59,8 @@ class ChainTab:
                     chain = await in_thread(self._sweep)
                 if chain is None:
                     break
-                self._show(chain)
+                if chain is self.chain:  # or there was a new start meanwhile
+                    self._show(chain)
         finally:
             self._is_running = False
             if not self.switch.is_deleted:
@@ -67,8 +68,9 @@ class ChainTab:
 
     def _sweep(self) -> LiveChain:
         """The chains after another sweep; they are made first."""
-        chain = LiveChain(self.page.learnt.flow, self.page.action) if self.chain is None else self.chain
-        self.chain = chain
+        chain = self.chain
+        if chain is None:
+            chain = self.chain = LiveChain(self.page.learnt.flow, self.page.action)
         chain.sweep()
         return chain
 

@@ -86,9 +86,11 @@ class FillTab:
                     ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
 
     def _take(self, filling: Tensor) -> None:
-        self.page.studio.replace(filling)
-        self.page.unmark()
-        self.page.changed()
+        with self.page.reporting():
+            self.page.studio.replace(filling)
+            self.page.unmark()
+            self.page.changed()
 
     def _show_cost(self) -> None:
-        self.cost.set_source(address_of(self.page.studio.cost()))
+        with self.page.reporting():
+            self.cost.set_source(address_of(self.page.studio.cost()))

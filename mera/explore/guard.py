@@ -18,8 +18,9 @@ ASGI = Callable[[Message, Receive, Send], Awaitable[None]]
 class Guard:
     """Lets requests through that carry the token, and no body above a size.
 
-    As with Jupyter, the address of the first visit holds the token, `/?token=...`. The answer sets a cookie that only
-    this server and no other site gets, and leads to the address without the token.
+    As with Jupyter, the address of the first visit holds the token, `/?token=...`. The answer sets a cookie with the
+    token, and leads to the address without it. Scripts and other sites do not get the cookie; a browser sends it to
+    other servers at 127.0.0.1 too, at whatever port.
 
     Args:
         app: the application.

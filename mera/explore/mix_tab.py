@@ -35,17 +35,23 @@ class MixTab:
             )
             ui.button("Another image", on_click=self._draw)
             ui.button("Take the current image", on_click=self._take).props("outline")
-            ui.button("Show the mixtures", on_click=self._show).props("outline")
+            ui.button("Show the mixtures", on_click=self._show_mixtures).props("outline")
         self.mixtures = ui.row().classes("gap-3")
         self.picture.set_source(address_of(self.other.picture))
 
     def _draw(self) -> None:
-        self.other.draw()
-        self._show()
+        with self.page.reporting():
+            self.other.draw()
+            self._show()
 
     def _take(self) -> None:
-        self.other.replace(self.page.studio.data)
-        self._show()
+        with self.page.reporting():
+            self.other.replace(self.page.studio.data)
+            self._show()
+
+    def _show_mixtures(self) -> None:
+        with self.page.reporting():
+            self._show()
 
     def _show(self) -> None:
         """Show the mixtures at all levels."""

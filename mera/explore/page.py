@@ -224,13 +224,15 @@ class Page:
             self.changed()
 
     def _undo(self) -> None:
-        if not self.studio.undo():
-            ui.notify("There is nothing to undo.")
-        self.changed()
+        with self.reporting():
+            if not self.studio.undo():
+                ui.notify("There is nothing to undo.")
+            self.changed()
 
     def _reset(self) -> None:
-        self.studio.reset()
-        self.changed()
+        with self.reporting():
+            self.studio.reset()
+            self.changed()
 
     async def _upload(self, event: events.UploadEventArguments) -> None:
         content = await event.file.read()

@@ -24,16 +24,15 @@ def address_of(picture: Tensor) -> str:
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
 
 
-def squares(mask: Tensor, colour: str = "#e0218a") -> str:
+def squares(mask: Tensor) -> str:
     """The pixels of a mask as a drawing on top of a picture, in SVG.
 
     Args:
         mask: a bool mask (H, W).
-        colour: their colour.
     """
     places: Sequence[Sequence[int]] = mask.nonzero().tolist()
     boxes = "".join(f'<rect x="{column}" y="{row}" width="1" height="1"/>' for row, column in places)
-    return f'<g fill="{colour}" fill-opacity="0.6">{boxes}</g>'
+    return f'<g fill="#e0218a" fill-opacity="0.6">{boxes}</g>'
 
 
 def polyline(values: Sequence[float]) -> str:
