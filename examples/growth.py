@@ -3,7 +3,7 @@
     python examples/growth.py
     python examples/growth.py --L 8 --minutes 1 1
 
-The table shows, for each number of images under sign flips, rotations, reflections and translations, the effective
+The table shows, for each number of images under sign flips, rotations and translations, the effective
 sample size, ln Z and the variational free energy: each image has the same action, and a mixture of them is closer to
 the target than the flow alone.
 """

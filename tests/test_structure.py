@@ -1,6 +1,7 @@
 """No circle of imports: not between folders, not between files, not by an import inside a function."""
 
 import ast
+import re
 from pathlib import Path
 
 import networkx as nx
@@ -94,6 +95,16 @@ def test_no_circle_between_folders():
         "_utils",
     } <= set(merged)
     assert circles(merged) == []
+
+
+def test_folders_import_those_above_them_in_the_architecture():
+    page = (ROOT.parent / "docs" / "architecture.md").read_text()
+    tree = page.partition("mera/\n")[2].partition("```")[0]
+    order = [line.split()[0].strip("/") for line in tree.splitlines() if re.match(r"  \w", line)]
+    merged = folders(import_graph(ROOT))
+    assert set(merged) - {"__main__.py"} <= set(order)
+    below = [(a, b) for a, b in merged.edges if a in order and order.index(b) > order.index(a)]
+    assert below == []
 
 
 def test_nothing_imports_the_package_itself_but_the_command_line():

@@ -86,7 +86,7 @@ def check_optimizer(name: str, options: Mapping[str, Any]) -> type[Optimizer]:
     """The class of an optimiser by name, after a trial step with its options.
 
     Args:
-        name: the name of a class in torch.optim.
+        name: "Muon" for `mera.train.Muon`, or the name of a class in torch.optim.
         options: options of the class beside lr and weight_decay.
 
     Raises:
