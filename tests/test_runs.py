@@ -5,7 +5,7 @@ import json
 import pytest
 
 import mera
-from tests.helpers.command import mera_command
+from tests.helpers.command import mera_command, run
 
 FIELDS = """
 import torch
@@ -20,7 +20,8 @@ def myfields(L: int = 8) -> DataSplits:
 """
 
 
-def test_runs_are_compared(tmp_path):
+def test_runs_are_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "my_module.py").write_text(FIELDS)
     small = ("--L", "8", "--layers", "1", "--hidden", "4", "--steps", "4", "--eval-every", "2")
     for name, source in (("a", ("msds1", "--train-size", "40")), ("deep/b", ("myfields",))):
@@ -31,9 +32,9 @@ def test_runs_are_compared(tmp_path):
 
     (tmp_path / "runs" / "other").mkdir()
     (tmp_path / "runs" / "other" / "config.json").write_text('{"data": "of another program"}')
-    listed = mera_command(tmp_path, "runs")
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["run", "------", "a", "deep/b"]
-    found = json.loads(mera_command(tmp_path, "runs", "runs", "--json").stdout)
+    listed = run("runs")
+    assert [line.split()[0] for line in listed.output.splitlines()] == ["run", "------", "a", "deep/b"]
+    found = json.loads(run("runs", "runs", "--json").output)
     metrics = mera.train.RunFolder(tmp_path / "runs" / "a").metrics()
     assert found[0] == {
         "run": "a",
@@ -57,10 +58,8 @@ def test_runs_are_compared(tmp_path):
     assert 0 < evaluated[1]["nats/variable"] < 3
     assert evaluated[1]["test fields"] == 10
 
-    nothing = mera_command(tmp_path, "train", "--resume", "runs/a", "--steps", "3")
-    assert "Expected --steps beyond the 4 that runs/a has taken" in nothing.stderr
-    assert (
-        "Expected --minutes beyond the"
-        in mera_command(tmp_path, "train", "--resume", "runs/a", "--minutes", "0.00001").stderr
-    )
-    assert mera_command(tmp_path, "runs", "nowhere").returncode == 1
+    nothing = run("train", "--resume", "runs/a", "--steps", "3")
+    assert "Expected --steps beyond the 4 that runs/a has taken" in str(nothing.exception)
+    nothing = run("train", "--resume", "runs/a", "--minutes", "0.00001")
+    assert "Expected --minutes beyond the" in str(nothing.exception)
+    assert run("runs", "nowhere").exit_code == 1
