@@ -59,7 +59,8 @@ class ChainTab:
                     chain = await in_thread(self._sweep)
                 if chain is None:
                     break
-                if chain is self.chain:  # or there was a new start meanwhile
+                is_current = chain is self.chain  # there may have been a new start meanwhile
+                if is_current:
                     self._show(chain)
         finally:
             self._is_running = False
