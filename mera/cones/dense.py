@@ -81,8 +81,8 @@ def _spreading() -> Transform:
 def _neighbours(action: Apply) -> Tensor:
     """For each site of the lattice of a field, a row with ones at the sites that depend on it, (sites, sites).
 
-    A field bijector has one event, the whole lattice, so that each site has a row. The last channel of a site stands for
-    all, since those before it may be passive.
+    A field bijector has one event, the whole lattice, so that each site has a row. The last channel of a site stands
+    for all, since those before it may be passive.
     """
     channels = action.lattice.channels
     rows = torch.zeros(action.lattice.sites, action.lattice.sites)

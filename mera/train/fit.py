@@ -120,7 +120,8 @@ def fit(
             one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
             pair of data and contexts.
         optimizer: in place of that of the settings: "Muon" for `mera.train.Muon`, or the name of a class in
-            torch.optim; an optimiser of the flow's parameters; or a function that makes one of them, `functools.partial(torch.optim.SGD, lr=0.1)`.
+            torch.optim; an optimiser of the flow's parameters; or a function that makes one of them,
+            `functools.partial(torch.optim.SGD, lr=0.1)`.
         schedule: in place of that of the settings: "cosine", or the name of a class in torch.optim.lr_scheduler; a
             schedule of the optimiser; or a function that makes one of it.
         options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
