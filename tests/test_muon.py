@@ -38,7 +38,7 @@ def test_two_steps_by_hand():
         alone.grad = vector.grad.clone()
         mean = 0.95 * mean + 0.05 * matrix.grad
         ahead = 0.05 * matrix.grad + 0.95 * mean
-        start = start * (1 - 0.1 * 0.2) - 0.1 * 0.5 * 12**0.5 * orthogonal(ahead[None])[0]
+        start = start * (1 - 0.1 * 0.2) - 0.1 * 0.2 * 12**0.5 * orthogonal(ahead[None])[0]
         optimizer.step()
         adam.step()
     torch.testing.assert_close(matrix.detach(), start)

@@ -61,8 +61,8 @@ class Muon(Optimizer):
     r"""Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for matrices, AdamW for the rest.
 
     A matrix W, (m, n), takes the step :math:`-s \sqrt{\max(m, n)} \, \mathrm{lr} \, O` along the orthogonal factor O of
-    its momentum. With a scale s of 0.2 it is about as large as a step of AdamW (Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982), and with the default 2.5 times as large. Matrices of one shape are treated
+    its momentum. With the default scale s it is about as large as a step of AdamW (Liu et al. 2025,
+    https://arxiv.org/abs/2502.16982). Matrices of one shape are treated
     together, in bfloat16 where the processor multiplies it fast.
 
     Args:
@@ -93,7 +93,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         iterations: int = 3,
-        scale: float = 0.5,
+        scale: float = 0.2,
         betas: tuple[float, float] = (0.9, 0.999),
         fused: bool | None = None,
     ) -> None:
