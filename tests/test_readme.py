@@ -40,7 +40,7 @@ def test_there_are_blocks_and_the_links_exist():
     for page, text in PAGES.items():
         for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
             path, _, heading = link.partition("#")
-            target = ROOT / ("" if page == "README.md" else "docs") / path
+            target = ROOT / ("" if page == "README.md" else "docs") / (path or page)
             assert target.exists(), link
             assert not heading or f"# {heading.replace('-', ' ')}" in target.read_text().lower(), link
 
