@@ -1,6 +1,7 @@
 """Muon: its factors, a step by hand, its state, and training with it by name."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -115,6 +116,23 @@ def test_a_closure_computes_the_loss():
     optimizer = Muon(layer.parameters(), lr=0.01)
     losses = [optimizer.step(closure).item() for _ in range(3)]
     assert losses[2] < losses[0]
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+def test_a_copy_goes_on_as_the_optimiser(again):
+    layer = nn.Linear(16, 8)
+    optimizer = Muon(layer.parameters(), lr=0.01)
+
+    def step(layer, optimizer):
+        optimizer.zero_grad()
+        layer(torch.ones(1, 16)).square().sum().backward()
+        optimizer.step()
+
+    step(layer, optimizer)
+    pair = again((layer, optimizer))
+    step(layer, optimizer)
+    step(*pair)
+    assert same(layer, pair[0])
 
 
 def test_groups_may_be_added_later():

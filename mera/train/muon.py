@@ -62,8 +62,8 @@ class Muon(Optimizer):
 
     A matrix W, (m, n), takes the step :math:`-s \sqrt{\max(m, n)} \, \mathrm{lr} \, O` along the orthogonal factor O of
     its momentum. With the default scale s it is about as large as a step of AdamW (Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982). Matrices of one shape are treated
-    together, in bfloat16 where the processor multiplies it fast.
+    https://arxiv.org/abs/2502.16982). Matrices of one shape are treated together, in bfloat16 where the processor
+    multiplies it fast.
 
     Args:
         params: parameters, of which those of two dimensions with edges of 8 and more are the matrices; or groups such
@@ -107,6 +107,11 @@ class Muon(Optimizer):
         entries: list[Any] = list(params)
         groups = entries if entries and isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
         super().__init__(groups, self._adamw.defaults | own)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """After copying or loading, which keep the groups and their state alone."""
+        super().__setstate__(state)
+        self._adamw = AdamW([torch.zeros(1)])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
