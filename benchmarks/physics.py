@@ -45,8 +45,8 @@ def train(action: physics.Action, options: argparse.Namespace) -> dict[str, torc
     if options.flow is not None and options.flow.exists():
         return mera.load(options.flow).state_dict()
     flow = build(16, options)
-    settings = {"batch_size": 64, "lr": options.lr, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
-    settings["optimizer"] = options.optimizer
+    settings = {"optimizer": options.optimizer, "lr": options.lr, "batch_size": 64, "weight_decay": 0.0}
+    settings |= {"steps": 10**6, "eval_every": 10**6}
     result = mera.train.fit(flow, action, minutes=options.minutes, seed=options.seed, **settings)
     ess = physics.estimate(flow, action, 4000).ess
     print(f"trained at L=16: {result.steps:,} steps, ESS {ess:.3f}", flush=True)

@@ -198,6 +198,13 @@ def test_a_bounded_density_without_a_sampler():
     assert prior.log_prob([torch.tensor([[2.0], [-2.0]])]).tolist() == [-2.0, -math.inf]
 
 
+def test_a_bounded_density_leaves_the_generator_alone(monkeypatch):
+    """Other threads may draw from the generator, for which setting it back for a while is not enough."""
+    monkeypatch.setattr("mera._utils.densities.seeded", None)
+    prior = Prior(D.Uniform(-3.0, 3.0))
+    assert prior.log_prob([torch.tensor([[2.0], [-4.0]])]).tolist() == [pytest.approx(-math.log(6)), -math.inf]
+
+
 def test_parameters_of_mixtures_keep_their_precision():
     z = [torch.randn(3, 4, dtype=torch.float64)]
     prior = Prior(MIXTURE)
