@@ -217,3 +217,52 @@ def test_what_a_conditioner_must_return(result, message):
         coupling(torch.randn(3, 2, 3, 4))
     with pytest.raises(ValueError, match=r"Expected a torch\.nn\.Module from the factory of cond"):
         Coupling(Gather(checkerboard((2, 3, 4))), lambda *shapes: None)
+
+
+@pytest.mark.parametrize("name", ["paper", "authors-one-block"])
+def test_higher_and_forward_derivatives_of_the_fast_path(name):
+    network = randomize(NETWORKS[name]())
+    x = torch.randn(40, *in_shape(network), dtype=torch.float64)
+    other = x.roll(1, 0)
+
+    def of(evaluate):
+        def function(x):
+            return evaluate(x, 0) if network.shared_between_halves else evaluate(x)
+
+        return function
+
+    fast, plain = of(next(iter(evaluators([network], len(x))))), of(network)
+    _, slope = torch.func.jvp(fast, (x,), (other,))
+    torch.testing.assert_close(slope, torch.func.jvp(plain, (x,), (other,))[1])
+    mapped = torch.func.vmap(torch.func.grad(lambda x: fast(x).sin().sum()))(torch.stack([x, other]))
+    torch.testing.assert_close(mapped[1], torch.func.grad(lambda x: plain(x).sin().sum())(other))
+    curvatures = [torch.autograd.functional.hvp(lambda x, f=f: f(x).sin().sum(), x, other)[1] for f in (fast, plain)]
+    torch.testing.assert_close(*curvatures)
+
+
+def test_training_keeps_no_activation_that_is_cheap_to_compute_again():
+    network, kept = NETWORKS["paper"](), []
+
+    def bytes_kept(evaluate):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+            evaluate(torch.randn(4000, 6, requires_grad=True))
+        return sum(kept)
+
+    fast = next(iter(evaluators([network], 4000)))
+    assert bytes_kept(fast) < 0.6 * bytes_kept(network)
+
+
+@pytest.mark.parametrize("name", ["paper", "authors"])
+def test_gradients_in_mixed_precision(name):
+    network = randomize(NETWORKS[name]()).float()
+    x = torch.randn(40, *in_shape(network))
+    half = (0,) if network.shared_between_halves else ()
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = next(iter(evaluators([network], len(x))))(x, *half)
+        gradients.append(torch.autograd.grad(value.float().square().sum(), list(network.parameters())))
+    for exact, mixed in zip(*gradients, strict=True):
+        assert mixed.dtype == torch.float32
+        assert (mixed - exact).norm() < 0.2 * exact.norm()  # slopes of activations lose most

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from torch import nn
 
 import mera
+from mera._utils.torch_private import record
 from mera.bijectors import Bijector, Coupling, Gather
 from mera.cones.indexing import indices_at
 from mera.cones.recording import HOT, KEPT, Recorded
@@ -339,6 +340,18 @@ def test_memory_of_restricted_passes(name, memory):
     for _ in range(2 * HOT):
         (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
         torch.testing.assert_close(gradient, expected)
+
+
+def test_a_recording_has_no_operations_whose_values_are_known():
+    scale = torch.randn(5)
+    recording = record(
+        lambda x: (x * torch.exp(scale)).sum().expand(x.shape[0]), (torch.randn(3, 5, requires_grad=True),)
+    )
+    operations = {node.kind() for node in recording.graph.nodes()}
+    assert {"aten::mul", "aten::sum", "aten::expand"} <= operations
+    assert not operations & {"aten::exp", "aten::size", "aten::Int"}
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(recording(x), (x * scale.exp()).sum().expand(3))
 
 
 def test_a_recording_is_freed_with_its_restriction():

@@ -37,6 +37,11 @@ _jit = getattr(torch, "jit", None)
 _create_graph: Callable[..., Any] | None = getattr(torch._C, "_create_graph_by_tracing", None)
 _create_function: Callable[..., Any] | None = getattr(torch._C, "_create_function_from_graph", None)
 
+# Passes that simplify a recording, which holds for one set of shapes: shapes become constants, and so does all that
+# follows from constants, such as the exponential of a parameter. Without one of these names its pass is left out.
+
+_SIMPLIFICATIONS = "_jit_pass_peephole", "_jit_pass_constant_propagation", "_jit_pass_cse", "_jit_pass_dce"
+
 _is_tracing: Callable[[], bool] = getattr(_jit, "is_tracing", lambda: False)
 
 TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
@@ -66,6 +71,9 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
     if _create_graph is None or _create_function is None:
         return torch.jit.trace(function, examples, check_trace=False)
     graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
+    for name in _SIMPLIFICATIONS:
+        if hasattr(torch._C, name):
+            getattr(torch._C, name)(graph)
     return _create_function("recording", graph)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
-from einops import rearrange, reduce
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
@@ -29,6 +29,7 @@ class SubplanExecutor:
         self.subplan = subplan
         sizes = {-1: subplan.size} | {i: len(step.source) for i, step in enumerate(subplan.steps)}
         self._nodes: list[PartialStep | PartialLevel] = [*subplan.steps, *subplan.levels]
+        self._sizes = [_sizes(step) for step in subplan.steps]
         self._columns_of_parent = [
             _columns_of_parent(node.source, sizes[node.parent]).to(device) for node in self._nodes
         ]
@@ -61,7 +62,7 @@ class SubplanExecutor:
             constant = [constants[i].expand(row.shape[0], -1)] if self._has_constants[i] else []
             inputs = _gather([rows[node.parent], *constant], columns)
             if isinstance(node, PartialStep):
-                rows[i], change = _transform(node, inputs, transform)
+                rows[i], change = _transform(node, self._sizes[i], inputs, transform)
                 log_det = log_det + change
             else:
                 latents.append(inputs)
@@ -80,7 +81,7 @@ class SubplanExecutor:
         first_level = len(self.subplan.steps)
         rows = {first_level + h: level for h, level in enumerate(latents)}
         for i, step in reversed(list(enumerate(self.subplan.steps))):
-            rows[i] = _transform(step, self._collect(i, rows), transform)[0]
+            rows[i] = _transform(step, self._sizes[i], self._collect(i, rows), transform)[0]
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
@@ -102,24 +103,38 @@ def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
     return columns
 
 
+def _joined(rows: list[Tensor]) -> Tensor:
+    """One row of all variables; a single row is returned without a copy."""
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
 def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
     """Select columns of the concatenated rows. The gradient of `gather` is a fast scatter, unlike that of indexing."""
-    row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+    row = _joined(rows)
     return row.gather(1, columns.expand(row.shape[0], -1))
 
 
-def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Transform the events in a row, group by group; the variables behind the events stay as they are."""
+def _sizes(partial_step: PartialStep) -> tuple[int, ...]:
+    """The number of variables in each group of events, and the number of variables behind the events."""
     action = partial_step.step.action
     if not isinstance(action, Apply):
         raise TypeError(f"Expected a partial step that applies a bijector; got {action}")
-    size = math.prod(action.event_shape)
-    inside = sum(partial_step.group_sizes) * size
-    events = rearrange(row[:, :inside], "k (n e) -> k n e", e=size)
+    groups = [n * math.prod(action.event_shape) for n in partial_step.group_sizes]
+    return *groups, len(partial_step.source) - sum(groups)
+
+
+def _transform(
+    partial_step: PartialStep, sizes: tuple[int, ...], row: Tensor, transform: Transform
+) -> tuple[Tensor, Tensor]:
+    """Transform the events in a row, group by group; the variables behind the events stay as they are."""
+    settings, event_shape = row.shape[0], cast(Apply, partial_step.step.action).event_shape
+    *groups, behind = row.split(sizes, dim=1)
     rows, changes = [], []
-    for n, group in zip(partial_step.group_sizes, events.split(partial_step.group_sizes, dim=1), strict=True):
-        batch = group.reshape(row.shape[0] * n, *action.event_shape)
+    for n, size, group in zip(partial_step.group_sizes, sizes, groups, strict=False):
+        batch = group.reshape(settings * n, *event_shape)
         transformed, log_det = transform_events(partial_step.step, batch, transform)
-        rows.append(transformed.reshape(row.shape[0], n * size))
-        changes.append(reduce(log_det, "(k n) -> k", "sum", n=n))
-    return torch.cat([*rows, row[:, inside:]], dim=1), torch.stack(changes).sum(0)
+        rows.append(transformed.reshape(settings, size))
+        changes.append(log_det.reshape(settings, n).sum(1))
+    if sizes[-1]:
+        rows.append(behind)
+    return _joined(rows), changes[0] if len(changes) == 1 else torch.stack(changes).sum(0)

@@ -59,10 +59,9 @@ class FusedBlock(NamedTuple):
         """Add to the stream what the block makes of the source, which is the stream, or the features that are read."""
         value = source * self.slope if self.start is None else torch.addcmul(self.start, source, self.slope)
         *inner, last = self.products
-        inplace = not torch.is_grad_enabled()  # on a CPU a fresh tensor costs more than what is computed into it
         for product in inner:
-            value = product(F.silu(value, inplace=inplace))
-        return last(F.silu(value, inplace=inplace), stream)
+            value = product.after_silu(value)
+        return last.after_silu(value, stream)
 
 
 class FusedStack(NamedTuple):

@@ -18,9 +18,10 @@ for the machine precision :math:`\epsilon`. All other gradients are exact to rou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mera._utils.torch_private import is_recording
@@ -62,11 +63,68 @@ class Product(NamedTuple):
             return torch.bmm(y, self.weight).add_(bias)  # baddbmm would copy the bias first
         return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
+    def after_silu(self, value: Tensor, stream: Tensor | None = None) -> Tensor:
+        """The same of silu(value), without keeping silu(value) for the backward pass; the value may be overwritten."""
+        if not torch.is_grad_enabled():
+            return self(F.silu(value, inplace=True), stream)  # a fresh tensor costs a CPU more than what goes into it
+        if self.gain is not None or torch.compiler.is_compiling():  # what is compiled chooses by itself what it keeps
+            return self(F.silu(value), stream)
+        product: Tensor = _ProductOfSilu.apply(value, self.weight)
+        return product.add_(self.bias if stream is None else stream)
+
     def narrowed(self, inputs: slice, outputs: slice) -> Product:
         """Cut the product to the features `outputs`, where all features except for `inputs` are 0."""
         gain = None if self.gain is None else self.gain[..., outputs]
         reciprocal = None if self.reciprocal is None else self.reciprocal[..., inputs]
         return Product(self.weight[:, inputs, outputs], self.bias[..., outputs], gain, reciprocal)
+
+
+class _ProductOfSilu(torch.autograd.Function):
+    """The products of silu(value) and a weight, where the backward pass computes silu(value) again.
+
+    Keeping it beside the value would take twice the memory, and computing it is cheap.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, weight: Tensor) -> Tensor:
+        return torch.bmm(F.silu(value), weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        value, weight = ctx.saved_tensors
+        of_value = of_weight = None
+        # mixed precision multiplies in another dtype than that of its arguments
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.bmm(F.silu(value).to(gradient.dtype).mT, gradient).to(weight.dtype)
+        if ctx.needs_input_grad[0]:
+            of_silu = torch.bmm(gradient, weight.to(gradient.dtype).mT).to(value.dtype)
+            of_value = _times_slope_of_silu(of_silu, value)
+        return of_value, of_weight
+
+    @staticmethod
+    def jvp(ctx: Any, of_value: Tensor | None, of_weight: Tensor | None) -> Tensor:
+        value, weight = ctx.saved_tensors
+        terms = []
+        if of_value is not None:
+            terms.append(torch.bmm(_times_slope_of_silu(of_value, value), weight))
+        if of_weight is not None:
+            terms.append(torch.bmm(F.silu(value), of_weight))
+        return sum(terms[1:], terms[0])
+
+
+def _times_slope_of_silu(tensor: Tensor, value: Tensor) -> Tensor:
+    """The tensor times the derivative of silu at the value; torch's fast function for it has no derivative itself."""
+    if not torch.is_grad_enabled():
+        return torch.ops.aten.silu_backward(tensor, value)
+    sigmoid = torch.sigmoid(value)
+    return tensor * sigmoid * (1 + value * (1 - sigmoid))
 
 
 def slopes_and_reciprocals(swishes: Sequence[Swish]) -> tuple[Tensor, Tensor]:
