@@ -36,7 +36,7 @@ def main() -> None:
     options = {"norm": False, "prior": "gaussian", "bijector": "spline(bound=6, bins=8)", "hidden": (64,)}
     flow = mera.build("rgflow", L=arguments.L, m=4, channels=1, **options)
     settings = {"batch_size": 64, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
-    settings |= {"optimizer": "Muon", "optimizer_options": {"scale": 0.5}}
+    settings |= {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}}
     mera.train.fit(flow, action, minutes=arguments.minutes[0], seed=arguments.seed, console=console, **settings)
     flow = physics.grow(flow, copy="fine")
     mera.train.fit(flow, action, minutes=arguments.minutes[1], seed=arguments.seed, console=console, **settings)

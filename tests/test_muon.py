@@ -31,7 +31,7 @@ def test_two_steps_by_hand():
     torch.set_default_dtype(torch.float64)
     matrix, vector = nn.Parameter(torch.randn(8, 12)), nn.Parameter(torch.randn(5))
     start, alone = matrix.detach().clone(), copy.deepcopy(vector)
-    optimizer = Muon([matrix, vector], lr=0.1, weight_decay=0.2)
+    optimizer = Muon([matrix, vector], lr=0.1, weight_decay=0.2, scale=0.4, decay=0.7)
     adam = torch.optim.AdamW([alone], lr=0.1, weight_decay=0.2)
     mean = torch.zeros(8, 12)
     for _ in range(2):
@@ -39,7 +39,7 @@ def test_two_steps_by_hand():
         alone.grad = vector.grad.clone()
         mean = 0.95 * mean + 0.05 * matrix.grad
         ahead = 0.05 * matrix.grad + 0.95 * mean
-        start = start * (1 - 0.1 * 0.2) - 0.1 * 0.2 * 12**0.5 * orthogonal(ahead[None])[0]
+        start = start * (1 - 0.1 * 0.7) - 0.1 * 0.4 * 12**0.5 * orthogonal(ahead[None])[0]
         optimizer.step()
         adam.step()
     torch.testing.assert_close(matrix.detach(), start)
@@ -55,6 +55,8 @@ def test_small_and_frozen_parameters():
     assert torch.equal(frozen, torch.ones(9, 9))
     with pytest.raises(ValueError, match="a momentum from 0 to below 1; got 1"):
         Muon([thin], momentum=1)
+    with pytest.raises(ValueError, match="decay as a number >= 0; got -1"):
+        Muon([thin], decay=-1)
 
 
 def test_weights_of_layers_are_matrices():
@@ -63,7 +65,7 @@ def test_weights_of_layers_are_matrices():
     assert [p.shape for p in groups[True]] == [(8, 3, 3, 3), (8, 9)]
     assert sum(map(len, groups.values())) == len(list(layers.parameters()))
     start = layers[0].weight.detach().clone()
-    optimizer = Muon(layer_groups(layers), lr=0.1, momentum=0.0, scale=0.2)
+    optimizer = Muon(layer_groups(layers), lr=0.1, momentum=0.0, scale=0.2, decay=0.0)
     layers[0].weight.grad = torch.randn(8, 3, 3, 3, dtype=torch.float64)
     optimizer.step()
     step = (layers[0].weight.detach() - start).flatten(1)

@@ -369,3 +369,22 @@ def test_a_recording_is_freed_with_its_restriction():
     make()
     gc.collect()
     assert kept[0]() is None
+
+
+def test_compiled_calls_equal_those_before(monkeypatch):
+    flow = randomize(mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,)), 0.2)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, 3] = True
+    local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
+    pixels = torch.randn(3, 1, 2, dtype=torch.float64, requires_grad=True)
+    expected = local.log_prob(pixels)
+    local.compile(3)
+    with monkeypatch.context() as patch:
+        patch.delattr(local._log_prob, "function")  # the compiled function does without it
+        torch.testing.assert_close(local.log_prob(pixels.detach()), expected.detach())
+    (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)  # by a recording, as before
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), pixels)[0])
+    torch.testing.assert_close(local.log_prob(pixels[:2].detach()), expected[:2].detach())
+    torch.testing.assert_close(pickle.loads(pickle.dumps(local)).log_prob(pixels), expected)
+    with pytest.raises(ValueError, match="settings as an integer >= 1; got 0"):
+        local.compile(0)

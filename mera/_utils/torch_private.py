@@ -5,6 +5,8 @@ If a new version of torch drops one of these names, this file has to change, and
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +18,7 @@ from torch.distributions import ExpTransform
 __all__ = [
     "INVERSE_TRANSFORM",
     "TracerWarning",
+    "compile_ahead",
     "compile_kinds",
     "has_recorder",
     "is_called_plainly",
@@ -75,6 +78,28 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
         if hasattr(torch._C, name):
             getattr(torch._C, name)(graph)
     return _create_function("recording", graph)
+
+
+def compile_ahead(function: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+    """Compile a function to machine code that runs without Python, by torch's AOTInductor.
+
+    Args:
+        function: a function of one tensor.
+        example: an argument, of the shape of all later ones.
+
+    Returns:
+        The compiled function, which has no gradients.
+    """
+
+    class AsModule(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x)
+
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its parts to each other
+        program = torch.export.export(AsModule(), (example,))
+        package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/function.pt2")
+        return torch._inductor.aoti_load_package(package)
 
 
 def is_recording() -> bool:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.torch_private import TracerWarning, is_wrapped_by_functorch, record, without_fusion
+from mera._utils.torch_private import (
+    TracerWarning,
+    compile_ahead,
+    is_wrapped_by_functorch,
+    record,
+    without_fusion,
+)
 
 __all__ = ["Recorded"]
 
@@ -41,10 +47,19 @@ class Recorded:
         self.function = function
         self._calls: Counter[Any] = Counter()
         self._recordings: dict[Any, Callable[..., Any] | None] = {}
+        self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickling: without the recordings, which torch cannot pickle."""
-        return {"function": self.function, "_calls": Counter(), "_recordings": {}}
+        """For pickling: without recordings and compiled functions, which torch cannot pickle."""
+        return {"function": self.function, "_calls": Counter(), "_recordings": {}, "_compiled": {}}
+
+    def compile(self, tensor: Tensor) -> None:
+        """Compile a function of one tensor, for calls without gradients with tensors of this shape, dtype and device.
+
+        Args:
+            tensor: an argument.
+        """
+        self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor)
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of the arguments.
@@ -57,7 +72,9 @@ class Recorded:
         """
         if any(map(_is_transformed, tensors)):
             return self.function(*tensors)
-        key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
+        key = _key(tensors)
+        if key in self._compiled and not _needs_gradient(tensors):
+            return self._compiled[key](*tensors)
         if key not in self._recordings:
             self._calls[key] += 1
             if self._calls[key] < HOT:
@@ -72,6 +89,14 @@ class Recorded:
             return self.function(*tensors)
         with without_fusion():
             return recording(*tensors)
+
+
+def _key(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
+    return tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
+
+
+def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def _is_transformed(tensor: Tensor) -> bool:

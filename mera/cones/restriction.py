@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_levels, check_tensor
+from mera._utils.checks import check_count, check_levels, check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
@@ -135,6 +135,22 @@ class Restriction:
         """
         self._check_pixels(pixels)
         return self._log_prob(pixels)
+
+    def compile(self, n_settings: int = 1) -> None:
+        """Compile `log_prob` for calls with so many settings that need no gradient.
+
+        That takes about a minute, and a C++ compiler. A call then takes 0.6 of its time with one setting, and 0.8 with
+        many.
+
+        Args:
+            n_settings: K, the number of settings in a call; other calls are as before.
+
+        Raises:
+            ValueError: if the number of settings is not a positive integer.
+            Exception: of torch, if there is no compiler, or a bijector looks at its data.
+        """
+        check_count(n_settings, "settings")
+        self._log_prob.compile(self.pixels.repeat(n_settings, 1, 1))
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The latents in the cone, for other values of the masked pixels; latents outside of the cone do not change.

@@ -70,15 +70,17 @@ class Muon(Optimizer):
             as `layer_groups` makes, where a group with "matrices" true has matrices, and kernels of convolutions, whose
             axes from the second on count as one.
         lr: the learning rate of both.
-        weight_decay: the weight decay of both.
+        weight_decay: the weight decay of AdamW.
         momentum: of the matrices' gradients.
         iterations: see `orthogonal`.
         scale: s.
+        decay: the weight decay of the matrices, which would grow without it: every step is as large as the one before.
         betas: of AdamW.
         fused: whether AdamW runs fused.
 
     Raises:
-        ValueError: if the momentum is not from 0 to below 1, or AdamW refuses an option.
+        ValueError: if the momentum is not from 0 to below 1, the scale not above 0 or the decay below 0, or AdamW
+            refuses an option.
 
     >>> layer = nn.Linear(16, 8)
     >>> optimizer = Muon(layer.parameters(), lr=0.01)
@@ -93,7 +95,8 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         iterations: int = 3,
-        scale: float = 0.2,
+        scale: float = 0.3,
+        decay: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.999),
         fused: bool | None = None,
     ) -> None:
@@ -101,7 +104,8 @@ class Muon(Optimizer):
             raise InputError("a momentum from 0 to below 1", repr(momentum))
         check_count(iterations, "iterations")
         check_positive(scale, "scale")
-        own = {"matrices": False, "momentum": momentum, "iterations": iterations, "scale": scale}
+        check_positive(decay, "decay", or_zero=True)
+        own = {"matrices": False, "momentum": momentum, "iterations": iterations, "scale": scale, "decay": decay}
         # steps of the groups without matrices; it gets them, and the state, at each step
         self._adamw = AdamW([torch.zeros(1)], lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
         entries: list[Any] = list(params)
@@ -145,8 +149,7 @@ class Muon(Optimizer):
             rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"])
             steps = (factor * rotations.to(ahead.dtype)).view_as(ahead)
             for parameter, step in zip(parameters, steps, strict=True):
-                if group["weight_decay"]:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.mul_(1 - group["lr"] * group["decay"])
                 parameter.add_(step, alpha=-group["lr"])
 
     def _mean_gradient(self, parameter: Tensor, momentum: float) -> Tensor:

@@ -67,8 +67,8 @@ class Product(NamedTuple):
         """The same of silu(value), without keeping silu(value) for the backward pass; the value may be overwritten."""
         if not torch.is_grad_enabled():
             return self(F.silu(value, inplace=True), stream)  # a fresh tensor costs a CPU more than what goes into it
-        if self.gain is not None or torch.compiler.is_compiling():  # what is compiled chooses by itself what it keeps
-            return self(F.silu(value), stream)
+        if self.gain is not None or is_recording() or torch.compiler.is_compiling():
+            return self(F.silu(value), stream)  # recorded and compiled code has a backward pass of its own
         product: Tensor = _ProductOfSilu.apply(value, self.weight)
         return product.add_(self.bias if stream is None else stream)
 
@@ -162,8 +162,8 @@ def products(
         gain, bias = gain * slope, bias * slope
     gains: Sequence[Tensor | None] = [None] * len(bias)
     reciprocals = gains
-    # a recording serves few rows, and may not look at shapes
-    if not is_recording() and 2 * rows > gain.shape[3]:
+    # a recording computes once what depends on weights alone, and may not look at shapes
+    if is_recording() or 2 * rows > gain.shape[3]:
         sizes = [len(weight) for weight in weights]
         columns = [None] * len(sizes) if reciprocal is None else reciprocal.transpose(2, 3).split(sizes)
         weights = [_scaled(*factors) for factors in zip(weights, gain.split(sizes), columns, strict=True)]
