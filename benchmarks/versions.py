@@ -26,6 +26,8 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
     "rgflow": ("rgflow", {"L": 32, "m": 4}, 32),
     "rgflow, batch 4": ("rgflow", {"L": 32, "m": 4}, 4),
     "rgflow, splines": ("rgflow", {"L": 16, "m": 4, "channels": 1, "bijector": "spline", "hidden": (64,)}, 64),
+    "rgflow, published, 64": ("rgflow", {"L": 32, "preset": "authors", "hidden": (64, 64)}, 32),
+    "rgflow, published, 512": ("rgflow", {"L": 32, "preset": "authors", "hidden": (512, 512)}, 8),
     "realnvp": ("realnvp", {"L": 32}, 32),
     "glow": ("glow", {"L": 32}, 32),
     "rgflow, L=128": ("rgflow", {"L": 128, "m": 4, "hidden": (64, 64), "residual_blocks": 2}, 64),
@@ -124,8 +126,8 @@ def recorded_products(forward: Callable[[], object], device: str = "cpu", backwa
 
 
 def products(work: str) -> Callable[[], object] | None:
-    """The bare matrix products of a workload; None where most of the work is in convolutions."""
-    if work.startswith(("realnvp", "glow", "restricted")):
+    """The bare matrix products of a workload; None where most of the work is in convolutions or batched products."""
+    if work.startswith(("realnvp", "glow", "restricted", "rgflow, published")):
         return None
     forward = workloads()[work.replace("training step", "forward")]()
     return recorded_products(forward, backward="training" in work)

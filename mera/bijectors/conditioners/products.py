@@ -33,6 +33,10 @@ SMALL = 2**15
 """Weights with up to this many numbers are concatenated first: torch runs operations on so few in one thread."""
 
 
+WIDE = 512
+"""From this width of a layer on, silu is cheap beside the products, and computed again rather than kept."""
+
+
 def concatenated(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate tensors along their first axis; a single one is returned without a copy."""
     return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
@@ -64,11 +68,15 @@ class Product(NamedTuple):
         return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
     def after_silu(self, value: Tensor, stream: Tensor | None = None) -> Tensor:
-        """The same of silu(value), without keeping silu(value) for the backward pass; the value may be overwritten."""
+        """The same of silu(value), which is not kept for the backward pass if that is cheap.
+
+        The value may be overwritten.
+        """
         if not torch.is_grad_enabled():
             return self(F.silu(value, inplace=True), stream)  # a fresh tensor costs a CPU more than what goes into it
-        if self.gain is not None or is_recording() or torch.compiler.is_compiling():
-            return self(F.silu(value), stream)  # recorded and compiled code has a backward pass of its own
+        is_narrow = self.gain is not None or max(self.weight.shape[1:]) < WIDE
+        if is_narrow or is_recording() or torch.compiler.is_compiling():  # these make a backward pass of their own
+            return self(F.silu(value), stream)
         product: Tensor = _ProductOfSilu.apply(value, self.weight)
         return product.add_(self.bias if stream is None else stream)
 
