@@ -137,6 +137,7 @@ def test_pixels_are_marked_and_filled(browser, address):
         page.locator('[aria-label="filling 4"]').wait_for()
         page.get_by_role("tab", name="Levels").click()
         page.get_by_text("z1:").click()
+        page.locator('[aria-label^="receptive field of z1"]').first.wait_for()  # the sliders are then made for good
         handle = page.locator('[aria-label^="z1, channel"] [tabindex="0"]').first
         changes(page, lambda: handle.press("PageUp"))
         page.get_by_role("tab", name="Fill").click()
