@@ -354,6 +354,19 @@ def test_a_recording_has_no_operations_whose_values_are_known():
     torch.testing.assert_close(recording(x), (x * scale.exp()).sum().expand(3))
 
 
+@pytest.mark.parametrize("conditioner", ["paper", "authors"])
+def test_published_networks_are_recorded(conditioner):
+    flow = randomize(mera.build("rgflow", L=8, channels=1, conditioner=conditioner), 0.1)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, 3] = True
+    local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
+    for rows in (1, 100):
+        for _ in range(HOT + 1):
+            pixels = torch.randn(rows, 1, 2, dtype=torch.float64)
+            torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
+    assert [recording is not None for recording in local._log_prob._recordings.values()] == [True, True]
+
+
 def test_a_recording_is_freed_with_its_restriction():
     """torch.jit.trace would keep the tensors that the function reads until the process ends."""
     kept = []
@@ -382,6 +395,11 @@ def test_compiled_calls_equal_those_before(monkeypatch):
     with monkeypatch.context() as patch:
         patch.delattr(local._log_prob, "function")  # the compiled function does without it
         torch.testing.assert_close(local.log_prob(pixels.detach()), expected.detach())
+        same = pixels[:1].detach().expand(3, -1, -1)  # not contiguous
+        torch.testing.assert_close(local.log_prob(same), expected[:1].detach().expand(3))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(pixels.detach(), torch.ones(3, 1, 2, dtype=torch.float64))
+        assert torch.autograd.forward_ad.unpack_dual(local.log_prob(dual)).tangent is not None
     (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)  # by a recording, as before
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), pixels)[0])
     torch.testing.assert_close(local.log_prob(pixels[:2].detach()), expected[:2].detach())

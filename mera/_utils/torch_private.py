@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.distributions import ExpTransform
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "compile_ahead",
     "compile_kinds",
     "has_recorder",
+    "has_tangent",
     "is_called_plainly",
     "is_recording",
     "is_wrapped_by_functorch",
     "record",
+    "recording_paused",
     "without_fusion",
 ]
 
@@ -110,6 +113,22 @@ def is_recording() -> bool:
 def without_fusion() -> AbstractContextManager[Any]:
     """A context in which recordings run unoptimised: fusing their operations takes more time than it saves."""
     return torch.jit.optimized_execution(False)
+
+
+@contextmanager
+def recording_paused() -> Iterator[None]:
+    """A context whose operations are not recorded; tensors that it makes are constants of the recording."""
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+def has_tangent(tensor: Tensor) -> bool:
+    """Whether forward-mode differentiation by torch.autograd.forward_ad goes through a tensor."""
+    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:

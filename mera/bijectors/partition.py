@@ -75,15 +75,15 @@ class Gather(Partition):
         flat = mask.flatten()
         count = int(flat.sum())
         super().__init__(tuple(mask.shape), ((count,), (flat.numel() - count,)))
-        self.counts = [count, flat.numel() - count]
         order = torch.cat([flat.nonzero()[:, 0], (~flat).nonzero()[:, 0]])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", order.argsort(), persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into vectors (B, n) and (B, N - n)."""
-        first, second = x.flatten(1).index_select(1, self.order).split(self.counts, 1)
-        return first, second
+        x = x.flatten(1).index_select(1, self.order)
+        first, second = (shape[0] for shape in self.shapes)
+        return x.narrow(1, 0, first), x.narrow(1, first, second)
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge vectors (B, n) and (B, N - n) to events (B, *event_shape)."""

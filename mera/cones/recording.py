@@ -13,6 +13,7 @@ from torch import Tensor
 from mera._utils.torch_private import (
     TracerWarning,
     compile_ahead,
+    has_tangent,
     is_wrapped_by_functorch,
     record,
     without_fusion,
@@ -59,7 +60,7 @@ class Recorded:
         Args:
             tensor: an argument.
         """
-        self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor)
+        self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor.contiguous())
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of the arguments.
@@ -74,7 +75,7 @@ class Recorded:
             return self.function(*tensors)
         key = _key(tensors)
         if key in self._compiled and not _needs_gradient(tensors):
-            return self._compiled[key](*tensors)
+            return self._compiled[key](*(t.contiguous() for t in tensors))  # it does not look at strides
         if key not in self._recordings:
             self._calls[key] += 1
             if self._calls[key] < HOT:
@@ -96,7 +97,7 @@ def _key(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
 
 
 def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return any((t.requires_grad and torch.is_grad_enabled()) or has_tangent(t) for t in tensors)
 
 
 def _is_transformed(tensor: Tensor) -> bool:

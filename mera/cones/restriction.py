@@ -35,9 +35,9 @@ class Restriction:
     - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
 
     Values are differentiable in pixels and latents. Parameters are shared with the flow and count as constants. After a
-    step of training, a restriction would combine new weights with old values; make a new restriction then.
-    `Flow.memory` has an effect here too: it saves memory where a field bijector of a large lattice is evaluated as a
-    whole.
+    step of training, a restriction would combine new weights with old values, and with what recordings have computed
+    from old weights; make a new restriction then. `Flow.memory` has an effect here too: it saves memory where a field
+    bijector of a large lattice is evaluated as a whole.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
@@ -139,15 +139,15 @@ class Restriction:
     def compile(self, n_settings: int = 1) -> None:
         """Compile `log_prob` for calls with so many settings that need no gradient.
 
-        That takes about a minute, and a C++ compiler. A call then takes 0.6 of its time with one setting, and 0.8 with
-        many.
+        That takes a quarter of a minute or more, and a C++ compiler. A call then takes less time, down to 0.6 of it
+        with one setting.
 
         Args:
             n_settings: K, the number of settings in a call; other calls are as before.
 
         Raises:
             ValueError: if the number of settings is not a positive integer.
-            Exception: of torch, if there is no compiler, or a bijector looks at its data.
+            RuntimeError: if there is no compiler, or a bijector looks at its data; torch raises other errors too.
         """
         check_count(n_settings, "settings")
         self._log_prob.compile(self.pixels.repeat(n_settings, 1, 1))

@@ -74,7 +74,7 @@ class Muon(Optimizer):
         momentum: of the matrices' gradients.
         iterations: see `orthogonal`.
         scale: s.
-        decay: the weight decay of the matrices, which would grow without it: every step is as large as the one before.
+        decay: the weight decay of the matrices, which grow without it: a step does not shrink with the gradient.
         betas: of AdamW.
         fused: whether AdamW runs fused.
 
@@ -115,6 +115,8 @@ class Muon(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """After copying or loading, which keep the groups and their state alone."""
         super().__setstate__(state)
+        for group in self.param_groups:  # files of earlier versions have one decay for both
+            group.setdefault("decay", group["weight_decay"])
         self._adamw = AdamW([torch.zeros(1)])
 
     @torch.no_grad()

@@ -92,7 +92,13 @@ class Settings:
     ] = None
     optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
     lr: Annotated[float, Option("the highest learning rate.", positive())] = 8e-3
-    weight_decay: Annotated[float, Option("weight decay of the optimiser.", positive(or_zero=True))] = 5e-5
+    weight_decay: Annotated[
+        float,
+        Option(
+            "weight decay of the optimiser; matrices that Muon trains have their own, `decay` in optimizer_options.",
+            positive(or_zero=True),
+        ),
+    ] = 5e-5
     schedule: Annotated[
         str,
         Option(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.torch_private import is_called_plainly
+from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
 from mera.bijectors.conditioners.fused import fuse, fusion_key
 
 __all__ = ["changing_weights", "evaluators", "fixed_weights"]
@@ -64,6 +64,9 @@ def evaluators(networks: Sequence[nn.Module], rows: int) -> Iterable[Evaluator]:
         networks: conditioner networks, in the order in which they are called.
         rows: size of the batch.
     """
+    if is_recording():  # a recording serves constant weights: what depends on them alone is computed once
+        with recording_paused():
+            return list(_evaluators(networks, int(rows)))
     # compiled code outlives the block
     cache = None if torch.compiler.is_compiling() else _cache.get()
     if cache is None or _learns(networks):

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.torch_private import is_recording
+from mera._utils.torch_private import has_tangent, is_recording, is_wrapped_by_functorch
 from mera.bijectors.conditioners.published import Swish, WeightNormLinear
 
 __all__ = ["Product", "concatenated", "products", "slopes_and_reciprocals"]
@@ -34,7 +34,7 @@ SMALL = 2**15
 
 
 WIDE = 512
-"""From this width of a layer on, silu is cheap beside the products, and computed again rather than kept."""
+"""Where a layer has an edge of this size, silu before it is computed again in the backward pass rather than kept."""
 
 
 def concatenated(tensors: Sequence[Tensor]) -> Tensor:
@@ -68,14 +68,13 @@ class Product(NamedTuple):
         return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
     def after_silu(self, value: Tensor, stream: Tensor | None = None) -> Tensor:
-        """The same of silu(value), which is not kept for the backward pass if that is cheap.
+        """The same of silu(value), which is not kept for the backward pass where computing it again is cheap.
 
         The value may be overwritten.
         """
         if not torch.is_grad_enabled():
             return self(F.silu(value, inplace=True), stream)  # a fresh tensor costs a CPU more than what goes into it
-        is_narrow = self.gain is not None or max(self.weight.shape[1:]) < WIDE
-        if is_narrow or is_recording() or torch.compiler.is_compiling():  # these make a backward pass of their own
+        if self.gain is not None or _is_transformed(value, self.weight) or max(self.weight.shape[1:]) < WIDE:
             return self(F.silu(value), stream)
         product: Tensor = _ProductOfSilu.apply(value, self.weight)
         return product.add_(self.bias if stream is None else stream)
@@ -87,22 +86,25 @@ class Product(NamedTuple):
         return Product(self.weight[:, inputs, outputs], self.bias[..., outputs], gain, reciprocal)
 
 
+def _is_transformed(*tensors: Tensor) -> bool:
+    """Whether operations are recorded, compiled, or have other derivatives than those of a backward pass."""
+    return (
+        is_recording()
+        or torch.compiler.is_compiling()
+        or any(is_wrapped_by_functorch(tensor) or has_tangent(tensor) for tensor in tensors)
+    )
+
+
 class _ProductOfSilu(torch.autograd.Function):
     """The products of silu(value) and a weight, where the backward pass computes silu(value) again.
 
     Keeping it beside the value would take twice the memory, and computing it is cheap.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(value: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(value, weight)
         return torch.bmm(F.silu(value), weight)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -115,16 +117,6 @@ class _ProductOfSilu(torch.autograd.Function):
             of_silu = torch.bmm(gradient, weight.to(gradient.dtype).mT).to(value.dtype)
             of_value = _times_slope_of_silu(of_silu, value)
         return of_value, of_weight
-
-    @staticmethod
-    def jvp(ctx: Any, of_value: Tensor | None, of_weight: Tensor | None) -> Tensor:
-        value, weight = ctx.saved_tensors
-        terms = []
-        if of_value is not None:
-            terms.append(torch.bmm(_times_slope_of_silu(of_value, value), weight))
-        if of_weight is not None:
-            terms.append(torch.bmm(F.silu(value), of_weight))
-        return sum(terms[1:], terms[0])
 
 
 def _times_slope_of_silu(tensor: Tensor, value: Tensor) -> Tensor:
@@ -170,8 +162,7 @@ def products(
         gain, bias = gain * slope, bias * slope
     gains: Sequence[Tensor | None] = [None] * len(bias)
     reciprocals = gains
-    # a recording computes once what depends on weights alone, and may not look at shapes
-    if is_recording() or 2 * rows > gain.shape[3]:
+    if 2 * rows > gain.shape[3]:
         sizes = [len(weight) for weight in weights]
         columns = [None] * len(sizes) if reciprocal is None else reciprocal.transpose(2, 3).split(sizes)
         weights = [_scaled(*factors) for factors in zip(weights, gain.split(sizes), columns, strict=True)]
