@@ -130,10 +130,10 @@ def _transform(
     settings, event_shape = row.shape[0], cast(Apply, partial_step.step.action).event_shape
     *groups, behind = row.split(sizes, dim=1)
     rows, changes = [], []
-    for n, size, group in zip(partial_step.group_sizes, sizes, groups, strict=False):
+    for n, group in zip(partial_step.group_sizes, groups, strict=True):
         batch = group.reshape(settings * n, *event_shape)
         transformed, log_det = transform_events(partial_step.step, batch, transform)
-        rows.append(transformed.reshape(settings, size))
+        rows.append(transformed.reshape(group.shape))
         changes.append(log_det.reshape(settings, n).sum(1))
     if sizes[-1]:
         rows.append(behind)
