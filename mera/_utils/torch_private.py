@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.distributions import ExpTransform
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "compile_ahead",
     "compile_kinds",
     "has_recorder",
-    "has_tangent",
     "is_called_plainly",
     "is_recording",
     "is_wrapped_by_functorch",
@@ -124,11 +122,6 @@ def recording_paused() -> Iterator[None]:
         yield
     finally:
         torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
-
-
-def has_tangent(tensor: Tensor) -> bool:
-    """Whether forward-mode differentiation by torch.autograd.forward_ad goes through a tensor."""
-    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:

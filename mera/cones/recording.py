@@ -10,14 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.torch_private import (
-    TracerWarning,
-    compile_ahead,
-    has_tangent,
-    is_wrapped_by_functorch,
-    record,
-    without_fusion,
-)
+from mera._utils.torch_private import TracerWarning, compile_ahead, record, without_fusion
+from mera._utils.transformed import is_transformed
 
 __all__ = ["Recorded"]
 
@@ -71,7 +65,7 @@ class Recorded:
         Returns:
             The value of the function, a tensor or a tuple of tensors.
         """
-        if any(map(_is_transformed, tensors)):
+        if not all(map(_runs_plainly, tensors)):
             return self.function(*tensors)
         key = _key(tensors)
         if key in self._compiled and not _needs_gradient(tensors):
@@ -97,16 +91,12 @@ def _key(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
 
 
 def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
-    return any((t.requires_grad and torch.is_grad_enabled()) or has_tangent(t) for t in tensors)
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-def _is_transformed(tensor: Tensor) -> bool:
-    """Whether torch does more with a tensor than compute, such as compiling, casting or torch.func.vmap."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled(tensor.device.type)
-        or is_wrapped_by_functorch(tensor)
-    )
+def _runs_plainly(tensor: Tensor) -> bool:
+    """Whether torch does nothing with a tensor but compute, and keep what a backward pass needs."""
+    return not is_transformed(tensor) and not torch.is_autocast_enabled(tensor.device.type)
 
 
 def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:

@@ -24,15 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.torch_private import has_tangent, is_recording, is_wrapped_by_functorch
+from mera._utils.torch_private import is_recording
+from mera._utils.transformed import is_transformed
 from mera.bijectors.conditioners.published import Swish, WeightNormLinear
 
 __all__ = ["Product", "concatenated", "products", "slopes_and_reciprocals"]
 
 SMALL = 2**15
 """Weights with up to this many numbers are concatenated first: torch runs operations on so few in one thread."""
-
-
 WIDE = 512
 """Where a layer has an edge of this size, silu before it is computed again in the backward pass rather than kept."""
 
@@ -68,13 +67,14 @@ class Product(NamedTuple):
         return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
     def after_silu(self, value: Tensor, stream: Tensor | None = None) -> Tensor:
-        """The same of silu(value), which is not kept for the backward pass where computing it again is cheap.
+        """Map silu(value) as a call does; the value may be overwritten.
 
-        The value may be overwritten.
+        Where silu is cheap beside the product, the backward pass computes silu(value) again, and it is not kept.
         """
         if not torch.is_grad_enabled():
             return self(F.silu(value, inplace=True), stream)  # a fresh tensor costs a CPU more than what goes into it
-        if self.gain is not None or _is_transformed(value, self.weight) or max(self.weight.shape[1:]) < WIDE:
+        is_narrow = self.gain is not None or is_recording() or max(self.weight.shape[1:]) < WIDE
+        if is_narrow or is_transformed(value) or is_transformed(self.weight):
             return self(F.silu(value), stream)
         product: Tensor = _ProductOfSilu.apply(value, self.weight)
         return product.add_(self.bias if stream is None else stream)
@@ -84,15 +84,6 @@ class Product(NamedTuple):
         gain = None if self.gain is None else self.gain[..., outputs]
         reciprocal = None if self.reciprocal is None else self.reciprocal[..., inputs]
         return Product(self.weight[:, inputs, outputs], self.bias[..., outputs], gain, reciprocal)
-
-
-def _is_transformed(*tensors: Tensor) -> bool:
-    """Whether operations are recorded, compiled, or have other derivatives than those of a backward pass."""
-    return (
-        is_recording()
-        or torch.compiler.is_compiling()
-        or any(is_wrapped_by_functorch(tensor) or has_tangent(tensor) for tensor in tensors)
-    )
 
 
 class _ProductOfSilu(torch.autograd.Function):

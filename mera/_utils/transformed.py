@@ -1,0 +1,24 @@
+"""Whether torch does more with a tensor than compute, so that only plain operations serve."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from mera._utils.torch_private import is_wrapped_by_functorch
+
+__all__ = ["is_transformed"]
+
+
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode.
+
+    Args:
+        tensor: the tensor.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or is_wrapped_by_functorch(tensor)
+        or forward_ad.unpack_dual(tensor).tangent is not None
+    )
