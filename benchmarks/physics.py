@@ -24,6 +24,7 @@ import torch
 
 import mera
 from mera import physics
+from mera._utils.calls import parse_assignments
 from mera._utils.table import Table
 
 TRIED = 200
@@ -46,7 +47,7 @@ def train(action: physics.Action, options: argparse.Namespace) -> dict[str, torc
         return mera.load(options.flow).state_dict()
     flow = build(16, options)
     settings = {"optimizer": options.optimizer, "lr": options.lr, "batch_size": 64, "weight_decay": 0.0}
-    settings |= {"steps": 10**6, "eval_every": 10**6}
+    settings |= {"optimizer_options": options.optimizer_options, "steps": 10**6, "eval_every": 10**6}
     result = mera.train.fit(flow, action, minutes=options.minutes, seed=options.seed, **settings)
     ess = physics.estimate(flow, action, 4000).ess
     print(f"trained at L=16: {result.steps:,} steps, ESS {ess:.3f}", flush=True)
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--action", default="phi4(mass2=-1.2723, coupling=0.25)", help="NAME(NAME=VALUE, ...)")
     parser.add_argument("--minutes", type=float, default=6.0, help="training time")
     parser.add_argument("--optimizer", default="AdamW", help="AdamW, Muon, ...")
+    parser.add_argument("--optimizer-options", type=parse_assignments, help="NAME=VALUE ...")
     parser.add_argument("--lr", type=float, default=5e-3, help="learning rate")
     parser.add_argument("--flow", type=Path, help="file of the trained flow")
     parser.add_argument("--layers", type=int, default=2)
