@@ -14,7 +14,7 @@ import torch
 from table import medians, peak_memory
 
 import mera
-from mera.graph.memory import MEMORY
+from mera.run.memory import MEMORY
 
 
 def main() -> None:

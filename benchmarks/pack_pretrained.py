@@ -19,8 +19,8 @@ import mera
 from mera import data
 from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
-from mera.models.pretrained import FOLDER, Card
 from mera.train import RunFolder, bits_per_dim
+from mera.weights import FOLDER, Card
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ import torch
 
 import mera
 from mera import physics
-from mera._utils.calls import parse_assignments
-from mera._utils.table import Table
+from mera.display.table import Table
+from mera.names.calls import parse_assignments
 
 TRIED = 200
 """Draws of the runs that choose a length."""
@@ -56,7 +56,7 @@ def train(action: physics.Action, options: argparse.Namespace) -> dict[str, torc
     return flow.state_dict()
 
 
-def cost(chain: physics.Chain, name: str = "m2") -> float:
+def cost(chain: physics.MarkovChains, name: str = "m2") -> float:
     """Seconds for one independent value of an observable, all chains together."""
     draws, chains = chain.history[name].shape
     return 2 * chain.tau[name] * chain.seconds / (draws * chains)
@@ -64,7 +64,7 @@ def cost(chain: physics.Chain, name: str = "m2") -> float:
 
 def tuned_hmc(
     shape: tuple[int, int], action: physics.Action, options: argparse.Namespace
-) -> tuple[float, physics.Chain]:
+) -> tuple[float, physics.MarkovChains]:
     """The best length of trajectories, and a long run with this length."""
     common = {"chains": options.chains, "warmup": options.warmup, "length": max(options.lengths)}
     start = physics.hmc((1, *shape), action, draws=4, **common).fields
@@ -73,7 +73,7 @@ def tuned_hmc(
 
 def tuned(
     flow: mera.Flow | tuple[int, ...], action: physics.Action, lengths: list[float], draws: int, **common: Any
-) -> tuple[float, physics.Chain]:
+) -> tuple[float, physics.MarkovChains]:
     """The best length of trajectories of the field or the latents, and a long run with this length."""
 
     def seconds(length: float) -> float:
@@ -83,7 +83,7 @@ def tuned(
     return best, physics.hmc(flow, action, draws=draws, length=best, **common)
 
 
-def row(L: int, name: str, chain: physics.Chain, reference: physics.Chain) -> list[str]:
+def row(L: int, name: str, chain: physics.MarkovChains, reference: physics.MarkovChains) -> list[str]:
     """A line of the table."""
     rates = chain.acceptance if isinstance(chain.acceptance, list) else [chain.acceptance]
     cells = [f"{L}", name, " ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in rates)]

@@ -23,10 +23,10 @@ def index_lists(flow: mera.Flow) -> list[Tensor]:
     edge = flow.plan.input.shape[0]
     lists = []
     for step in flow.plan.steps:
-        if isinstance(step.action, Apply):
-            spacing = edge // step.action.lattice.shape[0]
-            m, offset = step.action.kernel[0], step.action.offset[0]
-            starts = (torch.arange(step.action.patches[0]) * m + offset) * spacing
+        if isinstance(step.operation, Apply):
+            spacing = edge // step.operation.lattice.shape[0]
+            m, offset = step.operation.kernel[0], step.operation.offset[0]
+            starts = (torch.arange(step.operation.patches[0]) * m + offset) * spacing
             sites = (starts[:, None] + spacing * torch.arange(m)) % edge
             grid = sites[:, None, :, None] * edge + sites[None, :, None, :]
             lists.append(grid.reshape(-1, m * m))
@@ -103,9 +103,9 @@ class Published(nn.Module):
         self.recompute, self.prior = recompute, flow.prior
         self.sites = index_lists(flow)
         self.blocks = nn.ModuleList(
-            _block(flow, step.module, step.action.event_shape)
+            _block(flow, step.module, step.operation.event_shape)
             for step in flow.plan.steps
-            if isinstance(step.action, Apply)
+            if isinstance(step.operation, Apply)
         )
 
     def log_prob(self, x: Tensor) -> Tensor:

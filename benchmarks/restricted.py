@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import mera
-from mera._utils.table import Table
+from mera.display.table import Table
 from mera.drawing.images import save_figure
 from mera.graph import Apply
 
@@ -78,7 +78,7 @@ def measure(L: int, K: int, compiled: bool) -> dict[str, float]:
     if compiled:
         local.compile(K)
         fastest = median(lambda: local.log_prob(pixels), 31, warmup=5)
-    blocks = sum(step.action.events for step in flow.plan.steps if isinstance(step.action, Apply))
+    blocks = sum(step.operation.events for step in flow.plan.steps if isinstance(step.operation, Apply))
     return {
         "L": L, "K": K, "full": slow, "restricted": fast, "once": once, "error": error,
         "full_memory": peak_memory(lambda: full(flow, x, mask, pixels)),

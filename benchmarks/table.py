@@ -44,8 +44,8 @@ def products(flow: mera.Flow, batch: int) -> list[tuple[int, int, int]]:
     """Rows, inputs and outputs of every matrix product of a forward pass of the published design."""
     shapes = []
     for step in flow.plan.steps:
-        if isinstance(step.action, Apply):
-            rows = batch * step.action.events
+        if isinstance(step.operation, Apply):
+            rows = batch * step.operation.events
             for coupling in flow.bijectors[step.module].members:
                 networks = coupling.networks[0].networks
                 linears = [linear.weight_v.shape for linear in networks.linears]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import mera
 from mera import physics
-from mera._utils.table import Table
+from mera.display.table import Table
 
 
 def main() -> None:

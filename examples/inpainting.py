@@ -34,7 +34,7 @@ from torch import Tensor
 
 import mera
 from mera import data
-from mera._utils.means import with_error
+from mera.display.means import with_error
 from mera.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import mera
 from mera import physics
-from mera._utils.table import Table
+from mera.display.table import Table
 from mera.drawing.images import save_figure
 
 

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mera._utils.means import with_error
 from mera.analysis.pinwheel import agreement, learn_pinwheel, pinwheel
+from mera.display.means import with_error
 from mera.drawing.images import save_figure
 from mera.drawing.pinwheel import pinwheels
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 import mera
 from mera import physics
-from mera._utils.table import Table
+from mera.display.table import Table
 from mera.physics.cone_sampler import ConeSampler
 from mera.physics.hmc import Trajectories
 from mera.physics.moves import Move

@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from mera.display.notebook import register_painter
+
 if TYPE_CHECKING:
     from mera import analysis, bijectors, cones, data, drawing, graph, models, physics, train
     from mera._utils.allocator import tune_allocator
@@ -16,12 +18,11 @@ if TYPE_CHECKING:
     from mera.drawing.images import show
     from mera.flow import Flow
     from mera.graph import Layout, LayoutError
-    from mera.io.flows import load, save
+    from mera.io.flows import load, load_pretrained, save
     from mera.io.layouts import load_layout, save_layout
-    from mera.io.pretrained import load_pretrained
     from mera.models import build, load_rgflow_checkpoint
     from mera.priors import Prior
-    from mera.symmetrized import Symmetrized
+    from mera.symmetry.mixture import Symmetrized
 
 try:
     __version__ = version("mera-flow")
@@ -63,12 +64,12 @@ _HOMES = {
     "Layout": "graph",
     "LayoutError": "graph",
     "Prior": "priors",
-    "Symmetrized": "symmetrized",
+    "Symmetrized": "symmetry",
     "build": "models",
     "fixed_weights": "bijectors.conditioners.fixed_weights",
     "load": "io.flows",
     "load_layout": "io.layouts",
-    "load_pretrained": "io.pretrained",
+    "load_pretrained": "io.flows",
     "load_rgflow_checkpoint": "models",
     "save": "io.flows",
     "save_layout": "io.layouts",
@@ -76,6 +77,8 @@ _HOMES = {
     "tune_allocator": "_utils.allocator",
 }
 """The module that each name comes from; all other names are packages."""
+
+register_painter(lambda: import_module("mera.drawing.notebook").picture_of)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,8 @@ from mera._utils.checks import check_images, check_noise, check_window
 from mera.bijectors import Bijector, with_noise
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Plan
-from mera.graph.contexts import ContextEncoder
 from mera.graph.summary import Summary, count_parameters
+from mera.run.contexts import ContextEncoder
 
 __all__ = ["Density"]
 

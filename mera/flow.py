@@ -16,15 +16,16 @@ from mera._utils.errors import InputError
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
 from mera.density import Density
-from mera.graph import Layout, Step, compile, run_forward, run_inverse
-from mera.graph.contexts import ContextEncoder
-from mera.graph.memory import memory_per_node
-from mera.graph.modules import make_bijectors
-from mera.graph.runner import Runner
+from mera.graph import Layout, Step, compile
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
 from mera.inpaint.pictures import as_images
 from mera.priors import Prior, PriorLike, temperature_per_level
+from mera.run.contexts import ContextEncoder
+from mera.run.executor import run_forward, run_inverse
+from mera.run.memory import memory_per_node
+from mera.run.modules import make_bijectors
+from mera.run.runner import Runner
 
 __all__ = ["Flow", "Latents", "Recipe"]
 

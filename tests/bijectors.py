@@ -60,7 +60,7 @@ NAMED = {
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
-    "glow": ({"hidden": (5,), "layers": 2}, EVEN),
+    "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "haar": ({}, (2, 2, 2)),
     "iaf": ({"hidden": (9,)}, LINE),
     "leaky-relu": ({"slope": 2.0}, LINE),
@@ -174,7 +174,7 @@ CONDITIONAL = {
     "squeezed": lambda: Squeezed((1, 2, 4), lambda shape: Coupling(ChannelHalves(shape), mlp, context_shape=(3,))),
     **{
         f"named-{name}": partial(lambda name: named(name, {"hidden": (6,)})(EVEN, (3,)), name)
-        for name in ("coupling", "additive", "spline", "logistic-mixture", "convolution", "glow", "maf", "iaf",
+        for name in ("coupling", "additive", "spline", "logistic-mixture", "convolution", "glow-steps", "maf", "iaf",
                      "spline-maf")
     },
 }  # fmt: skip

@@ -43,11 +43,11 @@ from mera.bijectors import (
     checkerboard,
     circular,
     named,
-    registry,
+    by_name,
     wrap,
 )
 from mera.bijectors.linear import ORTHOGONAL_MAPS
-from mera.graph.memory import MEMORY
+from mera.run.memory import MEMORY
 from tests.bijectors import (
     BIJECTORS,
     CONDITIONAL,
@@ -98,7 +98,7 @@ def extremes(bijector, dtype):
     return torch.cat(rows).clamp(-1e4, 1e4).view(-1, *bijector.event_shape).to(dtype)
 
 
-MIXING = ("squeezed", "named-glow")
+MIXING = ("squeezed", "named-glow-steps")
 """Sums of values of 1e4 cancel to small ones with an error of 1e-3 in single precision, which a coupling then reads."""
 
 
@@ -295,7 +295,7 @@ def test_every_public_bijector_is_in_the_table():
 
 
 def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
-    registered = {name for name in bijectors.names() if registry.factory(name).__module__ in OWN_MODULES}
+    registered = {name for name in bijectors.names() if by_name.factory(name).__module__ in OWN_MODULES}
     assert registered == set(NAMED)
     made = [make() for make in BIJECTORS.values()]
     assert {bijector.how for bijector in made if isinstance(bijector, Orthogonal)} == set(ORTHOGONAL_MAPS)
@@ -350,7 +350,7 @@ def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
         ),
         (lambda: named("coupling", {"norm": "x"})(LINE), "Expected norm as True or False; got 'x'"),
         (lambda: named("coupling", {"hidden": (0,)})(LINE), "Expected a hidden width as an integer >= 1; got 0"),
-        (lambda: named("glow", {"padding": "x"})(EVEN), "Expected a padding among"),
+        (lambda: named("glow-steps", {"padding": "x"})(EVEN), "Expected a padding among"),
         (lambda: named("convolution", {"padding": "circular", "kernel": 7})(EVEN), "goes around once at most"),
         (lambda: Autoregressive((1, 1)), "Expected at least 2 variables, or a context"),
         (lambda: Haar((1, 2, 4)), "Expected patches of 2 sites in each dimension"),

@@ -48,7 +48,7 @@ def test_only_the_joint_conditioner_is_normed_unless_asked():
 
 def test_order():
     offsets = {
-        order: [step.action.offset for step in rgflow(L=8, order=order).plan.steps if step.module]
+        order: [step.operation.offset for step in rgflow(L=8, order=order).plan.steps if step.module]
         for order in ("paper", "authors")
     }
     assert offsets["paper"] == [(2, 2), (0, 0)] * 2

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import mera
 from mera.cli.app import COMMANDS
-from mera.cli.options import options_for
+from mera.cli.declared_options import options_for
 from tests.helpers.command import SMALL, plain, run
 
 

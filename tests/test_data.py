@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from mera import data
-from mera._utils.registry import Registry
 from mera.data import dataset
 from mera.data.msds import msds
+from mera.names.registry import Registry
 
 
 @pytest.mark.parametrize("kind", [1, 2])

@@ -194,7 +194,7 @@ def test_every_layout_is_drawn(name):
         assert points(axes, DATA)
         assert points(axes, LATENT)
         fields = any(to_hex(patch.get_facecolor()) == FIELD for patch in axes.patches)
-        assert fields == any(s.module and s.action.is_field for s in mera.graph.compile(layout).steps)
+        assert fields == any(s.module and s.operation.is_field for s in mera.graph.compile(layout).steps)
     if layout.input.lattice.dim == 3:
         with pytest.raises(ValueError, match="Expected a lattice of 1 or 2 dimensions"):
             draw_layout(layout, "above")

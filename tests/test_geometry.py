@@ -310,7 +310,7 @@ def test_plan_of_a_large_lattice():
     assert time.perf_counter() - start < 1
     assert len(pickle.dumps(plan)) < 100_000
     assert hash(plan) == hash(compile(layout))
-    assert next(step.action.events for step in plan.steps if isinstance(step.action, Apply)) == 1024**2
+    assert next(step.operation.events for step in plan.steps if isinstance(step.operation, Apply)) == 1024**2
 
 
 def test_printed_plan_names_every_step():

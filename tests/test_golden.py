@@ -54,7 +54,7 @@ def authors_state(flow: mera.Flow, scale: float) -> dict[str, torch.Tensor]:
     for step in flow.plan.steps:
         if step.module:
             block = 2 * int(step.node[-1]) + step.node.startswith("decimator")
-            mask = mera.bijectors.checkerboard(step.action.event_shape).float()
+            mask = mera.bijectors.checkerboard(step.operation.event_shape).float()
             state[f"layers.{block}.mask_left"], state[f"layers.{block}.mask_right"] = mask, 1 - mask
     return state
 

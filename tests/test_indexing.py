@@ -18,10 +18,10 @@ from mera.cones.indexing import (
     ravel,
     spread,
 )
-from mera.graph.actions import Apply, Cut, Regroup
-from mera.graph.executor import gather_events, run_forward
 from mera.graph.lattice import Lattice
+from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import LatentLevel, Plan, Step
+from mera.run.executor import gather_events, run_forward
 
 LATTICES = [
     Lattice(2, (12,), (True,)),
@@ -58,10 +58,10 @@ def test_indices_at_and_masks(lattice):
 @pytest.mark.parametrize("lattice", LATTICES, ids=str)
 @pytest.mark.parametrize("offset", [0, 1])
 def test_patches_hold_what_the_executor_gathers(lattice, offset):
-    action = Apply(lattice, (2,) * lattice.dim, (2,) * lattice.dim, (offset,) * lattice.dim)
-    tiling = event_tiling(action)
-    events = gather_events(action, flat_values(lattice))[0].flatten(1).long()
-    assert torch.equal(tiling.members(torch.arange(action.events)), events)
+    operation = Apply(lattice, (2,) * lattice.dim, (2,) * lattice.dim, (offset,) * lattice.dim)
+    tiling = event_tiling(operation)
+    events = gather_events(operation, flat_values(lattice))[0].flatten(1).long()
+    assert torch.equal(tiling.members(torch.arange(operation.events)), events)
     boxes, places, inside = tiling.locate(torch.arange(lattice.variables))
     found = torch.full((lattice.variables,), -1)
     found[events.flatten()] = torch.arange(events.numel())
@@ -95,31 +95,31 @@ def test_groups_of_boxes_are_whole_and_aligned():
     ]
 
 
-def plan_of(*actions):
-    """A plan of actions one behind the other, each on the first output of the one before."""
+def plan_of(*operations):
+    """A plan of operations one behind the other, each on the first output of the one before."""
     steps, latents, value, numbers = [], [], 0, itertools.count(1)
-    for i, action in enumerate(actions):
-        targets = tuple(next(numbers) for _ in action.outputs)
-        steps.append(Step(f"node{i}", 0, action, value, targets, "m" if isinstance(action, Apply) else ""))
-        latents += [LatentLevel(f"z{t}", t, out) for t, out in zip(targets[1:], action.outputs[1:], strict=True)]
+    for i, operation in enumerate(operations):
+        targets = tuple(next(numbers) for _ in operation.outputs)
+        steps.append(Step(f"node{i}", 0, operation, value, targets, "m" if isinstance(operation, Apply) else ""))
+        latents += [LatentLevel(f"z{t}", t, out) for t, out in zip(targets[1:], operation.outputs[1:], strict=True)]
         value = targets[0]
-    latents.append(LatentLevel("z", value, actions[-1].outputs[0]))
-    return Plan(actions[0].lattice, tuple(steps), tuple(latents))
+    latents.append(LatentLevel("z", value, operations[-1].outputs[0]))
+    return Plan(operations[0].lattice, tuple(steps), tuple(latents))
 
 
 @pytest.mark.parametrize("lattice", LATTICES, ids=str)
 @pytest.mark.parametrize("kind", ["regroup", "cut"])
 def test_moved_variables_are_found_where_the_executor_puts_them(lattice, kind):
-    action = Regroup(lattice, (2,) * lattice.dim) if kind == "regroup" else Cut(lattice, 1)
-    plan = plan_of(action)
+    operation = Regroup(lattice, (2,) * lattice.dim) if kind == "regroup" else Cut(lattice, 1)
+    plan = plan_of(operation)
     outputs, _ = run_forward(plan, flat_values(lattice), None)
     outputs = outputs if kind == "regroup" else outputs[::-1]  # the latent of the kept channels stands last
     indices = torch.randperm(lattice.variables)[: lattice.variables // 2]
-    there = map_forward(action, indices)
+    there = map_forward(operation, indices)
     for (goes_there, new_indices), output in zip(there, outputs, strict=True):
         assert torch.equal(by_index(output)[new_indices], indices[goes_there])
     assert sum(int(goes_there.sum()) for goes_there, _ in there) == len(indices)
-    back = map_inverse(action, [new_indices for _, new_indices in there])
+    back = map_inverse(operation, [new_indices for _, new_indices in there])
     assert back.sort().values.tolist() == indices.sort().values.tolist()
 
 
@@ -128,7 +128,7 @@ def test_moved_variables_are_found_where_the_executor_puts_them(lattice, kind):
 def test_spread_is_what_a_kernel_reads(kernel, stride, passive, periodic):
     """In one dimension, where the sites that a cell reads can be counted on the fingers."""
     lattice = Lattice(2, (12,), (periodic,))
-    action = Apply(lattice, (kernel,), (stride,), (0,), passive)
+    operation = Apply(lattice, (kernel,), (stride,), (0,), passive)
     reach = (kernel - stride) // 2
     for site in range(12):
         cells = set()
@@ -141,14 +141,14 @@ def test_spread_is_what_a_kernel_reads(kernel, stride, passive, periodic):
         for channel in range(2):
             start = 2 * site + channel
             expected = changed | ({start} if channel < passive else set())
-            assert spread(action, torch.tensor([start])).tolist() == sorted(expected)
+            assert spread(operation, torch.tensor([start])).tolist() == sorted(expected)
 
 
 def test_sites_outside_of_all_patches_stay():
-    action = Apply(Lattice(1, (8,), (False,)), (4,), (4,), (2,))  # one patch of sites 2 to 5
-    assert spread(action, torch.tensor([0, 7])).tolist() == [0, 7]
-    assert spread(action, torch.tensor([1, 3])).tolist() == [1, 2, 3, 4, 5]
-    assert cell_tiling(action).counts == (1,)
+    operation = Apply(Lattice(1, (8,), (False,)), (4,), (4,), (2,))  # one patch of sites 2 to 5
+    assert spread(operation, torch.tensor([0, 7])).tolist() == [0, 7]
+    assert spread(operation, torch.tensor([1, 3])).tolist() == [1, 2, 3, 4, 5]
+    assert cell_tiling(operation).counts == (1,)
 
 
 def test_lattices_with_too_many_variables():

@@ -9,9 +9,9 @@ from rich.console import Console
 from torch import nn
 
 import mera
-from mera._utils.chains import effective_size, split_r_hat
-from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
+from mera.chains.diagnostics import effective_size, split_r_hat
+from mera.display.progress import ProgressBar
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
 from mera.inpaint.spaces import LatentSpace, PixelSpace

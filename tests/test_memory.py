@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mera
-from mera.graph.memory import MEMORY
+from mera.run.memory import MEMORY
 from tests.laws import randomize
 from tests.models import MODELS, batch
 

@@ -181,7 +181,7 @@ def test_a_run_of_fields_on_a_line(tmp_path):
     forgotten = mera_command(tmp_path, "evaluate", "run")
     assert forgotten.returncode == 1
     assert "got 'mine-alone'" in forgotten.stderr
-    assert "import the module that registers it first: mera --import MODULE" in forgotten.stderr
+    assert "import the module that registers it first (mera --import MODULE" in forgotten.stderr
     refused = mera_command(tmp_path, "--import", "own", "inpaint", "run", "--test", 0, "--region", "0:2")
     assert "Expected a run that learnt images; got fields in run" in refused.stderr
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mera
-from mera.graph import pieces
+from mera.run import pieces
 from tests.laws import randomize
 
 

@@ -200,7 +200,7 @@ def test_a_bounded_density_without_a_sampler():
 
 def test_a_bounded_density_leaves_the_generator_alone(monkeypatch):
     """Other threads may draw from the generator, for which setting it back for a while is not enough."""
-    monkeypatch.setattr("mera._utils.densities.seeded", None)
+    monkeypatch.setattr("mera.priors.densities.seeded", None)
     prior = Prior(D.Uniform(-3.0, 3.0))
     assert prior.log_prob([torch.tensor([[2.0], [-4.0]])]).tolist() == [pytest.approx(-math.log(6)), -math.inf]
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from mera._utils import progress
-from mera._utils.progress import ProgressBar
+from mera.display import progress
+from mera.display.progress import ProgressBar
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import mera
-from mera._utils.registry import Registry
 from mera.bijectors import LeakyReLU, named, names, register
-from mera.bijectors import registry as module
-from mera.cli.options import options_for
+from mera.bijectors import by_name as module
+from mera.cli.declared_options import options_for
 from mera.data import dataset
 from mera.graph.toml import dumps, loads
-from mera.models import registry as models_registry
+from mera.models import by_name as models_registry
+from mera.names.registry import Registry
 
 
 def third_party(event_shape, slope=0.3):
@@ -57,7 +57,7 @@ def installed(monkeypatch):
             for name, function in ENTRIES[group].items()
         ]
 
-    monkeypatch.setattr("mera._utils.registry.entry_points", entry_points)
+    monkeypatch.setattr("mera.names.registry.entry_points", entry_points)
     monkeypatch.setattr(module, "_factories", Registry("a bijector", "mera.bijectors"))
     for owner, name in ((models_registry, "_models"), (dataset, "_loaders")):
         registry = copy.copy(getattr(owner, name))

@@ -8,7 +8,7 @@ import torch
 import mera
 from mera import physics
 from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
-from mera.physics.chain import Recorder
+from mera.physics.markov_chains import Recorder
 from mera.physics.observables import Observables, Quantity
 
 FREE = FreeField(mass2=1.25)

@@ -6,7 +6,8 @@ import torch
 from mera.cones.executor import SubplanExecutor
 from mera.cones.indexing import event_tiling, indices_at
 from mera.cones.subplan import make_subplan
-from mera.graph import Apply, run_forward
+from mera.graph import Apply
+from mera.run import run_forward
 from tests.laws import randomize
 from tests.models import MODELS, ONE_EACH
 
@@ -61,9 +62,9 @@ def test_a_subplan_holds_the_events_that_are_touched_and_no_others(name):
         step for step in plan.steps if step in {partial.step for partial in subplan.steps}
     ]
     for i, partial in enumerate(subplan.steps):
-        assert isinstance(partial.step.action, Apply)
+        assert isinstance(partial.step.operation, Apply)
         assert partial.parent < i
-        tiling = event_tiling(partial.step.action)
+        tiling = event_tiling(partial.step.operation)
         inside = partial.source[: len(partial.positions) * tiling.variables].view(-1, tiling.variables)
         assert (inside >= 0).any(1).all()  # each event holds a followed variable
         kept = partial.source[partial.source >= 0]
@@ -76,5 +77,5 @@ def test_groups_do_not_depend_on_the_variables_followed():
     wide = make_subplan(plan, followed(plan), group_width=1)
     assert all(set(partial.group_sizes) == {1} for partial in wide.steps)
     whole = make_subplan(plan, torch.arange(plan.input.variables))
-    assert all(len(partial.positions) == partial.step.action.events for partial in whole.steps)
+    assert all(len(partial.positions) == partial.step.operation.events for partial in whole.steps)
     assert not any((level.source < 0).any() for level in whole.levels)

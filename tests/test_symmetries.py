@@ -9,7 +9,7 @@ import torch
 import mera
 from mera.graph import Lattice
 from mera.io import describe_flow, rebuild_empty
-from mera.symmetries import SYMMETRIES, symmetries
+from mera.symmetry.groups import SYMMETRIES, symmetries
 from mera.train import fit
 from tests.laws import randomize
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
-__all__ = ["InputError", "closest"]
+__all__ = ["UNKNOWN_NAME", "InputError", "closest"]
+
+UNKNOWN_NAME = "unknown name"
+"""The kind of an error about a name that no registry has: importing the module that registers the name may help."""
 
 
 class InputError(ValueError):
@@ -14,16 +19,17 @@ class InputError(ValueError):
     Args:
         expected: a description of what the function expects.
         got: a description of what was passed.
+        where: the file or the node that the error is about, which begins the message; "" for none.
+        kind: `UNKNOWN_NAME` for a name that no registry has, "" for any other error.
     """
 
-    def __init__(self, expected: str, got: str) -> None:
-        super().__init__(f"Expected {expected}; got {got}")
-        self.expected = expected
-        self.got = got
+    def __init__(self, expected: str, got: str, *, where: str = "", kind: str = "") -> None:
+        super().__init__(f"{where}: Expected {expected}; got {got}" if where else f"Expected {expected}; got {got}")
+        self.expected, self.got, self.where, self.kind = expected, got, where, kind
 
-    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+    def __reduce__(self) -> Any:
         """For pickling, which would call the class with the message alone."""
-        return type(self), (self.expected, self.got)
+        return partial(type(self), where=self.where, kind=self.kind), (self.expected, self.got)
 
 
 def closest(word: object, choices: Iterable[str]) -> str:

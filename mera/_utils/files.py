@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+from mera._utils.errors import InputError
+
 __all__ = ["as_path", "make_folder", "remove_leftovers", "replacing", "write_atomically"]
 
 SUFFIX = ".part"
@@ -54,9 +56,9 @@ def as_path(path: object) -> Path:
     """
     text = os.fspath(path) if isinstance(path, (str, PathLike)) else path
     if not isinstance(text, str):
-        raise ValueError(f"Expected a path; got {path!r}")
+        raise InputError("a path", repr(path))
     if "\0" in text:
-        raise ValueError(f"Expected a path without null characters; got {path!r}")
+        raise InputError("a path without null characters", repr(path))
     return Path(text)
 
 

@@ -4,7 +4,7 @@ from mera.analysis.decompose import Parts, decompose
 from mera.analysis.edit import combine, mix, project, subtree, traverse
 from mera.analysis.explain import Finding, explain
 from mera.analysis.factors import FactorTable, factors
-from mera.analysis.latents import Latent
+from mera.analysis.latents import LatentIndex
 from mera.analysis.mixing import MixingTable, mixing
 from mera.analysis.receptive import Extent, extents, leading, receptive_fields, strengths
 from mera.analysis.statistics import LatentStatistics, statistics
@@ -13,7 +13,7 @@ __all__ = [
     "Extent",
     "FactorTable",
     "Finding",
-    "Latent",
+    "LatentIndex",
     "LatentStatistics",
     "MixingTable",
     "Parts",

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.densities import log_density
 from mera.cones.indexing import event_tiling
 from mera.flow import Flow
-from mera.graph import Apply, Step, run_forward
+from mera.graph import Apply, Step
+from mera.priors.densities import log_density
+from mera.run.executor import run_forward
 
 __all__ = ["Parts", "decompose"]
 
@@ -90,11 +91,11 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
 
 def _on_sites(step: Step, log_det: Tensor) -> Tensor:
     """The log-dets (B, events) of a step, spread evenly over the sites of its events, (B, *shape)."""
-    if not isinstance(step.action, Apply):
-        raise TypeError(f"Expected a step that applies a bijector; got {step.action}")
-    sites = event_tiling(step.action).sites(torch.arange(log_det.shape[1])).to(log_det.device)
+    if not isinstance(step.operation, Apply):
+        raise TypeError(f"Expected a step that applies a bijector; got {step.operation}")
+    sites = event_tiling(step.operation).sites(torch.arange(log_det.shape[1])).to(log_det.device)
     spread = (log_det / sites.shape[1])[..., None].expand(-1, -1, sites.shape[1])
-    lattice = step.action.lattice
+    lattice = step.operation.lattice
     on_sites = log_det.new_zeros(len(log_det), lattice.sites)
     on_sites[:, sites.flatten()] = spread.flatten(1)
     return on_sites.unflatten(1, lattice.shape)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.analysis.latents import Latent, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.cones import Site
 from mera.flow import Flow, Latents
 
@@ -19,7 +19,11 @@ __all__ = ["combine", "mix", "project", "subtree", "traverse"]
 
 @torch.no_grad()
 def traverse(
-    flow: Flow, latent: Latent, values: Tensor | Sequence[float], z: Sequence[Tensor], context: Tensor | None = None
+    flow: Flow,
+    latent: LatentIndex,
+    values: Tensor | Sequence[float],
+    z: Sequence[Tensor],
+    context: Tensor | None = None,
 ) -> Tensor:
     """Data along one latent, all other latents as they are (RG-Flow, Fig. 4 and App. B).
 

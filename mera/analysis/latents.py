@@ -11,9 +11,9 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.graph import Plan
 
-__all__ = ["Latent", "check_latent", "check_level", "latents_of_level"]
+__all__ = ["LatentIndex", "check_latent", "check_level", "latents_of_level"]
 
-Latent = tuple[int, ...]
+LatentIndex = tuple[int, ...]
 """(level, channel, *site): a latent variable; level 0 is the finest."""
 
 
@@ -32,7 +32,7 @@ def check_level(plan: Plan, level: object) -> int:
     return int(level)  # type: ignore[call-overload]
 
 
-def check_latent(plan: Plan, latent: object) -> Latent:
+def check_latent(plan: Plan, latent: object) -> LatentIndex:
     """Return a latent as a tuple of integers, and refuse any that a flow does not have.
 
     Args:
@@ -56,7 +56,7 @@ def check_latent(plan: Plan, latent: object) -> Latent:
     return tuple(map(int, numbers))
 
 
-def latents_of_level(plan: Plan, level: int) -> Sequence[Latent]:
+def latents_of_level(plan: Plan, level: int) -> Sequence[LatentIndex]:
     """All latents of a level, by channel and then by site.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera.analysis.latents import Latent, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
 from mera.graph import Plan
@@ -20,7 +20,7 @@ __all__ = ["Extent", "extents", "leading", "receptive_fields", "strengths", "str
 @torch.no_grad()
 def receptive_fields(
     flow: Flow,
-    latents: Iterable[Latent],
+    latents: Iterable[LatentIndex],
     samples: int = 64,
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
@@ -106,7 +106,7 @@ def leading(
     samples: int = 64,
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
-) -> list[Latent]:
+) -> list[LatentIndex]:
     """The latents of a level with the strongest receptive fields, the strongest first.
 
     Args:
@@ -124,7 +124,7 @@ def leading(
     return strongest(norms, level, n)
 
 
-def strongest(norms: Tensor, level: int, n: int) -> list[Latent]:
+def strongest(norms: Tensor, level: int, n: int) -> list[LatentIndex]:
     """The latents of a level with the largest strengths, the largest first.
 
     Args:
@@ -192,7 +192,7 @@ def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
     return (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
 
 
-def _by_site(plan: Plan, latents: Sequence[Latent]) -> dict[tuple[int, tuple[int, ...]], list[int]]:
+def _by_site(plan: Plan, latents: Sequence[LatentIndex]) -> dict[tuple[int, tuple[int, ...]], list[int]]:
     """The rows of latents that share a level and a site, and hence a generation cone."""
     rows: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for row, (level, _, *site) in enumerate(latents):
@@ -200,7 +200,7 @@ def _by_site(plan: Plan, latents: Sequence[Latent]) -> dict[tuple[int, tuple[int
     return rows
 
 
-def _flat_index(plan: Plan, latent: Latent) -> int:
+def _flat_index(plan: Plan, latent: LatentIndex) -> int:
     """The flat index of a latent among those of its level: site * channels + channel."""
     level, channel, *site = latent
     lattice = plan.latents[level].lattice

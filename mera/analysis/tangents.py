@@ -18,8 +18,8 @@ from mera.bijectors.base import context_arguments
 from mera.cones.cone import Cone, cone_of_latents
 from mera.cones.indexing import event_tiling, map_inverse
 from mera.graph import Apply, Step
-from mera.graph.executor import run_inverse
-from mera.graph.runner import Runner
+from mera.run.executor import run_inverse
+from mera.run.runner import Runner
 
 __all__ = ["Linearization"]
 
@@ -99,12 +99,12 @@ class Linearization:
 
     def _through(self, step: Step, targets: list[Tangents], reached: Tensor) -> Tangents:
         """Carry derivatives from the outputs of a step to its input, whose variables in the cone are `reached`."""
-        if not isinstance(step.action, Apply):
-            indices = map_inverse(step.action, [target.indices for target in targets])
+        if not isinstance(step.operation, Apply):
+            indices = map_inverse(step.operation, [target.indices for target in targets])
             values = torch.cat([target.values for target in targets], dim=-1)
             return Tangents(reached, values[..., indices.argsort()])
         (target,) = targets
-        tiling = event_tiling(step.action)
+        tiling = event_tiling(step.operation)
         positions, within, inside = tiling.locate(target.indices)
         events = positions[inside].unique()
         there, where, covered = tiling.locate(reached)
@@ -127,7 +127,7 @@ class Linearization:
 
     def _keeps_jacobians(self, step: Step) -> bool:
         """Whether the Jacobians of all events of a step are computed once and kept."""
-        size = self._rows[0].numel() * event_tiling(step.action).variables  # type: ignore[arg-type]
+        size = self._rows[0].numel() * event_tiling(step.operation).variables  # type: ignore[arg-type]
         return self._for_many and size <= MOST_KEPT
 
     def _by_jacobians(self, step: Step, events: Tensor, tangents: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class Linearization:
 
     def _all_jacobians(self, step: Step) -> Tensor:
         """The Jacobians of the inverse of a bijector at all of its events, (S, events, variables in, variables out)."""
-        tiling = event_tiling(step.action)  # type: ignore[arg-type]
+        tiling = event_tiling(step.operation)  # type: ignore[arg-type]
         d, n_events = tiling.variables, math.prod(tiling.counts)
         unit = torch.eye(d, dtype=self._rows[0].dtype, device=self._rows[0].device)
         parts = []
@@ -151,12 +151,12 @@ class Linearization:
 
     def _by_duals(self, step: Step, events: Tensor, tangents: Tensor) -> Tensor:
         """Carry derivatives (K, S, events * variables) through the inverse of a bijector, with dual numbers."""
-        tiling = event_tiling(step.action)  # type: ignore[arg-type]
+        tiling = event_tiling(step.operation)  # type: ignore[arg-type]
         bijector = self.runner.bijector(step)
         device = tangents.device
         members = tiling.members(events).flatten().to(device)
         primal = self._rows[step.targets[0]][:, members].expand_as(tangents)
-        shape = step.action.event_shape  # type: ignore[union-attr]
+        shape = step.operation.event_shape  # type: ignore[union-attr]
         context = self._contexts(step)
         if context is not None:
             n_events = len(context) // self.samples

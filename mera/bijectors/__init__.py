@@ -5,6 +5,7 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
+from mera.bijectors.by_name import Named, named, names, register
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner
@@ -21,7 +22,6 @@ from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.preprocess import ImagePreprocess
-from mera.bijectors.registry import Named, named, names, register
 from mera.bijectors.reshape import Conditioned, Squeezed
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic

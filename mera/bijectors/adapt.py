@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from mera._utils.distributions import items_within, map_tensors, replace_item
+from mera._utils.errors import InputError
 from mera._utils.torch_private import INVERSE_TRANSFORM
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
+from mera.priors.distributions import items_within, map_tensors, replace_item
 
 __all__ = ["adapt"]
 
@@ -61,7 +62,7 @@ def adapt(
     (tensor([[1., 0.]]), -1.386)
     """
     if event_shape is not None and not isinstance(event_shape, Sequence):
-        raise ValueError(f"Expected an event shape (C, *sites), or None; got {event_shape!r}")
+        raise InputError("an event shape (C, *sites), or None", repr(event_shape))
     if isinstance(obj, Bijector):
         return Invert(obj) if inverted else obj
     if isinstance(obj, INVERSE_TRANSFORM):
@@ -117,9 +118,9 @@ class _OfTorch(_Adapted):
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         if context_shape is not None and isinstance(obj, Transform):
-            raise ValueError(f"Expected no context for a transform that takes none; got context shape {context_shape}")
+            raise InputError("no context for a transform that takes none", f"context shape {context_shape}")
         if getattr(obj, "bijective", True) is False:
-            raise ValueError(f"Expected a transform that is a bijection; got {obj!r}")
+            raise InputError("a transform that is a bijection", repr(obj))
         copied = map_tensors(obj, lambda t: t if isinstance(t, nn.Parameter) else t.clone())
         super().__init__(copied, event_shape, context_shape, flatten)
         items = list(items_within(self.object))
@@ -190,7 +191,7 @@ class _OfFreia(_Adapted):
         out, log_det = self.object([x], rev=rev, jac=True, **conditions)
         outputs = (out,) if isinstance(out, Tensor) else tuple(out)
         if len(outputs) != 1:
-            raise ValueError(f"Expected a FrEIA module of one input and one output; got {len(outputs)} outputs")
+            raise InputError("a FrEIA module of one input and one output", f"{len(outputs)} outputs")
         return outputs[0], log_det
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera._utils.checks import check_count
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners.residual import compressed
 from mera.bijectors.context import join
@@ -48,7 +49,7 @@ class Autoregressive(Bijector):
         self.transform = transform if transform is not None else Affine()
         self.variables = math.prod(event_shape)
         if self.variables < 2 and context_shape is None:
-            raise ValueError(f"Expected at least 2 variables, or a context; got event shape {tuple(event_shape)}")
+            raise InputError("at least 2 variables, or a context", f"event shape {tuple(event_shape)}")
         extra = 0 if context_shape is None else math.prod(context_shape)
         self.network = MADE(self.variables, self.transform.n_params, hidden, extra)
 
@@ -96,7 +97,7 @@ class MADE(nn.Module):
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:
         super().__init__()
         if not hidden:
-            raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
+            raise InputError("at least one hidden width", repr(hidden))
         for width in hidden:
             check_count(width, "a hidden width")
         self.n, self.n_params = n, n_params

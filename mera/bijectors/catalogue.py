@@ -7,12 +7,14 @@ from functools import partial
 from typing import Annotated, Any
 
 import torch
+from typing_extensions import Unpack
 
-from mera._utils.checks import check_choice, check_count
-from mera._utils.options import Option
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
+from mera.bijectors.by_name import register
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualMLP
@@ -21,26 +23,27 @@ from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
 from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
-from mera.bijectors.options import (
+from mera.bijectors.partition import Gather
+from mera.bijectors.permutation import Permutation
+from mera.bijectors.spline import RationalQuadratic
+from mera.bijectors.univariate import Additive, Affine, Univariate
+from mera.names.flow_options import (
     Bins,
     Bound,
     Components,
     Conditioners,
     ContextShape,
+    CouplingOptions,
     HiddenWidths,
     Layers,
     Mask,
     MaxLogScale,
-    Norm,
     Odd,
+    OptionalNorm,
     ResidualBlocks,
     Shape,
-)  # fmt: skip
-from mera.bijectors.partition import Gather
-from mera.bijectors.permutation import Permutation
-from mera.bijectors.registry import register
-from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, Univariate
+)
+from mera.names.options import Option
 
 __all__ = ["CONDITIONERS", "coupling"]
 
@@ -54,12 +57,7 @@ def coupling(
     layers: Layers = 2,
     residual_blocks: ResidualBlocks = 1,
     hidden: HiddenWidths = (128,),
-    norm: Annotated[
-        bool | None,
-        Option(
-            "an ActNorm before each coupling layer; if None, with the joint conditioner, unless the couplings are odd."
-        ),
-    ] = None,
+    norm: OptionalNorm = None,
     conditioner: Conditioners = "joint",
     mask: Mask = "checkerboard",
     max_log_scale: MaxLogScale = 1.0,
@@ -67,7 +65,6 @@ def coupling(
     context_shape: ContextShape = None,
 ) -> Bijector:
     """Affine couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
-    conditioner = check_choice(conditioner, CONDITIONERS, "a conditioner")
     return couplings(
         Gather(parse_mask(event_shape, mask)),
         partial(CONDITIONERS[conditioner], hidden=tuple(hidden), blocks=residual_blocks),
@@ -79,64 +76,39 @@ def coupling(
     )
 
 
-def _patch(event_shape: Shape, transform: Univariate, hidden: Sequence[int], residual_blocks: int,
-           mask: str | Sequence[Any], **others: Any) -> Bijector:  # fmt: skip
+def _patch(event_shape: Shape, transform: Univariate, options: CouplingOptions, odd: bool = False) -> Bijector:
     """Couplings of a patch with the joint conditioner."""
-    network = partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks)
-    return couplings(Gather(parse_mask(event_shape, mask)), network, transform, **others)
+    return couplings(
+        Gather(parse_mask(event_shape, options["mask"])),
+        partial(ResidualMLP, hidden=tuple(options["hidden"]), blocks=options["residual_blocks"]),
+        transform,
+        layers=options["layers"],
+        norm=options["norm"],
+        odd=odd,
+        context_shape=options["context_shape"],
+    )
 
 
 @register("additive")
-def additive(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    norm: Norm = True,
-    mask: Mask = "checkerboard",
-    context_shape: ContextShape = None,
-) -> Bijector:
+def additive(event_shape: Shape, **options: Unpack[CouplingOptions]) -> Bijector:
     """Additive couplings of a patch, as in `NICE <https://arxiv.org/abs/1410.8516>`_ (Dinh et al. 2014)."""
-    return _patch(event_shape, Additive(), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  context_shape=context_shape)  # fmt: skip
+    return _patch(event_shape, Additive(), options)
 
 
 @register("spline")
 def spline(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    norm: Norm = True,
-    mask: Mask = "checkerboard",
-    bins: Bins = 8,
-    bound: Bound = 4.0,
-    odd: Odd = False,
-    context_shape: ContextShape = None,
+    event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0, odd: Odd = False, **options: Unpack[CouplingOptions]
 ) -> Bijector:
     """Couplings of a patch by rational-quadratic splines; see `RationalQuadratic`."""
-    return _patch(event_shape, RationalQuadratic(bins, bound), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  odd=odd, context_shape=context_shape)  # fmt: skip
+    return _patch(event_shape, RationalQuadratic(bins, bound), options, odd)
 
 
 @register("logistic-mixture")
 def logistic_mixture(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    norm: Norm = True,
-    mask: Mask = "checkerboard",
-    components: Components = 4,
-    odd: Odd = False,
-    context_shape: ContextShape = None,
+    event_shape: Shape, *, components: Components = 4, odd: Odd = False, **options: Unpack[CouplingOptions]
 ) -> Bijector:
     """Couplings of a patch by mixtures of logistic distributions; see `LogisticMixture`."""
-    return _patch(event_shape, LogisticMixture(components), hidden, residual_blocks, mask, layers=layers, norm=norm,
-                  odd=odd, context_shape=context_shape)  # fmt: skip
+    return _patch(event_shape, LogisticMixture(components), options, odd)
 
 
 def _autoregressive(
@@ -217,7 +189,7 @@ def permutation(
     try:
         indices = None if order is None else torch.tensor(list(order))
     except (TypeError, ValueError):
-        raise ValueError(f"Expected a permutation as a list of numbers; got {order!r}") from None
+        raise InputError("a permutation as a list of numbers", repr(order)) from None
     return Permutation(event_shape, indices, per_site)
 
 

@@ -7,13 +7,16 @@ from functools import partial
 from mera._utils.checks import check_choice, check_count
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
+from mera.bijectors.by_name import register
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.coupling_stack import couplings
 from mera.bijectors.linear import LULinear
-from mera.bijectors.options import (
-    Channels,
+from mera.bijectors.partition import ChannelHalves, Masked, checkerboard
+from mera.bijectors.reshape import Conditioned
+from mera.bijectors.univariate import Affine
+from mera.names.flow_options import (
     ContextShape,
     HiddenChannels,
     Kernel,
@@ -23,15 +26,12 @@ from mera.bijectors.options import (
     Norm,
     Odd,
     Padding,
+    Passive,
     ResidualBlocks,
     Shape,
 )
-from mera.bijectors.partition import ChannelHalves, Masked, checkerboard
-from mera.bijectors.registry import register
-from mera.bijectors.reshape import Conditioned
-from mera.bijectors.univariate import Affine
 
-__all__ = ["convolution", "details", "glow"]
+__all__ = ["convolution", "details", "glow_steps"]
 
 
 @register("convolution")
@@ -61,7 +61,7 @@ def convolution(
 def details(
     event_shape: Shape,
     *,
-    passive: Channels,
+    passive: Passive,
     layers: Layers = 2,
     residual_blocks: ResidualBlocks = 1,
     hidden: HiddenChannels = (48,),
@@ -85,8 +85,8 @@ def details(
     )
 
 
-@register("glow")
-def glow(
+@register("glow-steps")
+def glow_steps(
     event_shape: Shape,
     *,
     layers: Layers = 2,

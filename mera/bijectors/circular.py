@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector
+from mera.bijectors.by_name import register
 from mera.bijectors.conditioners.base import Conditioner, Shape
 from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.coupling_stack import couplings, parse_mask
-from mera.bijectors.options import Bins, HiddenWidths, Layers, Mask, Odd, ResidualBlocks
 from mera.bijectors.partition import Gather
-from mera.bijectors.registry import register
 from mera.bijectors.spline import RationalQuadratic
+from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, Odd, ResidualBlocks
 
 __all__ = ["CircularSpline", "Periodic", "circular_spline", "wrap"]
 

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments, zero_log_det
 
 __all__ = ["Chain", "Invert"]
@@ -26,7 +27,7 @@ class Chain(Bijector):
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         members = list(bijectors)
         if not members:
-            raise ValueError("Expected at least one bijector; got none")
+            raise InputError("at least one bijector", "none")
         super().__init__(_common_shape(members, "event_shape"), _common_shape(members, "context_shape"))
         self.members = nn.ModuleList(members)
 

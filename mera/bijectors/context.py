@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
+
 __all__ = ["join", "joined_shape"]
 
 Shape = tuple[int, ...]
@@ -43,7 +45,7 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
         return x
     if context is None or tuple(context.shape[1:]) != context_shape:
         got = None if context is None else tuple(context.shape)
-        raise ValueError(f"Expected a context (B, {', '.join(map(str, context_shape))}); got {got}")
+        raise InputError(f"a context (B, {', '.join(map(str, context_shape))})", str(got))
     if x.ndim == 2:
         return torch.cat([x, context.flatten(1).to(x.dtype)], dim=1)
     if context.ndim == 2:

@@ -104,7 +104,7 @@ class Couplings(Chain):
         members = list(couplings)
         super().__init__(members)
         if any(member.partition is not members[0].partition for member in members):
-            raise ValueError("Expected couplings over one partition; got several")
+            raise InputError("couplings over one partition", "several")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the members from the first to the last."""

@@ -80,7 +80,7 @@ def parse_mask(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor
         try:
             return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
         except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"Expected a mask that fills an event {tuple(event_shape)}; got {mask!r}") from None
+            raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
     if check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard":
         return checkerboard(event_shape)
     first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2

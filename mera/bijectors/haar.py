@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
 
 __all__ = ["Haar"]
@@ -32,7 +33,7 @@ class Haar(Bijector):
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         if len(event_shape) < 2 or set(event_shape[1:]) != {2}:
-            raise ValueError(f"Expected patches of 2 sites in each dimension, (C, 2, ...); got {tuple(event_shape)}")
+            raise InputError("patches of 2 sites in each dimension, (C, 2, ...)", str(tuple(event_shape)))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform to the mean and the details."""

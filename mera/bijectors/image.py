@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_positive
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
 __all__ = ["Dequantize", "Logit", "with_noise"]
@@ -37,7 +38,7 @@ class Dequantize(Bijector):
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
         if check_count(levels, "levels", 2) > 256:
-            raise ValueError(f"Expected from 2 to 256 levels; got {levels}")
+            raise InputError("from 2 to 256 levels", str(levels))
         self.levels = int(levels)
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
@@ -82,7 +83,7 @@ class Logit(Bijector):
     def __init__(self, constraint: float = 0.9) -> None:
         super().__init__()
         if check_positive(constraint, "a constraint") >= 1:
-            raise ValueError(f"Expected a constraint between 0 and 1; got {constraint}")
+            raise InputError("a constraint between 0 and 1", str(constraint))
         self.constraint = float(constraint)
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_choice, check_flag
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
 __all__ = ["ORTHOGONAL_MAPS", "LULinear", "Orthogonal"]
@@ -37,7 +38,7 @@ class _Linear(Bijector):
         self.size = event_shape[0] if per_site else math.prod(event_shape)
         self.repeats = math.prod(event_shape) // self.size
         if self.size < 2:
-            raise ValueError(f"Expected at least 2 variables to mix; got event shape {tuple(event_shape)}")
+            raise InputError("at least 2 variables to mix", f"event shape {tuple(event_shape)}")
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:

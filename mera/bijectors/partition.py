@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from mera._utils.errors import InputError
+
 __all__ = ["ChannelHalves", "Gather", "Masked", "Partition", "checkerboard"]
 
 
@@ -25,7 +27,7 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     """
     channels, *sites = event_shape
     if not sites:
-        raise ValueError(f"Expected an event shape of channels and sites; got {tuple(event_shape)}")
+        raise InputError("an event shape of channels and sites", str(tuple(event_shape)))
     coordinates = torch.meshgrid(*(torch.arange(n) for n in sites), indexing="ij")
     even = torch.stack(coordinates).sum(0) % 2 == 0
     return even.expand(channels, *sites).clone()
@@ -134,7 +136,7 @@ class ChannelHalves(Partition):
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         channels, *sites = event_shape
         if channels < 2:
-            raise ValueError(f"Expected at least 2 channels to halve; got event shape {tuple(event_shape)}")
+            raise InputError("at least 2 channels to halve", f"event shape {tuple(event_shape)}")
         count = (channels + 1) // 2
         super().__init__(event_shape, ((count, *sites), (channels - count, *sites)))
         self.count = count
@@ -150,8 +152,6 @@ class ChannelHalves(Partition):
 
 def _check_mask(mask: Tensor) -> None:
     if mask.dtype != torch.bool:
-        raise ValueError(f"Expected a mask of dtype bool; got {mask.dtype}")
+        raise InputError("a mask of dtype bool", str(mask.dtype))
     if mask.all() or not mask.any():
-        raise ValueError(
-            f"Expected a mask that leaves variables on both sides; got {int(mask.sum())} of {mask.numel()}"
-        )
+        raise InputError("a mask that leaves variables on both sides", f"{int(mask.sum())} of {mask.numel()}")

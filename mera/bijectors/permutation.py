@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_flag
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
 
 __all__ = ["Permutation"]
@@ -37,7 +38,7 @@ class Permutation(Bijector):
         order = torch.randperm(n) if order is None else torch.as_tensor(order)
         integers = not order.is_floating_point() and order.dtype != torch.bool
         if not integers or order.shape != (n,) or order.sort().values.tolist() != list(range(n)):
-            raise ValueError(f"Expected a permutation of 0 to {n - 1}; got {order.tolist()}")
+            raise InputError(f"a permutation of 0 to {n - 1}", str(order.tolist()))
         self.register_buffer("order", order.long())
 
     @property

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.context import join, joined_shape
 
@@ -36,10 +37,10 @@ class Squeezed(Bijector):
         channels, *sites = event_shape
         check_count(stride, "the stride", 2)
         if any(n % stride for n in sites):
-            raise ValueError(f"Expected sites that the stride {stride} divides; got {tuple(event_shape)}")
+            raise InputError(f"sites that the stride {stride} divides", str(tuple(event_shape)))
         within = make((channels * stride ** len(sites), *(n // stride for n in sites)))
         if within.context_shape is not None and len(within.context_shape) > 1:
-            raise ValueError(f"Expected a bijector of one context for all sites; got {within.context_shape}")
+            raise InputError("a bijector of one context for all sites", str(within.context_shape))
         super().__init__(event_shape, within.context_shape)
         self.bijector = within
         axes = [f"n{d}" for d in range(len(sites))]
@@ -105,12 +106,12 @@ class Conditioned(Bijector):
         super().__init__(event_shape, context_shape)
         channels, *sites = event_shape
         if not 0 < passive < channels:
-            raise ValueError(f"Expected from 1 to {channels - 1} passive channels; got {passive}")
+            raise InputError(f"from 1 to {channels - 1} passive channels", str(passive))
         self._passive = passive
         inner_context = joined_shape((passive, *sites), context_shape)
         self.bijector = make((channels - passive, *sites), inner_context)
         if self.bijector.context_shape != inner_context:
-            raise ValueError(f"Expected a bijector of context {inner_context}; got {self.bijector.context_shape}")
+            raise InputError(f"a bijector of context {inner_context}", str(self.bijector.context_shape))
 
     @property
     def passive(self) -> int:

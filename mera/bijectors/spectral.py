@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.options import Shape
-from mera.bijectors.registry import register
+from mera.bijectors.by_name import register
+from mera.names.flow_options import Shape
 
 __all__ = ["Spectral"]
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
 
+from mera._utils.errors import UNKNOWN_NAME, InputError
+
 __all__ = ["import_modules", "main"]
 
 
@@ -40,6 +42,7 @@ def main() -> None:
         import_modules(sys.argv[1:])
         app()
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
-        hint = ": mera --import MODULE ..." if "import the module that registers it" in str(error) else ""
+        is_unknown = isinstance(error, InputError) and error.kind == UNKNOWN_NAME
+        hint = " (mera --import MODULE ... registers further names)" if is_unknown else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         sys.exit(1)

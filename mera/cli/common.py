@@ -15,13 +15,14 @@ from rich.console import Console
 
 from mera import models
 from mera._utils.allocator import tune_allocator
-from mera._utils.table import Table
+from mera._utils.errors import InputError
+from mera.cli.declared_options import assignments, options_for, with_options
 from mera.cli.lazy import OPTIONS, refuse_before_command
-from mera.cli.options import assignments, options_for, with_options
 from mera.density import Density
+from mera.display.table import Table
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.symmetrized import underlying
+from mera.symmetry.mixture import underlying
 from mera.train.kinds import IMAGES, kind_of
 from mera.train.processes import is_main
 
@@ -121,9 +122,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"Expected a device that torch has here; got {name!r}: {str(error).splitlines()[0][:100]}"
-        ) from error
+        raise InputError("a device that torch has here", f"{name!r}: {str(error).splitlines()[0][:100]}") from error
     return torch.device(name)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.cli.common import Json, show
 from mera.cli.flow_app import FlowSource, flow_app
@@ -70,7 +71,7 @@ def _parse_site(text: str) -> tuple[int, list[int]]:
         level, site = text.split(":")
         return int(level), [int(i) for i in site.split(",")]
     except ValueError:
-        raise ValueError(f"Expected a site such as 2:1,3, LEVEL:I,J; got {text!r}") from None
+        raise InputError("a site such as 2:1,3, LEVEL:I,J", repr(text)) from None
 
 
 app = flow_app(_cone, _options)

@@ -12,15 +12,15 @@ import typer
 
 from mera import data
 from mera._utils.files import make_folder
-from mera._utils.table import Table
 from mera.cli.common import Device, choose_device, console, rebuild_error, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.train import start_run
+from mera.display.table import Table
 from mera.drawing.curves import loss_curves
 from mera.drawing.images import progression, save_figure, save_grid
 from mera.drawing.paper import FIGURES
 from mera.graph.summary import count_parameters
-from mera.io.pretrained import load_pretrained
+from mera.io.flows import load_pretrained
 from mera.models import build
 from mera.train import RunFolder, Settings, bits_per_dim
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from mera import __version__
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import seeded
-from mera._utils.table import Table
 from mera.cli.common import Json, show
 from mera.cli.lazy import OPTIONS
+from mera.display.table import Table
 from mera.models import build
 
 __all__ = ["app"]

@@ -11,10 +11,10 @@ import typer
 
 from mera import data
 from mera._utils.random import fixed_seed
-from mera._utils.table import Table
 from mera.cli.common import Device, Json, Root, choose_device, rebuild_error, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
+from mera.display.table import Table
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train.batches import example_contexts

@@ -14,14 +14,14 @@ import typer
 
 from mera import data
 from mera._utils.errors import InputError
-from mera._utils.means import with_error
-from mera._utils.progress import ProgressBar
 from mera._utils.random import seeded
-from mera._utils.table import Table
 from mera.analysis.explain import TABLES, Finding, explain
 from mera.cli.common import Device, Json, Root, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
+from mera.display.means import with_error
+from mera.display.progress import ProgressBar
+from mera.display.table import Table
 from mera.flow import Flow
 
 __all__ = ["app"]
@@ -89,7 +89,7 @@ def _findings(path: Path, n: int, root: Path | None, device: torch.device, **opt
     """The tables of one run, on `n` of its test images, at random; `options` are those of `explain`."""
     flow = load_flow(path).to(device)
     if not isinstance(flow, Flow) or flow.plan.context is not None:
-        raise ValueError(f"Expected a flow with latents that is not conditional; got {type(flow).__name__} in {path}")
+        raise InputError("a flow with latents that is not conditional", f"{type(flow).__name__} in {path}")
     test = examples_of(path, flow, root)
     with seeded(options["seed"]):
         chosen = torch.randperm(len(test))[:n]

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera._utils.progress import ProgressBar
-from mera._utils.table import Table
 from mera.cli.common import Device, Root, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, folder_of, images_of, load_flow
+from mera.display.progress import ProgressBar
+from mera.display.table import Table
 from mera.flow import Flow
 
 __all__ = ["app"]
@@ -52,7 +53,7 @@ def _figures(
         raise typer.BadParameter("Expected a RUN, or --list")
     flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
-        raise ValueError(f"Expected a flow of images, with 1 or 3 channels in two dimensions; got {flow.plan.input}")
+        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
     subject = Subject(flow, images_of(run, flow, root, IMAGES))
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]

@@ -13,10 +13,11 @@ import typer
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.cli.common import Device, Json, Root, choose_device, console
+from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS
-from mera.cli.options import options_for, signature_options, with_options
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
@@ -66,9 +67,9 @@ def _inpaint(
         raise typer.BadParameter("Expected either --mask FILE or --region START:STOP,START:STOP")
     flow: Flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow):
-        raise ValueError(f"Expected a run of a Flow, to inpaint; got one of a {type(flow).__name__}")
+        raise InputError("a run of a Flow, to inpaint", f"one of a {type(flow).__name__}")
     if learnt_fields(run):
-        raise ValueError(f"Expected a run that learnt images; got fields in {run}: use flow.inpaint in Python")
+        raise InputError("a run that learnt images", f"fields in {run}: use flow.inpaint in Python")
     classes = flow.context_encoder.classes
     if label is not None and classes is None:
         raise typer.BadParameter("Expected no --class for a flow without classes")
@@ -84,9 +85,7 @@ def _inpaint(
     if mask is not None:
         pixels = read_image(mask, 1)
         if tuple(pixels.shape[1:]) != size:
-            raise ValueError(
-                f"Expected a mask of the image's size, {_by(size)}, in {mask}; got {_by(pixels.shape[1:])}"
-            )
+            raise InputError(f"a mask of the image's size, {_by(size)}, in {mask}", f"{_by(pixels.shape[1:])}")
         hidden = _fit_mask(pixels[0] >= 128, flow, mask)
     elif region is not None:
         hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
@@ -133,7 +132,7 @@ def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
         white = center_crop(white, list(largest_crop(white.shape, flow.plan.input.shape)))
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
     if not hidden.any():
-        raise ValueError(f"Expected some white, in the part that is cut out, in {path}; got none")
+        raise InputError(f"some white, in the part that is cut out, in {path}", "none")
     return hidden
 
 
@@ -146,7 +145,7 @@ def _test_image(run: Path, flow: Flow, index: int, label: int | None, root: Path
     """A test image of a run and its class; `label` replaces the class of the data set, which only some runs need."""
     images = examples_of(run, flow, root)
     if index >= len(images):
-        raise ValueError(f"Expected a test image from 0 to {len(images) - 1}; got {index}")
+        raise InputError(f"a test image from 0 to {len(images) - 1}", str(index))
     if label is None and flow.context_encoder.classes is not None:
         label = int(class_numbers(images)[index])
     return images[index], label

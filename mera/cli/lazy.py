@@ -12,13 +12,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mera._utils.errors import closest
+from mera.weights import pretrained
 
 __all__ = ["OPTIONS", "lazy_group", "refuse_before_command"]
 
 NARROW = 80
 """The columns of a terminal below which help is plain text, since boxes would cut off the names of options."""
-WEIGHTS = Path(__file__).parents[1] / "weights"
-"""The folder of trained flows, which `mera.models.pretrained` lists; that module needs torch."""
 OPTIONS: dict[str, Any] = {
     "rich_markup_mode": "rich" if get_terminal_size().columns >= NARROW else None,
     "pretty_exceptions_enable": False,
@@ -51,7 +50,7 @@ def lazy_group(
             name = args[0] if args else ""
             if name in commands:
                 self.commands[name] = _make(name, commands[name][1]())
-            elif name and of_path is not None and (Path(name).exists() or _is_pretrained(name)):
+            elif name and of_path is not None and (Path(name).exists() or name in pretrained()):
                 app = typer.Typer(**OPTIONS)
                 app.command(help=of_path.__doc__)(of_path)
                 return name, _make(ctx.info_name, app), args
@@ -81,11 +80,6 @@ def refuse_before_command(context: typer.Context) -> None:
         raise typer.BadParameter(
             f"Expected options behind {context.invoked_subcommand}; got {', '.join(passed)} before it"
         )
-
-
-def _is_pretrained(name: str) -> bool:
-    """Whether a trained flow of the package has this name."""
-    return (WEIGHTS / f"{name}.json").is_file()
 
 
 def _make(name: str, app: typer.Typer) -> Any:

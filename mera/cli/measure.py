@@ -16,7 +16,7 @@ from mera._utils.files import make_folder, write_atomically
 from mera.cli.common import Device, Json, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import folder_of, learnt_action, load_flow
-from mera.symmetrized import Symmetrized, underlying
+from mera.symmetry.mixture import Symmetrized, underlying
 from mera.train.run import RunFolder
 
 __all__ = ["app"]

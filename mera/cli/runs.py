@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mera._utils.table import Table
 from mera.cli.common import Json, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import configured_flow
+from mera.display.table import Table
 from mera.graph.summary import count_parameters
 from mera.train.kinds import FIELDS, IMAGES, OwnLoss
 from mera.train.run import RunFolder

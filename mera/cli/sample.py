@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mera._utils.files import make_folder, write_atomically
 from mera.cli.common import Device, choose_device, console
+from mera.cli.declared_options import integers, numbers
 from mera.cli.lazy import OPTIONS
-from mera.cli.options import integers, numbers
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.density import Density
 from mera.drawing.images import png_path, save_grid

@@ -11,11 +11,11 @@ import torch
 import typer
 
 from mera import data
+from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.flow import Flow
-from mera.io.flows import load, rebuild_empty
-from mera.io.pretrained import load_pretrained
+from mera.io.flows import load, load_pretrained, rebuild_empty
 from mera.models import Card, pretrained
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -132,14 +132,14 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
     """
     with _reading(run) as config:
         if config.get("action") is not None:
-            raise ValueError(
-                f"Expected a run that learnt from examples; got {run.path}, which learnt the action "
-                f"{config['action']}: mera measure {run.path}"
+            raise InputError(
+                "a run that learnt from examples",
+                f"{run.path}, which learnt the action {config['action']}: mera measure {run.path}",
             )
         if "data" not in config:
-            raise ValueError(
-                f"Expected a run whose configuration names its data; got {run.path}, which learnt data that were "
-                "passed from Python: evaluate and resume it there"
+            raise InputError(
+                "a run whose configuration names its data",
+                f"{run.path}, which learnt data that were passed from Python: evaluate and resume it there",
             )
         source = config["data"] | ({} if root is None else {"root": str(root)})
         try:
@@ -173,6 +173,6 @@ def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
     try:
         yield run.config()
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"Expected model, data and settings of a run in {run.path}; got a configuration with {error!r}"
+        raise InputError(
+            f"model, data and settings of a run in {run.path}", f"a configuration with {error!r}"
         ) from error

@@ -14,6 +14,7 @@ import torch
 import typer
 
 from mera import data, models, physics
+from mera._utils.errors import InputError
 from mera.cli.common import (
     LAYOUT_HELP,
     DataOptions,
@@ -25,8 +26,8 @@ from mera.cli.common import (
     model_commands,
     model_options,
 )
+from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
-from mera.cli.options import options_for, signature_options, with_options
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits
 from mera.data.dataset import Edges
@@ -35,7 +36,7 @@ from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
-from mera.symmetrized import Symmetrized, underlying
+from mera.symmetry.mixture import Symmetrized, underlying
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.arguments import check_data
 from mera.train.draws import as_draws
@@ -112,10 +113,8 @@ def _check_longer(run: RunFolder, longer: dict[str, Any]) -> None:
     state = run.state()
     for name, done in (("steps", state["step"]), ("minutes", state["elapsed"] / 60)):
         if name in longer and longer[name] <= done:
-            raise ValueError(
-                f"Expected --{name} beyond the {round(done, 2)} that {run.path} has taken, since the option counts the "
-                f"whole run; got {longer[name]}"
-            )
+            expected = f"--{name} beyond the {round(done, 2)} that {run.path} has taken, since it counts the whole run"
+            raise InputError(expected, str(longer[name]))
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:

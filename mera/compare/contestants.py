@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mera import models
-from mera._utils.calls import parse_call
 from mera._utils.errors import InputError
-from mera._utils.options import options_of
 from mera.flow import Flow
+from mera.names.calls import parse_call
+from mera.names.options import options_of
 
 __all__ = ["Contestant", "contestants"]
 

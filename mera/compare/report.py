@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from mera._utils.files import make_folder, write_atomically
-from mera._utils.means import with_error
-from mera._utils.table import Table
 from mera.compare.scores import SAMPLES, Score
 from mera.data import DataSplits
+from mera.display.means import with_error
+from mera.display.table import Table
 from mera.drawing.curves import loss_curves
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, grid, save_figure

@@ -14,8 +14,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.notebook import html, picture_of
-from mera._utils.table import Table
 from mera.cones.indexing import (
     check_indexable,
     event_tiling,
@@ -26,7 +24,9 @@ from mera.cones.indexing import (
     spread,
 )
 from mera.cones.regions import Region, Site, latents_at, sites_of
-from mera.graph.actions import Apply
+from mera.display.notebook import html, picture_of
+from mera.display.table import Table
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
 __all__ = ["Cone", "cone_of_data", "cone_of_latents", "generation_cone", "inference_cone"]
@@ -88,9 +88,9 @@ class Cone:
     def blocks(self) -> tuple[int, ...]:
         """For each step that applies a bijector, in order, the number of events with variables that can change."""
         return tuple(
-            len(_touched(step.action, self.reached[step.source]))
+            len(_touched(step.operation, self.reached[step.source]))
             for step in self.plan.steps
-            if isinstance(step.action, Apply)
+            if isinstance(step.operation, Apply)
         )
 
     @property
@@ -105,7 +105,7 @@ class Cone:
     @property
     def legend(self) -> str:
         """What stands below the table: the numbers of latents and blocks in the whole cone."""
-        blocks = sum(step.action.events for step in self.plan.steps if isinstance(step.action, Apply))
+        blocks = sum(step.operation.events for step in self.plan.steps if isinstance(step.operation, Apply))
         return (
             f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "
             f"{self.fraction:.3g}; {sum(self.blocks):,} of {blocks:,} blocks"
@@ -166,10 +166,10 @@ def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
     reached = {0: indices.unique()}
     for step in plan.steps:
         source = reached[step.source]
-        if isinstance(step.action, Apply):
-            reached[step.targets[0]] = spread(step.action, source)
+        if isinstance(step.operation, Apply):
+            reached[step.targets[0]] = spread(step.operation, source)
         else:
-            for target, (_, indices_there) in zip(step.targets, map_forward(step.action, source), strict=True):
+            for target, (_, indices_there) in zip(step.targets, map_forward(step.operation, source), strict=True):
                 reached[target] = indices_there.sort().values
     return Cone(plan, reached)
 
@@ -189,14 +189,14 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
     reached = {latent.value: indices.get(level, _EMPTY).unique() for level, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):
         targets = [reached[target] for target in step.targets]
-        if isinstance(step.action, Apply):
-            reached[step.source] = spread(step.action, targets[0])
+        if isinstance(step.operation, Apply):
+            reached[step.source] = spread(step.operation, targets[0])
         else:
-            reached[step.source] = map_inverse(step.action, targets).sort().values
+            reached[step.source] = map_inverse(step.operation, targets).sort().values
     return Cone(plan, reached)
 
 
-def _touched(action: Apply, indices: Tensor) -> Tensor:
+def _touched(operation: Apply, indices: Tensor) -> Tensor:
     """The positions of the events that hold at least one variable with these flat indices."""
-    positions, _, inside = event_tiling(action).locate(indices)
+    positions, _, inside = event_tiling(operation).locate(indices)
     return positions[inside].unique()

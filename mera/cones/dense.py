@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from mera.cones.indexing import spread
-from mera.graph.actions import Apply
-from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.lattice import Lattice
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
+from mera.run.executor import Transform, run_forward, run_inverse
 
 __all__ = ["all_generation_cones", "all_inference_cones"]
 
@@ -66,26 +66,28 @@ def _spreading() -> Transform:
     neighbours = cache(_neighbours)
 
     def spread_events(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        action = cast(Apply, step.action)  # no other action has events
+        operation = cast(Apply, step.operation)  # no other operation has events
         marked = events.flatten(2).amax(1)  # (n, sites)
-        if action.is_field:
-            reached = (marked.float() @ neighbours(action) > 0).to(events.dtype)
+        if operation.is_field:
+            reached = (marked.float() @ neighbours(operation) > 0).to(events.dtype)
         else:
             reached = marked.amax(1, keepdim=True).expand_as(marked)
         changed = reached.view(len(events), 1, *events.shape[2:]).expand_as(events)
-        return torch.cat([events[:, : action.passive], changed[:, action.passive :]], dim=1), torch.zeros(len(events))
+        return torch.cat([events[:, : operation.passive], changed[:, operation.passive :]], dim=1), torch.zeros(
+            len(events)
+        )
 
     return spread_events
 
 
-def _neighbours(action: Apply) -> Tensor:
+def _neighbours(operation: Apply) -> Tensor:
     """For each site of the lattice of a field, a row with ones at the sites that depend on it, (sites, sites).
 
     A field bijector has one event, the whole lattice, so that each site has a row. The last channel of a site stands
     for all, since those before it may be passive.
     """
-    channels = action.lattice.channels
-    rows = torch.zeros(action.lattice.sites, action.lattice.sites)
+    channels = operation.lattice.channels
+    rows = torch.zeros(operation.lattice.sites, operation.lattice.sites)
     for site, row in enumerate(rows):
-        row[spread(action, torch.tensor([(site + 1) * channels - 1])) // channels] = 1
+        row[spread(operation, torch.tensor([(site + 1) * channels - 1])) // channels] = 1
     return rows

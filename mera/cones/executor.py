@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
 from mera.cones.subplan import PartialLevel, PartialStep, Subplan
-from mera.graph.actions import Apply
-from mera.graph.executor import Transform, transform_events
+from mera.graph.operations import Apply
+from mera.run.executor import Transform, transform_events
 
 __all__ = ["SubplanExecutor"]
 
@@ -50,7 +50,7 @@ class SubplanExecutor:
         Args:
             row: the followed variables, (K, size).
             constants: for each partial step and then each level, the variables that are not followed, in order, (n,).
-            transform: transforms the events of a step; see `mera.graph.executor`.
+            transform: transforms the events of a step; see `mera.run.executor`.
 
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
@@ -73,7 +73,7 @@ class SubplanExecutor:
 
         Args:
             latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
-            transform: transforms the events of a step back; see `mera.graph.executor`.
+            transform: transforms the events of a step back; see `mera.run.executor`.
 
         Returns:
             The followed variables, (K, size).
@@ -116,10 +116,10 @@ def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
 
 def _sizes(partial_step: PartialStep) -> tuple[int, ...]:
     """The number of variables in each group of events, and the number of variables behind the events."""
-    action = partial_step.step.action
-    if not isinstance(action, Apply):
-        raise TypeError(f"Expected a partial step that applies a bijector; got {action}")
-    groups = [n * math.prod(action.event_shape) for n in partial_step.group_sizes]
+    operation = partial_step.step.operation
+    if not isinstance(operation, Apply):
+        raise TypeError(f"Expected a partial step that applies a bijector; got {operation}")
+    groups = [n * math.prod(operation.event_shape) for n in partial_step.group_sizes]
     return *groups, len(partial_step.source) - sum(groups)
 
 
@@ -127,7 +127,7 @@ def _transform(
     partial_step: PartialStep, sizes: tuple[int, ...], row: Tensor, transform: Transform
 ) -> tuple[Tensor, Tensor]:
     """Transform the events in a row, group by group; the variables behind the events stay as they are."""
-    settings, event_shape = row.shape[0], cast(Apply, partial_step.step.action).event_shape
+    settings, event_shape = row.shape[0], cast(Apply, partial_step.step.operation).event_shape
     *groups, behind = row.split(sizes, dim=1)
     rows, changes = [], []
     for n, group in zip(partial_step.group_sizes, groups, strict=True):

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.graph.actions import Apply
-from mera.graph.executor import run_forward
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
-from mera.graph.runner import Runner
+from mera.run.executor import run_forward
+from mera.run.runner import Runner
 
 __all__ = ["Change", "IncrementalPass", "Wiring"]
 
@@ -249,7 +249,7 @@ class IncrementalPass:
 
     def _events(self, step: Step, addresses: Tensor) -> Tensor:
         """Events at addresses (events, variables), as a batch (K * events, *event_shape)."""
-        if not isinstance(step.action, Apply):
-            raise TypeError(f"Expected a step that applies a bijector; got {step.action}")
-        size = math.prod(step.action.event_shape)
-        return self._values[:, addresses.flatten()].view(-1, size).unflatten(1, step.action.event_shape)
+        if not isinstance(step.operation, Apply):
+            raise TypeError(f"Expected a step that applies a bijector; got {step.operation}")
+        size = math.prod(step.operation.event_shape)
+        return self._values[:, addresses.flatten()].view(-1, size).unflatten(1, step.operation.event_shape)

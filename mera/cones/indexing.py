@@ -1,4 +1,4 @@
-"""Flat indices of variables, and how the actions of a plan map them.
+"""Flat indices of variables, and how the operations of a plan map them.
 
 The flat index of a variable is site * channels + channel, with sites counted row by row. A few flat indices stand for
 a small part of a lattice of any size, and no function here looks at the rest of the lattice.
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera.graph.actions import Apply, Cut, Regroup
+from mera._utils.errors import InputError
 from mera.graph.lattice import Lattice
+from mera.graph.operations import Apply, Cut, Regroup
 
 __all__ = [
     "Tiling",
@@ -179,26 +180,28 @@ class Tiling:
         ]
 
 
-def event_tiling(action: Apply) -> Tiling:
+def event_tiling(operation: Apply) -> Tiling:
     """The events of a bijector as boxes: patches, or the whole lattice for a field bijector.
 
     Args:
-        action: the action that applies the bijector.
+        operation: the operation that applies the bijector.
     """
-    box = action.event_shape[1:]
-    return Tiling(action.lattice, box, action.offset, (1,) * len(box) if action.is_field else action.patches)
+    box = operation.event_shape[1:]
+    return Tiling(
+        operation.lattice, box, operation.offset, (1,) * len(box) if operation.is_field else operation.patches
+    )
 
 
-def cell_tiling(action: Apply) -> Tiling:
+def cell_tiling(operation: Apply) -> Tiling:
     """The cells of `stride` sites at the positions of a bijector's grid, as boxes.
 
     Args:
-        action: the action that applies the bijector.
+        operation: the operation that applies the bijector.
     """
-    return Tiling(action.lattice, action.stride, action.offset, action.patches)
+    return Tiling(operation.lattice, operation.stride, operation.offset, operation.patches)
 
 
-def spread(action: Apply, indices: Tensor) -> Tensor:
+def spread(operation: Apply, indices: Tensor) -> Tensor:
     """The flat indices of the outputs of a bijector that depend on some inputs.
 
     The relation is symmetric, so that the same function maps outputs to inputs. The cell at each position of the grid
@@ -206,70 +209,70 @@ def spread(action: Apply, indices: Tensor) -> Tensor:
     change.
 
     Args:
-        action: the action that applies the bijector.
+        operation: the operation that applies the bijector.
         indices: the sorted flat indices of the inputs, (n,).
 
     Returns:
         The sorted flat indices of the outputs.
     """
-    grid, channels = cell_tiling(action), action.lattice.channels
+    grid, channels = cell_tiling(operation), operation.lattice.channels
     sites = indices // channels
     stays = ~grid.contains(sites)
-    radius = tuple((kernel - stride) // 2 for kernel, stride in zip(action.kernel, action.stride, strict=True))
+    radius = tuple((kernel - stride) // 2 for kernel, stride in zip(operation.kernel, operation.stride, strict=True))
     positions = grid.near(sites[~stays].unique_consecutive(), radius)
-    changed = _all_channels(grid.sites(positions).flatten().sort().values, channels, action.passive)
-    stays |= indices % channels < action.passive
+    changed = _all_channels(grid.sites(positions).flatten().sort().values, channels, operation.passive)
+    stays |= indices % channels < operation.passive
     return torch.cat([changed, indices[stays]]).sort().values if stays.any() else changed
 
 
-def map_forward(action: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Map flat indices through an action that only moves variables.
+def map_forward(operation: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Map flat indices through an operation that only moves variables.
 
     Args:
-        action: the action.
-        indices: the flat indices of variables in the input of the action, (n,).
+        operation: the operation.
+        indices: the flat indices of variables in the input of the operation, (n,).
 
     Returns:
-        For each output of the action: whether each variable moves to this output, a bool tensor (n,); and the flat
+        For each output of the operation: whether each variable moves to this output, a bool tensor (n,); and the flat
         indices in this output of the variables that do.
     """
-    sites, channels = _sites_and_channels(indices, action.lattice)
-    if isinstance(action, Regroup):
-        coordinates = torch.unravel_index(sites, action.lattice.shape)
-        slots = ravel([c % s for c, s in zip(coordinates, action.stride, strict=True)], action.stride)
-        coarse = [c // s for c, s in zip(coordinates, action.stride, strict=True)]
-        (lattice,) = action.outputs
-        there = ravel(coarse, lattice.shape) * lattice.channels + slots * action.lattice.channels + channels
+    sites, channels = _sites_and_channels(indices, operation.lattice)
+    if isinstance(operation, Regroup):
+        coordinates = torch.unravel_index(sites, operation.lattice.shape)
+        slots = ravel([c % s for c, s in zip(coordinates, operation.stride, strict=True)], operation.stride)
+        coarse = [c // s for c, s in zip(coordinates, operation.stride, strict=True)]
+        (lattice,) = operation.outputs
+        there = ravel(coarse, lattice.shape) * lattice.channels + slots * operation.lattice.channels + channels
         return ((torch.ones_like(there, dtype=torch.bool), there),)
-    kept, rest = action.outputs
-    goes_on = channels < action.keep
+    kept, rest = operation.outputs
+    goes_on = channels < operation.keep
     return (
         (goes_on, sites[goes_on] * kept.channels + channels[goes_on]),
-        (~goes_on, sites[~goes_on] * rest.channels + channels[~goes_on] - action.keep),
+        (~goes_on, sites[~goes_on] * rest.channels + channels[~goes_on] - operation.keep),
     )
 
 
-def map_inverse(action: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
-    """Map flat indices backwards through an action that only moves variables.
+def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
+    """Map flat indices backwards through an operation that only moves variables.
 
     Args:
-        action: the action.
-        outputs: for each output of the action, the flat indices of variables in this output.
+        operation: the operation.
+        outputs: for each output of the operation, the flat indices of variables in this output.
 
     Returns:
-        The flat indices of all these variables in the input of the action, not sorted.
+        The flat indices of all these variables in the input of the operation, not sorted.
     """
-    if isinstance(action, Regroup):
-        (lattice,) = action.outputs
+    if isinstance(operation, Regroup):
+        (lattice,) = operation.outputs
         sites, channels = _sites_and_channels(outputs[0], lattice)
-        slots = torch.unravel_index(channels // action.lattice.channels, action.stride)
+        slots = torch.unravel_index(channels // operation.lattice.channels, operation.stride)
         coarse = torch.unravel_index(sites, lattice.shape)
-        fine = [c * s + slot for c, s, slot in zip(coarse, action.stride, slots, strict=True)]
-        return ravel(fine, action.lattice.shape) * action.lattice.channels + channels % action.lattice.channels
+        fine = [c * s + slot for c, s, slot in zip(coarse, operation.stride, slots, strict=True)]
+        return ravel(fine, operation.lattice.shape) * operation.lattice.channels + channels % operation.lattice.channels
     before = []
-    for indices, lattice, first in zip(outputs, action.outputs, (0, action.keep), strict=True):
+    for indices, lattice, first in zip(outputs, operation.outputs, (0, operation.keep), strict=True):
         sites, channels = _sites_and_channels(indices, lattice)
-        before.append(sites * action.lattice.channels + channels + first)
+        before.append(sites * operation.lattice.channels + channels + first)
     return torch.cat(before)
 
 
@@ -301,7 +304,7 @@ def check_indexable(lattice: Lattice) -> None:
         ValueError: if the lattice has 2^63 variables or more.
     """
     if lattice.variables >= 2**63:
-        raise ValueError(f"Expected a lattice of fewer than 2^63 variables; got {lattice}")
+        raise InputError("a lattice of fewer than 2^63 variables", str(lattice))
 
 
 def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
 from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
 
@@ -49,18 +50,18 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if isinstance(region, np.ndarray):
         region = _tensor(region)
     if not isinstance(region, Tensor):
-        raise ValueError(f"Expected a bool mask, or a span for each dimension; got {type(region).__name__}")
+        raise InputError("a bool mask, or a span for each dimension", str(type(region).__name__))
     if region.dtype != torch.bool:
-        raise ValueError(f"Expected a mask of dtype bool; got {region.dtype}")
+        raise InputError("a mask of dtype bool", str(region.dtype))
     if region.layout != torch.strided or region.is_meta:
-        raise ValueError(f"Expected a dense mask with values; got one of layout {region.layout} on {region.device}")
+        raise InputError("a dense mask with values", f"one of layout {region.layout} on {region.device}")
     if tuple(region.shape) != lattice.shape:
-        raise ValueError(f"Expected a mask of shape {lattice.shape}, as the lattice; got {tuple(region.shape)}")
+        raise InputError(f"a mask of shape {lattice.shape}, as the lattice", str(tuple(region.shape)))
     lines = region.reshape(-1, lattice.shape[-1])
     rows = lines.view(torch.uint8).amax(1).nonzero()[:, 0]  # on a huge mask, much faster than to look for sites at once
     found = lines[rows].nonzero()
     if not len(found):
-        raise ValueError("Expected a mask that is true somewhere; got an empty one")
+        raise InputError("a mask that is true somewhere", "an empty one")
     return (rows[found[:, 0]] * lattice.shape[-1] + found[:, 1]).cpu()
 
 
@@ -80,7 +81,7 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     """
     levels = len(plan.latents)
     if not is_integer(level) or not 0 <= level < levels:
-        raise ValueError(f"Expected a level from 0 to {levels - 1}; got {level!r}")
+        raise InputError(f"a level from 0 to {levels - 1}", repr(level))
     lattice = plan.latents[level].lattice
     array = _tensor(site) if isinstance(site, np.ndarray) else site
     if isinstance(array, Tensor) and array.dtype == torch.bool:
@@ -91,14 +92,14 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
         is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
     )
     if not inside:
-        raise ValueError(f"Expected a site of the lattice {lattice.shape} of level {level}; got {site!r}")
+        raise InputError(f"a site of the lattice {lattice.shape} of level {level}", repr(site))
     return {level: indices_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
 
 
 def _tensor(array: np.ndarray) -> Tensor:
     """Convert an array of truth values or numbers to a tensor, and refuse any other array."""
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"Expected an array of truth values or numbers; got dtype {array.dtype}")
+        raise InputError("an array of truth values or numbers", f"dtype {array.dtype}")
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
@@ -117,7 +118,7 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
     """
     count = math.prod(stop - start for start, stop in spans)
     if count > MAX_SITES:
-        raise ValueError(f"Expected a region of at most {MAX_SITES:,} sites; got {count:,}")
+        raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
     sites = torch.zeros(1, dtype=torch.int64)
     for (start, stop), n in zip(spans, lattice.shape, strict=True):
         sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
@@ -138,7 +139,7 @@ def spans_of(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], 
         ValueError: if there is not one span for each dimension, or one is no span, is empty or reaches outside.
     """
     if len(parts) != lattice.dim:
-        raise ValueError(f"Expected a span for each of {lattice.dim} dimensions; got {len(parts)}")
+        raise InputError(f"a span for each of {lattice.dim} dimensions", str(len(parts)))
     return tuple(_span(part, n, d) for d, (part, n) in enumerate(zip(parts, lattice.shape, strict=True)))
 
 
@@ -152,12 +153,10 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
     else:
         step, ends = 1, tuple(part) if isinstance(part, Sequence) and not isinstance(part, str) else (part,)
     if len(ends) != 2 or step != 1 or not all(map(is_integer, ends)):
-        raise ValueError(
-            f"Expected dimension {d} as a slice without a step, a pair (start, stop) or an integer; got {part!r}"
-        )
+        raise InputError(f"dimension {d} as a slice without a step, a pair (start, stop) or an integer", repr(part))
     start, stop = map(int, ends)
     if not 0 <= start < stop <= n:
-        raise ValueError(f"Expected dimension {d} within 0 to {n}, and not empty; got {start} to {stop}")
+        raise InputError(f"dimension {d} within 0 to {n}, and not empty", f"{start} to {stop}")
     return start, stop
 
 
@@ -181,4 +180,4 @@ def parse_region(text: str) -> tuple[slice, ...]:
         pairs = [(part[0], part[0] + 1) if len(part) == 1 else part for part in parts]
         return tuple(slice(start, stop) for start, stop in pairs)
     except ValueError:
-        raise ValueError(f"Expected a region such as 8:16,8:16, START:STOP for each dimension; got {text!r}") from None
+        raise InputError("a region such as 8:16,8:16, START:STOP for each dimension", repr(text)) from None

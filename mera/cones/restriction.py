@@ -19,9 +19,10 @@ from mera.cones.indexing import indices_at
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region, sites_of
 from mera.cones.subplan import Subplan, make_subplan
-from mera.graph import Step, run_forward
-from mera.graph.contexts import ContextOfStep
-from mera.graph.runner import Runner
+from mera.graph import Step
+from mera.run.contexts import ContextOfStep
+from mera.run.executor import run_forward
+from mera.run.runner import Runner
 
 __all__ = ["Restriction"]
 
@@ -307,7 +308,8 @@ def _without_gradients(bijector: Bijector) -> Bijector:
     try:
         return copy.deepcopy(bijector, memo=shared | {id(b): b for b in bijector.buffers()})
     except RuntimeError as error:
-        raise ValueError(
-            f"Expected a bijector that can be copied; got {type(bijector).__name__}: {error} "
-            "(torch.nn.utils.parametrizations can be copied, hooks that set tensors cannot)"
+        raise InputError(
+            "a bijector that can be copied",
+            f"{type(bijector).__name__}: {error} "
+            "(torch.nn.utils.parametrizations can be copied, hooks that set tensors cannot)",
         ) from error

@@ -1,8 +1,8 @@
 """A plan cut down to the events that a few variables of the data pass through.
 
 `make_subplan` follows some variables through a plan and keeps, of each step that applies a bijector, the events that
-the variables are part of: a `PartialStep`. Regrouping and cutting need no partial step: these actions only change where
-the next partial step finds its variables.
+the variables are part of: a `PartialStep`. Regrouping and cutting need no partial step: they only change where the next
+partial step finds its variables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mera.cones.indexing import Tiling, event_tiling, indices_at, map_forward
-from mera.graph.actions import Apply
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
 __all__ = ["PartialLevel", "PartialStep", "Subplan", "make_subplan"]
@@ -90,13 +90,13 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
     followed = {0: (-1, torch.arange(len(indices)), indices)}
     for step in plan.steps:
         parent, places, indices_here = followed.pop(step.source)
-        if not isinstance(step.action, Apply):
+        if not isinstance(step.operation, Apply):
             for target, (goes_there, new_indices) in zip(
-                step.targets, map_forward(step.action, indices_here), strict=True
+                step.targets, map_forward(step.operation, indices_here), strict=True
             ):
                 followed[target] = parent, places[goes_there], new_indices
             continue
-        tiling = event_tiling(step.action)
+        tiling = event_tiling(step.operation)
         if tiling.locate(indices_here)[2].any():
             partial_step, indices_here = _partial_step(step, tiling, parent, places, indices_here, group_width)
             parent, places = len(steps), torch.arange(len(indices_here))

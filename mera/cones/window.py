@@ -16,8 +16,8 @@ from mera.cones.noise import noise
 from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import make_subplan
 from mera.graph import Apply, Plan
-from mera.graph.runner import Runner
 from mera.priors import temperature_per_level
+from mera.run.runner import Runner
 
 __all__ = ["window"]
 
@@ -70,8 +70,12 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
 def _check_fields(plan: Plan) -> None:
     """Refuse a field bijector on a lattice that is too large to be evaluated as a whole."""
     for step in plan.steps:
-        if isinstance(step.action, Apply) and step.action.is_field and step.action.lattice.sites > MAX_FIELD_SITES:
+        if (
+            isinstance(step.operation, Apply)
+            and step.operation.is_field
+            and step.operation.lattice.sites > MAX_FIELD_SITES
+        ):
             raise ValueError(
                 f"node {step.node!r}: Expected a bijector of patches for windows of so large a lattice; "
-                f"got a field bijector, which needs all of {step.action.lattice}"
+                f"got a field bijector, which needs all of {step.operation.lattice}"
             )

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera._utils.notebook import html
 from mera._utils.random import seeded
-from mera._utils.registry import Registry
+from mera.display.notebook import html
+from mera.names.registry import Registry
 
 __all__ = [
     "ArrayDataset",
@@ -186,7 +186,7 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     """
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
-        raise ValueError(f"Expected L as a positive integer, or several of them; got {L!r}")
+        raise InputError("L as a positive integer, or several of them", repr(L))
     standard = {
         "L": int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape,
         "root": Path(root),
@@ -225,10 +225,10 @@ def labels(images: Examples, name: str = "class") -> Tensor:
     """
     available: dict[str, Tensor] = getattr(images, "labels", {})
     if name not in available:
-        raise ValueError(f"Expected examples with labels {name!r}; got {', '.join(available) or 'none'}")
+        raise InputError(f"examples with labels {name!r}", str(", ".join(available) or "none"))
     values = available[name]
     if not isinstance(values, Tensor):
-        raise ValueError(f"Expected labels {name!r} as a tensor; got {type(values).__name__}")
+        raise InputError(f"labels {name!r} as a tensor", str(type(values).__name__))
     return values
 
 
@@ -243,8 +243,8 @@ def class_numbers(images: Examples) -> Tensor:
     """
     values = labels(images)
     if values.dtype not in INTEGERS or values.ndim != 1:
-        raise ValueError(
-            f"Expected class numbers, integers (N,); got labels 'class' of shape {tuple(values.shape)}, {values.dtype}"
+        raise InputError(
+            "class numbers, integers (N,)", f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}"
         )
     return values.to(torch.int64)
 
@@ -260,7 +260,7 @@ def edges(L: Edges) -> tuple[int, int]:
     """
     pair = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L, L)
     if len(pair) != 2 or not all(is_integer(edge) and edge > 0 for edge in pair):
-        raise ValueError(f"Expected L as a positive integer, or a pair of them; got {L!r}")
+        raise InputError("L as a positive integer, or a pair of them", repr(L))
     return int(pair[0]), int(pair[1])
 
 

@@ -69,12 +69,12 @@ def read_image(path: Path, channels: int) -> Tensor:
         ValueError: if the file cannot be read; the message has its name.
     """
     if not path.is_file():
-        raise ValueError(f"Expected an image in {path}; got no such file")
+        raise InputError(f"an image in {path}", "no such file")
     try:
         with Image.open(path) as image:
             return pixels_of(image, channels)
     except Exception as error:  # decoders raise any kind of error for bytes that are no image
-        raise ValueError(f"Expected an image in {path}; got a file that cannot be read: {error}") from error
+        raise InputError(f"an image in {path}", f"a file that cannot be read: {error}") from error
 
 
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:
@@ -123,7 +123,7 @@ def folder(
         DataMissingError: if a split has no images.
     """
     if channels not in (1, 3):
-        raise ValueError(f"Expected 1 or 3 channels of a folder of images; got {channels}")
+        raise InputError("1 or 3 channels of a folder of images", str(channels))
     check_choice(crop, CROPS, "a crop")
     check_flag(flip, "flip")
     if (root / "train").is_dir() and (root / "test").is_dir():

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Edges, register, resize
 
 __all__ = ["msds"]
@@ -47,11 +48,11 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
         ValueError: if kind or split is unknown, or `n` is no positive integer.
     """
     if kind not in (1, 2):
-        raise ValueError(f"Expected MSDS kind 1 or 2; got {kind!r}")
+        raise InputError("MSDS kind 1 or 2", repr(kind))
     if split not in ("train", "test"):
-        raise ValueError(f"Expected split 'train' or 'test'; got {split!r}")
+        raise InputError("split 'train' or 'test'", repr(split))
     if not is_integer(n) or n < 1:
-        raise ValueError(f"Expected a positive number of images; got {n!r}")
+        raise InputError("a positive number of images", repr(n))
     images: list[np.ndarray] = []
     labels: list[dict[str, np.ndarray]] = []
     for start in range(0, n, CHUNK):

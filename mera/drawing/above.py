@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mera.cones.indexing import indices_at, map_forward
 from mera.cones.regions import rectangle
-from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, Picture, add_legend, panels
+from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_legend, panels
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Apply, Plan
 
@@ -24,7 +24,7 @@ MOST_PANELS = 12
 
 def draw_above(
     plan: Plan,
-    extents: Sequence[Extent],
+    views: Sequence[View],
     colour: Callable[[Boxes], str],
     marker_colours: tuple[str, str],
     legend: Sequence[Artist],
@@ -37,7 +37,7 @@ def draw_above(
 
     Args:
         plan: the plan, of a lattice of 1 or 2 dimensions.
-        extents: for each dimension, the sites of the data that are shown.
+        views: for each dimension, the sites of the data that are shown.
         colour: the colour of a bijector's outlines.
         marker_colours: the colours of the sites that are on a lattice, and of those that leave it.
         legend: the entries of the legend.
@@ -48,27 +48,27 @@ def draw_above(
         lattices.setdefault(row.panel, []).append(row)
     # a lattice that leaves as it is has no panel: its sites are crosses on the lattice that it was cut from
     contents = [content for content in lattices.values() if len(content) > 1 or isinstance(content[0], Boxes)]
-    shown = [content for content in contents if _is_visible(content[0], extents)][:MOST_PANELS]
+    shown = [content for content in contents if _is_visible(content[0], views)][:MOST_PANELS]
     if plan.input.dim == 1:
-        figure, axes = panels(len(shown), 1, 2 + 0.28 * extents[0].size, 1.1, margin=0.8)
+        figure, axes = panels(len(shown), 1, 2 + 0.28 * views[0].size, 1.1, margin=0.8)
     else:
         figure, axes = panels(len(shown), 4, 3.4, 3.6, margin=0.6)
-    leaving = latent_sites(plan, extents)
+    leaving = latent_sites(plan, views)
     for panel, content in zip(axes, shown, strict=True):
-        _draw_lattice(panel, content, extents, colour, marker_colours, leaving)
-    lines = [title, *(f"dimension {d}: {extent.part} sites" for d, extent in enumerate(extents) if extent.part)]
+        _draw_lattice(panel, content, views, colour, marker_colours, leaving)
+    lines = [title, *(f"dimension {d}: {view.part} sites" for d, view in enumerate(views) if view.part)]
     if len(shown) < len(contents):
         lines.append(f"{len(shown)} of {len(contents)} lattices")
     add_legend(figure, legend, "\n".join(lines))
     return figure
 
 
-def _is_visible(row: Row, extents: Sequence[Extent]) -> bool:
+def _is_visible(row: Row, views: Sequence[View]) -> bool:
     """Whether a panel would show more of a lattice than one site in the corner."""
-    return any(not extent.part or len(row.sites(d, extent)) > 1 for d, extent in enumerate(extents))
+    return any(not view.part or len(row.sites(d, view)) > 1 for d, view in enumerate(views))
 
 
-def latent_sites(plan: Plan, extents: Sequence[Extent]) -> dict[int, Tensor]:
+def latent_sites(plan: Plan, views: Sequence[View]) -> dict[int, Tensor]:
     """The sites of the data at which `Flow.to_lattice` lays the latents of each level.
 
     Only variables of the sites that are shown are followed through the plan, so that the cost does not depend on the
@@ -76,24 +76,24 @@ def latent_sites(plan: Plan, extents: Sequence[Extent]) -> dict[int, Tensor]:
 
     Args:
         plan: the plan.
-        extents: for each dimension, the sites of the data that are shown.
+        views: for each dimension, the sites of the data that are shown.
 
     Returns:
-        For the number of each value that leaves the flow, coordinates (n, dim) within the extents.
+        For the number of each value that leaves the flow, coordinates (n, dim) within the views.
     """
-    sites = rectangle([(extent.start, extent.stop) for extent in extents], plan.input)
+    sites = rectangle([(view.start, view.stop) for view in views], plan.input)
     variables = indices_at(sites, plan.input)
-    coordinates = torch.cartesian_prod(*(torch.arange(extent.start, extent.stop) for extent in extents))
+    coordinates = torch.cartesian_prod(*(torch.arange(view.start, view.stop) for view in views))
     origins = torch.arange(len(sites)).expand_as(variables)
     followed = {
         0: (origins.flatten(), variables.flatten())
     }  # value -> origin in `sites` and flat index of each variable
     for step in plan.steps:
         origin, index = followed.pop(step.source)
-        if isinstance(step.action, Apply):
+        if isinstance(step.operation, Apply):
             followed[step.targets[0]] = origin, index
         else:
-            for target, (goes_there, there) in zip(step.targets, map_forward(step.action, index), strict=True):
+            for target, (goes_there, there) in zip(step.targets, map_forward(step.operation, index), strict=True):
                 followed[target] = origin[goes_there], there
     return {value: coordinates.view(len(sites), -1)[origin.unique()] for value, (origin, _) in followed.items()}
 
@@ -101,7 +101,7 @@ def latent_sites(plan: Plan, extents: Sequence[Extent]) -> dict[int, Tensor]:
 def _draw_lattice(
     axes: Axes,
     content: Sequence[Boxes | Variables],
-    extents: Sequence[Extent],
+    views: Sequence[View],
     colour: Callable[[Boxes], str],
     marker_colours: tuple[str, str],
     leaving: dict[int, Tensor],
@@ -109,25 +109,25 @@ def _draw_lattice(
     """Draw one panel."""
     bijectors = [row for row in content if isinstance(row, Boxes)]
     for number, row in enumerate(bijectors):
-        _draw_outlines(axes, row, extents, colour(row), number)
+        _draw_outlines(axes, row, views, colour(row), number)
     if bijectors:
-        lines = [bijectors[0].positions(d, extent) for d, extent in enumerate(extents)]
+        lines = [bijectors[0].positions(d, view) for d, view in enumerate(views)]
         _draw_points(axes, list(itertools.product(*lines)), DATA_MARKER, marker_colours[0], ms=2)
         axes.set_title(f"{bijectors[0].lattice}", fontsize=8)
     for variables in content:
         if isinstance(variables, Variables) and not variables.is_data:
             _draw_points(axes, leaving[variables.value].tolist(), LATENT_MARKER, marker_colours[1], ms=4)
-    axes.set_xlim(extents[-1].start - 0.8, extents[-1].stop - 0.2)
-    top, bottom = (extents[0].start, extents[0].stop) if len(extents) > 1 else (0, 1)
+    axes.set_xlim(views[-1].start - 0.8, views[-1].stop - 0.2)
+    top, bottom = (views[0].start, views[0].stop) if len(views) > 1 else (0, 1)
     axes.set_ylim(bottom - 0.2, top - 0.8)
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def _draw_outlines(axes: Axes, row: Boxes, extents: Sequence[Extent], colour: str, number: int) -> None:
+def _draw_outlines(axes: Axes, row: Boxes, views: Sequence[View], colour: str, number: int) -> None:
     """Draw the borders of a bijector's blocks, those of later bijectors further within, so that all can be seen."""
-    spans = [[(left, right) for _, left, right in row.spans(d, extent)] for d, extent in enumerate(extents)]
+    spans = [[(left, right) for _, left, right in row.spans(d, view)] for d, view in enumerate(views)]
     if len(spans) == 1:
         spans.insert(0, [(0.0, 1.0)])
     pad = 0.1 + 0.08 * (number % 5)

@@ -12,8 +12,8 @@ from rich.console import Console
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.progress import ProgressBar, check_console
 from mera.cones.dense import all_generation_cones, all_inference_cones
+from mera.display.progress import ProgressBar, check_console
 from mera.graph import Layout, Plan, compile
 from mera.graph.lattice import Lattice
 

@@ -11,8 +11,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.cones import Cone
-from mera.drawing.figures import Extent, Picture, box_handles, check_dimension, marker_handles, panels
+from mera.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles, panels
 from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Lattice
@@ -45,7 +46,7 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
     plan = cone.plan
     d = check_dimension(dimension, plan.input)
     coordinates = _coordinates(_sites(cone, 0, plan.input), plan.input.shape, d)
-    extent = Extent.around(_middle(coordinates), plan.input.shape[d], WIDEST)
+    view = View.around(_middle(coordinates), plan.input.shape[d], WIDEST)
 
     def colours(row: Boxes | Variables, indices: Sequence[int]) -> list[str]:
         if isinstance(row, Boxes):
@@ -59,7 +60,7 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
     legend = box_handles((("in the cone", colour), ("outside", OUTSIDE)))
     legend += marker_handles(OUTSIDE_MARKER, OUTSIDE_MARKER)
     title = f"in the cone: {len(cone.reached[0]):,} of {plan.input.variables:,} data, {cone.count:,} latents"
-    return draw_side(plan, d, extent, colours, None, legend, title)
+    return draw_side(plan, d, view, colours, None, legend, title)
 
 
 def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
@@ -80,7 +81,7 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
     """
     plan = cone.plan
     if plan.input.dim != 2:
-        raise ValueError(f"Expected a lattice of 2 dimensions to draw from above; got {plan.input.dim}")
+        raise InputError("a lattice of 2 dimensions to draw from above", str(plan.input.dim))
     levels = [("data", 0, plan.input)]
     levels += [(f"z{h}", latent.value, latent.lattice) for h, latent in enumerate(plan.latents)]
     figure, axes = panels(len(levels), 6, 2, 2.3)
@@ -93,7 +94,7 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
 def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None:
     """Draw a lattice of 2 dimensions with some sites filled."""
     y, x = sites // lattice.shape[1], sites % lattice.shape[1]
-    rows, columns = (Extent.around(_middle(c), n, WIDEST) for c, n in zip((y, x), lattice.shape, strict=True))
+    rows, columns = (View.around(_middle(c), n, WIDEST) for c, n in zip((y, x), lattice.shape, strict=True))
     inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
     mask = torch.zeros(rows.size, columns.size)
     mask[y[inside] - rows.start, x[inside] - columns.start] = 1

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera.drawing.figures import Picture
 
 __all__ = ["log_prob_curve", "loss_curves"]
@@ -60,7 +61,7 @@ def log_prob_curve(log_prob: Tensor, title: str = "") -> Picture:
         ValueError: if there is more than one number per step.
     """
     if log_prob.ndim != 1:
-        raise ValueError(f"Expected log p of shape (steps,); got {tuple(log_prob.shape)}")
+        raise InputError("log p of shape (steps,)", str(tuple(log_prob.shape)))
     figure, axes = _axes(title)
     axes.plot(log_prob.tolist())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

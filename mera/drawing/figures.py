@@ -13,13 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
 from mera.graph import Lattice
 
 __all__ = [
     "DATA_MARKER",
     "LATENT_MARKER",
-    "Extent",
     "Picture",
+    "View",
     "add_legend",
     "box_handles",
     "check_dimension",
@@ -44,7 +45,7 @@ ENTRY_WIDTH = 1.2
 
 
 @dataclass(frozen=True)
-class Extent:
+class View:
     """The sites of one edge of a lattice that a picture shows.
 
     Args:
@@ -58,7 +59,7 @@ class Extent:
     edge: int
 
     @classmethod
-    def around(cls, site: int, edge: int, most: int) -> Extent:
+    def around(cls, site: int, edge: int, most: int) -> View:
         """The whole edge, or if it is longer than `most` sites, so many of them with `site` near the middle.
 
         Args:
@@ -95,7 +96,7 @@ def check_dimension(dimension: object, lattice: Lattice) -> int:
         ValueError: if the lattice has no such dimension.
     """
     if not is_integer(dimension) or not -lattice.dim <= dimension < lattice.dim:  # type: ignore[operator]
-        raise ValueError(f"Expected a dimension from {-lattice.dim} to {lattice.dim - 1}; got {dimension!r}")
+        raise InputError(f"a dimension from {-lattice.dim} to {lattice.dim - 1}", repr(dimension))
     return int(dimension) % lattice.dim  # type: ignore[call-overload]
 
 

@@ -14,6 +14,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.errors import InputError
 from mera._utils.files import as_path, write_atomically
 from mera.drawing.figures import Picture, panels
 
@@ -92,7 +93,7 @@ def show(images: Tensor, columns: int = 8) -> Image:
     'RGB'
     """
     if not isinstance(images, Tensor) or images.ndim not in (3, 4) or not images.numel():
-        raise ValueError(f"Expected images (N, C, H, W) or (C, H, W), at least one; got {_describe(images)}")
+        raise InputError("images (N, C, H, W) or (C, H, W), at least one", str(_describe(images)))
     return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
 
 
@@ -121,7 +122,7 @@ def png_path(path: str | PathLike[str]) -> Path:
     """
     picture = as_path(path)
     if picture.suffix.lower() not in ("", ".png"):
-        raise ValueError(f"Expected the path of a PNG; got {picture}")
+        raise InputError("the path of a PNG", str(picture))
     return picture if picture.suffix else picture.with_name(f"{picture.name}.png")
 
 
@@ -171,7 +172,7 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
     """
     _check_images(images)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
-        raise ValueError(f"Expected a bool mask {tuple(images.shape[-2:])}; got {_describe(mask)}")
+        raise InputError(f"a bool mask {tuple(images.shape[-2:])}", str(_describe(mask)))
     red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
     return torch.where(mask, red.view(-1, 1, 1), images)
 
@@ -193,10 +194,10 @@ def stretch(x: Tensor) -> Tensor:
         ValueError: if there are no numbers, or one is NaN, infinite or complex.
     """
     if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
-        raise ValueError(f"Expected a tensor of real numbers, at least one; got {_describe(x)}")
+        raise InputError("a tensor of real numbers, at least one", str(_describe(x)))
     x = x.detach().float().cpu()
     if not x.isfinite().all():
-        raise ValueError(f"Expected finite numbers; got {int((~x.isfinite()).sum())} NaN or infinite ones")
+        raise InputError("finite numbers", f"{int((~x.isfinite()).sum())} NaN or infinite ones")
     some = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
     low, high = torch.quantile(some, torch.tensor([0.01, 0.99]))
     return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
@@ -221,13 +222,13 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
             of images differ.
     """
     if isinstance(levels, Tensor) or len(levels) == 0:
-        raise ValueError(f"Expected a sequence of levels, finest first, at least one; got {_describe(levels)}")
+        raise InputError("a sequence of levels, finest first, at least one", str(_describe(levels)))
     for h, level in enumerate(levels):
         if not isinstance(level, Tensor) or level.ndim != 4 or level.numel() == 0:
-            raise ValueError(f"Expected level {h} of shape (N, C, H, W), at least one image; got {_describe(level)}")
+            raise InputError(f"level {h} of shape (N, C, H, W), at least one image", str(_describe(level)))
     counts = [len(level) for level in levels]
     if len(set(counts)) > 1:
-        raise ValueError(f"Expected as many images at each level; got {counts}")
+        raise InputError("as many images at each level", str(counts))
     figure = Picture(figsize=(1.6 * len(levels), 1.6 * counts[0] + 0.5), layout="constrained")
     axes = figure.subplots(counts[0], len(levels), squeeze=False)
     for column, h in enumerate(reversed(range(len(levels)))):
@@ -255,7 +256,7 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
     """
     _check_images(images)
     if len(names) != len(images):
-        raise ValueError(f"Expected a name for each of {len(images)} images; got {len(names)}")
+        raise InputError(f"a name for each of {len(images)} images", str(len(names)))
     figure, axes = panels(len(images), check_count(columns, "a number of columns"), 1.6, 1.8)
     for panel, image, name in zip(axes, images, names, strict=True):
         draw_image(panel, image)
@@ -297,11 +298,9 @@ def _check_images(images: Tensor, shape: str = "N, C, H, W") -> None:
     dims = shape.count(",") + 1
     if not isinstance(images, Tensor) or images.ndim != dims or images.shape[-3] not in (1, 3) or not images.numel():
         expected = shape.replace("C", "1 or 3")
-        raise ValueError(f"Expected images ({expected}), at least one; got {_describe(images)}")
+        raise InputError(f"images ({expected}), at least one", str(_describe(images)))
     if images.dtype != torch.uint8:
-        raise ValueError(
-            f"Expected images of dtype uint8, which `flow.to_images` or `stretch` makes; got {images.dtype}"
-        )
+        raise InputError("images of dtype uint8, which `flow.to_images` or `stretch` makes", str(images.dtype))
 
 
 def _describe(value: object) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mera._utils.checks import check_choice
+from mera._utils.errors import InputError
 from mera.drawing.above import draw_above
-from mera.drawing.figures import Extent, Picture, box_handles, check_dimension, marker_handles
+from mera.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles
 from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Apply, Cut, Layout, Plan, Regroup, Step, compile
@@ -48,9 +49,9 @@ def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: 
     d = check_dimension(dimension, lattice)
     check_choice(view, ("side", "above"), "a view")
     if view == "above" and lattice.dim == 3:
-        raise ValueError("Expected a lattice of 1 or 2 dimensions to draw from above; got 3")
+        raise InputError("a lattice of 1 or 2 dimensions to draw from above", "3")
     role = roles(plan)
-    extents = [Extent.around(0, n, WIDEST) for n in lattice.shape]
+    views = [View.around(0, n, WIDEST) for n in lattice.shape]
     shown = set(role.values())
     legend = box_handles(((name, colour) for name, colour in COLOURS.items() if name in shown), BORDER)
     legend += marker_handles(DATA, LATENT)
@@ -62,8 +63,8 @@ def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: 
         return [DATA if row.is_data else LATENT] * len(indices)
 
     if view == "side":
-        return draw_side(plan, d, extents[d], colours, BORDER, legend, title)
-    return draw_above(plan, extents, lambda row: COLOURS[role[row.step]], (DATA, LATENT), legend, title)
+        return draw_side(plan, d, views[d], colours, BORDER, legend, title)
+    return draw_above(plan, views, lambda row: COLOURS[role[row.step]], (DATA, LATENT), legend, title)
 
 
 def roles(plan: Plan) -> dict[Step, str]:
@@ -79,19 +80,19 @@ def roles(plan: Plan) -> dict[Step, str]:
     next_step = {step.source: step for step in plan.steps}
     found = {}
     for step in plan.steps:
-        if not isinstance(step.action, Apply):
+        if not isinstance(step.operation, Apply):
             continue
-        if step.action.is_field:
+        if step.operation.is_field:
             found[step] = "field"
             continue
         following = next_step.get(step.targets[0])
         while following is not None and _keeps_patches(following):
             following = next_step.get(following.targets[0])
-        decimates = step.level > 0 if following is None else isinstance(following.action, Cut)
+        decimates = step.level > 0 if following is None else isinstance(following.operation, Cut)
         found[step] = "decimator" if decimates else "disentangler"
     return found
 
 
 def _keeps_patches(step: Step) -> bool:
     """Whether a step neither applies a bijector to patches nor cuts variables off."""
-    return isinstance(step.action, Regroup) or (isinstance(step.action, Apply) and step.action.is_field)
+    return isinstance(step.operation, Regroup) or (isinstance(step.operation, Apply) and step.operation.is_field)

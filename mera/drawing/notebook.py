@@ -11,7 +11,7 @@ from mera.drawing.layouts import draw_layout
 from mera.drawing.physics import chain_figure, report_figure
 from mera.graph import Layout, LayoutError
 from mera.inpaint import Inpainting
-from mera.physics import Chain, Report
+from mera.physics import MarkovChains, Report
 
 __all__ = ["picture_of"]
 
@@ -51,7 +51,7 @@ def _(report: Report) -> bytes | None:
 
 
 @picture_of.register
-def _(chain: Chain) -> bytes | None:
+def _(chain: MarkovChains) -> bytes | None:
     """The histories of observables, and the two-point function."""
     return chain_figure(chain)._repr_png_()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import mix, receptive_fields, traverse
-from mera.analysis.latents import Latent, latents_of_level
+from mera.analysis.latents import LatentIndex, latents_of_level
 from mera.analysis.receptive import strongest
 from mera.analysis.statistics import LEAST
 from mera.drawing.figures import Picture, panels
@@ -179,7 +179,7 @@ def random_fields_of_all(subject: Subject) -> Picture:
     return _field_rows(flow, rows, "receptive fields at random, the coarsest level first, each on a scale of its own")
 
 
-def _field_rows(flow: Flow, rows: Sequence[Sequence[Latent]], title: str) -> Picture:
+def _field_rows(flow: Flow, rows: Sequence[Sequence[LatentIndex]], title: str) -> Picture:
     """Receptive fields in rows, each below its latent and its strength."""
     with fixed_seed(SEED):
         drawn = receptive_fields(flow, [latent for row in rows for latent in row], SAMPLES)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera.drawing.figures import Picture
-from mera.physics import Chain, Report
+from mera.physics import MarkovChains, Report
 
 __all__ = ["chain_figure", "report_figure"]
 
@@ -35,7 +35,7 @@ def report_figure(report: Report) -> Picture:
     return figure
 
 
-def chain_figure(chain: Chain) -> Picture:
+def chain_figure(chain: MarkovChains) -> Picture:
     """Draw the histories of observables along some chains, and the two-point function.
 
     Args:

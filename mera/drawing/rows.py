@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from mera.cones.indexing import Tiling, cell_tiling
-from mera.drawing.figures import Extent
+from mera.drawing.figures import View
 from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
 
 __all__ = ["Boxes", "Place", "Row", "Variables", "rows"]
@@ -48,9 +48,9 @@ class Place:
             Place(self.start + self.room / 2, self.spacing, self.room / 2),
         )
 
-    def sites(self, edge: int, extent: Extent) -> range:
+    def sites(self, edge: int, view: View) -> range:
         """The sites of an edge of the lattice that lie in the part of the data that is shown."""
-        first, stop = (math.ceil((end - self.start) / self.spacing) for end in (extent.start, extent.stop))
+        first, stop = (math.ceil((end - self.start) / self.spacing) for end in (view.start, view.stop))
         return range(max(first, 0), min(stop, edge))
 
 
@@ -75,14 +75,14 @@ class Row:
     below: float
     panel: int
 
-    def sites(self, d: int, extent: Extent) -> range:
+    def sites(self, d: int, view: View) -> range:
         """The sites of the row in dimension `d` that are shown."""
-        return self.places[d].sites(self.lattice.shape[d], extent)
+        return self.places[d].sites(self.lattice.shape[d], view)
 
-    def positions(self, d: int, extent: Extent) -> list[float]:
-        """The positions in the data of `sites(d, extent)`."""
+    def positions(self, d: int, view: View) -> list[float]:
+        """The positions in the data of `sites(d, view)`."""
         place = self.places[d]
-        return [place.start + site * place.spacing for site in self.sites(d, extent)]
+        return [place.start + site * place.spacing for site in self.sites(d, view)]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Boxes(Row):
     step: Step
     tiling: Tiling
 
-    def spans(self, d: int, extent: Extent) -> Iterator[tuple[int, float, float]]:
+    def spans(self, d: int, view: View) -> Iterator[tuple[int, float, float]]:
         """The boxes in dimension `d` of which some part is shown.
 
         A box covers the pixels that its sites stand for. One that crosses a periodic border comes twice, once at either
@@ -121,11 +121,11 @@ class Boxes(Row):
         """
         spacing, counts = self.places[d].spacing, self.tiling.counts[d]
         offset, width, edge = (n * spacing for n in (self.tiling.offset[d], self.tiling.box[d], self.lattice.shape[d]))
-        first, stop = math.floor((extent.start - offset) / width), math.ceil((extent.stop - offset) / width)
+        first, stop = math.floor((view.start - offset) / width), math.ceil((view.stop - offset) / width)
         last = range(counts)[-1:]  # the only one that can cross the border; there may be none at all
         for position in sorted({*range(max(first, 0), min(stop, counts)), *last}):
             for left in (offset + position * width - edge, offset + position * width):
-                if left < extent.stop and left + width > extent.start:
+                if left < view.stop and left + width > view.start:
                     yield position, left, left + width
 
 
@@ -140,20 +140,20 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
     for step in plan.steps:
         places, below, panel = open_values.pop(step.source)
         outputs = [places]
-        match step.action:
+        match step.operation:
             case Apply():
                 height += 1
-                tiling = cell_tiling(step.action)
+                tiling = cell_tiling(step.operation)
                 found.append(Boxes(step.node, tiling.lattice, places, height, below, panel, step=step, tiling=tiling))
                 below = height
             case Regroup():
-                outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.action.stride, strict=True))]
+                outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.operation.stride, strict=True))]
             case Cut():
                 outputs = list(zip(*(place.cut() for place in places), strict=True))
-        for value, lattice, there in zip(step.targets, step.action.outputs, outputs, strict=True):
+        for value, lattice, there in zip(step.targets, step.operation.outputs, outputs, strict=True):
             if value in levels:
                 found.append(Variables(levels[value], lattice, there, height + ABOVE, below, panel, value=value))
-            open_values[value] = there, below, next(panels) if isinstance(step.action, Cut) else panel
-        if isinstance(step.action, Cut) or not levels.keys().isdisjoint(step.targets):
+            open_values[value] = there, below, next(panels) if isinstance(step.operation, Cut) else panel
+        if isinstance(step.operation, Cut) or not levels.keys().isdisjoint(step.targets):
             height += 1  # room for latents and their label below the next row
     return found

@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Extent, Picture, add_legend
+from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_legend
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Plan
 
@@ -29,7 +29,7 @@ WIDEST = 11.0
 def draw_side(
     plan: Plan,
     d: int,
-    extent: Extent,
+    view: View,
     colours: Colours,
     edge: str | None,
     legend: Sequence[Artist],
@@ -42,7 +42,7 @@ def draw_side(
     Args:
         plan: the plan.
         d: the dimension of the lattice that is drawn from left to right.
-        extent: the sites of the data in that dimension that are shown.
+        view: the sites of the data in that dimension that are shown.
         colours: the colours of boxes and variables.
         edge: the colour of the borders of boxes; None for no borders.
         legend: the entries of the legend.
@@ -50,36 +50,36 @@ def draw_side(
     """
     drawn = rows(plan)
     top = max(row.height for row in drawn)
-    figure = Picture(figsize=(min(2 + 0.28 * extent.size, WIDEST), 1.2 + 0.42 * top), layout="constrained")
+    figure = Picture(figsize=(min(2 + 0.28 * view.size, WIDEST), 1.2 + 0.42 * top), layout="constrained")
     axes = figure.subplots()
     for row in drawn:
-        axes.vlines(row.positions(d, extent), row.below, row.height, color=WIRE, lw=0.8, zorder=1)
+        axes.vlines(row.positions(d, view), row.below, row.height, color=WIRE, lw=0.8, zorder=1)
         if isinstance(row, Boxes):
-            _draw_boxes(axes, row, d, extent, colours, edge)
+            _draw_boxes(axes, row, d, view, colours, edge)
         else:
-            _draw_variables(axes, row, d, extent, colours)
+            _draw_variables(axes, row, d, view, colours)
     _label_rows(axes, drawn)
-    axes.set_xlim(extent.start - 1, extent.stop)
+    axes.set_xlim(view.start - 1, view.stop)
     axes.set_ylim(-0.6, top + 0.6)
-    part = f", {extent.part}" if extent.part else ""
+    part = f", {view.part}" if view.part else ""
     axes.set_xlabel(f"site in dimension {d}{part}", fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     add_legend(figure, legend, title)
     return figure
 
 
-def _draw_boxes(axes: Axes, row: Boxes, d: int, extent: Extent, colours: Colours, edge: str | None) -> None:
-    spans = list(row.spans(d, extent))
+def _draw_boxes(axes: Axes, row: Boxes, d: int, view: View, colours: Colours, edge: str | None) -> None:
+    spans = list(row.spans(d, view))
     faces = colours(row, [position for position, _, _ in spans])
     for (_, left, right), face in zip(spans, faces, strict=True):
-        left, right = max(left, extent.start) - 0.5 + GAP, min(right, extent.stop) - 0.5 - GAP
+        left, right = max(left, view.start) - 0.5 + GAP, min(right, view.stop) - 0.5 - GAP
         corner = left, row.height - HEIGHT / 2
         axes.add_patch(Rectangle(corner, right - left, HEIGHT, facecolor=face, edgecolor=edge, zorder=2))
 
 
-def _draw_variables(axes: Axes, row: Variables, d: int, extent: Extent, colours: Colours) -> None:
+def _draw_variables(axes: Axes, row: Variables, d: int, view: View, colours: Colours) -> None:
     positions: dict[str, list[float]] = {}
-    for colour, position in zip(colours(row, row.sites(d, extent)), row.positions(d, extent), strict=True):
+    for colour, position in zip(colours(row, row.sites(d, view)), row.positions(d, view), strict=True):
         positions.setdefault(colour, []).append(position)
     marker = DATA_MARKER if row.is_data else LATENT_MARKER
     for colour, x in positions.items():

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis import leading, receptive_fields
-from mera.analysis.latents import Latent, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.cones.incremental import Change, Wiring
 from mera.density import Density
 from mera.drawing.colours import coloured
 from mera.flow import Flow
-from mera.symmetrized import underlying
+from mera.symmetry.mixture import underlying
 
 __all__ = ["Lead", "Learnt"]
 
@@ -33,7 +33,7 @@ class Lead(NamedTuple):
         thumbnail: its receptive field as a picture, (3, H, W) uint8.
     """
 
-    latent: Latent
+    latent: LatentIndex
     thumbnail: Tensor
 
 
@@ -62,7 +62,7 @@ class Learnt:
         self.wiring = Wiring(inside.plan)
         self._lock = threading.Lock()
         self._leads: dict[int, list[Lead]] = {}
-        self._changes: dict[Latent, Change] = {}
+        self._changes: dict[LatentIndex, Change] = {}
 
     @property
     def levels(self) -> int:
@@ -96,7 +96,7 @@ class Learnt:
             ]
         return self._leads[level]
 
-    def change(self, latent: Latent) -> Change:
+    def change(self, latent: LatentIndex) -> Change:
         """What changes with a latent.
 
         Args:

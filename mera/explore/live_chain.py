@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike
+from mera.chains.gamma import gamma_method
 from mera.flow import Flow
-from mera.physics.autocorrelation import gamma_method
 from mera.physics.cone_monte_carlo import Sweep, default_levels
+from mera.physics.evaluation import ActionLike
 from mera.physics.hmc import Trajectories
 from mera.physics.observables import Observables
 from mera.physics.target import check_flow, field_target

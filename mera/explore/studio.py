@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import combine, decompose, mix, subtree
-from mera.analysis.latents import Latent, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.incremental import IncrementalPass
 from mera.data.dataset import resize
@@ -74,7 +74,7 @@ class Studio:
         """The image that was drawn or opened last, before any change of it."""
         return self.learnt.picture(self._start)
 
-    def value(self, latent: Latent) -> float:
+    def value(self, latent: LatentIndex) -> float:
         """The value of a latent.
 
         Args:
@@ -115,7 +115,7 @@ class Studio:
         with torch.no_grad():
             self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
-    def set(self, latent: Latent, value: float) -> None:
+    def set(self, latent: LatentIndex, value: float) -> None:
         """Set a latent; its generation cone alone is evaluated.
 
         Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import count
 
 from mera.bijectors.base import Bijector
-from mera.graph.actions import Action, Apply, Cut
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
 from mera.graph.nodes import Latent, Local, Node
+from mera.graph.operations import Apply, Cut, Operation
 from mera.graph.plan import LatentLevel, Plan, Step
 from mera.graph.topology import find_input, walk
 
@@ -40,11 +40,11 @@ def compile(layout: Layout) -> Plan:
             latents.append(LatentLevel(name, value, lattice))
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
-        for action in _lower(name, node, lattice):
-            outputs = tuple((next(value_numbers), out) for out in action.outputs)
-            key = _module_key(keys, name, node, action) if isinstance(action, Apply) else ""
-            steps.append(Step(name, level, action, value, tuple(target for target, _ in outputs), key))
-            value, level = outputs[0][0], level + isinstance(action, Cut)
+        for operation in _lower(name, node, lattice):
+            outputs = tuple((next(value_numbers), out) for out in operation.outputs)
+            key = _module_key(keys, name, node, operation) if isinstance(operation, Apply) else ""
+            steps.append(Step(name, level, operation, value, tuple(target for target, _ in outputs), key))
+            value, level = outputs[0][0], level + isinstance(operation, Cut)
         if len(outputs) != node.outputs:
             raise LayoutError(f"{node.outputs} outputs, as its class declares", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
@@ -53,25 +53,25 @@ def compile(layout: Layout) -> Plan:
     return Plan(entry.lattice, tuple(steps), tuple(latents), entry.context)
 
 
-def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Action, ...]:
-    """The actions of a node; errors get the name of the node."""
+def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
+    """The operations of a node; errors get the name of the node."""
     try:
         return node.lower(lattice)
     except LayoutError as error:
         raise LayoutError.from_error(error, node=name) from None
 
 
-def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, action: Apply) -> str:
+def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, operation: Apply) -> str:
     """The key of the module of a node.
 
     The key is the node's `share` if there is one; else the key of an earlier node with the same bijector object; else
     the node's name.
 
     Args:
-        keys: for each key so far the name, the node and the action that used the key first. A new key is added.
+        keys: for each key so far the name, the node and the operation that used the key first. A new key is added.
         name: the name of the node.
         node: the node.
-        action: the action of the node.
+        operation: the operation of the node.
 
     Raises:
         LayoutError: if the node cannot use the module of the node that had the key first.
@@ -81,21 +81,21 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
     key = node.share or name
     if node.share is None and isinstance(node.bijector, Bijector):
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
-    first, other, first_action = keys.setdefault(key, (name, node, action))
+    first, other, first_operation = keys.setdefault(key, (name, node, operation))
     if node.share != other.share:
         raise LayoutError("a share that is no node's name", f"{key!r}, also of {first!r}", node=name)
     if node.bijector is not other.bijector and node.bijector != other.bijector:
         raise LayoutError(f"the bijector of {first!r}, whose module it shares", "another", node=name)
-    if action.event_shape != first_action.event_shape:
+    if operation.event_shape != first_operation.event_shape:
         raise LayoutError(
-            f"events of shape {first_action.event_shape} as in {first!r}, whose module it shares",
-            f"{action.event_shape}",
+            f"events of shape {first_operation.event_shape} as in {first!r}, whose module it shares",
+            f"{operation.event_shape}",
             node=name,
         )
-    if action.passive != first_action.passive:
+    if operation.passive != first_operation.passive:
         raise LayoutError(
-            f"{first_action.passive} passive channels as in {first!r}, whose module it shares",
-            f"{action.passive}",
+            f"{first_operation.passive} passive channels as in {first!r}, whose module it shares",
+            f"{operation.passive}",
             node=name,
         )
     return key

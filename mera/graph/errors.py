@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mera._utils.errors import InputError
@@ -23,6 +24,7 @@ class LayoutError(InputError):
             is about the layout as a whole.
         field: the setting of the node that is wrong; None if no single setting is.
         source: the file that the layout was read from; None for a layout that was built in Python.
+        kind: the kind of the error; see `InputError`.
 
     >>> from mera.graph import Layout, LayoutError
     >>> layout = Layout((8,), channels=1)
@@ -43,8 +45,9 @@ class LayoutError(InputError):
         node: object = None,
         field: str | None = None,
         source: str | None = None,
+        kind: str = "",
     ) -> None:
-        super().__init__(expected, got)
+        super().__init__(expected, got, kind=kind)
         self.node = node
         self.field = field
         self.source = source
@@ -59,9 +62,9 @@ class LayoutError(InputError):
         """
         if not isinstance(error, InputError):
             return cls("", str(error), **where)
-        attributes = {name: getattr(error, name, None) for name in ("node", "field", "source")}
-        kept = {name: value for name, value in attributes.items() if value is not None}
-        return cls(error.expected, error.got, **{**where, **kept})
+        attributes = {name: getattr(error, name, None) for name in ("node", "field", "source", "kind")}
+        kept: dict[str, Any] = {name: value for name, value in attributes.items() if value is not None}
+        return cls(error.expected, error.got, **where | kept)
 
     def __str__(self) -> str:
         parts = []
@@ -76,10 +79,5 @@ class LayoutError(InputError):
 
     def __reduce__(self) -> Any:
         """For pickling, which would call the class with the message alone."""
-        parts = {"node": self.node, "field": self.field, "source": self.source}
-        return _rebuild, (self.expected, self.got, parts)
-
-
-def _rebuild(expected: str, got: str, parts: dict[str, Any]) -> LayoutError:
-    """The error that was pickled."""
-    return LayoutError(expected, got, **parts)
+        parts: dict[str, Any] = {"node": self.node, "field": self.field, "source": self.source, "kind": self.kind}
+        return partial(type(self), **parts), (self.expected, self.got)

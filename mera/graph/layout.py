@@ -10,7 +10,7 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera._utils.notebook import Pictured
+from mera.display.notebook import Pictured
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
@@ -136,12 +136,12 @@ class Layout(Pictured):
         try:
             self._check_name(name)
             self._check_source(source)
-            actions = node.lower(source.lattice)
+            operations = node.lower(source.lattice)
         except LayoutError as error:
             raise LayoutError.from_error(error, node=name) from None
         self.graph.add_node(name, node=node)
         self.graph.add_edge(source.node, name, output=source.output)
-        lattices = actions[-1].outputs if actions else (source.lattice,) * node.outputs  # a latent has none
+        lattices = operations[-1].outputs if operations else (source.lattice,) * node.outputs  # a latent has none
         return tuple(Port(name, index, lattice, self) for index, lattice in enumerate(lattices))
 
     def local(

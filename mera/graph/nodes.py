@@ -1,8 +1,8 @@
 """The kinds of node that a layout is made of.
 
-A node is compiled by its method `lower`: from the lattice on its input to a chain of actions. The outputs of the node
-are those of the last action. A new kind of node is one more class in this file: all code that reads plans sees only
-actions.
+A node is compiled by its method `lower`: from the lattice on its input to a chain of operations. The outputs of the
+node are the outputs of the last operation. A new kind of node is one more class in this file, because all code that
+reads plans sees only operations.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import nn
 
 from mera._utils.checks import is_integer
 from mera.bijectors.base import Bijector
-from mera.bijectors.registry import named
-from mera.graph.actions import Action, Apply, Cut, Regroup
+from mera.bijectors.by_name import named
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice, check_key, per_dimension
+from mera.graph.operations import Apply, Cut, Operation, Regroup
 from mera.graph.validation import check_bijector, check_grid
 
 __all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
@@ -32,14 +32,14 @@ class Node(ABC):
     """The number of outputs of a node of this kind."""
 
     @abstractmethod
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """Compile the node to actions.
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
+        """Compile the node to operations.
 
         Args:
             lattice: the lattice on the input of the node.
 
         Returns:
-            The actions in order; each acts on the first output of the action before it.
+            The operations in order; each acts on the first output of the operation before it.
 
         Raises:
             LayoutError: if the node is not a bijection on this lattice.
@@ -74,8 +74,8 @@ class Input(Node):
             expected = f"a context of shape (K,), or (K, {sites}) for each pixel"
             raise LayoutError(expected, repr(context), field="context")
 
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """No action."""
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
+        """No operation."""
         return ()
 
 
@@ -85,8 +85,8 @@ class Latent(Node):
 
     outputs: ClassVar[int] = 0
 
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
-        """No action."""
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
+        """No operation."""
         return ()
 
 
@@ -130,7 +130,7 @@ class Local(Node):
         except ValueError as error:
             raise LayoutError.from_error(error, field="bijector") from None
 
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
         """A single `Apply`."""
         if self.share is not None:
             check_key(self.share, "share")
@@ -169,7 +169,7 @@ class Decimate(Node):
     outputs: ClassVar[int] = 2
     stride: int | tuple[int, ...] = 2
 
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
         """A `Regroup`, which makes the channels of a cell's first site the first ones, then a `Cut` behind them."""
         (squeeze,) = Squeeze(self.stride).lower(lattice)
         return squeeze, Cut(squeeze.outputs[0], lattice.channels)
@@ -185,7 +185,7 @@ class Squeeze(Node):
 
     stride: int | tuple[int, ...] = 2
 
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
         """A single `Regroup`."""
         stride = per_dimension(self.stride, lattice.dim, "stride", 1)
         if max(stride) == 1:
@@ -208,7 +208,7 @@ class Split(Node):
     outputs: ClassVar[int] = 2
     keep: int
 
-    def lower(self, lattice: Lattice) -> tuple[Action, ...]:
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
         """A single `Cut`."""
         if not is_integer(self.keep) or not 0 < self.keep < lattice.channels:
             raise LayoutError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mera._utils.notebook import html
-from mera._utils.table import Table
-from mera.graph.actions import Action, Apply, Cut, Regroup
+from mera.display.notebook import html
+from mera.display.table import Table
 from mera.graph.lattice import Lattice
+from mera.graph.operations import Apply, Cut, Operation, Regroup
 
 __all__ = ["LatentLevel", "Plan", "Step", "brief", "context_of"]
 
@@ -25,20 +25,21 @@ def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) ->
 
 @dataclass(frozen=True)
 class Step:
-    """One action of a plan on one value.
+    """One operation of a plan on one value.
 
     Args:
         node: the name of the layout's node that the step is part of.
         level: the number of cuts between the data and the step; 0 for the finest level.
-        action: the action.
+        operation: the operation.
         source: the number of the value that the step consumes.
         targets: the numbers of the values that the step produces.
-        module: the key of the bijector if the action is `Apply`, else empty; steps with the same key share a bijector.
+        module: the key of the bijector if the operation is `Apply`, else empty; steps with the same key share a
+            bijector.
     """
 
     node: str
     level: int
-    action: Action
+    operation: Operation
     source: int
     targets: tuple[int, ...]
     module: str = ""
@@ -78,13 +79,13 @@ class Plan:
     latents: tuple[LatentLevel, ...]
     context: tuple[int, ...] | None = None
 
-    def context_shape(self, action: Apply) -> tuple[int, ...] | None:
+    def context_shape(self, operation: Apply) -> tuple[int, ...] | None:
         """The shape of the context of one event, (K,) or (K, *sites of the event); None if the flow is not conditional.
 
         Args:
-            action: the action whose event it is.
+            operation: the operation whose event it is.
         """
-        return context_of(self.context, action.event_shape)
+        return context_of(self.context, operation.event_shape)
 
     @property
     def entries(self) -> tuple[int, ...]:
@@ -93,7 +94,7 @@ class Plan:
         for step in self.steps:
             if step.source == value:
                 value = step.targets[0]
-                if isinstance(step.action, Cut):
+                if isinstance(step.operation, Cut):
                     entries.append(value)
         return tuple(entries)
 
@@ -103,7 +104,14 @@ class Plan:
         levels = {latent.value: f"z{h}" for h, latent in enumerate(self.latents)}
         header = ("step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends out")
         rows = [
-            (str(i), step.node, str(step.level), str(step.action.lattice), *_columns(step.action), _out(step, levels))
+            (
+                str(i),
+                step.node,
+                str(step.level),
+                str(step.operation.lattice),
+                *_columns(step.operation),
+                _out(step, levels),
+            )
             for i, step in enumerate(self.steps)
         ]
         return Table(header, rows)
@@ -126,17 +134,17 @@ class Plan:
         return html(self.table, *self.legend.splitlines())
 
 
-def _columns(action: Action) -> Iterable[str]:
-    """The cells "kernel" to "pattern" of an action in the printed table."""
-    match action:
+def _columns(operation: Operation) -> Iterable[str]:
+    """The cells "kernel" to "pattern" of an operation in the printed table."""
+    match operation:
         case Apply():
-            kernel, stride, offset = map(brief, (action.kernel, action.stride, action.offset))
-            pattern = action.pattern + (f" (c: {action.passive} stay)" if action.passive else "")
-            return kernel, stride, offset, "field" if action.is_field else str(action.events), pattern
+            kernel, stride, offset = map(brief, (operation.kernel, operation.stride, operation.offset))
+            pattern = operation.pattern + (f" (c: {operation.passive} stay)" if operation.passive else "")
+            return kernel, stride, offset, "field" if operation.is_field else str(operation.events), pattern
         case Regroup():
-            return "", brief(action.stride), "", "", action.pattern
+            return "", brief(operation.stride), "", "", operation.pattern
         case Cut():
-            return "", "", "", "", action.pattern
+            return "", "", "", "", operation.pattern
 
 
 def brief(values: tuple[int, ...]) -> str:
@@ -152,6 +160,6 @@ def _out(step: Step, levels: dict[int, str]) -> str:
     """The cell "sends out" of a step in the printed table: the levels of latents among its outputs."""
     return ", ".join(
         f"{levels[value]}: {lattice}"
-        for value, lattice in zip(step.targets, step.action.outputs, strict=True)
+        for value, lattice in zip(step.targets, step.operation.outputs, strict=True)
         if value in levels
     )

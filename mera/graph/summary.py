@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mera._utils.notebook import html
-from mera._utils.table import Table
 from mera.bijectors import Chain, Named
-from mera.graph.actions import Apply
+from mera.display.notebook import html
+from mera.display.table import Table
 from mera.graph.layout import Layout
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
 __all__ = ["Summary", "count_parameters", "summarize"]
@@ -63,13 +63,13 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
     seen: set[str] = set()
     nodes = []
     for step in plan.steps:
-        if isinstance(step.action, Apply):
+        if isinstance(step.operation, Apply):
             module = bijectors[step.module]
             parameters = f"shared with {step.module!r}" if step.module in seen else f"{count_parameters(module):,}"
             seen.add(step.module)
-            events = f"{step.action.events} of {'x'.join(map(str, step.action.event_shape))}"
+            events = f"{step.operation.events} of {'x'.join(map(str, step.operation.event_shape))}"
             bijector = _name(layout.graph.nodes[step.node]["node"].bijector, module)
-            nodes.append((step.level, step.node, bijector, step.action.lattice, events, parameters))
+            nodes.append((step.level, step.node, bijector, step.operation.lattice, events, parameters))
     levels = [
         (f"z{h}", latent.lattice, math.prod(latent.lattice.event_shape), latent.node)
         for h, latent in enumerate(plan.latents)

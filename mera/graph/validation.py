@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mera.bijectors.base import Bijector
-from mera.graph.actions import Apply
 from mera.graph.errors import LayoutError
+from mera.graph.operations import Apply
 
 __all__ = ["check_bijector", "check_grid"]
 
@@ -45,7 +45,7 @@ def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is
             )
 
 
-def check_bijector(bijector: Bijector, action: Apply) -> None:
+def check_bijector(bijector: Bijector, operation: Apply) -> None:
     """Refuse a bijector that does not fit the events of its node, or reads other sites than the node's kernel says.
 
     At a grid position of a field, each of the `stride` sites depends on a window of `receptive_kernel` sites around it;
@@ -54,34 +54,38 @@ def check_bijector(bijector: Bijector, action: Apply) -> None:
 
     Args:
         bijector: the bijector.
-        action: the action of the node.
+        operation: the operation of the node.
 
     Raises:
         LayoutError: if the event shape, the passive channels, the borders or the kernel differ.
     """
     shape = bijector.event_shape
-    if shape is not None and tuple(shape) != action.event_shape:
-        raise LayoutError(f"a bijector with event shape {action.event_shape}", f"{tuple(shape)}")
-    if bijector.passive != action.passive:
+    if shape is not None and tuple(shape) != operation.event_shape:
+        raise LayoutError(f"a bijector with event shape {operation.event_shape}", f"{tuple(shape)}")
+    if bijector.passive != operation.passive:
         raise LayoutError(
-            f"passive={bijector.passive}, the channels that the bijector leaves", f"{action.passive}", field="passive"
+            f"passive={bijector.passive}, the channels that the bijector leaves",
+            f"{operation.passive}",
+            field="passive",
         )
-    if not action.is_field:
+    if not operation.is_field:
         return
-    if bijector.circular and not all(action.lattice.periodic):
+    if bijector.circular and not all(operation.lattice.periodic):
         raise LayoutError("a bijector that ends at open borders", "one that continues at the opposite border")
     window = bijector.receptive_kernel
     if window is None:
         # between open borders, a kernel around the first cell must be nearly twice as wide to reach the last site
-        sizes = zip(action.lattice.shape, action.stride, action.lattice.periodic, strict=True)
+        sizes = zip(operation.lattice.shape, operation.stride, operation.lattice.periodic, strict=True)
         least = tuple(n if periodic else 2 * n - stride for n, stride, periodic in sizes)
-        if any(kernel < smallest for kernel, smallest in zip(action.kernel, least, strict=True)):
+        if any(kernel < smallest for kernel, smallest in zip(operation.kernel, least, strict=True)):
             raise LayoutError(
                 f"a kernel that reaches all of the lattice from everywhere, at least {least}, or a bijector "
                 "whose receptive_kernel says how far it reads",
-                f"kernel {action.kernel}",
+                f"kernel {operation.kernel}",
             )
         return
-    kernel = tuple(width - 1 + stride for width, stride in zip(window, action.stride, strict=True))
-    if kernel != action.kernel:
-        raise LayoutError(f"kernel {kernel}, which the bijector reads at stride {action.stride}", f"{action.kernel}")
+    kernel = tuple(width - 1 + stride for width, stride in zip(window, operation.stride, strict=True))
+    if kernel != operation.kernel:
+        raise LayoutError(
+            f"kernel {kernel}, which the bijector reads at stride {operation.stride}", f"{operation.kernel}"
+        )

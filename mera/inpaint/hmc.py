@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mera._utils.progress import ProgressBar
+from mera.display.progress import ProgressBar
 
 __all__ = ["hmc"]
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mera._utils.chains import effective_size, split_r_hat
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.notebook import Pictured
-from mera._utils.progress import ProgressBar, check_console
+from mera.chains.diagnostics import effective_size, split_r_hat
 from mera.cones import Region, Restriction
-from mera.graph.runner import Runner
+from mera.display.notebook import Pictured
+from mera.display.progress import ProgressBar, check_console
+from mera.inpaint.convergence import Mixing
 from mera.inpaint.hmc import hmc
-from mera.inpaint.mixing import Mixing
 from mera.inpaint.mode import climb
-from mera.inpaint.options import SearchOptions
 from mera.inpaint.population import populate
+from mera.inpaint.search_options import SearchOptions
 from mera.inpaint.spaces import choose_space
+from mera.run.runner import Runner
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 
@@ -44,7 +45,7 @@ def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: i
     values = space.draw(groups * size)
     log_prob = _log_prob(local, space, values)
     if log_prob.max() == -torch.inf:
-        raise ValueError(f"Expected a random filling of finite density; got none in {len(values)} draws")
+        raise InputError("a random filling of finite density", f"none in {len(values)} draws")
     if sweeps == 0:
         return values[log_prob.topk(groups).indices]
     for sweep in range(sweeps):

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera._utils.files import replacing
 
 __all__ = ["pack", "read_archive", "unpack", "write_archive"]
@@ -69,15 +70,15 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
         tensors = load(content)
         text, checksum = metadata[KEY], metadata[SUM]
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: Expected a file that mera wrote; got another or a damaged one: {error}") from error
+        raise InputError("a file that mera wrote", f"another or a damaged one: {error}", where=str(path)) from error
     if _checksum(text, tensors) != checksum:
-        raise ValueError(f"{path}: Expected a file as mera wrote it; got a damaged one, its checksum does not fit")
+        raise InputError("a file as mera wrote it", "a damaged one, its checksum does not fit", where=str(path))
     try:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: Expected a description in JSON; got {error}") from None
+        raise InputError("a description in JSON", str(error), where=str(path)) from None
     if not isinstance(description, dict):
-        raise ValueError(f"{path}: Expected a description by names; got a {type(description).__name__}")
+        raise InputError("a description by names", f"a {type(description).__name__}", where=str(path))
     return description, tensors
 
 
@@ -150,4 +151,4 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         if kind in ("list", "tuple") and isinstance(content, list):
             items = [unpack(item, tensors) for item in content]
             return items if kind == "list" else tuple(items)
-    raise ValueError(f"Expected a packed tensor, dict, list or tuple; got {list(value)}")
+    raise InputError("a packed tensor, dict, list or tuple", str(list(value)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mera._utils.errors import InputError
+from mera._utils.errors import UNKNOWN_NAME, InputError
 from mera._utils.files import as_path
 from mera.bijectors.preprocess import ImagePreprocess
 from mera.density import Density
@@ -17,9 +17,10 @@ from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
 from mera.models import build
 from mera.priors import to_description
-from mera.symmetrized import Symmetrized
+from mera.symmetry.mixture import Symmetrized
+from mera.weights import card
 
-__all__ = ["describe_flow", "load", "rebuild", "rebuild_empty", "save"]
+__all__ = ["describe_flow", "load", "load_pretrained", "rebuild", "rebuild_empty", "save"]
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
@@ -65,11 +66,9 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
         return describe_flow(flow.flow) | {"symmetrized": flow.group} | elements
     if not isinstance(flow, Flow):
-        raise ValueError(f"Expected a Flow; got {type(flow).__name__}")
+        raise InputError("a Flow", str(type(flow).__name__))
     if type(flow.preprocess) is not ImagePreprocess:
-        raise ValueError(
-            f"Expected a flow with the usual preprocessing; got {flow.preprocess}: save its state_dict() instead"
-        )
+        raise InputError("a flow with the usual preprocessing", f"{flow.preprocess}: save its state_dict() instead")
     prior = to_description(flow.prior.distribution)
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
@@ -78,9 +77,9 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     try:
         return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.context_encoder.classes}}
     except LayoutError as error:
-        raise ValueError(
-            f"Expected a flow from mera.build, or a layout of bijectors by name; got one made by hand: {error}; "
-            "save its state_dict() instead"
+        raise InputError(
+            "a flow from mera.build, or a layout of bijectors by name",
+            f"one made by hand: {error}; save its state_dict() instead",
         ) from error
 
 
@@ -98,16 +97,33 @@ def load(path: str | PathLike[str]) -> Any:
     path = path / WEIGHTS if path.is_dir() else path
     description, tensors = read_archive(path)
     if "state" in description:
-        raise ValueError(
-            f"{path}: Expected a flow that mera.save wrote; got a checkpoint of a run, whose flow is in {WEIGHTS}"
+        raise InputError(
+            "a flow that mera.save wrote", f"a checkpoint of a run, whose flow is in {WEIGHTS}", where=str(path)
         )
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        if isinstance(error, InputError) and error.expected.startswith(("a bijector among", "a model among")):
+        if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
             got = f"{error.got}, so import the module that registers it first"
-            raise InputError(f"{error.expected} in {path}", got) from error
-        raise ValueError(f"{path}: Expected a flow that mera.save wrote; got {error}") from error
+            raise InputError(f"{error.expected} in {path}", got, kind=UNKNOWN_NAME) from error
+        raise InputError("a flow that mera.save wrote", str(error), where=str(path)) from error
+
+
+def load_pretrained(name: str) -> Flow:
+    """Load a trained flow that comes with the package, on the CPU.
+
+    Args:
+        name: one of the names in `mera.models.pretrained()`, whose cards say what each flow learnt.
+
+    Raises:
+        ValueError: if there is no such flow.
+
+    >>> import mera
+    >>> flow = mera.load_pretrained("msds1")
+    >>> flow.to_images(flow.sample(2, temperature=0.6)).shape
+    torch.Size([2, 3, 32, 32])
+    """
+    return load(card(name).weights)
 
 
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera.bijectors import Gather, checkerboard
 from mera.flow import Flow
-from mera.models.registry import build
-from mera.priors import PriorLike
+from mera.models.by_name import build
+from mera.names.flow_options import PriorLike
 
 __all__ = ["load_rgflow_checkpoint"]
 
@@ -54,7 +55,7 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
     except KeyError as error:
-        raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; got none with {error}") from error
+        raise InputError("a checkpoint of the authors' RG-Flow", f"none with {error}", where=str(path)) from error
     except (TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; {error}") from error
     return flow
@@ -88,7 +89,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         or not state
         or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     ):
-        raise ValueError(f"{path}: Expected a dict with the state dict of a flow under 'flow'; got something else")
+        raise InputError("a dict with the state dict of a flow under 'flow'", "something else", where=str(path))
     return dict(state)
 
 

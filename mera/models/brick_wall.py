@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mera._utils.options import Option, count
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.geometry import context_shape, lattice_shape
-from mera.models.options import (
-    Bijectors,
-    Boundary,
-    Channels,
-    Classes,
-    Conditioners,
-    Context,
-    Dimensions,
-    Edges,
-    EvenKernel,
-    HiddenWidths,
-    Layers,
-    Norm,
-    Priors,
-    ResidualBlocks,
-)
-from mera.models.patches import add_layers, bijectors_per_step
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.patches import Patches
+from mera.names.flow_options import Channels, Edges, EvenKernel, PatchOptions
+from mera.names.options import Option, count
 
 __all__ = ["tebd"]
 
@@ -37,17 +22,7 @@ def tebd(
     channels: Channels = 3,
     *,
     depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 4,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    conditioner: Conditioners = "joint",
-    norm: Norm = None,
-    bijector: Bijectors = None,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "laplace",
-    boundary: Boundary = "periodic",
-    dim: Dimensions = 2,
+    **options: Unpack[PatchOptions],
 ) -> Flow:
     """Brick wall: rows of blocks without decimation, as in time-evolving block decimation (TEBD).
 
@@ -60,14 +35,9 @@ def tebd(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    bijectors = bijectors_per_step(
-        depth, bijector=bijector, conditioner=conditioner, layers=layers,
-        residual_blocks=residual_blocks, hidden=hidden, norm=norm,
-    )  # fmt: skip
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    x = layout.input
-    for row, bijector_of_row in enumerate(bijectors):
-        x = add_layers(layout, x, bijector_of_row, [("even", 0), ("odd", m // 2)], m, str(row))
-    layout.latent(x, name="z0")
-    return Flow(layout, prior, classes=classes)
+    patches = Patches(L, channels, m, options, steps=depth)
+    x = patches.layout.input
+    for step in range(depth):
+        x = patches.add_rows(x, step, [("even", 0), ("odd", m // 2)], str(step))
+    patches.layout.latent(x, name="z0")
+    return patches.flow()

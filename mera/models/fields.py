@@ -1,37 +1,100 @@
-"""A function that the models of whole lattices share: it adds a field bijector to a layout."""
+"""Layouts of bijectors on whole lattices: what Real NVP, Glow and Wavelet Flow share."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from typing import Any, cast
 
-from mera.bijectors import Bijector
-from mera.bijectors.registry import Named
+from mera.bijectors import Bijector, named
+from mera.flow import Flow
 from mera.graph import Layout, LayoutError, Port
 from mera.graph.plan import context_of
+from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
+from mera.names.flow_options import Edges, FieldOptions, PerStep, padding_of
 
-__all__ = ["add_field"]
+__all__ = ["Fields"]
 
 
-def add_field(layout: Layout, x: Port, bijector: Named, name: str, passive: int = 0) -> Port:
-    """Add a bijector of the whole lattice to a layout; the kernel of the node is the bijector's `receptive_kernel`.
+class Fields:
+    """A layout of whole lattices in the making.
 
     Args:
-        layout: the layout.
-        x: the output of an earlier node that the bijector acts on.
-        bijector: a registered bijector whose `receptive_kernel` is not None.
-        name: the name of the node.
-        passive: how many channels, the first ones, are read but not changed.
+        L: edge of the lattice, or all its edges.
+        m: width of the topmost lattice.
+        channels: number of variables at a site.
+        layers: number of coupling layers, for all scales or for each.
+        options: the options that models of whole lattices share.
+        squeezed_first: whether a scale begins with a squeeze, so that there is one scale fewer.
+        common: further options of the bijectors at all scales.
 
-    Returns:
-        The output of the node.
+    Attributes:
+        layout: the layout.
+        scales: the number of scales.
 
     Raises:
-        LayoutError: if the bijector cannot be made for this lattice; the message names the node.
+        ValueError: if the value of an option is invalid.
     """
-    shape = x.lattice.event_shape
-    try:  # an instance that is thrown away: only the bijector itself knows how far it reads
-        instance: Bijector = bijector(shape, context_of(layout.context, shape))
-    except ValueError as error:
-        raise LayoutError.from_error(error, node=name) from error
-    kernel = cast(tuple, instance.receptive_kernel)
-    return layout.local(x, bijector, kernel=kernel, stride=1, name=name, passive=passive)
+
+    def __init__(
+        self, L: Edges, m: int, channels: int, layers: PerStep, options: FieldOptions,
+        squeezed_first: bool = False, **common: Any,
+    ) -> None:  # fmt: skip
+        self.options = options
+        shape = lattice_shape(L, options["dim"])
+        self.scales = max(1, levels(shape, m) - squeezed_first)
+        self._common = {"padding": padding_of(options["boundary"]), **common}
+        self._per_scale = options_per_step(self.scales, layers, options["residual_blocks"], options["hidden"])
+        context = context_shape(options["context"], options["classes"], shape)
+        self.layout = Layout(shape, channels, options["boundary"], context)
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """For each scale, finest first, its number and the options of its bijectors."""
+        return ((scale, self._common | options) for scale, options in enumerate(self._per_scale))
+
+    def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
+        """Add a bijector of the whole lattice; the kernel of the node is the bijector's `receptive_kernel`.
+
+        Args:
+            x: the output of an earlier node that the bijector acts on.
+            bijector: the name of a registered bijector whose `receptive_kernel` is not None.
+            name: the name of the node.
+            options: options of the bijector.
+            passive: how many channels, the first ones, are read but not changed.
+
+        Returns:
+            The output of the node.
+
+        Raises:
+            LayoutError: if the bijector cannot be made for this lattice; the message names the node.
+        """
+        make, shape = named(bijector, options), x.lattice.event_shape
+        try:  # an instance that is thrown away: only the bijector itself knows how far it reads
+            instance: Bijector = make(shape, context_of(self.layout.context, shape))
+        except ValueError as error:
+            raise LayoutError.from_error(error, node=name) from error
+        kernel = cast(tuple, instance.receptive_kernel)
+        return self.layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)
+
+    def split(self, x: Port, keep: int, scale: int) -> Port:
+        """Let all but the first channels leave as the latents of a scale.
+
+        Args:
+            x: the output of an earlier node.
+            keep: how many channels stay.
+            scale: the scale.
+
+        Returns:
+            The channels that stay.
+        """
+        x, fine = self.layout.split(x, keep=keep, name=f"split{scale}")
+        self.layout.latent(fine, name=f"z{scale}")
+        return x
+
+    def flow(self, x: Port) -> Flow:
+        """Let all channels leave as the latents of the last scale, and make the flow.
+
+        Args:
+            x: the output of the last node.
+        """
+        self.layout.latent(x, name=f"z{self.scales - 1}")
+        return Flow(self.layout, self.options["prior"], classes=self.options["classes"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera.models.options import Edges, Hidden, PerStep
+from mera.names.flow_options import Edges, Hidden, PerStep
 
 __all__ = [
     "context_shape",
@@ -35,7 +35,7 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
         raise InputError("dim 1, 2 or 3", repr(dim))
     edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
     if not edges or not all(is_integer(n) and n > 0 for n in edges):
-        raise ValueError(f"Expected L as a positive integer or all edges of the lattice; got {L!r}")
+        raise InputError("L as a positive integer or all edges of the lattice", repr(L))
     return edges
 
 
@@ -56,7 +56,7 @@ def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
     if width != smallest or any(n % width for n in shape):
         how = "halve" if stride == 2 else f"divide by {stride}"
         edges = "x".join(map(str, shape))
-        raise ValueError(f"Expected edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h; got {edges}")
+        raise InputError(f"edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h", str(edges))
     return count
 
 
@@ -75,7 +75,7 @@ def context_shape(context: Edges | None, classes: int | None, shape: Sequence[in
         return None if classes is None else (16,)
     sizes = tuple(context) if isinstance(context, Sequence) else (context,)
     if not sizes or not all(is_integer(n) and n > 0 for n in sizes) or sizes[1:] not in ((), tuple(shape)):
-        raise ValueError(f"Expected a context K, or (K, {', '.join(map(str, shape))}) for each pixel; got {context!r}")
+        raise InputError(f"a context K, or (K, {', '.join(map(str, shape))}) for each pixel", repr(context))
     return sizes
 
 
@@ -109,14 +109,12 @@ def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
         ValueError: if there are not widths for each RG step, or a width is not a positive integer.
     """
     if not isinstance(value, Sequence):
-        raise ValueError(f"Expected hidden as a tuple of widths; got {value!r}")
+        raise InputError("hidden as a tuple of widths", repr(value))
     nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
     rows: Sequence[Any] = value if nested else (value,) * steps
     values = tuple(tuple(widths) for widths in rows)
     if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
-        raise ValueError(
-            f"Expected hidden as a tuple of positive widths, or a list of {steps} such tuples; got {value!r}"
-        )
+        raise InputError(f"hidden as a tuple of positive widths, or a list of {steps} such tuples", repr(value))
     return values
 
 

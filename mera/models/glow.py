@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mera._utils.options import Option
-from mera.bijectors import named
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.fields import add_field
-from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
-from mera.models.options import (
-    PER_STEP,
-    Channels,
-    Classes,
-    Context,
-    Dimensions,
-    FieldBoundary,
-    HiddenChannels,
-    LatticeEdges,
-    PerStep,
-    Priors,
-    ResidualBlocks,
-    TopWidth,
-    padding_of,
-)
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.fields import Fields
+from mera.names.flow_options import Channels, FieldOptions, LatticeEdges, PerStep, TopWidth
+from mera.names.options import Option
 
 __all__ = ["glow"]
 
@@ -37,15 +22,9 @@ def glow(
     channels: Channels = 3,
     *,
     layers: Annotated[
-        PerStep, Option(f"number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling. {PER_STEP}")
+        PerStep, Option("number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling.").per_step()
     ] = 4,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,),
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "gaussian",
-    boundary: FieldBoundary = "open",
-    dim: Dimensions = 2,
+    **options: Unpack[FieldOptions],
 ) -> Flow:
     """Glow: a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
 
@@ -58,17 +37,12 @@ def glow(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    scales = max(1, levels(shape, m) - 1)
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    x = layout.input
-    for h, options in enumerate(options_per_step(scales, layers, residual_blocks, hidden)):
+    fields = Fields(L, m, channels, layers, options, squeezed_first=True)
+    x = fields.layout.input
+    for scale, blocks in fields:
         if min(x.shape) > m:
-            x = layout.squeeze(x, name=f"squeeze{h}")
-        steps = named("glow", {"padding": padding_of(boundary), **options})
-        x = add_field(layout, x, steps, f"steps{h}")
-        if h + 1 < scales:
-            x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")
-            layout.latent(out, name=f"z{h}")
-    layout.latent(x, name=f"z{scales - 1}")
-    return Flow(layout, prior, classes=classes)
+            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+        x = fields.add(x, "glow-steps", f"steps{scale}", blocks)
+        if scale + 1 < fields.scales:
+            x = fields.split(x, x.channels // 2, scale)
+    return fields.flow(x)

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mera._utils.options import Option, count
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.geometry import context_shape, lattice_shape, levels
-from mera.models.options import (
-    Bijectors,
-    Boundary,
-    Channels,
-    Classes,
-    Conditioners,
-    Context,
-    Dimensions,
-    Edges,
-    HiddenWidths,
-    Layers,
-    Norm,
-    Priors,
-    ResidualBlocks,
-)
-from mera.models.patches import add_steps, bijectors_per_step
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.patches import Patches
+from mera.names.flow_options import Channels, Edges, PatchOptions
+from mera.names.options import Option, count
 
 __all__ = ["neuralrg"]
 
 
-@register("neuralrg")
+@register("neuralrg", hidden=(64,), prior="gaussian")
 def neuralrg(
     L: Annotated[Edges, Option("edge of the lattice, or all its edges: powers of two.")] = 16,
     channels: Channels = 1,
     *,
     repeats: Annotated[int, Option("how often blocks at both offsets act at each scale.", count())] = 1,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (64,),
-    conditioner: Conditioners = "joint",
-    norm: Norm = None,
-    bijector: Bijectors = None,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "gaussian",
-    boundary: Boundary = "periodic",
-    dim: Dimensions = 2,
+    **options: Unpack[PatchOptions],
 ) -> Flow:
     r"""NeuralRG: a MERA of 2-wide blocks, for lattice physics.
 
@@ -58,12 +34,5 @@ def neuralrg(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    bijectors = bijectors_per_step(
-        levels(shape, 2), bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
-        hidden=hidden, norm=norm,
-    )  # fmt: skip
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    pairs = [(f"{role}_{repeat}_", offset) for repeat in range(repeats) for role, offset in (("even", 0), ("odd", 1))]
-    add_steps(layout, bijectors, pairs, 2, 2)
-    return Flow(layout, prior, classes=classes)
+    rows = [(f"{role}_{repeat}_", offset) for repeat in range(repeats) for role, offset in (("even", 0), ("odd", 1))]
+    return Patches(L, channels, 2, options).renormalize(rows)

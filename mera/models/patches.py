@@ -1,116 +1,135 @@
-"""Functions that the models of patches share: the bijectors of each RG step, and the steps in a layout."""
+"""Layouts of bijectors on patches: what RG-Flow, NeuralRG, trees, brick walls and branching MERAs share.
+
+A model of patches is its rows: for each row of bijectors of an RG step, in the order from data to latents, a role,
+which begins the names of nodes, and the offset of the patches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mera._utils.errors import InputError
-from mera.bijectors.registry import Named, factory, name_and_options, named, takes
+from mera.bijectors.by_name import factory, name_and_options, named, takes
+from mera.flow import Flow
 from mera.graph import Layout, Port
-from mera.models.geometry import options_per_step
-from mera.models.options import BijectorLike, Hidden, PerStep
+from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
+from mera.names.flow_options import Edges, PatchOptions
 
-__all__ = ["add_layers", "add_steps", "bijectors_per_step"]
+__all__ = ["Patches"]
 
-Rows = Sequence[tuple[str, int]]
-"""The rows of bijectors of an RG step, in the order from data to latents: for each its role and its offset."""
+Rows = Iterable[tuple[str, int]]
+BLOCKS = ("layers", "residual_blocks", "hidden")
 
 
-def bijectors_per_step(
-    steps: int,
-    *,
-    bijector: BijectorLike | None,
-    conditioner: str,
-    layers: PerStep,
-    residual_blocks: PerStep,
-    hidden: Hidden,
-    norm: bool | None,
-) -> list[Callable[..., Any]]:
+class Patches:
+    """A layout of patches in the making, and the bijectors of its RG steps.
+
+    Args:
+        L: edge of the lattice, or all its edges.
+        channels: number of variables at a site.
+        kernel: width of the patches.
+        options: the options that models of patches share.
+        stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
+        steps: number of RG steps; None for as many as take the smallest edge of the lattice to `kernel`.
+        share: whether all levels use the same modules.
+
+    Attributes:
+        layout: the layout.
+        shape: the edges of the lattice.
+        bijectors: for each RG step, finest first, a callable that makes its bijectors.
+
+    Raises:
+        ValueError: if the value of an option is invalid.
+    """
+
+    def __init__(
+        self, L: Edges, channels: int, kernel: int, options: PatchOptions,
+        *, stride: int = 2, steps: int | None = None, share: bool = False,
+    ) -> None:  # fmt: skip
+        self.options, self.kernel, self.stride, self.share = options, kernel, stride, share
+        self.shape = lattice_shape(L, options["dim"])
+        steps = levels(self.shape, kernel, stride) if steps is None else steps
+        self.bijectors = bijectors_per_step(steps, options)
+        if share and any(other != self.bijectors[0] for other in self.bijectors):
+            raise InputError(
+                "the same layers, residual_blocks and hidden at all levels, which share them",
+                "{layers!r}, {residual_blocks!r} and {hidden!r}".format_map(options),
+            )
+        context = context_shape(options["context"], options["classes"], self.shape)
+        self.layout = Layout(self.shape, channels, options["boundary"], context)
+
+    def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
+        """Add the rows of bijectors of one RG step.
+
+        Between open borders, a lattice that is one patch wide has no room for a patch at an offset; such rows are left
+        out.
+
+        Args:
+            x: the output of an earlier node.
+            step: the RG step.
+            rows: the role and the offset of each row.
+            suffix: the end of the names of nodes, behind the role.
+
+        Returns:
+            The output of the last node.
+        """
+        for role, offset in rows:
+            sizes = zip(x.shape, x.lattice.periodic, strict=True)
+            if offset and any(n == self.kernel and not periodic for n, periodic in sizes):
+                continue
+            x = self.layout.local(
+                x, self.bijectors[step], kernel=self.kernel, offset=offset, share=role if self.share else None,
+                name=f"{role}{suffix}",
+            )  # fmt: skip
+        return x
+
+    def renormalize(self, rows: Rows, x: Port | None = None) -> Flow:
+        """Add all RG steps, with a decimation behind each but the last, and make the flow (RG-Flow, Eq. 2 to 5).
+
+        All variables leave after the bijectors of the last step.
+
+        Args:
+            rows: the role and the offset of each row of bijectors in a step.
+            x: the output of an earlier node to begin with; the input of the layout if None.
+        """
+        x, rows, last = self.layout.input if x is None else x, tuple(rows), len(self.bijectors) - 1
+        for step in range(last + 1):
+            x = self.add_rows(x, step, rows, str(step))
+            if step < last:
+                x, fine = self.layout.decimate(x, self.stride, name=f"decimate{step}")
+                self.layout.latent(fine, name=f"z{step}")
+        self.layout.latent(x, name=f"z{last}")
+        return self.flow()
+
+    def flow(self) -> Flow:
+        """The flow of the layout, which must be complete."""
+        return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
+
+
+def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
     """For each RG step, finest first, a callable that makes its bijectors.
 
     A registered bijector gets those of the options `conditioner`, `layers`, `residual_blocks`, `hidden` and `norm` that
-    it has; options in its own dict take precedence.
+    it has; options of its own take precedence.
 
     Args:
         steps: the number of RG steps.
-        bijector: the bijector of all steps; affine couplings if None.
-        conditioner: the networks of couplings, "joint", "paper" or "authors".
-        layers: one number for all RG steps, or one for each.
-        residual_blocks: one number for all RG steps, or one for each.
-        hidden: widths for all RG steps, or a sequence of widths for each.
-        norm: whether there is an ActNorm before each coupling; None for the default of the bijector.
+        options: the options that models of patches share.
 
     Raises:
         ValueError: if the value of an option is invalid, or no bijector is registered under the name.
     """
-    for_all_steps: dict[str, Any] = (
-        {"conditioner": conditioner} if norm is None else {"conditioner": conditioner, "norm": norm}
-    )
-    options_of_steps = [options | for_all_steps for options in options_per_step(steps, layers, residual_blocks, hidden)]
-    if bijector is None or isinstance(bijector, (str, Mapping)):
-        name, explicit = name_and_options("coupling" if bijector is None else bijector)
-        return [_named(name, explicit, options) for options in options_of_steps]
+    bijector = "coupling" if options["bijector"] is None else options["bijector"]
+    for_all_steps = {name: options[name] for name in ("conditioner", "norm") if options[name] is not None}
+    per_step = options_per_step(steps, *(options[name] for name in BLOCKS))
+    if isinstance(bijector, (str, Mapping)):
+        name, own = name_and_options(bijector)
+        make = factory(name)
+        return [
+            named(name, {key: value for key, value in (for_all_steps | step).items() if takes(make, key)} | own)
+            for step in per_step
+        ]
     if not callable(bijector):
         raise InputError("a bijector's name, a name with options, or a callable that makes a bijector", repr(bijector))
     return [bijector] * steps
-
-
-def _named(name: str, explicit: Mapping[str, Any], options: Mapping[str, Any]) -> Named:
-    """A registered bijector with explicit options, and with those of the other options that its factory takes."""
-    make = factory(name)
-    return named(name, {key: value for key, value in options.items() if takes(make, key)} | dict(explicit))
-
-
-def add_layers(
-    layout: Layout, x: Port, bijector: Callable[..., Any], rows: Rows, kernel: int, suffix: str, share: bool = False
-) -> Port:
-    """Add the bijectors of one RG step to a layout.
-
-    Between open borders, a lattice that is one patch wide has no room for a patch at an offset; such rows are left out.
-
-    Args:
-        layout: the layout.
-        x: the output of an earlier node.
-        bijector: a callable that makes the bijectors.
-        rows: the role and the offset of each row.
-        kernel: the width of the patches.
-        suffix: the end of the names of nodes, behind the role.
-        share: whether all nodes with the same role use one module.
-
-    Returns:
-        The output of the last node.
-    """
-    for role, offset in rows:
-        sizes = zip(x.shape, x.lattice.periodic, strict=True)
-        if offset and any(n == kernel and not periodic for n, periodic in sizes):
-            continue
-        name = f"{role}{suffix}"
-        x = layout.local(x, bijector, kernel=kernel, offset=offset, share=role if share else None, name=name)
-    return x
-
-
-def add_steps(
-    layout: Layout, bijectors: Sequence[Callable[..., Any]], rows: Rows, kernel: int, stride: int,
-    share: bool = False, source: Port | None = None,
-) -> None:  # fmt: skip
-    """Add RG steps to a layout: bijectors, then a decimation (RG-Flow, Eq. 2 to 5, https://arxiv.org/abs/2010.00029).
-
-    All variables leave after the bijectors of the last step.
-
-    Args:
-        layout: the layout.
-        bijectors: for each RG step, finest first, a callable that makes its bijectors.
-        rows: the role and the offset of each row of bijectors in a step.
-        kernel: the width of the patches.
-        stride: the edge of the cells of which a decimation keeps one site.
-        share: whether all levels use the same modules.
-        source: the output of an earlier node to begin with; the input of the layout if None.
-    """
-    x = layout.input if source is None else source
-    for h, bijector in enumerate(bijectors):
-        x = add_layers(layout, x, bijector, rows, kernel, str(h), share)
-        if h + 1 < len(bijectors):
-            x, fine = layout.decimate(x, stride, name=f"decimate{h}")
-            layout.latent(fine, name=f"z{h}")
-    layout.latent(x, name=f"z{len(bijectors) - 1}")

@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from mera.bijectors import named
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.fields import add_field
-from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
-from mera.models.options import (
-    Channels,
-    Classes,
-    Context,
-    Dimensions,
-    FieldBoundary,
-    FieldLayers,
-    FieldNorm,
-    HiddenChannels,
-    LatticeEdges,
-    Priors,
-    ResidualBlocks,
-    TopWidth,
-    padding_of,
-)
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.fields import Fields
+from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
 
 __all__ = ["realnvp"]
 
 
-@register("realnvp")
+@register("realnvp", residual_blocks=2)
 def realnvp(
     L: LatticeEdges = 32,
     m: TopWidth = 4,
     channels: Channels = 3,
     *,
     layers: FieldLayers = 2,
-    residual_blocks: ResidualBlocks = 2,
-    hidden: HiddenChannels = (48,),
-    norm: FieldNorm = True,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "gaussian",
-    boundary: FieldBoundary = "open",
-    dim: Dimensions = 2,
+    norm: Norm = True,
+    **options: Unpack[FieldOptions],
 ) -> Flow:
     """Real NVP: a multiscale flow of couplings with convolutions, which reach far, so that its cones are wide.
 
@@ -53,18 +32,12 @@ def realnvp(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    steps = levels(shape, m)
-    common = {"norm": norm, "padding": padding_of(boundary)}
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    x = layout.input
-    for h, options in enumerate(options_per_step(steps, layers, residual_blocks, hidden)):
-        options = common | options
-        x = add_field(layout, x, named("convolution", {"mask": "checkerboard", **options}), f"checkerboard{h}")
-        if h + 1 < steps:
-            x = layout.squeeze(x, name=f"squeeze{h}")
-            x = add_field(layout, x, named("convolution", {"mask": "channels", **options}), f"channels{h}")
-            x, out = layout.split(x, keep=x.channels // 2, name=f"split{h}")
-            layout.latent(out, name=f"z{h}")
-    layout.latent(x, name=f"z{steps - 1}")
-    return Flow(layout, prior, classes=classes)
+    fields = Fields(L, m, channels, layers, options, norm=norm)
+    x = fields.layout.input
+    for scale, blocks in fields:
+        x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
+        if scale + 1 < fields.scales:
+            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+            x = fields.add(x, "convolution", f"channels{scale}", {"mask": "channels", **blocks})
+            x = fields.split(x, x.channels // 2, scale)
+    return fields.flow(x)

@@ -5,31 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from mera._utils.options import Option, choice, flag
-from mera.bijectors import named
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.geometry import context_shape, lattice_shape, levels
-from mera.models.options import (
-    Bijectors,
-    Boundary,
-    Channels,
-    Classes,
-    Conditioners,
-    Context,
-    Dimensions,
-    EvenKernel,
-    HiddenWidths,
-    LatticeEdges,
-    Layers,
-    Norm,
-    Priors,
-    ResidualBlocks,
-    ShareLevels,
-    check_even,
-)
-from mera.models.patches import add_steps, bijectors_per_step
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.geometry import lattice_shape, levels
+from mera.models.patches import Patches
+from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, PatchOptions, check_even
+from mera.names.options import Option, choice, flag
 
 __all__ = ["rgflow"]
 
@@ -70,13 +53,9 @@ def rgflow(
             choice(["paper", "authors"], "an order"),
         ),
     ] = "paper",
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    conditioner: Conditioners = "joint",
-    norm: Norm = None,
-    bijector: Bijectors = None,
-    share_levels: ShareLevels = False,
+    share_levels: Annotated[
+        bool, Option("one disentangler and one decimator for all levels, which makes the flow scale-invariant.", flag)
+    ] = False,
     spectral: Annotated[
         bool,
         Option(
@@ -85,11 +64,7 @@ def rgflow(
             flag,
         ),
     ] = False,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "laplace",
-    boundary: Boundary = "periodic",
-    dim: Dimensions = 2,
+    **options: Unpack[PatchOptions],
 ) -> Flow:
     r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
 
@@ -102,20 +77,9 @@ def rgflow(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    steps = levels(shape, m)
-    bijectors = bijectors_per_step(
-        steps, bijector=bijector, conditioner=conditioner, layers=layers, residual_blocks=residual_blocks,
-        hidden=hidden, norm=norm,
-    )  # fmt: skip
-    if share_levels and any(other != bijectors[0] for other in bijectors):
-        raise ValueError(
-            "Expected the same layers, residual_blocks and hidden at all levels, which share them; "
-            f"got {layers!r}, {residual_blocks!r} and {hidden!r}"
-        )
-    offsets = {"paper": (m // 2, 0), "authors": (0, m // 2)}
-    first, second = offsets[order]
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    x = layout.local(layout.input, named("spectral"), kernel=shape, name="spectral") if spectral else layout.input
-    add_steps(layout, bijectors, (("disentangler", first), ("decimator", second)), m, 2, share_levels, x)
-    return Flow(layout, prior, classes=classes)
+    patches = Patches(L, channels, m, options, share=share_levels)
+    x = patches.layout.input
+    if spectral:
+        x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")
+    first, second = (m // 2, 0) if order == "paper" else (0, m // 2)
+    return patches.renormalize([("disentangler", first), ("decimator", second)], x)

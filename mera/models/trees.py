@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mera._utils.options import Option, count
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.geometry import context_shape, lattice_shape, levels
-from mera.models.options import (
-    Bijectors,
-    Boundary,
-    Channels,
-    Classes,
-    Conditioners,
-    Context,
-    Dimensions,
-    Edges,
-    HiddenWidths,
-    Layers,
-    Norm,
-    Priors,
-    ResidualBlocks,
-)
-from mera.models.patches import add_steps, bijectors_per_step
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.patches import Patches
+from mera.names.flow_options import Channels, Edges, PatchOptions
+from mera.names.options import Option, count
 
 __all__ = ["ternary", "tree"]
 
@@ -39,22 +25,10 @@ def tree(
         ),
     ] = 32,
     m: Annotated[
-        int,
-        Option("kernel size of the decimators; a step divides the edges of the lattice by m.", count(2)),
+        int, Option("kernel size of the decimators; a step divides the edges of the lattice by m.", count(2))
     ] = 2,
     channels: Channels = 3,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    conditioner: Conditioners = "joint",
-    norm: Norm = None,
-    bijector: Bijectors = None,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "laplace",
-    boundary: Boundary = "periodic",
-    dim: Dimensions = 2,
+    **options: Unpack[PatchOptions],
 ) -> Flow:
     """Tree tensor network: decimators on m-wide patches, without disentanglers.
 
@@ -66,32 +40,14 @@ def tree(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    bijectors = bijectors_per_step(
-        levels(shape, m, m), bijector=bijector, conditioner=conditioner, layers=layers,
-        residual_blocks=residual_blocks, hidden=hidden, norm=norm,
-    )  # fmt: skip
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    add_steps(layout, bijectors, [("decimator", 0)], m, m)
-    return Flow(layout, prior, classes=classes)
+    return Patches(L, channels, m, options, stride=m).renormalize([("decimator", 0)])
 
 
 @register("ternary")
 def ternary(
     L: Annotated[Edges, Option("edge of the lattice, or all its edges: 3, 9, 27, ...")] = 27,
     channels: Channels = 3,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    conditioner: Conditioners = "joint",
-    norm: Norm = None,
-    bijector: Bijectors = None,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "laplace",
-    boundary: Boundary = "periodic",
-    dim: Dimensions = 2,
+    **options: Unpack[PatchOptions],
 ) -> Flow:
     """Ternary MERA: disentanglers and decimators on patches that are 3 sites wide.
 
@@ -102,11 +58,4 @@ def ternary(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    bijectors = bijectors_per_step(
-        levels(shape, 3, 3), bijector=bijector, conditioner=conditioner, layers=layers,
-        residual_blocks=residual_blocks, hidden=hidden, norm=norm,
-    )  # fmt: skip
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    add_steps(layout, bijectors, [("disentangler", 1), ("decimator", 0)], 3, 3)
-    return Flow(layout, prior, classes=classes)
+    return Patches(L, channels, 3, options, stride=3).renormalize([("disentangler", 1), ("decimator", 0)])

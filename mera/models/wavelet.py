@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from mera.bijectors import named
+from typing_extensions import Unpack
+
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.models.fields import add_field
-from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
-from mera.models.options import (
-    Channels,
-    Classes,
-    Context,
-    Dimensions,
-    FieldBoundary,
-    FieldLayers,
-    FieldNorm,
-    HiddenChannels,
-    LatticeEdges,
-    Priors,
-    ResidualBlocks,
-    TopWidth,
-    padding_of,
-)
-from mera.models.registry import register
+from mera.models.by_name import register
+from mera.models.fields import Fields
+from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
 
 __all__ = ["wavelet"]
 
@@ -34,14 +19,8 @@ def wavelet(
     channels: Channels = 3,
     *,
     layers: FieldLayers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,),
-    norm: FieldNorm = True,
-    context: Context = None,
-    classes: Classes = None,
-    prior: Priors = "gaussian",
-    boundary: FieldBoundary = "open",
-    dim: Dimensions = 2,
+    norm: Norm = True,
+    **options: Unpack[FieldOptions],
 ) -> Flow:
     """Wavelet Flow: a Haar pyramid in which couplings transform the details given the means.
 
@@ -54,21 +33,15 @@ def wavelet(
         ValueError: if the value of an option is invalid.
         LayoutError: if the options do not make a bijection.
     """
-    shape = lattice_shape(L, dim)
-    steps = levels(shape, m)
-    common = {"norm": norm, "padding": padding_of(boundary)}
-    layout = Layout(shape, channels, boundary, context_shape(context, classes, shape))
-    x = layout.input
-    for h, options in enumerate(options_per_step(steps, layers, residual_blocks, hidden)):
-        options = common | options
-        if h + 1 == steps:
-            x = add_field(layout, x, named("convolution", options), f"top{h}")
+    fields = Fields(L, m, channels, layers, options, norm=norm)
+    x = fields.layout.input
+    for scale, blocks in fields:
+        if scale + 1 == fields.scales:
+            x = fields.add(x, "convolution", f"top{scale}", blocks)
             break
         means = x.channels
-        x = layout.local(x, "haar", kernel=2, name=f"haar{h}")
-        x = layout.squeeze(x, name=f"squeeze{h}")
-        x = add_field(layout, x, named("details", {"passive": means, **options}), f"details{h}", passive=means)
-        x, out = layout.split(x, keep=means, name=f"split{h}")
-        layout.latent(out, name=f"z{h}")
-    layout.latent(x, name=f"z{steps - 1}")
-    return Flow(layout, prior, classes=classes)
+        x = fields.layout.local(x, "haar", kernel=2, name=f"haar{scale}")
+        x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+        x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
+        x = fields.split(x, means, scale)
+    return fields.flow(x)

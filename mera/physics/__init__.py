@@ -1,12 +1,12 @@
 """Lattice field theory: actions, exact results, and samplers whose averages are exact."""
 
+from mera.chains.gamma import GammaResult, gamma_method
 from mera.physics.action import Action, make, names, register
-from mera.physics.autocorrelation import GammaResult, gamma_method
-from mera.physics.chain import Chain
 from mera.physics.cone_monte_carlo import cone_monte_carlo
 from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
+from mera.physics.markov_chains import MarkovChains
 from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweighting import Report, estimate
@@ -18,11 +18,11 @@ __all__ = [
     "ON",
     "XY",
     "Action",
-    "Chain",
     "DoubleWell",
     "FreeField",
     "GammaResult",
     "Ising",
+    "MarkovChains",
     "Observables",
     "Phi4",
     "Quantity",

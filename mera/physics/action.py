@@ -9,9 +9,9 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from mera._utils.calls import parse_call
 from mera._utils.errors import InputError
-from mera._utils.registry import Registry
+from mera.names.calls import parse_call
+from mera.names.registry import Registry
 
 __all__ = ["Action", "make", "names", "neighbours", "register"]
 

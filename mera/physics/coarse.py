@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
 from mera.flow import Flow
+from mera.physics.evaluation import ActionLike, evaluate_action
 from mera.physics.hmc import Trajectories
 from mera.physics.target import Target
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.errors import InputError
-from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
+from mera.display.progress import ProgressBar, check_console
 from mera.flow import Flow
-from mera.physics.chain import Chain, Recorder
 from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
+from mera.physics.evaluation import ActionLike, evaluate_action
 from mera.physics.hmc import Trajectories
+from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
 from mera.physics.target import check_flow, check_start, field_target, in_domain
-from mera.symmetrized import Symmetrized, underlying
+from mera.symmetry.mixture import Symmetrized, underlying
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def cone_monte_carlo(
     start: Tensor | None = None,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     console: Console | None = None,
-) -> Chain:
+) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by moves of latents on every scale, mixed with Hamiltonian trajectories of the field.
 
     Both kinds of moves leave :math:`e^{-S} / Z` invariant, whatever the flow. Moves of coarse latents change whole

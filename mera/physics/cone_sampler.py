@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
-from mera._utils.densities import log_density
 from mera._utils.errors import InputError
 from mera.cones.incremental import IncrementalPass, Wiring
 from mera.flow import Flow
+from mera.physics.evaluation import ActionLike, evaluate_action
 from mera.physics.moves import Move, moves_of_level, reach_of
+from mera.priors.densities import log_density
 
 __all__ = ["ConeSampler"]
 

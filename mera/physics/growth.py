@@ -14,7 +14,7 @@ from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
 from mera.models import build
-from mera.symmetrized import Symmetrized, underlying
+from mera.symmetry.mixture import Symmetrized, underlying
 
 __all__ = ["grow"]
 

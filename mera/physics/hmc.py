@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.errors import InputError
-from mera._utils.progress import ProgressBar, check_console
 from mera.density import Density
-from mera.physics.chain import Chain, Recorder
+from mera.display.progress import ProgressBar, check_console
+from mera.physics.evaluation import ActionLike
+from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
 from mera.physics.target import Target, check_start, field_target, latent_target
-from mera.symmetrized import underlying
+from mera.symmetry.mixture import underlying
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,7 +103,7 @@ def hmc(
     start: Tensor | None = None,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     console: Console | None = None,
-) -> Chain:
+) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
 
     Args:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
-from mera.physics.chain import Chain, Recorder
+from mera.display.progress import ProgressBar, check_console
+from mera.physics.evaluation import ActionLike, evaluate_action
+from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
 from mera.physics.target import check_flow
 
@@ -39,7 +39,7 @@ def metropolis(
     warmup: int = 100,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     console: Console | None = None,
-) -> Chain:
+) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by proposals that are independent samples of a flow.
 
     A proposal is accepted with the probability :math:`\min(1, w' / w)` for the weights :math:`w = e^{-S} / q`.

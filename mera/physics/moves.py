@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
 from mera.cones.incremental import Change, Wiring
 from mera.cones.indexing import ravel
 from mera.physics.action import Action
+from mera.physics.evaluation import ActionLike, evaluate_action
 
 __all__ = ["Move", "moves_of_level", "reach_of"]
 

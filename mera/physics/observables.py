@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, evaluate_action
 from mera._utils.errors import InputError
+from mera.physics.evaluation import ActionLike, evaluate_action
 
 __all__ = ["Observables", "Quantity", "summarize"]
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera._utils.notebook import Pictured
-from mera._utils.progress import ProgressBar, check_console
-from mera._utils.table import Table
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
+from mera.display.notebook import Pictured
+from mera.display.progress import ProgressBar, check_console
+from mera.display.table import Table
+from mera.physics.evaluation import ActionLike, effective_fraction, evaluate_action
 from mera.physics.observables import Observables, Quantity, summarize
 from mera.physics.target import check_flow, check_start
 
@@ -99,8 +99,8 @@ def estimate(
         n: the number of samples.
         batch_size: how many samples are drawn together.
         observables: functions of your own by name, from fields to numbers (B,), which are measured too.
-        fields: fields of the target from another sampler, (N, C, *shape), such as `Chain.fields`; there is a warning if
-            they lie where the samples of the flow do not reach.
+        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields`; there is a
+            warning if they lie where the samples of the flow do not reach.
         console: where progress is shown; None to show nothing.
 
     Returns:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, check_domain, evaluate_action
 from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors.circular import wrap
 from mera.density import Density
 from mera.flow import Flow
-from mera.symmetrized import underlying
+from mera.physics.evaluation import ActionLike, check_domain, evaluate_action
+from mera.symmetry.mixture import underlying
 
 __all__ = ["Target", "check_flow", "check_start", "field_target", "in_domain", "latent_target"]
 

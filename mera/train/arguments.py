@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from rich.console import Console
 
+from mera._utils.errors import InputError
 from mera.data import DataSplits, Examples
 from mera.density import Density
 from mera.io.flows import describe_flow
@@ -35,20 +36,19 @@ def check_flow(flow: object) -> None:
             gradients are switched off.
     """
     if not isinstance(flow, Density):
-        raise ValueError(f"Expected a Flow to train; got {_type_name(flow)}")
+        raise InputError("a Flow to train", str(_type_name(flow)))
     if not torch.is_grad_enabled():
         mode = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
-        raise ValueError(f"Expected fit to run with gradients; got a call within {mode}")
+        raise InputError("fit to run with gradients", f"a call within {mode}")
     if any(parameter.is_inference() for parameter in flow.parameters()):
-        raise ValueError("Expected a flow that can be trained; got one that was built within torch.inference_mode()")
+        raise InputError("a flow that can be trained", "one that was built within torch.inference_mode()")
     if not any(parameter.requires_grad for parameter in flow.parameters()):
-        raise ValueError(
-            "Expected a flow with a parameter that requires a gradient; got one whose parameters are frozen"
-        )
+        raise InputError("a flow with a parameter that requires a gradient", "one whose parameters are frozen")
     if flow.dtype not in DTYPES:
-        raise ValueError(
-            f"Expected a flow of float32, float64 or bfloat16 to train; got {flow.dtype}: train flow.float(), with "
-            'Settings(precision="bfloat16") for networks in half precision, and convert it afterwards'
+        raise InputError(
+            "a flow of float32, float64 or bfloat16 to train",
+            f"{flow.dtype}: train flow.float(), with "
+            'Settings(precision="bfloat16") for networks in half precision, and convert it afterwards',
         )
     if flow.dtype == torch.bfloat16:
         warnings.warn(
@@ -69,15 +69,15 @@ def check_data(data: DataSplits, flow: Density) -> None:
         ValueError: if a split is empty, or its examples do not fit the flow or each other.
     """
     if not len(data.train) or not len(data.test):
-        raise ValueError(f"Expected training and test examples; got {len(data.train)} and {len(data.test)}")
+        raise InputError("training and test examples", f"{len(data.train)} and {len(data.test)}")
     firsts = data.train[0], data.test[0]
     kinds = [kind_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
-        raise ValueError(f"Expected training and test examples of one kind; got {kinds[0].name} and {kinds[1].name}")
+        raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
     expected = flow.plan.input.event_shape
     for example in firsts:
         if tuple(example.shape) != expected:
-            raise ValueError(f"Expected {kinds[0].name} of shape {expected}, as the flow's; got {tuple(example.shape)}")
+            raise InputError(f"{kinds[0].name} of shape {expected}, as the flow's", str(tuple(example.shape)))
 
 
 def check_run(flow: Density, settings: object, run: object, resume: object, console: object) -> None:
@@ -95,16 +95,16 @@ def check_run(flow: Density, settings: object, run: object, resume: object, cons
         FileExistsError: if the folder holds checkpoints that are not to be resumed.
     """
     if settings is not None and not isinstance(settings, Settings):
-        raise ValueError(f"Expected settings as a mera.train.Settings; got {_type_name(settings)}")
+        raise InputError("settings as a mera.train.Settings", str(_type_name(settings)))
     if run is not None and not isinstance(run, RunFolder):
-        raise ValueError(f"Expected the folder of a run as a path or a mera.train.RunFolder; got {_type_name(run)}")
+        raise InputError("the folder of a run as a path or a mera.train.RunFolder", str(_type_name(run)))
     if console is not None and not isinstance(console, Console):
-        raise ValueError(f"Expected a rich.console.Console to show progress; got {_type_name(console)}")
+        raise InputError("a rich.console.Console to show progress", str(_type_name(console)))
     if not isinstance(resume, bool) and resume != "auto":
-        raise ValueError(f'Expected resume as True, False or "auto"; got {resume!r}')
+        raise InputError('resume as True, False or "auto"', repr(resume))
     if run is None:
         if resume is True:
-            raise ValueError("Expected the folder of a run to resume; got None")
+            raise InputError("the folder of a run to resume", "None")
         return
     if run.steps() and not resume:
         raise FileExistsError(run.taken_message())
@@ -121,11 +121,11 @@ def check_callbacks(callbacks: object) -> list[Callback]:
         ValueError: if the argument is no iterable of callbacks.
     """
     if not isinstance(callbacks, Iterable):
-        raise ValueError(f"Expected a list of mera.train.Callback objects as callbacks; got {_type_name(callbacks)}")
+        raise InputError("a list of mera.train.Callback objects as callbacks", str(_type_name(callbacks)))
     members = list(callbacks)
     for member in members:
         if not isinstance(member, Callback):
-            raise ValueError(f"Expected mera.train.Callback objects as callbacks; got {_type_name(member)}")
+            raise InputError("mera.train.Callback objects as callbacks", str(_type_name(member)))
     return members
 
 
@@ -140,8 +140,8 @@ def check_start(flow: Density, images: Examples) -> None:
         ValueError: if a normalisation layer has not started, and there are fewer than `MIN_IMAGES` images.
     """
     if is_starting(flow) and len(images) < MIN_IMAGES:
-        raise ValueError(
-            f"Expected at least {MIN_IMAGES} training images, from which normalisation layers start; got {len(images)}"
+        raise InputError(
+            f"at least {MIN_IMAGES} training images, from which normalisation layers start", str(len(images))
         )
 
 

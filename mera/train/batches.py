@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from mera._utils.errors import InputError
 from mera.data import Examples, class_numbers, labels
 from mera.density import Density
 from mera.train.kinds import Key, Kind
@@ -57,9 +58,7 @@ class ShuffledBatchSampler(Sampler[list[Key]]):
 
     def __init__(self, n: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1) -> None:
         if batch_size < 1 or batch_size % world_size:
-            raise ValueError(
-                f"Expected a batch_size that {world_size} processes can share; got {batch_size} of {n} images"
-            )
+            raise InputError(f"a batch_size that {world_size} processes can share", f"{batch_size} of {n} images")
         self.n, self.batch_size, self.seed, self.start = n, batch_size, seed, start
         per_process = batch_size // world_size
         self.rows = range(rank * per_process, (rank + 1) * per_process)
@@ -209,9 +208,9 @@ def example_contexts(flow: Density, images: Examples) -> Tensor | None:
         contexts = class_numbers(images)
         if len(contexts) and not 0 <= contexts.min() <= contexts.max() < classes:
             found = f"{contexts.min().item()} to {contexts.max().item()}"
-            raise ValueError(f"Expected class numbers from 0 to {classes - 1}; got {found}")
+            raise InputError(f"class numbers from 0 to {classes - 1}", str(found))
     if len(contexts) != len(images):
-        raise ValueError(f"Expected a label for each of {len(images)} images; got {len(contexts)}")
+        raise InputError(f"a label for each of {len(images)} images", str(len(contexts)))
     return contexts
 
 

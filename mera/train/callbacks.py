@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from mera._utils.files import make_folder
-from mera._utils.progress import ProgressBar
+from mera.display.progress import ProgressBar
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mera.density import Density
-from mera.graph import Step, run_forward
-from mera.symmetrized import Symmetrized, underlying
+from mera.graph import Step
+from mera.run.executor import run_forward
+from mera.symmetry.mixture import Symmetrized, underlying
 from mera.train.kinds import Kind
 
 __all__ = ["first_not_finite"]

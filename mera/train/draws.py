@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera._utils.actions import ActionLike, check_domain, evaluate_action
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.data import DataSplits, Examples, as_splits
 from mera.density import Density
-from mera.symmetrized import underlying
+from mera.physics.evaluation import ActionLike, check_domain, evaluate_action
+from mera.symmetry.mixture import underlying
 from mera.train.arguments import check_data
 from mera.train.kinds import FIELDS, kind_of
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
+from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples, StreamDataset
@@ -76,10 +77,10 @@ def losses(
     if flow.device.type == "cpu":
         tune_allocator()
     if n is None and isinstance(examples, StreamDataset):
-        raise ValueError("Expected a number of examples to evaluate, of a stream; got None")
+        raise InputError("a number of examples to evaluate, of a stream", "None")
     n = len(examples) if n is None else min(n, len(examples))
     if n < 1:
-        raise ValueError(f"Expected at least one image to evaluate; got {n}")
+        raise InputError("at least one image to evaluate", str(n))
     kind = kind_of(examples[0]) if kind is None else kind
     contexts = example_contexts(flow, examples)
     state = process_state(flow.device)
@@ -113,7 +114,7 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
         ValueError: if there is no image, or the examples are not uint8.
     """
     if len(images) and kind_of(images[0]) is not IMAGES:
-        raise ValueError(f"Expected uint8 images for bits per dimension; got {images[0].dtype}")
+        raise InputError("uint8 images for bits per dimension", str(images[0].dtype))
     return mean_loss(flow, images, n, batch_size, seed)
 
 

@@ -228,7 +228,7 @@ def kind_of(example: object) -> Kind:
     if isinstance(example, Tensor) and example.is_floating_point():
         return FIELDS
     got = str(example.dtype) if isinstance(example, Tensor) else type(example).__name__
-    raise ValueError(f"Expected examples that are uint8 images or fields of floats; got {got}")
+    raise InputError("examples that are uint8 images or fields of floats", str(got))
 
 
 def example_and_noise(examples: Examples, kind: Kind, index: int, *seeds: int) -> tuple[Tensor, Tensor]:

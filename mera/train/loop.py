@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
+from mera._utils.errors import InputError
 from mera._utils.random import get_states, set_states
 from mera.data import Examples
 from mera.density import Density
@@ -255,7 +256,7 @@ class Loop:
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise ValueError(f"Expected the state of a run of this flow; got another: {error}") from error
+            raise InputError("the state of a run of this flow", f"another: {error}") from error
 
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""

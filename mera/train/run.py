@@ -137,9 +137,9 @@ class RunFolder:
         try:
             config = json.loads(self._config.read_text())
         except ValueError as error:
-            raise ValueError(f"Expected JSON in {self._config}; got {error}") from error
+            raise InputError(f"JSON in {self._config}", str(error)) from error
         if not isinstance(config, dict):
-            raise ValueError(f"Expected a JSON object in {self._config}; got {config!r}")
+            raise InputError(f"a JSON object in {self._config}", repr(config))
         return config
 
     @contextmanager
@@ -257,9 +257,7 @@ class RunFolder:
             metrics = [json.loads(line) for line in lines]
             [line["step"] + 0 for line in metrics]
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"Expected a JSON object with a step in each line of {self._metrics}; got {error}"
-            ) from error
+            raise InputError(f"a JSON object with a step in each line of {self._metrics}", str(error)) from error
         return metrics
 
     def learnt_fields(self) -> bool:
@@ -303,8 +301,8 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or STATE not in description:
         is_flow = isinstance(description, dict) and "format" in description
         found = "a flow, as mera.save writes one" if is_flow else "another file"
-        raise ValueError(f"{path}: Expected a checkpoint of a run; got {found}")
+        raise InputError("a checkpoint of a run", str(found), where=str(path))
     state = unpack(description[STATE], tensors)
     if not isinstance(state, dict):
-        raise ValueError(f"{path}: Expected the state of a run; got {state!r}")
+        raise InputError("the state of a run", repr(state), where=str(path))
     return state

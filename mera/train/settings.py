@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from mera._utils.checks import check_choice, check_interval, check_positive
 from mera._utils.errors import InputError
-from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
-from mera.graph.memory import MEMORY
+from mera.names.options import Option, check_fields, choice, count, documented, flag, positive
+from mera.run.memory import MEMORY
 from mera.train.kinds import ESTIMATORS
 from mera.train.optimizers import check_optimizer
 from mera.train.schedules import check_schedule

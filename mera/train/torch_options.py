@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from mera._utils.errors import InputError
+
 __all__ = ["accepted_options", "check_names", "check_values"]
 
 
@@ -39,14 +41,14 @@ def check_names(
         ValueError: if the options are no dict, or a name is unknown or missing.
     """
     if not isinstance(options, Mapping):
-        raise ValueError(f"Expected {label} as a dict; got {options!r}")
+        raise InputError(f"{label} as a dict", repr(options))
     parameters = inspect.signature(constructor).parameters
     names = sorted(set(parameters) - set(excluded))
     required = [name for name in names if parameters[name].default is inspect.Parameter.empty]
     if missing := [name for name in required if name not in supplied and name not in options]:
-        raise ValueError(f"Expected {label} with {', '.join(missing)}; got none")
+        raise InputError(f"{label} with {', '.join(missing)}", "none")
     if unknown := sorted(set(options) - set(names)):
-        raise ValueError(f"Expected {label} among {', '.join(names) or 'none'}; got {', '.join(map(str, unknown))}")
+        raise InputError(f"{label} among {', '.join(names) or 'none'}", str(", ".join(map(str, unknown))))
 
 
 def check_values(label: str, options: Mapping[str, Any], trial: Callable[[], object]) -> None:
@@ -63,4 +65,4 @@ def check_values(label: str, options: Mapping[str, Any], trial: Callable[[], obj
     try:
         trial()
     except Exception as error:
-        raise ValueError(f"Expected {label} that torch can use; got {dict(options)}: {error}") from error
+        raise InputError(f"{label} that torch can use", f"{dict(options)}: {error}") from error

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.actions import ActionLike, effective_fraction, evaluate_action
 from mera._utils.errors import InputError
 from mera.bijectors.base import log_det_dtype
 from mera.data import Examples
 from mera.density import Density
 from mera.flow import Flow
+from mera.physics.evaluation import ActionLike, effective_fraction, evaluate_action
 from mera.physics.hmc import Trajectories
 from mera.physics.target import field_target
-from mera.symmetrized import Symmetrized, underlying
+from mera.symmetry.mixture import Symmetrized, underlying
 from mera.train.arguments import is_starting
 from mera.train.draws import CHUNK, Draws
 from mera.train.kinds import Fields, Key

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_count
+from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
 __all__ = ["PatchMLPs", "ResidualStack", "SeparateMLPs", "Swish", "WeightNormLinear"]
@@ -164,9 +165,8 @@ class PatchMLPs(Conditioner):
     ) -> None:
         super().__init__()
         if in_shape != out_shape or len(in_shape) != 1:
-            raise ValueError(
-                f"Expected halves that are vectors of one length, and no context; got {in_shape} to read, "
-                f"{out_shape} to transform"
+            raise InputError(
+                "halves that are vectors of one length, and no context", f"{in_shape} to read, {out_shape} to transform"
             )
         self.n_params, self.in_features = n_params, in_shape[0]
         self.networks = ResidualStack(n_params, 2 * self.in_features, hidden, blocks)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_choice, check_count
+from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
 __all__ = ["ResidualConv", "ResidualMLP", "compressed"]
@@ -53,7 +54,7 @@ class _ResidualNetwork(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if not hidden:
-            raise ValueError(f"Expected at least one hidden width; got {hidden!r}")
+            raise InputError("at least one hidden width", repr(hidden))
         for width in hidden:
             check_count(width, "a hidden width")
         check_count(blocks, "residual blocks", 0)
@@ -143,11 +144,9 @@ class ResidualConv(Conditioner):
     ) -> None:
         super().__init__()
         if check_count(kernel, "the kernel") % 2 == 0:
-            raise ValueError(f"Expected an odd kernel; got {kernel}")
+            raise InputError("an odd kernel", str(kernel))
         if check_choice(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
-            raise ValueError(
-                f"Expected a lattice that the kernel {kernel} goes around once at most; got {in_shape[1:]}"
-            )
+            raise InputError(f"a lattice that the kernel {kernel} goes around once at most", f"{in_shape[1:]}")
         conv: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(in_shape) - 2]
 
         def layer(i: int, o: int, wide: bool) -> nn.Module:

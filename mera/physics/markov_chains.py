@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.chains import split_r_hat
-from mera._utils.notebook import Pictured
-from mera._utils.table import Table
-from mera.physics.autocorrelation import gamma_method
+from mera.chains.diagnostics import split_r_hat
+from mera.chains.gamma import gamma_method
+from mera.display.notebook import Pictured
+from mera.display.table import Table
 from mera.physics.observables import Observables, Quantity, summarize
 
-__all__ = ["Chain", "Recorder"]
+__all__ = ["MarkovChains", "Recorder"]
 
 MIXED = 1.05
 """The largest R-hat of chains that are called mixed."""
 
 
 @dataclass(frozen=True, repr=False)
-class Chain(Pictured):
+class MarkovChains(Pictured):
     """What several chains side by side have measured.
 
     Args:
@@ -97,7 +97,7 @@ class Recorder:
         if log_weights is not None:
             self._log_weights.append(log_weights.double().cpu())
 
-    def chain(self, phi: Tensor, acceptance: Any, seconds: float, steps: Any = None) -> Chain:
+    def chain(self, phi: Tensor, acceptance: Any, seconds: float, steps: Any = None) -> MarkovChains:
         """The result.
 
         Args:
@@ -116,7 +116,7 @@ class Recorder:
         )
         history = {name: values for name, values in series.items() if values.ndim == 2 and not name.startswith("_")}
         gammas = {name: gamma_method(values) for name, values in history.items()}
-        return Chain(
+        return MarkovChains(
             phi,
             history,
             found,

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
-from mera.graph.actions import AXES, Apply
-from mera.graph.executor import gather_events
+from mera.graph.operations import AXES, Apply
 from mera.graph.plan import Plan, Step
+from mera.run.executor import gather_events
 
 __all__ = ["ContextEncoder", "ContextOfStep", "context_per_step", "event_context"]
 
@@ -116,37 +116,37 @@ def context_per_step(
     cached: dict[tuple[tuple[int, ...], ...], Tensor] = {}
 
     def context_of_step(step: Step) -> Tensor | None:
-        action = step.action
-        if not isinstance(action, Apply) or not takes_context(step):
+        operation = step.operation
+        if not isinstance(operation, Apply) or not takes_context(step):
             return None
-        geometry = action.lattice.shape, action.kernel, action.stride, action.offset
+        geometry = operation.lattice.shape, operation.kernel, operation.stride, operation.offset
         if geometry not in cached:
-            cached[geometry] = event_context(plan, action, expanded)
+            cached[geometry] = event_context(plan, operation, expanded)
         return cached[geometry]
 
     return context_of_step
 
 
-def event_context(plan: Plan, action: Apply, context: Tensor) -> Tensor:
-    """The context of each event of an action.
+def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:
+    """The context of each event of an operation.
 
     A context of a whole image is repeated for all events of the image. A context at each pixel is cut into events as
     the image is; on a coarser lattice, the context of a site is the mean over the pixels of its cell.
 
     Args:
         plan: the plan.
-        action: the action that applies the bijector.
+        operation: the operation that applies the bijector.
         context: the contexts of images, (B, *plan.context).
 
     Returns:
-        Contexts (B * events, *plan.context_shape(action)).
+        Contexts (B * events, *plan.context_shape(operation)).
     """
     if plan.context is None or len(plan.context) == 1:
-        return context.repeat_interleave(action.events, dim=0)
-    cell = tuple(n // coarse for n, coarse in zip(plan.input.shape, action.lattice.shape, strict=True))
+        return context.repeat_interleave(operation.events, dim=0)
+    cell = tuple(n // coarse for n, coarse in zip(plan.input.shape, operation.lattice.shape, strict=True))
     if max(cell) > 1:
-        axes = AXES[action.lattice.dim]
+        axes = AXES[operation.lattice.dim]
         blocks = " ".join(f"({axis} s{axis})" for axis in axes)
         sizes = {f"s{axis}": s for axis, s in zip(axes, cell, strict=True)}
         context = reduce(context, f"b k {blocks} -> b k {' '.join(axes)}", "mean", **sizes)
-    return gather_events(action, context)[0]
+    return gather_events(operation, context)[0]

@@ -7,19 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mera._utils.calls import parse_call
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.options import documented
-from mera._utils.registry import Registry, plain
 from mera.bijectors.base import Bijector
+from mera.names.calls import parse_call
+from mera.names.options import documented, with_options_checked
+from mera.names.registry import Registry, plain
 
 __all__ = ["BijectorFactory", "Named", "factory", "make", "name_and_options", "named", "names", "register", "takes"]
 
 BijectorFactory = Callable[..., Bijector]
 """Makes a bijector from an event shape and, if it has a parameter `context_shape`, from the shape of a context."""
 
-_factories: Registry[BijectorFactory] = Registry("a bijector", "mera.bijectors", documented)
+_factories: Registry[BijectorFactory] = Registry(
+    "a bijector", "mera.bijectors", lambda factory: documented(with_options_checked(factory))
+)
 
 
 def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
@@ -109,7 +111,8 @@ def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, 
         name, values, options = parse_call(bijector, "spline(bins=5)")
         if values:
             raise InputError("options by name, as in spline(bins=5)", repr(bijector))
-    return check_choice(name, names(), "a bijector"), options
+    _factories.check_name(name)
+    return name, options
 
 
 def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Named:

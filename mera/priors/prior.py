@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
-from mera._utils.densities import log_density
-from mera._utils.distributions import map_tensors
 from mera._utils.errors import InputError
-from mera._utils.univariate_distributions import PriorLike, as_distribution, to_description
+from mera.priors.densities import log_density
+from mera.priors.distributions import map_tensors
+from mera.priors.univariate_distributions import PriorLike, as_distribution, to_description
 
 __all__ = ["Prior", "PriorLike", "as_distribution", "temperature_per_level", "to_description"]
 

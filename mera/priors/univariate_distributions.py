@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, distributions
 from torch.distributions import Distribution
 
-from mera._utils.calls import parse_call
-from mera._utils.densities import support_of
-from mera._utils.distributions import map_tensors
 from mera._utils.errors import InputError
+from mera.names.calls import parse_call
+from mera.names.flow_options import PriorLike
+from mera.priors.densities import support_of
+from mera.priors.distributions import map_tensors
 
 __all__ = ["PriorLike", "as_distribution", "to_description"]
-
-PriorLike = str | Mapping[str, Any] | Distribution
-"""The argument `prior` of flows and models: a name, a description or a distribution; see `mera.Prior`."""
 
 STANDARD = {"loc": 0.0, "scale": 1.0}
 """Parameters of distributions of torch that a text may leave out."""

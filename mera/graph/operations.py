@@ -1,7 +1,7 @@
-"""The three actions of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
+"""The three operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
-An action is geometry only, integers and an einops pattern, without tensors. All code that reads a plan (executors,
-cones, tables, pictures) handles these three actions.
+An operation is geometry only, integers and an einops pattern, without tensors. All code that reads a plan (executors,
+cones, tables, pictures) handles these three operations.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mera.graph.lattice import Lattice
 
-__all__ = ["Action", "Apply", "Cut", "Regroup"]
+__all__ = ["Apply", "Cut", "Operation", "Regroup"]
 
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
@@ -170,4 +170,4 @@ class Cut:
         return self.lattice.with_channels(self.keep), self.lattice.with_channels(rest)
 
 
-Action = Apply | Regroup | Cut
+Operation = Apply | Regroup | Cut

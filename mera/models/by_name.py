@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.options import documented, with_options_checked
-from mera._utils.registry import Registry, plain
 from mera.flow import Flow, Recipe
+from mera.names.options import documented, with_options_checked
+from mera.names.registry import Registry, plain
 
 __all__ = ["build", "builder", "names", "presets", "register"]
 
 Builder = Callable[..., Flow]
+B = TypeVar("B", bound=Builder)
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
 """From all options of a model, as they would be without the preset, to the options that the preset changes."""
 
@@ -21,27 +22,29 @@ _models: Registry[Builder] = Registry("a model", "mera.models", lambda build: do
 _presets: dict[str, Mapping[str, Preset]] = {}
 
 
-def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[Builder], Builder]:
+def register(name: str, presets: Mapping[str, Preset] | None = None, **defaults: Any) -> Callable[[B], B]:
     """A decorator that registers a function under a name, so that `mera.build(name, **options)` calls it.
 
     The parameters of the function are the options of the model. An option that is declared as
     `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help is added to the docstring of
-    the function and shown by the command line. A package may instead declare its functions as entry points of the group
-    "mera.models".
+    the function and shown by the command line. Options that a family of models shares come as
+    `**options: Unpack[PatchOptions]`, a `TypedDict` of such declarations. A package may instead declare its functions
+    as entry points of the group "mera.models".
 
     Args:
         name: the name of the model.
         presets: by the name of a preset, a function from all options, as they would be without the preset, to the
             options that the preset changes.
+        defaults: the model's own defaults of the options that it shares.
 
     Raises:
         ValueError: if the name is taken.
     """
 
-    def decorate(function: Builder) -> Builder:
-        registered = _models.register(name)(function)
+    def decorate(function: B) -> B:
+        registered = _models.register(name)(with_options_checked(function, defaults))
         _presets[name] = presets or {}
-        return registered
+        return cast(B, registered)
 
     return decorate
 

@@ -12,9 +12,10 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
 from mera.bijectors.base import zero_log_det
-from mera.graph.actions import Apply, Cut, Regroup
+from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
 __all__ = ["Transform", "gather_events", "run_forward", "run_inverse", "transform_events"]
@@ -38,12 +39,12 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
     log_det = zero_log_det(x)
     for step in plan.steps:
         value = values.pop(step.source)
-        if isinstance(step.action, Apply):
-            value, change = _apply(step, step.action, value, transform)
+        if isinstance(step.operation, Apply):
+            value, change = _apply(step, step.operation, value, transform)
             log_det = log_det + change
             values[step.targets[0]] = value
         else:
-            values.update(zip(step.targets, _rearrange(step.action, value), strict=True))
+            values.update(zip(step.targets, _rearrange(step.operation, value), strict=True))
     return tuple(values[latent.value] for latent in plan.latents), log_det
 
 
@@ -66,46 +67,46 @@ def run_inverse(
     log_det = zero_log_det(z[0])
     for step in reversed(plan.steps):
         outputs = [values.pop(target) for target in step.targets]
-        if isinstance(step.action, Apply):
-            values[step.source], change = _apply(step, step.action, outputs[0], transform)
+        if isinstance(step.operation, Apply):
+            values[step.source], change = _apply(step, step.operation, outputs[0], transform)
             log_det = log_det + change
         else:
-            values[step.source] = _restore(step.action, outputs)
+            values[step.source] = _restore(step.operation, outputs)
         if watch is not None:
             watch(step.source, values[step.source])
     return values[0], log_det
 
 
-def _apply(step: Step, action: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+def _apply(step: Step, operation: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
     """Gather the events of a step in one batch, transform them, and put them back in their places."""
     batch = x.shape[0]
-    events, outer = gather_events(action, x)
+    events, outer = gather_events(operation, x)
     changed, log_det = transform_events(step, events, transform)
-    x = rearrange(changed, _reverse(action.pattern), b=batch, **action.sizes)
-    for axis, start, stop in reversed(action.crop):
+    x = rearrange(changed, _reverse(operation.pattern), b=batch, **operation.sizes)
+    for axis, start, stop in reversed(operation.crop):
         x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
-    if action.roll:
-        x = torch.roll(x, [shift for _, shift in action.roll], [axis for axis, _ in action.roll])
-    return x, reduce(log_det, "(b n) -> b", "sum", n=action.events)
+    if operation.roll:
+        x = torch.roll(x, [shift for _, shift in operation.roll], [axis for axis, _ in operation.roll])
+    return x, reduce(log_det, "(b n) -> b", "sum", n=operation.events)
 
 
-def gather_events(action: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Gather the events of an action in one batch.
+def gather_events(operation: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Gather the events of an operation in one batch.
 
     Args:
-        action: the action.
-        x: values on the action's lattice, (B, channels, *shape); the number of channels may be another.
+        operation: the operation.
+        x: values on the operation's lattice, (B, channels, *shape); the number of channels may be another.
 
     Returns:
         The events (B * events, *event_shape); and the values as they were before each crop at an open border, since
         the variables cut off there are in no event.
     """
-    if action.roll:
-        x = torch.roll(x, [-shift for _, shift in action.roll], [axis for axis, _ in action.roll])
+    if operation.roll:
+        x = torch.roll(x, [-shift for _, shift in operation.roll], [axis for axis, _ in operation.roll])
     outer = [x]
-    for axis, start, stop in action.crop:
+    for axis, start, stop in operation.crop:
         outer.append(outer[-1].narrow(axis, start, stop - start))
-    return rearrange(outer.pop(), action.pattern, **action.sizes), outer
+    return rearrange(outer.pop(), operation.pattern, **operation.sizes), outer
 
 
 def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
@@ -125,11 +126,11 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
     result = transform(step, events)
     if not isinstance(result, tuple) or len(result) != 2:
         got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
-        raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
+        raise InputError("events and their log-det from the bijector", str(got), where=f"node {step.node!r}")
     changed, log_det = result
     if not isinstance(changed, Tensor) or not isinstance(log_det, Tensor):
         got = " and ".join(type(value).__name__ for value in result)
-        raise ValueError(f"node {step.node!r}: Expected events and their log-det from the bijector; got {got}")
+        raise InputError("events and their log-det from the bijector", str(got), where=f"node {step.node!r}")
     if is_recording():  # code may not branch on shapes here; the call before the recording checked them
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:
@@ -140,17 +141,17 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
     return changed, log_det
 
 
-def _rearrange(action: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:
-    """The outputs of an action that only moves variables."""
-    if isinstance(action, Regroup):
-        return (rearrange(x, action.pattern, **action.sizes),)
-    return x[:, : action.keep], x[:, action.keep :]
+def _rearrange(operation: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of an operation that only moves variables."""
+    if isinstance(operation, Regroup):
+        return (rearrange(x, operation.pattern, **operation.sizes),)
+    return x[:, : operation.keep], x[:, operation.keep :]
 
 
-def _restore(action: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
-    """The input of an action that only moves variables, from its outputs."""
-    if isinstance(action, Regroup):
-        return rearrange(outputs[0], _reverse(action.pattern), **action.sizes)
+def _restore(operation: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
+    """The input of an operation that only moves variables, from its outputs."""
+    if isinstance(operation, Regroup):
+        return rearrange(outputs[0], _reverse(operation.pattern), **operation.sizes)
     return torch.cat(outputs, dim=1)
 
 

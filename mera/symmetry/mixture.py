@@ -16,9 +16,9 @@ from mera.cones import Cone, Region, Site
 from mera.density import Density
 from mera.flow import Flow, Recipe
 from mera.graph import Layout, Plan
-from mera.graph.contexts import ContextEncoder
 from mera.graph.summary import Summary
-from mera.symmetries import symmetries
+from mera.run.contexts import ContextEncoder
+from mera.symmetry.groups import symmetries
 
 __all__ = ["Symmetrized", "underlying"]
 

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from mera._utils.checks import check_choice
-from mera._utils.errors import InputError
+from mera._utils.errors import UNKNOWN_NAME, InputError, closest
+from mera.names.options import signature_of
 
 __all__ = ["Registry", "plain"]
 
@@ -51,7 +52,7 @@ class Registry(Generic[F]):
 
         def decorate(function: F) -> F:
             if name in self._functions and _origin(self._functions[name]) != _origin(function):
-                raise ValueError(f"Expected a name of {self.what} that is not taken; got {name!r}")
+                raise InputError(f"a name of {self.what} that is not taken", repr(name))
             self._functions[name] = self._prepare(function)
             return self._functions[name]
 
@@ -71,12 +72,26 @@ class Registry(Generic[F]):
             ValueError: if the name is unknown, in which case the message offers the closest, or its entry point cannot
                 be loaded.
         """
-        check_choice(name, self.names(), self.what)
+        self.check_name(name)
         if name not in self._functions:
             function = self._load(self._entry_points[name])
             if name not in self._functions:  # the package may have registered the name while it was imported
                 self.register(name)(function)
         return self._functions[name]
+
+    def check_name(self, name: object) -> None:
+        """Refuse a name that is not registered.
+
+        Args:
+            name: the name.
+
+        Raises:
+            InputError: if the name is unknown; the message offers the closest.
+        """
+        names = self.names()
+        if not isinstance(name, str) or name not in names:
+            got = f"{name!r}{closest(name, names)}"
+            raise InputError(f"{self.what} among {names}", got, kind=UNKNOWN_NAME)
 
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
@@ -88,12 +103,12 @@ class Registry(Generic[F]):
         try:
             function = entry.load()
         except Exception as error:  # importing another package may fail in any way
-            raise ValueError(
-                f"Expected the entry point {entry.value!r} of {self.what}, {entry.name!r}, to load; got {error!r}"
+            raise InputError(
+                f"the entry point {entry.value!r} of {self.what}, {entry.name!r}, to load", repr(error)
             ) from error
         if not callable(function):
-            raise ValueError(
-                f"Expected a function as entry point {entry.value!r} of {self.what}, {entry.name!r}; got {function!r}"
+            raise InputError(
+                f"a function as entry point {entry.value!r} of {self.what}, {entry.name!r}", repr(function)
             )
         return function
 
@@ -144,7 +159,7 @@ class Registry(Generic[F]):
         return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
     def _parameters(self, name: str) -> list[inspect.Parameter]:
-        return list(inspect.signature(self.get(name)).parameters.values())
+        return list(signature_of(self.get(name)).parameters.values())
 
 
 def _origin(function: Callable[..., Any]) -> Any:

@@ -1,23 +1,26 @@
-"""The trained flows that come with the package: what they learnt, how, and how well."""
+"""The trained flows that come with the package, each with a card: what it learnt, how, and how well. Without torch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from mera._utils.checks import check_choice
+from mera._utils.errors import InputError, closest
 
-__all__ = ["Card", "card", "pretrained"]
+__all__ = ["FOLDER", "Card", "card", "pretrained"]
 
-FOLDER = Path(__file__).parents[1] / "weights"
+FOLDER = Path(__file__).parent
+"""The folder of weights and cards."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a trained flow.
+    """The card of a trained flow.
 
     Args:
         name: the name for `mera.load_pretrained`.
@@ -54,21 +57,17 @@ class Card:
 
 
 @cache
-def _cards() -> dict[str, Card]:
-    """All cards, by name."""
-    names = {field.name for field in fields(Card)}
-    read = (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
-    return {entry["name"]: Card(**{key: value for key, value in entry.items() if key in names}) for entry in read}
-
-
-def pretrained() -> dict[str, Card]:
+def pretrained() -> Mapping[str, Card]:
     """The trained flows that come with the package, by name; `mera.load_pretrained(name)` loads one.
 
     >>> from mera.models import pretrained
     >>> pretrained()["msds1"].data["name"]
     'msds1'
     """
-    return dict(_cards())
+    names = {field.name for field in fields(Card)}
+    read = (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
+    cards = {entry["name"]: Card(**{key: value for key, value in entry.items() if key in names}) for entry in read}
+    return MappingProxyType(cards)
 
 
 def card(name: str) -> Card:
@@ -78,6 +77,8 @@ def card(name: str) -> Card:
         name: one of the names in `pretrained()`.
 
     Raises:
-        ValueError: if there is no such flow.
+        ValueError: if there is no such flow; the message offers the closest name.
     """
-    return _cards()[check_choice(name, _cards(), "a pretrained flow")]
+    if name not in pretrained():
+        raise InputError(f"a pretrained flow among {list(pretrained())}", f"{name!r}{closest(name, pretrained())}")
+    return pretrained()[name]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributions
 
-from mera._utils.distributions import map_tensors
 from mera._utils.random import seeded
+from mera.priors.distributions import map_tensors
 
 __all__ = ["log_density", "support_of"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from mera.bijectors import Bijector
-from mera.bijectors.registry import make
-from mera.graph.actions import Apply
+from mera.bijectors.by_name import make
 from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout
 from mera.graph.nodes import Local
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 from mera.graph.validation import check_bijector
 
@@ -38,23 +38,23 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
 
 def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     """The bijector that a node was declared with, or that its callable makes."""
-    node, action = layout.nodes[step.node], step.action
-    if not (isinstance(node, Local) and isinstance(action, Apply)):
-        raise TypeError(f"Expected a local node and its action; got {node} and {action}")
+    node, operation = layout.nodes[step.node], step.operation
+    if not (isinstance(node, Local) and isinstance(operation, Apply)):
+        raise TypeError(f"Expected a local node and its operation; got {node} and {operation}")
     bijector = node.bijector
     try:
         if not isinstance(bijector, Bijector):
-            bijector = make(bijector, action.event_shape, plan.context_shape(action))
+            bijector = make(bijector, operation.event_shape, plan.context_shape(operation))
         if not isinstance(bijector, Bijector):
             raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
-        check_bijector(bijector, action)
-        if bijector.context_shape not in (None, plan.context_shape(action)):
-            raise LayoutError(f"a context {plan.context_shape(action)}", f"{bijector.context_shape}")
+        check_bijector(bijector, operation)
+        if bijector.context_shape not in (None, plan.context_shape(operation)):
+            raise LayoutError(f"a context {plan.context_shape(operation)}", f"{bijector.context_shape}")
     except ValueError as error:
         raise LayoutError.from_error(error, node=step.node) from error
     except (TypeError, AttributeError, RuntimeError) as error:
         raise LayoutError(
-            f"a callable that makes a bijector from the event shape {action.event_shape}",
+            f"a callable that makes a bijector from the event shape {operation.event_shape}",
             f"{node.bijector!r}, which fails: {error}",
             node=step.node,
         ) from error

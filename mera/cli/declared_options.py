@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from mera._utils.calls import parse_assignments
-from mera._utils.options import options_of, types_of
-from mera.models.options import BijectorLike, Edges, Hidden
-from mera.priors import PriorLike
+from mera.names.calls import parse_assignments
+from mera.names.flow_options import BijectorLike, Edges, Hidden, PriorLike
+from mera.names.options import options_of, types_of
 from mera.train.settings import Options
 
 __all__ = ["integers", "numbers", "options_for", "signature_options", "with_options"]

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, context_arguments
-from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
-from mera.graph.executor import Transform, run_forward, run_inverse
-from mera.graph.memory import MEMORY
-from mera.graph.pieces import in_pieces
 from mera.graph.plan import Plan, Step
 from mera.priors import Prior
+from mera.run.contexts import ContextEncoder, ContextOfStep, context_per_step
+from mera.run.executor import Transform, run_forward, run_inverse
+from mera.run.memory import MEMORY
+from mera.run.pieces import in_pieces
 
 __all__ = ["Runner"]
 
@@ -34,7 +34,7 @@ class Runner:
         bijectors: the bijectors, by the key in `Step.module`.
         prior: the prior of the latents.
         context_encoder: checks contexts, and turns class numbers into vectors.
-        memory: by the name of a node, which tensors a forward pass keeps; see `mera.graph.memory`.
+        memory: by the name of a node, which tensors a forward pass keeps; see `mera.run.memory`.
         reference: a tensor with the dtype and device of the flow.
     """
 
@@ -49,7 +49,7 @@ class Runner:
         """The bijector of a step.
 
         Args:
-            step: a step whose action is `Apply`.
+            step: a step whose operation is `Apply`.
         """
         return cast(Bijector, self.bijectors[step.module])
 

@@ -1,0 +1,1 @@
+"""Markov chains of any kind: leapfrog trajectories, step tuning, diagnostics, and errors of means."""

@@ -1,0 +1,251 @@
+"""Options of bijectors and models, each declared once: type, help, check, and the default where functions share it.
+
+A bijector or a model names an option in its signature, `layers: Layers = 2`, or takes the options that a family shares
+as `**options: Unpack[PatchOptions]`. Help, command line, reference and presets read the declaration. An option of a
+bijector that a model may set for each RG step has a second type, `LayersPerStep` for `Layers`, made from the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+from torch.distributions import Distribution
+
+from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
+from mera.names.options import Option, choice, count, flag
+
+__all__ = [
+    "BijectorLike",
+    "Bins",
+    "Bound",
+    "Channels",
+    "Components",
+    "Conditioners",
+    "ContextShape",
+    "CouplingOptions",
+    "Edges",
+    "EvenKernel",
+    "FieldLayers",
+    "FieldOptions",
+    "Hidden",
+    "HiddenChannels",
+    "HiddenWidths",
+    "Kernel",
+    "LatticeEdges",
+    "Layers",
+    "Mask",
+    "MaskName",
+    "MaxLogScale",
+    "Norm",
+    "Odd",
+    "OptionalNorm",
+    "Padding",
+    "Passive",
+    "PatchOptions",
+    "PerStep",
+    "PriorLike",
+    "ResidualBlocks",
+    "Shape",
+    "TopWidth",
+    "check_even",
+    "padding_of",
+]
+
+Shape = tuple[int, ...]
+Edges = int | Sequence[int]
+"""One integer, or one for each dimension."""
+PerStep = int | Sequence[int]
+"""One integer for all RG steps, or one for each, finest first."""
+Hidden = Sequence[int] | Sequence[Sequence[int]]
+"""The widths of the hidden layers for all RG steps, or such widths for each RG step, finest first."""
+BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
+"""A registered bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes one."""
+PriorLike = str | Mapping[str, Any] | Distribution
+"""A prior by name, "laplace" or "StudentT(df=5)"; its description as a dict; or a distribution of torch."""
+
+CONDITIONERS = ("joint", "paper", "authors")
+PADDING = {"open": "zeros", "periodic": "circular"}
+"""By boundary, torch's word for the values that convolutions read beyond the borders of a lattice."""
+
+
+def check_even(value: Any, name: str) -> int:
+    """Return a kernel size as an integer; refuse one that is not even, so that patches can be offset by half of it.
+
+    Args:
+        value: the value of an option.
+        name: the name of the option.
+
+    Raises:
+        ValueError: if the value is not an even integer >= 2.
+    """
+    if not is_integer(value) or value < 2 or value % 2:
+        raise InputError(f"an even kernel size {name} >= 2", repr(value))
+    return int(value)
+
+
+def padding_of(boundary: str) -> str:
+    """Torch's word for the values that convolutions read beyond the borders of a lattice, "zeros" or "circular".
+
+    Args:
+        boundary: "open" or "periodic".
+    """
+    return PADDING[boundary]
+
+
+# Networks of couplings
+
+LAYERS = Option("number of coupling layers; a layer updates both halves of an event once.", default=2)
+RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.", default=1)
+HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.", default=(128,))
+HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.", default=(48,))
+CONDITIONER = Option(
+    'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network for '
+    'the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the scale and '
+    "one for the translation, as wide as the patch and the same for both halves, as in the RG-Flow authors' code.",
+    choice(CONDITIONERS, "a conditioner"),
+    "joint",
+)
+NORM = Option("an ActNorm before each coupling layer; see `Flow.initialize`.", flag, True)
+OPTIONAL_NORM = Option(
+    f"{NORM.help} If None, only with the joint conditioner and without odd couplings, since neither the RG-Flow paper "
+    "nor the authors' code has ActNorms.",
+    flag,
+    None,
+)
+
+Layers = Annotated[int, LAYERS]
+ResidualBlocks = Annotated[int, RESIDUAL_BLOCKS]
+HiddenWidths = Annotated[Sequence[int], HIDDEN]
+HiddenChannels = Annotated[Sequence[int], HIDDEN_CHANNELS]
+Conditioners = Annotated[str, CONDITIONER]
+Norm = Annotated[bool, NORM]
+OptionalNorm = Annotated[bool | None, OPTIONAL_NORM]
+Odd = Annotated[
+    bool,
+    Option("couplings that map -x to -y where they map x to y, so that a flow gives x and -x the same density."),
+]
+Mask = Annotated[
+    str | Sequence[Any],
+    Option(
+        'first half of the event: "checkerboard", "channels", or nested lists of truth values.', default="checkerboard"
+    ),
+]
+MaskName = Annotated[str, Option('first half of the event: "checkerboard" or "channels".')]
+ContextShape = Annotated[
+    Shape | None,
+    Option(
+        "shape of the context that conditional bijectors read; a flow passes it, None without a context.", default=None
+    ),
+]
+MaxLogScale = Annotated[float, Option("bound of the logarithms of the scales.")]
+Bins = Annotated[int, Option("number of bins of the spline.")]
+Bound = Annotated[float, Option("the spline acts within [-bound, bound]; beyond, the map is the identity.")]
+Components = Annotated[int, Option("number of logistic distributions in the mixture.")]
+Padding = Annotated[
+    str, Option('what convolutions read beyond the borders: "zeros", or "circular" where the lattice is periodic.')
+]
+Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
+Passive = Annotated[int, Option("number of channels, the first ones, that do not change and condition the others.")]
+
+
+class CouplingOptions(TypedDict, total=False):
+    """Options that couplings of patches with the joint conditioner share."""
+
+    layers: Layers
+    residual_blocks: ResidualBlocks
+    hidden: HiddenWidths
+    norm: Norm
+    mask: Mask
+    context_shape: ContextShape
+
+
+# Lattices and densities of models
+
+LatticeEdges = Annotated[
+    Edges,
+    Option(
+        "edge of the lattice, or all its edges. Halving again and again must take the smallest edge to m, and each "
+        "other edge to a multiple of m."
+    ),
+]
+EvenKernel = Annotated[int, Option("kernel size of all blocks, even.", check_even)]
+TopWidth = Annotated[
+    int, Option("width of the topmost lattice, all variables of which leave as latents.", count(2, "the width m"))
+]
+Channels = Annotated[int, Option("number of variables at a site.")]
+FieldLayers = Annotated[
+    PerStep,
+    Option(
+        "number of coupling layers of each kind at a scale; a layer updates both halves of an event once."
+    ).per_step(),
+]
+
+
+class DensityOptions(TypedDict, total=False):
+    """Options that all models share."""
+
+    context: Annotated[
+        Edges | None,
+        Option(
+            "shape of the context of a conditional flow: K or (K,) for K numbers per image, (K, *lattice) for K "
+            "numbers at each pixel.",
+            default=None,
+        ),
+    ]
+    classes: Annotated[
+        int | None,
+        Option(
+            "number of classes of a flow that is conditional on a class; a context is learnt for each class.",
+            default=None,
+        ),
+    ]
+    dim: Annotated[int, Option("number of dimensions of the lattice, if L is one number.", default=2)]
+
+
+PRIOR = 'prior of the latents: "laplace", "gaussian", or any univariate distribution of torch, "StudentT(df=5)".'
+
+
+class BlockOptions(TypedDict, total=False):
+    """Options of the bijectors that models of patches have in each block."""
+
+    layers: Annotated[PerStep, LAYERS.per_step()]
+    residual_blocks: Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
+    hidden: Annotated[Hidden, HIDDEN.per_step()]
+    conditioner: Conditioners
+    norm: OptionalNorm
+    bijector: Annotated[
+        BijectorLike | None,
+        Option(
+            "bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, with or without "
+            'options, "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes a bijector from an '
+            "event shape. Of the options `layers`, `residual_blocks`, `hidden`, `conditioner` and `norm`, a named "
+            "bijector gets those that it has.",
+            default=None,
+        ),
+    ]
+
+
+class PatchOptions(BlockOptions, DensityOptions, total=False):
+    """Options that models of patches share."""
+
+    prior: Annotated[PriorLike, Option(PRIOR, default="laplace")]
+    boundary: Annotated[str, Option('borders of the lattice: "periodic" or "open".', default="periodic")]
+
+
+class FieldOptions(DensityOptions, total=False):
+    """Options that models of whole lattices share."""
+
+    residual_blocks: Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
+    hidden: Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
+    prior: Annotated[PriorLike, Option(PRIOR, default="gaussian")]
+    boundary: Annotated[
+        str,
+        Option(
+            'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic", where they continue '
+            "at the opposite border.",
+            choice(PADDING, "a boundary"),
+            "open",
+        ),
+    ]

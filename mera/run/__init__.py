@@ -1,0 +1,6 @@
+"""Running a plan: the executor, and the runner that binds a plan to bijectors, contexts and memory settings."""
+
+from mera.run.executor import run_forward, run_inverse
+from mera.run.runner import Runner
+
+__all__ = ["Runner", "run_forward", "run_inverse"]
