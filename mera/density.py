@@ -1,10 +1,11 @@
-"""What flows and mixtures of flows have in common: a density with samples, and images in its space."""
+"""The base class of flows and of mixtures of flows: a density with samples, and images in its space."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,72 +19,205 @@ from mera.run.contexts import ContextEncoder
 
 __all__ = ["Density"]
 
+Temperature = float | Sequence[float]
+
 
 class Density(nn.Module, ABC):
     """A density on a lattice, with samples: a `mera.Flow`, or a `mera.Symmetrized` flow.
 
-    `mera.train.fit` trains any of them, and `mera.save` saves it.
+    `mera.train.fit` trains any of them, and `mera.save` saves it. A sample is a function of noise,
+    `generate(draw_noise(n))`, so that processes can share samples, and gradients flow through them.
+
+    A context is a tensor (B, *plan.context), or (1, *plan.context) for all samples. If the flow is conditional on a
+    class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
+    without context takes None. Every method that takes a context raises a `ValueError` if the context is missing or
+    not of the flow's context shape.
 
     Attributes:
+        flow: the `mera.Flow` whose parameters the density has; a flow itself.
         layout: the layout of the flow.
         plan: the compiled layout.
         context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
         preprocess: the bijector from uint8 images to the flow's own space.
     """
 
+    flow: Any
     layout: Layout
     plan: Plan
     context_encoder: ContextEncoder
     preprocess: Bijector
 
+    # Probability
+
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data, (B,), in nats.
+        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, in the flow's own space.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The log-densities (B,), in nats.
+
+        Raises:
+            ValueError: if shape, dtype or device of the data is not the flow's.
         """
 
     @abstractmethod
-    def sample(
-        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
-    ) -> Tensor:
-        """Draw data (n, C, *shape) in the flow's own space, without gradients.
+    def draw_noise(
+        self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Draw the noise that samples are made of, without gradients.
 
         Args:
-            n: the number of samples.
-            context: the contexts of the samples; None for a flow without context.
-            temperature: the temperature of the prior, one number for all levels, or a number for each level.
+            n: the number of samples, or a shape (n,).
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
+                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
+            device: the device of the noise; None for that of the flow.
+
+        Returns:
+            Tensors (n, ...), the latents of each level among them.
+
+        Raises:
+            ValueError: if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has
+                no sampler at this temperature.
         """
 
     @abstractmethod
-    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples (n, C, *shape) and compute their log-densities (n,), both differentiable.
+    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Make samples from noise, differentiable in the flow's parameters and the context.
 
         Args:
-            n: the number of samples.
+            noise: noise as `draw_noise` returns it.
             context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape) in the flow's own space.
+        """
+
+    @abstractmethod
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Make samples from noise, and compute their log-densities with one pass less than by `log_prob`.
+
+        Args:
+            noise: noise as `draw_noise` returns it.
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape), and the log-density of each sample, (n,), in nats; both differentiable.
+        """
+
+    @abstractmethod
+    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Data as a function of the parameters: the noise that makes the data, held fixed, is mapped back to data.
+
+        Args:
+            x: data (B, C, *shape).
+            uniform: numbers in [0, 1), (B,), which choose among several possible noises; a flow has one.
+        """
+
+    @abstractmethod
+    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log-density of data whose log-density under `self.flow` is known, (B,): one pass less.
+
+        Args:
+            x: data (B, C, *shape).
+            log_q: the log-density of the data under `self.flow`, (B,).
+            context: the contexts of the data; None for a flow without context.
+        """
+
+    @abstractmethod
+    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Apply every element of the symmetry group, of which a flow has one: (n_elements * B, C, *shape).
+
+        Args:
+            x: data (B, C, *shape).
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The data under all elements, one element after the other, and their contexts.
+        """
+
+    @abstractmethod
+    def with_flow(self, flow: Any) -> Density:
+        """The same kind of density with another flow: a mixture over the same group, or the flow itself.
+
+        Args:
+            flow: the flow.
         """
 
     @abstractmethod
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Set the layers that start from data, such as ActNorm, from a first batch of data.
 
+        A layer that was set before stays as it is. If levels share a layer, the finest of these levels sets the layer.
+
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
+
+        Raises:
+            ValueError: if the data is empty, not finite or not of the flow's shape, dtype and device; or if a layer
+                cannot be set from so few samples. The flow is then unchanged.
         """
+
+    @torch.no_grad()
+    def sample(
+        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
+    ) -> Tensor:
+        """Draw data in the flow's own space, without gradients; `to_images` makes uint8 images of the data.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: the contexts of the samples; None for a flow without context.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
+                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
+
+        Returns:
+            The samples (n, C, *shape).
+
+        Raises:
+            ValueError: if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has
+                no sampler at this temperature.
+        """
+        return self.generate(self.draw_noise(n, temperature), context)
+
+    def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
+        """Draw data, differentiable in the flow's parameters and the context.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape).
+
+        Raises:
+            ValueError: if the number of samples is not an integer >= 0.
+        """
+        return self.generate(self.draw_noise(n), context)
+
+    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw samples and compute their log-densities, differentiable in the flow's parameters and the context.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
+
+        Raises:
+            ValueError: if the number of samples is not an integer >= 0.
+        """
+        return self.generate_with_log_prob(self.draw_noise(n), context)
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:
         """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
 
         Args:
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,), which give the
-                distribution the batch shape (B,); None for a flow without context.
-
-        Raises:
-            ValueError: if a context is missing or not of the flow's context shape.
+            context: contexts, which give the distribution the batch shape (B,); None for a flow without context.
         """
         return FlowDistribution(self, context)
 
@@ -98,17 +232,15 @@ class Density(nn.Module, ABC):
 
         Args:
             images: uint8 images (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the images; None for a flow without context.
             noise: floats in [0, 1) of the images' shape, which dequantise the images; None to draw noise.
 
         Returns:
             The bits per dimension of each image, (B,).
 
         Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device; if the noise is not of the
-                images' shape, or not in [0, 1), which is checked on the CPU only; or if a context is missing or not of
-                the flow's context shape.
+            ValueError: if the images are not uint8, or not of the flow's shape and device; or if the noise is not of
+                the images' shape, or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         if noise is not None:
@@ -149,6 +281,10 @@ class Density(nn.Module, ABC):
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 
+    def _check_images(self, images: Tensor) -> None:
+        """Refuse images that are not uint8, or not of the flow's shape and device."""
+        check_images(images, self.plan.input.event_shape, self.device)
+
     # Description
 
     @property
@@ -187,7 +323,3 @@ class Density(nn.Module, ABC):
     def _repr_html_(self) -> str:
         """The summary as HTML, which notebooks ask for."""
         return self.summary._repr_html_()
-
-    def _check_images(self, images: Tensor) -> None:
-        """Refuse images that are not uint8, or not of the flow's shape and device."""
-        check_images(images, self.plan.input.event_shape, self.device)

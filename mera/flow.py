@@ -15,7 +15,7 @@ from mera._utils.checks import check_count, check_levels, check_tensor, is_integ
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
-from mera.density import Density
+from mera.density import Density, Temperature
 from mera.graph import Layout, Step, compile
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
@@ -52,9 +52,6 @@ class Flow(Density):
     .. math:: \log p(x) = \log p(z) + \log |\det \partial z / \partial x|
 
     `forward` maps data to latents, which is the direction of renormalisation; `inverse` generates data from latents.
-
-    A context is a tensor (B, *plan.context), or (1, *plan.context) for all samples. If the flow is conditional on a
-    class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples.
 
     Args:
         layout: the declaration of the flow, of which the flow keeps a copy.
@@ -128,16 +125,14 @@ class Flow(Density):
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the data; None for a flow without context.
 
         Returns:
             The latents, one tensor (B, C_h, *shape_h) for each level, finest first; and
             :math:`\log |\det \partial z / \partial x|`, (B,).
 
         Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
-                flow's context shape.
+            ValueError: if shape, dtype or device of the data is not the flow's.
         """
         self.check_data("data", x)
         return self.runner.forward(x, context)
@@ -147,15 +142,13 @@ class Flow(Density):
 
         Args:
             z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the data; None for a flow without context.
 
         Returns:
             The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
 
         Raises:
-            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's, or a context is
-                missing or not of the flow's context shape.
+            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's.
         """
         self._check_latents(z)
         return self.runner.inverse(z, context)
@@ -199,16 +192,14 @@ class Flow(Density):
 
         Args:
             z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the data; None for a flow without context.
 
         Returns:
             One tensor for each level, finest first. The first tensor is the data, (B, C, *shape); the other tensors are
             the coarser lattices from which the data was generated.
 
         Raises:
-            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's, or a context is
-                missing or not of the flow's context shape.
+            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's.
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
@@ -224,98 +215,78 @@ class Flow(Density):
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the data; None for a flow without context.
 
         Returns:
             The log-densities (B,), in nats.
 
         Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
-                flow's context shape.
+            ValueError: if shape, dtype or device of the data is not the flow's.
         """
         z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
 
     @torch.no_grad()
-    def sample(
-        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
-    ) -> Tensor:
-        """Draw data in the flow's own space, without gradients; `to_images` makes uint8 images of the data.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
-                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
-
-        Returns:
-            The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
-                or not of the flow's context shape, or the prior has no sampler at this temperature.
-        """
-        return self.inverse(self.sample_latents(n, temperature), context)[0]
-
-    @torch.no_grad()
-    def sample_latents(self, n: int | Sequence[int], temperature: float | Sequence[float] = 1.0) -> Latents:
+    def sample_latents(
+        self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
+    ) -> Latents:
         """Draw latents from the prior, without gradients.
 
         Args:
             n: the number of samples, or a shape (n,).
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
                 (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
+            device: the device of the latents; None for that of the flow.
 
         Returns:
             The latents, one tensor (n, C_h, *shape_h) for each level, finest first.
 
         Raises:
-            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, or the prior has no
-                sampler at this temperature.
+            ValueError: if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has
+                no sampler at this temperature.
         """
         number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
-        return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), self._reference)
+        like = self._reference if device is None else self._reference.to(device)
+        return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), like)
 
-    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities in one pass.
+    draw_noise = sample_latents
 
-        Samples and log-densities are differentiable in the flow's parameters and the context.
+    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Data from latents, which are the noise of a flow; see `Density.generate`."""
+        return self.inverse(noise, context)[0]
 
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Data from latents, with log-densities; see `Density.generate_with_log_prob`."""
+        x, log_det = self.inverse(noise, context)
+        return x, self.prior.log_prob(noise) - log_det
 
-        Returns:
-            The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
+    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Data from its latents, which are held fixed; see `Density.regenerate`."""
+        with torch.no_grad():
+            z, _ = self.forward(x)
+        return self.inverse(z)[0]
 
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
-                context shape.
-        """
-        z = self.sample_latents(n)
-        x, log_det = self.inverse(z, context)
-        return x, self.prior.log_prob(z) - log_det
+    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log-density that is known."""
+        return log_q
+
+    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The data as it is: a flow has no symmetry built in."""
+        return x, context
+
+    @property
+    def flow(self) -> Flow:
+        """The flow itself."""
+        return self
+
+    def with_flow(self, flow: Flow) -> Flow:
+        """The other flow."""
+        return flow
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set the layers that start from data, such as ActNorm, from a first batch of data.
-
-        A layer that was set before stays as it is. If levels share a layer, the finest of these levels sets the layer.
-
-        Args:
-            x: data (B, C, *shape) in the flow's own space.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
-
-        Raises:
-            ValueError: if the data is empty, not finite or not of the flow's shape, dtype and device; if a layer cannot
-                be set from so few samples; or if a context is missing or not of the flow's context shape. The flow is
-                then unchanged.
-        """
+        """Set the layers that start from data, such as ActNorm, from a first batch; see `Density.initialize`."""
         self.check_data("data", x)
         if len(x) == 0:
             raise InputError("some data to start from", "none")

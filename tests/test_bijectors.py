@@ -38,12 +38,12 @@ from mera.bijectors import (
     ResidualConv,
     ResidualMLP,
     Squeezed,
+    by_name,
     catalogue,
     catalogue_fields,
     checkerboard,
     circular,
     named,
-    by_name,
     wrap,
 )
 from mera.bijectors.linear import ORTHOGONAL_MAPS

@@ -7,8 +7,9 @@ import mera
 import mera.train
 from mera import data
 from mera.data import ArrayDataset, DataSplits
-from mera.train import RunFolder, Settings, bits_per_dim, fit, kinds, sample
+from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
 from mera.train.diagnose import first_not_finite
+from mera.train.likelihoods import likelihood
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
 
@@ -35,15 +36,15 @@ def test_a_conditional_flow_learns_the_classes(tmp_path):
     torch.manual_seed(1)
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), classes=2)
     result = fit(flow, IMAGES, Settings(steps=150, batch_size=40, eval_every=150))
-    assert result.test_bits == bits_per_dim(flow, IMAGES.test, 20)
-    assert result.test_bits == pytest.approx(bits_per_dim(flow, IMAGES.test, 20, batch_size=7), abs=1e-5)
+    assert result.test_loss == bits_per_dim(flow, IMAGES.test, 20)
+    assert result.test_loss == pytest.approx(bits_per_dim(flow, IMAGES.test, 20, batch_size=7), abs=1e-5)
     for label in (0, 1):
         of_class = flow.to_images(flow.sample(50, torch.tensor([label]))).float()
         assert abs(of_class.mean() - (60 + 140 * label)) < 25
     wrong = DataSplits(
         "wrong", 1, IMAGES.train, ArrayDataset(IMAGES.test.array, {"class": 1 - IMAGES.test.labels["class"]})
     )
-    assert bits_per_dim(flow, wrong.test) > result.test_bits + 0.5
+    assert bits_per_dim(flow, wrong.test) > result.test_loss + 0.5
     in_turn = flow.to_images(sample(flow, 6, temperature=0.5)).float().flatten(1).mean(1)
     assert (in_turn > 130).tolist() == [False, True] * 3
 
@@ -51,7 +52,7 @@ def test_a_conditional_flow_learns_the_classes(tmp_path):
 def test_numbers_as_context():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), context=1)
     settings = Settings(steps=300, batch_size=40, eval_every=300, optimizer="AdamW")
-    told = fit(flow, IMAGES, settings).test_bits
+    told = fit(flow, IMAGES, settings).test_loss
     numbers = IMAGES.test.labels["context"]
     lied_to = DataSplits("lies", 1, IMAGES.train, ArrayDataset(IMAGES.test.array, {"context": 1 - numbers}))
     assert bits_per_dim(flow, lied_to.test) > told + 0.1
@@ -83,8 +84,8 @@ def test_what_is_not_finite_is_found_in_a_conditional_flow():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
     with torch.no_grad():
         next(flow.bijectors["decimator0"].parameters()).fill_(torch.nan)
-    images = IMAGES.test.array
-    found = first_not_finite(flow, kinds.IMAGES, images, torch.zeros(images.shape), IMAGES.test.labels["class"])
+    objective = likelihood(flow, IMAGES.test)
+    found = first_not_finite(flow, objective, objective.batch(0, 1, range(20)))
     assert found == "the output of node 'decimator0' at level 0"
 
 

@@ -76,7 +76,7 @@ def test_exact_samples_stay_exact(case):
     before = draw(2000)
     sampler = ConeSampler(flow, action, range(len(flow.plan.latents)), before.clone())
     for level in sampler.steps:
-        sampler.steps[level] = 0.1 if case == "realnvp" else 0.4  # a field bijector moves all latents at once
+        sampler.steps[level].value = 0.1 if case == "realnvp" else 0.4  # a field bijector moves all latents at once
     for _ in range(2):
         rates = sampler.sweep()
     moved = (sampler.state.data - before).abs().mean()
@@ -92,7 +92,8 @@ def test_a_wrong_ratio_is_seen(term):
     stretched = {"m": 2, "prior": "gaussian", "bijector": lambda shape: Asinh(shape)}
     flow = mera.build("rgflow", L=4, channels=1, **stretched).double()
     sampler = ConeSampler(flow, FREE, range(2), free_fields(2000, (4, 4)))
-    sampler.steps = dict.fromkeys(sampler.steps, 0.3)
+    for step in sampler.steps.values():
+        step.value = 0.3
     propose = sampler.state.propose
 
     def wrong(change, new):
@@ -118,10 +119,10 @@ def test_local_and_global_ratios_agree(L, action):
         move = moves[0]
         several = max(several, move.change.places)
         data, log_det = sampler.state.data.clone(), sampler.state.log_det
-        before = move.action(action, data)
+        before = move.action(sampler.action, data)
         old = sampler.state.at(move.change)
         gain = sampler.state.propose(move.change, torch.randn_like(old))
-        difference = move.action(action, sampler.state.data) - before
+        difference = move.action(sampler.action, sampler.state.data) - before
         expected = action(sampler.state.data) - action(data)
         torch.testing.assert_close(difference.sum(1), expected, atol=1e-9, rtol=1e-9)
         torch.testing.assert_close(gain.sum(1), sampler.state.log_det - log_det, atol=1e-9, rtol=1e-9)

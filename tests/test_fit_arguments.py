@@ -78,15 +78,15 @@ def test_one_image_without_normalisation_to_start():
     """A flow that has no normalisation layers, or whose layers have started, may learn a single image."""
     torch.manual_seed(1)
     result = fit(mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=False), ONE_IMAGE, replace(SHORT, steps=1))
-    assert result.test_bits < 20
+    assert result.test_loss < 20
     started = small_flow()
     started.initialize(started.from_images(IMAGES.train.array))
-    assert fit(started, ONE_IMAGE, replace(SHORT, steps=1)).test_bits < 20
+    assert fit(started, ONE_IMAGE, replace(SHORT, steps=1)).test_loss < 20
 
 
 def test_two_images_are_enough_to_start_from():
     two = data.DataSplits("two", 3, data.ArrayDataset(IMAGES.train.array[:2]), IMAGES.test)
-    assert fit(small_flow(), two, replace(SHORT, steps=1)).test_bits < 20
+    assert fit(small_flow(), two, replace(SHORT, steps=1)).test_loss < 20
 
 
 def test_weights_of_bfloat16_are_trained_with_a_warning():

@@ -10,7 +10,8 @@ from torch import nn
 
 import mera
 from mera.bijectors import Bijector
-from mera.chains.diagnostics import effective_size, split_r_hat
+from mera.chains.diagnostics import split_r_hat
+from mera.chains.effective_size import effective_size
 from mera.display.progress import ProgressBar
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate

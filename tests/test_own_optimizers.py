@@ -7,6 +7,7 @@ import torch
 from torch import optim
 
 from mera.train import RunFolder, fit
+from mera.train.schedules import cosine
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import run
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
@@ -18,9 +19,11 @@ def halved(optimizer):
 
 def test_name_instance_and_factory_are_the_same():
     flows = [small_flow() for _ in range(3)]
-    fit(flows[0], IMAGES, SHORT, optimizer="SGD", lr=0.1, weight_decay=0.0)
-    fit(flows[1], IMAGES, SHORT, optimizer=optim.SGD(flows[1].parameters(), lr=0.1, fused=True))
-    fit(flows[2], IMAGES, SHORT, optimizer=partial(optim.SGD, lr=0.1, fused=True))
+    fit(flows[0], IMAGES, SHORT, optimizer="AdamW", lr=0.1, weight_decay=0.0)
+    own = {"lr": 0.1, "weight_decay": 0.0, "fused": True}
+    schedule = partial(optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: cosine(step, SHORT.warmup, step / 6))
+    fit(flows[1], IMAGES, SHORT, optimizer=optim.AdamW(flows[1].parameters(), **own), schedule=schedule)
+    fit(flows[2], IMAGES, SHORT, optimizer=partial(optim.AdamW, **own))
     assert same(flows[0], flows[1])
     assert same(flows[0], flows[2])
     assert not same(flows[0], small_flow())
@@ -34,7 +37,7 @@ def test_schedules_of_the_user():
     assert rates == pytest.approx([0.01 * 0.5**step for step in range(6)])
     other = fit(small_flow(), IMAGES, SHORT, schedule=halved, optimizer=partial(optim.Adam, lr=0.01), eval_every=1)
     assert [line["lr"] for line in other.history.metrics] == pytest.approx(rates)
-    named = fit(small_flow(), IMAGES, SHORT, schedule="ConstantLR", schedule_options={"factor": 1.0})
+    named = fit(small_flow(), IMAGES, SHORT, schedule="constant")
     assert named.history.metrics[-1]["lr"] == SHORT.lr
 
 
@@ -65,16 +68,17 @@ def other_parameters():
             {"optimizer": optim.SGD, "lr": 0.1},
             "Expected the options of your own optimizer in itself; got lr beside it",
         ),
-        ({"optimizer": 3}, "Expected an optimiser of torch, its name, or a function from parameters to one; got int"),
+        ({"optimizer": 3}, "Expected an optimiser of torch, or a function from parameters to one; got int"),
         ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
         ({"optimizer": optim.LBFGS}, "Expected an optimiser whose steps need no closure; got LBFGS"),
-        ({"optimizer": "Sgd"}, "did you mean 'SGD'"),
+        ({"optimizer": "adamw"}, "did you mean 'AdamW'"),
+        ({"optimizer": "SGD"}, "pass torch.optim.SGD itself to fit, or a function that makes one"),
         (
-            {"schedule": halved(other_parameters()), "optimizer": "SGD"},
-            "Expected no name of an optimiser beside a schedule, which has one; got 'SGD'",
+            {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
+            "Expected no name of an optimiser beside a schedule, which has one; got 'AdamW'",
         ),
-        ({"schedule": 3}, "Expected a schedule of torch, its name, or a function from the optimiser to one; got int"),
+        ({"schedule": 3}, "Expected a schedule of torch, or a function from the optimiser to one; got int"),
         (
             {"schedule": halved(other_parameters()), "optimizer": optim.SGD},
             "Expected a schedule of the optimiser that is used; got a LambdaLR of another one",

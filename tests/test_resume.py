@@ -4,25 +4,35 @@ import json
 import math
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from torch import optim
 
 import mera
 from mera import data
 from mera.bijectors import ActNorm, Bijector
 from mera.io.archive import read_archive
-from mera.train import Callback, RunFolder, fit, kinds, loop
+from mera.train import Callback, RunFolder, fit, loop
 from mera.train.diagnose import first_not_finite
+from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
 
 OTHERS = {
     "plain": {},
     "ema": {"ema": 0.9, "accumulate": 2},
-    "sgd": {"optimizer": "SGD", "optimizer_options": {"momentum": 0.9}, "schedule": "OneCycleLR", "lr": 1e-3},
-    "plateau": {"schedule": "ReduceLROnPlateau", "schedule_options": {"patience": 0, "threshold": 10.0}},
-    "step": {"optimizer": "RMSprop", "schedule": "MultiStepLR", "schedule_options": {"milestones": [2, 4]}},
+    "sgd": {
+        "optimizer": partial(optim.SGD, lr=1e-3, momentum=0.9),
+        "schedule": partial(optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=6),
+    },
+    "plateau": {"schedule": partial(optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=10.0)},
+    "step": {
+        "optimizer": partial(optim.RMSprop, lr=1e-3),
+        "schedule": partial(optim.lr_scheduler.MultiStepLR, milestones=[2, 4]),
+    },
+    "constant": {"optimizer": "AdamW", "optimizer_options": {"betas": (0.8, 0.9)}, "schedule": "constant"},
     "bfloat16": {"precision": "bfloat16"},
     "workers": {"workers": 1},
 }
@@ -32,19 +42,19 @@ OTHERS = {
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other):
     images = FLIPPED if other in ("plain", "workers") else IMAGES
-    settings = replace(SHORT, **OTHERS[other])
+    settings, own = SHORT, OTHERS[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     whole.create({})
     cut.create({})
     flow = small_flow()
-    expected = fit(flow, images, settings, whole)
+    expected = fit(flow, images, settings, whole, **own)
     before = signal.getsignal(signal.SIGINT)
-    result = fit(small_flow(), images, settings, cut, callbacks=[At(step, interrupt)])
+    result = fit(small_flow(), images, settings, cut, callbacks=[At(step, interrupt)], **own)
     assert (result.steps, result.interrupted) == (step, True)
     assert signal.getsignal(signal.SIGINT) == before
     torch.manual_seed(99)
     again = small_flow()
-    result = fit(again, images, settings, cut, resume=True)
+    result = fit(again, images, settings, cut, resume=True, **own)
     assert not result.interrupted
     assert same(flow, again)
     assert same(expected.flow, result.flow)
@@ -65,7 +75,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     result = fit(flow, IMAGES, SHORT, run)
     before = run.metrics()
     again = fit(run.flow(), IMAGES, SHORT, run, resume=True)
-    assert (again.steps, again.test_bits, again.interrupted) == (result.steps, result.test_bits, False)
+    assert (again.steps, again.test_loss, again.interrupted) == (result.steps, result.test_loss, False)
     assert same(again.flow, flow)
     assert run.metrics() == before
 
@@ -93,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     description, batch = read_archive(next(tmp_path.glob("not_finite_step_00000004_process_0.safetensors")))
     assert description == {"step": 4}
     assert "not_finite_step_00000004" in str(error.value)
-    assert batch["images"].shape == batch["noise"].shape == (16, 3, 8, 8)
+    assert batch["examples"].shape == batch["noise"].shape == (16, 3, 8, 8)
 
 
 class Steep(Bijector):
@@ -113,7 +123,7 @@ def test_the_first_node_whose_gradient_is_not_finite():
     layout.latent(layout.local(x, ActNorm, kernel=2, name="last"))
     flow = mera.Flow(layout)
     images = torch.randint(0, 256, (3, 1, 4, 4), dtype=torch.uint8)
-    where = first_not_finite(flow, kinds.IMAGES, images, torch.rand(images.shape))
+    where = first_not_finite(flow, ImageLikelihood(images), (images, torch.rand(images.shape)))
     assert where == "the gradient that enters node 'first' at level 0 from the latents"
 
 
@@ -195,11 +205,13 @@ def test_states_of_other_ways(tmp_path):
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9), run)
     for other in (
         {"ema": 0.0},
-        {"optimizer": "RMSprop"},
-        {"schedule": "ExponentialLR", "schedule_options": {"gamma": 1}},
+        {"optimizer": "AdamW"},
+        {"optimizer": partial(optim.RMSprop, lr=1e-3)},
+        {"schedule": "constant"},
+        {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1)},
     ):
         with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):
-            fit(small_flow(), IMAGES, replace(SHORT, **{"ema": 0.9} | other), run, resume=True)
+            fit(small_flow(), IMAGES, SHORT, run, resume=True, **{"ema": 0.9} | other)
     more = data.DataSplits("more", 3, data.ArrayDataset(IMAGES.train.array[:-1]), IMAGES.test)
     with pytest.raises(ValueError, match=r"one with .*'training images': 60}, not .*'training images': 59}"):
         fit(small_flow(), more, replace(SHORT, ema=0.9), run, resume=True)

@@ -36,7 +36,7 @@ def symmetric(group, shape=(4, 4), channels=2, elements=None):
 def test_the_density_is_symmetric(group, size):
     p = symmetric(group)
     x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
-    images, _ = p.images(x)
+    images, _ = p.orbit(x)
     assert len(p.elements) == size
     assert torch.equal(images[:3], x)
     densities = p.log_prob(images).view(size, 3)
@@ -46,7 +46,7 @@ def test_the_density_is_symmetric(group, size):
     torch.testing.assert_close(p.log_prob(x), each.logsumexp(0) - math.log(size))
     choice = torch.tensor([0, size - 1, size // 2])
     known = torch.stack([p.flow.log_prob(p.elements[c](x))[i] for i, c in enumerate(choice.tolist())])
-    torch.testing.assert_close(p.log_prob_given(x, known, choice), p.log_prob(x))
+    torch.testing.assert_close(p.log_prob_given(x, known, choice=choice), p.log_prob(x))
     samples, log_prob = p.rsample_and_log_prob(5)
     torch.testing.assert_close(p.log_prob(samples), log_prob)
 
@@ -73,7 +73,7 @@ def test_elements_form_a_group(name, shape, periodic):
 def test_samples_are_moved_by_the_inverse_of_the_chosen_element():
     p = symmetric(("translations", "rotations"), elements=5)
     x = torch.randn(5, 2, 4, 4, dtype=torch.float64)
-    moved = p.transform(x, torch.arange(5))
+    moved = p.from_flow(x, torch.arange(5))
     back = torch.cat([element(one[None]) for element, one in zip(p.elements, moved, strict=True)])
     torch.testing.assert_close(back, x, atol=0, rtol=0)
 

@@ -113,12 +113,13 @@ def test_images_in_the_place_of_data():
 
 def test_a_flow_that_fails_in_the_mirror_alone():
     from mera.train.diagnose import first_not_finite
-    from mera.train.kinds import FIELDS
+    from mera.train.likelihoods import FieldLikelihood
 
     layout = mera.Layout((4,), 1)
     layout.latent(layout.local(layout.input, "pointwise-spline", kernel=2, name="spline"))
     p = mera.Symmetrized(mera.Flow(layout, prior="Gamma(2, 1)"))  # no density below 0
-    assert first_not_finite(p, FIELDS, torch.ones(2, 1, 4), torch.empty(0)) == "the density of the latents"
+    fields = torch.ones(2, 1, 4)
+    assert first_not_finite(p, FieldLikelihood(fields), (fields, torch.empty(2, 0))) == "the density of the latents"
 
 
 def test_one_context_for_all_samples():

@@ -10,12 +10,10 @@ import mera
 from mera import physics
 from mera.physics import DoubleWell, Phi4
 from mera.train import RunFolder, fit
-from mera.train.draws import Draws, as_draws
-from mera.train.kinds import ESTIMATORS
-from mera.train.variational import Variational
+from mera.train.settings import ESTIMATORS
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import lines, same
-from tests.test_variational import SHORT, small_flow
+from tests.test_variational import SHORT, learn, small_flow
 
 
 def target_of(symmetrized):
@@ -29,11 +27,10 @@ def target_of(symmetrized):
 
 def gradients(flow, target, estimator, fields, n):
     """The gradients of the mean loss of n fields at a time, (batches, parameters)."""
-    kind = Variational(lambda phi: -target.log_prob(phi), estimator, fields=1)
-    noise = torch.stack([torch.rand(len(fields)), torch.ones(len(fields))], 1).double()
-    found = []
-    for part, numbers in zip(fields.flatten(1).split(n), noise.split(n), strict=True):
-        loss = kind.loss(flow, part, numbers, None).mean()
+    objective = learn(flow, lambda phi: -target.log_prob(phi), estimator, fields=fields)
+    no_samples, found = flow.draw_noise(0), []
+    for part, uniform in zip(fields.split(n), torch.rand(len(fields)).double().split(n), strict=True):
+        loss = objective.loss(flow, (*no_samples, part, uniform)).mean()
         found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
     return torch.stack(found)
 
@@ -63,33 +60,32 @@ def test_the_values_of_the_losses(estimator):
     """Samples of the flow cost ln q + S, fields of the target the opposite."""
     flow, action, n = small_flow(symmetrized=True), Phi4(0.5, 0.3), 12
     fields = torch.randn(9, 1, 4, 4, dtype=torch.float64)
-    examples = Draws(flow, as_draws(action, flow, fields).train.fields, share=0.25)
-    kind = Variational(action, estimator, fields=1)
-    rows, noise = kind.read(examples, [(1, row, row) for row in range(n)], 0)
-    given = noise[:, 1] > 0
-    assert given.sum() == 3
-    assert given.view(3, 4).any(1).all()
-    assert all((rows[row] == fields.flatten(1)).all(1).any() for row in given.nonzero()[:, 0])
-    x = kind.to_data(flow, rows, noise)
-    torch.testing.assert_close(x[given], rows[given].view(-1, 1, 4, 4), rtol=0, atol=0)
-    samples = Variational(action, estimator).to_data(flow, rows, noise)
-    torch.testing.assert_close(x[~given], samples[~given])
-    expected = (flow.log_prob(x) + action(x)) / 16 * torch.where(given, -1, 1)
-    torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+    objective = learn(flow, action, estimator, fields=fields, share=0.25)
+    parts = [objective.batch(0, 1, range(start, start + 4)) for start in range(0, n, 4)]
+    assert [len(part[-1]) for part in parts] == [1, 1, 1]  # each part of the batch has its share of fields
+    batch = objective.batch(0, 1, range(n))
+    for whole, *pieces in zip(batch, *parts, strict=True):
+        torch.testing.assert_close(torch.cat(pieces), whole, rtol=0, atol=0)
+    assert all((field == fields).flatten(1).all(1).any() for field in batch[-2])
+    x, _ = objective.data(flow, batch)
+    torch.testing.assert_close(x[9:], batch[-2], rtol=0, atol=0)
+    torch.testing.assert_close(x[:9], learn(flow, action).data(flow, batch[:-2])[0])
+    expected = (flow.log_prob(x) + action(x)) / 16 * torch.tensor([1] * 9 + [-1] * 3)
+    torch.testing.assert_close(objective.loss(flow, batch), expected)
     with torch.no_grad():
-        torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+        torch.testing.assert_close(objective.loss(flow, batch), expected)
 
 
 def test_elements_are_drawn_in_proportion_to_the_densities_of_their_images():
     flow = mera.Symmetrized(small_flow(), ("flip", "rotations"))
     x = torch.randn(1, 1, 4, 4, dtype=torch.float64)
-    shares = flow.flow.log_prob(flow.images(x)[0]).softmax(0)
+    shares = flow.flow.log_prob(flow.orbit(x)[0]).softmax(0)
     uniform = (torch.arange(10_000) + 0.5) / 10_000
-    chosen = flow.choose_given(x.expand(10_000, -1, -1, -1), uniform)
+    chosen = flow.posterior_choice(x.expand(10_000, -1, -1, -1), uniform)
     torch.testing.assert_close(torch.bincount(chosen, minlength=8) / 10_000, shares.float(), rtol=0, atol=2e-4)
     many = torch.randn(8, 1, 4, 4, dtype=torch.float64)
     choice = torch.arange(8)
-    torch.testing.assert_close(flow.transform(flow.image(many, choice), choice), many, rtol=0, atol=0)
+    torch.testing.assert_close(flow.from_flow(flow.to_flow(many, choice), choice), many, rtol=0, atol=0)
 
 
 def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
@@ -142,6 +138,6 @@ def test_what_is_refused():
 
 def test_small_batches_hold_their_share_of_fields_over_the_steps():
     flow = small_flow()
-    examples = Draws(flow, as_draws(Phi4(0.5, 0.3), flow, torch.randn(9, 1, 4, 4)).train.fields, share=0.1)
-    held = [examples.chunk(0, step, 0)[:2, -1].sum() for step in range(500)]  # two rows of each step
+    objective = learn(flow, Phi4(0.5, 0.3), fields=torch.randn(9, 1, 4, 4), share=0.1)
+    held = [len(objective.batch(0, step, range(2))[-1]) for step in range(500)]
     assert 95 <= sum(held) <= 105

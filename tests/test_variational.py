@@ -9,10 +9,11 @@ import torch
 import mera
 from mera.bijectors import ActNorm
 from mera.physics import XY, DoubleWell, FreeField, Phi4
+from mera.physics.action import as_action
 from mera.train import RunFolder, fit
-from mera.train.draws import Draws, as_draws
-from mera.train.kinds import ESTIMATORS
-from mera.train.variational import Variational
+from mera.train.recognize import check_action
+from mera.train.reverse_kl import ReverseKL
+from mera.train.settings import ESTIMATORS
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import lines, same
 
@@ -29,18 +30,21 @@ def small_flow(L=4, symmetrized=False, **options):
     return mera.Symmetrized(flow) if symmetrized else flow
 
 
-def gradients(flow, action, estimator, rows, noise, n=1):
+def learn(flow, action, estimator="path", **options):
+    return ReverseKL(flow, as_action(action), estimator, **options)
+
+
+def gradients(flow, action, estimator, noise, n=1):
     """The gradients of the mean loss of batches of n samples, (batches, parameters)."""
-    kind, found = Variational(action, estimator), []
-    for part, numbers in zip(rows.split(n), noise.split(n), strict=True):
-        loss = kind.loss(flow, part, numbers, None).mean()
-        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
-    return torch.stack(found)
+    objective, rows = learn(flow, action, estimator), []
+    for part in zip(*(tensor.split(n) for tensor in noise), strict=True):
+        loss = objective.loss(flow, part).mean()
+        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
+    return torch.stack(rows)
 
 
 def draws(flow, n):
-    kind = Variational(FreeField(1.0))
-    return kind.read(Draws(flow), [(1, row, row) for row in range(n)], 0)
+    return learn(flow, FreeField(1.0)).batch(0, 1, range(n))
 
 
 @pytest.mark.parametrize("symmetrized", [False, True])
@@ -48,8 +52,8 @@ def draws(flow, n):
 def test_estimators_have_one_mean(estimator, symmetrized):
     """They differ from the total gradient by terms of mean zero, which span about five dimensions here."""
     flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
-    rows, noise = draws(flow, 3000)
-    one, other = (gradients(flow, action, name, rows, noise, 50) for name in (estimator, "total"))
+    noise = draws(flow, 3000)
+    one, other = (gradients(flow, action, name, noise, 50) for name in (estimator, "total"))
     difference = one - other
     z = difference.mean(0) / (difference.std(0) / math.sqrt(len(difference)))
     assert difference.abs().max() > 1e-3  # they are different estimators
@@ -61,11 +65,11 @@ def test_estimators_have_one_mean(estimator, symmetrized):
 def test_the_alpha_gradient_is_that_of_the_divergence(alpha, symmetrized):
     """The Renyi divergence, estimated with samples that stay where they are, has the same gradient by autograd."""
     flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
-    rows, noise = draws(flow, 40)
-    kind = Variational(action, "alpha", alpha=alpha)
+    noise = draws(flow, 40)
+    objective = learn(flow, action, "alpha", alpha=alpha)
     parameters = list(flow.parameters())
-    found = torch.autograd.grad(kind.loss(flow, rows, noise, None).mean(), parameters)
-    x = kind.to_data(flow, rows, noise).detach()
+    found = torch.autograd.grad(objective.loss(flow, noise).mean(), parameters)
+    x = objective.data(flow, noise)[0].detach()
     log_q, fixed = flow.log_prob(x), flow.log_prob(x).detach()
     if alpha == 1:  # the limit: the mean of -ln q under the normalised weights
         divergence = -((-action(x) - fixed).softmax(0) * log_q).sum()
@@ -79,10 +83,10 @@ def test_the_alpha_gradient_is_that_of_the_divergence(alpha, symmetrized):
 
 def test_alpha_near_zero_is_the_score_function():
     flow = small_flow()
-    rows_and_noise = draws(flow, 40)
+    noise = draws(flow, 40)
     gradients = []
-    for kind in (Variational(_bounded, "alpha", alpha=1e-7), Variational(_bounded, "score")):
-        loss = kind.loss(flow, *rows_and_noise, None).mean()
+    for objective in (learn(flow, _bounded, "alpha", alpha=1e-7), learn(flow, _bounded, "score")):
+        loss = objective.loss(flow, noise).mean()
         gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
     torch.testing.assert_close(gradients[0], gradients[1] * 39 / 40, atol=1e-5, rtol=1e-3)
 
@@ -93,15 +97,15 @@ def _bounded(phi):
 
 def test_the_path_gradient_has_no_noise_where_the_flow_is_exact():
     flow = small_flow()
-    rows, noise = draws(flow, 5)
+    noise = draws(flow, 5)
 
     exact = copy.deepcopy(flow).requires_grad_(False)
 
     def action(phi):
         return -exact.log_prob(phi)
 
-    assert gradients(flow, action, "path", rows, noise).abs().max() < 1e-12
-    assert gradients(flow, action, "total", rows, noise).abs().max() > 1e-3
+    assert gradients(flow, action, "path", noise).abs().max() < 1e-12
+    assert gradients(flow, action, "total", noise).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -109,22 +113,22 @@ def test_the_path_gradient_has_no_noise_where_the_flow_is_exact():
 def test_the_value_of_the_loss(estimator, symmetrized):
     """All estimators have the value of ln q + S, with and without gradients."""
     flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
-    rows, noise = draws(flow, 6)
-    kind = Variational(action, estimator)
-    x = kind.to_data(flow, rows, noise)
+    noise = draws(flow, 6)
+    objective = learn(flow, action, estimator)
+    x, _ = objective.data(flow, noise)
     expected = (flow.log_prob(x) + action(x)) / 16
-    torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+    torch.testing.assert_close(objective.loss(flow, noise), expected)
     with torch.no_grad():
-        torch.testing.assert_close(kind.loss(flow, rows, noise, None), expected)
+        torch.testing.assert_close(objective.loss(flow, noise), expected)
 
 
 def test_draws_are_functions_of_seed_step_and_row():
     flow = small_flow()
-    kind, examples = Variational(FreeField(1.0)), Draws(flow)
-    keys = [(3, row, 99) for row in range(40)]
-    whole = kind.read(examples, keys, 5)[0]
-    torch.testing.assert_close(kind.read(examples, keys[17:29], 5)[0], whole[17:29], rtol=0, atol=0)
-    assert not torch.equal(kind.read(examples, [(4, 0, 0)], 5)[0], whole[:1])
+    objective = learn(flow, FreeField(1.0))
+    whole = flow.plan.rows_of(objective.batch(5, 3, range(40)))
+    part = flow.plan.rows_of(objective.batch(5, 3, range(17, 29)))
+    torch.testing.assert_close(part, whole[17:29], rtol=0, atol=0)
+    assert not torch.equal(flow.plan.rows_of(objective.batch(5, 4, range(1))), whole[:1])
     assert whole.mean().abs() < 0.2
     assert 0.8 < whole.std() < 1.2
 
@@ -206,7 +210,7 @@ def test_other_arguments_that_are_refused():
     with pytest.raises(ValueError, match="at least 2 samples"):
         fit(small_flow(), FreeField(1.0), estimator="score", accumulate=8, steps=1, **SHORT)
     for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
-        assert as_draws(bounded, small_flow()).train is not None
+        assert check_action(bounded, small_flow()).channels in (1, None)
     with pytest.raises(ValueError, match="an estimator"):
         fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
     with pytest.raises(ValueError, match="alpha"):
@@ -215,17 +219,15 @@ def test_other_arguments_that_are_refused():
         fit(small_flow(), FreeField(1.0), anneal=1.5, steps=1)
     conditional = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=3)
     with pytest.raises(ValueError, match="without context"):
-        as_draws(FreeField(1.0), conditional)
+        check_action(FreeField(1.0), conditional)
 
 
 def test_a_symmetrized_flow_mirrors_half_of_its_samples():
     flow = small_flow(symmetrized=True)
     x = torch.randn(4, 1, 4, 4, dtype=torch.float64)
-    mirrored = flow.transform(x, torch.tensor([0, 1, 0, 1]))
+    mirrored = flow.from_flow(x, torch.tensor([0, 1, 0, 1]))
     torch.testing.assert_close(mirrored, x * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1))
-    torch.testing.assert_close(
-        flow.log_prob_given(x, flow.flow.log_prob(x), torch.zeros(4, dtype=torch.long)), flow.log_prob(x)
-    )
+    torch.testing.assert_close(flow.log_prob_given(x, flow.flow.log_prob(x)), flow.log_prob(x))
 
 
 def test_layers_that_start_from_the_action():

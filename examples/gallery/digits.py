@@ -27,7 +27,7 @@ def main(seconds: float = 60, out: str = "digits.png") -> None:
         x = flow.from_images(test[0])
         scores = torch.stack([flow.log_prob(x, torch.full((len(x),), digit)) for digit in range(10)])
     right = (scores.argmax(0) == test[1]).float().mean().item()
-    print(f"{result.test_bits:.3f} bits/dim; the class with the largest density is right for {right:.1%} of 200 digits")
+    print(f"{result.test_loss:.3f} bits/dim; the class with the largest density is right for {right:.1%} of 200 digits")
     samples = flow.sample(100, torch.arange(10).repeat(10), temperature=0.8)
     save_grid(flow.to_images(samples), out, columns=10)
 

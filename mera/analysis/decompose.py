@@ -12,7 +12,6 @@ from torch import Tensor
 from mera.cones.indexing import event_tiling
 from mera.flow import Flow
 from mera.graph import Apply, Step
-from mera.priors.densities import log_density
 from mera.run.executor import run_forward
 
 __all__ = ["Parts", "decompose"]
@@ -77,7 +76,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
         return y, log_det
 
     z, _ = run_forward(plan, x, keep)
-    densities = [log_density(flow.prior.distribution, level) for level in z]
+    densities = [flow.prior.log_density(level) for level in z]
     maps = [x.new_zeros(len(x), *plan.input.shape) for _ in z]
     for h, density in enumerate(densities):
         maps[h] += _on_pixels(density.sum(1), plan.input.shape)

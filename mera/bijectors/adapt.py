@@ -17,7 +17,7 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import INVERSE_TRANSFORM
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
-from mera.priors.distributions import items_within, map_tensors, replace_item
+from mera.bijectors.torch_transforms import items_within, map_tensors, replace_item
 
 __all__ = ["adapt"]
 

@@ -22,8 +22,7 @@ from mera.density import Density
 from mera.display.table import Table
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.symmetry.mixture import underlying
-from mera.train.kinds import IMAGES, kind_of
+from mera.train.likelihoods import ImageLikelihood, likelihood_of
 from mera.train.processes import is_main
 
 __all__ = [
@@ -135,8 +134,8 @@ def rebuild_error(flow: Density, examples: torch.Tensor, context: torch.Tensor |
         examples: uint8 images or fields of floats, (B, C, *shape).
         context: for a conditional flow, the context of each example.
     """
-    x = flow.from_images(examples) if kind_of(examples[0]) is IMAGES else examples.to(flow.dtype)
-    bijection = underlying(flow)
+    x = flow.from_images(examples) if likelihood_of(examples[0]) is ImageLikelihood else examples.to(flow.dtype)
+    bijection = flow.flow
     return (bijection.inverse(bijection(x, context)[0], context)[0] - x).abs().max().item()
 
 

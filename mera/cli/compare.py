@@ -18,7 +18,7 @@ from mera.compare import compare, contestants, write_report
 from mera.compare.report import score_table
 from mera.data import load as load_data
 from mera.train import Settings
-from mera.train.kinds import kind_of
+from mera.train.likelihoods import likelihood_of
 
 __all__ = ["app"]
 
@@ -56,7 +56,7 @@ def _compare(
         report = write_report(scores, splits, settings, out, shlex.join(["mera", *sys.argv[1:]]))
     if not scores:
         return
-    show(score_table(scores, kind_of(splits.test[0]).unit))
+    show(score_table(scores, likelihood_of(splits.test[0]).unit))
     console.print(f"report: {report}")
     if len(scores) < seeds * len(found):
         console.print("interrupted and saved; the same command goes on")

@@ -17,9 +17,8 @@ from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
-from mera.train.batches import example_contexts
 from mera.train.evaluate import mean_loss
-from mera.train.kinds import kind_of
+from mera.train.likelihoods import example_contexts, likelihood_of
 
 __all__ = ["app"]
 
@@ -51,7 +50,7 @@ def _evaluate(run: Path, n: int | None, root: Path | None, device: torch.device)
     """The figures of one run, by name."""
     flow = load_flow(run).to(device)
     test = examples_of(run, flow, root)
-    kind = kind_of(test[0])
+    kind = likelihood_of(test[0])
     return {
         "run": str(run),
         f"test {kind.name}": len(test) if n is None else min(n, len(test)),

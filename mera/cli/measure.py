@@ -16,7 +16,7 @@ from mera._utils.files import make_folder, write_atomically
 from mera.cli.common import Device, Json, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import folder_of, learnt_action, load_flow
-from mera.symmetry.mixture import Symmetrized, underlying
+from mera.symmetry import Symmetrized
 from mera.train.run import RunFolder
 
 __all__ = ["app"]
@@ -73,7 +73,7 @@ def _measure(
         raise typer.BadParameter(f"Expected --action for {run}, which names none")
     flow = load_flow(run).to(choose_device(device))
     if symmetries is not None:
-        flow = Symmetrized(underlying(flow), [name.strip() for name in symmetries.split(",")], images)
+        flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
     result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, warmup, seed)

@@ -13,12 +13,12 @@ from mera.cli.lazy import OPTIONS
 from mera.cli.sources import configured_flow
 from mera.display.table import Table
 from mera.graph.summary import count_parameters
-from mera.train.kinds import FIELDS, IMAGES, OwnLoss
+from mera.train.likelihoods import FieldLikelihood, ImageLikelihood, OwnLoss
 from mera.train.run import RunFolder
 
 __all__ = ["app"]
 
-UNITS: dict[str, str] = {kind.metric: kind.unit for kind in (IMAGES, FIELDS, OwnLoss)}
+UNITS: dict[str, str] = {kind.metric: kind.unit for kind in (ImageLikelihood, FieldLikelihood, OwnLoss)}
 """The unit of each metric, by the end of its name."""
 
 app = typer.Typer(**OPTIONS)

@@ -19,7 +19,7 @@ from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.density import Density
 from mera.drawing.images import png_path, save_grid
 from mera.train.evaluate import sample as draw
-from mera.train.kinds import FIELDS, IMAGES
+from mera.train.objective import are_pictures, stretched
 from mera.train.processes import is_main
 
 __all__ = ["app"]
@@ -77,8 +77,9 @@ def _sample(
 
 def _pictures(flow: Density, samples: Tensor, run: Path) -> Tensor | None:
     """Samples as uint8 images; None if they are no pictures."""
-    kind = FIELDS if learnt_fields(run) else IMAGES
-    return kind.pictures(flow, samples)
+    if learnt_fields(run):
+        return stretched(flow, samples)
+    return flow.to_images(samples) if are_pictures(flow) else None
 
 
 def write_array(samples: Tensor, path: Path) -> None:

@@ -36,11 +36,10 @@ from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
-from mera.symmetry.mixture import Symmetrized, underlying
+from mera.physics.action import as_action
+from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
-from mera.train.arguments import check_data
-from mera.train.draws import as_draws
-from mera.train.kinds import kind_of
+from mera.train.recognize import check_action, check_data
 
 __all__ = ["app", "start_run"]
 
@@ -155,16 +154,16 @@ def _train_new(model: str, **values: Any) -> None:
 def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
     """The command `mera train MODEL --action TEXT`."""
     run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
-    action = physics.make(text)
-    usual = {"channels": getattr(action, "channels", 1)} | ACTION_OPTIONS | dict(getattr(action, "flow_options", {}))
+    action = as_action(physics.make(text))
+    usual: dict[str, Any] = {"channels": action.channels or 1} | ACTION_OPTIONS | dict(action.flow_options)
     known = inspect.signature(models.builder(model)).parameters
     options = {name: value for name, value in usual.items() if name in known} | options
     torch.manual_seed(settings.seed)
     flow: Density = models.build(model, **options).to(choose_device(values["device"]))
-    symmetrize = getattr(action, "is_even", False) if values["symmetrize"] is None else values["symmetrize"]
+    symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
     if symmetrize:
         flow = Symmetrized(flow)  # type: ignore[arg-type]
-    as_draws(action, flow)
+    check_action(action, flow)
     if is_main():
         run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
     _train(flow, action, settings, run, resume=False)
@@ -221,7 +220,7 @@ def start_run(
 
 def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:
     """Train a flow on examples or an action, and print what is trained and how it ended."""
-    recipe = underlying(flow).recipe
+    recipe = flow.flow.recipe
     name = recipe.model if recipe is not None else "a layout"
     subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
     if isinstance(data, DataSplits):
@@ -236,10 +235,9 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
         console.print(f"going on from step {run.state()['step']} of {settings.steps}")
     result = fit(flow, data, settings, run, resume, console)
     done = "interrupted and saved" if result.interrupted else "finished"
-    loss, unit = _loss(result, data, settings), result.history.unit
-    console.print(f"{done} after {result.steps} steps{loss}; see {run.path}")
+    console.print(f"{done} after {result.steps} steps{_loss(result, data, settings)}; see {run.path}")
     if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_loss:
-        console.print(f"the best were {result.best[1]:.3f} {unit} after {result.best[0]} steps: {run.best}")
+        console.print(f"the best were {result.best[1]:.3f} {result.unit} after {result.best[0]} steps: {run.best}")
     if result.interrupted:
         console.print(f"go on with: mera train --resume {run.path}")
     return result
@@ -251,10 +249,10 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
         return ""
     if isinstance(data, DataSplits):
         n = min(settings.eval_images, len(data.test))
-        return f": {result.test_loss:.3f} {result.history.unit} on {n} test {kind_of(data.test[0]).name}"
+        return f": {result.test_loss:.3f} {result.unit} on {n} {result.measured}"
     last = result.history.metrics[-1] if result.history.metrics else {}
     if "ess" not in last:
-        return f": {result.test_loss:.3f} {result.history.unit}"
+        return f": {result.test_loss:.3f} {result.unit}"
     return f": ESS {last['ess']:.3f}, variational free energy {last['free_energy']:.3f}"
 
 

@@ -17,7 +17,7 @@ from mera.drawing.curves import loss_curves
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, grid, save_figure
 from mera.train import RunFolder, Settings, sample
-from mera.train.kinds import IMAGES, kind_of
+from mera.train.likelihoods import ImageLikelihood, likelihood_of
 
 __all__ = ["score_table", "write_report"]
 
@@ -69,7 +69,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
     """
     out = Path(out)
     make_folder(out)
-    kind = kind_of(data.test[0])
+    kind = likelihood_of(data.test[0])
     first_seed = [score for score in scores if score.seed == settings.seed]
     metric = f"test_{kind.metric}"
     curves = {score.model: RunFolder(score.run).metrics() for score in first_seed}
@@ -86,7 +86,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"{SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}.",
         "![test loss over time](curves.png)",
     ]
-    if kind is IMAGES:
+    if kind is ImageLikelihood:
         save_figure(_samples(first_seed), out / "samples.png")
         lines.append(f"Samples at temperature {TEMPERATURE}:\n\n![samples](samples.png)")
     path = out / "report.md"

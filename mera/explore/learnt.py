@@ -15,7 +15,6 @@ from mera.cones.incremental import Change, Wiring
 from mera.density import Density
 from mera.drawing.colours import coloured
 from mera.flow import Flow
-from mera.symmetry.mixture import underlying
 
 __all__ = ["Lead", "Learnt"]
 
@@ -49,7 +48,7 @@ class Learnt:
     """
 
     def __init__(self, flow: Density, is_image: bool = True) -> None:
-        inside = underlying(flow)
+        inside = flow.flow
         lattice = inside.plan.input
         if inside.plan.context is not None or lattice.dim != 2 or (is_image and lattice.channels not in (1, 3)):
             raise InputError(

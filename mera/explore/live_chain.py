@@ -9,11 +9,11 @@ from torch import Tensor
 
 from mera.chains.gamma import gamma_method
 from mera.flow import Flow
+from mera.physics.action import ActionLike
 from mera.physics.cone_monte_carlo import Sweep, default_levels
-from mera.physics.evaluation import ActionLike
 from mera.physics.hmc import Trajectories
 from mera.physics.observables import Observables
-from mera.physics.target import check_flow, field_target
+from mera.physics.target import check_sampled, field_target
 
 __all__ = ["LiveChain"]
 
@@ -41,7 +41,7 @@ class LiveChain:
     """
 
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
-        check_flow(flow, action)
+        action = check_sampled(flow, action)
         levels = default_levels(flow)
         trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
         self._sweep = Sweep(flow, action, levels, flow.sample(chains), trajectories, TRAJECTORIES)

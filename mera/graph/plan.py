@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from mera.display.notebook import html
 from mera.display.table import Table
@@ -78,6 +81,24 @@ class Plan:
     steps: tuple[Step, ...]
     latents: tuple[LatentLevel, ...]
     context: tuple[int, ...] | None = None
+
+    def rows_of(self, levels: Sequence[Tensor]) -> Tensor:
+        """Latents as one row for each sample, level by level, finest first: (B, variables).
+
+        Args:
+            levels: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+        """
+        return torch.cat([level.flatten(1) for level in levels], dim=1)
+
+    def levels_of(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Latents from rows (B, variables): one tensor (B, C_h, *shape_h) for each level, finest first.
+
+        Args:
+            rows: the rows, as `rows_of` makes them.
+        """
+        lattices = [latent.lattice for latent in self.latents]
+        parts = rows.split([lattice.variables for lattice in lattices], dim=1)
+        return tuple(part.unflatten(1, lattice.event_shape) for part, lattice in zip(parts, lattices, strict=True))
 
     def context_shape(self, operation: Apply) -> tuple[int, ...] | None:
         """The shape of the context of one event, (K,) or (K, *sites of the event); None if the flow is not conditional.

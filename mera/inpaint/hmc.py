@@ -1,19 +1,18 @@
-"""Hamiltonian Monte Carlo with many chains at once (Neal 2011, https://arxiv.org/abs/1206.1901)."""
+"""Samples of fillings by Hamiltonian Monte Carlo, with a mass matrix and a step size for each chain."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from mera.chains.hamiltonian import HamiltonianChains
+from mera.chains.step_size import StepSize
 from mera.display.progress import ProgressBar
 
 __all__ = ["hmc"]
 
-TARGET = 0.8
-"""The acceptance rate to which step sizes are tuned."""
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
 
@@ -47,45 +46,22 @@ def hmc(
     Returns:
         The positions (iterations, K, d), `log_prob` there (iterations, K), and the mean acceptance rate.
     """
-
-    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-density (K,) and its gradient (K, d)."""
-        x = x.detach().requires_grad_()
-        value = log_prob(x)
-        (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), gradient
-
-    x = start.detach()
-    first = 0.5 / x.shape[1] ** 0.25
-    step = torch.full_like(x[:, :1], first)
-    kept, values, accepted, tuned = [], [], 0.0, 0
-    value, gradient = evaluate(x)
+    chains = HamiltonianChains(log_prob, start)
+    step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
+    positions, values, accepted = [], [], 0.0
     for i in range(warmup + iterations):
         if i in {0, warmup // 3, 2 * warmup // 3}:
-            scale, tuned = _whitening(metric(x)), 0
-        momentum = torch.randn_like(x)  # of unit mass, in coordinates q with x = scale q
-        energy = value - 0.5 * momentum.square().sum(1)
-        y, new_gradient, new_value = x, gradient, value
-        for _ in range(1 + int(torch.randint(leapfrog, ()))):
-            momentum = momentum + 0.5 * step * _times(scale.mT, new_gradient)
-            y = y + step * _times(scale, momentum)
-            new_value, new_gradient = evaluate(y)
-            momentum = momentum + 0.5 * step * _times(scale.mT, new_gradient)
-        change = new_value - 0.5 * momentum.square().sum(1) - energy
-        change = torch.where(change.isfinite(), change, -math.inf)  # trajectories that diverge are rejected
-        rate = change.clamp(max=0).exp()[:, None]
-        accept = torch.rand_like(rate) < rate
-        x, gradient = torch.where(accept, y, x), torch.where(accept, new_gradient, gradient)
-        value = torch.where(accept[:, 0], new_value, value)
+            chains.scale = _whitening(metric(chains.x))
+            step.restart()
+        rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
         if i < warmup:
-            tuned += 1
-            step = step * torch.exp((rate - TARGET) / tuned**0.5)
+            step.tune(rate[:, None])
         else:
-            kept.append(x)
-            values.append(value)
+            positions.append(chains.x)
+            values.append(chains.value)
             accepted += rate.mean().item() / iterations
         progress_bar.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
-    return torch.stack(kept), torch.stack(values), accepted
+    return torch.stack(positions), torch.stack(values), accepted
 
 
 def _whitening(metric: Tensor) -> Tensor:
@@ -93,8 +69,3 @@ def _whitening(metric: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(metric.double().nan_to_num())
     floor = MIN_EIGENVALUE * values[:, -1:].clamp(min=1e-12)
     return (vectors / values.clamp(min=floor).sqrt()[:, None, :]).to(metric)
-
-
-def _times(matrix: Tensor, x: Tensor) -> Tensor:
-    """The product of matrices (K, d, d) with vectors (K, d)."""
-    return (matrix @ x[..., None])[..., 0]

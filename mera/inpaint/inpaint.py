@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.chains.diagnostics import effective_size, split_r_hat
+from mera.chains.diagnostics import split_r_hat
+from mera.chains.effective_size import effective_size
 from mera.cones import Region, Restriction
 from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera.chains.effective_size import effective_number
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 
@@ -75,7 +76,7 @@ def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tenso
     low, high = torch.full_like(scores[:, :1], LEAST_BETA), torch.ones_like(scores[:, :1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        effective = 1 / torch.softmax(middle * scores, 1).square().sum(1, keepdim=True)
+        effective = effective_number(middle * scores, 1)[:, None]
         is_too_cold = effective < max(1.0, SURVIVORS * size)
         low, high = torch.where(is_too_cold, low, middle), torch.where(is_too_cold, middle, high)
     chosen = torch.multinomial(torch.softmax(low * scores, 1), size, replacement=True)

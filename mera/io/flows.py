@@ -16,7 +16,6 @@ from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
 from mera.models import build
-from mera.priors import to_description
 from mera.symmetry.mixture import Symmetrized
 from mera.weights import card
 
@@ -69,7 +68,7 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         raise InputError("a Flow", str(type(flow).__name__))
     if type(flow.preprocess) is not ImagePreprocess:
         raise InputError("a flow with the usual preprocessing", f"{flow.preprocess}: save its state_dict() instead")
-    prior = to_description(flow.prior.distribution)
+    prior = flow.prior.describe()
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
         options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})

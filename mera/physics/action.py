@@ -1,4 +1,4 @@
-"""What an action is, and actions by name."""
+"""Lattice actions: the base class, any function as an action, and actions by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from mera._utils.errors import InputError
 from mera.names.calls import parse_call
 from mera.names.registry import Registry
 
-__all__ = ["Action", "make", "names", "neighbours", "register"]
+__all__ = ["Action", "ActionLike", "as_action", "make", "names", "neighbours", "register"]
+
+ActionLike = Callable[[Tensor], Tensor]
+"""From fields (B, C, *shape) to their actions (B,)."""
 
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
 
@@ -77,7 +80,7 @@ class Action(ABC):
         is_even: whether :math:`S(-\phi) = S(\phi)`.
         periodic: whether the lattice is periodic. If not, its borders are open.
         is_compact: whether the field is one of angles in :math:`[-\pi, \pi)`.
-        channels: the channels of a field.
+        channels: the number of channels of a field; None for any.
         flow_options: options of `mera.build` that a flow needs to learn the action.
     """
 
@@ -85,7 +88,7 @@ class Action(ABC):
     is_even: bool = False
     periodic: bool = True
     is_compact: bool = False
-    channels: int = 1
+    channels: int | None = 1
     flow_options: ClassVar[Mapping[str, Any]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:
@@ -122,6 +125,72 @@ class Action(ABC):
             ValueError: if it is not known.
         """
         raise InputError("an action and a lattice whose ln Z is known", f"{self!r} on {tuple(shape)}")
+
+
+class _Checked(Action):
+    """An action of any class with all attributes of an `Action`, whose values are checked at each call.
+
+    Args:
+        action: an `Action`, or a function from fields to numbers, which may have some of the attributes.
+    """
+
+    def __init__(self, action: ActionLike) -> None:
+        self.action = action
+        self.reach = getattr(action, "reach", None) if hasattr(action, "density") else None
+        self.is_even = bool(getattr(action, "is_even", False))
+        self.periodic = bool(getattr(action, "periodic", True))
+        self.is_compact = bool(getattr(action, "is_compact", False))
+        self.channels = getattr(action, "channels", None)
+        self.flow_options = dict(getattr(action, "flow_options", {}))  # type: ignore[misc]
+
+    def __call__(self, phi: Tensor) -> Tensor:
+        """The action of fields, (B,).
+
+        Raises:
+            InputError: if the action returns anything but floats (B,).
+        """
+        value = self.action(phi)
+        if not isinstance(value, Tensor) or value.shape != phi.shape[:1] or not value.is_floating_point():
+            got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"an action that returns one number for each field, floats ({len(phi)},)", got)
+        return value
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The share of each site, for an action that knows it."""
+        return self.action.density(phi)  # type: ignore[attr-defined]
+
+    def order_parameter(self, phi: Tensor) -> Tensor:
+        """The field whose magnetisation is measured: that of the action, or the field itself."""
+        return getattr(self.action, "order_parameter", super().order_parameter)(phi)
+
+    def log_z(self, shape: Sequence[int]) -> float:
+        """The exact ln Z, for an action that knows it."""
+        return getattr(self.action, "log_z", super().log_z)(shape)
+
+    def __repr__(self) -> str:
+        return getattr(self.action, "__name__", None) or repr(self.action)
+
+
+def as_action(action: ActionLike) -> Action:
+    """Any function of fields as an `Action`, with all attributes, whose values are checked at each call.
+
+    Args:
+        action: an `Action`; or a function from fields (B, C, *shape) to numbers (B,), whose attributes are those of
+            an action of which nothing is known, unless it has some of its own.
+
+    Raises:
+        InputError: if the argument is not a function.
+
+    >>> action = as_action(lambda phi: phi.square().flatten(1).sum(1))
+    >>> action.is_even, action.reach, action.channels
+    (False, None, None)
+    """
+    if isinstance(action, _Checked):
+        return action
+    if not callable(action) or isinstance(action, type):
+        got = f"the class {action.__name__}" if isinstance(action, type) else repr(action)
+        raise InputError("an action, a function from fields (B, C, *shape) to numbers (B,)", got)
+    return _Checked(action)
 
 
 def neighbours(phi: Tensor, periodic: bool = True) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera.flow import Flow
-from mera.physics.evaluation import ActionLike, evaluate_action
+from mera.physics.action import Action
 from mera.physics.hmc import Trajectories
 from mera.physics.target import Target
 
@@ -31,7 +31,7 @@ class LatentTrajectories:
         levels: the levels whose latents move, 0 for the finest.
     """
 
-    def __init__(self, flow: Flow, action: ActionLike, levels: Sequence[int]) -> None:
+    def __init__(self, flow: Flow, action: Action, levels: Sequence[int]) -> None:
         self.flow, self.action, self.levels = flow, action, sorted(levels)
         self._latents: list[Tensor] = []
         self._sizes = [flow.plan.latents[level].lattice.variables for level in self.levels]
@@ -67,7 +67,7 @@ class LatentTrajectories:
     def _log_prob(self, row: Tensor) -> Tensor:
         """The log-density of coarse latents, up to a constant."""
         phi, log_det = self._pass(row)
-        return log_det - evaluate_action(self.action, phi)
+        return log_det - self.action(phi)
 
     def _generate(self, row: Tensor) -> Tensor:
         """The fields of coarse latents."""

@@ -17,14 +17,13 @@ from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
 from mera.display.progress import ProgressBar, check_console
 from mera.flow import Flow
+from mera.physics.action import Action, ActionLike
 from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
-from mera.physics.evaluation import ActionLike, evaluate_action
 from mera.physics.hmc import Trajectories
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
-from mera.physics.target import check_flow, check_start, field_target, in_domain
-from mera.symmetry.mixture import Symmetrized, underlying
+from mera.physics.target import check_fields, check_sampled, field_target, in_domain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,14 +93,14 @@ def cone_monte_carlo(
     (2, torch.Size([10, 8]))
     """
     tune_allocator()
-    check_flow(flow, action)
+    action = check_sampled(flow, action)
     check_count(chains, "a number of chains")
     check_count(sweeps, "a number of sweeps", 4)
     check_count(warmup, "a number of sweeps before the draws", 0)
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     check_positive(length, "the length of a trajectory")
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
-    inside = underlying(flow)
+    inside: Flow = flow.flow
     n_levels = len(inside.plan.latents)
     if levels is not None and not isinstance(levels, Sequence):
         raise InputError("a list of levels", repr(levels))
@@ -113,7 +112,7 @@ def cone_monte_carlo(
         raise InputError("at least one level that moves", "none")
     event_shape = inside.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
-    fields = _start(flow, action, chains, target) if start is None else check_start(start, event_shape)
+    fields = _start(flow, action, chains, target) if start is None else check_fields(start, event_shape)
     sweep = Sweep(inside, action, levels, fields.to(inside.device, inside.dtype), target, trajectories, dynamics)
     recorder = Recorder(Observables(action, observables))
     rates, began = dict.fromkeys(levels, 0.0), 0.0
@@ -124,11 +123,9 @@ def cone_monte_carlo(
             found = sweep.run(tune=i < warmup)
             if i >= warmup:
                 rates = {level: rate + found[level] / sweeps for level, rate in rates.items()}
-                phi, log_q = sweep.fields, sweep.log_q
-                if isinstance(flow, Symmetrized):
-                    log_q = flow.log_prob_given(phi, log_q, torch.zeros(len(phi), dtype=torch.long, device=phi.device))
-                value = evaluate_action(action, phi)
-                recorder.add(phi, value, -value - log_q)
+                phi = sweep.fields
+                value = action(phi)
+                recorder.add(phi, value, -value - flow.log_prob_given(phi, sweep.log_q))
             note = ", ".join(f"{found[level]:.2f}" for level in sorted(found))
             progress_bar.update(i + 1, (i + 1) / (warmup + sweeps), f"accepted {note}")
     seconds = time.perf_counter() - began
@@ -158,7 +155,7 @@ class Sweep:
     def __init__(
         self,
         flow: Flow,
-        action: ActionLike,
+        action: Action,
         levels: Sequence[int],
         x: Tensor,
         target: Trajectories,
@@ -168,7 +165,6 @@ class Sweep:
         self.action, self.levels, self.target, self.trajectories = action, levels, target, trajectories
         self._sampler = ConeSampler(flow, action, levels if dynamics == "walk" else [], x)
         self._coarse = LatentTrajectories(flow, action, levels) if dynamics == "hamiltonian" else None
-        self._is_even = bool(getattr(action, "is_even", False))
 
     @property
     def fields(self) -> Tensor:
@@ -183,7 +179,9 @@ class Sweep:
     @property
     def steps(self) -> dict[int, float]:
         """The step size of each level."""
-        return self._sampler.steps if self._coarse is None else dict.fromkeys(self.levels, self._coarse.step)
+        if self._coarse is not None:
+            return dict.fromkeys(self.levels, self._coarse.step)
+        return {level: float(step.value) for level, step in self._sampler.steps.items()}
 
     def run(self, tune: bool = False) -> dict[int, float]:
         """Move the chains.
@@ -195,7 +193,7 @@ class Sweep:
             The acceptance rate of each level.
         """
         rates = self._sampler.sweep(tune)
-        if not (self.trajectories or self._is_even or self._coarse is not None):
+        if not (self.trajectories or self.action.is_even or self._coarse is not None):
             return rates
         phi = self.fields
         if self._coarse is not None:
@@ -203,13 +201,13 @@ class Sweep:
             rates = dict.fromkeys(self.levels, rate)
         if self.trajectories:
             phi = self.target.run(phi.flatten(1), self.trajectories, tune=tune)[0].view_as(phi)
-        if self._is_even:
+        if self.action.is_even:
             phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in phi.shape[1:])), device=phi.device) - 1)
         self._sampler.state.data = in_domain(self.action, phi)
         return rates
 
 
-def _start(flow: Density, action: ActionLike, chains: int, trajectories: Trajectories) -> Tensor:
+def _start(flow: Density, action: Action, chains: int, trajectories: Trajectories) -> Tensor:
     """Fields of the flow, and behind them fields of Hamiltonian Monte Carlo from unit noise."""
     from_flow = flow.sample(chains - chains // 2)
     noise = torch.randn(chains // 2, *flow.plan.input.event_shape).to(from_flow)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera.chains.step_size import StepSize
 from mera.cones.incremental import IncrementalPass, Wiring
 from mera.flow import Flow
-from mera.physics.evaluation import ActionLike, evaluate_action
+from mera.physics.action import ActionLike, as_action
 from mera.physics.moves import Move, moves_of_level, reach_of
-from mera.priors.densities import log_density
 
 __all__ = ["ConeSampler"]
 
-TARGET = 0.4
+ACCEPTED = 0.4
 """The acceptance rate to which the steps of cone moves are tuned."""
 FIRST_STEP = 0.5
 
@@ -49,17 +49,16 @@ class ConeSampler:
     """
 
     def __init__(self, flow: Flow, action: ActionLike, levels: Sequence[int], x: Tensor) -> None:
-        self.flow, self.action = flow, action
+        self.flow, self.action = flow, as_action(action)
         self.wiring = Wiring(flow.plan)
-        reach = reach_of(action)
+        reach = reach_of(self.action)
         self.moves: dict[int, list[Move]] = {
             h: [move.to(x.device) for move in moves_of_level(self.wiring, h, reach)] for h in levels
         }
         self.state = IncrementalPass(flow.runner, self.wiring, x)
         if reach is not None:
             self._check_reach()
-        self.steps = dict.fromkeys(levels, FIRST_STEP)
-        self._tuned = dict.fromkeys(levels, 0)
+        self.steps = {level: StepSize(FIRST_STEP, ACCEPTED, most=1.0) for level in levels}
 
     @torch.no_grad()
     def sweep(self, tune: bool = False) -> dict[int, float]:
@@ -76,13 +75,11 @@ class ConeSampler:
         for level in sorted(self.moves, reverse=True):
             total, places = 0.0, 0
             for move in self.moves[level]:
-                rate = self.move(move, self.steps[level])
+                rate = self.move(move, float(self.steps[level].value))
                 total, places = total + rate * move.change.places, places + move.change.places
             rates[level] = total / places
             if tune:
-                self._tuned[level] += 1
-                change = math.exp((rates[level] - TARGET) / self._tuned[level] ** 0.5)
-                self.steps[level] = min(1.0, self.steps[level] * change)
+                self.steps[level].tune(rates[level])
         return rates
 
     def move(self, move: Move, step: float) -> float:
@@ -115,7 +112,7 @@ class ConeSampler:
 
     def _in_support(self, latents: Tensor) -> Tensor:
         """Whether all latents (K, places, n) of a place are in the support of the prior, (K, places)."""
-        return log_density(self.flow.prior.distribution, latents).isfinite().all(2)
+        return self.flow.prior.log_density(latents).isfinite().all(2)
 
     def _check_reach(self) -> None:
         """Refuse an action whose local change is not that of the whole action."""
@@ -124,14 +121,14 @@ class ConeSampler:
             old = self.state.at(move.change)
             before = move.action(self.action, phi)
             self.state.propose(move.change, math.sqrt(0.75) * old + 0.5 * torch.randn_like(old))
-            after, moved = move.action(self.action, self.state.data), evaluate_action(self.action, self.state.data)
+            after, moved = move.action(self.action, self.state.data), self.action(self.state.data)
             self.state.settle(move.change, torch.zeros(after.shape, dtype=torch.bool, device=after.device))
-            whole = evaluate_action(self.action, phi)
+            whole = self.action(phi)
             error = ((after - before).sum(1) - (moved - whole)).abs()
             close = torch.finfo(phi.dtype).eps ** 0.5 * (1 + moved.abs() + whole.abs())
             if (error > close).any():
                 raise InputError(
-                    f"an action whose density is the same function around each site and reaches {self.action.reach} "  # type: ignore[attr-defined]
+                    f"an action whose density is the same function around each site and reaches {self.action.reach} "
                     "sites",
                     f"{self.action!r}, whose local changes differ from those of the whole by {error.max():.3g}",
                 )

@@ -14,7 +14,6 @@ from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
 from mera.models import build
-from mera.symmetry.mixture import Symmetrized, underlying
 
 __all__ = ["grow"]
 
@@ -44,7 +43,9 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     (16, 16)
     """
     check_choice(copy, ("coarse", "fine"), "levels to keep")
-    inside = underlying(flow)
+    if not isinstance(flow, Density):
+        raise InputError("a flow", type(flow).__name__)
+    inside: Flow = flow.flow
     if inside.recipe is None or "L" not in inside.recipe.options:
         raise InputError("a flow that mera.build made with an edge L", type(flow).__name__)
     edge = inside.recipe.options["L"]
@@ -67,7 +68,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     for target, source in zip(_spectra(larger), _spectra(inside), strict=True):
         target.interpolate(source)
     larger.context_encoder.load_state_dict(inside.context_encoder.state_dict())
-    return Symmetrized(larger, **flow.options) if isinstance(flow, Symmetrized) else cast(Density, larger)
+    return flow.with_flow(larger)
 
 
 def _spectra(flow: Flow) -> list[Spectral]:

@@ -13,28 +13,27 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive, is_integer
 from mera._utils.errors import InputError
+from mera.chains.hamiltonian import HamiltonianChains
+from mera.chains.step_size import StepSize
 from mera.density import Density
 from mera.display.progress import ProgressBar, check_console
-from mera.physics.evaluation import ActionLike
+from mera.physics.action import ActionLike, as_action
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
-from mera.physics.target import Target, check_start, field_target, latent_target
-from mera.symmetry.mixture import underlying
+from mera.physics.target import Target, check_fields, check_sampled, field_target, latent_target
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Trajectories", "hmc"]
 
-TARGET = 0.8
-"""The acceptance rate to which the step is tuned."""
 FIRST_STEP = 0.1
 MOST_STEPS = 1000
 """The most leapfrog steps in a trajectory of mean length."""
 
 
 class Trajectories:
-    """Trajectories of Hamiltonian dynamics by leapfrog steps, each accepted or rejected.
+    """Hamiltonian trajectories of many chains, of varying lengths with a common step.
 
     Args:
         target: the density.
@@ -44,8 +43,13 @@ class Trajectories:
     """
 
     def __init__(self, target: Target, length: float, step: float = FIRST_STEP) -> None:
-        self.target, self.length, self.step = target, length, step
-        self._tuned = 0
+        self.target, self.length = target, length
+        self._step = StepSize(step, least=length / MOST_STEPS)
+
+    @property
+    def step(self) -> float:
+        """The step size, which `run(tune=True)` changes."""
+        return float(self._step.value)
 
     def run(self, row: Tensor, n: int = 1, tune: bool = False) -> tuple[Tensor, float]:
         """Trajectories one after the other.
@@ -57,36 +61,21 @@ class Trajectories:
 
         Returns:
             The variables afterwards, and the mean acceptance rate.
+
+        Raises:
+            FloatingPointError: if the action or its gradient is not finite at the start.
         """
-        value, gradient = self.target.evaluate(row)
-        if not (value.isfinite().all() and gradient.isfinite().all()):
+        chains = HamiltonianChains(self.target.log_prob, row)
+        if not (chains.value.isfinite().all() and chains.gradient.isfinite().all()):
             raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
         rates = 0.0
         for _ in range(n):
             length = self.length * (0.5 + torch.rand(()).item())
-            steps = max(1, math.ceil(length / self.step))
-            size = min(self.step, length)
-            momentum = torch.randn_like(row)
-            energy = value - momentum.square().sum(1) / 2
-            new, new_gradient, new_value = row, gradient, value
-            for _ in range(steps):
-                momentum = momentum + size / 2 * new_gradient
-                new = new + size * momentum
-                new_value, new_gradient = self.target.evaluate(new)
-                momentum = momentum + size / 2 * new_gradient
-            change = new_value - momentum.square().sum(1) / 2 - energy
-            change = torch.where(change.isfinite(), change, -math.inf)  # trajectories that diverge are rejected
-            accepted = torch.rand_like(change).log() < change
-            row = torch.where(accepted[:, None], new, row)
-            gradient = torch.where(accepted[:, None], new_gradient, gradient)
-            value = torch.where(accepted, new_value, value)
-            rate = change.clamp(max=0).exp().mean().item()
+            rate = chains.trajectory(min(self.step, length), max(1, math.ceil(length / self.step))).mean().item()
             rates += rate / n
             if tune:
-                self._tuned += 1
-                step = self.step * math.exp((rate - TARGET) / self._tuned**0.5)
-                self.step = max(step, self.length / MOST_STEPS)
-        return row, rates
+                self._step.tune(rate)
+        return chains.x, rates
 
 
 @torch.no_grad()
@@ -142,14 +131,14 @@ def hmc(
     if space == "latent" and not isinstance(flow, Density):
         raise InputError("a flow for dynamics of its latents", type(flow).__name__)
     shape = _event_shape(flow)
+    action = check_sampled(flow, action) if space == "latent" else as_action(action)
     if start is not None:
-        fields = check_start(start, shape)
+        fields = check_fields(start, shape)
     else:
         fields = flow.sample(chains) if isinstance(flow, Density) else torch.randn(chains, *shape, dtype=torch.float64)
     if space == "latent" and isinstance(flow, Density):
-        inside = underlying(flow)
-        target = latent_target(inside, action)
-        row = inside.to_lattice(inside(fields)[0]).flatten(1)
+        target = latent_target(flow.flow, action)
+        row = flow.plan.rows_of(flow.flow(fields)[0])
     else:
         target, row = field_target(action, shape), fields.flatten(1)
     trajectories = Trajectories(target, length)

@@ -1,4 +1,4 @@
-"""The result of a Markov chain: fields, observables with errors that count autocorrelations, and diagnostics."""
+"""The result of Markov chains: fields, observables with errors that count autocorrelations, and diagnostics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera.chains.diagnostics import split_r_hat
+from mera.chains.diagnostics import MIXED, split_r_hat
 from mera.chains.gamma import gamma_method
 from mera.display.notebook import Pictured
 from mera.display.table import Table
 from mera.physics.observables import Observables, Quantity, summarize
 
 __all__ = ["MarkovChains", "Recorder"]
-
-MIXED = 1.05
-"""The largest R-hat of chains that are called mixed."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,10 +14,10 @@ from mera._utils.checks import check_count
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
 from mera.display.progress import ProgressBar, check_console
-from mera.physics.evaluation import ActionLike, evaluate_action
+from mera.physics.action import Action, ActionLike
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
-from mera.physics.target import check_flow
+from mera.physics.target import check_sampled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ def metropolis(
     check_count(chains, "a number of chains")
     check_count(draws, "a number of draws", 4)
     check_count(warmup, "a number of proposals before the draws", 0)
-    check_flow(flow, action)
+    action = check_sampled(flow, action)
     tune_allocator()
     recorder = Recorder(Observables(action, observables))
     began, total = time.perf_counter(), warmup + draws
@@ -86,8 +86,8 @@ def metropolis(
     return recorder.chain(phi, accepted, seconds)
 
 
-def _weighted(flow: Density, action: ActionLike, n: int) -> tuple[Tensor, Tensor, Tensor]:
+def _weighted(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Samples of a flow, their actions, and the logarithms of their weights in double precision."""
     phi, log_q = flow.rsample_and_log_prob(n)
-    value = evaluate_action(action, phi)
+    value = action(phi)
     return phi, value, (-value.double() - log_q.double()).nan_to_num(nan=-torch.inf)

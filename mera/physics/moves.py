@@ -11,7 +11,6 @@ from torch import Tensor
 from mera.cones.incremental import Change, Wiring
 from mera.cones.indexing import ravel
 from mera.physics.action import Action
-from mera.physics.evaluation import ActionLike, evaluate_action
 
 __all__ = ["Move", "moves_of_level", "reach_of"]
 
@@ -42,15 +41,15 @@ class Move:
         windows, inner = (None if t is None else t.to(device) for t in (self.windows, self.inner))
         return Move(self.level, self.change.to(device), windows, inner)
 
-    def action(self, action: ActionLike, phi: Tensor) -> Tensor:
+    def action(self, action: Action, phi: Tensor) -> Tensor:
         """The part of the action that changes with the latents at each place, (K, places), up to a constant.
 
         Args:
             action: the action.
             phi: the fields, (K, C, *shape).
         """
-        if self.windows is None or not isinstance(action, Action):
-            return evaluate_action(action, phi)[:, None]
+        if self.windows is None:
+            return action(phi)[:, None]
         fields = phi.flatten(1)[:, self.windows.flatten()].view(-1, *self.windows.shape[1:])
         density = action.density(fields)
         if self.inner is not None:
@@ -58,13 +57,13 @@ class Move:
         return density.flatten(1).sum(1).view(len(phi), -1)
 
 
-def reach_of(action: ActionLike) -> int | None:
+def reach_of(action: Action) -> int | None:
     """How far the density of an action reaches; None if the action is not local, or the borders are open.
 
     Args:
         action: the action.
     """
-    return action.reach if isinstance(action, Action) and action.periodic else None
+    return action.reach if action.periodic else None
 
 
 def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:

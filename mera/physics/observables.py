@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.physics.evaluation import ActionLike, evaluate_action
+from mera.physics.action import ActionLike, as_action
 
 __all__ = ["Observables", "Quantity", "summarize"]
 
@@ -74,8 +74,8 @@ class Observables:
         for name in own or {}:
             if name in NAMES or name.startswith("_"):
                 raise InputError("a name of an observable of your own that is not taken", repr(name))
-        self.action, self.own = action, dict(own or {})
-        self.periodic = getattr(action, "periodic", True)
+        self.action, self.own = as_action(action), dict(own or {})
+        self.periodic = self.action.periodic
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
@@ -90,9 +90,9 @@ class Observables:
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
-        value = evaluate_action(self.action, phi) if action is None else action
+        value = self.action(phi) if action is None else action
         own = {name: function(phi) for name, function in self.own.items()}
-        phi = getattr(self.action, "order_parameter", lambda field: field)(phi)
+        phi = self.action.order_parameter(phi)
         mean = phi.mean(axes)
         square = mean.square().sum(1)
         found = {

@@ -14,13 +14,14 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
+from mera.chains.effective_size import effective_number
 from mera.density import Density
 from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
-from mera.physics.evaluation import ActionLike, effective_fraction, evaluate_action
+from mera.physics.action import Action, ActionLike
 from mera.physics.observables import Observables, Quantity, summarize
-from mera.physics.target import check_flow, check_start
+from mera.physics.target import check_fields, check_sampled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,15 +121,15 @@ def estimate(
     tune_allocator()
     check_count(n, "a number of samples", 2)
     check_count(batch_size, "a batch size")
-    check_flow(flow, action)
+    action = check_sampled(flow, action)
     if fields is not None:
-        check_start(fields, flow.plan.input.event_shape)
+        check_fields(fields, flow.plan.input.event_shape)
     measured = Observables(action, observables)
     parts, weights = [], []
     with ProgressBar("sample", check_console(console)) as progress_bar:
         for start in range(0, n, batch_size):
             phi, log_q = flow.rsample_and_log_prob(min(batch_size, n - start))
-            value = evaluate_action(action, phi)
+            value = action(phi)
             weights.append((-value.double() - log_q.double()).cpu())
             parts.append(measured.measure(phi, value))
             progress_bar.update(start + len(phi), (start + len(phi)) / n)
@@ -136,7 +137,7 @@ def estimate(
     if log_w.isnan().any():
         raise FloatingPointError(f"Expected finite weights; got NaN for {int(log_w.isnan().sum())} of {n} samples")
     w = log_w.softmax(0)
-    ess = effective_fraction(log_w)
+    ess = effective_number(log_w).item() / n
     shape = flow.plan.input.shape
     found, correlator = summarize(
         {name: torch.cat([part[name] for part in parts]) for name in parts[0]},
@@ -158,10 +159,10 @@ def estimate(
     )
 
 
-def _missed(flow: Density, action: ActionLike, fields: Tensor, log_weights: Tensor, batch_size: int) -> float:
+def _missed(flow: Density, action: Action, fields: Tensor, log_weights: Tensor, batch_size: int) -> float:
     """The fraction of given fields whose weights exceed those of all samples by far."""
     parts = [
-        -evaluate_action(action, part).double() - flow.log_prob(part).double()
+        -action(part).double() - flow.log_prob(part).double()
         for part in fields.to(flow.device, flow.dtype).split(batch_size)
     ]
     missed = (torch.cat(parts).cpu() > log_weights.max() + MISSED).double().mean().item()

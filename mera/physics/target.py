@@ -1,10 +1,10 @@
-r"""What samplers draw from: :math:`e^{-S}` over fields, or the same density over the latents of a flow."""
+r"""The densities that samplers draw from: :math:`e^{-S}` over fields, or over the latents of a flow."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from mera._utils.checks import check_tensor
@@ -12,10 +12,10 @@ from mera._utils.errors import InputError
 from mera.bijectors.circular import wrap
 from mera.density import Density
 from mera.flow import Flow
-from mera.physics.evaluation import ActionLike, check_domain, evaluate_action
-from mera.symmetry.mixture import underlying
+from mera.physics.action import Action, ActionLike, as_action
+from mera.priors import Prior
 
-__all__ = ["Target", "check_flow", "check_start", "field_target", "in_domain", "latent_target"]
+__all__ = ["Target", "check_domain", "check_fields", "check_sampled", "field_target", "in_domain", "latent_target"]
 
 
 class Target:
@@ -29,22 +29,8 @@ class Target:
     def __init__(self, log_prob: Callable[[Tensor], Tensor], to_fields: Callable[[Tensor], Tensor]) -> None:
         self.log_prob, self.to_fields = log_prob, to_fields
 
-    def evaluate(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-density (K,) and its gradient (K, d).
 
-        Args:
-            row: the variables, (K, d).
-        """
-        with torch.enable_grad():
-            row = row.detach().requires_grad_()
-            value = self.log_prob(row)
-            if not value.requires_grad:
-                raise InputError("an action that is differentiable", "one without a gradient")
-            (gradient,) = torch.autograd.grad(value.sum(), row)
-        return value.detach(), gradient
-
-
-def field_target(action: ActionLike, event_shape: Sequence[int]) -> Target:
+def field_target(action: Action, event_shape: Sequence[int]) -> Target:
     """The density of the field itself.
 
     Args:
@@ -52,12 +38,12 @@ def field_target(action: ActionLike, event_shape: Sequence[int]) -> Target:
         event_shape: the shape (C, *shape) of a field.
     """
     return Target(
-        lambda row: -evaluate_action(action, row.unflatten(1, tuple(event_shape))),
+        lambda row: -action(row.unflatten(1, tuple(event_shape))),
         lambda row: in_domain(action, row.unflatten(1, tuple(event_shape))),
     )
 
 
-def latent_target(flow: Flow, action: ActionLike) -> Target:
+def latent_target(flow: Flow, action: Action) -> Target:
     r"""The density of the latents, :math:`e^{-S(G(z))} |\det dG / dz|`, which is the prior where the flow is exact.
 
     Args:
@@ -66,52 +52,77 @@ def latent_target(flow: Flow, action: ActionLike) -> Target:
     """
 
     def generate(row: Tensor) -> tuple[Tensor, Tensor]:
-        shape = flow.plan.input.event_shape
-        return flow.inverse(flow.from_lattice(row.unflatten(1, shape)))
+        return flow.inverse(flow.plan.levels_of(row))
 
     def log_prob(row: Tensor) -> Tensor:
         phi, log_det = generate(row)
-        return log_det - evaluate_action(action, phi)
+        return log_det - action(phi)
 
     return Target(log_prob, lambda row: generate(row)[0])
 
 
-def in_domain(action: ActionLike, phi: Tensor) -> Tensor:
+def in_domain(action: Action, phi: Tensor) -> Tensor:
     """Fields as they are, or as angles between -pi and pi for an action of angles.
 
     Args:
         action: the action.
         phi: the fields, (K, C, *shape).
     """
-    return wrap(phi) if getattr(action, "is_compact", False) else phi
+    return wrap(phi) if action.is_compact else phi
 
 
-def check_flow(flow: object, action: ActionLike) -> None:
-    """Refuse what is no flow, and a flow whose latents are not angles for an action of angles.
+def check_sampled(flow: object, action: ActionLike) -> Action:
+    """Refuse a flow that does not suit an action, for samplers and estimates.
 
     Args:
         flow: the argument of a sampler.
-        action: the action.
+        action: the argument of a sampler.
+
+    Returns:
+        The action, with all attributes.
 
     Raises:
-        ValueError: if the flow is none, or does not suit the action.
+        InputError: if `flow` is not a flow, `action` is not a function, or the flow does not suit the action.
     """
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
-    check_domain(action, underlying(flow).prior.distribution)
+    action = as_action(action)
+    check_domain(action, flow.flow.prior)
+    return action
 
 
-def check_start(start: Tensor, event_shape: Sequence[int]) -> Tensor:
-    """Fields at which chains start.
+def check_domain(action: Action, prior: Prior) -> None:
+    """Refuse a flow whose latents are not angles for an action of angles.
 
     Args:
-        start: the fields, (K, C, *shape).
-        event_shape: the shape (C, *shape) of a field.
+        action: the action.
+        prior: the prior of the flow.
 
     Raises:
-        ValueError: if they have another shape, are no floats, or none or not all of them are finite.
+        InputError: if the action is one of angles, and the prior is not supported between -pi and pi.
     """
-    check_tensor("fields", start, tuple(event_shape), None, "chains")
-    if not start.is_floating_point() or not len(start) or not start.isfinite().all():
-        raise InputError("one field or more, of finite floats", f"{len(start)} of {start.dtype}")
-    return start
+    low, high = prior.support
+    if action.is_compact and max(abs(low + math.pi), abs(high - math.pi)) > 1e-6:
+        raise InputError(
+            f"a flow of angles for {action!r}, as mera.build makes one with its flow_options",
+            f"one with the prior {prior.family.kind.__name__}",
+        )
+
+
+def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
+    """Refuse anything but finite fields of a shape.
+
+    Args:
+        fields: the fields, (K, C, *shape).
+        event_shape: the shape (C, *shape) of a field.
+
+    Returns:
+        The fields.
+
+    Raises:
+        InputError: if the fields have another shape, are not floats, are none, or not all of them are finite.
+    """
+    check_tensor("fields", fields, tuple(event_shape), None, "chains")
+    if not fields.is_floating_point() or not len(fields) or not fields.isfinite().all():
+        raise InputError("one field or more, of finite floats", f"{len(fields)} of {fields.dtype}")
+    return fields

@@ -1,5 +1,6 @@
 """Densities of latents: factorised priors, at any temperature."""
 
-from mera.priors.prior import Prior, PriorLike, as_distribution, temperature_per_level, to_description
+from mera.names.flow_options import PriorLike
+from mera.priors.prior import Prior, temperature_per_level
 
-__all__ = ["Prior", "PriorLike", "as_distribution", "temperature_per_level", "to_description"]
+__all__ = ["Prior", "PriorLike", "temperature_per_level"]

@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributions, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from mera._utils.errors import InputError
-from mera.priors.densities import log_density
-from mera.priors.distributions import map_tensors
-from mera.priors.univariate_distributions import PriorLike, as_distribution, to_description
+from mera._utils.random import seeded
+from mera.names.flow_options import PriorLike
+from mera.priors.families import Family, family_of
 
-__all__ = ["Prior", "PriorLike", "as_distribution", "temperature_per_level", "to_description"]
+__all__ = ["Prior", "temperature_per_level"]
+
+CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
+"""Numbers that are tried for a point inside the support of a distribution, before a sample of it."""
 
 
 class Prior(nn.Module):
@@ -25,23 +28,70 @@ class Prior(nn.Module):
     .. math:: \log p(z) = \sum_l \log p(z_l)
 
     over all latents :math:`z_l` (RG-Flow, Eq. 6 and 11, https://arxiv.org/abs/2010.00029). Outside of the support of p
-    the log-density is -inf.
+    the log-density is -inf. A prior holds a class of distributions and plain numbers, which no conversion of a flow to
+    another dtype rounds; tensors are made from them where p is evaluated.
 
     Args:
         distribution: p: "gaussian" or "laplace", both of unit variance (torch's own "Laplace" has variance 2); any
-            univariate `torch.distributions` distribution with a density, or its name with parameters,
-            "StudentT(df=5)"; or a description, as `to_description` makes it.
+            univariate `torch.distributions` distribution with a density and numbers as parameters, or its name with
+            parameters, "StudentT(df=5)"; or a description, as `Prior.describe` makes it.
 
     Attributes:
-        distribution: p, in double precision where torch can evaluate it so.
+        family: the class of p, and its parameters by name.
 
     Raises:
-        ValueError: if the name is unknown, or the distribution is not univariate or has no density.
+        ValueError: if the name is unknown, a parameter is invalid, or the distribution is not univariate, has no
+            density, or is made of other distributions, as mixtures are.
+
+    >>> Prior("laplace"), Prior("StudentT(df=5)")
+    (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
     """
 
     def __init__(self, distribution: PriorLike = "laplace") -> None:
         super().__init__()
-        self.distribution = as_distribution(distribution)
+        self.family: Family = family_of(distribution)
+        self._dtype = torch.float64
+        try:
+            self.distribution.log_prob(torch.zeros(1, dtype=torch.float64))
+        except RuntimeError:  # torch cannot evaluate some densities in double precision
+            self._dtype = torch.float32
+        support = _support_of(self.distribution)
+        self._support = None if support is constraints.real else support
+        self._inside = 0.0 if self._support is None else _point_inside(self.distribution, support)
+
+    @property
+    def distribution(self) -> Distribution:
+        """p as a distribution of torch on the CPU, in double precision where torch can evaluate it."""
+        return self.family.make(self._dtype)
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """The least and the largest number of the support of p, which may be infinite."""
+        ends = (
+            getattr(self._support, name, end) for name, end in (("lower_bound", -math.inf), ("upper_bound", math.inf))
+        )
+        low, high = map(float, ends)
+        return low, high
+
+    def log_density(self, z: Tensor) -> Tensor:
+        r"""The log-density :math:`\ln p` of single latents, in nats; -inf outside of the support.
+
+        A formula is never evaluated where it does not hold: a NaN in the branch that `where` does not take would spoil
+        gradients.
+
+        Args:
+            z: latents, of any shape.
+
+        Returns:
+            The log-densities, of the shape of the latents.
+        """
+        distribution = self.distribution
+        if self._support is None:
+            return distribution.log_prob(z)
+        inside = self._support.check(z)
+        log_prob = distribution.log_prob(torch.where(inside, z, self._inside))
+        at_an_end = log_prob.isnan() & ~z.isnan()  # of a closed interval, where some formulas are 0 times infinity
+        return torch.where(inside & ~at_an_end, log_prob, -math.inf)
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
         """The log-density of latents, (B,), in nats.
@@ -49,7 +99,7 @@ class Prior(nn.Module):
         Args:
             z: for each level the latents, (B, C_h, *sites).
         """
-        densities = [log_density(self.distribution, level).flatten(1) for level in z]
+        densities = [self.log_density(level).flatten(1) for level in z]
         single = torch.promote_types(z[0].dtype, torch.float32)  # sums in half precision would lose most digits
         return torch.stack([density.sum(1, dtype=single) for density in densities]).sum(0)
 
@@ -66,9 +116,9 @@ class Prior(nn.Module):
         Raises:
             ValueError: if a temperature is not positive, or p has no exact sampler at a temperature other than 1.
         """
-        distribution = map_tensors(self.distribution, lambda t: t.detach().to(like.device))
+        distribution = self.family.make(self._dtype, like.device)
         return tuple(
-            tempered(distribution, temperature).sample(shape).to(like)
+            tempered(distribution, temperature).sample(torch.Size(shape)).to(like)
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
@@ -85,7 +135,7 @@ class Prior(nn.Module):
             ValueError: if the temperature is not positive, p has no exact sampler at a temperature other than 1, or
                 torch has no quantile function of p.
         """
-        distribution = tempered(map_tensors(self.distribution, lambda t: t.detach().cpu()), temperature)
+        distribution = tempered(self.distribution, temperature)
         try:
             distribution.icdf(torch.tensor(0.5, dtype=torch.float64))
         except NotImplementedError:
@@ -93,54 +143,20 @@ class Prior(nn.Module):
             raise InputError("a prior with a quantile function (icdf) in torch", kind) from None
         return distribution.icdf
 
-    def extra_repr(self) -> str:
-        """The distribution as text.
+    def describe(self) -> str | dict[str, Any]:
+        """A description that JSON can hold, from which `Prior` makes the same prior again.
 
-        >>> Prior("laplace"), Prior("StudentT(df=5)")
-        (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
+        Raises:
+            ValueError: if p is of a class of the user's own, which a file cannot name.
         """
-        try:
-            description = to_description(self.distribution)
-        except (ValueError, NotImplementedError):  # numbers do not describe it
-            return type(self.distribution).__name__
-        if isinstance(description, str):
-            return f"{description.capitalize()} of variance 1"
-        parameters = {key: value for key, value in description.items() if key != "distribution"}
-        return f"{description['distribution']}({', '.join(f'{key}={value:.6g}' for key, value in parameters.items())})"
+        return self.family.describe()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Prior:
-        """A copy with tensors of its own; `copy.deepcopy` of some torch distributions would break them."""
-        copied = Prior.__new__(Prior)
-        copied.__dict__.update(self.__dict__)
-        copied.distribution = map_tensors(self.distribution, lambda t: t.detach().clone())
-        return copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickling: p is stored as a description if possible, since torch cannot pickle all distributions."""
-        state = super().__getstate__()
-        try:
-            return state | {"distribution": to_description(self.distribution)}
-        except ValueError:
-            return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the distribution again from its description."""
-        distribution = state["distribution"]
-        if not isinstance(distribution, Distribution):
-            distribution = as_distribution(distribution)
-        super().__setstate__(state | {"distribution": distribution})
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Prior:
-        """Move p to the device of the module; its precision stays, so that log p is as exact as its argument is."""
-        super()._apply(fn, recurse)
-
-        def move(tensor: Tensor) -> Tensor:
-            if tensor.ndim == 0:  # a tensor without axes can stay where it is: it works with every device
-                return tensor.detach()
-            return tensor.detach().to(fn(tensor.new_empty(0)).device)
-
-        self.distribution = map_tensors(self.distribution, move)
-        return self
+    def extra_repr(self) -> str:
+        """The distribution as text."""
+        if self.family.name:
+            return f"{self.family.name.capitalize()} of variance 1"
+        values = (f"{name}={value:.6g}" for name, value in self.family.parameters.items())
+        return f"{self.family.kind.__name__}({', '.join(values)})"
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
@@ -194,3 +210,22 @@ def _check_temperature(temperature: Any) -> float:
     if not is_number or not 0 < temperature < math.inf:
         raise InputError("a positive temperature", repr(temperature))
     return float(temperature)
+
+
+def _support_of(distribution: Distribution) -> Any:
+    """The support of a distribution: all real numbers if its class declares none."""
+    if isinstance(distribution, distributions.VonMises):  # a density of angles, for which torch declares all numbers
+        return constraints.interval(-math.pi, math.pi)
+    try:
+        return distribution.support
+    except NotImplementedError:
+        return constraints.real
+
+
+def _point_inside(distribution: Distribution, support: Any) -> float:
+    """A number in the support of a distribution."""
+    for candidate in CANDIDATES:
+        if support.check(torch.tensor(candidate)):
+            return candidate
+    with seeded(0):
+        return distribution.sample().item()

@@ -1,4 +1,4 @@
-"""Mixtures of a flow and its images under a group of symmetries."""
+"""Mixtures of a flow over a group of symmetries."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones import Cone, Region, Site
-from mera.density import Density
+from mera.density import Density, Temperature
 from mera.flow import Flow, Recipe
 from mera.graph import Layout, Plan
 from mera.graph.summary import Summary
 from mera.run.contexts import ContextEncoder
 from mera.symmetry.groups import symmetries
 
-__all__ = ["Symmetrized", "underlying"]
+__all__ = ["Symmetrized"]
 
 
 class Symmetrized(Density):
@@ -28,14 +28,13 @@ class Symmetrized(Density):
 
     .. math:: p(x) = \frac{1}{|G|} \sum_{g \in G} q(g x)
 
-    for the density :math:`q` of a flow (for the flip: https://arxiv.org/abs/1802.02840). This mixture of the flow and
-    its images is exactly symmetric for all weights; its density takes a pass of the flow for each element. The mixture
-    has densities and samples, which `mera.train.fit` needs for examples and for actions, but no latents. `mera.save`
-    saves it.
+    for the density :math:`q` of a flow (for the flip: https://arxiv.org/abs/1802.02840). This mixture is exactly
+    symmetric for all weights; its density takes a pass of the flow for each element. The mixture has densities and
+    samples, which `mera.train.fit` needs for examples and for actions, but no latents. `mera.save` saves it.
 
-    Of a large group the mixture can have some elements only: it is then a density all the same, and in general the
-    closer to a symmetric one the more elements there are. To measure, a mixture of many images of a trained flow is
-    worth its passes: where images err independently, their mean errs less.
+    A mixture over some elements of a large group only is a density all the same, and in general the closer to a
+    symmetric one the more elements there are. To measure, a mixture over many elements of a trained flow is worth its
+    passes: where the terms err independently, their mean errs less.
 
     Args:
         flow: the flow with density :math:`q`, whose parameters are shared.
@@ -45,7 +44,7 @@ class Symmetrized(Density):
             ones for each flow; None for all elements of a group of at most 256.
 
     Raises:
-        ValueError: if `flow` is no flow, its lattice does not have a symmetry, or the group has fewer elements.
+        ValueError: if `flow` is not a flow, its lattice does not have a symmetry, or the group has fewer elements.
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
@@ -63,189 +62,123 @@ class Symmetrized(Density):
         self.options: dict[str, Any] = {"group": self.group, "elements": elements}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Call `log_prob`, so that the module can be wrapped for training in several processes.
-
-        Args:
-            x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
-
-        Returns:
-            The log-densities (B,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
-                flow's context shape.
-        """
+        """Call `log_prob`, so that the module can be wrapped for training in several processes."""
         return self.log_prob(x, context)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""The log-density of data, :math:`\log p(x)`.
+        """The log-density of data, (B,), in nats; see `Density.log_prob`."""
+        return self._densities(x, context).logsumexp(0) - math.log(len(self.elements))
 
-        Args:
-            x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+    def draw_noise(
+        self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Draw the latents of the flow, and a number in [0, 1) that chooses an element; see `Density.draw_noise`."""
+        z = self.flow.draw_noise(n, temperature, device)
+        return *z, torch.rand_like(z[0].flatten(1)[:, 0])
 
-        Returns:
-            The log-densities (B,), in nats.
+    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Samples of the flow, each under a random element of the group; see `Density.generate`."""
+        *z, uniform = noise
+        return self.from_flow(self.flow.generate(z, context), self._choice(uniform))
 
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's, or a context is missing or not of the
-                flow's context shape.
-        """
-        images, contexts = self.images(x, context)
-        n = len(self.elements)
-        return self.flow.log_prob(images, contexts).view(n, len(x)).logsumexp(0) - math.log(n)
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Samples with their log-densities; see `Density.generate_with_log_prob`."""
+        *z, uniform = noise
+        x, log_q = self.flow.generate_with_log_prob(z, context)
+        choice = self._choice(uniform)
+        x = self.from_flow(x, choice)
+        return x, self.log_prob_given(x, log_q, context, choice)
 
-    def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
-        """Draw data, each under a random element of the group; differentiable in the flow's parameters and the context.
+    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Data as a function of the parameters, under elements drawn from their posterior; see `Density.regenerate`."""
+        with torch.no_grad():
+            choice = self.posterior_choice(x, uniform)
+        return self.from_flow(self.flow.regenerate(self.to_flow(x, choice), uniform), choice)
 
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
-                context shape.
-        """
-        x = self.flow.rsample_and_log_prob(n, context)[0]
-        return self.transform(x, self.choose(x))
-
-    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities, in one pass less than by `rsample` and `log_prob`.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape), as `rsample` draws them; and the log-density of each sample, (n,), in nats.
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, or a context is missing or not of the flow's
-                context shape.
-        """
-        x, log_q = self.flow.rsample_and_log_prob(n, context)
-        choice = self.choose(x)
-        x = self.transform(x, choice)
-        return x, self.log_prob_given(x, log_q, choice, context)
-
-    def sample(
-        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: float | Sequence[float] = 1.0
-    ) -> Tensor:
-        """Draw data, without gradients; each sample under a random element of the group.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: for a conditional flow, floats (n, *plan.context) or class numbers (n,), or one context for all
-                samples; None for a flow without context.
-            temperature: T of :math:`p(z)^{1/T}` for the prior of the flow, one number for all levels, or a number for
-                each level, finest first.
-
-        Returns:
-            The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is no integer >= 0, a temperature is not positive, a context is missing
-                or not of the flow's context shape, or the prior has no sampler at this temperature.
-        """
-        x = self.flow.sample(n, context, temperature=temperature)
-        return self.transform(x, self.choose(x))
-
-    def choose(self, x: Tensor) -> Tensor:
-        """Numbers of elements for data (B, C, *shape), drawn at random: integers (B,)."""
-        return torch.randint(len(self.elements), (x.shape[0],), device=x.device)
-
-    def choose_given(self, x: Tensor, uniform: Tensor, context: Tensor | None = None) -> Tensor:
-        """Draw for each datum an element, with the posterior probability that the datum came from it.
+    def posterior_choice(self, x: Tensor, uniform: Tensor, context: Tensor | None = None) -> Tensor:
+        """Draw for each datum the index of an element, with the posterior probability that the datum came from it.
 
         Args:
             x: data (B, C, *shape).
             uniform: numbers in [0, 1), (B,), which decide.
-            context: for a conditional flow, the contexts of the data; None for a flow without context.
+            context: the contexts of the data; None for a flow without context.
 
         Returns:
-            The numbers of the elements, integers (B,).
+            Indices of elements, integers (B,).
         """
-        images, contexts = self.images(x, context)
-        densities = self.flow.log_prob(images, contexts).view(len(self.elements), len(x))
+        densities = self._densities(x, context)
         return (densities.softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
 
-    def image(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Images of data under chosen elements, whose inverses `transform` applies.
+    def to_flow(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Apply an element of the group to each datum.
 
         Args:
             x: data (B, C, *shape).
-            choice: the numbers of the elements, integers (B,).
+            choice: the index of the element for each datum, integers (B,).
         """
         return self._moved(x, choice, [element.apply for element in self.elements])
 
-    def transform(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Samples of the mixture from samples of the flow: apply to each the inverse of an element.
+    def from_flow(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Apply the inverse of an element to each datum: samples of the mixture from samples of the flow.
 
         Args:
             x: data (B, C, *shape).
-            choice: the numbers of the elements, integers (B,).
+            choice: the index of the element for each datum, integers (B,).
         """
         return self._moved(x, choice, [element.undo for element in self.elements])
 
     def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-        """Data under the maps of these numbers; the first one is the identity."""
+        """Data under the maps of these indices; the first map is the identity."""
         moved = x
-        for number, one in enumerate(maps[1:], start=1):
-            is_here = (choice == number).view(-1, *(1 for _ in x.shape[1:]))
-            moved = torch.where(is_here, one(x), moved)
+        for index, apply in enumerate(maps[1:], start=1):
+            moved = torch.where((choice == index).view(-1, *(1 for _ in x.shape[1:])), apply(x), moved)
         return moved
 
-    def log_prob_given(self, x: Tensor, log_q: Tensor, choice: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data, (B,), of which the flow's density of one image is known: a pass less.
+    def _choice(self, uniform: Tensor) -> Tensor:
+        """The indices of elements that numbers in [0, 1) choose, all elements with the same probability."""
+        n = len(self.elements)
+        return (uniform * n).long().clamp(max=n - 1)
+
+    def log_prob_given(
+        self, x: Tensor, log_q: Tensor, context: Tensor | None = None, choice: Tensor | None = None
+    ) -> Tensor:
+        """The log-density of data, one term of whose mixture is known, (B,): one pass less.
 
         Args:
             x: data (B, C, *shape).
-            log_q: the log-density of the image of each of the data under `self.flow`, (B,).
-            choice: the numbers of the elements that make these images, integers (B,).
-            context: for a conditional flow, the contexts of the data; None for a flow without context.
+            log_q: the log-density under `self.flow` of each datum under its element, (B,).
+            context: the contexts of the data; None for a flow without context.
+            choice: the index of that element, integers (B,); None for the identity.
         """
-        images, contexts = self.images(x, context)
+        data, contexts = self.orbit(x, context)
         n = len(self.elements)
+        choice = torch.zeros(len(x), dtype=torch.long, device=x.device) if choice is None else choice
         others = (choice + torch.arange(1, n, device=x.device)[:, None]) % n  # (n - 1, B)
         rows = (others * len(x) + torch.arange(len(x), device=x.device)).flatten()
-        if contexts is not None and len(contexts) == len(images):
+        if contexts is not None and len(contexts) == len(data):
             contexts = contexts[rows]
-        log_densities = self.flow.log_prob(images[rows], contexts).view(n - 1, len(x))
+        log_densities = self.flow.log_prob(data[rows], contexts).view(n - 1, len(x))
         return torch.cat([log_q[None], log_densities]).logsumexp(0) - math.log(n)
 
-    def images(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The images of data under all elements, one after the other in one batch, with their contexts.
-
-        Args:
-            x: data (B, C, *shape).
-            context: for a conditional flow, the contexts of the data; None for a flow without context.
-        """
+    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Apply every element of the group: (n_elements * B, C, *shape), with contexts; see `Density.orbit`."""
         self.flow.check_data("data", x)
         if context is not None and len(context) == len(x):
             context = context.repeat(len(self.elements), *(1 for _ in context.shape[1:]))
         return torch.cat([element(x) for element in self.elements]), context
 
+    def _densities(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """The log-density under the flow of each datum under each element, (n_elements, B)."""
+        return self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
+
+    def with_flow(self, flow: Flow) -> Symmetrized:
+        """A mixture of another flow over the same group."""
+        return Symmetrized(flow, **self.options)
+
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set the layers that start from data, such as ActNorm, from a first batch of data and its images.
-
-        Args:
-            x: data (B, C, *shape) in the flow's own space.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
-
-        Raises:
-            ValueError: as `Flow.initialize` does.
-        """
-        self.flow.initialize(*self.images(x, context))
+        """Set the layers that start from data, from data under all elements; see `Density.initialize`."""
+        self.flow.initialize(*self.orbit(x, context))
 
     def inference_cone(self, region: Region) -> Cone:
         """The latents of the flow that can change when pixels change; see `Flow.inference_cone`.
@@ -313,19 +246,3 @@ class Symmetrized(Density):
         """The summary of the flow, with a title that says that it is symmetrised."""
         summary = self.flow.summary
         return replace(summary, title=f"Symmetrized {summary.title}")
-
-
-def underlying(density: Density) -> Flow:
-    """The flow inside a `Symmetrized`; any other flow is returned as it is.
-
-    Args:
-        density: a flow, or a symmetrised one.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    if isinstance(density, Symmetrized):
-        return density.flow
-    if not isinstance(density, Flow):
-        raise InputError("a flow", type(density).__name__)
-    return density

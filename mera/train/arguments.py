@@ -9,15 +9,14 @@ import torch
 from rich.console import Console
 
 from mera._utils.errors import InputError
-from mera.data import DataSplits, Examples
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback
-from mera.train.kinds import kind_of
+from mera.train.objective import Objective, is_starting
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
-__all__ = ["check_callbacks", "check_data", "check_flow", "check_run", "check_start", "is_starting"]
+__all__ = ["check_callbacks", "check_enough", "check_run", "check_trainable"]
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 """Dtypes of weights that can be trained. Activations or gradients leave the range of float16 within some steps."""
@@ -25,7 +24,7 @@ MIN_IMAGES = 2
 """A normalisation layer divides by the standard deviation of the training images: one image has none."""
 
 
-def check_flow(flow: object) -> None:
+def check_trainable(flow: object) -> None:
     """Refuse any argument but a flow that can be trained now.
 
     Args:
@@ -56,28 +55,6 @@ def check_flow(flow: object) -> None:
             'are rounded away: train flow.float() with Settings(precision="bfloat16") instead',
             stacklevel=3,
         )
-
-
-def check_data(data: DataSplits, flow: Density) -> None:
-    """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's.
-
-    Args:
-        data: training and test examples.
-        flow: the flow that is to learn them.
-
-    Raises:
-        ValueError: if a split is empty, or its examples do not fit the flow or each other.
-    """
-    if not len(data.train) or not len(data.test):
-        raise InputError("training and test examples", f"{len(data.train)} and {len(data.test)}")
-    firsts = data.train[0], data.test[0]
-    kinds = [kind_of(example) for example in firsts]
-    if kinds[0] is not kinds[1]:
-        raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
-    expected = flow.plan.input.event_shape
-    for example in firsts:
-        if tuple(example.shape) != expected:
-            raise InputError(f"{kinds[0].name} of shape {expected}, as the flow's", str(tuple(example.shape)))
 
 
 def check_run(flow: Density, settings: object, run: object, resume: object, console: object) -> None:
@@ -129,29 +106,19 @@ def check_callbacks(callbacks: object) -> list[Callback]:
     return members
 
 
-def check_start(flow: Density, images: Examples) -> None:
-    """Refuse training images that are too few for normalisation layers to start from.
+def check_enough(flow: Density, objective: Objective) -> None:
+    """Refuse training examples that are too few for normalisation layers to start from.
 
     Args:
         flow: the flow.
-        images: the training images.
+        objective: the objective of training.
 
     Raises:
-        ValueError: if a normalisation layer has not started, and there are fewer than `MIN_IMAGES` images.
+        InputError: if a normalisation layer has not started, and there are fewer than `MIN_IMAGES` examples.
     """
-    if is_starting(flow) and len(images) < MIN_IMAGES:
-        raise InputError(
-            f"at least {MIN_IMAGES} training images, from which normalisation layers start", str(len(images))
-        )
-
-
-def is_starting(flow: Density) -> bool:
-    """Whether a layer of a flow is yet to start from data.
-
-    Args:
-        flow: the flow.
-    """
-    return any(not getattr(module, "initialized", True) for module in flow.modules())
+    if 0 < objective.size < MIN_IMAGES and is_starting(flow):
+        expected = f"at least {MIN_IMAGES} training images, from which normalisation layers start"
+        raise InputError(expected, str(objective.size))
 
 
 def _type_name(value: object) -> str:

@@ -82,7 +82,7 @@ class Progress(Callback):
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
         """Move the bar."""
-        loss = metrics[f"train_{loop.kind.metric}"]
+        loss = metrics[f"train_{loop.objective.metric}"]
         self.train_loss = loss if math.isnan(self.train_loss) else SMOOTHING * self.train_loss + (1 - SMOOTHING) * loss
         if loop.progress < 1:  # `on_end` shows the end
             self._show(loop)
@@ -93,7 +93,7 @@ class Progress(Callback):
         self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
-        parts = [] if math.isnan(self.train_loss) else [f"{self.train_loss:.3f} {loop.kind.unit}"]
+        parts = [] if math.isnan(self.train_loss) else [f"{self.train_loss:.3f} {loop.objective.unit}"]
         parts += [] if math.isnan(loop.test_loss) else [f"test {loop.test_loss:.3f}"]
         note = ", ".join(parts)
         self.progress_bar.update(loop.step, loop.progress, note)
@@ -111,8 +111,8 @@ class History(Callback):
 
     def on_start(self, loop: Loop) -> None:
         """Take over the metrics of the part of the run that came before."""
-        self.metric, self._train = f"test_{loop.kind.metric}", f"train_{loop.kind.metric}"
-        self.unit = loop.kind.unit
+        self.metric, self._train = f"test_{loop.objective.metric}", f"train_{loop.objective.metric}"
+        self.unit = loop.objective.unit
         if loop.run is not None and loop.step:
             self.metrics = loop.run.metrics()
 
@@ -179,9 +179,9 @@ class RunLogger(Callback):
         samples = sample(loop.ema, n, context=contexts)  # all processes share the work
         if self.curves is not None:
             self.run.log(metrics)
-            name = f"test_{loop.kind.metric}"
+            name = f"test_{loop.objective.metric}"
             self.curves.add_scalar(name, metrics[name], loop.step)
-            pictures = loop.kind.pictures(loop.ema, samples)
+            pictures = loop.objective.pictures(loop.ema, samples)
             if pictures is not None:
                 from mera.drawing.images import save_grid
 

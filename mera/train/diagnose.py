@@ -1,4 +1,4 @@
-"""Where in a flow values or gradients stop being finite."""
+"""Finding the first node at which values or gradients stop being finite."""
 
 from __future__ import annotations
 
@@ -10,30 +10,24 @@ from torch import Tensor
 from mera.density import Density
 from mera.graph import Step
 from mera.run.executor import run_forward
-from mera.symmetry.mixture import Symmetrized, underlying
-from mera.train.kinds import Kind
+from mera.train.objective import Batch, Objective
 
 __all__ = ["first_not_finite"]
 
 
-def first_not_finite(
-    flow: Density, kind: Kind, examples: Tensor, noise: Tensor, context: Tensor | None = None
-) -> str | None:
+def first_not_finite(density: Density, objective: Objective, batch: Batch) -> str | None:
     """The first node whose output or whose gradients are infinite or NaN for a batch, and its level, as text.
 
     Args:
-        flow: the flow, as it was before the step that failed. Its gradients are overwritten.
-        kind: the kind of the examples.
-        examples: the examples of the batch, (B, C, *shape).
-        noise: the noise that they need.
-        context: their contexts, for a conditional flow.
+        density: the flow, as it was before the step that failed. Its gradients are overwritten.
+        objective: the objective of training.
+        batch: the batch.
 
     Returns:
         Words such as "the output of node 'decimator1' at level 1"; None if everything is finite.
     """
-    density, flow = flow, underlying(flow)
+    flow = density.flow
     events: list[tuple[Step, Tensor, Tensor]] = []
-
     runner = replace(flow.runner, memory={})
 
     def transform_and_keep(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,12 +39,10 @@ def first_not_finite(
 
     with torch.enable_grad():
         flow.zero_grad()
-        x = kind.to_data(density, examples, noise)
-        if isinstance(density, Symmetrized):
-            x, context = density.images(x, context)
+        x, context = density.orbit(*objective.data(density, batch))
         if not x.isfinite().all():
-            return f"the {kind.name}, before any node"
-        if (place := kind.not_finite(x)) is not None:
+            return f"the {objective.name}, before any node"
+        if (place := objective.not_finite(x)) is not None:
             return place
         transform = runner.forward_transform(runner.contexts(context, x))
         z, log_det = run_forward(flow.plan, x, transform_and_keep)

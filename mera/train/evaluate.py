@@ -13,22 +13,14 @@ from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples, StreamDataset
 from mera.density import Density
-from mera.flow import Flow
-from mera.train.batches import example_contexts
-from mera.train.kinds import IMAGES, Kind, kind_of
+from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
+from mera.train.objective import Objective
 from mera.train.processes import process_state
 
 __all__ = ["bits_per_dim", "losses", "mean_loss", "sample"]
 
 
-def mean_loss(
-    flow: Density,
-    examples: Examples,
-    n: int | None = None,
-    batch_size: int = 100,
-    seed: int = 0,
-    kind: Kind | None = None,
-) -> float:
+def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean negative log-likelihood of the first `n` examples, with the same noise for an example each time.
 
     The random state stays as it was. Where several processes run (torchrun), each evaluates its share of the examples,
@@ -40,64 +32,47 @@ def mean_loss(
         n: how many examples; all if None or if there are fewer.
         batch_size: examples in a forward pass.
         seed: seed of the noise.
-        kind: the kind of the examples, which the first one tells if None.
 
     Returns:
         The mean over the examples: bits per dimension for images, nats for each variable for fields.
 
     Raises:
-        ValueError: if there is no example.
+        InputError: if there is no example.
     """
-    return losses(flow, examples, n, batch_size, seed, kind).mean().item()
-
-
-@torch.no_grad()
-@fixed_weights()
-def losses(
-    flow: Density,
-    examples: Examples,
-    n: int | None = None,
-    batch_size: int = 100,
-    seed: int = 0,
-    kind: Kind | None = None,
-) -> Tensor:
-    """The losses of the first `n` examples, (n,) in double precision on the CPU; see `mean_loss`.
-
-    Args:
-        flow: the flow.
-        examples: a data set of uint8 images or of fields of floats, (C, *shape).
-        n: how many examples; all if None or if there are fewer.
-        batch_size: examples in a forward pass.
-        seed: seed of the noise.
-        kind: the kind of the examples, which the first one tells if None.
-
-    Raises:
-        ValueError: if there is no example.
-    """
-    if flow.device.type == "cpu":
-        tune_allocator()
     if n is None and isinstance(examples, StreamDataset):
         raise InputError("a number of examples to evaluate, of a stream", "None")
     n = len(examples) if n is None else min(n, len(examples))
     if n < 1:
         raise InputError("at least one image to evaluate", str(n))
-    kind = kind_of(examples[0]) if kind is None else kind
-    contexts = example_contexts(flow, examples)
+    return losses(flow, likelihood(flow, examples), n, batch_size, seed).mean().item()
+
+
+@torch.no_grad()
+@fixed_weights()
+def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, seed: int = 0) -> Tensor:
+    """The losses of the first `n` rows of an objective, (n,) in double precision on the CPU; see `mean_loss`.
+
+    Args:
+        flow: the flow.
+        objective: the objective of evaluations.
+        n: the number of rows.
+        batch_size: rows in a forward pass.
+        seed: seed of the noise.
+    """
+    if flow.device.type == "cpu":
+        tune_allocator()
     state = process_state(flow.device)
     share = range(n) if state is None else range(state.process_index, n, state.num_processes)
     parts: list[Tensor] = []
     for start in range(0, len(share), batch_size):
-        indices = share[start : start + batch_size]
-        keys = [(0, index, index) for index in indices]
-        values, noise = (tensor.to(flow.device) for tensor in kind.read(examples, keys, seed))
-        context = None if contexts is None else contexts[list(indices)].to(flow.device)
-        parts.append(kind.loss(flow, values, noise, context).double().cpu())
-    found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
-    if state is not None:
-        from accelerate.utils import gather_object
+        batch = objective.batch(seed, 0, share[start : start + batch_size])
+        parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
+    values = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
+    if state is None:
+        return values
+    from accelerate.utils import gather_object
 
-        found = torch.tensor(gather_object(found.tolist()), dtype=torch.float64)
-    return found
+    return torch.tensor(gather_object(values.tolist()), dtype=torch.float64)
 
 
 def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
@@ -113,7 +88,7 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     Raises:
         ValueError: if there is no image, or the examples are not uint8.
     """
-    if len(images) and kind_of(images[0]) is not IMAGES:
+    if len(images) and likelihood_of(images[0]) is not ImageLikelihood:
         raise InputError("uint8 images for bits per dimension", str(images[0].dtype))
     return mean_loss(flow, images, n, batch_size, seed)
 
@@ -138,15 +113,15 @@ def sample(
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
     state = process_state(flow.device)
     with fixed_seed(seed):
-        if state is None or not isinstance(flow, Flow):
-            return flow.sample(n, context, temperature=temperature)
-        z = flow.sample_latents(n, temperature)
+        noise = flow.draw_noise(n, temperature)
+    if state is None:
+        return flow.generate(noise, context)
     share = -(-n // state.num_processes)  # equal shares: the last share may repeat the last sample
     first = state.process_index * share
     rows = torch.arange(first, first + share, device=flow.device).clamp(max=n - 1)
     if context is not None:
         context = context.expand(n, *context.shape[1:])[rows]
-    x = flow.inverse(tuple(level[rows] for level in z), context)[0]
+    x = flow.generate([part[rows] for part in noise], context)
     from accelerate.utils import gather
 
     return gather(x.to(state.device))[:n].to(flow.device)

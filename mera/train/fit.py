@@ -1,4 +1,4 @@
-"""Training a flow by maximum likelihood."""
+"""`fit`: training a flow on examples or on an action."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from torch.optim.lr_scheduler import LRScheduler
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.random import seed_all
-from mera.data import Examples, as_splits
 from mera.density import Density
 from mera.io.flows import describe_flow
-from mera.train.arguments import check_callbacks, check_data, check_flow, check_run, check_start
-from mera.train.batches import BatchLoader, OrderedBatchSampler, ShuffledBatchSampler, example_contexts
+from mera.train.arguments import check_callbacks, check_enough, check_run, check_trainable
+from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
-from mera.train.draws import as_draws, split_action
-from mera.train.kinds import OwnLoss, kind_of
+from mera.train.likelihoods import Likelihood
 from mera.train.loop import Loop
+from mera.train.objective import Objective
 from mera.train.optimizers import OwnOptimizer
+from mera.train.processes import world_size
+from mera.train.recognize import recognize
+from mera.train.reverse_kl import ReverseKL
 from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
-from mera.train.variational import Variational
 
 __all__ = ["Result", "fit"]
 
@@ -44,9 +45,11 @@ class Result:
 
     Args:
         steps: steps taken in all.
-        test_loss: the loss of the test examples when they were last evaluated, in bits per dimension for images and in
-            nats for each variable for fields; NaN if never.
-        best: the step with the least loss on the test examples, and that loss; None if never evaluated.
+        test_loss: the loss when it was last evaluated, in `unit`; NaN if never.
+        unit: the unit of the loss: "bits/dim" for images, "nats/variable" for fields and actions, "loss" for a loss of
+            the user's own.
+        measured: what the loss was measured on: "test images", "test fields", or "samples" of the flow for an action.
+        best: the step with the least loss, and that loss; None if never evaluated.
         interrupted: whether the run was asked to stop before it was over.
         flow: the flow to use: the running mean of the weights if there is one, else the flow that was trained.
         history: the metrics of all evaluations, which plot themselves in a notebook.
@@ -54,6 +57,8 @@ class Result:
 
     steps: int
     test_loss: float
+    unit: str
+    measured: str
     best: tuple[int, float] | None
     interrupted: bool
     flow: Any
@@ -63,16 +68,11 @@ class Result:
         """The number of steps and the losses."""
         best = "" if self.best is None else f", best {self.best[1]:.4f} after {self.best[0]} steps"
         state = "interrupted after" if self.interrupted else "finished after"
-        return f"Result({state} {self.steps} steps, test {self.test_loss:.4f} {self.history.unit}{best})"
+        return f"Result({state} {self.steps} steps, {self.test_loss:.4f} {self.unit} on {self.measured}{best})"
 
     def _repr_png_(self) -> bytes | None:
         """The curves of the history, which notebooks ask for."""
         return self.history._repr_png_()
-
-    @property
-    def test_bits(self) -> float:
-        """The test loss of images, bits per dimension."""
-        return self.test_loss
 
 
 def fit(
@@ -98,15 +98,7 @@ def fit(
 
     Args:
         flow: the flow to train. Normalisation layers that have not started yet do so from the first training images.
-        data: examples to learn and to evaluate: uint8 images, whose loss is in bits per dimension, or fields of floats,
-            whose loss is in nats for each variable. A tensor or an array (N, C, *shape), which may be a `numpy.memmap`
-            larger than memory; a pair (examples, labels); a data set of torch or of the library datasets; an iterable
-            such as an `IterableDataset`, which is read in its own order; the name of a registered data set; a pair of
-            training and test examples; or a `mera.data.DataSplits`. Without test examples, one in ten is held out. For
-            a conditional flow labels are class numbers, or contexts if the flow was built with `context=`. Or an
-            action, a function from fields (B, C, *shape) to numbers (B,), such as those of `mera.physics`: the flow
-            then learns :math:`e^{-S} / Z` from its own samples, without examples; see `Settings.estimator`. A pair
-            (action, fields) adds fields of that density, from another sampler say; see `Settings.field_share`.
+        data: what to learn; see the table below.
         settings: how to train.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
@@ -119,12 +111,25 @@ def fit(
         loss: a loss of your own, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a number, or
             one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
             pair of data and contexts.
-        optimizer: in place of that of the settings: "Muon" for `mera.train.Muon`, or the name of a class in
-            torch.optim; an optimiser of the flow's parameters; or a function that makes one of them,
-            `functools.partial(torch.optim.SGD, lr=0.1)`.
-        schedule: in place of that of the settings: "cosine", or the name of a class in torch.optim.lr_scheduler; a
-            schedule of the optimiser; or a function that makes one of it.
+        optimizer: in place of that of the settings: "Muon" for `mera.train.Muon`, or "AdamW"; an optimiser of the
+            flow's parameters; or a function that makes one of them, `functools.partial(torch.optim.SGD, lr=0.1)`.
+        schedule: in place of that of the settings: "cosine" or "constant"; a schedule of the optimiser; or a function
+            from the optimiser to one.
         options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
+
+    ============================================== ===================================================================
+    data                                           learnt as
+    ============================================== ===================================================================
+    tensor or array (N, C, \\*shape), or a memmap   images (uint8, bits/dim) or fields (floats, nats for each variable)
+    pair (examples, labels)                        the same; class numbers, or contexts of a flow with `context=`
+    data set of torch or of the library datasets   the same; items are examples, or tuples or dicts with a label
+    iterable, such as an `IterableDataset`         the same, read in its own order
+    name of a registered data set                  the same; see `mera.data.names`
+    pair or dict of training and test examples     each of the kinds above; otherwise one in ten is held out
+    `mera.data.DataSplits`                         its two splits
+    action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
+    pair (action, fields)                          the same, and fields of that density; see `Settings.field_share`
+    ============================================== ===================================================================
 
     Returns:
         The number of steps, the bits per dimension, and the flow to use.
@@ -143,68 +148,61 @@ def fit(
     >>> result.steps, result.test_loss < 2
     (20, True)
     """
-    check_flow(flow)
-    action, examples = split_action(data)
-    if action is None:
-        data = as_splits(examples, flow.plan.input.event_shape)
-        check_data(data, flow)
+    check_trainable(flow)
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     check_run(flow, settings, run, resume, console)
-    if resume == "auto":
-        resume = run is not None and bool(run.steps())
+    resume = bool(run is not None and run.steps()) if resume == "auto" else bool(resume)
     callbacks = check_callbacks(callbacks)
     console = None if check_flag(quiet, "quiet") else _console() if console is None else console
-    names = {name: own for name, own in (("optimizer", optimizer), ("schedule", schedule)) if isinstance(own, str)}
-    settings = with_options(settings, options | names)
-    if "field_share" in options and (action is None or examples is None):
+    settings, own_optimizer, own_schedule = _settings(settings, optimizer, schedule, options)
+    learnt = recognize(flow, data, settings, loss, world_size())
+    if "field_share" in options and getattr(learnt.train, "fields", None) is None:
         raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
-    if action is not None:
-        data = as_draws(action, flow, examples, settings.field_share)
+    if not resume:
+        check_enough(flow, learnt.train)
+    loop = Loop(flow, settings, run, learnt.train, own_optimizer, own_schedule)
+    rows, history = loop.rows, History()
+    callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
+    if run is not None and not resume and loop.is_main:
+        source = {} if learnt.source is None else {"data": learnt.source}
+        run.complete(describe_flow(flow) | source | {"settings": asdict(settings)})
+    with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
+        if resume and run is not None:
+            _resume(loop, run)
+        else:
+            _start(loop)
+        workers = 0 if learnt.in_order else settings.workers  # each would read all examples
+        batches = BatchLoader(learnt.train, settings.seed, rows, loop.step, workers)
+        if settings.compile and loop.progress < 1:
+            seconds = loop.compile(next(iter(batches)))
+            if console is not None:
+                console.print(f"compiled in {seconds:.0f} s")
+        _train(loop, batches, learnt.test, callbacks, signal)
+    measured = "samples" if isinstance(learnt.test, ReverseKL) else f"test {learnt.test.name}"
+    interrupted = loop.progress < 1
+    return Result(loop.step, loop.test_loss, learnt.test.unit, measured, loop.best, interrupted, loop.ema, history)
+
+
+def _settings(
+    settings: Settings | None,
+    optimizer: str | OwnOptimizer | None,
+    schedule: str | OwnSchedule | None,
+    options: dict[str, Any],
+) -> tuple[Settings, OwnOptimizer | None, OwnSchedule | None]:
+    """The settings with all options, and an optimiser and a schedule of the user's own."""
+    named = {"optimizer": optimizer, "schedule": schedule}
+    settings = with_options(
+        settings, options | {name: value for name, value in named.items() if isinstance(value, str)}
+    )
     own_optimizer = None if isinstance(optimizer, str) else optimizer
     own_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(own_schedule, LRScheduler):
         if isinstance(optimizer, str):
             raise InputError("no name of an optimiser beside a schedule, which has one", repr(optimizer))
         own_optimizer = own_schedule.optimizer if own_optimizer is None else own_optimizer
-    if not resume:
-        check_start(flow, data.train)
     if own_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
         raise InputError("the options of your own optimizer in itself", f"{', '.join(sorted(unused))} beside it")
-    contexts = example_contexts(flow, data.train)
-    test_contexts = example_contexts(flow, data.test)
-    if action is None:
-        kind = kind_of(data.train[0])
-    else:
-        fields = getattr(data.train, "fields", None)
-        n_fields = 0 if fields is None else len(fields)
-        kind = Variational(action, settings.estimator, settings.anneal, settings.alpha, n_fields)
-    if loss is not None:
-        if action is not None:
-            raise InputError("no loss of your own beside an action, which is one", repr(loss))
-        if not callable(loss):
-            raise InputError("a loss as a function of flow and batch", type(loss).__name__)
-        kind = OwnLoss(kind, loss)
-    loop = Loop(flow, settings, run, len(data.train), kind, own_optimizer, own_schedule)
-    sampler = _sampler(loop, data.train)
-    history = History()
-    callbacks = [history, *_standard_callbacks(loop, test_contexts, console), *callbacks]
-    if run is not None and not resume and loop.is_main:
-        source = {} if data.source is None else {"data": data.source}
-        run.complete(describe_flow(flow) | source | {"settings": asdict(settings)})
-    with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
-        if resume and run is not None:
-            _resume(loop, run)
-        else:
-            _start(loop, data.train, contexts)
-        sampler.start = loop.step
-        workers = 0 if _in_order(data.train) else settings.workers  # each would read all examples
-        batches = BatchLoader(data.train, loop.kind, sampler, workers, contexts)
-        if settings.compile and loop.progress < 1:
-            seconds = loop.compile(next(iter(batches)))
-            if console is not None:
-                console.print(f"compiled in {seconds:.0f} s")
-        _train(loop, batches, data.test, callbacks, signal)
-    return Result(loop.step, loop.test_loss, loop.best, loop.progress < 1, loop.ema, history)
+    return settings, own_optimizer, own_schedule
 
 
 def _console() -> Console | None:
@@ -213,34 +211,22 @@ def _console() -> Console | None:
     return console if console.is_terminal or console.is_jupyter else None
 
 
-def _sampler(loop: Loop, examples: Examples) -> ShuffledBatchSampler:
-    """The order of the training examples; a batch is smaller than asked for if there are fewer examples."""
-    n, world_size, settings = loop.n_images, loop.world_size, loop.settings
-    batch_size = min(settings.batch_size, n - n % world_size)
-    kind = OrderedBatchSampler if _in_order(examples) else ShuffledBatchSampler
-    return kind(n, batch_size, settings.seed, rank=loop.rank, world_size=world_size)
-
-
-def _in_order(examples: Examples) -> bool:
-    """Whether examples are read in their own order, without end."""
-    return getattr(examples, "in_order", False)
-
-
-def _standard_callbacks(loop: Loop, test_contexts: Tensor | None, console: Console | None) -> list[Callback]:
+def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) -> list[Callback]:
     """The files of a run and the progress bar, where they are asked for; samples take all classes in turn."""
     callbacks: list[Callback] = []
     if loop.run is not None:
-        callbacks.append(RunLogger(loop.run, test_contexts if loop.flow.context_encoder.classes is None else None))
+        has_classes = loop.flow.context_encoder.classes is not None
+        contexts = test.contexts if isinstance(test, Likelihood) and not has_classes else None
+        callbacks.append(RunLogger(loop.run, contexts))
     if console is not None and loop.is_main:
         callbacks.append(Progress(console))
     return callbacks
 
 
-def _start(loop: Loop, images: Examples, contexts: Tensor | None) -> None:
+def _start(loop: Loop) -> None:
     """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
     seed_all(loop.settings.seed)
-    x = loop.kind.start(loop.flow, images, INITIAL_IMAGES)
-    loop.flow.initialize(x, None if contexts is None else contexts[: len(x)].to(loop.device))
+    loop.flow.initialize(*loop.objective.start(loop.flow, INITIAL_IMAGES))
     loop.ema.load_state_dict(loop.flow.state_dict())
     loop.save()
 
@@ -252,9 +238,7 @@ def _resume(loop: Loop, run: RunFolder) -> None:
         run.rewind(loop.step)
 
 
-def _train(
-    loop: Loop, batches: BatchLoader, test_images: Examples, callbacks: list[Callback], signal: StopSignal
-) -> None:
+def _train(loop: Loop, batches: BatchLoader, test: Objective, callbacks: list[Callback], signal: StopSignal) -> None:
     """Steps, evaluations and checkpoints until the run is over or asked to stop."""
     with ExitStack() as stack:
         for callback in callbacks:
@@ -268,7 +252,7 @@ def _train(
             loop.synchronize(time.monotonic() - start, signal.is_set)
             finished = loop.progress == 1
             if finished or loop.step % loop.settings.eval_every == 0:
-                metrics = loop.evaluate(test_images) | metrics
+                metrics = loop.evaluate(test) | metrics
                 for callback in callbacks:
                     callback.on_evaluation(loop, metrics)
                 loop.synchronize(time.monotonic() - start, signal.is_set)

@@ -14,19 +14,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
 from mera._utils.random import get_states, set_states
-from mera.data import Examples
 from mera.density import Density
 from mera.io.flows import describe_flow
-from mera.train.batches import Batch, micro_batches
+from mera.train.batches import micro_batches
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import losses
-from mera.train.kinds import IMAGES, Kind
-from mera.train.objective import Objective, autocast
-from mera.train.optimizers import OwnOptimizer, make_optimizer, own_optimizer
+from mera.train.objective import Batch, Objective
+from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
 from mera.train.processes import make_accelerator
 from mera.train.run import RunFolder
-from mera.train.schedules import OwnSchedule, Schedule, make_schedule, own_schedule
+from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
 
 __all__ = ["Loop", "Metrics"]
@@ -34,22 +32,50 @@ __all__ = ["Loop", "Metrics"]
 Metrics = dict[str, float]
 
 
+class BatchLoss(nn.Module):
+    """The sum of the losses of a batch, as a module, which processes can share.
+
+    Args:
+        flow: the flow.
+        objective: what it learns.
+        precision: "float32" or "bfloat16"; see `Settings`.
+    """
+
+    def __init__(self, flow: Density, objective: Objective, precision: str) -> None:
+        super().__init__()
+        self.flow, self.objective, self.precision = flow, objective, precision
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """The sum of the losses of all rows, a scalar."""
+        with autocast(batch[0].device, self.precision):
+            return self.objective.loss(self.flow, batch).sum()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context that runs networks in half precision where that is asked for.
+
+    Args:
+        device: where the flow is.
+        precision: "float32" or "bfloat16"; see `Settings`.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 class Loop:
-    """A training run at one moment: what callbacks see and checkpoints hold.
+    """A training run at one moment: the state that callbacks see and checkpoints hold.
 
     Args:
         flow: the flow to train. With several processes it is moved to the device of this one.
         settings: how to train.
         run: the folder for checkpoints; None to write nothing.
-        n_images: the number of training examples.
-        kind: the kind of the examples.
+        objective: what the flow learns.
         optimizer: an optimiser of the user's own, in place of that of the settings.
         schedule: a schedule of the user's own, in place of that of the settings.
 
     Attributes:
         step: steps taken.
         elapsed: seconds of training, those of resumed parts included.
-        test_loss: the loss of the last evaluation, in `kind.unit`; NaN before the first one.
+        test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first one.
         best: step and loss of the best evaluation; None before the first one.
         stopping: whether the run ends after the step at hand, in all processes.
     """
@@ -58,38 +84,62 @@ class Loop:
         self,
         flow: Density,
         settings: Settings,
-        run: RunFolder | None = None,
-        n_images: int = 0,
-        kind: Kind = IMAGES,
+        run: RunFolder | None,
+        objective: Objective,
         optimizer: OwnOptimizer | None = None,
         schedule: OwnSchedule | None = None,
     ) -> None:
         self.accelerator = make_accelerator(flow.device)
-        self.flow, self.settings, self.run, self.n_images, self.kind = flow, settings, run, n_images, kind
+        self.flow, self.settings, self.run, self.objective = flow, settings, run, objective
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
         if flow.device.type == "cpu":
             tune_allocator()
         if settings.memory is not None:
             flow.memory = settings.memory
+        self._names = {"optimizer": settings.optimizer or objective.optimizer, "schedule": settings.schedule}
         self.optimizer = self._make_optimizer(optimizer)
         self.schedule = self._make_schedule(schedule)
-        self._own = {
-            name: f"your own {type(made).__name__}"
-            for name, own, made in (
-                ("optimizer", optimizer, self.optimizer),
-                ("schedule", schedule, getattr(self.schedule, "scheduler", None)),
-            )
-            if own is not None
-        }
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-        self.objective: nn.Module = Objective(flow, kind, settings.precision)
+        self._batch_loss: nn.Module = BatchLoss(flow, objective, settings.precision)
         if self.accelerator is not None:
-            self.objective = self.accelerator.prepare(self.objective)
+            self._batch_loss = self.accelerator.prepare(self._batch_loss)
         self.step, self.elapsed, self.test_loss = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
         self.stopping = False
         self._stop_requested = False
+
+    def _make_optimizer(self, own: OwnOptimizer | None) -> Optimizer:
+        """The user's own optimiser, or that of the settings."""
+        settings = self.settings
+        if own is None:
+            options = settings.optimizer_options or {}
+            return named_optimizer(self._names["optimizer"], self.flow, settings.lr, settings.weight_decay, options)
+        optimizer = own_optimizer(own, self.flow.parameters())
+        self._names["optimizer"] = f"your own {type(optimizer).__name__}"
+        return optimizer
+
+    def _make_schedule(self, own: OwnSchedule | None) -> Schedule:
+        """The user's own schedule, or that of the settings."""
+        if own is None:
+            return Schedule(self.settings.schedule, self.optimizer, self.settings.warmup)
+        schedule = own_schedule(own, self.optimizer)
+        self._names["schedule"] = schedule.name
+        return schedule
+
+    @property
+    def rows(self) -> range:
+        """The rows of each batch that this process takes; there are fewer than asked for if there are fewer examples.
+
+        Raises:
+            InputError: if the processes cannot share a batch equally.
+        """
+        size, n = self.settings.batch_size, self.objective.size
+        size = min(size, n - n % self.world_size) if n else size
+        if size < 1 or size % self.world_size:
+            raise InputError(f"a batch_size that {self.world_size} processes can share", f"{size} of {n} images")
+        share = size // self.world_size
+        return range(self.rank * share, (self.rank + 1) * share)
 
     @property
     def ema(self) -> Density:
@@ -137,7 +187,7 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         first = micro_batches(batch, self.settings.accumulate)[0]
-        seconds = compile_couplings(self.flow, lambda: self.objective(*first).backward())
+        seconds = compile_couplings(self.flow, lambda: self._batch_loss(*first).backward())
         self.optimizer.zero_grad()
         return seconds
 
@@ -145,23 +195,23 @@ class Loop:
         """Take one step of the optimiser.
 
         Args:
-            batch: this process's part of the batch: images, noise, and contexts of a conditional flow.
+            batch: this process's rows of the batch of the step.
 
         Returns:
-            train_bits (bits per dimension of the batch), gradient_norm (before clipping) and lr.
+            train_bits (bits per dimension of the batch) or train_nats, gradient_norm (before clipping) and lr.
 
         Raises:
             FloatingPointError: if the loss or the gradient is not finite; nothing has changed then.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
-        self.kind.advance(self.progress)
+        self.objective.advance(self.progress)
         self.optimizer.zero_grad()
-        bits = self._reduce(self._backward(batch), "mean")
+        value = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
-        loss, size = torch.stack([bits, norm]).tolist()  # the one place where a step waits for a GPU
-        metrics = {f"train_{self.kind.metric}": loss, "gradient_norm": size, "lr": lr}
+        loss, size = torch.stack([value, norm]).tolist()  # the one place where a step waits for a GPU
+        metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": size, "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
@@ -185,31 +235,30 @@ class Loop:
             elapsed, stop_requested = sums[0].item(), bool(sums[1])
         self.elapsed, self.stopping = elapsed, stop_requested
 
-    def evaluate(self, images: Examples) -> Metrics:
-        """Bits per dimension on test images, by which the best step is chosen.
+    def evaluate(self, test: Objective) -> Metrics:
+        """The loss on test examples, by which the best step is chosen.
 
         Args:
-            images: the test images.
+            test: the objective of evaluations.
 
         Returns:
-            step, seconds (of training) and test_bits; for an action test_nats, ess and free_energy.
+            step, seconds (of training) and test_bits or test_nats; for an action ess and free_energy too.
 
         Raises:
-            FloatingPointError: if they are not finite.
+            FloatingPointError: if the loss is not finite.
         """
-        self.kind.advance(1.0)
-        found = losses(self.ema, images, self.settings.eval_images, kind=self.kind)
-        self.test_loss = found.mean().item()
+        n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
+        values = losses(self.ema, test, n)
+        self.test_loss = values.mean().item()
         if not math.isfinite(self.test_loss):
             raise FloatingPointError(
-                f"Expected finite {self.kind.unit} on test {self.kind.name}; got {self.test_loss} "
-                f"after step {self.step}"
+                f"Expected finite {test.unit} on test {test.name}; got {self.test_loss} after step {self.step}"
             )
         if self.best is None or self.test_loss < self.best[1]:
             self.best = self.step, self.test_loss
         self.schedule.after_evaluation(self.test_loss)
-        metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{self.kind.metric}": self.test_loss}
-        return metrics | self.kind.metrics(found, self.ema)
+        metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{test.metric}": self.test_loss}
+        return metrics | test.metrics(values, self.ema)
 
     def save(self) -> None:
         """Write a checkpoint, in the process that writes files."""
@@ -260,46 +309,21 @@ class Loop:
 
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
-        settings = {"optimizer": self._optimizer_name, "schedule": self.settings.schedule} | self._own
-        return (
-            settings | {"ema": self.settings.ema > 0, "training images": self.n_images} | dict(self.kind.compatibility)
-        )
-
-    def _make_optimizer(self, own: OwnOptimizer | None) -> Optimizer:
-        """The optimiser of the settings, unless there is one of the user's own."""
-        settings = self.settings
-        if own is not None:
-            return own_optimizer(own, self.flow.parameters())
-        return make_optimizer(
-            self._optimizer_name, self.flow, settings.lr, settings.weight_decay, settings.optimizer_options
-        )
-
-    @property
-    def _optimizer_name(self) -> str:
-        """The optimiser of the settings, or that of the kind of examples."""
-        return self.settings.optimizer or self.kind.optimizer
-
-    def _make_schedule(self, own: OwnSchedule | None) -> Schedule:
-        """The schedule of the settings, unless there is one of the user's own."""
-        settings = self.settings
-        if own is not None:
-            return own_schedule(own, self.optimizer)
-        return make_schedule(
-            settings.schedule, self.optimizer, settings.steps, settings.lr, settings.warmup, settings.schedule_options
-        )
+        size = {"training images": self.objective.size}
+        return self._names | {"ema": self.settings.ema > 0} | size | dict(self.objective.compatibility)
 
     def _backward(self, batch: Batch) -> Tensor:
-        """Add up the gradients of all micro-batches; bits per dimension of this process's part of the batch."""
-        bits = torch.zeros((), device=self.device)
+        """Add up the gradients of all micro-batches; the mean loss of this process's rows."""
+        total = torch.zeros((), device=self.device)
         parts = micro_batches(batch, self.settings.accumulate)
         for index, part in enumerate(parts):
             is_last = index + 1 == len(parts)  # processes exchange gradients once
             accelerator = self.accelerator
-            with nullcontext() if is_last or accelerator is None else accelerator.no_sync(self.objective):
-                loss = self.objective(*part) * (len(part[0]) / len(batch[0]))
+            with nullcontext() if is_last or accelerator is None else accelerator.no_sync(self._batch_loss):
+                loss = self._batch_loss(*part) / len(self.rows)
                 loss.backward()
-            bits = bits + loss.detach()
-        return bits
+            total = total + loss.detach()
+        return total
 
     def _reduce(self, value: Tensor, reduction: str) -> Tensor:
         """The "sum" or the "mean" of a tensor over all processes."""
@@ -309,15 +333,15 @@ class Loop:
         """The message for a loss or a gradient that is not finite; the batch is written to the run's folder."""
         path = None
         if self.run is not None:  # first, because the search may need more memory than there is
-            path = self.run.save_failed_batch(batch, self.step + 1, self.rank)
+            tensors = dict(zip(self.objective.parts, batch, strict=False))
+            path = self.run.save_failed_batch(tensors, self.step + 1, self.rank)
         with autocast(self.device, self.settings.precision):
-            places = (
-                first_not_finite(self.flow, self.kind, *part) for part in micro_batches(batch, self.settings.accumulate)
-            )
-            place = next(filter(None, places), f"none of the nodes for the {self.kind.name} of this process")
-        loss = metrics[f"train_{self.kind.metric}"]
+            parts = micro_batches(batch, self.settings.accumulate)
+            places = (first_not_finite(self.flow, self.objective, part) for part in parts)
+            place = next(filter(None, places), f"none of the nodes for the {self.objective.name} of this process")
+        loss = metrics[f"train_{self.objective.metric}"]
         text = (
-            f"Expected a finite loss and gradient; got {loss} {self.kind.unit} and gradient norm "
+            f"Expected a finite loss and gradient; got {loss} {self.objective.unit} and gradient norm "
             f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
         )
         return text if path is None else f"{text}; the batch is in {path}"

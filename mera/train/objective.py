@@ -1,46 +1,139 @@
-"""The loss of a training step."""
+"""The base class of objectives: an objective makes its own batches, and returns the loss of each row of a batch."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
 
 from mera.density import Density
-from mera.train.kinds import Kind
 
-__all__ = ["Objective", "autocast"]
+__all__ = ["Batch", "Objective", "are_pictures", "is_starting", "stretched"]
+
+Batch = tuple[Tensor, ...]
+"""Tensors whose first axis are rows."""
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context that runs networks in half precision where that is asked for.
+class Objective(ABC):
+    """The base class of objectives. The training loop is the same for all of them.
 
-    Args:
-        device: where the flow is.
-        precision: "float32" or "bfloat16"; see `Settings`.
+    Attributes:
+        name: what messages call the examples.
+        unit: the unit of the loss.
+        metric: the end of the names of metrics, as in "test_bits".
+        optimizer: the optimiser, unless the settings name one.
+        size: the number of examples that batches are made of; 0 for an objective without examples.
+        compatibility: what else a saved state depends on, by name: a run with other values does not go on from it.
+        parts: the names of the tensors of a batch, in the file of a batch that failed.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+    name: str
+    unit: str
+    metric: str
+    optimizer: str = "Muon"
+    size: int = 0
+    compatibility: Mapping[str, Any] = MappingProxyType({})
+    parts: tuple[str, ...] = ()
+
+    @abstractmethod
+    def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
+        """Rows of the batch of a step, on the CPU, as a function of the seed, the step and the rows alone.
+
+        Args:
+            seed: the seed of the run.
+            step: the step, from 1 on; 0 for an evaluation, in which row i is the i-th example.
+            rows: indices of rows in the batch of all processes.
+        """
+
+    @abstractmethod
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """The loss of each row, (rows,), for each variable, in the unit of the objective.
+
+        Args:
+            flow: the flow.
+            batch: rows as `batch` makes them, on the device of the flow.
+        """
+
+    @abstractmethod
+    def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The rows as data of the flow, (rows, C, *shape), in its own space and dtype; and their contexts.
+
+        Args:
+            flow: the flow.
+            batch: rows as `batch` makes them, on the device of the flow.
+        """
+
+    @abstractmethod
+    def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
+        """Data in the flow's own space from which normalisation layers start, (B, C, *shape), and its contexts.
+
+        Args:
+            flow: the flow.
+            n: about the number of examples.
+        """
+
+    def advance(self, progress: float) -> None:  # noqa: B027, most objectives stay the same
+        """Called before each step of training, for a loss that changes in a run.
+
+        Args:
+            progress: the part of the run that is over, 0 to 1.
+        """
+
+    def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
+        """Further results of an evaluation, by name.
+
+        Args:
+            losses: the losses of all rows, (N,).
+            flow: the flow.
+        """
+        return {}
+
+    def not_finite(self, x: Tensor) -> str | None:
+        """What of the objective is infinite or NaN for finite data; None if nothing is.
+
+        Args:
+            x: data in the flow's own space.
+        """
+        return None
+
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
+        """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if samples are not pictures.
+
+        Args:
+            flow: the flow.
+            samples: samples in the flow's own space.
+        """
+        return None
 
 
-class Objective(nn.Module):
-    """The mean loss of a batch, as a module, which processes can share.
+def are_pictures(flow: Density) -> bool:
+    """Whether samples of a flow have the shape of images.
 
     Args:
         flow: the flow.
-        kind: the kind of the examples.
-        precision: "float32" or "bfloat16"; see `Settings`.
     """
+    return flow.plan.input.dim == 2 and flow.plan.input.channels in (1, 3)
 
-    def __init__(self, flow: Density, kind: Kind, precision: str) -> None:
-        super().__init__()
-        self.flow, self.kind, self.precision = flow, kind, precision
 
-    def forward(self, examples: Tensor, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        """The loss, a scalar.
+def stretched(flow: Density, samples: Tensor) -> Tensor | None:
+    """Samples of fields as images, stretched over their range; None if they do not have the shape of images.
 
-        Args:
-            examples: examples (B, C, *shape).
-            noise: the noise that they need.
-            context: contexts of a conditional flow, (B, ...).
-        """
-        with autocast(examples.device, self.precision):
-            return self.kind.loss(self.flow, examples, noise, context).mean()
+    Args:
+        flow: the flow.
+        samples: the samples.
+    """
+    from mera.drawing.images import stretch
+
+    return stretch(samples) if are_pictures(flow) else None
+
+
+def is_starting(flow: Density) -> bool:
+    """Whether a layer of a flow is yet to start from data.
+
+    Args:
+        flow: the flow.
+    """
+    return any(not getattr(module, "initialized", True) for module in flow.modules())

@@ -12,12 +12,17 @@ import torch
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
-__all__ = ["is_main", "make_accelerator", "process_state"]
+__all__ = ["is_main", "make_accelerator", "process_state", "world_size"]
 
 
 def is_main() -> bool:
     """Whether this process is the first of those that were started together, the one that writes files."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def world_size() -> int:
+    """The number of processes that were started together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def process_state(device: torch.device) -> PartialState | None:
@@ -26,7 +31,7 @@ def process_state(device: torch.device) -> PartialState | None:
     Args:
         device: where the flow is.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if world_size() == 1:
         return None
     from accelerate import PartialState
 

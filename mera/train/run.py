@@ -31,7 +31,6 @@ from mera._utils.files import as_path, make_folder, remove_leftovers, write_atom
 from mera.density import Density
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
-from mera.train.batches import Batch
 
 __all__ = ["RunFolder"]
 
@@ -274,11 +273,11 @@ class RunFolder:
         if self._metrics.exists():
             write_atomically(self._metrics, "".join(lines).encode())
 
-    def save_failed_batch(self, batch: Batch, step: int, rank: int) -> Path:
+    def save_failed_batch(self, batch: dict[str, Tensor], step: int, rank: int) -> Path:
         """Write a batch whose loss or gradient was not finite.
 
         Args:
-            batch: images, noise, and contexts if there are any.
+            batch: the tensors of the batch by name.
             step: the step that failed.
             rank: the index of the process that got the batch.
 
@@ -286,7 +285,7 @@ class RunFolder:
             The path of the file.
         """
         path = self.path / f"not_finite_step_{step:08d}_process_{rank}.safetensors"
-        write_archive(path, {"step": step}, dict(zip(("images", "noise", "context"), batch, strict=False)))
+        write_archive(path, {"step": step}, batch)
         return path
 
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+import torch
+
 from mera._utils.checks import check_choice, check_interval, check_positive
 from mera._utils.errors import InputError
-from mera.names.options import Option, check_fields, choice, count, documented, flag, positive
+from mera.names.options import Check, Option, check_fields, choice, count, documented, flag, positive
 from mera.run.memory import MEMORY
-from mera.train.kinds import ESTIMATORS
-from mera.train.optimizers import check_optimizer
-from mera.train.schedules import check_schedule
+from mera.train.optimizers import OPTIMIZERS, check_options
+from mera.train.schedules import SCHEDULES
 
-__all__ = ["PRESETS", "Options", "Settings"]
+__all__ = ["ESTIMATORS", "PRESETS", "Options", "Settings"]
 
 Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
+ESTIMATORS = ("path", "total", "score", "alpha")
+"""Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
+
+
+def _named(what: str, names: Iterable[str], module: Any) -> Check:
+    """A check of a name, which tells how `fit` takes the other classes of a module of torch."""
+
+    def check(value: Any, name: str) -> str:
+        if value not in names and isinstance(value, str) and hasattr(module, value):
+            got = f"{value!r}: pass {module.__name__}.{value} itself to fit, or a function that makes one"
+            raise InputError(f"{what} among {list(names)} by name", got)
+        return check_choice(value, names, what)
+
+    return check
 
 
 def _decay(value: Any, name: str) -> float:
@@ -86,8 +101,9 @@ class Settings:
     optimizer: Annotated[
         str | None,
         Option(
-            '"Muon", see `mera.train.Muon`, or the name of a class in torch.optim; None for "Muon", or for "AdamW" if '
-            "a flow learns from an action."
+            '"Muon", see `mera.train.Muon`, or "AdamW"; None for "Muon", or for "AdamW" if a flow learns from an '
+            "action. In Python, `fit` takes any optimiser of torch.",
+            _named("an optimizer", OPTIMIZERS, torch.optim),
         ),
     ] = None
     optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
@@ -102,14 +118,11 @@ class Settings:
     schedule: Annotated[
         str,
         Option(
-            '"cosine", a linear warm-up and then half a cosine down to 0, or the name of a class in '
-            "torch.optim.lr_scheduler."
+            '"cosine", a linear warm-up and then half a cosine down to 0, or "constant". In Python, `fit` takes any '
+            "schedule of torch.",
+            _named("a schedule", SCHEDULES, torch.optim.lr_scheduler),
         ),
     ] = "cosine"
-    schedule_options: Annotated[
-        Options | None,
-        Option("options of a schedule of torch; its number of steps is `steps` unless an option sets it."),
-    ] = None
     warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50
     estimator: Annotated[
         str,
@@ -166,11 +179,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.optimizer is not None:
-            check_optimizer(self.optimizer, self.optimizer_options or {})
+        if self.optimizer is not None and self.optimizer_options is not None:
+            check_options(self.optimizer, self.optimizer_options)
         elif self.optimizer_options:
             raise InputError("the name of an optimizer beside optimizer_options", repr(self.optimizer_options))
-        check_schedule(self.schedule, self.schedule_options or {})
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
@@ -194,8 +206,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "AdamW",
         "lr": 1e-3,
         "weight_decay": 5e-2,
-        "schedule": "ConstantLR",
-        "schedule_options": {"factor": 1.0},
+        "schedule": "constant",
     }
 }
 """Settings by the name of a preset of models.

@@ -1,4 +1,4 @@
-"""Copies of torch's distributions and transforms in which tensors are replaced, by tensors on another device say.
+"""Copies of torch's transforms in which tensors are replaced, by tensors on another device say.
 
 `copy.deepcopy` cannot make such copies: a copied inverse of a torch transform no longer knows that transform.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
-from torch.distributions import Distribution, Transform
+from torch.distributions import Transform
 
 from mera._utils.torch_private import INVERSE_TRANSFORM
 
@@ -62,14 +62,12 @@ class Inverse(Transform):
 
 
 def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, Any] | None = None) -> Any:
-    """A copy of a distribution or a transform, with `fn` applied to every tensor within.
+    """A copy of a transform, with an empty cache and with `fn` applied to every tensor within.
 
-    Distributions, transforms, lists, tuples and dicts within are copied too; any other object, a module say, is shared
-    with the original. A copied distribution does not validate its arguments, so that a value outside of its support is
-    no error; a copied transform has an empty cache.
+    Transforms, lists, tuples and dicts within are copied too; any other object, a module say, is shared.
 
     Args:
-        value: the distribution or transform, or an object that one of them holds.
+        value: the transform, or an object that it holds.
         fn: from a tensor to the tensor that takes its place.
         copies: the copies made so far, by the identity of the original, so that an object that is used twice within
             is copied once.
@@ -81,15 +79,12 @@ def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, An
         copied: Any = fn(value)
     elif isinstance(value, INVERSE_TRANSFORM):
         copied = Inverse(map_tensors(value.inv, fn, copies))
-    elif isinstance(value, (Distribution, Transform)):
+    elif isinstance(value, Transform):
         copied = copies[id(value)] = object.__new__(type(value))
         state = {key: item for key, item in vars(value).items() if not isinstance(item, weakref.ref)}
-        if isinstance(value, Transform):
-            fresh = {"_inv": None, "_cache_size": 0, "_cached_x_y": (None, None)}
-            state |= {key: item for key, item in fresh.items() if key in vars(value)}
+        fresh = {"_inv": None, "_cache_size": 0, "_cached_x_y": (None, None)}
+        state |= {key: item for key, item in fresh.items() if key in vars(value)}
         copied.__dict__.update({key: map_tensors(item, fn, copies) for key, item in state.items()})
-        if isinstance(value, Distribution):
-            copied.__dict__["_validate_args"] = False
     elif isinstance(value, (list, tuple)):
         copied = type(value)(map_tensors(item, fn, copies) for item in value)
     elif isinstance(value, dict):

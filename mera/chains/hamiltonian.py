@@ -1,0 +1,83 @@
+"""Hamiltonian Monte Carlo for many chains side by side (Neal 2011, https://arxiv.org/abs/1206.1901)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+
+__all__ = ["HamiltonianChains"]
+
+
+class HamiltonianChains:
+    """K chains whose positions move along Hamiltonian trajectories, each of which is accepted or rejected.
+
+    Args:
+        log_prob: the logarithm of the density up to a constant, from (K, d) to (K,), differentiable.
+        x: the positions at which the chains start, (K, d).
+
+    Attributes:
+        x: the positions, (K, d).
+        value: the log-density there, (K,).
+        gradient: its gradient, (K, d).
+        scale: matrices S (K, d, d) for the mass matrix :math:`(S S^T)^{-1}` of each chain; None for unit masses.
+    """
+
+    def __init__(self, log_prob: Callable[[Tensor], Tensor], x: Tensor) -> None:
+        self._log_prob = log_prob
+        self.scale: Tensor | None = None
+        self.x = x.detach()
+        self.value, self.gradient = self.evaluate(self.x)
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density (K,) and its gradient (K, d).
+
+        Args:
+            x: positions, (K, d).
+
+        Raises:
+            InputError: if the log-density has no gradient.
+        """
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            value = self._log_prob(x)
+            if not value.requires_grad:
+                raise InputError("an action that is differentiable", "one without a gradient")
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+        return value.detach(), gradient
+
+    def trajectory(self, step: float | Tensor, steps: int) -> Tensor:
+        """Move all chains along one trajectory of leapfrog steps.
+
+        Args:
+            step: the step size, or one for each chain, (K, 1).
+            steps: the number of leapfrog steps.
+
+        Returns:
+            The acceptance rate of each chain, (K,). A trajectory that diverges has rate 0.
+        """
+        momentum = torch.randn_like(self.x)  # of unit mass, in coordinates q with x = S q
+        energy = self.value - momentum.square().sum(1) / 2
+        x, value, gradient = self.x, self.value, self.gradient
+        for _ in range(steps):
+            momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
+            x = x + step * self._scaled(momentum)
+            value, gradient = self.evaluate(x)
+            momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
+        change = value - momentum.square().sum(1) / 2 - energy
+        change = torch.where(change.isfinite(), change, -math.inf)
+        accepted = torch.rand_like(change).log() < change
+        self.x = torch.where(accepted[:, None], x, self.x)
+        self.gradient = torch.where(accepted[:, None], gradient, self.gradient)
+        self.value = torch.where(accepted, value, self.value)
+        return change.clamp(max=0).exp()
+
+    def _scaled(self, vectors: Tensor, transposed: bool = False) -> Tensor:
+        """The product of S, or of its transpose, with a vector for each chain."""
+        if self.scale is None:
+            return vectors
+        return ((self.scale.mT if transposed else self.scale) @ vectors[..., None])[..., 0]

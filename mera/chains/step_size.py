@@ -1,0 +1,53 @@
+"""Step sizes that are tuned to an acceptance rate."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["HAMILTONIAN", "StepSize"]
+
+HAMILTONIAN = 0.8
+"""The acceptance rate to which the steps of Hamiltonian trajectories are tuned."""
+
+Number = TypeVar("Number", float, Tensor)
+
+
+class StepSize:
+    r"""A step size, tuned by stochastic approximation (Robbins & Monro 1951).
+
+    After the t-th proposal with the acceptance rate r, :math:`\ln \epsilon` grows by :math:`(r - r^*) / \sqrt{t}` for
+    the target rate :math:`r^*`.
+
+    Args:
+        value: the step size at the beginning: a number, or a tensor with one for each chain.
+        target: the target rate.
+        least: the smallest step size.
+        most: the largest step size.
+    """
+
+    def __init__(
+        self, value: float | Tensor, target: float = HAMILTONIAN, least: float = 0.0, most: float = math.inf
+    ) -> None:
+        self.value, self.target, self.least, self.most = value, target, least, most
+        self._proposals = 0
+
+    def tune(self, rate: float | Tensor) -> None:
+        """Move the step size towards the target rate.
+
+        Args:
+            rate: the acceptance rate of the last proposal, of the shape of the step size.
+        """
+        self._proposals += 1
+        change = (rate - self.target) / self._proposals**0.5
+        if isinstance(change, Tensor):
+            self.value = torch.as_tensor(self.value * change.exp()).clamp(self.least, self.most)
+        else:
+            self.value = min(self.most, max(self.least, float(self.value) * math.exp(change)))
+
+    def restart(self) -> None:
+        """Let the next proposals change the step size as much as the first ones."""
+        self._proposals = 0

@@ -1,0 +1,184 @@
+"""Families of univariate distributions with their parameters, from a name, a description or a distribution of torch."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributions
+from torch.distributions import Distribution, constraints
+
+from mera._utils.errors import InputError
+from mera.names.calls import parse_call
+from mera.names.flow_options import PriorLike
+
+__all__ = ["Family", "family_of"]
+
+STANDARD = {"loc": 0.0, "scale": 1.0}
+"""Parameters of distributions of torch that a text may leave out."""
+EXPECTED = "'gaussian', 'laplace' or a torch distribution such as StudentT(df=5) as prior"
+
+
+class Family(NamedTuple):
+    """A class of univariate distributions, and the numbers that its constructor takes.
+
+    Args:
+        kind: the class.
+        parameters: the numbers by name.
+    """
+
+    kind: type[Distribution]
+    parameters: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """The name "gaussian" or "laplace" of the family, if it has one; "" for any other."""
+        return next((name for name, family in NAMED.items() if family == self), "")
+
+    def make(self, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Distribution:
+        """The distribution. Its arguments are not validated, so that a value outside of its support is not an error.
+
+        Args:
+            dtype: the dtype of its parameters.
+            device: the device of its parameters.
+        """
+        tensors: Any = {
+            name: torch.tensor(value, dtype=dtype, device=device) for name, value in self.parameters.items()
+        }
+        return self.kind(**tensors, validate_args=False)
+
+    def describe(self) -> str | dict[str, Any]:
+        """A description that JSON can hold: "gaussian", "laplace", or the name of a class of torch and its parameters.
+
+        Raises:
+            ValueError: if the class is not one of torch, so that a file cannot name it.
+        """
+        if self.name:
+            return self.name
+        if _class_of(self.kind.__name__) is not self.kind:
+            raise InputError("a prior of a class of torch", f"a {self.kind.__name__}, which cannot be saved")
+        return {"distribution": self.kind.__name__} | self.parameters
+
+
+NAMED = {
+    "gaussian": Family(distributions.Normal, {"loc": 0.0, "scale": 1.0}),
+    "laplace": Family(distributions.Laplace, {"loc": 0.0, "scale": 1 / math.sqrt(2)}),
+}
+"""Families of unit variance; torch's own "Laplace" has variance 2."""
+
+
+def family_of(prior: PriorLike) -> Family:
+    """The family and the parameters that an argument `prior` stands for.
+
+    Args:
+        prior: "gaussian" or "laplace", both of unit variance; the name of a class of torch with its parameters,
+            "StudentT(df=5)"; a description, as `Family.describe` makes it; or a univariate distribution whose
+            parameters are numbers.
+
+    Raises:
+        ValueError: if the name is unknown, a parameter is invalid, or the distribution is not univariate, has no
+            density, or is made of other distributions, as mixtures are.
+
+    >>> family_of("StudentT(5)").parameters
+    {'df': 5.0, 'loc': 0.0, 'scale': 1.0}
+    """
+    if isinstance(prior, str) and prior in NAMED:
+        return NAMED[prior]
+    if isinstance(prior, str):
+        prior = _parse(prior)
+    if isinstance(prior, Mapping):
+        prior = _from_description(prior)
+    if not isinstance(prior, Distribution):
+        raise InputError("'gaussian', 'laplace' or a torch distribution as prior", repr(prior))
+    return _family_of_distribution(prior)
+
+
+def _family_of_distribution(distribution: Any) -> Family:
+    """The class and the parameters of a distribution."""
+    kind = type(distribution)
+    if distribution.batch_shape or distribution.event_shape:
+        raise InputError(
+            "a univariate prior, with batch and event shape ()",
+            f"{tuple(distribution.batch_shape)} and {tuple(distribution.event_shape)}",
+        )
+    declared = _declared(distribution, "arg_constraints") or {}
+    names = set(inspect.signature(kind).parameters)
+    if any(parameter not in names | {"logits"} for parameter in declared) or kind in _COMPOSED:
+        raise InputError(
+            "a prior that is made of numbers",
+            f"a {kind.__name__}, which is made of other distributions: a bijector in front of a plain prior, such as "
+            '"pointwise-spline", can make such a density',
+        )
+    parameters = {}
+    for name in [name for name in declared if name != "logits" or "probs" not in declared]:
+        value, constraint = torch.as_tensor(getattr(distribution, name)).double(), declared[name]
+        if not (constraints.is_dependent(constraint) or (constraint.check(value) and value.isfinite())):
+            raise InputError(f"a {name} that is {constraint}", f"{value.tolist()} in the prior {distribution}")
+        parameters[name] = value.item()
+    support = _declared(distribution, "support")
+    if support is not None and support.is_discrete:
+        raise InputError("a prior with a density", f"{distribution}, which is discrete")
+    family = Family(kind, parameters)
+    try:
+        family.make()
+    except (TypeError, ValueError) as error:  # a constructor that takes more than the declared parameters
+        raise InputError(f"a prior that {', '.join(parameters)} describe", f"a {kind.__name__}: {error}") from None
+    if _class_of(kind.__name__) is not kind:  # torch's own classes declare all parameters
+        points = torch.linspace(-2.75, 2.75, 12)
+        points = points if support is None else points[support.check(points)]
+        if not torch.allclose(family.make().log_prob(points), distribution.log_prob(points), 1e-4, 1e-4):
+            raise InputError("a prior whose class declares its parameters in arg_constraints", f"a {kind.__name__}")
+    return family
+
+
+_COMPOSED = (distributions.TransformedDistribution, distributions.MixtureSameFamily, distributions.Independent)
+
+
+def _declared(distribution: Any, name: str) -> Any:
+    """An attribute of a distribution that a class of the user's own may not declare; None then."""
+    try:
+        return getattr(distribution, name)
+    except NotImplementedError:
+        return None
+
+
+def _class_of(name: str) -> Any:
+    """The class of distributions that torch has under a name; None if there is none."""
+    kind = getattr(distributions, name, None)
+    is_class = isinstance(kind, type) and issubclass(kind, Distribution) and kind is not Distribution
+    return kind if is_class else None
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """The description that a text such as "StudentT(df=5)" stands for; `loc` and `scale` are 0 and 1 if left out."""
+    name, values, options = parse_call(text, "StudentT(df=5)")
+    kind = _class_of(name)
+    if kind is None:
+        raise InputError(EXPECTED, repr(text))
+    signature = inspect.signature(kind)
+    try:
+        passed = signature.bind_partial(*values, **options)
+    except TypeError as error:
+        names = ", ".join(key for key in signature.parameters if key != "validate_args")
+        raise InputError(f"parameters {names} of {name}", f"{text!r}: {error}") from None
+    required = [key for key, parameter in signature.parameters.items() if parameter.default is inspect.Parameter.empty]
+    parameters = {key: STANDARD[key] for key in required if key in STANDARD} | passed.arguments
+    if missing := [key for key in required if key not in parameters]:
+        raise InputError(f"{' and '.join(missing)} of {name}, as in {name}({missing[0]}=...)", repr(text))
+    return {"distribution": name, **parameters}
+
+
+def _from_description(description: Mapping[str, Any]) -> Distribution:
+    """The torch distribution that a description stands for; no other class can be made from a description."""
+    parameters = dict(description)
+    kind = _class_of(str(parameters.pop("distribution", None)))
+    if kind is None:
+        raise InputError("the description of a torch distribution", str(dict(description)))
+    try:
+        tensors: dict[str, Any] = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
+        return kind(**tensors)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"the parameters of {kind.__name__}", str(parameters)) from error

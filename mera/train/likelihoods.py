@@ -1,0 +1,231 @@
+"""Likelihoods of examples, images or fields, and losses of a user's own on the same batches."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from mera._utils.errors import InputError
+from mera._utils.random import seeded
+from mera.bijectors import with_noise
+from mera.data import Examples, class_numbers, first, labels
+from mera.density import Density
+from mera.train.objective import Batch, Objective, are_pictures, stretched
+from mera.train.order import Order
+
+__all__ = [
+    "FieldLikelihood",
+    "ImageLikelihood",
+    "Likelihood",
+    "OwnLoss",
+    "example_contexts",
+    "likelihood",
+    "likelihood_of",
+]
+
+
+class Likelihood(Objective):
+    """The negative log-likelihood of examples. A batch is examples, their noise, and for a conditional flow contexts.
+
+    Args:
+        examples: the data set. What it draws at random, to flip images say, is as repeatable as the noise.
+        contexts: the context of each example, (N, ...); None for a flow without context.
+        order: which example stands in which row of a step; None if row i is the i-th example.
+    """
+
+    parts = ("examples", "noise", "context")
+
+    def __init__(self, examples: Examples, contexts: Tensor | None = None, order: Order | None = None) -> None:
+        self.examples, self.contexts, self.order, self.size = examples, contexts, order, len(examples)
+
+    def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
+        """Examples with noise, each a function of seed, step and row."""
+        indices = list(rows) if self.order is None else self.order.indices(step, rows)
+        pairs = []
+        for row, index in zip(rows, indices, strict=True):
+            with seeded(seed, step, row):
+                example = self.examples[index]
+                pairs.append((example, self.noise(example)))
+        batch = tuple(default_collate(pairs))
+        return batch if self.contexts is None else (*batch, self.contexts[indices])
+
+    def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Examples in the flow's own space."""
+        examples, noise, *context = batch
+        return self.to_data(flow, examples, noise), context[0] if context else None
+
+    def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
+        """The first examples."""
+        values = first(self.examples, n)
+        noise = torch.stack([self.noise(value) for value in values]).to(flow.device)
+        context = None if self.contexts is None else self.contexts[: len(values)].to(flow.device)
+        return self.to_data(flow, values.to(flow.device), noise), context
+
+    def noise(self, example: Tensor) -> Tensor:
+        """Draw the noise that an example needs at each use; none unless a subclass says otherwise.
+
+        Args:
+            example: the example, (C, *shape).
+        """
+        return torch.empty(0)
+
+    @abstractmethod
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """Examples in the flow's own space and dtype, (B, C, *shape).
+
+        Args:
+            flow: the flow.
+            examples: the examples, (B, C, *shape).
+            noise: their noise.
+        """
+
+
+class ImageLikelihood(Likelihood):
+    """uint8 images, which are dequantised; the log-det of the preprocessing counts."""
+
+    name, unit, metric = "images", "bits/dim", "bits"
+
+    def noise(self, example: Tensor) -> Tensor:
+        """Uniform noise for each variable."""
+        return torch.rand(example.shape)
+
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """Dequantised and preprocessed images."""
+        return flow.preprocess(with_noise(examples, noise))[0].to(flow.dtype)
+
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """Bits per dimension of each image, (B,)."""
+        examples, noise, *context = batch
+        return flow.bits_per_dim(examples, *context, noise=noise)
+
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
+        """Samples as images."""
+        return flow.to_images(samples) if are_pictures(flow) else None
+
+
+class FieldLikelihood(Likelihood):
+    """Real fields, which are data of the flow as they are."""
+
+    name, unit, metric = "fields", "nats/variable", "nats"
+
+    def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
+        """The fields in the flow's dtype."""
+        return examples.to(flow.dtype)
+
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """The negative log-likelihood of each field, (B,), in nats for each variable."""
+        return -flow.log_prob(*self.data(flow, batch)) / flow.plan.input.variables
+
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
+        """Samples as images, stretched over their range."""
+        return stretched(flow, samples)
+
+
+class OwnLoss(Objective):
+    """A loss of the user's own, in place of the likelihood of examples.
+
+    Args:
+        likelihood: makes the batches.
+        function: `function(flow, batch)`, where a batch is data in the flow's own space, (B, C, *shape), or for a
+            conditional flow a pair of data and contexts; returns a number, or one for each example.
+
+    Raises:
+        InputError: if `function` is not a function.
+    """
+
+    unit, metric = "loss", "loss"
+
+    def __init__(self, likelihood: Likelihood, function: Callable[[Density, Any], Tensor]) -> None:
+        if not callable(function):
+            raise InputError("a loss as a function of flow and batch", type(function).__name__)
+        self.likelihood, self.function = likelihood, function
+        self.name, self.size, self.parts = likelihood.name, likelihood.size, likelihood.parts
+
+    def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
+        """A batch of the likelihood."""
+        return self.likelihood.batch(seed, step, rows)
+
+    def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Data as that of the likelihood."""
+        return self.likelihood.data(flow, batch)
+
+    def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
+        """Data as that of the likelihood."""
+        return self.likelihood.start(flow, n)
+
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
+        """Samples as pictures of the likelihood."""
+        return self.likelihood.pictures(flow, samples)
+
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """The user's loss, (B,).
+
+        Raises:
+            InputError: if the function returns anything but a number, or one for each example.
+        """
+        x, context = self.data(flow, batch)
+        value = self.function(flow, x if context is None else (x, context))
+        if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
+            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
+        return value.expand(len(x))
+
+
+def likelihood_of(example: object) -> type[Likelihood]:
+    """The likelihood of an example: that of images if it is uint8, that of fields if it holds floats.
+
+    Args:
+        example: one example of a data set.
+
+    Raises:
+        InputError: if the example is neither.
+    """
+    if isinstance(example, Tensor) and example.dtype == torch.uint8:
+        return ImageLikelihood
+    if isinstance(example, Tensor) and example.is_floating_point():
+        return FieldLikelihood
+    got = str(example.dtype) if isinstance(example, Tensor) else type(example).__name__
+    raise InputError("examples that are uint8 images or fields of floats", got)
+
+
+def likelihood(flow: Density, examples: Examples, order: Order | None = None) -> Likelihood:
+    """The likelihood of a data set, with contexts for a conditional flow.
+
+    Args:
+        flow: the flow.
+        examples: the data set.
+        order: which example stands in which row of a step; None if row i is the i-th example.
+
+    Raises:
+        InputError: if the examples are neither images nor fields, or come without the contexts of a conditional flow.
+    """
+    return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order)
+
+
+def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
+    """The context of each example for a conditional flow, (N, ...); None for a flow without context.
+
+    Args:
+        flow: the flow.
+        examples: a data set with the labels "class", for a flow with classes, or else with the labels "context".
+
+    Raises:
+        InputError: if the examples come without such labels, their number is not that of the examples, or a class
+            number is not an integer or not one of the flow's.
+    """
+    if flow.plan.context is None:
+        return None
+    classes = flow.context_encoder.classes
+    contexts = labels(examples, "context") if classes is None else class_numbers(examples)
+    if classes is not None and len(contexts) and not 0 <= contexts.min() <= contexts.max() < classes:
+        raise InputError(
+            f"class numbers from 0 to {classes - 1}", f"{contexts.min().item()} to {contexts.max().item()}"
+        )
+    if len(contexts) != len(examples):
+        raise InputError(f"a label for each of {len(examples)} images", str(len(contexts)))
+    return contexts
