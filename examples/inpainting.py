@@ -81,7 +81,7 @@ def repair(
         flow.from_images(image), mask, steps=steps, samples=arguments.samples, leapfrog=8,
         warmup=arguments.iterations, iterations=arguments.iterations,
     )  # fmt: skip
-    r_hats.append(found.mixing.r_hat)
+    r_hats.append(found.convergence.r_hat)
     filled = {
         f"RG-Flow, {name}": (found.pictures[name][None], found.varied) for name in ("likeliest", "medoid", "mean")
     }

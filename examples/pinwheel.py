@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mera.analysis.pinwheel import agreement, learn_pinwheel, pinwheel
+from mera.analysis.pinwheel import agreement, pinwheel
 from mera.display.means import with_error
 from mera.drawing.images import save_figure
 from mera.drawing.pinwheel import pinwheels
+from mera.train.pinwheel import learn_pinwheel
 
 PRIORS = ("laplace", "gaussian")
 

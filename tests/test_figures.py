@@ -6,17 +6,17 @@ import torch
 from PIL import Image
 
 import mera
-from mera.analysis.pinwheel import learn_pinwheel
 from mera.drawing.paper import FIGURES
 from mera.drawing.subject import Subject
 from mera.drawing.video import save_video, traversal_frames
+from mera.train.pinwheel import learn_pinwheel
 from tests.helpers.command import SMALL, run
 
 
 @pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), ("realnvp", 1)])
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
-    monkeypatch.setattr("mera.drawing.paper.SAMPLES", 2)
-    monkeypatch.setattr("mera.drawing.subject.SAMPLES", 2)
+    monkeypatch.setattr("mera.drawing.paper.FIELD_SAMPLES", 2)
+    monkeypatch.setattr("mera.drawing.subject.FIELD_SAMPLES", 2)
     flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
     images = torch.randint(0, 256, (20, channels, 8, 8), dtype=torch.uint8)
     state = torch.get_rng_state()
@@ -26,9 +26,11 @@ def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
         assert FIGURES[key].draw(flow, images)._repr_png_() == pictures[key]._repr_png_()
 
 
-def test_the_pinwheel(monkeypatch):
-    monkeypatch.setattr("mera.drawing.pinwheel.learn_pinwheel", lambda prior: learn_pinwheel(prior, steps=2))
-    assert FIGURES["9"].draw(None, torch.zeros(1))._repr_png_().startswith(b"\x89PNG")
+def test_the_pinwheel():
+    subject = Subject(None, torch.zeros(1), lambda prior: learn_pinwheel(prior, steps=2))
+    assert FIGURES["9"].function(subject)._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="a Subject with learn_pinwheel"):
+        FIGURES["9"].draw(None, torch.zeros(1))
 
 
 def test_a_video_swings_and_comes_back(tmp_path):

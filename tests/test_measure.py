@@ -74,7 +74,7 @@ def test_measure_with_images_of_the_flow(folder, tmp_path):
 
 def test_another_action_and_latents(folder, tmp_path):
     saved = tmp_path / "flow.safetensors"
-    mera.save(underlying(mera.load(folder)), saved)
+    mera.save(mera.load(folder).flow, saved)
     options = ["--samples", 32, "--chains", 4, "--warmup", 10, "--sampler", "latent-hmc", "--json"]
     missing = run("measure", saved, *options)
     assert missing.exit_code == 2

@@ -130,10 +130,7 @@ def check_positive(value: object, what: str, or_zero: bool = False) -> float:
     Raises:
         InputError: if the value is no number, or out of the range.
     """
-    try:
-        number = float(cast(float, value)) if _is_number(value) else math.nan
-    except OverflowError:  # an integer of hundreds of digits
-        number = math.inf
+    number = float(cast(float, value)) if _is_number(value) else math.nan
     if not (0 < number < math.inf or (or_zero and number == 0)):
         raise InputError(f"{what} as a {'number >= 0' if or_zero else 'positive number'}", f"{value!r}")
     return number

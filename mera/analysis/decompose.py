@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,11 +78,12 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     densities = [flow.prior.log_density(level) for level in z]
     maps = [x.new_zeros(len(x), *plan.input.shape) for _ in z]
     for h, density in enumerate(densities):
-        maps[h] += _on_pixels(density.sum(1), plan.input.shape)
+        maps[h] += plan.latents[h].lattice.pixels_of(density.sum(1), plan.input.shape)
     nodes: dict[str, Tensor] = {}
     for step, log_det in changes:
         nodes[step.node] = nodes.get(step.node, 0) + log_det.sum(1)
-        maps[min(step.level, len(z) - 1)] += _on_pixels(_on_sites(step, log_det), plan.input.shape)
+        on_sites = _on_sites(step, log_det)
+        maps[min(step.level, len(z) - 1)] += step.operation.lattice.pixels_of(on_sites, plan.input.shape)
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)
 
@@ -98,13 +98,3 @@ def _on_sites(step: Step, log_det: Tensor) -> Tensor:
     on_sites = log_det.new_zeros(len(log_det), lattice.sites)
     on_sites[:, sites.flatten()] = spread.flatten(1)
     return on_sites.unflatten(1, lattice.shape)
-
-
-def _on_pixels(values: Tensor, shape: Sequence[int]) -> Tensor:
-    """Values at the sites of a lattice, (B, *sites), spread evenly over the pixels that each site stands for."""
-    for d, n in enumerate(shape, start=1):
-        sites = values.shape[d]
-        home = torch.arange(n, device=values.device) * sites // n
-        share = torch.bincount(home, minlength=sites).to(values.dtype)
-        values = values.index_select(d, home) / share[home].view(-1, *(1 for _ in range(values.ndim - d - 1)))
-    return values

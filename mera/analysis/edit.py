@@ -128,12 +128,11 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     top = plan.latents[check_level(plan, level)].lattice
     masks = []
     for h, latent in enumerate(plan.latents):
-        mask = torch.ones(latent.lattice.shape, dtype=torch.bool) if h <= level else None
-        for d, (coordinate, n, n_top) in enumerate(zip(coordinates, latent.lattice.shape, top.shape, strict=True)):
-            if mask is not None:
-                inside = torch.arange(n) * n_top // n == coordinate
-                mask = mask & inside.view(-1, *(1 for _ in range(plan.input.dim - d - 1)))
-        masks.append(torch.zeros(latent.lattice.shape, dtype=torch.bool) if mask is None else mask)
+        mask = torch.full(latent.lattice.shape, h <= level)
+        for d, n in enumerate(latent.lattice.shape if h <= level else ()):
+            is_below = top.cell_of(torch.arange(n), d, n) == coordinates[d]
+            mask &= is_below.view(-1, *(1 for _ in range(plan.input.dim - d - 1)))
+        masks.append(mask)
     return tuple(masks)
 
 

@@ -11,14 +11,11 @@ from torch import Tensor
 
 from mera._utils.random import fixed_seed
 from mera.flow import Flow
-from mera.graph import Layout
-from mera.priors import PriorLike
 
-__all__ = ["Agreement", "agreement", "learn_pinwheel", "leg_of", "pinwheel", "sector_of"]
+__all__ = ["Agreement", "agreement", "leg_of", "pinwheel", "sector_of"]
 
 LEGS = 4
 RADIUS, RADIAL, TANGENTIAL, TWIST = 2.0, 0.3, 0.1, 0.25
-BATCH, RATE, LAYERS, WIDTH = 256, 1e-2, 6, 32
 
 
 @dataclass(frozen=True)
@@ -77,33 +74,6 @@ def sector_of(latents: Tensor, around_axes: bool = False) -> Tensor:
     """
     turns = torch.atan2(latents[:, 1], latents[:, 0]) / (2 * math.pi / LEGS)
     return (turns.round() if around_axes else turns.floor()).long() % LEGS
-
-
-def learn_pinwheel(prior: PriorLike = "laplace", seed: int = 0, steps: int = 500, bijector: str = "coupling") -> Flow:
-    """A flow of six couplings of two variables that has learnt the pinwheel.
-
-    Args:
-        prior: the prior.
-        seed: the seed of weights and data.
-        steps: the steps of training, of 256 points each.
-        bijector: "coupling" for affine couplings, "spline" for rational-quadratic ones.
-    """
-    with fixed_seed(seed):
-        layout = Layout((2,), channels=1)
-        block = {"name": bijector, "layers": LAYERS, "hidden": (WIDTH,)}
-        layout.latent(layout.local(layout.input, block, kernel=2))
-        flow = Flow(layout, prior)
-        optimizer = torch.optim.AdamW(flow.parameters(), lr=RATE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        points = pinwheel(BATCH * steps, seed).view(steps, BATCH, 1, 2)
-        flow.initialize(points[0])
-        for x in points:
-            optimizer.zero_grad()
-            (-flow.log_prob(x).mean()).backward()
-            torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-    return flow
 
 
 @torch.no_grad()

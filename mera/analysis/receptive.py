@@ -12,7 +12,6 @@ from mera._utils.checks import check_count
 from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
-from mera.graph import Plan
 
 __all__ = ["Extent", "extents", "leading", "receptive_fields", "strengths", "strongest"]
 
@@ -55,11 +54,12 @@ def receptive_fields(
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
     fields = z[0].new_zeros(len(chosen), flow.plan.input.variables)
-    for (level, _), rows in _by_site(flow.plan, chosen).items():
-        index = torch.tensor([_flat_index(flow.plan, chosen[row]) for row in rows])
-        cone, values = pass_to_data.fields(level, index)
-        fields[torch.tensor(rows)[:, None], cone.reached[0]] = values.mean(1)
-    return fields.unflatten(1, (*flow.plan.input.shape, flow.plan.input.channels)).movedim(-1, 1)
+    for rows in _by_site(chosen):
+        places = [chosen[row] for row in rows]
+        addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
+        reached, values = pass_to_data.fields(addresses)
+        fields[torch.tensor(rows)[:, None], reached] = values.mean(1)
+    return fields.unflatten(1, flow.plan.input.event_shape)
 
 
 def strengths(
@@ -92,8 +92,8 @@ def strengths(
     for level in chosen:
         lattice = plan.latents[level].lattice
         norms = []
-        for site in range(lattice.sites):
-            _, values = pass_to_data.fields(level, site * lattice.channels + torch.arange(lattice.channels))
+        for addresses in pass_to_data.wiring.latents[level].flatten(1).unbind(1):
+            _, values = pass_to_data.fields(addresses)
             norms.append(values.mean(1).norm(dim=1))
         found.append(torch.stack(norms, dim=1).unflatten(1, lattice.shape))
     return tuple(found)
@@ -192,19 +192,9 @@ def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
     return (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
 
 
-def _by_site(plan: Plan, latents: Sequence[LatentIndex]) -> dict[tuple[int, tuple[int, ...]], list[int]]:
-    """The rows of latents that share a level and a site, and hence a generation cone."""
-    rows: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+def _by_site(latents: Sequence[LatentIndex]) -> list[list[int]]:
+    """The rows of latents, those that share a level and a site, and hence a generation cone, together."""
+    rows: dict[tuple[int, ...], list[int]] = {}
     for row, (level, _, *site) in enumerate(latents):
-        rows.setdefault((level, tuple(site)), []).append(row)
-    return rows
-
-
-def _flat_index(plan: Plan, latent: LatentIndex) -> int:
-    """The flat index of a latent among those of its level: site * channels + channel."""
-    level, channel, *site = latent
-    lattice = plan.latents[level].lattice
-    index = 0
-    for coordinate, n in zip(site, lattice.shape, strict=True):
-        index = index * n + coordinate
-    return index * lattice.channels + channel
+        rows.setdefault((level, *site), []).append(row)
+    return list(rows.values())

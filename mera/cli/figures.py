@@ -39,6 +39,7 @@ def _figures(
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples, and a GIF."""
     from mera.drawing.paper import FIGURES
     from mera.drawing.subject import Subject
+    from mera.train.pinwheel import learn_pinwheel
 
     if show_list:
         notes = {True: "", False: "; only if named"}
@@ -54,7 +55,7 @@ def _figures(
     flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
         raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
-    subject = Subject(flow, images_of(run, flow, root, IMAGES))
+    subject = Subject(flow, images_of(run, flow, root, IMAGES), learn_pinwheel)
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]
     out = folder_of(run) / "figures" if out is None else out

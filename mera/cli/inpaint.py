@@ -158,8 +158,8 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
         "log p {log_prob_start:.1f} at the start, {log_prob:.1f} at the end, {log_prob_of_image:.1f} of the image as "
         "it came ({bits_per_dim_of_image:.2f} bits/dim)".format(**numbers)
     )
-    if result.mixing is not None:
-        console.print(f"samples: {result.mixing}")
+    if result.convergence is not None:
+        console.print(f"samples: {result.convergence}")
     for path in pictures:
         console.print(f"  {path}")
 

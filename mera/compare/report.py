@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mera._utils.files import make_folder, write_atomically
-from mera.compare.scores import SAMPLES, Score
+from mera.compare.scores import TIMED_SAMPLES, Score
 from mera.data import DataSplits
 from mera.display.means import with_error
 from mera.display.table import Table
@@ -83,7 +83,8 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. Models learn from {len(data.train):,}, "
         f"in batches of {settings.batch_size}. The number behind ± is the standard error of the mean over the seeds. "
         f'"Less the first" is the loss less that of the first model, seed by seed. The last column is the time that '
-        f"{SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}.",
+        f"{TIMED_SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"{platform.machine()}.",
         "![test loss over time](curves.png)",
     ]
     if kind is ImageLikelihood:

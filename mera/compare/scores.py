@@ -25,7 +25,7 @@ from mera.train.evaluate import mean_loss
 
 __all__ = ["Score", "compare"]
 
-SAMPLES = 64
+TIMED_SAMPLES = 64
 """The number of samples whose time is taken."""
 REPEATS = 5
 
@@ -163,6 +163,6 @@ def _sampling_time(flow: Density) -> float:
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        sample(flow, SAMPLES).cpu()
+        sample(flow, TIMED_SAMPLES).cpu()
         times.append(time.perf_counter() - start)
     return statistics.median(times)

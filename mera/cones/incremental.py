@@ -66,14 +66,16 @@ class Wiring:
         self.data = torch.arange(n).view(plan.input.event_shape)
         self.size, self.events = n, sum(len(events) for _, events in slots)
         following = torch.arange(n)  # for each variable the address where it is read next
-        wired, last_event = [], self.events
+        wired, starts, last_event = [], [], self.events
         for step, events in slots:
             inputs = self.size + torch.arange(events.numel()).view_as(events)
+            starts.append(self.size)
             last_event -= len(events)
             wired.append(WiredStep(step, inputs, following[events], last_event))
             following[events] = inputs
             self.size += events.numel()
         self.steps = tuple(reversed(wired))
+        self._starts = torch.tensor(starts, dtype=torch.long)
         self.latents = tuple(following[level[0]] for level in levels)
 
     def change(self, places: Sequence[Tensor]) -> Change:
@@ -85,28 +87,41 @@ class Wiring:
         Raises:
             ValueError: if the cones of two places meet.
         """
-        label = torch.full((self.size,), -1)
+        reached: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.steps]
+        written: list[tuple[Tensor, Tensor]] = []
+
+        def reach(addresses: Tensor, labels: Tensor) -> None:
+            """Note addresses whose values change, and the events that read them, with the number of their place."""
+            written.append((addresses, labels))
+            readers = torch.bucketize(addresses.contiguous(), self._starts, right=True)  # 0 for addresses of the data
+            for reader in readers.unique().tolist():
+                if reader:
+                    index, here = len(self.steps) - reader, readers == reader
+                    events = (addresses[here] - self._starts[reader - 1]) // self.steps[index].inputs.shape[1]
+                    reached[index].append((events, labels[here]))
+
         for number, place in enumerate(places):
-            label[place] = number
-        parts, events, event_labels = [], [], []
-        for wired in self.steps:
-            labels = label[wired.inputs]
-            touched = (labels >= 0).any(1).nonzero()[:, 0]
-            if not len(touched):
+            reach(place, torch.full_like(place, number))
+        parts, event_numbers, event_labels = [], [], []
+        for wired, touched in zip(self.steps, reached, strict=True):
+            if not touched:
                 continue
-            labels = labels[touched]
-            own = labels.max(1).values
-            if ((labels >= 0) & (labels != own[:, None])).any():
+            events, labels = (torch.cat(tensors) for tensors in zip(*touched, strict=True))
+            events, index = events.unique(return_inverse=True)
+            own = torch.empty_like(events).scatter_(0, index, labels)
+            if (own[index] != labels).any():
                 raise InputError("places whose generation cones do not meet", f"places that meet in {wired.step.node}")
-            inputs, outputs = wired.inputs[touched], wired.outputs[touched]
-            label[outputs] = own[:, None].expand_as(outputs)
+            inputs, outputs = wired.inputs[events], wired.outputs[events]
             parts.append((wired.step, inputs, outputs))
-            events.append(wired.first_event + touched)
+            event_numbers.append(wired.first_event + events)
             event_labels.append(own)
-        changed = (label >= 0).nonzero()[:, 0]
+            reach(outputs.flatten(), own.repeat_interleave(outputs.shape[1]))
+        addresses, labels = (torch.cat(tensors) for tensors in zip(*written, strict=True))
+        none = torch.empty(0, dtype=torch.long)
         return Change(
-            torch.stack(list(places)), parts, changed, label[changed], torch.cat(events), torch.cat(event_labels)
-        )
+            torch.stack(list(places)), parts, addresses, labels,
+            torch.cat([none, *event_numbers]), torch.cat([none, *event_labels]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

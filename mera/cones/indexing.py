@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import assert_never
 
 from mera._utils.errors import InputError
 from mera.graph.lattice import Lattice
@@ -237,19 +238,23 @@ def map_forward(operation: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor
         indices in this output of the variables that do.
     """
     sites, channels = _sites_and_channels(indices, operation.lattice)
-    if isinstance(operation, Regroup):
-        coordinates = torch.unravel_index(sites, operation.lattice.shape)
-        slots = ravel([c % s for c, s in zip(coordinates, operation.stride, strict=True)], operation.stride)
-        coarse = [c // s for c, s in zip(coordinates, operation.stride, strict=True)]
-        (lattice,) = operation.outputs
-        there = ravel(coarse, lattice.shape) * lattice.channels + slots * operation.lattice.channels + channels
-        return ((torch.ones_like(there, dtype=torch.bool), there),)
-    kept, rest = operation.outputs
-    goes_on = channels < operation.keep
-    return (
-        (goes_on, sites[goes_on] * kept.channels + channels[goes_on]),
-        (~goes_on, sites[~goes_on] * rest.channels + channels[~goes_on] - operation.keep),
-    )
+    match operation:
+        case Regroup():
+            coordinates = torch.unravel_index(sites, operation.lattice.shape)
+            slots = ravel([c % s for c, s in zip(coordinates, operation.stride, strict=True)], operation.stride)
+            coarse = [c // s for c, s in zip(coordinates, operation.stride, strict=True)]
+            (lattice,) = operation.outputs
+            there = ravel(coarse, lattice.shape) * lattice.channels + slots * operation.lattice.channels + channels
+            return ((torch.ones_like(there, dtype=torch.bool), there),)
+        case Cut():
+            kept, rest = operation.outputs
+            goes_on = channels < operation.keep
+            return (
+                (goes_on, sites[goes_on] * kept.channels + channels[goes_on]),
+                (~goes_on, sites[~goes_on] * rest.channels + channels[~goes_on] - operation.keep),
+            )
+        case _:
+            assert_never(operation)
 
 
 def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
@@ -262,18 +267,22 @@ def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
     Returns:
         The flat indices of all these variables in the input of the operation, not sorted.
     """
-    if isinstance(operation, Regroup):
-        (lattice,) = operation.outputs
-        sites, channels = _sites_and_channels(outputs[0], lattice)
-        slots = torch.unravel_index(channels // operation.lattice.channels, operation.stride)
-        coarse = torch.unravel_index(sites, lattice.shape)
-        fine = [c * s + slot for c, s, slot in zip(coarse, operation.stride, slots, strict=True)]
-        return ravel(fine, operation.lattice.shape) * operation.lattice.channels + channels % operation.lattice.channels
-    before = []
-    for indices, lattice, first in zip(outputs, operation.outputs, (0, operation.keep), strict=True):
-        sites, channels = _sites_and_channels(indices, lattice)
-        before.append(sites * operation.lattice.channels + channels + first)
-    return torch.cat(before)
+    match operation:
+        case Regroup():
+            (lattice,), channels_before = operation.outputs, operation.lattice.channels
+            sites, channels = _sites_and_channels(outputs[0], lattice)
+            slots = torch.unravel_index(channels // channels_before, operation.stride)
+            coarse = torch.unravel_index(sites, lattice.shape)
+            fine = [c * s + slot for c, s, slot in zip(coarse, operation.stride, slots, strict=True)]
+            return ravel(fine, operation.lattice.shape) * channels_before + channels % channels_before
+        case Cut():
+            before = []
+            for indices, lattice, first in zip(outputs, operation.outputs, (0, operation.keep), strict=True):
+                sites, channels = _sites_and_channels(indices, lattice)
+                before.append(sites * operation.lattice.channels + channels + first)
+            return torch.cat(before)
+        case _:
+            assert_never(operation)
 
 
 def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:

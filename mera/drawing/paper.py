@@ -21,7 +21,7 @@ from mera.drawing.images import draw_image, progression, save_figure, stretch
 from mera.drawing.latents import dependence, histograms
 from mera.drawing.pinwheel import pinwheels
 from mera.drawing.repairs import repairs
-from mera.drawing.subject import SAMPLES, SEED, Subject
+from mera.drawing.subject import FIELD_SAMPLES, SEED, Subject
 from mera.drawing.video import save_video, traversal_frames
 from mera.flow import Flow
 
@@ -122,7 +122,7 @@ def traversals(subject: Subject) -> Picture:
     with fixed_seed(SEED):
         z = flow.sample_latents(1, subject.temperatures)
         latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
-        shown = receptive_fields(flow, latents, SAMPLES)
+        shown = receptive_fields(flow, latents, FIELD_SAMPLES)
     figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
     axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
     for row, latent in enumerate(latents):
@@ -182,7 +182,7 @@ def random_fields_of_all(subject: Subject) -> Picture:
 def _field_rows(flow: Flow, rows: Sequence[Sequence[LatentIndex]], title: str) -> Picture:
     """Receptive fields in rows, each below its latent and its strength."""
     with fixed_seed(SEED):
-        drawn = receptive_fields(flow, [latent for row in rows for latent in row], SAMPLES)
+        drawn = receptive_fields(flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
     columns = max(map(len, rows))
     figure = Picture(figsize=(1.2 * columns, 1.45 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -216,7 +216,7 @@ FIGURES = {
     "8": PaperFigure("samples at the mixed temperature", samples),
     "9": PaperFigure(
         "the pinwheel: two flows that learn it, with a Laplace and a Gaussian prior",
-        lambda _: pinwheels(),
+        lambda subject: pinwheels(subject.pinwheels),
         is_usual=False,
     ),
     "10": PaperFigure("receptive fields at random, the coarsest level", random_fields(-1)),

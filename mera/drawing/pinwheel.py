@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from mera._utils.random import fixed_seed
-from mera.analysis.pinwheel import agreement, learn_pinwheel, pinwheel, sector_of
+from mera.analysis.pinwheel import agreement, pinwheel, sector_of
 from mera.drawing.figures import Picture
 from mera.flow import Flow
 
@@ -16,16 +18,12 @@ COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")
 
 
 @torch.no_grad()
-def pinwheels(flows: dict[str, Flow] | None = None) -> Picture:
-    """Samples of the prior, coloured by the part of the plane they live in, and where the flow puts them.
+def pinwheels(flows: Mapping[str, Flow]) -> Picture:
+    """Samples of the prior, coloured by the part of the plane they live in, and the flow's images of the samples.
 
     Args:
-        flows: by the name of the prior, flows that have learnt the pinwheel; two are trained if None, which takes
-            about twenty seconds.
+        flows: by the name of the prior, flows that have learnt the pinwheel, as `mera.train.pinwheel` trains them.
     """
-    if flows is None:
-        with torch.enable_grad():
-            flows = {prior: learn_pinwheel(prior) for prior in ("laplace", "gaussian")}
     figure = Picture(figsize=(10, 2.7 * len(flows)), layout="constrained")
     axes = figure.subplots(len(flows), 4, squeeze=False)
     data = pinwheel(POINTS)

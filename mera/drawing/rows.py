@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from typing_extensions import assert_never
+
 from mera.cones.indexing import Tiling, cell_tiling
 from mera.drawing.figures import View
 from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
@@ -150,6 +152,8 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
                 outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.operation.stride, strict=True))]
             case Cut():
                 outputs = list(zip(*(place.cut() for place in places), strict=True))
+            case _:
+                assert_never(step.operation)
         for value, lattice, there in zip(step.targets, step.operation.outputs, outputs, strict=True):
             if value in levels:
                 found.append(Variables(levels[value], lattice, there, height + ABOVE, below, panel, value=value))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nicegui import ui
 
 from mera.drawing.colours import coloured
 from mera.explore.live_chain import LiveChain
 from mera.explore.pictures import address_of, polyline
 from mera.explore.threads import in_thread
-
-if TYPE_CHECKING:
-    from mera.explore.page import Page
+from mera.explore.visit import Visit
 
 __all__ = ["ChainTab"]
 
@@ -24,17 +20,17 @@ class ChainTab:
     """Chains that run while the page is open: a field, the acceptance by level, and m^2 with its autocorrelation.
 
     Args:
-        page: the page.
+        visit: the image and the marked pixels.
     """
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
         self.chain: LiveChain | None = None
         self._is_running = False
 
     def build(self) -> None:
         """Make the elements."""
-        ui.label(f"Fields of {self.page.action}, by moves of latents within their cones: exact for any flow.")
+        ui.label(f"Fields of {self.visit.action}, by moves of latents within their cones: exact for any flow.")
         with ui.row().classes("items-center"):
             self.switch = ui.switch("run the chains", on_change=self._run)
             ui.button("Start again", on_click=self._restart).props("outline")
@@ -55,7 +51,7 @@ class ChainTab:
         try:
             while self.switch.value and not self.switch.is_deleted and self.switch.client.has_socket_connection:
                 chain = None
-                with self.page.reporting():
+                with self.visit.reporting():
                     chain = await in_thread(self._sweep)
                 if chain is None:
                     break
@@ -71,7 +67,7 @@ class ChainTab:
         """The chains after another sweep; they are made first."""
         chain = self.chain
         if chain is None:
-            chain = self.chain = LiveChain(self.page.learnt.flow, self.page.action)
+            chain = self.chain = LiveChain(self.visit.learnt.flow, self.visit.action)
         chain.sweep()
         return chain
 

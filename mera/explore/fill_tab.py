@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from nicegui import ui
 from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.explore.pictures import address_of
-
-if TYPE_CHECKING:
-    from mera.explore.page import Page
+from mera.explore.visit import Visit
 
 __all__ = ["FillTab"]
 
@@ -21,15 +17,15 @@ class FillTab:
     """Marks pixels by numbers, fills those that are marked, and shows a map of the cost.
 
     Args:
-        page: the page.
+        visit: the image and the marked pixels.
     """
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
 
     def build(self) -> None:
         """Make the elements."""
-        rows, columns = self.page.learnt.flow.plan.input.shape
+        rows, columns = self.visit.learnt.flow.plan.input.shape
         ui.label("Mark pixels on the image, or a rectangle by numbers, and fill them; only their cone is evaluated.")
         with ui.row().classes("items-center"):
             self.spans = [
@@ -42,7 +38,7 @@ class FillTab:
             ui.button("Mark the rectangle", on_click=self._mark).props("outline")
             self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
-        self.page.watch(self._forget)
+        self.visit.watch(self._forget)
         ui.separator()
         ui.label("Where the model pays: bright pixels cost the most bits.")
         ui.button("Show the map", on_click=self._show_cost).props("outline")
@@ -55,42 +51,42 @@ class FillTab:
 
     def _mark(self) -> None:
         """Mark the pixels of the rectangle."""
-        with self.page.reporting():
+        with self.visit.reporting():
             if any(span.value is None for span in self.spans):
                 raise InputError("four numbers for a rectangle", "an empty one")
             top, bottom, left, right = (int(span.value) for span in self.spans)
             if top >= bottom or left >= right:
                 raise InputError("a rectangle that ends after its start", f"{top} to {bottom}, {left} to {right}")
-            self.page.mask[top:bottom, left:right] = True
-            self.page.marked()
+            self.visit.mask[top:bottom, left:right] = True
+            self.visit.marked()
 
     async def _fill(self) -> None:
         """Fill the marked pixels in a few ways."""
-        mask, before = self.page.mask.clone(), self.page.studio.data.clone()
+        mask, before = self.visit.mask.clone(), self.visit.studio.data.clone()
         self.button.disable()
-        found = await self.page.slowly("filling; this can take half a minute", self.page.studio.fill, mask)
+        found = await self.visit.slowly("filling; this can take half a minute", self.visit.studio.fill, mask)
         self.button.enable()
         self.fillings.clear()
         if found is None:
             return
-        if not torch.equal(before, self.page.studio.data):
+        if not torch.equal(before, self.visit.studio.data):
             ui.notify("The image changed meanwhile; its fillings are dropped.")
             return
         with self.fillings:
             for number, filling in enumerate(found, start=1):
                 with ui.column().classes("items-center gap-1"):
-                    source = address_of(self.page.learnt.picture(filling))
+                    source = address_of(self.visit.learnt.picture(filling))
                     ui.interactive_image(source).classes("picture w-24").props(
                         f'role="img" aria-label="filling {number}"'
                     )
                     ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
 
     def _take(self, filling: Tensor) -> None:
-        with self.page.reporting():
-            self.page.studio.replace(filling)
-            self.page.unmark()
-            self.page.changed()
+        with self.visit.reporting():
+            self.visit.studio.replace(filling)
+            self.visit.unmark()
+            self.visit.changed()
 
     def _show_cost(self) -> None:
-        with self.page.reporting():
-            self.cost.set_source(address_of(self.page.studio.cost()))
+        with self.visit.reporting():
+            self.cost.set_source(address_of(self.visit.studio.cost()))

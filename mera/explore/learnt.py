@@ -20,7 +20,7 @@ __all__ = ["Lead", "Learnt"]
 
 LEADS = 6
 """How many latents of a level have sliders."""
-SAMPLES = 8
+FIELD_SAMPLES = 8
 """Latents over which receptive fields are averaged: enough for a thumbnail."""
 
 
@@ -88,8 +88,8 @@ class Learnt:
     def _found(self, level: int) -> list[Lead]:
         """The strongest latents of a level, computed if they are not known."""
         if level not in self._leads:
-            latents = leading(self.flow, level, LEADS, samples=SAMPLES)
-            fields = receptive_fields(self.flow, latents, samples=SAMPLES)
+            latents = leading(self.flow, level, LEADS, samples=FIELD_SAMPLES)
+            fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
             self._leads[level] = [
                 Lead(*pair) for pair in zip(latents, map(coloured, fields.mean(1).cpu()), strict=True)
             ]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nicegui import ui
 
 from mera.explore.learnt import Lead
 from mera.explore.pictures import address_of
-
-if TYPE_CHECKING:
-    from mera.explore.page import Page
+from mera.explore.visit import Visit
 
 __all__ = ["LevelsTab"]
 
@@ -24,20 +20,20 @@ class LevelsTab:
     """A panel for each level, the coarsest first.
 
     Args:
-        page: the page.
+        visit: the image and the marked pixels.
     """
 
-    def __init__(self, page: Page) -> None:
-        self.page, self.studio = page, page.studio
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.studio = visit, visit.studio
 
     def build(self) -> None:
         """Make the elements."""
-        for level in reversed(range(self.page.learnt.levels)):
+        for level in reversed(range(self.visit.learnt.levels)):
             self._build_level(level)
 
     def _build_level(self, level: int) -> None:
         """The panel of a level, whose latents are looked up when it is opened first."""
-        lattice = self.page.learnt.flow.plan.latents[level].lattice
+        lattice = self.visit.learnt.flow.plan.latents[level].lattice
         name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
         with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
             with ui.row().classes("items-center gap-4"):
@@ -51,7 +47,7 @@ class LevelsTab:
 
         async def open_panel() -> None:
             if panel.value and not latents.default_slot.children:
-                leads = await self.page.slowly("looking for the strongest latents", self.page.learnt.leads, level)
+                leads = await self.visit.slowly("looking for the strongest latents", self.visit.learnt.leads, level)
                 if not latents.default_slot.children:  # unless the panel was opened twice meanwhile
                     with latents:
                         for lead in leads or ():
@@ -76,27 +72,27 @@ class LevelsTab:
         def follow() -> None:
             slider.set_value(self._value(lead))
 
-        self.page.follow(follow)
+        self.visit.follow(follow)
 
     def _value(self, lead: Lead) -> float:
         """The value of a latent within the range of a slider."""
         return round(max(-REACH, min(REACH, self.studio.value(lead.latent))), 2)
 
     def _set(self, lead: Lead, value: float) -> None:
-        with self.page.reporting():
+        with self.visit.reporting():
             self.studio.set(lead.latent, float(value))
-            self.page.shown()
+            self.visit.shown()
 
     def _set_temperature(self, level: int, value: float) -> None:
         self.studio.temperatures[level] = float(value)
 
     def _redraw(self, level: int) -> None:
-        with self.page.reporting():
+        with self.visit.reporting():
             self.studio.redraw(level)
-            self.page.changed()
+            self.visit.changed()
 
     def _redraw_below(self, level: int) -> None:
         """Redraw the latents below each site that stands for a marked pixel."""
-        with self.page.reporting():
-            self.studio.redraw_below(level, self.page.mask)
-            self.page.changed()
+        with self.visit.reporting():
+            self.studio.redraw_below(level, self.visit.mask)
+            self.visit.changed()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nicegui import ui
 
 from mera.explore.pictures import address_of
 from mera.explore.studio import Studio
-
-if TYPE_CHECKING:
-    from mera.explore.page import Page
+from mera.explore.visit import Visit
 
 __all__ = ["MixTab"]
 
@@ -19,12 +15,12 @@ class MixTab:
     """A second image, and what both give when they are mixed at each level.
 
     Args:
-        page: the page.
+        visit: the image and the marked pixels.
     """
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.other = Studio(page.learnt)
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        self.other = Studio(visit.learnt)
 
     def build(self) -> None:
         """Make the elements."""
@@ -40,17 +36,17 @@ class MixTab:
         self.picture.set_source(address_of(self.other.picture))
 
     def _draw(self) -> None:
-        with self.page.reporting():
+        with self.visit.reporting():
             self.other.draw()
             self._show()
 
     def _take(self) -> None:
-        with self.page.reporting():
-            self.other.replace(self.page.studio.data)
+        with self.visit.reporting():
+            self.other.replace(self.visit.studio.data)
             self._show()
 
     def _show_mixtures(self) -> None:
-        with self.page.reporting():
+        with self.visit.reporting():
             self._show()
 
     def _show(self) -> None:
@@ -58,10 +54,10 @@ class MixTab:
         self.picture.set_source(address_of(self.other.picture))
         self.mixtures.clear()
         with self.mixtures:
-            for level in range(1, self.page.learnt.levels):
-                mixture = self.page.studio.mixture(self.other, level)
+            for level in range(1, self.visit.learnt.levels):
+                mixture = self.visit.studio.mixture(self.other, level)
                 with ui.column().classes("items-center gap-1"):
-                    source = address_of(self.page.learnt.picture(mixture))
+                    source = address_of(self.visit.learnt.picture(mixture))
                     ui.interactive_image(source).classes("picture w-24").props(
                         f'role="img" aria-label="mixture from z{level} on"'
                     )
@@ -70,6 +66,6 @@ class MixTab:
                     )
 
     def _keep(self, level: int) -> None:
-        with self.page.reporting():
-            self.page.studio.replace(self.page.studio.mixture(self.other, level))
-            self.page.changed()
+        with self.visit.reporting():
+            self.visit.studio.replace(self.visit.studio.mixture(self.other, level))
+            self.visit.changed()

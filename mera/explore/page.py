@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-import torch
 from nicegui import events, ui
 from PIL import Image
 
@@ -20,8 +17,8 @@ from mera.explore.levels_tab import LevelsTab
 from mera.explore.look import LABELS, PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, squares
-from mera.explore.studio import LARGEST_UPLOAD, Studio
-from mera.explore.threads import in_thread
+from mera.explore.studio import LARGEST_UPLOAD
+from mera.explore.visit import Visit
 
 __all__ = ["Page"]
 
@@ -36,16 +33,11 @@ class Page:
         action: the action that the flow learnt; None if it learnt images.
 
     Attributes:
-        studio: the image and its latents.
-        mask: the pixels that are painted.
+        visit: the image and the marked pixels.
     """
 
     def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], action: Any = None) -> None:
-        self.learnt, self.title, self.make_cones, self.action = learnt, title, make_cones, action
-        self.studio = Studio(learnt)
-        self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
-        self._watchers: list[Callable[[], None]] = []
-        self._followers: list[Callable[[], None]] = []
+        self.visit, self.title, self.make_cones = Visit(learnt, action), title, make_cones
         self._painting: bool | None = None
 
     def build(self) -> None:
@@ -62,67 +54,26 @@ class Page:
                 self._build_picture()
             with ui.column().classes("w-full"):
                 self._build_tabs()
-        self.changed()
+        self.visit.has_left = lambda: self.now.is_deleted
+        self.visit.watch(self._show)
+        self.visit.follow(self._show_before)
+        self.visit.on_mark(self._show_marks)
+        self.visit.changed()
 
-    def shown(self) -> None:
-        """Show the current image, and drop what belongs to another one."""
-        for watcher in self._watchers:
-            watcher()
-        self.now.set_source(address_of(self.studio.picture))
-        n = self.learnt.flow.plan.input.variables
-        self.facts.set_text(f"log p = {self.studio.log_prob() / n:.3f} nats for each variable{self.learnt.note}")
+    def _show(self) -> None:
+        """Show the current image, and its log p."""
+        studio, learnt = self.visit.studio, self.visit.learnt
+        self.now.set_source(address_of(studio.picture))
+        n = learnt.flow.plan.input.variables
+        self.facts.set_text(f"log p = {studio.log_prob() / n:.3f} nats for each variable{learnt.note}")
 
-    def changed(self) -> None:
-        """Show the current image and the one before, and move the sliders to its latents."""
-        self.shown()
-        self.before.set_source(address_of(self.studio.before))
-        for follower in self._followers:
-            follower()
+    def _show_marks(self) -> None:
+        """Show which pixels are marked."""
+        self.now.set_content(squares(self.visit.mask))
 
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a function at each change of the image, those by a slider too.
-
-        Args:
-            watcher: the function.
-        """
-        self._watchers.append(watcher)
-
-    def follow(self, follower: Callable[[], None]) -> None:
-        """Call a function at each change of the image that is not by a slider.
-
-        Args:
-            follower: the function.
-        """
-        self._followers.append(follower)
-
-    @contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Show errors of what a visitor asked for as messages."""
-        try:
-            yield
-        except Exception as error:  # whatever it is, the page goes on
-            ui.notify(str(error) or type(error).__name__, type="negative", multi_line=True)
-
-    async def slowly(self, what: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Run work in a thread, so that the page stays alive; None if it failed, which is reported.
-
-        Args:
-            what: what the page says meanwhile.
-            work: the work.
-            arguments: its arguments.
-
-        Raises:
-            CancelledError: if the visitor left meanwhile, so that there is nothing to show the result on.
-        """
-        note = ui.notification(what, spinner=True, timeout=None)
-        try:
-            with self.reporting():
-                return await in_thread(work, *arguments)
-        finally:
-            if self.now.is_deleted:
-                raise asyncio.CancelledError
-            note.dismiss()
-        return None
+    def _show_before(self) -> None:
+        """Show the image before changes."""
+        self.before.set_source(address_of(self.visit.studio.before))
 
     def _build_picture(self) -> None:
         """The image before and now, and the buttons below."""
@@ -139,7 +90,7 @@ class Page:
         with ui.row().classes("gap-2"):
             ui.button("New image", on_click=self._draw)
             ui.button("Undo", on_click=self._undo).props("outline")
-            ui.button("Unmark", on_click=self.unmark).props("outline")
+            ui.button("Unmark", on_click=self.visit.unmark).props("outline")
         with ui.row().classes("items-center"):
             self.before = (
                 ui.interactive_image().classes("picture w-24").props('role="img" aria-label="the image before changes"')
@@ -147,7 +98,7 @@ class Page:
             with ui.column().classes("gap-1"):
                 ui.label("before changes").classes("text-sm")
                 ui.button("Back to it", on_click=self._reset).props("outline size=sm")
-        if self.learnt.is_image:
+        if self.visit.learnt.is_image:
             self.opener = ui.upload(
                 label="or open a picture", auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
                 on_upload=self._upload, on_rejected=self._reject,
@@ -157,11 +108,11 @@ class Page:
     def _build_tabs(self) -> None:
         """The tabs, which are built with the page; what takes long starts on a click."""
         tabs: dict[str, Callable[[], None]] = {
-            "Levels": LevelsTab(self).build, "Mix": MixTab(self).build, "Fill": FillTab(self).build,
+            "Levels": LevelsTab(self.visit).build, "Mix": MixTab(self.visit).build, "Fill": FillTab(self.visit).build,
             "Cones": self._build_cones,
         }  # fmt: skip
-        if self.action is not None:
-            tabs["Monte Carlo"] = ChainTab(self).build
+        if self.visit.action is not None:
+            tabs["Monte Carlo"] = ChainTab(self.visit).build
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in tabs:
                 ui.tab(name)
@@ -175,7 +126,7 @@ class Page:
         ui.label("Which latents does a pixel depend on, and what can a latent change?")
 
         async def open_cones() -> None:
-            if await self.slowly("computing all cones", self.make_cones) is not None:
+            if await self.visit.slowly("computing all cones", self.make_cones) is not None:
                 cones.clear()
                 with cones:
                     ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
@@ -183,7 +134,8 @@ class Page:
         async def open_layout() -> None:
             views = {"side": "from the side", "above": "from above"}
             drawn = [
-                await self.slowly("drawing the layout", draw_layout, self.learnt.flow.layout, view) for view in views
+                await self.visit.slowly("drawing the layout", draw_layout, self.visit.learnt.flow.layout, view)
+                for view in views
             ]
             layout.clear()
             with layout:
@@ -199,46 +151,37 @@ class Page:
 
     def _paint(self, event: events.MouseEventArguments) -> None:
         """Mark pixels, or unmark them if the first one was marked."""
-        rows, columns = self.mask.shape
+        rows, columns = self.visit.mask.shape
         row, column = (min(n - 1, max(0, int(place))) for n, place in ((rows, event.image_y), (columns, event.image_x)))
         if event.type == "mousedown":
-            self._painting = not bool(self.mask[row, column])
+            self._painting = not bool(self.visit.mask[row, column])
         elif event.type != "mousemove":
             self._painting = None
-        if self._painting is not None and bool(self.mask[row, column]) != self._painting:
-            self.mask[row, column] = self._painting
-            self.marked()
-
-    def marked(self) -> None:
-        """Show which pixels are marked."""
-        self.now.set_content(squares(self.mask))
-
-    def unmark(self) -> None:
-        """Mark no pixel."""
-        self.mask[:] = False
-        self.marked()
+        if self._painting is not None and bool(self.visit.mask[row, column]) != self._painting:
+            self.visit.mask[row, column] = self._painting
+            self.visit.marked()
 
     def _draw(self) -> None:
-        with self.reporting():
-            self.studio.draw()
-            self.changed()
+        with self.visit.reporting():
+            self.visit.studio.draw()
+            self.visit.changed()
 
     def _undo(self) -> None:
-        with self.reporting():
-            if not self.studio.undo():
+        with self.visit.reporting():
+            if not self.visit.studio.undo():
                 ui.notify("There is nothing to undo.")
-            self.changed()
+            self.visit.changed()
 
     def _reset(self) -> None:
-        with self.reporting():
-            self.studio.reset()
-            self.changed()
+        with self.visit.reporting():
+            self.visit.studio.reset()
+            self.visit.changed()
 
     async def _upload(self, event: events.UploadEventArguments) -> None:
         content = await event.file.read()
-        with self.reporting():
-            self.studio.upload(content)
-            self.changed()
+        with self.visit.reporting():
+            self.visit.studio.upload(content)
+            self.visit.changed()
         self.opener.reset()
 
     def _reject(self) -> None:

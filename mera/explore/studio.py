@@ -150,10 +150,11 @@ class Studio:
         """
         if not mask.any():
             raise InputError("marked pixels", "none")
-        shape = self.flow.plan.latents[check_level(self.flow.plan, level)].lattice.shape
+        lattice = self.flow.plan.latents[check_level(self.flow.plan, level)].lattice
         fresh, z = self.flow.sample_latents(1, self.temperatures), self.latents
         sites = {
-            tuple(p * n // m for p, n, m in zip(at, shape, mask.shape, strict=True)) for at in mask.nonzero().tolist()
+            tuple(lattice.cell_of(p, d, n) for d, (p, n) in enumerate(zip(pixel, mask.shape, strict=True)))
+            for pixel in mask.nonzero().tolist()
         }
         for site in sites:
             z = combine(fresh, z, subtree(self.flow, level, site))

@@ -56,9 +56,13 @@ def compile(layout: Layout) -> Plan:
 def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
     """The operations of a node; errors get the name of the node."""
     try:
-        return node.lower(lattice)
+        operations = node.lower(lattice)
     except LayoutError as error:
         raise LayoutError.from_error(error, node=name) from None
+    for operation in operations:
+        if not isinstance(operation, Operation):
+            raise LayoutError("operations that plans know, Apply, Regroup or Cut", repr(operation), node=name)
+    return operations
 
 
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, operation: Apply) -> str:

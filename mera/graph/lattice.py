@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mera._utils.checks import is_integer
 from mera.graph.errors import LayoutError
 
 __all__ = ["Lattice", "check_key", "per_dimension"]
+
+Number = TypeVar("Number", int, Tensor)
 
 _MODULE_DICT = nn.ModuleDict()
 """Flows keep their bijectors in a `ModuleDict`, which accepts no key that is the name of one of its attributes."""
@@ -108,6 +112,30 @@ class Lattice:
         """
         shape = tuple(n // s for n, s in zip(self.shape, stride, strict=True))
         return replace(self, channels=self.channels * math.prod(stride), shape=shape)
+
+    def cell_of(self, coordinate: Number, axis: int, finer: int) -> Number:
+        """The coordinate of the site whose cell holds a site of a finer lattice over the same pixels.
+
+        Args:
+            coordinate: the coordinate on the finer lattice, an integer or a tensor of integers.
+            axis: the dimension.
+            finer: the edge of the finer lattice in this dimension.
+        """
+        return coordinate * self.shape[axis] // finer
+
+    def pixels_of(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """Spread values at sites evenly over the pixels that each site stands for: (B, *sites) to (B, *pixels).
+
+        Args:
+            values: values at the sites, (B, *sites).
+            shape: the edges of the lattice of pixels.
+        """
+        for d, n in enumerate(shape):
+            home = self.cell_of(torch.arange(n, device=values.device), d, n)
+            share = torch.bincount(home, minlength=self.shape[d]).to(values.dtype)
+            others = (1 for _ in range(values.ndim - d - 2))
+            values = values.index_select(d + 1, home) / share[home].view(-1, *others)
+        return values
 
     def with_channels(self, channels: int) -> Lattice:
         """The lattice with the same sites and another number of channels.

@@ -1,20 +1,36 @@
 """The three operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
-An operation is geometry only, integers and an einops pattern, without tensors. All code that reads a plan (executors,
-cones, tables, pictures) handles these three operations.
+An operation is geometry only, integers and an einops pattern, without tensors. What follows from its arguments is
+computed once. All code that reads a plan (executors, cones, tables, pictures) matches these three operations, and
+refuses any other with `assert_never`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 from mera.graph.lattice import Lattice
 
-__all__ = ["Apply", "Cut", "Operation", "Regroup"]
+__all__ = ["Apply", "Cut", "Operation", "Regroup", "reverse"]
 
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
+
+
+@cache
+def reverse(pattern: str) -> str:
+    """The einops pattern of the opposite direction.
+
+    Args:
+        pattern: an einops pattern.
+
+    >>> reverse("b c (h kh) -> (b h) c kh")
+    '(b h) c kh -> b c (h kh)'
+    """
+    there, back = pattern.split(" -> ")
+    return f"{back} -> {there}"
 
 
 def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
@@ -46,17 +62,17 @@ class Apply:
     offset: tuple[int, ...]
     passive: int = 0
 
-    @property
+    @cached_property
     def is_field(self) -> bool:
         """Whether the bijector acts on the whole lattice at once."""
         return self.kernel != self.stride
 
-    @property
+    @cached_property
     def event_shape(self) -> tuple[int, ...]:
         """The shape of one event: (channels, *kernel) for a patch, (channels, *shape) of the lattice for a field."""
         return self.lattice.event_shape if self.is_field else (self.lattice.channels, *self.kernel)
 
-    @property
+    @cached_property
     def patches(self) -> tuple[int, ...]:
         """For each dimension, the number of grid positions; patches that an open border cuts do not count."""
         return tuple(
@@ -66,7 +82,7 @@ class Apply:
             )
         )
 
-    @property
+    @cached_property
     def roll(self) -> tuple[tuple[int, int], ...]:
         """The tensor axes to roll so that the grid starts at the first site, which periodic dimensions allow.
 
@@ -75,7 +91,7 @@ class Apply:
         """
         return tuple((2 + d, o) for d, o in enumerate(self.offset) if o and self.lattice.periodic[d])
 
-    @property
+    @cached_property
     def crop(self) -> tuple[tuple[int, int, int], ...]:
         """The tensor axes to crop to whole patches, where borders are open; the sites cut off pass unchanged.
 
@@ -88,7 +104,7 @@ class Apply:
             if o and not self.lattice.periodic[d]
         )
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """The einops pattern from the lattice to the batch of events."""
         if self.is_field:
@@ -97,7 +113,7 @@ class Apply:
         blocks, outer, inner = _blocked(self.lattice.dim, "k")
         return f"b c {blocks} -> (b {outer}) c {inner}"
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """The lengths of the pattern's axes, which the way there and the way back both need."""
         axes = AXES[self.lattice.dim]
@@ -106,12 +122,12 @@ class Apply:
         inner = tuple("k" + axis for axis in axes)
         return dict(zip(axes + inner, self.patches + self.kernel, strict=True))
 
-    @property
+    @cached_property
     def events(self) -> int:
         """The number of events in one sample."""
         return 1 if self.is_field else math.prod(self.patches)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
         """The lattice itself, whose shape a bijector does not change."""
         return (self.lattice,)
@@ -129,18 +145,18 @@ class Regroup:
     lattice: Lattice
     stride: tuple[int, ...]
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """The einops pattern from the fine to the coarse lattice."""
         blocks, outer, inner = _blocked(self.lattice.dim, "s")
         return f"b c {blocks} -> b ({inner} c) {outer}"
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """The lengths of the pattern's axes within a cell."""
         return dict(zip(("s" + axis for axis in AXES[self.lattice.dim]), self.stride, strict=True))
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
         """The coarse lattice."""
         return (self.lattice.coarsen(self.stride),)
@@ -158,12 +174,12 @@ class Cut:
     lattice: Lattice
     keep: int
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """The cut, as the printed plan shows it."""
         return f"c -> {self.keep} + {self.lattice.channels - self.keep}"
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
         """The lattice with the kept channels, and the lattice with the rest."""
         rest = self.lattice.channels - self.keep

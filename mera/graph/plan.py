@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import assert_never
 
 from mera.display.notebook import html
 from mera.display.table import Table
@@ -166,6 +167,8 @@ def _columns(operation: Operation) -> Iterable[str]:
             return "", brief(operation.stride), "", "", operation.pattern
         case Cut():
             return "", "", "", "", operation.pattern
+        case _:
+            assert_never(operation)
 
 
 def brief(values: tuple[int, ...]) -> str:

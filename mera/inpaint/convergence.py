@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Mixing"]
+from mera.chains.diagnostics import MIXED
+
+__all__ = ["Convergence"]
 
 
 @dataclass(frozen=True)
-class Mixing:
+class Convergence:
     """How well the chains of posterior samples mix.
 
     Args:
@@ -24,7 +26,7 @@ class Mixing:
     draws: int
 
     def __str__(self) -> str:
-        verdict = "mixed" if self.r_hat < 1.05 else "not mixed; more warm-up and iterations may help"
+        verdict = "mixed" if self.r_hat < MIXED else "not mixed; more warm-up and iterations may help"
         return (
             f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws worth "
             f"{self.effective:.0f} independent ones where they are worth least: {verdict}"

@@ -15,7 +15,7 @@ from mera.chains.effective_size import effective_size
 from mera.cones import Region, Restriction
 from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
-from mera.inpaint.convergence import Mixing
+from mera.inpaint.convergence import Convergence
 from mera.inpaint.hmc import hmc
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
@@ -49,7 +49,7 @@ class Inpainting(Pictured):
             were requested.
         draws: draws from the chains, evenly spaced, (D, C, *shape), of which `samples` are the last; None without
             samples.
-        mixing: diagnostics of the chains that drew the samples; None without samples.
+        convergence: diagnostics of the chains that drew the samples; None without samples.
         mask: the pixels that were filled, a bool mask of the lattice.
         pictures: by name, uint8 images (C, H, W), which notebooks show: the image as it came and the likeliest filling;
             with samples, also the medoid, mean and spread of the draws, and the samples. None if the lattice is none of
@@ -62,7 +62,7 @@ class Inpainting(Pictured):
     varied: int
     samples: Tensor | None = None
     draws: Tensor | None = None
-    mixing: Mixing | None = None
+    convergence: Convergence | None = None
     mask: Tensor | None = None
     pictures: dict[str, Tensor] | None = None
 
@@ -102,7 +102,7 @@ class Inpainting(Pictured):
         return self.draws
 
     def __repr__(self) -> str:
-        drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.mixing})"
+        drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
         return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
 
 
@@ -161,16 +161,16 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
         return likeliest
     starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     with ProgressBar("sample", console) as progress_bar:
-        chains, mixing = _sample(local, starts, search, progress_bar)
+        chains, convergence = _sample(local, starts, search, progress_bar)
     each = min(len(chains), -(-KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, each).long().flip(0)]
     samples, draws = (local.fill(some.flatten(0, -2).unflatten(1, pixels.shape[1:])) for some in (chains[-1], kept))
-    return replace(likeliest, samples=samples, draws=draws, mixing=mixing)
+    return replace(likeliest, samples=samples, draws=draws, convergence=convergence)
 
 
 def _sample(
     local: Restriction, start: Tensor, search: SearchOptions, progress_bar: ProgressBar
-) -> tuple[Tensor, Mixing]:
+) -> tuple[Tensor, Convergence]:
     """Draw fillings from p(masked pixels | other pixels).
 
     Returns:
@@ -192,7 +192,7 @@ def _sample(
     )
     quantities = torch.cat([chains, values[..., None]], dim=2)
     r_hat, effective = split_r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    return chains, Mixing(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
+    return chains, Convergence(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
 
 
 def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:

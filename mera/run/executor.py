@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
+from typing_extensions import assert_never
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
 from mera.bijectors.base import zero_log_det
-from mera.graph.operations import Apply, Cut, Regroup
+from mera.graph.operations import Apply, Cut, Regroup, reverse
 from mera.graph.plan import Plan, Step
 
 __all__ = ["Transform", "gather_events", "run_forward", "run_inverse", "transform_events"]
@@ -82,7 +83,7 @@ def _apply(step: Step, operation: Apply, x: Tensor, transform: Transform) -> tup
     batch = x.shape[0]
     events, outer = gather_events(operation, x)
     changed, log_det = transform_events(step, events, transform)
-    x = rearrange(changed, _reverse(operation.pattern), b=batch, **operation.sizes)
+    x = rearrange(changed, reverse(operation.pattern), b=batch, **operation.sizes)
     for axis, start, stop in reversed(operation.crop):
         x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
     if operation.roll:
@@ -143,19 +144,21 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
 
 def _rearrange(operation: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:
     """The outputs of an operation that only moves variables."""
-    if isinstance(operation, Regroup):
-        return (rearrange(x, operation.pattern, **operation.sizes),)
-    return x[:, : operation.keep], x[:, operation.keep :]
+    match operation:
+        case Regroup():
+            return (rearrange(x, operation.pattern, **operation.sizes),)
+        case Cut():
+            return x[:, : operation.keep], x[:, operation.keep :]
+        case _:
+            assert_never(operation)
 
 
 def _restore(operation: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
     """The input of an operation that only moves variables, from its outputs."""
-    if isinstance(operation, Regroup):
-        return rearrange(outputs[0], _reverse(operation.pattern), **operation.sizes)
-    return torch.cat(outputs, dim=1)
-
-
-def _reverse(pattern: str) -> str:
-    """The einops pattern of the opposite direction."""
-    there, back = pattern.split(" -> ")
-    return f"{back} -> {there}"
+    match operation:
+        case Regroup():
+            return rearrange(outputs[0], reverse(operation.pattern), **operation.sizes)
+        case Cut():
+            return torch.cat(outputs, dim=1)
+        case _:
+            assert_never(operation)

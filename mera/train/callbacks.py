@@ -21,7 +21,7 @@ __all__ = ["Callback", "History", "Progress", "RunLogger"]
 
 SMOOTHING = 0.98
 """Decay of the running mean of the loss on the progress bar."""
-SAMPLES = 64
+GRID_IMAGES = 64
 """Images in a grid of samples."""
 
 
@@ -155,7 +155,7 @@ class RunLogger(Callback):
 
     def __init__(self, run: RunFolder, contexts: Tensor | None = None) -> None:
         self.run = run
-        self.contexts = None if contexts is None else contexts[:SAMPLES]
+        self.contexts = None if contexts is None else contexts[:GRID_IMAGES]
         self.curves: Any = None
 
     def on_start(self, loop: Loop) -> None:
@@ -175,7 +175,7 @@ class RunLogger(Callback):
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
         """Write a line of metrics, and a grid of samples from the same noise each time."""
         contexts = None if self.contexts is None else self.contexts.to(loop.device)
-        n = SAMPLES if contexts is None else len(contexts)
+        n = GRID_IMAGES if contexts is None else len(contexts)
         samples = sample(loop.ema, n, context=contexts)  # all processes share the work
         if self.curves is not None:
             self.run.log(metrics)
