@@ -26,8 +26,7 @@ class FlowDistribution(Distribution):
 
     Args:
         flow: the flow, whose parameters the distribution shares.
-        context: for a conditional flow, floats (B, *flow.plan.context) or class numbers (B,); None for a flow without
-            context.
+        context: the contexts of the batch; None for a flow without context.
         batch_shape: a larger batch shape, as `expand` makes it; None for the batch shape of the contexts.
 
     Raises:

@@ -355,16 +355,14 @@ class Flow(Density):
             x: one image, (1, C, *shape), in the flow's own space.
             mask: the pixels that change: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
                 single site.
-            context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,),
-                which does not change; None for a flow without context.
+            context: the context of the image, which does not change; None for a flow without context.
 
         Returns:
             The restriction, whose methods take and return values of the masked pixels alone.
 
         Raises:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
-                flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not; or if a context is
-                missing or not of the flow's context shape.
+                flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not.
         """
         return Restriction(self.runner, x, mask, context)
 
@@ -377,8 +375,7 @@ class Flow(Density):
             x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
             mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
                 single site.
-            context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,);
-                None for a flow without context.
+            context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
                 `mera.inpaint.SearchOptions`, which explains them: space, latents, draws, sweeps, starts, steps, lr,
                 samples, warmup, iterations, leapfrog.

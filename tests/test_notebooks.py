@@ -29,7 +29,7 @@ def test_pictures_show_themselves():
     ):
         assert picture._repr_png_().startswith(PNG)
     assert [line["step"] for line in result.history.metrics] == [3, 6]
-    assert result.history.metrics[-1]["test_bits"] == result.test_loss == result.test_bits
+    assert result.history.metrics[-1]["test_bits"] == result.test_loss
 
 
 def test_history_of_a_resumed_run(tmp_path):

@@ -22,11 +22,9 @@ Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE", ric
 OUT = Path("cone.png")
 
 
-def _options(region: Pixels = None, latent: Site = None, out: Out = OUT, as_json: Json = False) -> None:
-    """A function whose signature declares the options of the command."""
-
-
-def _cone(source: FlowSource, region: str | None, latent: str | None, out: Path, as_json: bool) -> None:
+def _cone(
+    source: FlowSource, region: Pixels = None, latent: Site = None, out: Out = OUT, as_json: Json = False
+) -> None:
     """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
@@ -74,4 +72,4 @@ def _parse_site(text: str) -> tuple[int, list[int]]:
         raise InputError("a site such as 2:1,3, LEVEL:I,J", repr(text)) from None
 
 
-app = flow_app(_cone, _options)
+app = flow_app(_cone)

@@ -160,17 +160,16 @@ def options_for(
     return options
 
 
-def signature_options(function: Callable[..., Any], **names: Any) -> list[inspect.Parameter]:
+def signature_options(declaration: Callable[..., Any]) -> list[inspect.Parameter]:
     """Command-line options for the parameters of a function that typer could read, without a parameter `**others`.
 
     Args:
-        function: the function, whose parameters are annotated with `typer.Option` or `typer.Argument`.
-        names: local names that the annotations use, with their values.
+        declaration: a function or a dataclass, whose parameters are annotated with `typer.Option` or `typer.Argument`.
 
     Returns:
         Parameters of a command, which typer reads as options.
     """
-    parameters = inspect.signature(function, eval_str=True, locals=names).parameters.values()
+    parameters = inspect.signature(declaration, eval_str=True).parameters.values()
     named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
 

@@ -41,11 +41,9 @@ Action = Annotated[
 Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_help_panel="Output")]
 
 
-def _options(html: Html = None, action: Action = None, port: Port = None, browser: Browser = True) -> None:
-    """A function whose signature declares the options of the command."""
-
-
-def _explore(source: FlowSource, html: Path | None, action: str | None, port: int | None, browser: bool) -> None:
+def _explore(
+    source: FlowSource, html: Html = None, action: Action = None, port: Port = None, browser: Browser = True
+) -> None:
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
     The page is served to this machine alone, to whoever has the printed address with its token. For a run that learnt
@@ -75,4 +73,4 @@ def _action(path: Path | None) -> str | None:
     return None if path is None or not (path / "config.json").exists() else learnt_action(RunFolder(path))
 
 
-app = flow_app(_explore, _options)
+app = flow_app(_explore)

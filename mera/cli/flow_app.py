@@ -20,7 +20,7 @@ __all__ = ["FlowSource", "flow_app"]
 
 
 class FlowSource(NamedTuple):
-    """What a command acts on.
+    """The flow that a command acts on.
 
     Attributes:
         make: makes the flow; a command can refuse its options before.
@@ -33,42 +33,34 @@ class FlowSource(NamedTuple):
     path: Path | None = None
 
 
-def flow_app(act: Callable[..., None], options: Callable[..., None]) -> typer.Typer:
+def flow_app(act: Callable[..., None]) -> typer.Typer:
     """The application of a command that takes a model, the path of a run or of a file, or a layout.
 
     Args:
-        act: what the command does, `act(source, **values)` with the values of the options; its docstring is the help
-            of the command.
-        options: a function whose signature declares the options of the command.
+        act: runs the command, `act(source, **values)`. Its signature declares the options, and its docstring is the
+            help.
     """
-    own = signature_options(options)
+    own = signature_options(act)[1:]
 
     def of_model(model: str, **values: Any) -> None:
         chosen = {option.name: values.pop(option.name) for option in own}
         act(FlowSource(lambda: models.build(model, **model_options(model, values)), model), **chosen)
 
-    def of_path(path: Path, **values: Any) -> None:
+    def of_path(path: Annotated[Path, typer.Argument(help=SOURCE_HELP)], **values: Any) -> None:
         act(FlowSource(lambda: load_flow(path), path.stem, path), **values)
 
-    def of_layout(context: typer.Context, layout: Path | None, **values: Any) -> None:
+    def of_layout(
+        context: typer.Context,
+        layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
+        **values: Any,
+    ) -> None:
         check_source(context, layout)
         if layout is not None:
             act(FlowSource(lambda: flow_of(layout, load_layout(layout)), layout.stem), **values)
 
     for function in (of_path, of_layout):
         function.__doc__ = inspect.getdoc(act)
-    app = typer.Typer(
-        cls=lazy_group(model_commands(of_model, own), with_options(of_path, signature_options(_path), own)), **OPTIONS
-    )
-    app.callback(invoke_without_command=True)(with_options(of_layout, signature_options(_layout), own))
+    path_command = with_options(of_path, signature_options(of_path), own)
+    app = typer.Typer(cls=lazy_group(model_commands(of_model, own), path_command), **OPTIONS)
+    app.callback(invoke_without_command=True)(with_options(of_layout, signature_options(of_layout), own))
     return app
-
-
-def _path(path: Annotated[Path, typer.Argument(help=SOURCE_HELP)]) -> None:
-    """A function whose signature declares the argument of a command that reads a flow."""
-
-
-def _layout(
-    context: typer.Context, layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None
-) -> None:
-    """A function whose signature declares the options of a command without a model or a path."""

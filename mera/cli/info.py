@@ -20,11 +20,7 @@ Picture = Annotated[
 ]
 
 
-def _options(picture: Picture = None, as_json: Json = False) -> None:
-    """A function whose signature declares the options of the command."""
-
-
-def _info(source: FlowSource, picture: Path | None, as_json: bool) -> None:
+def _info(source: FlowSource, picture: Picture = None, as_json: Json = False) -> None:
     """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
     flow = source.make()
     summary, plan = flow.summary, flow.plan
@@ -56,4 +52,4 @@ def _info(source: FlowSource, picture: Path | None, as_json: bool) -> None:
         show(f"pictures: {', '.join(map(str, views.values()))}")
 
 
-app = flow_app(_info, _options)
+app = flow_app(_info)

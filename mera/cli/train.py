@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ from mera.cli.common import (
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.sources import configured, configured_flow, learnt_action
-from mera.data import DataSplits
+from mera.data import DataSplits, names
 from mera.data.dataset import Edges
 from mera.density import Density
 from mera.flow import Flow
@@ -256,52 +256,44 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
     return f": ESS {last['ess']:.3f}, variational free energy {last['free_energy']:.3f}"
 
 
-def _run_options() -> list[inspect.Parameter]:
+@dataclass(kw_only=True)
+class RunOptions:
     """The options of `mera train` beside those of the model and of the settings."""
 
-    def declaration(
-        *,
-        data: Annotated[
-            str | None, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")
-        ] = None,
-        action: Annotated[
-            str | None,
-            typer.Option(help=ACTION_HELP, metavar="NAME[(NAME=VALUE ...)]", rich_help_panel="Data"),
-        ] = None,
-        symmetrize: Annotated[
-            bool | None,
-            typer.Option(
-                "--symmetrize/--no-symmetrize",
-                help="Learn an action with a mixture of the flow and its mirror image; if left out, where the action "
-                "is even.",
-                show_default=False,
-                rich_help_panel="Data",
-            ),
-        ] = None,
-        out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")],
-        root: Annotated[
-            Path,
-            typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data"),
-        ] = Path("data"),
-        download: Download = False,
-        conditional: Annotated[
-            bool,
-            typer.Option("--conditional", help="Condition the flow on the data set's classes.", rich_help_panel="Data"),
-        ] = False,
-        data_options: DataOptions = None,
-        train_size: Annotated[
-            int | None,
-            typer.Option(min=1, help="Number of training images (msds1, msds2).", rich_help_panel="Data"),
-        ] = None,
-        device: Device = "auto",
-    ) -> None: ...
-
-    return signature_options(declaration, data=data)
+    data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(names())}.", rich_help_panel="Data")] = None
+    action: Annotated[
+        str | None, typer.Option(help=ACTION_HELP, metavar="NAME[(NAME=VALUE ...)]", rich_help_panel="Data")
+    ] = None
+    symmetrize: Annotated[
+        bool | None,
+        typer.Option(
+            "--symmetrize/--no-symmetrize",
+            help="Learn an action with a mixture of the flow and its mirror image; if left out, where the action "
+            "is even.",
+            show_default=False,
+            rich_help_panel="Data",
+        ),
+    ] = None
+    out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")]
+    root: Annotated[
+        Path, typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data")
+    ] = Path("data")
+    download: Download = False
+    conditional: Annotated[
+        bool,
+        typer.Option("--conditional", help="Condition the flow on the data set's classes.", rich_help_panel="Data"),
+    ] = False
+    data_options: DataOptions = None
+    train_size: Annotated[
+        int | None, typer.Option(min=1, help="Number of training images (msds1, msds2).", rich_help_panel="Data")
+    ] = None
+    device: Device = "auto"
 
 
+_run_options = signature_options(RunOptions)
 _settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
-app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options(), _settings_options)), **OPTIONS)
-_optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options()]
+app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, _settings_options)), **OPTIONS)
+_optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
 app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
     with_options(_train_other, signature_options(_train_other), _optional, _settings_options)
 )

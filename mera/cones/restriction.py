@@ -44,8 +44,7 @@ class Restriction:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space.
         region: the pixels that change: a bool mask, or a span for each dimension.
-        context: for a conditional flow, the context of the image, floats (1, *plan.context) or a class number (1,);
-            None for a flow without context.
+        context: the contexts of the batch; None for a flow without context.
 
     Attributes:
         cone: the inference cone of the masked pixels.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -52,17 +53,21 @@ class Prior(nn.Module):
         self.family: Family = family_of(distribution)
         self._dtype = torch.float64
         try:
-            self.distribution.log_prob(torch.zeros(1, dtype=torch.float64))
+            self.family.make().log_prob(torch.zeros(1, dtype=torch.float64))
         except RuntimeError:  # torch cannot evaluate some densities in double precision
             self._dtype = torch.float32
         support = _support_of(self.distribution)
         self._support = None if support is constraints.real else support
         self._inside = 0.0 if self._support is None else _point_inside(self.distribution, support)
 
-    @property
+    @cached_property
     def distribution(self) -> Distribution:
         """p as a distribution of torch on the CPU, in double precision where torch can evaluate it."""
         return self.family.make(self._dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which make the distribution again: copies of some torch transforms are broken."""
+        return {name: value for name, value in self.__dict__.items() if name != "distribution"}
 
     @property
     def support(self) -> tuple[float, float]:

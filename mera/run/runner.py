@@ -104,8 +104,7 @@ class Runner:
 
         Args:
             x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the batch; None for a flow without context.
 
         Returns:
             The latents, one tensor for each level, finest first; and the log-det (B,).
@@ -120,8 +119,7 @@ class Runner:
 
         Args:
             z: the latents, one tensor for each level, finest first.
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the batch; None for a flow without context.
 
         Returns:
             The data (B, C, *shape), and the log-det (B,) of this direction.
@@ -137,8 +135,7 @@ class Runner:
 
         Args:
             x: data (B, C, *shape).
-            context: for a conditional flow, floats (B, *plan.context) or class numbers (B,); None for a flow without
-                context.
+            context: the contexts of the batch; None for a flow without context.
 
         Raises:
             ValueError: if a bijector cannot be initialised with its events, for example too few of them; the message
