@@ -17,8 +17,6 @@ from mera.graph import Layout, Plan
 from mera.graph.summary import Summary, count_parameters
 from mera.run.contexts import ContextEncoder
 
-__all__ = ["Density"]
-
 Temperature = float | Sequence[float]
 
 

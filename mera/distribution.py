@@ -13,8 +13,6 @@ from mera._utils.errors import InputError
 if TYPE_CHECKING:
     from mera.density import Density
 
-__all__ = ["FlowDistribution"]
-
 Size = torch.Size | list[int] | tuple[int, ...]
 
 

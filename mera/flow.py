@@ -27,8 +27,6 @@ from mera.run.memory import memory_per_node
 from mera.run.modules import make_bijectors
 from mera.run.runner import Runner
 
-__all__ = ["Flow", "Latents", "Recipe"]
-
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
 

@@ -6,8 +6,6 @@ import ctypes
 import sys
 from functools import cache
 
-__all__ = ["tune_allocator"]
-
 # the parameters of mallopt that are set, as glibc's malloc.h numbers them
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 

@@ -12,21 +12,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError, closest
 
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_flag",
-    "check_images",
-    "check_interval",
-    "check_levels",
-    "check_noise",
-    "check_number",
-    "check_positive",
-    "check_tensor",
-    "check_window",
-    "is_integer",
-]
-
 
 def is_integer(value: object) -> bool:
     """Whether a value is an integer of any type, numpy's included, but no bool.

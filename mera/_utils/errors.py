@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-__all__ = ["UNKNOWN_NAME", "InputError", "closest"]
-
 UNKNOWN_NAME = "unknown name"
 """The kind of an error about a name that no registry has: importing the module that registers the name may help."""
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from mera._utils.errors import InputError
 
-__all__ = ["as_path", "make_folder", "remove_leftovers", "replacing", "write_atomically"]
-
 SUFFIX = ".part"
 """The end of temporary names."""
 

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["fixed_seed", "get_states", "seed_all", "seeded", "set_states"]
-
 
 @contextmanager
 def fixed_seed(seed: int) -> Iterator[None]:

@@ -15,20 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import ExpTransform
 
-__all__ = [
-    "INVERSE_TRANSFORM",
-    "TracerWarning",
-    "compile_ahead",
-    "compile_kinds",
-    "has_recorder",
-    "is_called_plainly",
-    "is_recording",
-    "is_wrapped_by_functorch",
-    "record",
-    "recording_paused",
-    "without_fusion",
-]
-
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
 # these functions run eagerly, with the same values, but slower.

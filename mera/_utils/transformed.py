@@ -8,8 +8,6 @@ from torch.autograd import forward_ad
 
 from mera._utils.torch_private import is_wrapped_by_functorch
 
-__all__ = ["is_transformed"]
-
 
 def is_transformed(tensor: Tensor) -> bool:
     """Whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode.

@@ -13,8 +13,6 @@ from mera.flow import Flow
 from mera.graph import Apply, Step
 from mera.run.executor import run_forward
 
-__all__ = ["Parts", "decompose"]
-
 
 @dataclass(frozen=True, eq=False)
 class Parts:

@@ -8,8 +8,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["information_of_bins", "mutual_information", "rank_bins", "squared_correlation", "tree_distance"]
-
 BINS = 8
 """Bins of equal numbers of samples for each variable."""
 PAIRS = 512

@@ -14,8 +14,6 @@ from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.cones import Site
 from mera.flow import Flow, Latents
 
-__all__ = ["combine", "mix", "project", "subtree", "traverse"]
-
 
 @torch.no_grad()
 def traverse(

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from mera.flow import Flow
 
-__all__ = ["encode_levels"]
-
 BATCH = 100
 
 

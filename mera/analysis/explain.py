@@ -21,8 +21,6 @@ from mera.analysis.receptive import extents, receptive_fields, strengths
 from mera.analysis.statistics import statistics
 from mera.flow import Flow
 
-__all__ = ["TABLES", "Finding", "explain"]
-
 FIELDS = 16
 """Latents of each level, at random, whose receptive fields are measured."""
 BATCH = 100

@@ -15,8 +15,6 @@ from mera.analysis.encode import encode_levels
 from mera.analysis.scores import dci, mig, sap
 from mera.flow import Flow
 
-__all__ = ["TREES", "FactorTable", "as_factors", "factors", "is_classes", "score", "screen"]
-
 MOST_CLASSES = 20
 """The most different integers that are classes; more of them are numbers."""
 SCREENED = 30

@@ -11,8 +11,6 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.graph import Plan
 
-__all__ = ["LatentIndex", "check_latent", "check_level", "latents_of_level"]
-
 LatentIndex = tuple[int, ...]
 """(level, channel, *site): a latent variable; level 0 is the finest."""
 

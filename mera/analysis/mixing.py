@@ -16,8 +16,6 @@ from mera.analysis.edit import mix
 from mera.analysis.factors import TREES, as_factors, is_classes, score, screen
 from mera.flow import Flow
 
-__all__ = ["MixingTable", "mixing"]
-
 PIXELS = 100
 """How many variables of the data, those that know a factor best alone, the regressors get."""
 LEAST = 60

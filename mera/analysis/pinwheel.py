@@ -12,8 +12,6 @@ from torch import Tensor
 from mera._utils.random import fixed_seed
 from mera.flow import Flow
 
-__all__ = ["Agreement", "agreement", "leg_of", "pinwheel", "sector_of"]
-
 LEGS = 4
 RADIUS, RADIAL, TANGENTIAL, TWIST = 2.0, 0.3, 0.1, 0.25
 

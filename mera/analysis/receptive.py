@@ -13,8 +13,6 @@ from mera.analysis.latents import LatentIndex, check_latent, check_level
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
 
-__all__ = ["Extent", "extents", "leading", "receptive_fields", "strengths", "strongest"]
-
 
 @torch.no_grad()
 def receptive_fields(

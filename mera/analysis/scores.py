@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["dci", "mig", "sap"]
-
 BINS = 20
 """The number of bins of the histograms from which mutual information is estimated."""
 

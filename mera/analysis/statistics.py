@@ -17,8 +17,6 @@ from mera.analysis.encode import encode_levels
 from mera.flow import Flow
 from mera.graph import Plan
 
-__all__ = ["LEAST", "LatentStatistics", "statistics"]
-
 LEAST = 20
 """The least number of examples."""
 VARIABLES = 1024

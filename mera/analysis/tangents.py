@@ -17,8 +17,6 @@ from mera.cones.incremental import Wiring
 from mera.graph import Step
 from mera.run.runner import Runner
 
-__all__ = ["Linearization"]
-
 ROWS = 2**22
 """The most numbers in the events that are evaluated together."""
 MOST_KEPT = 2**26

@@ -11,8 +11,6 @@ from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 
-__all__ = ["ActNorm"]
-
 CONSTANT = 1e-7
 """The standard deviation of a variable that counts as constant, in units of its mean if that is above 1."""
 

@@ -19,8 +19,6 @@ from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Invert
 from mera.bijectors.torch_transforms import items_within, map_tensors, replace_item
 
-__all__ = ["adapt"]
-
 Shape = tuple[int, ...]
 
 

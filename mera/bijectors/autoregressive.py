@@ -17,8 +17,6 @@ from mera.bijectors.conditioners.residual import compressed
 from mera.bijectors.context import join
 from mera.bijectors.univariate import Affine, Univariate
 
-__all__ = ["MADE", "Autoregressive"]
-
 
 class Autoregressive(Bijector):
     r"""Masked autoregressive flow: :math:`y_i = f(x_i; c_i(x_1, \ldots, x_{i-1}))` with a monotone :math:`f`.

@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Bijector", "context_arguments", "log_det_dtype", "zero_log_det"]
-
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
     """Log-dets are sums over many variables: they are kept in single precision at least."""

@@ -14,8 +14,6 @@ from mera.names.calls import parse_call
 from mera.names.options import documented, with_options_checked
 from mera.names.registry import Registry, plain
 
-__all__ = ["BijectorFactory", "Named", "factory", "make", "name_and_options", "named", "names", "register", "takes"]
-
 BijectorFactory = Callable[..., Bijector]
 """Makes a bijector from an event shape and, if it has a parameter `context_shape`, from the shape of a context."""
 

@@ -45,8 +45,6 @@ from mera.names.flow_options import (
 )
 from mera.names.options import Option
 
-__all__ = ["CONDITIONERS", "coupling"]
-
 CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
 
 

@@ -31,8 +31,6 @@ from mera.names.flow_options import (
     Shape,
 )
 
-__all__ = ["convolution", "details", "glow_steps"]
-
 
 @register("convolution")
 def convolution(

@@ -19,8 +19,6 @@ from mera.bijectors.partition import Gather
 from mera.bijectors.spline import RationalQuadratic
 from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, Odd, ResidualBlocks
 
-__all__ = ["CircularSpline", "Periodic", "circular_spline", "wrap"]
-
 
 def wrap(angle: Tensor) -> Tensor:
     r"""Take angles modulo :math:`2 \pi`, into :math:`[-\pi, \pi)`.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments, zero_log_det
 
-__all__ = ["Chain", "Invert"]
-
 
 class Chain(Bijector):
     """Bijectors one after the other; their log-dets add up.

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
-__all__ = ["join", "joined_shape"]
-
 Shape = tuple[int, ...]
 
 

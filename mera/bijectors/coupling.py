@@ -17,8 +17,6 @@ from mera.bijectors.context import join, joined_shape
 from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Affine, Univariate
 
-__all__ = ["Coupling", "Couplings"]
-
 
 class Coupling(Bijector):
     r"""Each half of an event in turn is transformed with parameters that depend on the other half.

@@ -19,8 +19,6 @@ from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.partition import Partition, checkerboard
 from mera.bijectors.univariate import Univariate
 
-__all__ = ["couplings", "parse_mask"]
-
 Shape = tuple[int, ...]
 
 

@@ -11,8 +11,6 @@ from mera._utils.checks import check_interval
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.univariate import Univariate
 
-__all__ = ["Asinh", "Elementwise", "LeakyReLU"]
-
 
 class _Elementwise(Bijector):
     """A bijector that transforms each variable by itself and takes no context."""

@@ -10,8 +10,6 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
 
-__all__ = ["Haar"]
-
 
 class Haar(Bijector):
     r"""The Haar transform of a patch of 2 sites in each dimension (Haar 1910); the log-det is 0.

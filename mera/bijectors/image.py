@@ -12,8 +12,6 @@ from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
-__all__ = ["Dequantize", "Logit", "with_noise"]
-
 
 class Dequantize(Bijector):
     r"""Uniform dequantisation: integers k in 0, ..., N - 1 to :math:`(k + u) / N`, with u uniform in [0, 1).

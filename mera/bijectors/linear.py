@@ -13,8 +13,6 @@ from mera._utils.checks import check_choice, check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
-__all__ = ["ORTHOGONAL_MAPS", "LULinear", "Orthogonal"]
-
 
 def _exactly(x: Tensor) -> torch.autocast:
     """A context without autocast, which may halve the precision of networks, but not that of variables."""

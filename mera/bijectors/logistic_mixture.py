@@ -11,8 +11,6 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_interval
 from mera.bijectors.univariate import Affine, Univariate, in_single
 
-__all__ = ["LogisticMixture"]
-
 
 class LogisticMixture(Univariate):
     r"""The logit of a mixture of logistic distributions, then an affine map: :math:`y = a \, \mathrm{logit}(F(x)) + b`.

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 
-__all__ = ["ChannelHalves", "Gather", "Masked", "Partition", "checkerboard"]
-
 
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     """A bool mask (C, *sites) that is true where the coordinates of a site add up to an even number.

@@ -11,8 +11,6 @@ from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
 
-__all__ = ["Permutation"]
-
 
 class Permutation(Bijector):
     """Reorder all variables of an event, or the channels at each site; the log-det is 0.

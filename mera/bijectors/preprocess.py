@@ -5,8 +5,6 @@ from __future__ import annotations
 from mera.bijectors.compose import Chain
 from mera.bijectors.image import Dequantize, Logit
 
-__all__ = ["ImagePreprocess"]
-
 
 class ImagePreprocess(Chain):
     """From uint8 images to the real line: dequantisation, then the squeezed logit.

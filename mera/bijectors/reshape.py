@@ -13,8 +13,6 @@ from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.context import join, joined_shape
 
-__all__ = ["Conditioned", "Squeezed"]
-
 
 class Squeezed(Bijector):
     """Turn the sites of each cell into channels, apply a bijector, and turn the channels back into sites.

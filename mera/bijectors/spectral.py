@@ -11,8 +11,6 @@ from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.by_name import register
 from mera.names.flow_options import Shape
 
-__all__ = ["Spectral"]
-
 SMALLEST = 1e-12
 """The least power of a wave number that data may have to start from."""
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_interval
 from mera.bijectors.univariate import Univariate, in_single
 
-__all__ = ["RationalQuadratic"]
-
 
 class RationalQuadratic(Univariate):
     r"""A monotone rational-quadratic spline within :math:`[-B, B]`, and the identity beyond.

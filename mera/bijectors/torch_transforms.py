@@ -14,8 +14,6 @@ from torch.distributions import Transform
 
 from mera._utils.torch_private import INVERSE_TRANSFORM
 
-__all__ = ["items_within", "map_tensors", "replace_item"]
-
 
 class Inverse(Transform):
     """The inverse of a torch transform; unlike torch's own class, a copy of it still knows the transform.

@@ -11,8 +11,6 @@ from mera._utils.checks import check_interval
 from mera._utils.errors import InputError
 from mera.bijectors.base import log_det_dtype
 
-__all__ = ["Additive", "Affine", "Univariate", "in_single"]
-
 
 def in_single(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
     """Convert variables and parameters to single precision at least, for maps that are inexact in half precision."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["MIXED", "split_chains", "split_r_hat", "variances"]
-
 MIXED = 1.05
 """The largest R-hat of chains that are called mixed."""
 

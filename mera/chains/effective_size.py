@@ -9,8 +9,6 @@ from torch import Tensor
 
 from mera.chains.diagnostics import split_chains, variances
 
-__all__ = ["effective_number", "effective_size"]
-
 
 def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
     r"""The effective number of weighted samples, :math:`(\sum w)^2 / \sum w^2`.

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
-__all__ = ["GammaResult", "gamma_method"]
-
 S = 1.5
 """The ratio of the decay time of the autocorrelation function to the integrated autocorrelation time, as assumed when
 the window is chosen (Wolff's recommendation)."""

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
-__all__ = ["HamiltonianChains"]
-
 
 class HamiltonianChains:
     """K chains whose positions move along Hamiltonian trajectories, each of which is accepted or rejected.

@@ -8,8 +8,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["HAMILTONIAN", "StepSize"]
-
 HAMILTONIAN = 0.8
 """The acceptance rate to which the steps of Hamiltonian trajectories are tuned."""
 

@@ -11,8 +11,6 @@ import typer
 from mera import __version__
 from mera.cli.lazy import OPTIONS, lazy_group
 
-__all__ = ["app"]
-
 COMMANDS = {
     "demo": "Train RG-Flow and Real NVP on generated images for a minute each, and draw what they learnt.",
     "info": "Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own.",

@@ -25,23 +25,6 @@ from mera.graph import Layout, LayoutError
 from mera.train.likelihoods import ImageLikelihood, likelihood_of
 from mera.train.processes import is_main
 
-__all__ = [
-    "LAYOUT_HELP",
-    "DataOptions",
-    "Device",
-    "Download",
-    "Json",
-    "Root",
-    "check_source",
-    "choose_device",
-    "console",
-    "flow_of",
-    "model_commands",
-    "model_options",
-    "rebuild_error",
-    "show",
-]
-
 tune_allocator()
 console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
 

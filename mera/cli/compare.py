@@ -20,8 +20,6 @@ from mera.data import load as load_data
 from mera.train import Settings
 from mera.train.likelihoods import likelihood_of
 
-__all__ = ["app"]
-
 app = typer.Typer(**OPTIONS)
 
 

@@ -14,8 +14,6 @@ from mera.cli.common import Json, show
 from mera.cli.flow_app import FlowSource, flow_app
 from mera.cones import Cone, parse_region
 
-__all__ = ["app"]
-
 Pixels = Annotated[str | None, typer.Option(help="The pixels, a span for each dimension.", metavar="START:STOP[,...]")]
 Site = Annotated[str | None, typer.Option(help="The latents at a site, in place of pixels.", metavar="LEVEL:I[,J...]")]
 Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE", rich_help_panel="Output")]

@@ -15,8 +15,6 @@ from mera.names.flow_options import BijectorLike, Edges, Hidden, PriorLike
 from mera.names.options import options_of, types_of
 from mera.train.settings import Options
 
-__all__ = ["integers", "numbers", "options_for", "signature_options", "with_options"]
-
 
 def integers(text: str) -> int | tuple[int, ...]:
     """Parse one integer, or several separated by commas.

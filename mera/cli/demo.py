@@ -24,8 +24,6 @@ from mera.io.flows import load_pretrained
 from mera.models import build
 from mera.train import RunFolder, Settings, bits_per_dim
 
-__all__ = ["app"]
-
 MODELS: dict[str, dict[str, Any]] = {
     "rgflow": {"L": 32, "m": 4, "hidden": (64,)},
     "realnvp": {"L": 32, "m": 4, "hidden": (48,), "layers": 1, "residual_blocks": 1},

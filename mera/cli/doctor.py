@@ -22,8 +22,6 @@ from mera.cli.lazy import OPTIONS
 from mera.display.table import Table
 from mera.models import build
 
-__all__ = ["app"]
-
 PACKAGES = ("torch", "torchvision", "numpy", "einops", "networkx", "accelerate", "safetensors", "matplotlib", "typer")
 TOLERANCE = 1e-9
 """By how much the laws may be missed in double precision."""

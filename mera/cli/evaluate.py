@@ -20,8 +20,6 @@ from mera.graph.summary import count_parameters
 from mera.train.evaluate import mean_loss
 from mera.train.likelihoods import example_contexts, likelihood_of
 
-__all__ = ["app"]
-
 app = typer.Typer(**OPTIONS)
 
 

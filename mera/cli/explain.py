@@ -24,8 +24,6 @@ from mera.display.progress import ProgressBar
 from mera.display.table import Table
 from mera.flow import Flow
 
-__all__ = ["app"]
-
 app = typer.Typer(**OPTIONS)
 
 

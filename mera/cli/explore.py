@@ -16,8 +16,6 @@ from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.sources import learnt_action, learnt_fields
 from mera.train.run import RunFolder
 
-__all__ = ["app"]
-
 Html = Annotated[
     Path | None,
     typer.Option(

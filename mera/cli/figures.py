@@ -16,8 +16,6 @@ from mera.display.progress import ProgressBar
 from mera.display.table import Table
 from mera.flow import Flow
 
-__all__ = ["app"]
-
 IMAGES = 500
 """The number of test images from which latents are taken; most figures show a few of them."""
 

@@ -16,8 +16,6 @@ from mera.cli.lazy import OPTIONS, lazy_group
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.io.layouts import load_layout
 
-__all__ = ["FlowSource", "flow_app"]
-
 
 class FlowSource(NamedTuple):
     """The flow that a command acts on.

@@ -12,8 +12,6 @@ from mera.cli.common import Json, show
 from mera.cli.flow_app import FlowSource, flow_app
 from mera.graph.summary import count_parameters
 
-__all__ = ["app"]
-
 Picture = Annotated[
     Path | None,
     typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE", rich_help_panel="Output"),

@@ -29,8 +29,6 @@ from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow import Flow
 from mera.inpaint import Inpainting, SearchOptions
 
-__all__ = ["app"]
-
 QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}
 """Options of the search that differ from the defaults in Python: some samples, soon rather than well mixed."""
 Run = Annotated[Path, typer.Argument(help=SOURCE_HELP)]

@@ -14,8 +14,6 @@ from typer.main import get_command
 from mera._utils.errors import closest
 from mera.weights import pretrained
 
-__all__ = ["OPTIONS", "lazy_group", "refuse_before_command"]
-
 NARROW = 80
 """The columns of a terminal below which help is plain text, since boxes would cut off the names of options."""
 OPTIONS: dict[str, Any] = {

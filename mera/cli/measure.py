@@ -19,8 +19,6 @@ from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.symmetry import Symmetrized
 from mera.train.run import RunFolder
 
-__all__ = ["app"]
-
 app = typer.Typer(**OPTIONS)
 
 

@@ -16,8 +16,6 @@ from mera.graph.summary import count_parameters
 from mera.train.likelihoods import FieldLikelihood, ImageLikelihood, OwnLoss
 from mera.train.run import RunFolder
 
-__all__ = ["app"]
-
 UNITS: dict[str, str] = {kind.metric: kind.unit for kind in (ImageLikelihood, FieldLikelihood, OwnLoss)}
 """The unit of each metric, by the end of its name."""
 

@@ -22,8 +22,6 @@ from mera.train.evaluate import sample as draw
 from mera.train.objective import are_pictures, stretched
 from mera.train.processes import is_main
 
-__all__ = ["app"]
-
 app = typer.Typer(**OPTIONS)
 
 

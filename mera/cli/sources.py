@@ -20,19 +20,6 @@ from mera.models import Card, pretrained
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
-__all__ = [
-    "LEARNT_HELP",
-    "SOURCE_HELP",
-    "configured",
-    "configured_flow",
-    "examples_of",
-    "folder_of",
-    "images_of",
-    "learnt_action",
-    "learnt_fields",
-    "load_flow",
-]
-
 LEARNT_HELP = f"Folder of a run, or a flow of the package: {', '.join(pretrained())}."
 SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the package: " + ", ".join(pretrained()) + "."
 

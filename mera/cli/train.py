@@ -41,8 +41,6 @@ from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_action, check_data
 
-__all__ = ["app", "start_run"]
-
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "hidden": (64,)}
 """Options of a model that learns an action, where the model has them. Splines learn actions with two minima best."""

@@ -13,8 +13,6 @@ from mera.flow import Flow
 from mera.names.calls import parse_call
 from mera.names.options import options_of
 
-__all__ = ["Contestant", "contestants"]
-
 EXAMPLE = "rgflow(prior=gaussian)"
 
 

@@ -19,8 +19,6 @@ from mera.drawing.images import draw_image, grid, save_figure
 from mera.train import RunFolder, Settings, sample
 from mera.train.likelihoods import ImageLikelihood, likelihood_of
 
-__all__ = ["score_table", "write_report"]
-
 SHOWN, TEMPERATURE = 16, 0.7
 """The number of samples of each model in the picture, and their temperature."""
 

@@ -23,8 +23,6 @@ from mera.graph.summary import count_parameters
 from mera.train import RunFolder, Settings, fit, sample
 from mera.train.evaluate import mean_loss
 
-__all__ = ["Score", "compare"]
-
 TIMED_SAMPLES = 64
 """The number of samples whose time is taken."""
 REPEATS = 5

@@ -29,8 +29,6 @@ from mera.display.table import Table
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
-__all__ = ["Cone", "cone_of_data", "cone_of_latents", "generation_cone", "inference_cone"]
-
 _EMPTY = torch.empty(0, dtype=torch.int64)
 
 

@@ -15,8 +15,6 @@ from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 from mera.run.executor import Transform, run_forward, run_inverse
 
-__all__ = ["all_generation_cones", "all_inference_cones"]
-
 ROWS = 128
 """How many cones one pass finds: enough to hide what a pass costs, and few enough for short reports of progress."""
 

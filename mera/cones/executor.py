@@ -14,8 +14,6 @@ from mera.cones.subplan import PartialLevel, PartialStep, Subplan
 from mera.graph.operations import Apply
 from mera.run.executor import Transform, transform_events
 
-__all__ = ["SubplanExecutor"]
-
 
 class SubplanExecutor:
     """Run a subplan in both directions. A row (K, variables) holds K settings of some variables.

@@ -19,8 +19,6 @@ from mera.graph.plan import Plan, Step
 from mera.run.executor import run_forward
 from mera.run.runner import Runner
 
-__all__ = ["Change", "IncrementalPass", "Wiring"]
-
 
 @dataclass(frozen=True, eq=False)
 class WiredStep:

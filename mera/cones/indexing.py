@@ -19,18 +19,6 @@ from mera._utils.errors import InputError
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Cut, Regroup
 
-__all__ = [
-    "Tiling",
-    "cell_tiling",
-    "check_indexable",
-    "event_tiling",
-    "indices_at",
-    "map_forward",
-    "map_inverse",
-    "mask_from_sites",
-    "spread",
-]
-
 
 @dataclass(frozen=True)
 class Tiling:

@@ -17,8 +17,6 @@ from mera.cones.indexing import Tiling, indices_at
 from mera.graph import Lattice
 from mera.priors import Prior
 
-__all__ = ["noise"]
-
 BLOCK = {1: 256, 2: 16, 3: 8}
 """Edge of a block of sites, by the number of dimensions."""
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from mera._utils.torch_private import TracerWarning, compile_ahead, record, without_fusion
 from mera._utils.transformed import is_transformed
 
-__all__ = ["Recorded"]
-
 HOT = 2
 """The call, with arguments of the same shapes, at which recording is worth its fraction of a second."""
 KEPT = 8

@@ -15,8 +15,6 @@ from mera._utils.errors import InputError
 from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
 
-__all__ = ["Region", "Site", "Span", "latents_at", "parse_region", "rectangle", "sites_of", "spans_of"]
-
 MAX_SITES = 2**28
 """The most sites of a region that is given by spans; a longer list of sites would take gigabytes."""
 

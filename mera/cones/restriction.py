@@ -24,8 +24,6 @@ from mera.run.contexts import ContextOfStep
 from mera.run.executor import run_forward
 from mera.run.runner import Runner
 
-__all__ = ["Restriction"]
-
 
 class Restriction:
     """Evaluate log p of an image in which only masked pixels vary, at the cost of their inference cone.

@@ -16,8 +16,6 @@ from mera.cones.indexing import Tiling, event_tiling, indices_at, map_forward
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
-__all__ = ["PartialLevel", "PartialStep", "Subplan", "make_subplan"]
-
 
 @dataclass(frozen=True, eq=False)
 class PartialStep:

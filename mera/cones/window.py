@@ -19,8 +19,6 @@ from mera.graph import Apply, Plan
 from mera.priors import temperature_per_level
 from mera.run.runner import Runner
 
-__all__ = ["window"]
-
 GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
 """Width of the groups of events that are transformed in one call, by the number of dimensions. The rounding of a
 product depends on what else is in the batch; so every window that touches a group computes all of it, in one call, to

@@ -19,24 +19,6 @@ from mera._utils.random import seeded
 from mera.display.notebook import html
 from mera.names.registry import Registry
 
-__all__ = [
-    "ArrayDataset",
-    "DataMissingError",
-    "DataSplits",
-    "Edges",
-    "Examples",
-    "class_numbers",
-    "edges",
-    "first",
-    "labels",
-    "largest_crop",
-    "load",
-    "names",
-    "register",
-    "resize",
-    "takes",
-]
-
 SHOWN = 16
 """The number of examples that a notebook shows."""
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)

@@ -18,8 +18,6 @@ from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
 from mera.data.splitting import HELD_OUT
 from mera.data.streams import StreamDataset, is_stream, split_stream
 
-__all__ = ["as_splits"]
-
 
 class ItemDataset(Dataset):
     """The examples of any data set whose items are examples, or tuples or dicts with an example and a label.

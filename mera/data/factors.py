@@ -6,8 +6,6 @@ from torch import Tensor
 
 from mera.data.dataset import Examples
 
-__all__ = ["factors"]
-
 CONTEXT = "context"
 
 

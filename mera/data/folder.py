@@ -15,8 +15,6 @@ from mera.data.dataset import DataMissingError, DataSplits, Edges, largest_crop,
 from mera.data.items import pixels_of
 from mera.data.splitting import split_files
 
-__all__ = ["ImageFiles", "read_image"]
-
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 CROPS = ("centre", "random")
 LEAST_AREA = 0.5

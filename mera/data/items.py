@@ -12,8 +12,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
-__all__ = ["EXAMPLE_KEYS", "LABEL_KEYS", "example_of", "key_of", "label_of", "pixels_of"]
-
 EXAMPLE_KEYS = ("image", "img", "pixel_values", "field", "x")
 """Names under which items that are dicts have their example; else it is the first entry."""
 LABEL_KEYS = ("label", "labels", "fine_label", "class", "context", "y")

@@ -14,8 +14,6 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Edges, register, resize
 
-__all__ = ["msds"]
-
 TRAIN, TEST = 90_000, 10_000
 
 CELL = 8

@@ -13,8 +13,6 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
 
-__all__ = ["faces", "photographs"]
-
 PEOPLE, TEST_PEOPLE = 40, 8
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
 TEST_PHOTOGRAPHS = ("chelsea", "flower")

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from mera._utils.errors import InputError
 
-__all__ = ["split_files"]
-
 HELD_OUT = 10
 """One in so many groups of files is for the test."""
 TOGETHER = 2, 100

@@ -12,8 +12,6 @@ from torch.utils.data import Dataset
 
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, register, resize
 
-__all__ = ["OnlyImages"]
-
 
 class OnlyImages(Dataset):
     """The images of a torchvision data set, without their targets.

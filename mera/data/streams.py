@@ -17,8 +17,6 @@ from mera.data.dataset import ArrayDataset, DataSplits
 from mera.data.items import example_of
 from mera.data.splitting import HELD_OUT
 
-__all__ = ["StreamDataset", "is_stream", "split_stream"]
-
 MOST_TEST_EXAMPLES = 200
 """The most examples at the beginning of a stream that are held out for the test."""
 

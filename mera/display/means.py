@@ -6,8 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 
-__all__ = ["mean_and_error", "with_error"]
-
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     """The mean of independent values, and its standard error; NaN for a single value.

@@ -8,8 +8,6 @@ from html import escape
 
 from mera.display.table import Table
 
-__all__ = ["Painter", "Pictured", "html", "picture_of", "register_painter"]
-
 Painter = Callable[[object], "bytes | None"]
 """From a result to its picture as a PNG; None for a result without a picture."""
 

@@ -10,8 +10,6 @@ from mera._utils.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ProgressBar", "check_console"]
-
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
 CHANGE_EVERY = 0.2

@@ -17,8 +17,6 @@ from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Apply, Plan
 
-__all__ = ["draw_above", "latent_sites"]
-
 MOST_PANELS = 12
 
 

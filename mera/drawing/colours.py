@@ -8,8 +8,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
-__all__ = ["coloured"]
-
 
 def coloured(values: Tensor, diverging: bool = True) -> Tensor:
     """Numbers on a lattice of two dimensions as a picture.

@@ -17,8 +17,6 @@ from mera.display.progress import ProgressBar, check_console
 from mera.graph import Layout, Plan, compile
 from mera.graph.lattice import Lattice
 
-__all__ = ["cone_page"]
-
 MOST = 64 * 64
 """The most pixels of a lattice, since the page holds the cone of each."""
 

@@ -18,8 +18,6 @@ from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Lattice
 
-__all__ = ["level_masks", "side_view"]
-
 WIDEST = 128
 """The largest number of sites of an edge that a picture shows."""
 OUTSIDE, OUTSIDE_MARKER = "0.85", "0.6"

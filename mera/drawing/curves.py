@@ -12,8 +12,6 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.drawing.figures import Picture
 
-__all__ = ["log_prob_curve", "loss_curves"]
-
 
 def loss_curves(
     runs: Mapping[str, Sequence[Mapping[str, float]]],

@@ -16,18 +16,6 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.graph import Lattice
 
-__all__ = [
-    "DATA_MARKER",
-    "LATENT_MARKER",
-    "Picture",
-    "View",
-    "add_legend",
-    "box_handles",
-    "check_dimension",
-    "marker_handles",
-    "panels",
-]
-
 
 class Picture(Figure):
     """A matplotlib figure that a notebook shows by itself, without pyplot."""

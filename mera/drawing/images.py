@@ -18,21 +18,6 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, write_atomically
 from mera.drawing.figures import Picture, panels
 
-__all__ = [
-    "captioned",
-    "draw_image",
-    "grid",
-    "inpainted",
-    "paint_mask",
-    "progression",
-    "save_figure",
-    "save_grid",
-    "save_image",
-    "show",
-    "stretch",
-    "to_pil",
-]
-
 GRID_WIDTH = 1000
 """The width of a grid in pixels up to which it is enlarged."""
 IMAGE_WIDTH = 256

@@ -5,8 +5,6 @@ from __future__ import annotations
 from mera.analysis import LatentStatistics
 from mera.drawing.figures import Picture, panels
 
-__all__ = ["dependence", "histograms"]
-
 
 def histograms(found: LatentStatistics) -> Picture:
     """The latents of images, level by level, against draws from the prior, on a logarithmic scale.

@@ -12,8 +12,6 @@ from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Apply, Cut, Layout, Plan, Regroup, Step, compile
 
-__all__ = ["draw_layout", "roles"]
-
 DISENTANGLER, DECIMATOR, FIELD = "#7fbf7b", "#fddc5c", "#b3c7dd"
 """Green and yellow are the paper's colours; the paper has no fields."""
 COLOURS = {"disentangler": DISENTANGLER, "decimator": DECIMATOR, "field": FIELD}

@@ -13,8 +13,6 @@ from mera.graph import Layout, LayoutError
 from mera.inpaint import Inpainting
 from mera.physics import MarkovChains, Report
 
-__all__ = ["picture_of"]
-
 MOST_PICTURES = 11
 """The most pictures of an inpainting that are shown."""
 

@@ -25,8 +25,6 @@ from mera.drawing.subject import FIELD_SAMPLES, SEED, Subject
 from mera.drawing.video import save_video, traversal_frames
 from mera.flow import Flow
 
-__all__ = ["FIGURES", "PaperFigure"]
-
 COLUMNS = 8
 
 

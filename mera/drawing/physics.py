@@ -8,8 +8,6 @@ from torch import Tensor
 from mera.drawing.figures import Picture
 from mera.physics import MarkovChains, Report
 
-__all__ = ["chain_figure", "report_figure"]
-
 HISTORIES = ("m", "m2", "phi2", "energy")
 """The observables whose histories are drawn."""
 MOST_CHAINS = 8

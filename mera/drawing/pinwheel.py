@@ -11,8 +11,6 @@ from mera.analysis.pinwheel import agreement, pinwheel, sector_of
 from mera.drawing.figures import Picture
 from mera.flow import Flow
 
-__all__ = ["pinwheels"]
-
 POINTS = 400
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")
 

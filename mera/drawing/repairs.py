@@ -10,8 +10,6 @@ from mera.drawing.figures import Picture
 from mera.drawing.images import draw_image, paint_mask
 from mera.flow import Flow
 
-__all__ = ["repairs"]
-
 SHOWN, STEPS = 4, 40
 """The number of images, and the steps of Adam."""
 

@@ -18,8 +18,6 @@ from mera.cones.indexing import Tiling, cell_tiling
 from mera.drawing.figures import View
 from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
 
-__all__ = ["Boxes", "Place", "Row", "Variables", "rows"]
-
 ABOVE = 0.6
 """The distance from a row of boxes to the latents that leave above it; two rows of boxes are 1 apart."""
 

@@ -12,8 +12,6 @@ from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Plan
 
-__all__ = ["Colours", "draw_side"]
-
 Colours = Callable[[Boxes | Variables, Sequence[int]], Sequence[str]]
 """The colours of a row of boxes at positions of its grid, or of a row of variables at sites of its lattice."""
 

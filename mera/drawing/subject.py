@@ -12,8 +12,6 @@ from mera._utils.random import fixed_seed
 from mera.analysis import LatentStatistics, statistics, strengths
 from mera.flow import Flow
 
-__all__ = ["FIELD_SAMPLES", "SEED", "Subject"]
-
 SEED = 0
 """The seed of the samples that the figures show."""
 FINEST, COARSER = 0.2, 0.6

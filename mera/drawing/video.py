@@ -21,8 +21,6 @@ from mera.drawing.subject import Subject
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["save_video", "traversal_frames"]
-
 EACH = 4
 """Leading latents of each level."""
 MILLISECONDS = 80

@@ -10,8 +10,6 @@ from mera.explore.pictures import address_of, polyline
 from mera.explore.threads import in_thread
 from mera.explore.visit import Visit
 
-__all__ = ["ChainTab"]
-
 SHOWN = 200
 """The draws of m^2 that the curve shows."""
 

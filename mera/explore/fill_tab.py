@@ -10,8 +10,6 @@ from mera._utils.errors import InputError
 from mera.explore.pictures import address_of
 from mera.explore.visit import Visit
 
-__all__ = ["FillTab"]
-
 
 class FillTab:
     """Marks pixels by numbers, fills those that are marked, and shows a map of the cost.

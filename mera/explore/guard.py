@@ -7,8 +7,6 @@ from secrets import compare_digest
 from typing import Any
 from urllib.parse import parse_qs
 
-__all__ = ["Guard"]
-
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]

@@ -16,8 +16,6 @@ from mera.density import Density
 from mera.drawing.colours import coloured
 from mera.flow import Flow
 
-__all__ = ["Lead", "Learnt"]
-
 LEADS = 6
 """How many latents of a level have sliders."""
 FIELD_SAMPLES = 8

@@ -8,8 +8,6 @@ from mera.explore.learnt import Lead
 from mera.explore.pictures import address_of
 from mera.explore.visit import Visit
 
-__all__ = ["LevelsTab"]
-
 REACH = 4.0
 """The sliders go from minus this to this, in units of the latents."""
 EVERY = 0.05

@@ -15,8 +15,6 @@ from mera.physics.hmc import Trajectories
 from mera.physics.observables import Observables
 from mera.physics.target import check_sampled, field_target
 
-__all__ = ["LiveChain"]
-
 TUNED = 30
 """Sweeps in which steps are tuned; what is measured counts from there."""
 TRAJECTORIES = 2

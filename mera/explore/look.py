@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["LABELS", "PRIMARY", "STYLE"]
-
 PRIMARY = "#1f6299"
 """The colour of buttons: white on it can be read easily."""
 STYLE = """

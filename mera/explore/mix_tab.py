@@ -8,8 +8,6 @@ from mera.explore.pictures import address_of
 from mera.explore.studio import Studio
 from mera.explore.visit import Visit
 
-__all__ = ["MixTab"]
-
 
 class MixTab:
     """A second image, and what both give when they are mixed at each level.

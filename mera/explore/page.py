@@ -20,8 +20,6 @@ from mera.explore.pictures import address_of, squares
 from mera.explore.studio import LARGEST_UPLOAD
 from mera.explore.visit import Visit
 
-__all__ = ["Page"]
-
 
 class Page:
     """The page of one visitor.

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mera.drawing.images import to_pil
 
-__all__ = ["address_of", "polyline", "squares"]
-
 
 def address_of(picture: Tensor) -> str:
     """A picture as an address that holds it.

@@ -21,8 +21,6 @@ from mera.explore.guard import Guard
 from mera.explore.learnt import Learnt
 from mera.explore.studio import LARGEST_UPLOAD
 
-__all__ = ["HOST", "Explorer"]
-
 HOST = "127.0.0.1"
 LAST_PORT = 65_535
 

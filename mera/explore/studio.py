@@ -22,8 +22,6 @@ from mera.drawing.colours import coloured
 from mera.explore.learnt import Learnt
 from mera.flow import Latents
 
-__all__ = ["LARGEST_UPLOAD", "Studio"]
-
 LARGEST_UPLOAD = 20 * 2**20
 """The most bytes of a picture that is uploaded."""
 LARGEST_EDGE = 10_000

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["in_thread"]
-
 
 async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
     """Run work in a thread of its own, which does not delay the end of the process, and wait for its result.

@@ -14,8 +14,6 @@ from mera.explore.learnt import Learnt
 from mera.explore.studio import Studio
 from mera.explore.threads import in_thread
 
-__all__ = ["Visit"]
-
 
 class Visit:
     """The image, the marked pixels, and the functions that follow their changes.

@@ -13,8 +13,6 @@ from mera.graph.operations import Apply, Cut, Operation
 from mera.graph.plan import LatentLevel, Plan, Step
 from mera.graph.topology import find_input, walk
 
-__all__ = ["compile"]
-
 
 def compile(layout: Layout) -> Plan:
     """Check a layout as a whole, and compile it to a `Plan`.

@@ -7,8 +7,6 @@ from typing import Any
 
 from mera._utils.errors import InputError
 
-__all__ = ["LayoutError"]
-
 
 class LayoutError(InputError):
     """A layout is not a bijection, or a file does not describe a layout.

@@ -9,8 +9,6 @@ from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeez
 from mera.graph.plan import brief
 from mera.graph.topology import walk
 
-__all__ = ["to_graphviz", "to_mermaid"]
-
 
 def to_mermaid(layout: Layout) -> str:
     """The graph of a layout as a Mermaid flowchart, which GitHub and many editors can draw.

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from mera._utils.checks import is_integer
 from mera.graph.errors import LayoutError
 
-__all__ = ["Lattice", "check_key", "per_dimension"]
-
 Number = TypeVar("Number", int, Tensor)
 
 _MODULE_DICT = nn.ModuleDict()

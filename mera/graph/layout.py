@@ -16,8 +16,6 @@ from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
 
-__all__ = ["Layout", "Port"]
-
 
 @dataclass(frozen=True)
 class Port:

@@ -22,8 +22,6 @@ from mera.graph.lattice import Lattice, check_key, per_dimension
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 from mera.graph.validation import check_bijector, check_grid
 
-__all__ = ["Decimate", "Input", "Latent", "Local", "Node", "Split", "Squeeze"]
-
 
 class Node(ABC):
     """The base class of all kinds of node; an instance holds the settings of one node."""

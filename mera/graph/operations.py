@@ -13,8 +13,6 @@ from functools import cache, cached_property
 
 from mera.graph.lattice import Lattice
 
-__all__ = ["Apply", "Cut", "Operation", "Regroup", "reverse"]
-
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
 

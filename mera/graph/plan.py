@@ -14,8 +14,6 @@ from mera.display.table import Table
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 
-__all__ = ["LatentLevel", "Plan", "Step", "brief", "context_of"]
-
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape of the context of one event: (K,), or (K, *sites of the event) if the context has values at each pixel.

@@ -15,8 +15,6 @@ from mera.graph.layout import Layout
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
-__all__ = ["Summary", "count_parameters", "summarize"]
-
 
 def count_parameters(module: nn.Module) -> int:
     """The number of learnable parameters of a module, counted as single numbers.

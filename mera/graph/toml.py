@@ -53,8 +53,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["dumps", "loads"]
-
 KINDS: dict[str, type[Any]] = {
     "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
 }  # fmt: skip

@@ -11,8 +11,6 @@ from mera.graph.errors import LayoutError
 from mera.graph.lattice import check_key
 from mera.graph.nodes import Input, Latent, Node
 
-__all__ = ["find_input", "walk"]
-
 
 def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
     """The input of a layout, its name and its node.

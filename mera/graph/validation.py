@@ -6,8 +6,6 @@ from mera.bijectors.base import Bijector
 from mera.graph.errors import LayoutError
 from mera.graph.operations import Apply
 
-__all__ = ["check_bijector", "check_grid"]
-
 
 def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:
     """Refuse a grid that does not cover each site of an edge exactly once.

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from mera.chains.diagnostics import MIXED
 
-__all__ = ["Convergence"]
-
 
 @dataclass(frozen=True)
 class Convergence:

@@ -11,8 +11,6 @@ from mera.chains.hamiltonian import HamiltonianChains
 from mera.chains.step_size import StepSize
 from mera.display.progress import ProgressBar
 
-__all__ = ["hmc"]
-
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
 

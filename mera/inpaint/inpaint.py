@@ -26,8 +26,6 @@ from mera.run.runner import Runner
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Inpainting", "inpaint"]
-
 KEPT = 64
 """About as many draws of the chains are kept, for the mean and the spread."""
 ROWS = 128

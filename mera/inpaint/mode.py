@@ -9,8 +9,6 @@ from mera.cones import Restriction
 from mera.display.progress import ProgressBar
 from mera.inpaint.spaces import Space
 
-__all__ = ["climb"]
-
 
 def climb(
     local: Restriction, space: Space, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar

@@ -11,8 +11,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from mera.inpaint.inpaint import Inpainting
 
-__all__ = ["as_images"]
-
 FULL_SPREAD = 0.5
 """The standard deviation that is white, on a scale from 0 for black to 1 for white; no pixel can have more."""
 

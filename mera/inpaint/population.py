@@ -10,8 +10,6 @@ from mera.chains.effective_size import effective_number
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 
-__all__ = ["populate"]
-
 CHUNK = 64
 """The number of fillings that are evaluated together."""
 CHANGED = 0.5

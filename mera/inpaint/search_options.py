@@ -8,8 +8,6 @@ from typing import Annotated, Any
 from mera._utils.checks import check_choice
 from mera.names.options import Option, check_fields, choice, count, documented, positive
 
-__all__ = ["SearchOptions"]
-
 
 def _which_latents(value: Any, name: str) -> str | int:
     """Refuse any word but "cone" and "all"; numbers are checked later, since their bound depends on the flow."""

@@ -11,8 +11,6 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.cones import Restriction
 
-__all__ = ["LatentSpace", "PixelSpace", "Space", "choose_space"]
-
 
 class Space(ABC):
     """The variables that a search varies, as coordinates of a filling."""

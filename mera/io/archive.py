@@ -17,8 +17,6 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import replacing
 
-__all__ = ["pack", "read_archive", "unpack", "write_archive"]
-
 KEY, SUM = "mera", "sha256"
 """The keys of the description and of the checksum in the metadata of a file."""
 

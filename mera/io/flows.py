@@ -19,8 +19,6 @@ from mera.models import build
 from mera.symmetry.mixture import Symmetrized
 from mera.weights import card
 
-__all__ = ["describe_flow", "load", "load_pretrained", "rebuild", "rebuild_empty", "save"]
-
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 1

@@ -8,8 +8,6 @@ from mera._utils.files import as_path, write_atomically
 from mera.graph import Layout, LayoutError
 from mera.graph.toml import dumps, loads
 
-__all__ = ["load_layout", "save_layout"]
-
 
 def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
     """Write a layout to a TOML file, which appears whole or not at all.

@@ -20,8 +20,6 @@ from mera.flow import Flow
 from mera.models.by_name import build
 from mera.names.flow_options import PriorLike
 
-__all__ = ["load_rgflow_checkpoint"]
-
 # Names of tensors in the authors' checkpoints. They number the blocks (two in an RG step), the coupling layers in a
 # block, the residual blocks in a network, and the modules in a residual block. The networks of the log-scale are called
 # s_layers, those of the translation t_layers.

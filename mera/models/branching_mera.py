@@ -12,8 +12,6 @@ from mera.models.by_name import register
 from mera.models.patches import Patches
 from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, PatchOptions
 
-__all__ = ["branching"]
-
 MANY_STEPS = 7
 """Beyond so many RG steps there are hundreds of bijectors: a warning says how many."""
 

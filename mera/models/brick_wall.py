@@ -12,8 +12,6 @@ from mera.models.patches import Patches
 from mera.names.flow_options import Channels, Edges, EvenKernel, PatchOptions
 from mera.names.options import Option, count
 
-__all__ = ["tebd"]
-
 
 @register("tebd")
 def tebd(

@@ -11,8 +11,6 @@ from mera.flow import Flow, Recipe
 from mera.names.options import documented, with_options_checked
 from mera.names.registry import Registry, plain
 
-__all__ = ["build", "builder", "names", "presets", "register"]
-
 Builder = Callable[..., Flow]
 B = TypeVar("B", bound=Builder)
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]

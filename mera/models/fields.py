@@ -12,8 +12,6 @@ from mera.graph.plan import context_of
 from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
 from mera.names.flow_options import Edges, FieldOptions, PerStep, padding_of
 
-__all__ = ["Fields"]
-
 
 class Fields:
     """A layout of whole lattices in the making.

@@ -9,14 +9,6 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.names.flow_options import Edges, Hidden, PerStep
 
-__all__ = [
-    "context_shape",
-    "hidden_per_step",
-    "integers_per_step",
-    "lattice_shape",
-    "levels",
-    "options_per_step",
-]
 MOST = 10_000
 """The most layers or residual blocks of an RG step; a file that asks for a million of them would load for minutes."""
 

@@ -12,8 +12,6 @@ from mera.models.fields import Fields
 from mera.names.flow_options import Channels, FieldOptions, LatticeEdges, PerStep, TopWidth
 from mera.names.options import Option
 
-__all__ = ["glow"]
-
 
 @register("glow")
 def glow(

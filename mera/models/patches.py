@@ -16,8 +16,6 @@ from mera.graph import Layout, Port
 from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
 from mera.names.flow_options import Edges, PatchOptions
 
-__all__ = ["Patches"]
-
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
 

@@ -9,8 +9,6 @@ from mera.models.by_name import register
 from mera.models.fields import Fields
 from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
 
-__all__ = ["realnvp"]
-
 
 @register("realnvp", residual_blocks=2)
 def realnvp(

@@ -14,8 +14,6 @@ from mera.models.patches import Patches
 from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, PatchOptions, check_even
 from mera.names.options import Option, choice, flag
 
-__all__ = ["rgflow"]
-
 LAYERS = (8, 6, 4, 2)
 """The published numbers of coupling layers at L=32 (RG-Flow, App. A), finest level first."""
 

@@ -11,8 +11,6 @@ from mera.graph.summary import count_parameters
 from mera.models.by_name import build, builder
 from mera.names.options import options_of
 
-__all__ = ["fit_width"]
-
 
 def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a model with the width of hidden layers that comes closest to a number of parameters.

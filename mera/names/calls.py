@@ -9,8 +9,6 @@ from typing import Any
 
 from mera._utils.errors import InputError
 
-__all__ = ["parse_assignments", "parse_call"]
-
 OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
 
 

@@ -16,43 +16,6 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.names.options import Option, choice, count, flag
 
-__all__ = [
-    "BijectorLike",
-    "Bins",
-    "Bound",
-    "Channels",
-    "Components",
-    "Conditioners",
-    "ContextShape",
-    "CouplingOptions",
-    "Edges",
-    "EvenKernel",
-    "FieldLayers",
-    "FieldOptions",
-    "Hidden",
-    "HiddenChannels",
-    "HiddenWidths",
-    "Kernel",
-    "LatticeEdges",
-    "Layers",
-    "Mask",
-    "MaskName",
-    "MaxLogScale",
-    "Norm",
-    "Odd",
-    "OptionalNorm",
-    "Padding",
-    "Passive",
-    "PatchOptions",
-    "PerStep",
-    "PriorLike",
-    "ResidualBlocks",
-    "Shape",
-    "TopWidth",
-    "check_even",
-    "padding_of",
-]
-
 Shape = tuple[int, ...]
 Edges = int | Sequence[int]
 """One integer, or one for each dimension."""

@@ -17,20 +17,6 @@ from typing_extensions import Unpack
 
 from mera._utils.checks import check_choice, check_count, check_flag, check_positive
 
-__all__ = [
-    "Option",
-    "check_fields",
-    "choice",
-    "count",
-    "documented",
-    "flag",
-    "options_of",
-    "positive",
-    "signature_of",
-    "types_of",
-    "with_options_checked",
-]
-
 T = TypeVar("T")
 Check = Callable[[Any, str], Any]
 """From the value of an option and the option's name to the value to use; raises a `ValueError` for a wrong value."""

@@ -15,8 +15,6 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 from mera.names.options import signature_of
 
-__all__ = ["Registry", "plain"]
-
 EMPTY = inspect.Parameter.empty
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -13,8 +13,6 @@ from mera._utils.errors import InputError
 from mera.names.calls import parse_call
 from mera.names.registry import Registry
 
-__all__ = ["Action", "ActionLike", "as_action", "make", "names", "neighbours", "register"]
-
 ActionLike = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to their actions (B,)."""
 

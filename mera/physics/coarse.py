@@ -13,8 +13,6 @@ from mera.physics.action import Action
 from mera.physics.hmc import Trajectories
 from mera.physics.target import Target
 
-__all__ = ["LatentTrajectories"]
-
 LENGTH = math.pi / 2
 """The mean length of a trajectory: a quarter of the period of a latent that follows a Gaussian of unit variance."""
 

@@ -28,8 +28,6 @@ from mera.physics.target import check_fields, check_sampled, field_target, in_do
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Sweep", "cone_monte_carlo", "default_levels"]
-
 
 @torch.no_grad()
 @fixed_weights()

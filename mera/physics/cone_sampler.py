@@ -15,8 +15,6 @@ from mera.flow import Flow
 from mera.physics.action import ActionLike, as_action
 from mera.physics.moves import Move, moves_of_level, reach_of
 
-__all__ = ["ConeSampler"]
-
 ACCEPTED = 0.4
 """The acceptance rate to which the steps of cone moves are tuned."""
 FIRST_STEP = 0.5

@@ -15,8 +15,6 @@ from mera.flow import Flow
 from mera.graph.plan import Step
 from mera.models import build
 
-__all__ = ["grow"]
-
 
 @torch.no_grad()
 def grow(flow: Density, copy: str = "coarse") -> Density:

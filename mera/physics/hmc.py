@@ -25,8 +25,6 @@ from mera.physics.target import Target, check_fields, check_sampled, field_targe
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Trajectories", "hmc"]
-
 FIRST_STEP = 0.1
 MOST_STEPS = 1000
 """The most leapfrog steps in a trajectory of mean length."""

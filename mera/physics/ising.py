@@ -14,8 +14,6 @@ from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera.physics.action import Action, register
 
-__all__ = ["CRITICAL_TEMPERATURE", "Ising", "kaufman"]
-
 CRITICAL_TEMPERATURE = 2 / math.log(1 + math.sqrt(2))
 """The critical temperature of the square lattice, in units of the coupling between spins (Onsager 1944)."""
 COLDEST = 0.01

@@ -16,8 +16,6 @@ from mera.display.notebook import Pictured
 from mera.display.table import Table
 from mera.physics.observables import Observables, Quantity, summarize
 
-__all__ = ["MarkovChains", "Recorder"]
-
 
 @dataclass(frozen=True, repr=False)
 class MarkovChains(Pictured):

@@ -22,8 +22,6 @@ from mera.physics.target import check_sampled
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["metropolis"]
-
 AT_ONCE = 500
 """About as many proposals are drawn together."""
 

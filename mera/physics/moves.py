@@ -12,8 +12,6 @@ from mera.cones.incremental import Change, Wiring
 from mera.cones.indexing import ravel
 from mera.physics.action import Action
 
-__all__ = ["Move", "moves_of_level", "reach_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class Move:

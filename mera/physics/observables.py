@@ -12,8 +12,6 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, as_action
 
-__all__ = ["Observables", "Quantity", "summarize"]
-
 Observable = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to a number for each field, (B,)."""
 NAMES = (

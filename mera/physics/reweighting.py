@@ -26,8 +26,6 @@ from mera.physics.target import check_fields, check_sampled
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Report", "estimate"]
-
 MISSED = 5.0
 """A given field whose log-weight exceeds the largest one of the flow's samples by this many nats is in a region that
 the samples do not reach."""

@@ -13,8 +13,6 @@ from mera._utils.checks import check_count, check_flag, check_number, check_posi
 from mera._utils.errors import InputError
 from mera.physics.action import Action, neighbours, register
 
-__all__ = ["ON", "DoubleWell", "FreeField", "Phi4"]
-
 
 @register("free")
 @dataclass(frozen=True)

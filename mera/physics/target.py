@@ -15,8 +15,6 @@ from mera.flow import Flow
 from mera.physics.action import Action, ActionLike, as_action
 from mera.priors import Prior
 
-__all__ = ["Target", "check_domain", "check_fields", "check_sampled", "field_target", "in_domain", "latent_target"]
-
 
 class Target:
     """A density over rows of variables, known up to a factor.

@@ -13,8 +13,6 @@ from torch import Tensor
 from mera._utils.checks import check_positive
 from mera.physics.action import Action, register
 
-__all__ = ["XY"]
-
 POINTS = 4096
 """The points of the rectangle rule, which is exact for a smooth periodic function."""
 

@@ -15,8 +15,6 @@ from mera._utils.errors import InputError
 from mera.names.calls import parse_call
 from mera.names.flow_options import PriorLike
 
-__all__ = ["Family", "family_of"]
-
 STANDARD = {"loc": 0.0, "scale": 1.0}
 """Parameters of distributions of torch that a text may leave out."""
 EXPECTED = "'gaussian', 'laplace' or a torch distribution such as StudentT(df=5) as prior"

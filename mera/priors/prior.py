@@ -17,8 +17,6 @@ from mera._utils.random import seeded
 from mera.names.flow_options import PriorLike
 from mera.priors.families import Family, family_of
 
-__all__ = ["Prior", "temperature_per_level"]
-
 CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
 """Numbers that are tried for a point inside the support of a distribution, before a sample of it."""
 

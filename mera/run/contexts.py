@@ -16,8 +16,6 @@ from mera.graph.operations import AXES, Apply
 from mera.graph.plan import Plan, Step
 from mera.run.executor import gather_events
 
-__all__ = ["ContextEncoder", "ContextOfStep", "context_per_step", "event_context"]
-
 ContextOfStep = Callable[[Step], Tensor | None]
 """From a step to the contexts of its events, (events, *shape); to None if the bijector of the step takes no context."""
 

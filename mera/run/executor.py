@@ -19,8 +19,6 @@ from mera.bijectors.base import zero_log_det
 from mera.graph.operations import Apply, Cut, Regroup, reverse
 from mera.graph.plan import Plan, Step
 
-__all__ = ["Transform", "gather_events", "run_forward", "run_inverse", "transform_events"]
-
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 """From a step and its events (n, *event_shape) to the transformed events and the log-det (n,) of each."""
 

@@ -19,8 +19,6 @@ from mera.bijectors import Bijector, Chain, zero_log_det
 from mera.bijectors.base import context_arguments
 from mera.bijectors.conditioners.fixed_weights import changing_weights
 
-__all__ = ["MEMORY", "memory_per_node"]
-
 
 def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Keep all activations: the fastest, but memory grows with the number of layers and the width of networks."""

@@ -13,8 +13,6 @@ from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 from mera.graph.validation import check_bijector
 
-__all__ = ["make_bijectors"]
-
 
 def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
     """The bijectors of all steps of a plan, by the key in `Step.module`; steps with the same key share a bijector.

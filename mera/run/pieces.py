@@ -10,8 +10,6 @@ from torch import Tensor
 from mera._utils.torch_private import is_recording
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 
-__all__ = ["in_pieces"]
-
 Events = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """From events (n, *event_shape) and their contexts to the transformed events and the log-det (n,) of each."""
 

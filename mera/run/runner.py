@@ -18,8 +18,6 @@ from mera.run.executor import Transform, run_forward, run_inverse
 from mera.run.memory import MEMORY
 from mera.run.pieces import in_pieces
 
-__all__ = ["Runner"]
-
 
 @dataclass(frozen=True, eq=False)
 class Runner:

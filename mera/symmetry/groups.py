@@ -16,8 +16,6 @@ from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera.graph import Lattice
 
-__all__ = ["SYMMETRIES", "Symmetry", "symmetries"]
-
 Map = Callable[[Tensor], Tensor]
 """From fields (B, C, *shape) to fields of the same shape."""
 MOST = 256

@@ -20,8 +20,6 @@ from mera.graph.summary import Summary
 from mera.run.contexts import ContextEncoder
 from mera.symmetry.groups import symmetries
 
-__all__ = ["Symmetrized"]
-
 
 class Symmetrized(Density):
     r"""A flow with a finite group G of symmetries built in, such as the global spin flip of NeuralRG.

@@ -16,8 +16,6 @@ from mera.train.objective import Objective, is_starting
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
-__all__ = ["check_callbacks", "check_enough", "check_run", "check_trainable"]
-
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 """Dtypes of weights that can be trained. Activations or gradients leave the range of float16 within some steps."""
 MIN_IMAGES = 2

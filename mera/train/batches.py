@@ -14,8 +14,6 @@ from mera.train.objective import Batch, Objective
 from mera.train.signals import SIGNALS
 from mera.train.worker_errors import ReadFailure
 
-__all__ = ["BatchLoader", "micro_batches"]
-
 
 class BatchLoader:
     """The batches of the steps of a run, without end.

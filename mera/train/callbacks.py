@@ -17,8 +17,6 @@ from mera.train.run import RunFolder
 if TYPE_CHECKING:
     from mera.drawing.figures import Picture
 
-__all__ = ["Callback", "History", "Progress", "RunLogger"]
-
 SMOOTHING = 0.98
 """Decay of the running mean of the loss on the progress bar."""
 GRID_IMAGES = 64

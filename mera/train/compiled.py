@@ -9,8 +9,6 @@ from mera._utils.torch_private import compile_kinds
 from mera.bijectors import Coupling
 from mera.density import Density
 
-__all__ = ["compile_couplings"]
-
 MAX_KINDS = 64
 """How many kinds of couplings, by their shapes, torch may compile; its default is made for one function in a loop."""
 

@@ -12,8 +12,6 @@ from mera.graph import Step
 from mera.run.executor import run_forward
 from mera.train.objective import Batch, Objective
 
-__all__ = ["first_not_finite"]
-
 
 def first_not_finite(density: Density, objective: Objective, batch: Batch) -> str | None:
     """The first node whose output or whose gradients are infinite or NaN for a batch, and its level, as text.

@@ -17,8 +17,6 @@ from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
 from mera.train.processes import process_state
 
-__all__ = ["bits_per_dim", "losses", "mean_loss", "sample"]
-
 
 def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean negative log-likelihood of the first `n` examples, with the same noise for an example each time.

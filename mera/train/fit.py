@@ -33,8 +33,6 @@ from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
 
-__all__ = ["Result", "fit"]
-
 INITIAL_IMAGES = 256
 """Images from which normalisation layers start."""
 

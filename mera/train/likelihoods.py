@@ -18,16 +18,6 @@ from mera.density import Density
 from mera.train.objective import Batch, Objective, are_pictures, stretched
 from mera.train.order import Order
 
-__all__ = [
-    "FieldLikelihood",
-    "ImageLikelihood",
-    "Likelihood",
-    "OwnLoss",
-    "example_contexts",
-    "likelihood",
-    "likelihood_of",
-]
-
 
 class Likelihood(Objective):
     """The negative log-likelihood of examples. A batch is examples, their noise, and for a conditional flow contexts.

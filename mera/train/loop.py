@@ -27,8 +27,6 @@ from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
 
-__all__ = ["Loop", "Metrics"]
-
 Metrics = dict[str, float]
 
 

@@ -13,8 +13,6 @@ from torch.optim import AdamW, Optimizer
 from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 
-__all__ = ["Muon", "layer_groups", "orthogonal"]
-
 SMALLEST = 8
 """The least edge of a parameter that is treated as a matrix."""
 COEFFICIENTS = 3.4445, -4.775, 2.0315

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from mera.density import Density
 
-__all__ = ["Batch", "Objective", "are_pictures", "is_starting", "stretched"]
-
 Batch = tuple[Tensor, ...]
 """Tensors whose first axis are rows."""
 

@@ -13,8 +13,6 @@ from torch.optim import AdamW, Optimizer
 from mera._utils.errors import InputError
 from mera.train.muon import Muon, layer_groups
 
-__all__ = ["OPTIMIZERS", "OwnOptimizer", "check_options", "named_optimizer", "own_optimizer"]
-
 OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 """An optimiser of a flow's parameters, or a function that makes one of them, such as a class of torch.optim."""
 

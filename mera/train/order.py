@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["Order"]
-
 MAX_LISTED = 2**22
 """The most examples whose order is a random permutation; the list of more would take too much memory."""
 

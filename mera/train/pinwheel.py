@@ -10,8 +10,6 @@ from mera.names.flow_options import PriorLike
 from mera.train.fit import fit
 from mera.train.settings import Settings
 
-__all__ = ["learn_pinwheel"]
-
 BATCH, RATE, LAYERS, WIDTH = 256, 1e-2, 6, 32
 
 

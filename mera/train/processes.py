@@ -12,8 +12,6 @@ import torch
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
 
-__all__ = ["is_main", "make_accelerator", "process_state", "world_size"]
-
 
 def is_main() -> bool:
     """Whether this process is the first of those that were started together, the one that writes files."""

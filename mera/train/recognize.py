@@ -20,8 +20,6 @@ from mera.train.order import Order
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import Settings
 
-__all__ = ["Learnt", "check_action", "check_data", "recognize"]
-
 PROBES = 16
 """Fields at which an action is tried before a run."""
 FAR = (1e3, 1e6, 1e9)

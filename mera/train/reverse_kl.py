@@ -18,8 +18,6 @@ from mera.physics.hmc import Trajectories
 from mera.physics.target import field_target
 from mera.train.objective import Batch, Objective, is_starting, stretched
 
-__all__ = ["ReverseKL"]
-
 CHUNK = 16
 """Rows whose noise is drawn together, so that a process which needs a part of a batch draws little more than that."""
 GOLDEN = (math.sqrt(5) - 1) / 2

@@ -32,8 +32,6 @@ from mera.density import Density
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
 
-__all__ = ["RunFolder"]
-
 STATE = "state"
 """The key of a checkpoint's description under which the state of training is."""
 

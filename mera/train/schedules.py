@@ -10,8 +10,6 @@ from torch.optim import Optimizer, lr_scheduler
 
 from mera._utils.errors import InputError
 
-__all__ = ["SCHEDULES", "OwnSchedule", "Schedule", "TorchSchedule", "own_schedule"]
-
 OwnSchedule = lr_scheduler.LRScheduler | Callable[[Optimizer], Any]
 """A schedule of torch for an optimiser, or a function that makes one."""
 

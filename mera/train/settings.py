@@ -15,8 +15,6 @@ from mera.run.memory import MEMORY
 from mera.train.optimizers import OPTIMIZERS, check_options
 from mera.train.schedules import SCHEDULES
 
-__all__ = ["ESTIMATORS", "PRESETS", "Options", "Settings"]
-
 Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 ESTIMATORS = ("path", "total", "score", "alpha")

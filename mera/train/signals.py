@@ -6,8 +6,6 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["SIGNALS", "StopSignal"]
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -11,8 +11,6 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-__all__ = ["ReadFailure", "WorkerTraceback"]
-
 
 class WorkerTraceback(Exception):
     """The traceback of an error in a process that reads images, as text."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from torch import nn
 
-__all__ = ["Conditioner", "ConditionerFactory", "Shape", "contract"]
-
 Shape = tuple[int, ...]
 
 ConditionerFactory = Callable[[Shape, Shape, int], nn.Module]

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
 from mera.bijectors.conditioners.fused import fuse, fusion_key
 
-__all__ = ["changing_weights", "evaluators", "fixed_weights"]
-
 Evaluator = Callable[..., Tensor]
 """A conditioner network, or a faster function with the same arguments and values."""
 

@@ -35,8 +35,6 @@ from torch import Tensor, nn
 from mera.bijectors.conditioners.products import Product, concatenated, products, slopes_and_reciprocals
 from mera.bijectors.conditioners.published import PatchMLPs, ResidualStack, SeparateMLPs
 
-__all__ = ["fuse", "fusion_key"]
-
 ALL = slice(None)
 ROOM = 2**20
 """The weights of several networks are prepared at once up to this many numbers, and those of at least one network."""

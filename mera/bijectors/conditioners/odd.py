@@ -8,8 +8,6 @@ from torch import Tensor
 from mera.bijectors.conditioners.base import Conditioner, ConditionerFactory, Shape, contract
 from mera.bijectors.univariate import Univariate
 
-__all__ = ["OddConditioner"]
-
 
 class OddConditioner(Conditioner):
     r"""Parameters of which the coupling is odd: :math:`f(-x_2; c(-x_1)) = -f(x_2; c(x_1))`.

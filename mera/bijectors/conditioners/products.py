@@ -28,8 +28,6 @@ from mera._utils.torch_private import is_recording
 from mera._utils.transformed import is_transformed
 from mera.bijectors.conditioners.published import Swish, WeightNormLinear
 
-__all__ = ["Product", "concatenated", "products", "slopes_and_reciprocals"]
-
 SMALL = 2**15
 """Weights with up to this many numbers are concatenated first: torch runs operations on so few in one thread."""
 WIDE = 512

@@ -18,8 +18,6 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
-__all__ = ["PatchMLPs", "ResidualStack", "SeparateMLPs", "Swish", "WeightNormLinear"]
-
 
 class Swish(nn.Module):
     r"""The activation :math:`x \, \sigma(a x)` with a learnable slope :math:`a` for each feature.

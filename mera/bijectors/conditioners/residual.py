@@ -17,8 +17,6 @@ from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
-__all__ = ["ResidualConv", "ResidualMLP", "compressed"]
-
 REACH = 10.0
 """The magnitude at which `compressed` turns from linear to logarithmic."""
 
