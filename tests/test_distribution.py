@@ -9,8 +9,8 @@ from torch.distributions.transforms import AffineTransform
 
 import mera
 from mera.distribution import FlowDistribution
-from tests.laws import randomize
-from tests.models import CONDITIONAL, MODELS, contexts
+from tests.helpers.laws import randomize
+from tests.tables.models import CONDITIONAL, MODELS, contexts
 
 EVENT = (1, 8, 8)
 

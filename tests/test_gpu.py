@@ -12,9 +12,9 @@ import torch
 import mera
 from mera import physics
 from mera.train import fit
-from tests.bijectors import BIJECTORS
-from tests.laws import check_laws, randomize
-from tests.models import MODELS, ONE_EACH
+from tests.helpers.laws import check_laws, randomize
+from tests.tables.bijectors import BIJECTORS
+from tests.tables.models import MODELS, ONE_EACH
 
 DEVICE = os.environ.get("MERA_DEVICE", "cuda")
 pytestmark = [

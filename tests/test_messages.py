@@ -10,7 +10,7 @@ import mera
 from mera import LayoutError
 from mera.drawing import draw_layout
 from mera.drawing.images import png_path
-from tests.models import CONDITIONAL, MODELS, batch
+from tests.tables.models import CONDITIONAL, MODELS, batch
 
 
 @pytest.mark.parametrize(

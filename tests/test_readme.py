@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import mera
-from tests.laws import Dense
+from tests.helpers.laws import Dense
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -131,6 +131,14 @@ def test_folders_import_those_above_them_in_the_architecture():
     assert below == []
 
 
+def test_tests_mirror_the_package():
+    """A folder of tests is named after the folder that it tests; helpers, tables and golden files serve all of them."""
+    tests = {folder.name for folder in Path(__file__).parent.iterdir() if (folder / "__init__.py").is_file()}
+    rooms = {folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").is_file()}
+    assert tests - {"helpers", "tables"} <= rooms
+    assert len(tests) > 15
+
+
 def test_nothing_imports_the_package_itself_but_the_command_line():
     """What is imported by the package while it loads would find only a part of it."""
     sources = {source for source, _ in import_graph(ROOT).in_edges("__init__.py")}

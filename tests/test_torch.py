@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from tests.laws import randomize
-from tests.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
+from tests.helpers.laws import randomize
+from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
 
 
 @pytest.mark.parametrize("name", PICKLED)

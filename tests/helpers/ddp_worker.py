@@ -1,11 +1,11 @@
-"""A process of tests/test_distributed.py: DistributedDataParallel over halves of a batch, for every model."""
+"""A process of tests/train/test_distributed.py: DistributedDataParallel over halves of a batch, for every model."""
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.laws import randomize
-from tests.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
+from tests.helpers.laws import randomize
+from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
 
 
 class Loss(nn.Module):

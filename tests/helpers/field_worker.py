@@ -1,4 +1,4 @@
-"""A process of tests/test_survival.py: learn the fields of a memory-mapped array, and go on if there is something."""
+"""A process of tests/train/test_survival.py: learn the fields of a memory-mapped array, and go on if there is something."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process of tests/test_distributed.py: train up to a step in a run's folder, then draw samples."""
+"""A process of tests/train/test_distributed.py: train up to a step in a run's folder, then draw samples."""
 
 import sys
 from pathlib import Path

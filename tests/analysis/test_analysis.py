@@ -1,0 +1,208 @@
+"""What a flow has learnt: against autograd's Jacobians, against log_prob, and against cases that are known."""
+
+import math
+
+import pytest
+import torch
+
+import mera
+from mera import analysis
+from mera.analysis.latents import latents_of_level
+from tests.helpers.laws import randomize
+from tests.tables.models import CONDITIONAL, MODELS, batch, contexts
+
+LINEARIZED = [
+    "rgflow", "rgflow-authors-m2", "rgflow-paper", "rgflow-open", "rgflow-open-authors", "rgflow-1d-open",
+    "rgflow-3d-box-open", "rgflow-shared", "rgflow-spline", "rgflow-maf", "neuralrg-1d", "tree", "ternary-1d-open",
+    "tebd-open-3d", "branching-1d-open", "realnvp-periodic", "glow-1d", "wavelet-1d", "wavelet-3d",
+]  # fmt: skip
+SAMPLES = 2
+
+
+def some_latents(plan, n=3):
+    """Some latents of each level, the first and the last among them."""
+    found = []
+    for level in range(len(plan.latents)):
+        latents = latents_of_level(plan, level)
+        found += [latents[int(i)] for i in torch.linspace(0, len(latents) - 1, min(n, len(latents)))]
+    return found
+
+
+def mean_jacobians(flow, latents, z, context):
+    """The mean over samples of autograd's Jacobian, for each latent."""
+    fields = torch.zeros(len(latents), *flow.plan.input.event_shape, dtype=torch.float64)
+    for s in range(SAMPLES):
+        one = None if context is None else context[s : s + 1]
+        z_s = tuple(level[s : s + 1] for level in z)
+        jacobian = torch.autograd.functional.jacobian(lambda *z, one=one: flow.inverse(z, one)[0][0], z_s)
+        for row, (level, *place) in enumerate(latents):
+            fields[row] += jacobian[level][(..., 0, *place)] / SAMPLES
+    return fields
+
+
+@pytest.mark.parametrize(("models", "name"), [
+    *((MODELS, name) for name in LINEARIZED),
+    *((CONDITIONAL, name) for name in ("rgflow-per-pixel", "rgflow-classes", "tree", "glow", "wavelet-per-pixel")),
+])  # fmt: skip
+def test_receptive_fields_are_mean_jacobians(models, name):
+    flow = randomize(models[name](), 0.2)
+    context = contexts(flow, SAMPLES) if models is CONDITIONAL else None
+    latents = some_latents(flow.plan)
+    torch.manual_seed(0)
+    fields = analysis.receptive_fields(flow, latents, SAMPLES, context=context)
+    torch.manual_seed(0)
+    expected = mean_jacobians(flow, latents, flow.sample_latents(SAMPLES), context)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(fields, expected, atol=1e-8, rtol=1e-10)
+    for field, (level, _, *site) in zip(fields, latents, strict=True):
+        outside = ~flow.generation_cone(level, site).pixels
+        assert not field[:, outside].any()
+
+
+def test_many_events_are_evaluated_in_parts(monkeypatch):
+    flow = randomize(MODELS["rgflow-open"](), 0.2)
+    latents = some_latents(flow.plan)
+    torch.manual_seed(0)
+    expected = analysis.receptive_fields(flow, latents, SAMPLES)
+    monkeypatch.setattr("mera.analysis.tangents.ROWS", 1)
+    torch.manual_seed(0)
+    torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("rgflow-paper", 2**26), ("rgflow-open", 2**26), ("rgflow-paper", 0), ("glow", 0)]
+)
+def test_strengths_are_norms_of_receptive_fields(name, kept, monkeypatch):
+    monkeypatch.setattr("mera.analysis.tangents.MOST_KEPT", kept)
+    flow = randomize(MODELS[name](), 0.2)
+    torch.manual_seed(0)
+    norms = analysis.strengths(flow, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
+    assert [tuple(level.shape) for level in norms] == [latent.lattice.event_shape for latent in flow.plan.latents]
+    for level, expected in enumerate(norms):
+        torch.manual_seed(0)
+        latents = latents_of_level(flow.plan, level)
+        fields = analysis.receptive_fields(flow, latents, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
+        torch.testing.assert_close(fields.flatten(1).norm(dim=1), expected.flatten())
+    torch.manual_seed(0)
+    leading = analysis.leading(flow, 0, 5, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
+    strong = [norms[0][tuple(place)].item() for _, *place in leading]
+    assert strong == sorted(norms[0].flatten().tolist(), reverse=True)[:5]
+
+
+def test_extents_of_known_fields():
+    fields = torch.zeros(3, 2, 8, 8, dtype=torch.float64)
+    fields[0] = 1  # uniform
+    fields[1, :, 5, 5] = 3  # a point
+    fields[2, 0, 0, 0] = fields[2, 1, 0, 7] = 1  # neighbours around a periodic border
+    open_borders, periodic = analysis.extents(fields), analysis.extents(fields, (True, True))
+    assert open_borders.pixels.tolist() == pytest.approx([64, 1, 2])
+    assert open_borders.radius.tolist() == pytest.approx([math.sqrt(2 * 63 / 12), 0, 3.5])
+    assert periodic.radius[1:].tolist() == pytest.approx([0, 0.5])
+
+
+def test_a_traversal_changes_one_latent():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    z = flow.sample_latents(1)
+    x = analysis.traverse(flow, (1, 0, 2, 3), [-2.0, z[1][0, 0, 2, 3].item(), 2.0], z)
+    torch.testing.assert_close(x[1:2], flow.inverse(z)[0])
+    back, _ = flow(x)
+    assert back[1][:, 0, 2, 3].tolist() == pytest.approx([-2.0, z[1][0, 0, 2, 3].item(), 2.0])
+    changed = (x[0] - x[2]).abs().amax(0) > 0
+    assert not changed[~flow.generation_cone(1, (2, 3)).pixels].any()
+    conditional = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
+    z = conditional.sample_latents(1)
+    assert analysis.traverse(conditional, (0, 0, 0, 0), [0.0, 1.0], z, torch.tensor([2])).shape[0] == 2
+
+
+def test_mixing_by_scale_and_by_place():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    a, b = flow.sample_latents(2), flow.sample_latents(2)
+    x_a, x_b = flow.inverse(a)[0], flow.inverse(b)[0]
+    assert torch.equal(flow.inverse(analysis.mix(a, b, 0))[0], x_a)
+    assert torch.equal(flow.inverse(analysis.mix(a, b, len(a)))[0], x_b)
+    mixed = analysis.mix(a, b, 1)
+    assert torch.equal(mixed[0], b[0])
+    assert torch.equal(mixed[1], a[1])
+    everything = tuple(torch.ones(level.shape[2:], dtype=torch.bool) for level in a)
+    assert torch.equal(flow.inverse(analysis.combine(a, b, everything))[0], x_a)
+    cone = flow.inference_cone((slice(2, 4), slice(2, 4)))
+    inside = flow.inverse(analysis.combine(a, b, cone.levels))[0]
+    again, _ = flow(inside)
+    for level, mask, of_a, of_b in zip(again, cone.levels, a, b, strict=True):
+        torch.testing.assert_close(level, torch.where(mask, of_a, of_b))
+
+
+@pytest.mark.parametrize(("L", "m", "sizes"), [(16, 4, [4, 1, 0]), (16, 2, [4, 1, 0, 0])])
+def test_the_subtree_of_a_site(L, m, sizes):
+    flow = mera.build("rgflow", L=L, m=m, channels=1, hidden=(2,))
+    masks = analysis.subtree(flow, 1, (2, 3))
+    assert [int(mask.sum()) for mask in masks] == sizes
+    on_pixels = flow.to_lattice([mask.float().expand(1, latent.lattice.channels, -1, -1)
+                                 for mask, latent in zip(masks, flow.plan.latents, strict=True)])  # fmt: skip
+    rows, columns = on_pixels[0, 0].nonzero().T
+    assert (rows // 4 == 2).all()  # the cell of 4 x 4 pixels
+    assert (columns // 4 == 3).all()
+    assert len(rows) == 15  # all but the variable that goes on
+
+
+def test_projection_on_coarse_levels():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    x = batch(flow)
+    torch.testing.assert_close(analysis.project(flow, x, 0), x)
+    for how in ("mode", "redraw"):
+        z, _ = flow(analysis.project(flow, x, 1, how))
+        torch.testing.assert_close(z[1], flow(x)[0][1])
+        assert (z[0].abs().max() < 1e-6) == (how == "mode")
+
+
+@pytest.mark.parametrize(("models", "name"), [
+    *((MODELS, name) for name in MODELS if name != "rgflow-leaky"),
+    *((CONDITIONAL, name) for name in CONDITIONAL),
+])  # fmt: skip
+def test_the_parts_of_log_p_add_up(models, name):
+    flow = randomize(models[name](), 0.2)
+    x = batch(flow, 3)
+    context = contexts(flow, 3) if models is CONDITIONAL else None
+    parts, log_prob = analysis.decompose(flow, x, context), flow.log_prob(x, context)
+    torch.testing.assert_close(parts.log_prob, log_prob, atol=1e-10, rtol=0)
+    assert parts.levels.shape == (3, len(flow.plan.latents))
+    assert set(parts.nodes) == {step.node for step in flow.plan.steps if step.module}
+    torch.testing.assert_close(sum(level.flatten(1).sum(1) for level in parts.maps), log_prob, atol=1e-9, rtol=0)
+    bits = -log_prob / (flow.plan.input.variables * math.log(2))
+    torch.testing.assert_close(parts.bits().sum(1), bits, atol=1e-9, rtol=0)
+
+
+def test_maps_show_where_an_image_is_unlikely():
+    torch.manual_seed(2)
+    flow = mera.build("rgflow", L=16, m=4, channels=1, layers=1, hidden=(4,), prior="gaussian").double()
+    x = 0.1 * torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    x[0, 0, 9, 6] += 30.0
+    maps = analysis.decompose(flow, x).maps
+    for h, level in enumerate(maps):
+        row, column = divmod(int(level[0].argmin()), 16)
+        cell = 2 ** (h + 1)
+        assert abs(row - 9) <= 2 * cell
+        assert abs(column - 6) <= 2 * cell
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda flow: analysis.receptive_fields(flow, [(2, 0, 0, 0)]), "Expected a level from 0 to 1; got 2"),
+        (lambda flow: analysis.receptive_fields(flow, [(0, 0, 9, 0)]), "Expected a channel and a site of level 0"),
+        (lambda flow: analysis.receptive_fields(flow, [3]), "Expected a latent .level, channel, .site.; got 3"),
+        (lambda flow: analysis.receptive_fields(flow, [(0, 0, 0, 0)], samples=0), "Expected samples as an integer"),
+        (lambda flow: analysis.leading(flow, True), "Expected a level from 0 to 1; got True"),
+        (lambda flow: analysis.traverse(flow, (0, 0, 0, 0), [1.0], flow.sample_latents(2)), "latents of one image"),
+        (lambda flow: analysis.mix(flow.sample_latents(1), flow.sample_latents(1)[:1], 1), "latents of one flow"),
+        (lambda flow: analysis.mix(flow.sample_latents(1), flow.sample_latents(1), 3), "Expected a level from 0 to 2"),
+        (lambda flow: analysis.combine(flow.sample_latents(1), flow.sample_latents(1), [1, 2]), "a bool mask for each"),
+        (lambda flow: analysis.subtree(flow, 0, (4, 0)), "Expected a channel and a site of level 0"),
+        (lambda flow: analysis.project(flow, flow.sample(1), 1, "blank"), "Expected a way to replace latents among"),
+        (lambda flow: analysis.decompose(flow, torch.zeros(1, 1, 4, 4).double()), "Expected data of shape"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense(call, message):
+    flow = MODELS["rgflow"]().double()
+    with pytest.raises(ValueError, match=message):
+        call(flow)

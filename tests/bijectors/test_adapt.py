@@ -1,0 +1,278 @@
+"""Bijectors of other libraries against the libraries themselves: value, log-det, direction, parameters."""
+
+import copy
+import math
+import pickle
+from functools import partial
+
+import FrEIA.framework as ff
+import FrEIA.modules as fm
+import nflows.transforms as nft
+import normflows as nf
+import pytest
+import torch
+import zuko
+from torch import nn
+from torch.distributions import Independent, Normal, TransformedDistribution
+from torch.distributions import transforms as tt
+
+import mera
+from mera.bijectors import Invert, adapt
+from tests.helpers.laws import check_laws, randomize
+
+pytestmark = pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated")  # in nflows
+N = 6
+PATCH = (2, 3, 4)
+
+
+def subnet(before, after):
+    return nn.Sequential(nn.Linear(before, 9), nn.Tanh(), nn.Linear(9, after))
+
+
+def conv_subnet(before, after):
+    return nn.Sequential(nn.Conv2d(before, 5, 3, padding=1), nn.Tanh(), nn.Conv2d(5, after, 3, padding=1))
+
+
+def freia_graph():
+    nodes = [ff.InputNode(N)]
+    nodes.append(ff.Node(nodes[-1], fm.RNVPCouplingBlock, {"subnet_constructor": subnet}))
+    nodes.append(ff.Node(nodes[-1], fm.PermuteRandom, {"seed": 1}))
+    nodes.append(ff.Node(nodes[-1], fm.GLOWCouplingBlock, {"subnet_constructor": subnet}))
+    nodes.append(ff.OutputNode(nodes[-1]))
+    return ff.GraphINN(nodes)
+
+
+def torch_transform():
+    loc, scale = nn.Parameter(torch.randn(N)), nn.Parameter(torch.rand(N) + 0.5)
+    return tt.ComposeTransform(
+        [tt.AffineTransform(loc, scale), tt.TanhTransform(), tt.AffineTransform(torch.ones(N), 3.0)]
+    )
+
+
+def nflows_chain():
+    made = nft.MaskedAffineAutoregressiveTransform(features=N, hidden_features=9)
+    spline = nft.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+        N, 9, num_bins=4, tails="linear", tail_bound=3.0
+    )
+    return nft.CompositeTransform([made, nft.ReversePermutation(N), spline, nft.LULinear(N)])
+
+
+def normflows_coupling():
+    return nf.flows.AffineCouplingBlock(nf.nets.MLP([N // 2, 9, N]), split_mode="channel")
+
+
+def library_values(kind, obj, x):
+    """Data to latents as the library has it: the value and the log-det."""
+    match kind:
+        case "torch":
+            z = obj.inv(x)
+            ladj = obj.log_abs_det_jacobian(z, x)
+            return z, -(ladj.sum(-1) if ladj.ndim > 1 else ladj)
+        case "zuko":
+            f = obj() if isinstance(obj, nn.Module) else obj
+            z = f(x)
+            ladj = f.log_abs_det_jacobian(x, z)
+            return z, ladj.sum(-1) if ladj.ndim > 1 else ladj
+        case "nflows":
+            return obj(x)
+        case "FrEIA":
+            z, log_det = obj([x])
+            return (z if isinstance(z, torch.Tensor) else z[0]), log_det
+        case "normflows":
+            return obj.inverse(x)
+
+
+CASES = {
+    "torch": ("torch", torch_transform),
+    "zuko-transform": ("zuko", lambda: zuko.transforms.MonotonicRQSTransform(
+        torch.randn(N, 5), torch.randn(N, 5), torch.randn(N, 4))),
+    "zuko-lazy": ("zuko", lambda: zuko.flows.MAF(N, transforms=2, hidden_features=(9,)).transform),
+    "zuko-coupling": ("zuko", lambda: zuko.flows.NICE(N, transforms=2, hidden_features=(9,)).transform),
+    "zuko-spline": ("zuko", lambda: zuko.flows.NSF(N, transforms=1, hidden_features=(9,)).transform),
+    "nflows": ("nflows", nflows_chain),
+    "FrEIA-module": ("FrEIA", lambda: fm.GLOWCouplingBlock([(N,)], subnet_constructor=subnet)),
+    "FrEIA-graph": ("FrEIA", freia_graph),
+    "normflows": ("normflows", normflows_coupling),
+    "normflows-spline": ("normflows", lambda: nf.flows.CoupledRationalQuadraticSpline(N, 1, 9, num_bins=4)),
+}  # fmt: skip
+
+
+def data(kind, n=5, dtype=torch.float32):
+    x = torch.randn(n, N, dtype=dtype)
+    return 1 + 2.5 * torch.tanh(x) if kind == "torch" else x  # within the range of its tanh
+
+
+def perturb(module, scale=0.2):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.is_floating_point():  # FrEIA keeps permutations as parameters
+                parameter.add_(scale * torch.randn_like(parameter))
+    return module
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_log_dets_are_the_librarys(name):
+    kind, make = CASES[name]
+    obj = make()
+    bijector = perturb(adapt(obj, (N,)))  # shares the object's parameters
+    bijector.eval()
+    x = data(kind)
+    z, log_det = bijector(x)
+    expected, its_log_det = library_values(kind, obj, x)
+    torch.testing.assert_close(z, expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(log_det, its_log_det.expand(5), atol=1e-6, rtol=1e-6)
+    back, opposite = bijector.inverse(z)
+    torch.testing.assert_close(back, x, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(opposite, -log_det, atol=1e-4, rtol=1e-4)
+    there, _ = adapt(obj, (N,), inverted=True).inverse(x)
+    torch.testing.assert_close(there, z)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_laws(name):
+    kind, make = CASES[name]
+    bijector = perturb(adapt(make(), (N,)).double()).eval()
+    x = data(kind, 3, torch.float64)
+    z, log_det = bijector(x)
+    loose = 1e-5 if kind in ("zuko", "nflows") or "spline" in name else 1e-9  # searches, and constants in single
+    torch.testing.assert_close(bijector.inverse(z)[0], x, atol=loose, rtol=loose)
+    jacobian = torch.stack([torch.autograd.functional.jacobian(lambda s: bijector(s[None])[0][0], row) for row in x])
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet, atol=1e-6, rtol=1e-6)
+    assert log_det.dtype == torch.float64
+    other = copy.deepcopy(bijector)
+    assert torch.equal(other(x)[0], z)
+    with torch.no_grad():
+        perturb(other, 0.1)
+    if list(other.parameters()):
+        assert not torch.equal(other(x)[0], z)
+    assert torch.equal(bijector(x)[0], z)
+
+
+def test_the_density_of_a_flow_is_the_librarys():
+    """A layout of one node, with a Gaussian prior, has the density that the library gives its own flow."""
+
+    def flow_of(bijector):
+        layout = mera.Layout((N,), 1)
+        layout.latent(layout.local(layout.input, bijector, N))
+        return mera.Flow(layout, "gaussian")
+
+    x = torch.randn(4, 1, N)
+    theirs = zuko.flows.MAF(N, transforms=2, hidden_features=(9,))
+    ours = flow_of(adapt(theirs, (1, N), flatten=True))
+    torch.testing.assert_close(ours.log_prob(x), theirs().log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
+
+    loc, scale = torch.randn(N), torch.rand(N) + 0.5
+    base = Independent(Normal(torch.zeros(N), torch.ones(N)), 1)
+    torchs = TransformedDistribution(base, [tt.AffineTransform(loc, scale, event_dim=1)])
+    ours = flow_of(adapt(tt.AffineTransform(loc, scale, event_dim=1)))
+    torch.testing.assert_close(ours.log_prob(x), torchs.log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
+
+    model = nf.NormalizingFlow(nf.distributions.DiagGaussian(N, trainable=False), [perturb(normflows_coupling())])
+    ours = flow_of(adapt(model.flows[0], (1, N), flatten=True))
+    torch.testing.assert_close(ours.log_prob(x), model.log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda shape: adapt(zuko.flows.NSF(math.prod(shape), transforms=1, hidden_features=(9,)), shape, flatten=True),
+        lambda shape: adapt(nft.LULinear(math.prod(shape)), shape, flatten=True),
+        lambda shape: adapt(fm.GLOWCouplingBlock([shape], subnet_constructor=conv_subnet), shape),
+        lambda shape: adapt(tt.AffineTransform(torch.randn(shape), torch.rand(shape) + 0.5), shape),
+        lambda shape: adapt(nf.flows.ActNorm(shape), shape),
+    ],
+)
+def test_nodes_of_an_rgflow(make):
+    flow = mera.build("rgflow", L=8, m=4, channels=2, bijector=make)
+    x = torch.randn(3, 2, 8, 8)
+    flow.initialize(x)
+    z, log_det = flow(x)
+    back, opposite = flow.inverse(z)
+    torch.testing.assert_close(back, x, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(opposite, -log_det, atol=1e-3, rtol=1e-4)
+
+
+CONDITIONAL = {
+    "zuko": lambda: adapt(zuko.flows.MAF(N, 3, transforms=1, hidden_features=(9,)), (N,), (3,)),
+    "nflows": lambda: adapt(nft.MaskedAffineAutoregressiveTransform(N, 9, context_features=3), (N,), (3,)),
+    "FrEIA": lambda: adapt(fm.GLOWCouplingBlock([(N,)], [(3,)], subnet_constructor=subnet), (N,), (3,)),
+    "normflows": lambda: adapt(nf.flows.MaskedAffineAutoregressive(N, 9, context_features=3, num_blocks=1), (N,), (3,)),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_contexts(name):
+    bijector = perturb(CONDITIONAL[name]().double()).eval()
+    x, context = torch.randn(3, N, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)
+    check_laws(bijector, x, context, atol=1e-6)
+    assert not torch.allclose(bijector(x, context)[0], bijector(x, context + 1)[0])
+
+
+def test_laws_of_a_patch_with_plain_tensors():
+    transform = tt.AffineTransform(torch.randn(PATCH), torch.rand(PATCH) + 0.5)
+    plain = adapt(transform, PATCH)
+    bijector = randomize(copy.deepcopy(plain))
+    assert transform.loc.dtype == torch.float32  # the caller's transform stays as it is
+    check_laws(bijector, torch.randn(2, *PATCH, dtype=torch.float64))
+    other = adapt(tt.AffineTransform(torch.randn(PATCH), torch.rand(PATCH)), PATCH)
+    other.load_state_dict(plain.state_dict())  # plain tensors are saved too
+    x = torch.randn(2, *PATCH)
+    assert torch.equal(other(x)[0], plain(x)[0])
+    assert torch.equal(copy.deepcopy(other).double()(x.double())[0], bijector(x.double())[0])
+
+
+def test_inverses_of_torch_and_bijectors_of_mera():
+    transform = tt.AffineTransform(torch.randn(N), 2.0)
+    x = torch.randn(3, N)
+    there, back = adapt(transform, (N,)), adapt(transform.inv, (N,))
+    torch.testing.assert_close(there(x)[0], back.inverse(x)[0])
+    torch.testing.assert_close(copy.deepcopy(back)(x)[0], transform(x))
+    norm = mera.bijectors.ActNorm((N, 1))
+    assert adapt(norm) is norm
+    assert isinstance(adapt(norm, inverted=True), Invert)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tt.ComposeTransform(
+            [tt.AffineTransform(1.0, 2.0).inv, tt.ComposeTransform([tt.SigmoidTransform().inv])]
+        ),
+        lambda: tt.IndependentTransform(tt.AffineTransform(1.0, 2.0).inv, 1),
+    ],
+)
+def test_inverses_within_a_transform_are_copied_with_it(make):
+    bijector = adapt(make(), (N,)).double()
+    x = torch.randn(3, N, dtype=torch.float64)
+    expected, log_det = bijector(x)
+    for other in (copy.deepcopy(bijector), pickle.loads(pickle.dumps(bijector))):
+        torch.testing.assert_close(other(x)[0], expected)
+        torch.testing.assert_close(other.inverse(expected)[0], x)
+    jacobian = torch.stack([torch.autograd.functional.jacobian(lambda s: bijector(s[None])[0][0], row) for row in x])
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: adapt(tt.AffineTransform(1.0, 2.0), (N,), (3,)),
+            "Expected no context for a transform that takes none",
+        ),
+        (lambda: adapt(tt.AbsTransform()), "Expected a transform that is a bijection"),
+        (lambda: adapt(tt.ExpTransform(), 3), r"Expected an event shape \(C, \*sites\), or None; got 3"),
+        (lambda: adapt(nf.NormalizingFlow(nf.distributions.DiagGaussian(N), [])), "Expected a transform of torch"),
+        (lambda: adapt(nf.nets.MLP([2, 2])), "Expected a transform of torch"),
+        (lambda: adapt(zuko.nn.MLP(2, 2)), "Expected a transform of torch"),
+        (lambda: adapt(ff.InputNode(3)), "Expected a transform of torch"),
+    ],
+)
+def test_what_is_no_bijector_is_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("obj", [nn.Linear(2, 2), 3, torch.nn.Identity, partial(abs)])
+def test_other_things_are_refused(obj):
+    with pytest.raises(ValueError, match=r"Expected a transform of torch\.distributions, zuko.*; got"):
+        adapt(obj)

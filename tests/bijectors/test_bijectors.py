@@ -1,0 +1,366 @@
+"""The table of laws for every bijector, and what a user is told."""
+
+import copy
+import inspect
+import math
+import pickle
+from functools import partial
+
+import pytest
+import torch
+
+import mera
+from mera import bijectors
+from mera.bijectors import (
+    MADE,
+    ActNorm,
+    Affine,
+    Asinh,
+    Autoregressive,
+    Bijector,
+    Chain,
+    ChannelHalves,
+    Conditioned,
+    Coupling,
+    Couplings,
+    Dequantize,
+    Gather,
+    Haar,
+    ImagePreprocess,
+    Invert,
+    LeakyReLU,
+    LogisticMixture,
+    Logit,
+    LULinear,
+    Orthogonal,
+    Permutation,
+    RationalQuadratic,
+    ResidualConv,
+    ResidualMLP,
+    Squeezed,
+    by_name,
+    catalogue,
+    catalogue_fields,
+    checkerboard,
+    circular,
+    named,
+    wrap,
+)
+from mera.bijectors.linear import ORTHOGONAL_MAPS
+from mera.run.memory import MEMORY
+from tests.helpers.laws import check_laws, randomize
+from tests.tables.bijectors import (
+    BIJECTORS,
+    CONDITIONAL,
+    EVEN,
+    LINE,
+    NAMED,
+    PATCH,
+    coupling_of,
+    mlp,
+    patch,
+)
+
+PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {Bijector}
+OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {m.__name__ for m in (catalogue, catalogue_fields, circular)}
+"""Modules with bijectors of this package; tests and examples register others."""
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_laws(name):
+    bijector = randomize(BIJECTORS[name]())
+    check_laws(bijector, 0.7 * torch.randn(3, *bijector.event_shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_laws_with_a_context(name):
+    bijector = randomize(CONDITIONAL[name]())
+    x = 0.7 * torch.randn(3, *bijector.event_shape, dtype=torch.float64)
+    context = torch.randn(3, *bijector.context_shape, dtype=torch.float64, requires_grad=True)
+    check_laws(bijector, x, context)
+    y, log_det = bijector(x, context)
+    (gradient,) = torch.autograd.grad((y**2).sum() + log_det.sum(), context)
+    assert (gradient != 0).all()  # every number of it counts
+    with pytest.raises(ValueError, match="Expected a context"):
+        bijector(x)
+    with pytest.raises(ValueError, match="Expected a context"):
+        bijector.inverse(x, context[:, :-1])
+
+
+def extremes(bijector, dtype):
+    """Samples of huge, tiny, repeated and whole values, on knots of splines too, and some far beside ordinary ones."""
+    n = math.prod(bijector.event_shape)
+    ordinary = torch.randn(6, n)
+    rows = [s * ordinary for s in (1e-30, 1e-3, 1.0, 30.0, 1e3, 1e4)]
+    rows += [torch.full((1, n), v) for v in (0.0, 1.5, -1.5, 4.0, -4.0, 1.0, 1e4, -1e4)]
+    rows.append(torch.where(ordinary > 0.5, 1e4 * ordinary, ordinary))
+    rows.append(torch.arange(n).remainder(9).sub(4).float()[None])  # knots of equal bins
+    return torch.cat(rows).clamp(-1e4, 1e4).view(-1, *bijector.event_shape).to(dtype)
+
+
+MIXING = ("squeezed", "named-glow-steps")
+"""Sums of values of 1e4 cancel to small ones with an error of 1e-3 in single precision, which a coupling then reads."""
+
+
+@pytest.mark.parametrize("start", ["as made", "random"])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+@pytest.mark.parametrize("name", [name for name in BIJECTORS if name != "dense"])  # whose sinh no format holds
+def test_extreme_values(name, dtype, close, start):
+    """Both directions stay finite and undo each other, as far as the numbers that pass through have digits for it."""
+    bijector = BIJECTORS[name]()
+    if start == "random":
+        randomize(bijector, 0.2)
+    bijector.to(dtype)
+    close = 1e-2 if name in MIXING and start == "random" and dtype == torch.float32 else close
+    x = extremes(bijector, dtype)
+    x = (wrap(x) if "circular" in name else x).requires_grad_()
+    for there, back in ((bijector, bijector.inverse), (bijector.inverse, bijector)):
+        if isinstance(bijector, Asinh) and there == bijector.inverse:
+            x = x.detach().clamp(-80, 80).requires_grad_()  # sinh
+        y, log_det = there(x)
+        again, opposite = back(y)
+        size = torch.maximum(x.abs(), y.abs()).flatten(1).amax(1).detach()
+        error = (again - x).abs().flatten(1).amax(1)
+        assert (error <= close * size.clamp(min=1)).all()
+        assert ((log_det + opposite).abs() <= 10 * close * size.clamp(min=1)).all()
+        wanted = [x, *bijector.parameters()]
+        for gradient in torch.autograd.grad(y.sum() + log_det.sum() + opposite.sum(), wanted, allow_unused=True):
+            assert gradient is None or gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("cls", sorted(PUBLIC, key=lambda cls: cls.__name__))
+def test_one_signature(cls):
+    """Whoever calls a bijector need not ask whether it takes a context."""
+    for method in (cls.forward, cls.inverse, cls.initialize):
+        _, _, context = inspect.signature(method).parameters.values()
+        assert (context.name, context.default) == ("context", None)
+
+
+@pytest.mark.parametrize("name", [name for name in BIJECTORS if name != "dense"])  # written without the argument
+def test_a_context_is_ignored_by_a_bijector_without(name):
+    bijector = randomize(BIJECTORS[name]())
+    x, context = torch.randn(2, *bijector.event_shape, dtype=torch.float64), torch.randn(2, 3)
+    torch.testing.assert_close(bijector(x, context), bijector(x))
+    torch.testing.assert_close(bijector.inverse(x, context), bijector.inverse(x))
+    torch.testing.assert_close(bijector.initialize(x, context), bijector(x)[0])
+
+
+class Plain(Bijector):
+    """A user's bijector, none of whose methods has an argument for a context."""
+
+    def forward(self, x):
+        return 2 * x, x.flatten(1).new_full(x.shape[:1], math.log(2) * x[0].numel())
+
+    def inverse(self, y):
+        return y / 2, -self(y)[1]
+
+    def initialize(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize("context_shape", [None, (3,)])
+def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(context_shape):
+    shape = (2, 2, 4)
+    coupling = partial(Coupling, conditioner=mlp, context_shape=context_shape)
+    plain = Squeezed(shape, lambda s: Chain([Plain(s), coupling(ChannelHalves(s)), Invert(Plain(s))]))
+    chain = randomize(Chain([Plain(shape), plain, Invert(Plain(shape))]))
+    x = torch.randn(3, *shape, dtype=torch.float64)
+    context = None if context_shape is None else torch.randn(3, *context_shape, dtype=torch.float64)
+    check_laws(chain, x, context)
+    assert chain.initialize(x, context).shape == x.shape
+
+    def factory(event_shape, context_shape=None):
+        return Chain([Plain(event_shape), coupling(ChannelHalves(event_shape)), Plain(event_shape)])
+
+    flow = randomize(mera.build("rgflow", L=4, m=2, channels=2, bijector=factory, context=3 if context_shape else None))
+    x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    arguments = () if context is None else (context[:1],)
+    flow.initialize(x, *arguments)
+    log_probs = []
+    for memory in MEMORY:
+        flow.memory = memory
+        log_probs.append(flow.log_prob(x, *arguments))
+        log_probs[-1].sum().backward()
+        torch.testing.assert_close(log_probs[-1], log_probs[0])
+    torch.testing.assert_close(flow.inverse(flow(x, *arguments)[0], *arguments)[0], x)
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    mask[0, 0] = False
+    restricted = flow.restrict(x[:1], mask, *arguments)
+    torch.testing.assert_close(restricted.log_prob(restricted.pixels), log_probs[0][:1])
+    torch.testing.assert_close(restricted.decode(restricted.encode(restricted.pixels)), restricted.pixels)
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_zero_size_batch(name):
+    bijector = randomize(BIJECTORS[name]())
+    x = torch.zeros(0, *bijector.event_shape, dtype=torch.float64)
+    y, log_det = bijector(x)
+    assert (y.shape, log_det.shape) == (x.shape, (0,))
+
+
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize(("n", "hidden"), [(2, (1,)), (7, (3,)), (7, (4, 30)), (50, (8, 8))])
+def test_masks_of_an_autoregressive_network(n, hidden, context):
+    """Output i depends on no input from i on; the last one on inputs up to the last but one, and all on the context."""
+    network = randomize(MADE(n, 2, hidden, context))
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None])[0], torch.randn(n + context).double())
+    reads = (jacobian != 0).any(0)
+    assert not reads[:, :n].triu().any()
+    if min(hidden) > 1:
+        assert reads[-1, n - 2]
+        assert reads[:, n:].all()
+
+
+@pytest.mark.parametrize("transform", [LogisticMixture(2), RationalQuadratic(3)])
+def test_derivatives_of_inverses(transform):
+    params = 0.5 * torch.randn(2, transform.n_params, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(transform.inverse, (y, params), atol=1e-6)
+    assert torch.autograd.gradgradcheck(transform.inverse, (y, params), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ORTHOGONAL_MAPS)
+def test_copies_of_an_orthogonal_map(how):
+    bijector = Orthogonal(EVEN, how=how)
+    next(bijector.parameters()).requires_grad_(False)
+    for other in (copy.deepcopy(bijector), pickle.loads(pickle.dumps(bijector))):
+        assert [p.requires_grad for p in other.parameters()] == [False]
+        x = torch.randn(2, *EVEN)
+        torch.testing.assert_close(other(x)[0], bijector(x)[0])
+    state = torch.get_rng_state()
+    pickle.loads(pickle.dumps(bijector))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("how", ORTHOGONAL_MAPS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_orthogonal_maps_are_orthogonal_in_every_precision(how, dtype):
+    """Made in single precision, a matrix must not stay orthogonal to single precision only."""
+    bijector = Orthogonal((5, 2), how=how).to(dtype)
+    eye = torch.eye(5, dtype=dtype)
+    matrix = bijector(torch.stack([eye, eye], 2))[0][..., 0].double()
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(5).double(), atol=20 * torch.finfo(dtype).eps, rtol=0)
+    torch.testing.assert_close(torch.det(matrix), torch.tensor(1.0).double(), atol=20 * torch.finfo(dtype).eps, rtol=0)
+    with torch.no_grad():
+        bijector.unconstrained.zero_()
+    torch.testing.assert_close(bijector(eye[..., None].repeat(1, 1, 2))[0][..., 0], eye)
+
+
+def test_no_parameter_spoils_a_product_of_reflections():
+    """Rounded, cut or decayed to integers, to tiny or to huge numbers, the parameters give an orthogonal matrix."""
+    bijector = Orthogonal((4, 1), how="householder").double()
+    start = bijector.unconstrained.detach().clone()
+    for change in (torch.round, torch.zeros_like, lambda w: w * 1e-300, lambda w: w * 1e200, torch.sign):
+        bijector.unconstrained.data = change(start)
+        matrix = bijector(torch.eye(4, dtype=torch.float64)[..., None])[0][..., 0]
+        torch.testing.assert_close(matrix @ matrix.T, torch.eye(4).double(), atol=1e-14, rtol=0)
+
+
+def test_logit_laws_inside_the_interval():
+    check_laws(Logit(0.9).double(), torch.rand(3, *PATCH, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dequantize_returns_every_image(dtype):
+    images = torch.arange(256).to(torch.uint8).repeat(64).view(64, 1, 16, 16)
+    preprocess = Chain([Dequantize(), Logit()]).to(dtype)
+    x, log_det = preprocess(images)
+    assert (x.dtype, log_det.dtype) == (dtype, dtype)
+    numbers, volume = preprocess.members[0](images)
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    torch.testing.assert_close(volume, torch.full_like(volume, -256 * math.log(256)))
+    assert torch.equal(preprocess.members[0].inverse(numbers)[0], images)
+    assert (preprocess.inverse(x)[0].int() - images.int()).abs().max() <= 1  # rounding at a level's very edge
+    assert (preprocess.inverse(x)[0] != images).double().mean() < 1e-3
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_initialize_whitens_a_batch_and_is_saved(per_channel):
+    x = torch.randn(500, *PATCH) * (1 + torch.rand(PATCH)) + 3 * torch.randn(PATCH)  # each variable its own way
+    norm = ActNorm(PATCH, per_channel)
+    y = norm.initialize(x)
+    axes = (0, 2, 3) if per_channel else 0
+    torch.testing.assert_close(y.mean(axes), torch.zeros_like(y.mean(axes)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.var(axes, correction=0), torch.ones_like(y.mean(axes)), atol=1e-4, rtol=0)
+    other = ActNorm(PATCH, per_channel)
+    other.load_state_dict(norm.state_dict())
+    before = other.shift.clone()
+    other.initialize(torch.randn(9, *PATCH))
+    assert torch.equal(other.shift, before)
+
+
+def test_every_public_bijector_is_in_the_table():
+    covered = {type(make()) for make in BIJECTORS.values()} | {Logit, Dequantize, ImagePreprocess}
+    assert covered >= PUBLIC
+
+
+def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
+    registered = {name for name in bijectors.names() if by_name.factory(name).__module__ in OWN_MODULES}
+    assert registered == set(NAMED)
+    made = [make() for make in BIJECTORS.values()]
+    assert {bijector.how for bijector in made if isinstance(bijector, Orthogonal)} == set(ORTHOGONAL_MAPS)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: checkerboard((4,)), r"Expected an event shape of channels and sites; got \(4,\)"),
+        (lambda: ResidualMLP((4,), (4,), 2, hidden=()), r"Expected at least one hidden width; got \(\)"),
+        (lambda: Chain([]), "Expected at least one bijector"),
+        (lambda: Couplings([]), "Expected at least one bijector"),
+        (lambda: Couplings([Coupling(ChannelHalves(PATCH), mlp) for _ in range(2)]), "Expected couplings over one"),
+        (lambda: Chain([ActNorm((2, 3)), ActNorm((3, 2))]), r"Expected event shape \(2, 3\) for member 1"),
+        (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
+        (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),
+        (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),
+        (lambda: Coupling(ChannelHalves((3, 4)), patch), "halves that are vectors of one length, and no context; got"),
+        (lambda: ResidualConv((1, 4), (1, 4), 2, kernel=2), "Expected an odd kernel"),
+        (lambda: Logit(1.0), "Expected a constraint between 0 and 1"),
+        (lambda: Logit("x"), "Expected a constraint as a positive number; got 'x'"),
+        (lambda: Dequantize(257), "Expected from 2 to 256 levels; got 257"),
+        (lambda: Dequantize(2.5), "Expected levels as an integer >= 2; got 2.5"),
+        (lambda: Affine(math.nan), "the bound of the log-scale as a number above 0, up to 20; got nan"),
+        (lambda: Affine(True), "the bound of the log-scale as a number above 0, up to 20; got True"),
+        (lambda: RationalQuadratic(1), "Expected bins as an integer >= 2; got 1"),
+        (lambda: RationalQuadratic(bound=1e300), "Expected the bound as a number above 0, up to 10000; got 1e"),
+        (lambda: LogisticMixture(True), "Expected components as an integer >= 1; got True"),
+        (lambda: LogisticMixture(max_mean=math.inf), "Expected the bound of the means"),
+        (lambda: LeakyReLU(PATCH, -1), "Expected the slope as a number above 0"),
+        (lambda: LULinear(PATCH, per_site="x"), "Expected per_site as True or False; got 'x'"),
+        (lambda: LULinear((1, 4)), "Expected at least 2 variables to mix"),
+        (lambda: Orthogonal(PATCH, how="x"), "Expected a parametrisation among"),
+        (lambda: Permutation(LINE, torch.tensor([0, 0])), "Expected a permutation of 0 to 1"),
+        (lambda: Permutation(LINE, torch.tensor([True, False])), "Expected a permutation of 0 to 1"),
+        (lambda: named("permutation", {"order": "ab"})(LINE), "Expected a permutation as a list of numbers; got 'ab'"),
+        (lambda: named("coupling", {"mask": ["a"]})(LINE), "Expected a mask that fills an event"),
+        (lambda: named("coupling", {"mask": [[True] * 4] * 2})(LINE), "Expected a mask that fills an event"),
+        (lambda: named("coupling", {"layers": True})(LINE), "Expected layers as an integer >= 1; got True"),
+        (lambda: named("coupling", {"residual_blocks": -1})(LINE), "Expected residual blocks as an integer >= 0"),
+        *(
+            (
+                lambda options={"conditioner": conditioner, **wrong}: named("coupling", options)((1, 2, 2)),
+                message,
+            )
+            for conditioner in ("paper", "authors")
+            for wrong, message in (
+                ({"residual_blocks": 0}, "Expected residual blocks as an integer >= 1; got 0"),
+                ({"residual_blocks": True}, "Expected residual blocks as an integer >= 1; got True"),
+                ({"hidden": (5, 0)}, "Expected a hidden width as an integer >= 1; got 0"),
+            )
+        ),
+        (lambda: named("coupling", {"norm": "x"})(LINE), "Expected norm as True or False; got 'x'"),
+        (lambda: named("coupling", {"hidden": (0,)})(LINE), "Expected a hidden width as an integer >= 1; got 0"),
+        (lambda: named("glow-steps", {"padding": "x"})(EVEN), "Expected a padding among"),
+        (lambda: named("convolution", {"padding": "circular", "kernel": 7})(EVEN), "goes around once at most"),
+        (lambda: Autoregressive((1, 1)), "Expected at least 2 variables, or a context"),
+        (lambda: Haar((1, 2, 4)), "Expected patches of 2 sites in each dimension"),
+        (lambda: Squeezed((1, 3), ActNorm), "Expected sites that the stride 2 divides"),
+        (lambda: Conditioned(EVEN, 3, partial(coupling_of, ChannelHalves)), "Expected from 1 to 2 passive channels"),
+        (lambda: Conditioned(EVEN, 1, lambda shape, context: ActNorm(shape)), "Expected a bijector of context"),
+        (lambda: Coupling(Gather(checkerboard(PATCH)), patch, context_shape=(2,)), "length, and no context"),
+        (lambda: Affine(0.0), "Expected the bound of the log-scale as a number above 0, up to 20; got 0.0"),
+    ],
+)
+def test_bad_input_says_what_was_expected(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,95 @@
+"""Angles: splines on the circle, and the XY model against exact results."""
+
+import math
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.bijectors import CircularSpline, named, wrap
+from mera.physics import XY
+from tests.helpers.laws import randomize
+
+SHAPE = (2, 3, 4)
+
+
+def random_coupling(dtype=torch.float64):
+    return randomize(named("circular-spline", {"hidden": (8,), "bins": 4})(SHAPE), 0.5).to(dtype)
+
+
+def angles(*shape, dtype=torch.float64):
+    return wrap(20 * torch.randn(*shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wrapped_angles_are_in_the_support_of_the_prior(dtype):
+    many = torch.cat([angles(100_000, dtype=dtype), torch.tensor([math.pi, -math.pi, 3 * math.pi, -1e-9], dtype=dtype)])
+    wrapped = wrap(many)
+    prior = mera.Prior(XY.flow_options["prior"])
+    assert prior.log_prob([wrapped[:, None]]).isfinite().all()
+    torch.testing.assert_close(many.cos(), wrapped.cos(), atol=1e-5, rtol=0)
+
+
+def test_the_map_is_one_of_the_circle():
+    """Angles that differ by full turns have one image, and the ends of the interval meet, with one slope."""
+    coupling, x = random_coupling(), angles(5, *SHAPE)
+    y, log_det = coupling(x)
+    again, same = coupling(x + 2 * math.pi * torch.randint(-3, 4, x.shape).double())
+    torch.testing.assert_close(wrap(again - y), torch.zeros_like(y), atol=1e-9, rtol=0)
+    torch.testing.assert_close(same, log_det)
+    back, inverse = coupling.inverse(y)
+    torch.testing.assert_close(wrap(back - x), torch.zeros_like(x), atol=1e-9, rtol=0)
+    torch.testing.assert_close(inverse, -log_det)
+    spline = CircularSpline(5)
+    params = torch.randn(1, spline.n_params, 1, dtype=torch.float64)
+    ends = torch.tensor([[-math.pi + 1e-9], [math.pi - 1e-9]], dtype=torch.float64)
+    y, log_slope = spline(ends, params.expand(2, -1, -1))
+    assert wrap(y[0] - y[1]).abs() < 1e-8
+    assert (log_slope[0] - log_slope[1]).abs() < 1e-7
+    assert log_slope.abs().max() > 1e-3
+
+
+def test_a_density_of_angles_is_normalised():
+    flow = randomize(mera.build("rgflow", L=2, m=2, channels=1, dim=1, layers=2, hidden=(8,), **XY.flow_options), 0.2)
+    grid = (torch.arange(400, dtype=torch.float64) + 0.5) / 400 * 2 * math.pi - math.pi
+    points = torch.cartesian_prod(grid, grid).view(-1, 1, 2)
+    integral = flow.log_prob(points).exp().mean() * (2 * math.pi) ** 2
+    assert integral.item() == pytest.approx(1, abs=2e-4)
+    assert flow.log_prob(points).std() > 0.1
+
+
+@pytest.mark.parametrize("beta", [0.3, 2.0])
+def test_exact_chain_by_a_transfer_matrix(beta):
+    grid = (torch.arange(200, dtype=torch.float64) / 200) * 2 * math.pi
+    transfer = (beta * (grid[:, None] - grid).cos()).exp() * 2 * math.pi / 200
+    expected = torch.linalg.matrix_power(transfer, 7).trace().log().item()
+    assert XY(beta).log_z((7,)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_xy_is_learnt_and_measured():
+    torch.manual_seed(0)
+    action = XY(1.0)
+    flow = mera.build("rgflow", L=8, m=4, dim=1, channels=1, layers=2, hidden=(24,), norm=False, **action.flow_options)
+    mera.train.fit(flow, action, steps=150, batch_size=64, lr=5e-3, anneal=0.3, eval_every=150, eval_images=100)
+    flow = flow.double()
+    report = physics.estimate(flow, action, 4000)
+    assert report.ess > 0.3
+    assert abs(report.log_z - action.log_z((8,))) < 4 * report.log_z_error
+    step = 1e-4
+    exact = -(XY(1 + step).log_z((8,)) - XY(1 - step).log_z((8,))) / (2 * step) / 8  # the mean of the action, a site
+    chain = physics.hmc((1, 8), action, draws=1000)
+    cones = physics.cone_monte_carlo(flow, action, sweeps=200, warmup=30, trajectories=3)
+    for result in (report, chain, cones):
+        assert abs(result.observables["energy"].value - exact) < 4 * result.observables["energy"].error
+    assert chain.fields.abs().max() <= math.pi
+    m2 = [result.observables["m2"] for result in (report, chain, cones)]
+    assert abs(m2[0].value - m2[1].value) < 4 * math.hypot(m2[0].error, m2[1].error)
+    assert abs(m2[1].value - m2[2].value) < 4 * math.hypot(m2[1].error, m2[2].error)
+
+
+def test_messages():
+    with pytest.raises(ValueError, match="beta as a positive number"):
+        XY(0.0)
+    with pytest.raises(ValueError, match="ln Z is known"):
+        XY().log_z((4, 4))

@@ -1,0 +1,277 @@
+"""Conditioner networks: the formulas of the paper, and the fast evaluation beside them."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import mera
+from mera.bijectors import Conditioner, Coupling, Couplings, Gather, PatchMLPs, ResidualMLP, SeparateMLPs, checkerboard
+from mera.bijectors.conditioners import products
+from mera.bijectors.conditioners.fixed_weights import evaluators
+from mera.bijectors.conditioners.published import ResidualStack
+from tests.helpers.laws import randomize
+from tests.tables.bijectors import PATCH, mlp, paper, patch, together
+
+NETWORKS = {
+    "paper": lambda: SeparateMLPs((6,), (6,), 2, hidden=(5, 4), blocks=2),
+    "paper-one-block": lambda: SeparateMLPs((6,), (6,), 2, hidden=(5,), blocks=1),
+    "paper-one-layer": lambda: SeparateMLPs((6,), (6,), 2, hidden=(), blocks=3),
+    "paper-odd-halves": lambda: SeparateMLPs((5,), (4,), 3, hidden=(7, 4), blocks=3),
+    "paper-context": lambda: SeparateMLPs((6 + 2,), (6,), 2, hidden=(5, 4), blocks=2),
+    "paper-lattice": lambda: SeparateMLPs((2, 3), (1, 2, 3), 2, hidden=(5,), blocks=2),
+    "authors": lambda: PatchMLPs((3,), (3,), 2, hidden=(5, 4), blocks=2),
+    "authors-one-block": lambda: PatchMLPs((3,), (3,), 2, hidden=(5, 4), blocks=1),
+    "authors-four-blocks": lambda: PatchMLPs((3,), (3,), 1, hidden=(29,), blocks=4),
+}
+
+
+def in_shape(network):
+    return (2, 3) if getattr(network, "out_shape", None) == (1, 2, 3) else (network.in_features,)
+
+
+def outputs_and_gradients(networks, calls, x, weights):
+    """Values of each network on its input, for both halves where the network reads both, and all gradients."""
+    x = x.clone().requires_grad_(torch.is_grad_enabled())
+    values = [
+        call(x, half) if network.shared_between_halves else call(x)
+        for network, call in zip(networks, calls, strict=True)
+        for half in range(1 + network.shared_between_halves)
+    ]
+    if not torch.is_grad_enabled():
+        return values
+    loss = sum((value * torch.linspace(-1, 2, value.numel()).view_as(value)).sin().sum() for value in values)
+    return values + list(torch.autograd.grad(loss, [x, *weights]))
+
+
+@pytest.mark.parametrize("mode", ["training", "frozen", "frozen, fixed", "no gradients", "no gradients, fixed"])
+@pytest.mark.parametrize("rows", [1, 40])  # fewer and more than the outputs of a layer
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_fast_path_equals_the_plain_formula(name, count, rows, mode):
+    networks = [randomize(NETWORKS[name]()) for _ in range(count)]
+    weights = [weight for network in networks for weight in network.parameters()]
+    if mode.startswith("frozen"):
+        for weight in weights:
+            weight.requires_grad_(False)
+        weights = []
+    x = torch.randn(rows, *in_shape(networks[0]), dtype=torch.float64)
+    with torch.set_grad_enabled(not mode.startswith("no gradients")):
+        expected = outputs_and_gradients(networks, networks, x, weights)
+        if mode.endswith("fixed"):
+            with mera.fixed_weights():
+                calls = list(evaluators(networks, rows))
+                assert all(call is again for call, again in zip(calls, evaluators(networks, rows), strict=True))
+                found = outputs_and_gradients(networks, calls, x, weights)
+        else:
+            calls = list(evaluators(networks, rows))
+            found = outputs_and_gradients(networks, calls, x, weights)
+    assert not set(map(id, calls)) & set(map(id, networks))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("context", [None, (3,)])
+@pytest.mark.parametrize("shape", [PATCH, (1, 3, 3)])
+@pytest.mark.parametrize("rows", [2, 40])
+def test_couplings_equal_couplings_with_the_plain_formula(rows, shape, context, monkeypatch):
+    """Values and gradients of both directions, where neighbours differ in kind and shape."""
+    partition = Gather(checkerboard(shape))
+    members = together(partition, paper, mlp, paper, layers=1, context_shape=context)
+    if context is None and shape == PATCH:
+        members += together(partition, patch, layers=2)
+    couplings = randomize(Couplings(members), 0.1)
+    x = torch.randn(rows, *shape, dtype=torch.float64, requires_grad=True)
+    c = None if context is None else torch.randn(rows, *context, dtype=torch.float64, requires_grad=True)
+    inputs = [x, *([] if c is None else [c]), *couplings.parameters()]
+    found = []
+    for _ in range(2):
+        y, log_det = couplings(x, c)
+        back, opposite = couplings.inverse(x, c)
+        loss = (y.sin() + back.cos()).sum() + (log_det * opposite).sum()
+        found.append([y, log_det, back, opposite, *torch.autograd.grad(loss, inputs)])
+        monkeypatch.setattr("mera.bijectors.coupling.evaluators", lambda networks, rows: networks)
+    for one, other in zip(*found, strict=True):
+        assert (one - other).abs().max() <= 1e-12 * other.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_slope_of_zero(name):
+    """x sigmoid(0 x) = x / 2, where the fast path divides by the slope."""
+    network = randomize(NETWORKS[name]())
+    for swish in network.networks.swishes:
+        swish.slope.data[0, 0, 0, :2] = 0
+    weights = [weight for key, weight in network.named_parameters() if "slope" not in key]
+    x = torch.randn(9, *in_shape(network), dtype=torch.float64)
+    expected = outputs_and_gradients([network], [network], x, weights)
+    found = outputs_and_gradients([network], evaluators([network], 9), x, weights)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+def test_the_plain_formula_is_the_papers():
+    """A loop over blocks and layers of App. A, for each network by itself."""
+    networks = randomize(ResidualStack(2, 6, (5, 4), 3))
+    x = torch.randn(2, 7, 6, dtype=torch.float64)
+    for index in range(2):
+        stream = x[index]
+        for block in range(3):
+            value = stream
+            for swish, linear in zip(networks.swishes, networks.linears, strict=True):
+                value = value / (1 + torch.exp(-swish.slope[block, index] * value))
+                v, g = linear.weight_v[block, index], linear.weight_g[block, index]
+                value = value @ (g * v / v.square().sum(0).sqrt()) + linear.bias[block, index]
+            stream = (stream + value) / math.sqrt(2)
+        torch.testing.assert_close(networks(x)[index], stream * networks.scale[index], atol=1e-12, rtol=1e-12)
+
+
+def test_the_authors_network_reads_one_half_and_returns_the_other():
+    network = randomize(PatchMLPs((3,), (3,), 2, hidden=(5,), blocks=2))
+    x = torch.randn(4, 3, dtype=torch.float64)
+    for half in (0, 1):
+        patch_of_zeros = torch.zeros(4, 6, dtype=torch.float64)
+        patch_of_zeros[:, 3 * half : 3 * half + 3] = x
+        whole = network.networks(patch_of_zeros.expand(2, -1, -1))
+        expected = whole[:, :, 3 * (1 - half) : 3 * (1 - half) + 3].transpose(0, 1)
+        torch.testing.assert_close(network(x, half), expected)
+
+
+class Doubled(SeparateMLPs):
+    """A class of a user's own, whose forward counts."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_networks_without_a_fast_path_are_called_themselves():
+    networks = [randomize(kind((6,), (6,), 2)) for kind in (SeparateMLPs, Doubled, ResidualMLP, SeparateMLPs)]
+    networks.insert(2, torch.nn.Identity())
+    calls = list(evaluators(networks, 3))
+    assert [call is network for call, network in zip(calls, networks, strict=True)] == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize("conditioner", [paper, patch])
+def test_a_network_with_a_hook_is_called_itself(conditioner):
+    coupling = randomize(Coupling(Gather(checkerboard(PATCH)), conditioner))
+    x, outputs = torch.randn(3, *PATCH, dtype=torch.float64), []
+    expected = coupling(x)[0]
+    coupling.networks[0].register_forward_hook(lambda module, arguments, output: outputs.append(output))
+    torch.testing.assert_close(coupling(x)[0], expected)
+    assert len(outputs) == (2 if conditioner is patch else 1)
+
+
+def test_a_conditioner_of_ones_own():
+    """A shared one is told the half; a plain module is one without attributes."""
+
+    class Shared(Conditioner):
+        shared_between_halves = True
+
+        def __init__(self):
+            super().__init__()
+            self.halves = []
+
+        def forward(self, x, half):
+            self.halves.append(half)
+            return torch.stack([0 * x, torch.full_like(x, half)], 1)
+
+    network = Shared()
+    coupling = Coupling(Gather(checkerboard(PATCH)), lambda in_shape, out_shape, n_params: network)
+    x = torch.randn(2, *PATCH)
+    y, _ = coupling(x)
+    torch.testing.assert_close(y, x + checkerboard(PATCH))  # the first half moves by what is read of half 1
+    torch.testing.assert_close(coupling.inverse(y)[0], x)
+    assert network.halves == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_copies_have_weights_of_their_own(name):
+    network = randomize(NETWORKS[name]())
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.networks.scale.mul_(2)
+    x = torch.randn(2, *in_shape(network), dtype=torch.float64)
+    half = (0,) if network.shared_between_halves else ()
+    with mera.fixed_weights(), torch.no_grad():
+        (one,), (two,) = evaluators([network], 2), evaluators([other], 2)
+        torch.testing.assert_close(two(x, *half), 2 * one(x, *half))
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda x: None, r"Expected a tensor \(B, 2, \.\.\.\) from the conditioner; got NoneType"),
+        (lambda x: x[:, None], r"Expected 2 parameters \(B, 2, \.\.\.\) from the conditioner; got \(3, 1, 12\)"),
+    ],
+)
+def test_what_a_conditioner_must_return(result, message):
+    class Wrong(nn.Module):
+        def __init__(self, *shapes):
+            super().__init__()
+
+        def forward(self, x):
+            return result(x)
+
+    coupling = Coupling(Gather(checkerboard((2, 3, 4))), Wrong)
+    with pytest.raises(ValueError, match=message):
+        coupling(torch.randn(3, 2, 3, 4))
+    with pytest.raises(ValueError, match=r"Expected a torch\.nn\.Module from the factory of cond"):
+        Coupling(Gather(checkerboard((2, 3, 4))), lambda *shapes: None)
+
+
+@pytest.mark.parametrize("name", ["paper", "authors-one-block"])
+def test_higher_and_forward_derivatives_of_the_fast_path(name, monkeypatch):
+    monkeypatch.setattr(products, "WIDE", 1)
+    network = randomize(NETWORKS[name]())
+    x = torch.randn(40, *in_shape(network), dtype=torch.float64)
+    other = x.roll(1, 0)
+
+    def of(evaluate):
+        def function(x):
+            return evaluate(x, 0) if network.shared_between_halves else evaluate(x)
+
+        return function
+
+    fast, plain = of(next(iter(evaluators([network], len(x))))), of(network)
+    _, slope = torch.func.jvp(fast, (x,), (other,))
+    torch.testing.assert_close(slope, torch.func.jvp(plain, (x,), (other,))[1])
+    twice = [torch.func.jvp(lambda x, f=f: torch.func.jvp(f, (x,), (other,))[1], (x,), (x,))[1] for f in (fast, plain)]
+    torch.testing.assert_close(*twice)
+    assert twice[0].abs().max() > 0
+    mapped = torch.func.vmap(torch.func.grad(lambda x: fast(x).sin().sum()))(torch.stack([x, other]))
+    torch.testing.assert_close(mapped[1], torch.func.grad(lambda x: plain(x).sin().sum())(other))
+    curvatures = [torch.autograd.functional.hvp(lambda x, f=f: f(x).sin().sum(), x, other)[1] for f in (fast, plain)]
+    torch.testing.assert_close(*curvatures)
+    rows = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0), x, vectorize=True) for f in (fast, plain)]
+    torch.testing.assert_close(*rows)
+
+
+@pytest.mark.parametrize("width", [200, 600])
+def test_training_keeps_no_activation_that_is_cheap_to_compute_again(width, monkeypatch):
+    network, kept = SeparateMLPs((6,), (6,), 2, hidden=(width, width), blocks=2), []
+
+    def bytes_kept():
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+            next(iter(evaluators([network], 2000)))(torch.randn(2000, 6, requires_grad=True))
+        return sum(kept)
+
+    found = bytes_kept()
+    monkeypatch.setattr(products, "WIDE", math.inf)
+    assert found < 0.8 * bytes_kept() if width == 600 else found == bytes_kept()
+
+
+@pytest.mark.parametrize("name", ["paper", "authors"])
+def test_gradients_in_mixed_precision(name, monkeypatch):
+    monkeypatch.setattr(products, "WIDE", 1)
+    network = randomize(NETWORKS[name]()).float()
+    x = torch.randn(40, *in_shape(network))
+    half = (0,) if network.shared_between_halves else ()
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = next(iter(evaluators([network], len(x))))(x, *half)
+        gradients.append(torch.autograd.grad(value.float().square().sum(), list(network.parameters())))
+    for exact, mixed in zip(*gradients, strict=True):
+        assert (mixed - exact).norm() < 0.2 * exact.norm()  # slopes of activations lose most

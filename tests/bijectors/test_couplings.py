@@ -1,0 +1,186 @@
+"""Couplings, one and several, their networks, and how far they read."""
+
+from functools import partial
+from threading import Thread
+
+import pytest
+import torch
+
+import mera
+from mera.bijectors import (
+    ActNorm,
+    Affine,
+    Chain,
+    ChannelHalves,
+    Coupling,
+    Couplings,
+    Gather,
+    Invert,
+    Masked,
+    Squeezed,
+    checkerboard,
+)
+from tests.helpers.laws import Dense, check_laws, randomize
+from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper, patch, together
+
+
+def test_squeezed_reads_around_borders_if_what_is_within_does():
+    shape = (1, 4, 4)
+    around = Squeezed(shape, lambda s: Coupling(ChannelHalves(s), partial(conv, padding="circular")))
+    assert around.circular
+    assert not Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv)).circular
+    with pytest.raises(ValueError, match="Expected a bijector of one context for all sites"):
+        Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv, context_shape=(1, 2, 2)))
+
+
+def test_windows_of_chains():
+    field = Coupling(ChannelHalves(EVEN), conv)
+    assert Chain([ActNorm(EVEN), field, ActNorm(EVEN), field]).receptive_kernel == (17, 17)
+    assert Chain([field, Coupling(ChannelHalves(EVEN), mlp)]).receptive_kernel is None
+    assert Invert(field).receptive_kernel == (9, 9)
+
+
+@pytest.mark.parametrize("halves", ["checkerboard", "channels"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
+    """On a lattice with room for more, what a site depends on fills its kernel from border to border."""
+    reach = 2 * 2 * layers  # two conditioners of radius 2 in each layer
+    shape = (2, 2 * reach + 3, 2 * reach + 5)
+    partition = Masked(checkerboard(shape)) if halves == "checkerboard" else ChannelHalves(shape)
+    f = randomize(Chain([Coupling(partition, conv) for _ in range(layers)]))
+    assert f.receptive_kernel == (1 + 2 * reach,) * 2
+    row = column = reach + 1  # a site of the half that is updated last
+    x = torch.randn(1, *shape, dtype=torch.float64, requires_grad=True)
+    dependence = torch.zeros(shape[1:])
+    for channel in range(2):
+        (gradient,) = torch.autograd.grad(f(x)[0][0, channel, row, column], x)
+        dependence += gradient[0].abs().sum(0)
+    rows, columns = dependence.nonzero().T
+    assert (rows.min(), rows.max()) == (row - reach, row + reach)
+    assert (columns.min(), columns.max()) == (column - reach, column + reach)
+
+
+def test_couplings_start_as_the_identity():
+    for make in (mlp, paper):
+        x = torch.randn(4, *PATCH)
+        y, log_det = Coupling(Gather(checkerboard(PATCH)), make)(x)
+        torch.testing.assert_close(y, x)
+        assert not log_det.any()
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize(("small", "room"), [(0, 2**20), (2**15, 2**20), (2**15, 500), (2**15, 1)])
+@pytest.mark.parametrize("rows", [1, 40])
+def test_couplings_together_are_those_of_a_chain(rows, small, room, gradients, monkeypatch):
+    """However many weights are brought together or prepared at once, and where neighbours differ in kind or size."""
+    monkeypatch.setattr("mera.bijectors.conditioners.products.SMALL", small)
+    monkeypatch.setattr("mera.bijectors.conditioners.fused.ROOM", room)
+    partition = Gather(checkerboard(PATCH))
+    members = together(partition, paper, partial(paper, hidden=(7,)), mlp, partial(paper, blocks=1), layers=2)
+    members += together(partition, patch, layers=3)
+    couplings, x = randomize(Couplings(members), 0.2), torch.randn(rows, *PATCH, dtype=torch.float64)
+    couplings.members[3].requires_grad_(False)
+    found, called = [], []
+    for watched in (False, True):
+        if watched:
+            couplings.members[0].register_forward_hook(lambda *_: called.append(True))
+        with torch.set_grad_enabled(gradients):
+            y, log_det = couplings(x)
+            outputs = [y, log_det, *couplings.inverse(y)]
+        if gradients:
+            wanted = [parameter for parameter in couplings.parameters() if parameter.requires_grad]
+            outputs += torch.autograd.grad((y.pow(2).sum(), log_det.sum()), wanted)
+        found.append(outputs)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(found[0][2], x)
+    assert called
+
+
+@pytest.mark.parametrize(
+    "other", [lambda: ActNorm(PATCH), lambda: Coupling(Gather(~checkerboard(PATCH)), paper), lambda: Dense(PATCH)]
+)
+def test_a_member_may_be_exchanged(other):
+    for index in (0, 1):
+        couplings = Couplings(together(Gather(checkerboard(PATCH)), paper))
+        couplings.members[index] = other()
+        check_laws(randomize(couplings), torch.randn(3, *PATCH, dtype=torch.float64))
+
+
+def test_fixed_weights_of_networks_without_any():
+    class Still(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([x, x], 1)
+
+    x = torch.randn(3, *PATCH)
+    coupling = Coupling(Gather(checkerboard(PATCH)), lambda reads, writes, n_params: Still())
+    with torch.no_grad(), mera.fixed_weights():
+        torch.testing.assert_close(coupling.inverse(coupling(x)[0])[0], x)
+
+
+def test_fixed_weights_are_prepared_once():
+    members = together(Gather(checkerboard(PATCH)), paper, layers=2)
+    couplings, x = randomize(Couplings(members)), torch.randn(5, *PATCH, dtype=torch.float64)
+    scale = members[1].networks[0].networks.scale
+    with torch.no_grad():
+        before = couplings(x)[0]
+        with mera.fixed_weights():
+            few = couplings(x[:2])[0]
+            couplings(x)
+            scale.mul_(2)  # what the context says that nobody does
+            assert torch.equal(couplings(x)[0], before)
+            assert torch.equal(couplings(x[:2])[0], few)
+            with mera.fixed_weights():
+                assert torch.equal(couplings(x)[0], before)
+            with torch.enable_grad():
+                after = couplings(x)[0]
+        assert not torch.equal(after, before)
+        torch.testing.assert_close(couplings(x)[0], after.detach())
+    after.sum().backward()
+    assert scale.grad is not None
+
+
+def test_fixed_weights_are_those_of_one_thread_and_dtype():
+    members = together(Gather(checkerboard(PATCH)), paper, layers=2)
+    couplings, x = randomize(Couplings(members)), torch.randn(5, *PATCH, dtype=torch.float64)
+    with torch.no_grad(), mera.fixed_weights():
+        before = couplings(x)[0]
+        with torch.enable_grad():
+            couplings(x)[0].sum().backward()  # a gradient is asked for: nothing that was kept will do
+        couplings.requires_grad_(False)
+        with torch.enable_grad():
+            y = x.clone().requires_grad_()
+            (of_data,) = torch.autograd.grad(couplings(y)[0].sum(), y)
+        members[1].networks[0].networks.scale.mul_(2)
+        found = []
+        thread = Thread(target=lambda: found.append(couplings(x)[0]))
+        thread.start()
+        thread.join()
+        torch.testing.assert_close(couplings.float()(x.float())[0].double(), found[0], atol=1e-4, rtol=1e-4)
+        assert torch.equal(couplings.double()(x)[0], before)
+    assert not torch.allclose(found[0], before)
+    y = x.clone().requires_grad_()
+    members[1].networks[0].networks.scale.div_(2)
+    torch.testing.assert_close(torch.autograd.grad(couplings(y)[0].sum(), y)[0], of_data, atol=1e-6, rtol=1e-6)
+
+
+def test_fixed_weights_in_inference_mode_are_not_those_of_gradients():
+    """Torch lets no tensor of that mode into a graph."""
+    members = together(Gather(checkerboard(PATCH)), paper, layers=2)
+    couplings = randomize(Couplings(members)).requires_grad_(False)
+    x = torch.randn(5, *PATCH, dtype=torch.float64)
+    with mera.fixed_weights():
+        with torch.inference_mode():
+            expected = couplings(x)[0].clone()
+        y = couplings(x.requires_grad_())[0]
+        y.sum().backward()
+    torch.testing.assert_close(y, expected)
+    assert x.grad.abs().sum() > 0
+
+
+def test_log_scale_is_bounded():
+    transform = Affine(1.5)
+    params = torch.tensor([-1e6, -1.0, 0.0, 1e6]).view(1, 1, 4).expand(1, 2, 4)
+    _, log_scale = transform(torch.zeros(1, 4), params)
+    assert log_scale.abs().max() <= 1.5
+    assert log_scale[0, 0] == -1.5

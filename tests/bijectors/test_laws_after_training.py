@@ -1,0 +1,118 @@
+"""The laws must hold for any parameters that training reaches: here after steps of every optimiser with weight decay.
+
+Weight decay moves all parameters to zero, those too that are not meant to be learnt, and so does every optimiser in
+its own way: what is kept in a parameter and must not change would show here.
+"""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from mera.bijectors.linear import ORTHOGONAL_MAPS, Orthogonal
+from mera.train.muon import Muon
+from tests.helpers.laws import check_laws, flat, randomize
+from tests.tables.bijectors import BIJECTORS, CONDITIONAL, LINE
+from tests.tables.models import CONDITIONAL as CONDITIONAL_MODELS
+from tests.tables.models import MODELS, batch, contexts
+
+DECAY = {"lr": 0.03, "weight_decay": 0.5}
+STEPS = 2
+
+
+OPTIMIZERS = {
+    name: cls
+    for name, cls in vars(torch.optim).items()
+    if isinstance(cls, type) and "weight_decay" in inspect.signature(cls).parameters
+} | {"Muon": Muon}
+"""Every optimiser of torch that has weight decay, and our own Muon in place of torch's, which takes only matrices."""
+
+
+def train(module, x, context, *optimizers):
+    """Some steps of each optimiser on the negative log-likelihood of data under a standard normal prior."""
+    arguments = () if context is None else (context,)
+    for cls in optimizers:
+        optimizer = cls(module.parameters(), **DECAY)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            z, log_det = module(x, *arguments)
+            (flat(z).square().sum(1) / 2 - log_det).mean().backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)  # without it, some optimisers diverge
+            optimizer.step()
+
+
+def test_optimizers_are_found():
+    assert {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adafactor", "Muon"} <= set(OPTIMIZERS)
+    assert OPTIMIZERS["Muon"] is Muon
+
+
+@pytest.mark.parametrize("name", [*BIJECTORS, *(f"conditional {name}" for name in CONDITIONAL)])
+def test_laws_of_bijectors(name):
+    table, key = (
+        (CONDITIONAL, name.removeprefix("conditional ")) if name.startswith("conditional ") else (BIJECTORS, name)
+    )
+    bijector = randomize(table[key]())
+    if not list(bijector.parameters()):
+        return
+    start = {name: value.clone() for name, value in bijector.state_dict().items()}
+    x = 0.7 * torch.randn(8, *bijector.event_shape, dtype=torch.float64)
+    context = None
+    if bijector.context_shape is not None:
+        context = torch.randn(8, *bijector.context_shape, dtype=torch.float64)
+    for cls in OPTIMIZERS.values():
+        bijector.load_state_dict(start)
+        train(bijector, x, context, cls)
+        assert not all(torch.equal(value, start[name]) for name, value in bijector.named_parameters())
+        check_laws(bijector, x[:1], None if context is None else context[:1])
+
+
+@pytest.mark.parametrize("name", [*MODELS, *(f"conditional {name}" for name in CONDITIONAL_MODELS)])
+def test_laws_of_models(name):
+    is_conditional = name.startswith("conditional ")
+    flow = randomize((CONDITIONAL_MODELS if is_conditional else MODELS)[name.removeprefix("conditional ")](), 0.2)
+    x = batch(flow, 2)
+    context = contexts(flow, 2) if is_conditional else None
+    train(flow, x, context, *OPTIMIZERS.values())
+    check_laws(flow, x[:1], None if context is None else context[:1])
+
+
+class TorchHouseholder(Orthogonal):
+    """torch's own parametrisation, which multiplies by the diagonal of its parameter, cut to integers."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape, per_site=False)
+        del self.unconstrained
+        linear = nn.Linear(self.size, self.size, bias=False)
+        self.linear = nn.utils.parametrizations.orthogonal(
+            linear, orthogonal_map="householder", use_trivialization=False
+        )
+
+    def _weight(self, columns):
+        return self.linear.weight
+
+    def _log_abs_det(self):
+        return self.linear.weight.new_zeros(())
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_the_laws_find_a_parameter_that_must_not_decay(cls):
+    bijector = TorchHouseholder(LINE).double()
+    x = torch.randn(2, *LINE, dtype=torch.float64)
+    torch.testing.assert_close(bijector.inverse(bijector(x)[0])[0], x)
+    train(bijector, x, None, cls)
+    with pytest.raises(AssertionError):
+        check_laws(bijector, x)
+
+
+@pytest.mark.parametrize("how", ORTHOGONAL_MAPS)
+def test_a_long_decay_leaves_a_rotation(how):
+    bijector = Orthogonal(LINE, per_site=False, how=how).double()
+    x = torch.randn(2, *LINE, dtype=torch.float64)
+    for cls in OPTIMIZERS.values():
+        for _ in range(10):
+            train(bijector, x, None, cls)
+    z, log_det = bijector(x)
+    torch.testing.assert_close(bijector.inverse(z)[0], x, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(flat(z).norm(dim=1), flat(x).norm(dim=1), atol=1e-12, rtol=1e-12)
+    assert not log_det.any()

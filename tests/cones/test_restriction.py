@@ -1,0 +1,408 @@
+"""Evaluation restricted to a cone equals the full evaluation."""
+
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+from hypothesis import assume, given
+from torch import nn
+
+import mera
+from mera._utils.torch_private import record
+from mera.bijectors import Bijector, Coupling, Gather
+from mera.cones.indexing import indices_at
+from mera.cones.recording import HOT, KEPT, Recorded
+from tests.helpers.laws import Dense, randomize
+from tests.helpers.strategies import few, layouts, make_flow
+from tests.tables.models import MODELS, contexts
+
+
+def check_equal(flow, mask, k=3, atol=1e-10):
+    """log p, its gradient, encode and decode, for arbitrary pixels and for arbitrary latents."""
+    channels, *_ = flow.plan.input.event_shape
+    x = 0.5 * torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
+    context = () if flow.plan.context is None else (contexts(flow, 1),)
+    local = flow.restrict(x, mask, *context)
+    pixels = 0.5 * torch.randn(k, channels, int(mask.sum()), dtype=torch.float64)
+    whole = x.repeat(k, *[1] * (x.ndim - 1))
+    whole[:, :, mask] = pixels
+    assert torch.equal(local.fill(pixels), whole)
+    x_before = x.clone()
+    x[:, :, mask] = torch.nan  # the image is the restriction's own from now on
+    x = x_before
+    torch.testing.assert_close(local.pixels, x[:, :, mask])
+    torch.testing.assert_close(local.unmasked_pixels, x[:, :, ~mask])
+    pixels.requires_grad_()
+    filled = whole.clone()
+    filled[:, :, mask] = pixels
+    full, restricted = flow.log_prob(filled, *context), local.log_prob(pixels)
+    torch.testing.assert_close(restricted, full, atol=atol, rtol=1e-12)
+    gradients = [torch.autograd.grad(value.sum(), pixels)[0] for value in (restricted, full)]
+    torch.testing.assert_close(*gradients, atol=atol, rtol=1e-10)
+    z = flow(whole, *context)[0]
+    latents = local.encode(pixels.detach())
+    for level, changes, own in zip(z, local.cone.levels, latents, strict=True):
+        torch.testing.assert_close(own, level[:, :, changes], atol=atol, rtol=1e-10)
+    torch.testing.assert_close(local.decode(latents), pixels.detach(), atol=1e-7, rtol=1e-7)
+
+    others = [level + 0.03 * torch.randn_like(level) for level in latents]
+    z = [level.repeat(k, *[1] * (level.ndim - 1)) for level in flow(x, *context)[0]]
+    for level, changes, other in zip(z, local.cone.levels, others, strict=True):
+        level[:, :, changes] = other
+    generated = flow.inverse(z, *context)[0][:, :, mask]
+    finite = generated.isfinite()  # the inverse of a bijector may overflow far from data
+    assert finite.any()
+    torch.testing.assert_close(local.decode(others)[finite], generated[finite], atol=1e-8, rtol=1e-8)
+    assert int(local.in_cone.sum()) == local.cone.count
+    return local
+
+
+def some_mask(shape, density):
+    mask = torch.rand(shape) < density
+    assume(mask.any() and not mask.all())
+    return mask
+
+
+@given(layouts())
+@few
+def test_random_layouts(layout):
+    flow = make_flow(layout)
+    check_equal(flow, some_mask(flow.plan.input.shape, 0.2))
+
+
+@given(layouts(dense=True))
+@few
+def test_random_dense_layouts(layout):
+    flow = make_flow(layout)
+    check_equal(flow, some_mask(flow.plan.input.shape, 0.2))
+
+
+ARCHITECTURES = [
+    ("rgflow", {"L": 32, "hidden": (7,)}),
+    ("rgflow", {"L": 16, "m": 2, "order": "authors", "channels": 1, "hidden": (5,)}),
+    ("rgflow", {"L": 32, "order": "authors", "boundary": "open", "hidden": (5,), "prior": "gaussian"}),
+    ("rgflow", {"L": 32, "conditioner": "authors", "hidden": (5,)}),
+    ("rgflow", {"L": 32, "conditioner": "paper", "share_levels": True, "hidden": (5,)}),
+    ("rgflow", {"L": 64, "dim": 1, "hidden": (5,), "channels": 2}),
+    ("rgflow", {"L": 8, "dim": 3, "m": 2, "hidden": (5,), "channels": 2}),
+    ("realnvp", {"L": 16, "hidden": (5,), "layers": 1, "residual_blocks": 1}),
+    ("realnvp", {"L": (32, 16), "m": 8, "hidden": (5,), "layers": 1, "boundary": "periodic"}),
+    ("rgflow", {"L": 16, "bijector": "spline", "hidden": (5,)}),
+    ("neuralrg", {"L": 16, "repeats": 2, "hidden": (5,)}),
+    ("tree", {"L": 16, "hidden": (5,)}),
+    ("ternary", {"L": 27, "channels": 1, "hidden": (5,)}),
+    ("tebd", {"L": 32, "depth": 1, "hidden": (5,)}),
+    ("branching", {"L": 16, "m": 4, "hidden": (3,), "channels": 1}),
+    ("glow", {"L": 16, "hidden": (5,), "layers": 1}),
+    ("wavelet", {"L": 16, "hidden": (5,), "layers": 1}),
+    ("rgflow", {"L": 16, "hidden": (5,), "context": 3}),
+    ("rgflow", {"L": 16, "hidden": (5,), "context": (2, 16, 16)}),
+    ("rgflow", {"L": 16, "hidden": (5,), "classes": 4}),
+    ("wavelet", {"L": 16, "hidden": (5,), "layers": 1, "context": (2, 16, 16)}),
+]
+
+
+@pytest.mark.parametrize(("model", "options"), ARCHITECTURES)
+def test_models(model, options):
+    flow = randomize(mera.build(model, **options), 0.05)
+    shape = flow.plan.input.shape
+    corner = torch.zeros(shape, dtype=torch.bool)
+    corner[(slice(0, 2),) * len(shape)] = True
+    apart = corner.roll([n // 2 for n in shape], tuple(range(len(shape)))) | corner  # two regions
+    local = check_equal(flow, apart)
+    assert (local.cone.fraction < 1) or model in ("realnvp", "glow", "wavelet", "branching")
+    check_equal(flow, torch.rand(shape) < 0.7)
+
+
+def test_recorded_calls_equal_those_before():
+    flow = randomize(mera.build("rgflow", L=16, hidden=(6,)), 0.1)
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[3:6, 4:6] = True
+    local = flow.restrict(torch.randn(1, 3, 16, 16, dtype=torch.float64), mask)
+    for _ in range(2 * HOT):
+        pixels = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
+        full = flow.log_prob(local.fill(pixels.detach()))
+        torch.testing.assert_close(local.log_prob(pixels), full)
+        (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
+        whole = local.fill(pixels.detach()).requires_grad_()
+        (expected,) = torch.autograd.grad(flow.log_prob(whole).sum(), whole)
+        torch.testing.assert_close(gradient, expected[:, :, mask])
+        torch.testing.assert_close(local.decode(local.encode(pixels)), pixels)
+    assert [recording is not None for recording in local._log_prob._recordings.values()] == [True]
+    mapped = torch.func.vmap(lambda p: local.log_prob(p[None])[0])(pixels)
+    torch.testing.assert_close(mapped, local.log_prob(pixels))
+    curvature = torch.func.jacrev(torch.func.grad(lambda p: local.log_prob(p).sum()))(pixels.detach())
+    again = torch.autograd.functional.hessian(lambda p: local.log_prob(p).sum(), pixels.detach())
+    torch.testing.assert_close(curvature, again)
+
+
+class Chooses(Bijector):
+    """Looks at its data: a recording would keep to the way that the first data took."""
+
+    def forward(self, x):
+        sign = 1 if x.sum() > 0 else -1
+        return sign * x, x.new_zeros(len(x))
+
+    def inverse(self, y):
+        return y, y.new_zeros(len(y))
+
+
+class HidesGradients(Bijector):
+    """Switches gradients off within, which a recording would not know, for a part of the log-det of some size."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        with torch.no_grad():
+            hidden = self.size * x.square().flatten(1).mean(1)
+        return x, hidden + x.flatten(1).mean(1)
+
+    def inverse(self, y):
+        return y, -self.size * y.square().flatten(1).mean(1) - y.flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6])
+def test_what_hides_gradients_is_not_replayed(size):
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.local(layout.input, HidesGradients(size), kernel=2), Dense, kernel=4))
+    flow = randomize(mera.Flow(layout, "gaussian"))
+    local = flow.restrict(torch.randn(1, 1, 8, dtype=torch.float64), torch.arange(8) == 3)
+    pixels = torch.randn(2, 1, 1, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for _ in range(2 * HOT):
+        gradients.append(torch.autograd.grad(local.log_prob(pixels).sum(), pixels)[0])
+    assert list(local._log_prob._recordings.values()) == [None]
+    assert all(torch.equal(g, gradients[0]) for g in gradients)
+
+
+def test_a_recording_made_in_inference_mode_serves_for_gradients():
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,))).float()
+    with torch.inference_mode():
+        local = flow.restrict(GOOD + 1, MASK)
+        for _ in range(HOT + 1):
+            local.log_prob(local.pixels)
+            local.decode(local.encode(local.pixels))
+    pixels = local.pixels.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
+    assert gradient.isfinite().all()
+    again = pickle.loads(pickle.dumps(local))
+    torch.testing.assert_close(again.log_prob(pixels), local.log_prob(pixels))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_bijector_that_cannot_be_copied_is_refused():
+    def conditioner(*_):
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 16)), nn.Unflatten(1, (2, 8)))
+
+    layout = mera.Layout((16,), 1)
+    coupling = Coupling(Gather(torch.arange(16).view(1, 16) % 2 == 0), conditioner)
+    layout.latent(layout.local(layout.input, coupling, kernel=16))
+    with pytest.raises(ValueError, match=r"Expected a bijector that can be copied; got Coupling.*parametrizations"):
+        mera.Flow(layout).restrict(torch.zeros(1, 1, 16), torch.arange(16) == 3)
+
+
+def test_what_looks_at_its_data_is_not_replayed():
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.local(layout.input, Chooses(), kernel=8), Dense, kernel=4))
+    flow = randomize(mera.Flow(layout, "gaussian"))
+    local = flow.restrict(torch.randn(1, 1, 8, dtype=torch.float64), torch.arange(8) == 3)
+    for _ in range(3 * HOT):
+        pixels = torch.randn(1, 1, 1, dtype=torch.float64)
+        torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
+    assert list(local._log_prob._recordings.values()) == [None]
+
+
+def test_recordings_are_few(monkeypatch):
+    double = Recorded(lambda x: 2 * x)
+    for n in range(1, 20):
+        for _ in range(HOT + 1):
+            assert torch.equal(double(torch.ones(n)), 2 * torch.ones(n))
+    assert len(double._recordings) == KEPT
+    with monkeypatch.context() as patch:
+        patch.setattr("mera.cones.recording._record", lambda *_: pytest.fail("recorded at once"))
+        double(torch.ones(1))  # its recording was dropped; one call does not make it hot again
+
+
+def test_without_a_recorder_everything_runs_eagerly(monkeypatch):
+    """A torch without its deprecated recorder serves: the same values, from the functions themselves."""
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
+    x, pixels = torch.randn(1, 3, 8, 8, dtype=torch.float64), torch.randn(3, 3, 6, dtype=torch.float64)
+    recorded, eager = flow.restrict(x, MASK), flow.restrict(x, MASK)
+    expected = [recorded.log_prob(pixels) for _ in range(2 * HOT)]
+    assert recorded._log_prob._recordings
+    monkeypatch.delattr(torch.jit, "trace")
+    monkeypatch.delattr(torch.jit, "is_tracing")
+    monkeypatch.delattr(torch.jit, "optimized_execution")
+    for value in expected:
+        torch.testing.assert_close(eager.log_prob(pixels), value)
+    assert not any(eager._log_prob._recordings.values())
+    torch.testing.assert_close(eager.decode(eager.encode(pixels)), pixels)
+    torch.testing.assert_close(flow.inverse(flow(x)[0])[0], x)
+
+
+def test_no_setting_at_all_is_fine():
+    local = mera.build("rgflow", L=8, hidden=(4,)).restrict(GOOD, MASK)
+    none = torch.zeros(0, 3, 6)
+    assert local.log_prob(none).shape == (0,)
+    assert local.decode(local.encode(none)).shape == none.shape
+    assert repr(local).startswith("Restriction(6 pixels, and ")
+
+
+def test_parameters_count_as_constants():
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[0, 0] = True
+    local = flow.restrict(torch.randn(1, 3, 8, 8, dtype=torch.float64), mask)
+    pixels = torch.randn(2, 3, 1, dtype=torch.float64, requires_grad=True)
+    local.log_prob(pixels).sum().backward()
+    assert pixels.grad is not None
+    assert all(p.grad is None and p.requires_grad for p in flow.parameters())
+    held = next(p for b in local._runner.bijectors.values() for p in b.parameters())
+    assert held.data_ptr() in {p.data_ptr() for p in flow.parameters()}  # no copy of the weights
+
+
+def test_only_the_cone_is_evaluated():
+    flow = mera.build("rgflow", L=64, hidden=(4,))
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[20:24, 20:24] = True
+    local = flow.restrict(torch.randn(1, 3, 64, 64), mask)
+    rows = []
+    for bijector in local._runner.bijectors.values():
+        bijector.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
+    local.log_prob(torch.randn(5, 3, 16))
+    assert rows == [5 * n for n in local.cone.blocks]
+    assert sum(rows) < 5 * 60
+
+
+GOOD = torch.zeros(1, 3, 8, 8)
+MASK = torch.zeros(8, 8, dtype=torch.bool)
+MASK[2:4, 2:5] = True
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "message"),
+    [
+        (GOOD, torch.ones(8, 8, dtype=torch.bool), "Expected a mask that leaves some pixels unmasked"),
+        (GOOD, torch.zeros(8, 8, dtype=torch.bool), "got an empty one"),
+        (GOOD, MASK[:4], r"Expected a mask of shape \(8, 8\)"),
+        (GOOD.repeat(2, 1, 1, 1), MASK, r"Expected one image, \(1, C, ...\); got 2"),
+        (GOOD[0], MASK, "Expected data of shape"),
+        (GOOD.double(), MASK, "Expected data of dtype torch.float32"),
+        (GOOD.byte(), MASK, "Expected data of dtype torch.float32"),
+        (torch.full_like(GOOD, torch.nan), MASK, "Expected finite pixels.*got 192 NaN or infinite"),
+        (GOOD, None, "Expected a bool mask"),
+    ],
+)
+def test_refused(x, mask, message):
+    with pytest.raises(ValueError, match=message):
+        mera.build("rgflow", L=8, hidden=(4,)).restrict(x, mask)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: r.log_prob(torch.zeros(2, 3, 5)), r"Expected pixels of shape \(K, 3, 6\); got \(2, 3, 5\)"),
+        (lambda r: r.log_prob(torch.zeros(3, 6)), "Expected pixels of shape"),
+        (lambda r: r.log_prob([1.0]), "Expected pixels as a tensor; got list"),
+        (lambda r: r.encode(torch.zeros(2, 3, 6).double()), "Expected pixels of dtype torch.float32, as the flow's"),
+        (lambda r: r.fill(torch.zeros(2, 3, 7)), "Expected pixels of shape"),
+        (lambda r: r.decode(torch.zeros(2, 3, 7)), "Expected the cone's latents as a tuple of 2 tensors.*got Tensor"),
+        (lambda r: r.decode(r.encode(r.pixels)[:1]), "got 1 tensors"),
+        (lambda r: r.decode(r.encode(r.pixels)[::-1]), "Expected the cone's latents of level 0 of shape"),
+        (lambda r: r.decode((r.encode(r.pixels)[0], r.encode(r.pixels)[1].repeat(2, 1, 1))), r"got \[1, 2\]"),
+    ],
+)
+def test_refused_settings(call, message):
+    local = mera.build("rgflow", L=8, hidden=(4,)).restrict(GOOD, MASK)
+    with pytest.raises(ValueError, match=message):
+        call(local)
+
+
+def test_the_order_of_variables():
+    lattice = mera.Layout((2, 3), 2).input.lattice
+    assert indices_at(torch.tensor([0, 4]), lattice).tolist() == [[0, 8], [1, 9]]
+
+
+@pytest.mark.parametrize("memory", ["checkpoint", "invert"])
+@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+def test_memory_of_restricted_passes(name, memory):
+    flow = randomize(MODELS[name](), 0.2)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, 3] = True
+    x, pixels = torch.randn(1, 1, 8, 8).double(), torch.randn(3, 1, 2).double().requires_grad_()
+    (expected,) = torch.autograd.grad(flow.restrict(x, mask).log_prob(pixels).sum(), pixels)
+    flow.memory = memory
+    local = flow.restrict(x, mask)
+    for _ in range(2 * HOT):
+        (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_a_recording_has_no_operations_whose_values_are_known():
+    scale = torch.randn(5)
+    recording = record(
+        lambda x: (x * torch.exp(scale)).sum().expand(x.shape[0]), (torch.randn(3, 5, requires_grad=True),)
+    )
+    operations = {node.kind() for node in recording.graph.nodes()}
+    assert {"aten::mul", "aten::sum", "aten::expand"} <= operations
+    assert not operations & {"aten::exp", "aten::size", "aten::Int"}
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(recording(x), (x * scale.exp()).sum().expand(3))
+
+
+@pytest.mark.parametrize("conditioner", ["paper", "authors"])
+def test_published_networks_are_recorded(conditioner):
+    flow = randomize(mera.build("rgflow", L=8, channels=1, conditioner=conditioner), 0.1)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, 3] = True
+    local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
+    for rows in (1, 100):
+        for _ in range(HOT + 1):
+            pixels = torch.randn(rows, 1, 2, dtype=torch.float64)
+            torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
+    assert [recording is not None for recording in local._log_prob._recordings.values()] == [True, True]
+
+
+def test_a_recording_is_freed_with_its_restriction():
+    """torch.jit.trace would keep the tensors that the function reads until the process ends."""
+    kept = []
+
+    def make() -> None:
+        constant = torch.randn(50, 50)
+        kept.append(weakref.ref(constant))
+        recorded = Recorded(lambda x: (x @ constant).sum(1))
+        for _ in range(4):
+            x = torch.randn(2, 50, requires_grad=True)
+            recorded(x).sum().backward()
+
+    make()
+    gc.collect()
+    assert kept[0]() is None
+
+
+def test_compiled_calls_equal_those_before(monkeypatch):
+    flow = randomize(mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,)), 0.2)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, 3] = True
+    local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
+    pixels = torch.randn(3, 1, 2, dtype=torch.float64, requires_grad=True)
+    expected = local.log_prob(pixels)
+    local.compile(3)
+    with monkeypatch.context() as patch:
+        patch.delattr(local._log_prob, "function")  # the compiled function does without it
+        torch.testing.assert_close(local.log_prob(pixels.detach()), expected.detach())
+        same = pixels[:1].detach().expand(3, -1, -1)  # not contiguous
+        torch.testing.assert_close(local.log_prob(same), expected[:1].detach().expand(3))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(pixels.detach(), torch.ones(3, 1, 2, dtype=torch.float64))
+        assert torch.autograd.forward_ad.unpack_dual(local.log_prob(dual)).tangent is not None
+    (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)  # by a recording, as before
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), pixels)[0])
+    torch.testing.assert_close(local.log_prob(pixels[:2].detach()), expected[:2].detach())
+    torch.testing.assert_close(pickle.loads(pickle.dumps(local)).log_prob(pixels), expected)
+    with pytest.raises(ValueError, match="settings as an integer >= 1; got 0"):
+        local.compile(0)

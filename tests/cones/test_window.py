@@ -1,0 +1,130 @@
+"""Windows of images: the same numbers as the whole, whatever the window and however large the image."""
+
+import pytest
+import torch
+from torch import distributions
+
+import mera
+from mera.cones.indexing import Tiling
+from mera.cones.noise import noise
+from tests.helpers.laws import randomize
+
+
+def build(dtype=torch.float32, **options):
+    return randomize(mera.build("rgflow", **({"L": 32, "hidden": (8,)} | options)), 0.05).to(dtype)
+
+
+FLOWS = [
+    {"share_levels": True},
+    {"order": "authors", "L": (32, 64)},
+    {"boundary": "open", "prior": "gaussian"},
+    {"m": 2, "conditioner": "paper"},
+    {"dim": 1, "L": 256},
+    {"dim": 3, "m": 2, "L": 16, "channels": 2},
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", FLOWS)
+def test_windows_are_crops_of_the_whole(options, dtype):
+    flow = build(dtype, **options)
+    lattice = flow.plan.input
+    whole = flow.window(11, *((0, n) for n in lattice.shape))
+    assert whole.shape == (1, *lattice.event_shape)
+    assert whole.dtype == dtype
+    for _ in range(6):
+        spans = [sorted(torch.randperm(n + 1)[:2].tolist()) for n in lattice.shape]
+        crop = whole[(slice(None), slice(None), *(slice(*span) for span in spans))]
+        assert torch.equal(flow.window(11, *spans), crop)  # to the last bit
+
+
+def test_the_whole_is_what_the_flow_generates_from_the_noise():
+    flow = build(torch.float64)
+    z = []
+    for h, latent in enumerate(flow.plan.latents):
+        values = noise(flow.prior, 0.5, 3, h, latent.lattice, torch.arange(latent.lattice.sites))
+        z.append(values.view(1, *latent.lattice.event_shape))
+    torch.testing.assert_close(flow.window(3, slice(None), range(32), temperature=0.5), flow.inverse(z)[0])
+    cold = flow.window(3, slice(None), range(32), temperature=[0.5, 0.5, 0.5, 0.1])
+    assert not torch.equal(cold, flow.window(3, slice(None), range(32), temperature=0.5))
+
+
+def test_windows_of_a_huge_image_overlap_exactly():
+    flow = build(L=2**30, share_levels=True)
+    a, b = 2**29 - 10, 2**30 - 40
+    first = flow.window(2**64 - 1, (a, a + 24), (b, b + 40))  # down to the last column
+    second = flow.window(2**64 - 1, (a + 7, a + 30), (b + 3, b + 21))
+    assert torch.equal(first[:, :, 7:, 3:21], second[:, :, :17])
+    assert first.isfinite().all()
+    other = flow.window(2**64 - 2, (a, a + 24), (b, b + 40))
+    assert not torch.isclose(first, other).any(1).all()
+    images = flow.to_images(first)
+    assert images.shape == (1, 3, 24, 40)
+
+
+def test_noise_depends_on_seed_level_and_site_alone_and_follows_the_prior():
+    flow = build(prior="gaussian")
+    lattice = flow.plan.latents[0].lattice
+    sites = torch.randperm(lattice.sites)[:100]
+    all_sites = noise(flow.prior, 1.0, 5, 0, lattice, torch.arange(lattice.sites))
+    assert torch.equal(noise(flow.prior, 1.0, 5, 0, lattice, sites), all_sites[:, sites])
+    others = [noise(flow.prior, 1.0, *key, lattice, sites) for key in ((5, 1), (6, 0))]
+    assert not any(torch.isclose(all_sites[:, sites], other).any() for other in others)
+    assert len(all_sites.unique()) == all_sites.numel()
+    for name, standard in (("gaussian", distributions.Normal(0, 1)), ("laplace", distributions.Laplace(0, 0.5**0.5))):
+        prior = mera.Prior(name)
+        line = mera.Layout((2**16,), 3).input.lattice
+        u = standard.cdf(noise(prior, 1.0, 1, 0, line, torch.arange(2**16))).sort(dim=1).values
+        steps = (torch.arange(2**16) + 0.5) / 2**16
+        assert (u - steps).abs().max() < 1.95 / 2**8  # Kolmogorov-Smirnov at 0.1 %
+    rows = torch.stack([all_sites[0, :-1], all_sites[0, 1:]])
+    assert rows.corrcoef()[0, 1].abs() < 4 / lattice.sites**0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f.window(0, (0, 8)), "Expected a span for each of 2 dimensions; got 1"),
+        (lambda f: f.window(0, (0, 8), (0, 8), (0, 8)), "Expected a span for each of 2 dimensions; got 3"),
+        (lambda f: f.window(0, (0, 8), (28, 33)), "Expected dimension 1 within 0 to 32, and not empty; got 28 to 33"),
+        (lambda f: f.window(0, (8, 8), (0, 8)), "Expected dimension 0 within 0 to 32, and not empty; got 8 to 8"),
+        (lambda f: f.window(0, 8.0, (0, 8)), "Expected dimension 0 as a slice without a step"),
+        (lambda f: f.window(0, "08", (0, 8)), "Expected dimension 0 as a slice without a step"),
+        (lambda f: f.window(0, 32, (0, 8)), "Expected dimension 0 within 0 to 32, and not empty; got 32 to 33"),
+        (lambda f: f.window(-1, (0, 8), (0, 8)), r"Expected a seed from 0 to 2\^64 - 1; got -1"),
+        (lambda f: f.window(0.5, (0, 8), (0, 8)), r"Expected a seed from 0 to 2\^64 - 1; got 0.5"),
+        (lambda f: f.window(0, (0, 8), (0, 8), temperature=[1.0]), "one for each of 4 levels"),
+        (lambda f: f.window(0, (0, 8), (0, 8), temperature=0), "Expected a positive temperature"),
+    ],
+)
+def test_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(build())
+
+
+def test_refused_flows():
+    with pytest.raises(ValueError, match=r"Expected a prior with a quantile function \(icdf\) in torch; got StudentT"):
+        build(prior=distributions.StudentT(5.0)).window(0, (0, 4), (0, 4))
+    layout = mera.Layout((2**13, 2**13), 2)
+    layout.latent(layout.local(layout.input, Field, kernel=3, stride=1, name="field"))
+    with pytest.raises(ValueError, match=r"node 'field': Expected a bijector of patches.*got a field bijector"):
+        mera.Flow(layout).window(0, (0, 4), (0, 4))
+
+
+class Field(mera.bijectors.Bijector):
+    receptive_kernel = (3, 3)
+
+    def forward(self, x):
+        return x, x.new_zeros(len(x))
+
+    inverse = forward
+
+
+def test_groups_are_whole_and_aligned():
+    lattice = mera.Layout((12, 20), 1).input.lattice
+    tiling = Tiling(lattice, (2, 2), (0, 0), (6, 10))
+    groups = tiling.groups(torch.tensor([0, 59]), 4)
+    assert [group.tolist() for group in groups] == [
+        [r * 10 + c for r in range(4) for c in range(4)],
+        [r * 10 + c for r in range(4, 6) for c in range(8, 10)],
+    ]

@@ -1,0 +1,211 @@
+"""What the explorer does with an image, without a browser."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from PIL import Image
+
+import mera
+from mera import physics
+from mera.analysis import mix
+from mera.explore.learnt import Learnt
+from mera.explore.live_chain import TUNED, LiveChain
+from mera.explore.studio import LARGEST_UPLOAD, Studio
+from mera.train import RunFolder, fit
+from tests.helpers.command import run
+from tests.helpers.laws import randomize
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    torch.manual_seed(0)
+    return Learnt(randomize(mera.build("rgflow", L=(8, 16), m=4, channels=3, hidden=(6,)), 0.2).float())
+
+
+@pytest.fixture
+def studio(learnt):
+    return Studio(learnt, seed=1)
+
+
+def png(width, height, mode="RGB", **options):
+    file = io.BytesIO()
+    Image.new(mode, (width, height), **options).save(file, format="PNG")
+    return file.getvalue()
+
+
+def test_a_latent_is_set_within_its_cone(learnt, studio):
+    for level in range(learnt.levels):
+        latent = learnt.leads(level)[0].latent
+        before = studio.data.clone()
+        studio.set(latent, 1.25)
+        assert studio.value(latent) == 1.25
+        expected = learnt.flow.inverse(studio.latents)[0]
+        torch.testing.assert_close(studio.data, expected, rtol=1e-5, atol=1e-5)
+        changed = (studio.data != before).any(1)[0]
+        assert changed.any()
+        assert not (changed & ~learnt.flow.generation_cone(level, latent[2:]).pixels).any()
+        assert studio.log_prob() == pytest.approx(learnt.flow.log_prob(expected).item(), rel=1e-4)
+
+
+def test_leading_latents_have_thumbnails(learnt):
+    leads = learnt.leads(1)
+    assert len({lead.latent for lead in leads}) == len(leads) == 6
+    assert all(lead.thumbnail.shape == (3, 8, 16) and lead.thumbnail.dtype == torch.uint8 for lead in leads)
+    assert learnt.leads(1) is leads
+
+
+def test_visitors_may_ask_for_leading_latents_at_once():
+    """Derivatives by torch's forward mode, which cannot nest, even in two threads."""
+    fresh = Learnt(mera.build("rgflow", L=8, m=4, hidden=(6,)))
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(fresh.leads, [0, 1, 0, 1]))
+    assert [leads[0].latent[0] for leads in found] == [0, 1, 0, 1]
+
+
+def test_undo_and_back(studio):
+    first = studio.data.clone()
+    studio.redraw(0)
+    second = studio.data.clone()
+    studio.redraw(1)
+    assert studio.undo()
+    assert torch.equal(studio.data, second)
+    studio.reset()
+    assert torch.equal(studio.data, first)
+    assert studio.undo()
+    assert torch.equal(studio.data, second)
+    studio.undo()
+    assert not studio.undo()
+    assert torch.equal(studio.before, studio.picture)
+
+
+def test_redrawing_a_level_and_below_pixels(learnt, studio):
+    old = studio.latents
+    studio.redraw(1)
+    for h, (before, after) in enumerate(zip(old, studio.latents, strict=True)):
+        close = torch.isclose(before, after, atol=1e-4)
+        assert close.all() if h != 1 else not close.all()
+    old, mask = studio.latents, torch.zeros(8, 16, dtype=torch.bool)
+    mask[5, 9] = True
+    studio.redraw_below(1, mask)
+    redrawn = [~torch.isclose(a, b, atol=1e-4).all(1)[0] for a, b in zip(old, studio.latents, strict=True)]
+    assert [level.nonzero().tolist() for level in redrawn] == [[[2, 4]], [[2, 4]]]  # two levels of 4 x 8 sites
+    with pytest.raises(ValueError, match="Expected marked pixels; got none"):
+        studio.redraw_below(1, ~mask & mask)
+
+
+def test_temperatures(learnt, studio):
+    studio.temperatures = [0.01] * learnt.levels
+    studio.redraw(0)
+    assert studio.latents[0].abs().mean() < 0.1
+
+
+def test_mixtures(learnt, studio):
+    other = Studio(learnt, seed=2)
+    mixed = studio.mixture(other, 1)
+    expected = learnt.flow.inverse(mix(studio.latents, other.latents, 1))[0]
+    torch.testing.assert_close(mixed, expected)
+
+
+def test_fillings_and_cost(studio):
+    mask = torch.zeros(8, 16, dtype=torch.bool)
+    mask[2:4, 5:8] = True
+    fillings = studio.fill(mask, samples=2)
+    assert len(fillings) == 2
+    for filling in fillings:
+        assert torch.equal(filling[..., ~mask], studio.data[..., ~mask])
+        assert not torch.equal(filling, studio.data)
+    assert studio.cost().shape == (3, 8, 16)
+    with pytest.raises(ValueError, match="mask"):
+        studio.fill(mask & ~mask)
+
+
+def test_a_picture_is_cut_and_reduced(studio):
+    studio.upload(png(300, 50, color=(200, 40, 90)))
+    expected = torch.tensor([200, 40, 90]).view(3, 1, 1)
+    assert (studio.picture.int() - expected).abs().max() <= 1
+    studio.upload(png(1, 1, "LA"))
+    assert studio.picture.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 a zip", "Expected a picture: PNG, .*; got a file that is none, or a broken one"),
+        (b"", "a file that is none"),
+        (png(300, 200)[:60], "a broken one"),
+        (png(20_000, 1), "at most 10,000 pixels an edge; got 20000 x 1"),
+        (bytes(LARGEST_UPLOAD + 1), "at most 20 MiB"),
+    ],
+)
+def test_files_that_are_no_pictures(studio, content, message):
+    before = studio.data.clone()
+    with pytest.raises(ValueError, match=message):
+        studio.upload(content)
+    assert torch.equal(studio.data, before)
+
+
+def test_flows_that_cannot_be_shown():
+    for options in ({"classes": 3}, {"channels": 2}, {"dim": 1, "L": 8, "m": 2}):
+        flow = mera.build("rgflow", **{"L": 8, "m": 4, "hidden": (4,)} | options)
+        with pytest.raises(ValueError, match="Expected a flow of two dimensions without context"):
+            Learnt(flow)
+
+
+def test_fields_have_colours_and_no_uploads():
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), prior="gaussian")
+    studio = Studio(Learnt(mera.Symmetrized(flow), is_image=False))
+    assert studio.picture.shape == (3, 8, 8)
+    with pytest.raises(ValueError, match="a flow of images"):
+        studio.upload(png(8, 8))
+
+
+def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
+    given = {}
+
+    class Fake:
+        address = "nowhere"
+
+        def __init__(self, flow, title, action, port, is_image):
+            given[title] = action, is_image
+
+        def run(self, show):
+            pass
+
+    monkeypatch.setattr("mera.explore.Explorer", Fake)
+    monkeypatch.setattr("os._exit", lambda status: None)
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
+    fit(flow, torch.randn(40, 1, 8, 8), run=RunFolder(tmp_path / "fields"), steps=1, batch_size=8)
+    mera.save(flow, tmp_path / "flow.safetensors")
+    for path in ("fields", "flow.safetensors"):
+        assert run("explore", tmp_path / path).exit_code == 0
+    assert list(given.values()) == [(None, False), (None, True)]
+
+
+def test_live_chains_have_the_mean_of_the_action():
+    """<phi^2> of a free field, from an untrained flow with random weights."""
+    torch.manual_seed(1)
+    action = physics.FreeField(1.0)
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
+    chain = LiveChain(randomize(flow, 0.1).double(), action, chains=8)
+    squares = []
+    for _ in range(TUNED + 300):
+        chain.sweep()
+        squares.append(chain.fields.square().mean((1, 2, 3)))
+    found = physics.gamma_method(torch.stack(squares[TUNED:]))
+    assert found.error < 0.05 * action.phi2((8, 8))
+    assert abs(torch.stack(squares[TUNED:]).mean() - action.phi2((8, 8))) < 4 * found.error
+    assert chain.m2.shape == (300, 8)
+    assert "330 sweeps\nz1: 0." in chain.describe()
+    assert "autocorrelation" in chain.describe()
+
+
+def test_live_chains_measure_the_order_parameter_of_angles():
+    action = physics.XY(1.0)
+    flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(6,), norm=False, **action.flow_options)
+    chain = LiveChain(flow, action, chains=3)
+    for _ in range(TUNED + 1):
+        chain.sweep()
+    spins = torch.cat([chain.fields.cos(), chain.fields.sin()], dim=1)
+    torch.testing.assert_close(chain.m2[0].float(), spins.mean((2, 3)).square().sum(1).float())

@@ -1,0 +1,350 @@
+"""Layouts that are no bijection are refused, with the node, what was expected and what was given."""
+
+import pickle
+import re
+import time
+from functools import partial
+
+import networkx as nx
+import pytest
+import torch
+
+import mera
+from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
+from mera.graph import Apply, Decimate, Input, Latent, Lattice, Layout, LayoutError, Local, Node, Split, compile
+from tests.helpers.laws import Dense
+
+
+def refuses(make, node, expected, got):
+    """The error names all three."""
+    with pytest.raises(LayoutError, match=f"(?s)node {node!r}: .*{re.escape(expected)}.*{re.escape(got)}"):
+        make()
+
+
+def local(shape=(8, 6), channels=2, boundary="periodic", **options):
+    layout = Layout(shape, channels, boundary)
+    return layout.local(layout.input, options.pop("bijector", Dense), name="dis", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "got"),
+    [
+        ({"kernel": 4}, "a kernel that divides the edge 6", "4"),
+        ({"kernel": (2, 5)}, "a kernel that divides the edge 6", "5"),
+        ({"kernel": 0}, "the kernel to be an integer >= 1", "0"),
+        ({"kernel": 2.0}, "the kernel to be an integer", "2.0"),
+        ({"kernel": True}, "the kernel to be an integer", "True"),
+        ({"kernel": (2, 2, 2)}, "2 of them", "(2, 2, 2)"),
+        ({"kernel": 2, "offset": 2}, "an offset below the stride 2", "2"),
+        ({"kernel": 2, "offset": -1}, "the offset to be an integer >= 0", "-1"),
+        ({"kernel": 1, "stride": 2}, "a stride up to the kernel 1", "2, which skips sites"),
+        ({"kernel": 2, "stride": 1}, "as much on both sides", "kernel 2"),
+        ({"kernel": 6, "stride": 4}, "a stride that divides the edge 6", "4"),
+        ({"kernel": (8, 6), "offset": 3, "boundary": "open"}, "room for a whole patch of 8", "an edge of 8"),
+        ({"kernel": 4, "stride": 2, "offset": 1, "boundary": "open"}, "offset 0 for a field", "1"),
+        ({"kernel": 2, "bijector": Dense((2, 2, 3))}, "event shape (2, 2, 2)", "(2, 2, 3)"),
+        ({"kernel": 2, "bijector": 3}, "a bijector, or a callable", "3"),
+    ],
+)
+def test_local_nodes(options, expected, got):
+    refuses(lambda: local(**options), "dis", expected, got)
+
+
+def test_other_nodes():
+    layout = Layout((8, 6), 2)
+    x = layout.input
+    refuses(lambda: layout.decimate(x, 3, name="dec"), "dec", "an edge that the stride 3 divides", "8")
+    refuses(lambda: layout.decimate(x, 1, name="dec"), "dec", "a stride above 1", "1")
+    refuses(lambda: layout.squeeze(x, 4, name="sq"), "sq", "an edge that the stride 4 divides", "6")
+    for keep in (0, 2, -1, 1.0):
+        refuses(lambda keep=keep: layout.split(x, keep, name="sp"), "sp", "from 1 to 1 of 2 channels", f"{keep!r}")
+    refuses(lambda: layout.latent("x", name="z"), "z", "the output of an earlier node", "'x'")
+    other = Layout((8, 6), 2)
+    y = other.local(other.input, Dense, 2, name="elsewhere")
+    refuses(lambda: layout.latent(y, name="z"), "z", "a node of this layout", "'elsewhere'")
+    layout.local(x, Dense, 2, name="first")
+    refuses(lambda: layout.local(x, Dense, 2, name="second"), "second", "not taken yet", "which 'first' takes")
+    refuses(lambda: layout.local(x, Dense, 2, name="first"), "first", "a name that is not taken", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"shape": ()}, {"shape": (2, 2, 2, 2)}, {"shape": (4, 0)}, {"shape": (4.0,)}, {"shape": 4},
+        {"shape": (4,), "channels": 0}, {"shape": (4,), "channels": 1.5}, {"shape": (4,), "boundary": "closed"},
+        {"shape": (4, 4), "boundary": ["open"]},
+    ],
+)  # fmt: skip
+def test_lattices(arguments):
+    with pytest.raises(LayoutError, match=r"Expected .*; got "):
+        Layout(**arguments)
+
+
+def graph_of(*edges, **nodes):
+    graph = nx.DiGraph()
+    graph.add_node("input", node=Input(Layout((4,), 2).input.lattice))
+    for name, node in nodes.items():
+        graph.add_node(name, node=node)
+    for edge in edges:
+        graph.add_edge(edge[0], edge[1], **({"output": edge[2]} if len(edge) == 3 else {}))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (graph_of(("input", "a"), a=Local(Dense, 2)), "node 'a': Expected a node that takes output 0.*got none"),
+        (graph_of(a=Latent()), "node 'a': Expected one source; got none, so that the node has no input"),
+        (
+            graph_of(("input", "a"), ("input", "b"), a=Latent(), b=Latent()),
+            "node 'input': Expected output 0 as the input of one node; got 2 nodes",
+        ),
+        (
+            graph_of(("input", "a"), ("input", "b", 1), a=Latent(), b=Latent()),
+            "node 'input': Expected one of its 1 outputs; got output 1",
+        ),
+        (graph_of(("input", "a", "x"), a=Latent()), "node 'a': Expected the number of an output of 'input'; got 'x'"),
+        (
+            graph_of(("input", "s"), ("s", "a", 0), ("s", "b", 0), s=Split(1), a=Latent(), b=Latent()),
+            "node 's': Expected output 0 as the input of one node",
+        ),
+        (
+            graph_of(("input", "s"), ("s", "a", 0), ("a", "s"), s=Split(1), a=Local(Dense, 2)),
+            r"node 's': Expected one source; got \['input', 'a'\]",
+        ),
+        (
+            graph_of(("input", "z"), ("a", "b"), ("b", "a"), z=Latent(), a=Local(Dense, 2), b=Local(Dense, 2)),
+            "Expected no cycle; got a -> b -> a",
+        ),
+        (graph_of(("input", "a"), ("a", "z"), a=Local(Dense, 3), z=Latent()), "node 'a': Expected a kernel that"),
+        (graph_of(("input", "type"), type=Latent()), "node 'type': Expected a name"),
+        (graph_of(("input", "a"), a=None), "node 'a': Expected a mera.graph node in the attribute 'node'; got None"),
+        (graph_of(("input", "a"), ("a", "input"), a=Local(Dense, 2)), "node 'input': Expected nothing before"),
+        (nx.DiGraph(), r"Expected one input; got \[\]"),
+    ],
+)  # fmt: skip
+def test_graphs_made_elsewhere(graph, message):
+    with pytest.raises(LayoutError, match=message):
+        compile(Layout.from_graph(graph))
+
+
+def test_a_graph_handed_in_compiles_like_one_declared():
+    layout = Layout((4,), 2)
+    kept, rest = layout.decimate(layout.local(layout.input, Dense, 2, name="l"), name="d")
+    layout.latent(rest, name="fine")
+    layout.latent(kept, name="coarse")
+    graph = graph_of(
+        ("input", "l"), ("l", "d"), ("d", "fine", 1), ("d", "coarse", 0),
+        l=Local(Dense, 2), d=Decimate(), fine=Latent(), coarse=Latent(),
+    )  # fmt: skip
+    assert compile(Layout.from_graph(graph)) == compile(layout)
+
+
+def test_sharing():
+    layout = Layout((4, 8), 1)
+    x = layout.local(layout.input, ActNorm, 2, share="s", name="a")
+    x = layout.local(x, ActNorm, 4, share="s", name="b")
+    layout.latent(x)
+    refuses(lambda: compile(layout), "b", "events of shape (1, 2, 2) as in 'a'", "(1, 4, 4)")
+    layout = Layout((4, 8), 1)
+    x = layout.local(layout.input, ActNorm, 2, share="s", name="a")
+    x = layout.local(x, Dense, 2, share="s", name="b")
+    layout.latent(x)
+    refuses(lambda: compile(layout), "b", "the bijector of 'a'", "another")
+    layout = Layout((4, 8), 1)
+    norm = ActNorm((1, 2, 2))
+    layout.latent(layout.local(layout.local(layout.input, norm, 2, name="a"), norm, 2, offset=1, name="b"))
+    assert {step.module for step in compile(layout).steps} == {"a"}
+    assert len(mera.Flow(layout).bijectors) == 1
+
+
+def test_a_field_bijector_must_say_its_true_kernel():
+    conv = mera.build("realnvp", L=8, channels=1, layers=1, hidden=(4,)).bijectors["checkerboard0"]
+    (window, _) = conv.receptive_kernel
+    layout = Layout((8, 8), 1)
+    x = layout.local(layout.input, conv, kernel=window, stride=1)
+    layout.local(x, conv, kernel=window + 1, stride=2)  # two sites read one more than each
+    refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=conv), "dis", f"kernel {(window, window)}", "(3, 3)")
+    wrong = window + 3
+    wider = f"kernel {(window + 1,) * 2}"
+    refuses(lambda: local((8, 8), 1, kernel=wrong, stride=2, bijector=conv), "dis", wider, f"{(wrong,) * 2}")
+    local((8, 8), 1, kernel=8, bijector=conv)  # a patch that happens to be the whole lattice
+    dense = Dense((1, 8, 8))
+    local((8, 8), 1, kernel=8, stride=2, bijector=dense)
+    refuses(
+        lambda: local((8, 8), 1, kernel=3, stride=1, bijector=dense),
+        "dis",
+        "a kernel that reaches all of the lattice",
+        "(3, 3)",
+    )
+
+
+def test_keys_that_torch_cannot_hold():
+    for word in ("", "a.b", "type", "items", "training", "forward", 3):
+        layout = Layout((4,), 1)
+        refuses(lambda layout=layout, word=word: layout.local(layout.input, Dense, 2, name=word), word, "a name", "")
+        if word:
+            refuses(lambda word=word: local((4,), 1, kernel=2, share=word), "dis", "a share", f"{word!r}")
+
+
+def test_only_a_local_applies_a_bijector():
+    class Odd(Decimate):
+        def lower(self, lattice):
+            return Local(Dense, 2).lower(lattice)
+
+    graph = graph_of(("input", "a"), ("a", "b", 0), ("a", "c", 1), a=Odd(), b=Latent(), c=Latent())
+    with pytest.raises(LayoutError, match="node 'a': Expected a Local, or a subclass of it"):
+        compile(Layout.from_graph(graph))
+
+
+class Nothing(Node):
+    """A node that does nothing."""
+
+    def lower(self, lattice):
+        return ()
+
+
+def test_a_node_that_does_nothing_changes_nothing():
+    layout = Layout((8,), 1)
+    (x,) = layout.add(Nothing(), layout.input)
+    coarse, fine = layout.decimate(x)
+    (fine,) = layout.add(Nothing(), fine)
+    layout.latent(fine)
+    layout.latent(coarse)
+    x = torch.randn(2, 1, 8)
+    z = mera.Flow(layout)(x)[0]
+    assert torch.equal(z[0], x[..., 1::2])
+    assert torch.equal(z[1], x[..., ::2])
+
+
+def test_ports_of_another_layout_are_refused_whatever_their_name():
+    one, other = Layout((8, 8), 2), Layout((8, 8), 2)
+    refuses(lambda: one.squeeze(other.input, name="s"), "s", "of this layout", "'input' of another")
+
+
+def test_a_share_may_not_be_the_name_of_a_node():
+    layout = Layout((4,), 1)
+    x = layout.local(layout.input, ActNorm, 2, share="b", name="a")
+    layout.latent(layout.local(x, ActNorm, 2, name="b"))
+    refuses(lambda: compile(layout), "b", "a share that is no node's name", "'b'")
+
+
+def test_what_is_no_layout_or_node():
+    layout = Layout((4,), 1)
+    for call in (
+        lambda: compile(None), lambda: compile(layout.graph), lambda: Layout.from_graph(5), lambda: Input(None),
+        lambda: layout.add(None, layout.input), lambda: layout.add(Decimate, layout.input),
+        lambda: layout.add(Input(layout.input.lattice), layout.input), lambda: Lattice(0, (4,), (True,)),
+        lambda: Lattice(1, (4, 4), (True,)), lambda: Lattice(1, (4,), ("open",)),
+    ):  # fmt: skip
+        with pytest.raises(LayoutError, match=r"Expected .*; got "):
+            call()
+
+
+def test_factories_that_fail_and_bijectors_that_break_their_word():
+    layout = Layout((4,), 1)
+    refuses(
+        lambda: layout.local(layout.input, torch.nn.Linear(2, 2), 2, name="odd"), "odd", "a bijector, or a", "Linear"
+    )
+    for factory in (lambda: 1, mera.bijectors.Bijector):
+        layout = Layout((4,), 1)
+        layout.latent(layout.local(layout.input, factory, 2, name="odd"))
+        with pytest.raises(LayoutError, match=r"node 'odd': Expected a callable that makes a bijector .*\(1, 2\); got"):
+            mera.Flow(layout)
+
+    class Scalar(Dense):
+        def forward(self, x):
+            return x, x.sum()
+
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Scalar, 2, name="odd"))
+    with pytest.raises(ValueError, match=r"node 'odd': Expected events \(6, 1, 2\) and one log-det for each.*and \(\)"):
+        mera.Flow(layout)(torch.randn(3, 1, 4))
+
+    class Forgetful(Dense):
+        def forward(self, x):
+            return x
+
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Forgetful, 2, name="odd"))
+    with pytest.raises(ValueError, match="node 'odd': Expected events and their log-det from the bijector; got Tensor"):
+        mera.Flow(layout)(torch.randn(3, 1, 4))
+
+
+def test_a_class_with_an_event_shape_is_a_factory():
+    class Fixed(Dense):
+        event_shape = (1, 2)
+
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Fixed, 2))
+    assert isinstance(mera.Flow(layout).bijectors["local0"], Fixed)
+
+
+def test_a_flow_keeps_its_own_layout():
+    layout = Layout((4,), 1)
+    x = layout.local(layout.input, Dense, 2)
+    kept, rest = layout.decimate(x)
+    layout.latent(rest)
+    layout.latent(kept, name="z")
+    flow = mera.Flow(layout)
+    layout.graph.remove_node("z")
+    assert "z" in flow.layout.graph
+    with pytest.raises(nx.NetworkXError, match="Frozen"):
+        flow.layout.graph.remove_node("z")
+
+
+def test_a_factory_that_makes_no_bijector_is_named():
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, lambda shape: Dense((9,)), 2, name="odd"))
+    refuses(lambda: mera.Flow(layout), "odd", "event shape (1, 2)", "(9,)")
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, lambda shape: "none", 2, name="odd"))
+    refuses(lambda: mera.Flow(layout), "odd", "mera.bijectors.Bijector", "str")
+
+
+def test_plan_of_a_large_lattice():
+    """A plan has no per-site lists: its size does not know the lattice's."""
+    layout = mera.build("rgflow", L=4096, layers=1, hidden=(4,), share_levels=True).layout
+    start = time.perf_counter()
+    plan = compile(layout)
+    assert time.perf_counter() - start < 1
+    assert len(pickle.dumps(plan)) < 100_000
+    assert hash(plan) == hash(compile(layout))
+    assert next(step.operation.events for step in plan.steps if isinstance(step.operation, Apply)) == 1024**2
+
+
+def test_printed_plan_names_every_step():
+    text = str(mera.build("rgflow", L=16, layers=1, hidden=(4,)).plan)
+    assert "b c (h kh) (w kw) -> (b h w) c kh kw" in text
+    assert "z0: 9 x 8 x 8" in text
+    assert text.splitlines()[0].split() == [
+        "step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends", "out",
+    ]  # fmt: skip
+
+
+def test_a_field_that_reads_everything_needs_a_kernel_that_reaches_it():
+    for boundary, needed in (("periodic", (9, 7)), ("open", (15, 11)), (("open", "periodic"), (15, 7))):
+        layout = Layout((8, 6), 1, boundary)
+        layout.local(layout.input, Dense, kernel=needed, stride=1)
+        for d in (0, 1):
+            short = tuple(k - 2 * (i == d) for i, k in enumerate(needed))
+            with pytest.raises(LayoutError, match="Expected a kernel that reaches all of the lattice from everywhere"):
+                mera.Flow(finished(Layout((8, 6), 1, boundary), short))
+
+
+def finished(layout, kernel):
+    """A field, and its latents."""
+    layout.latent(layout.local(layout.input, Dense, kernel=kernel, stride=1))
+    return layout
+
+
+@pytest.mark.parametrize("wrap", [lambda b: b, lambda b: Chain([b]), Invert])
+def test_what_reads_around_an_open_border_is_refused(wrap):
+    conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding="circular")
+    bijector = wrap(Coupling(ChannelHalves((2, 8, 6)), conditioner))
+    for boundary in ("open", ("periodic", "open")):
+        layout = Layout((8, 6), 2, boundary)
+        with pytest.raises(LayoutError, match="'conv': Expected a bijector that ends at open borders"):
+            layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")
+    layout = Layout((8, 6), 2)
+    layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")

@@ -1,0 +1,248 @@
+"""Layouts in files: what a user writes, what comes back, and what a mistake is called."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+import mera
+from mera.graph.toml import dumps, loads
+from mera.train import RunFolder
+from tests.helpers.command import run
+from tests.helpers.laws import check_laws, randomize
+from tests.helpers.strategies import few, layouts, make_flow
+from tests.tables.models import MODELS, PICKLED
+
+TEXT = """
+[lattice]
+shape = [8, 8]
+channels = 2
+boundary = ["open", "periodic"]
+
+[[node]]
+name = "disentangler"
+kind = "local"
+kernel = [2, 4]
+offset = [1, 2]
+bijector = {name = "spline", bins = 3, hidden = [5]}
+
+[[node]]
+name = "halve"
+kind = "decimate"
+
+[[node]]
+name = "fine"
+kind = "latent"
+input = "halve.1"
+
+[[node]]
+name = "squeeze"
+kind = "squeeze"
+stride = [1, 2]
+input = "halve"
+
+[[node]]
+name = "mix"
+kind = "local"
+kernel = 1
+bijector = "linear"
+
+[[node]]
+name = "split"
+kind = "split"
+keep = 1
+
+[[node]]
+name = "z"
+kind = "latent"
+
+[[node]]
+name = "rest"
+kind = "latent"
+input = "split.1"
+"""
+
+
+def test_a_layout_that_a_user_wrote(tmp_path):
+    (tmp_path / "my.toml").write_text(TEXT)
+    layout = mera.load_layout(tmp_path / "my.toml")
+    flow = randomize(mera.Flow(layout, "gaussian"), 0.2)
+    check_laws(flow, 0.5 * torch.randn(2, 2, 8, 8, dtype=torch.float64))
+    mera.save_layout(layout, tmp_path / "again.toml")
+    again = mera.load_layout(tmp_path / "again.toml")
+    assert mera.graph.compile(again) == flow.plan
+    assert again.nodes == layout.nodes
+    mera.save(flow, tmp_path / "flow")
+    other = mera.load(tmp_path / "flow")
+    x = torch.randn(3, 2, 8, 8, dtype=torch.float64)
+    assert torch.equal(other.log_prob(x), flow.log_prob(x))
+    assert (other.prior.distribution.__class__.__name__, other.recipe) == ("Normal", None)
+    assert torch.equal(pickle.loads(pickle.dumps(other)).log_prob(x), flow.log_prob(x))
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_layouts_of_models_come_back(name):
+    flow = MODELS[name]()
+    text = dumps(flow.layout)
+    layout = loads(text)
+    assert dumps(layout) == text
+    again = mera.Flow(layout, flow.prior)
+    assert again.plan == flow.plan
+    again.load_state_dict(flow.state_dict(), strict=True)
+
+
+@given(layouts())
+@few
+def test_random_layouts_come_back_or_are_refused(layout):
+    flow = make_flow(layout)
+    locals_ = [node for node in layout.nodes.values() if isinstance(node, mera.graph.Local)]
+    if all(isinstance(node.bijector, mera.bijectors.Named) for node in locals_):
+        assert mera.graph.compile(loads(dumps(layout))) == flow.plan
+    else:
+        with pytest.raises(mera.LayoutError, match="Expected a bijector by name"):
+            dumps(layout)
+
+
+def test_a_flow_of_classes_is_saved_with_them(tmp_path):
+    layout = mera.Layout((4, 4), 1, context=(3,))
+    layout.latent(layout.local(layout.input, {"name": "coupling", "hidden": (4,)}, 4))
+    flow = mera.Flow(layout, classes=6)
+    mera.save(flow, tmp_path / "flow")
+    other, x = mera.load(tmp_path / "flow"), torch.randn(2, 1, 4, 4)
+    labels = torch.tensor([5, 0])
+    assert torch.equal(other.log_prob(x, labels), flow.log_prob(x, labels))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "squeeze"', 'kind = "squeze"', "node 'squeeze': field 'kind': .*did you mean 'squeeze'"),
+        ("keep = 1", "kep = 1", "node 'split': field 'kep': Expected a field of a split node .*did you mean 'keep'"),
+        ("keep = 1", "keep = 4", "node 'split': field 'keep': Expected to keep from 1 to 3 of 4 channels; got 4"),
+        ("keep = 1", "", "node 'split': field 'keep': Expected the field 'keep' in a split node; got none"),
+        ('"spline"', '"splin"', "node 'disentangler': field 'bijector': .*'splin' .did you mean 'spline'"),
+        ("bins = 3", "bin = 3", "node 'disentangler': field 'bijector': .*'bin' .did you mean 'bins'"),
+        ("kernel = [2, 4]", "kernel = [3, 4]", "node 'disentangler': field 'kernel': Expected a kernel that divides"),
+        ("kernel = [2, 4]", "kernel = 2.5", "node 'disentangler': field 'kernel': .*got 2.5"),
+        ("offset = [1, 2]", "offset = [1, 4]", "node 'disentangler': field 'offset': .*below the stride 4; got 4"),
+        ("stride = [1, 2]", "stride = 3", "node 'squeeze': field 'stride': .*the stride 3 divides"),
+        ('input = "halve.1"', 'input = "halv.1"', "node 'fine': field 'input': .*did you mean 'halve'"),
+        ('input = "halve.1"', 'input = "halve.2"', "node 'fine': field 'input': Expected one of the 2 outputs"),
+        ('input = "halve.1"', 'input = "halve.x"', "node 'fine': field 'input': Expected one of the 2 outputs"),
+        ('input = "halve.1"', "input = 3", "node 'fine': field 'input': Expected an earlier node"),
+        ('name = "rest"\nkind = "latent"\ninput = "split.1"', 'name = "y"\nkind = "latent"\ninput = "split"',
+         "node 'y': Expected an output that is not taken yet"),
+        ('[[node]]\nname = "rest"\nkind = "latent"\ninput = "split.1"', "", "node 'split': .*takes output 1.*got none"),
+        ('name = "z"\n', "", "node '#7': field 'name': Expected the field 'name'"),
+        ('name = "mix"', 'name = "halve"', "node 'halve': Expected a name that is not taken"),
+        ("shape = [8, 8]", "shap = [8, 8]", "field 'shap'|field of the lattice among .*did you mean 'shape'"),
+        ("shape = [8, 8]", "", "Expected the field 'shape' in the lattice"),
+        ("channels = 2", "channels = 0", "field 'lattice.[a-z]+': Expected a positive number of channels; got 0"),
+        ("[lattice]", "[latice]", "Expected a field of the file among .*did you mean 'lattice'"),
+        ("[lattice]", "[lattice", "Expected TOML; got"),
+        ('input = "halve.1"', 'input = "halve.²"', "node 'fine': field 'input': Expected one of the 2 outputs"),
+        ("keep = 1", f"keep = {'9' * 5000}", "Expected TOML; got"),
+        ("keep = 1", f"keep = {'[' * 20_000}{']' * 20_000}", "Expected TOML; got"),
+    ],
+)  # fmt: skip
+def test_mistakes_name_file_node_and_field(tmp_path, old, new, message):
+    path = tmp_path / "my.toml"
+    assert old in TEXT
+    path.write_text(TEXT.replace(old, new))
+    with pytest.raises(mera.LayoutError, match=f"(?s)my.toml: .*{message}"):
+        mera.load_layout(path)
+
+
+def test_numbers_of_other_libraries_are_written(tmp_path):
+    layout = mera.Layout((4, 4), np.int64(2))
+    x = layout.local(layout.input, {"name": "spline", "bound": torch.tensor(3.0), "hidden": np.array([4])}, np.int64(2))
+    mask = np.indices((4, 4)).sum(0) % 2 == 0
+    x = layout.local(x, {"name": "coupling", "mask": np.stack([mask, mask]), "hidden": (4,)}, kernel=(4, np.int32(4)))
+    layout.latent(x)
+    flow = mera.Flow(layout)
+    mera.save(flow, tmp_path / "flow")
+    x = torch.randn(2, 2, 4, 4)
+    assert torch.equal(mera.load(tmp_path / "flow").log_prob(x), flow.log_prob(x))
+    built = mera.build("rgflow", L=4, channels=1, bijector={"name": "coupling", "mask": mask[None], "hidden": (4,)})
+    mera.save(built, tmp_path / "built")
+    x = torch.randn(2, 1, 4, 4)
+    assert torch.equal(mera.load(tmp_path / "built").log_prob(x), built.log_prob(x))
+
+
+def test_other_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Expected a file .*nothing\.toml; got none"):
+        mera.load_layout(tmp_path / "nothing.toml")
+    (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(mera.LayoutError, match="Expected TOML; got a file that is no text"):
+        mera.load_layout(tmp_path / "x")
+    with pytest.raises(ValueError, match="Expected a path; got 3"):
+        mera.load_layout(3)
+    with pytest.raises(mera.LayoutError, match="Expected TOML as text; got NoneType"):
+        loads(None)
+    with pytest.raises(mera.LayoutError, match=r"field 'lattice.context': Expected a context of shape .*; got .*x"):
+        loads("[lattice]\nshape=[4]\ncontext='x'\n[[node]]\nname='z'\nkind='latent'")
+    assert loads("[lattice]\nshape=[4]\ncontext=3\n[[node]]\nname='z'\nkind='latent'").context == (3,)
+    with pytest.raises(mera.LayoutError, match=r"a table .*node.* for each node"):
+        loads("lattice = 3\nnode = 4")
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, mera.bijectors.ActNorm, 2, name="norm"))
+    with pytest.raises(mera.LayoutError, match="node 'norm': Expected a bijector by name"):
+        mera.save_layout(layout, tmp_path / "y.toml")
+    assert not (tmp_path / "y.toml").exists()
+
+
+def test_train_a_layout_from_the_command_line(tmp_path):
+    path, out = tmp_path / "my.toml", tmp_path / "run"
+    path.write_text(TEXT.replace("channels = 2", "channels = 3"))
+    command = ["train", "--layout", path, "--data", "msds1", "--train-size", 20, "--prior", "gaussian", "--steps", 2]
+    result = run(*command, "--eval-every", 1, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "a layout, " in result.output
+    flow = mera.load(out)
+    assert flow.plan == mera.graph.compile(mera.load_layout(path))
+    for more in (["evaluate", out, "--images", 3], ["sample", out, "--n", 2], ["train", "--resume", out]):
+        result = run(*more)
+        assert result.exit_code == 0, result.output
+    assert RunFolder(out).config()["options"]["prior"] == "gaussian"
+    result = run("info", "--layout", path)
+    assert result.exit_code == 0, result.output
+    assert "disentangler" in result.output
+    result = run(*command)
+    assert "Expected --data and --out" in " ".join(result.output.replace("│", " ").split())
+    path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins = 3", "bins = 1"))
+    result = run(*command, "--out", tmp_path / "other")
+    assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in str(result.exception)
+
+
+def test_what_is_no_layout_is_not_written(tmp_path):
+    with pytest.raises(mera.LayoutError, match="Expected a Layout; got Flow"):
+        mera.save_layout(MODELS["tree"](), tmp_path / "x")
+    for path, expected in ((None, "Expected a path; got"), ("a\0b", "Expected a path without null characters; got")):
+        with pytest.raises(ValueError, match=expected):
+            mera.save_layout(MODELS["tree"]().layout, path)
+
+
+def test_errors_carry_their_parts(tmp_path):
+    (tmp_path / "my.toml").write_text(TEXT.replace("keep = 1", "keep = 4"))
+    with pytest.raises(mera.LayoutError) as caught:
+        mera.load_layout(tmp_path / "my.toml")
+    error = caught.value
+    assert (error.node, error.field, error.source) == ("split", "keep", str(tmp_path / "my.toml"))
+    assert (error.expected, error.got) == ("to keep from 1 to 3 of 4 channels", "4")
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize("bijector", ["actnorm", {"name": "spline", "bins": 5, "hidden": [8, 8]}])
+def test_a_file_has_one_field_a_line(bijector):
+    layout = mera.Layout((8, 8), channels=1)
+    layout.latent(layout.local(layout.input, bijector, kernel=2, offset=(1, 0), name="a block"))
+    lines = dumps(layout).splitlines()
+    assert lines.count("[[node]]") == 2
+    assert 'name = "a block"' in lines
+    assert "offset = [1, 0]" in lines
+    assert any(line.startswith("bijector = ") for line in lines)
+    assert dumps(loads(dumps(layout))) == dumps(layout)

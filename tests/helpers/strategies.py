@@ -1,0 +1,103 @@
+"""Random layouts: whatever a user might write, sensible or not."""
+
+from functools import partial
+
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+
+from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
+from mera.flow import Flow
+from mera.graph import Layout, LayoutError
+from tests.helpers.dense import DenseField
+from tests.helpers.laws import Dense, PassiveDense, randomize
+
+few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+
+NAMED = [
+    {"name": "spline", "hidden": (4,), "layers": 1, "bins": 3},
+    {"name": "maf", "hidden": (6,)},
+    {"name": "logistic-mixture", "hidden": (4,), "layers": 1, "components": 2},
+    "haar",
+    "linear",
+    "permutation",
+    {"name": "leaky-relu", "slope": 0.4},
+]
+"""Bijectors by name: some fit any patch, some do not."""
+
+
+def coupling(event_shape):
+    """Half of a patch conditions the other."""
+    return Coupling(Gather(checkerboard(event_shape)), partial(ResidualMLP, hidden=(4,)))
+
+
+def field(event_shape, padding):
+    """A convolutional coupling of the whole lattice, kernel 5."""
+    conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding=padding)
+    return Coupling(Masked(checkerboard(event_shape)), conditioner)
+
+
+def dense_field(draw, port):
+    """A field bijector that is zero nowhere that its node allows it to be otherwise, with that node's settings."""
+    strides = tuple(draw(st.sampled_from([s for s in (1, 2, 3) if n % s == 0])) for n in port.shape)
+    kernel = tuple(s + 2 * draw(st.integers(d == 0, 2)) for d, s in enumerate(strides))
+    make = partial(DenseField, kernel=kernel, stride=strides, periodic=port.lattice.periodic)
+    offset = tuple(
+        draw(st.integers(0, s - 1)) if wraps else 0 for s, wraps in zip(strides, port.lattice.periodic, strict=True)
+    )
+    return {"bijector": make, "kernel": kernel, "stride": strides, "offset": offset}
+
+
+@st.composite
+def layouts(draw, dense=False):
+    """A layout, or None where a step of it was refused; `dense` ones have no zeros in a Jacobian but for geometry."""
+    dim = draw(st.integers(1, 3))
+    edges = st.sampled_from({1: [2, 3, 4, 6, 8, 12], 2: [2, 3, 4, 6], 3: [2, 3, 4]}[dim])
+    shape = tuple(draw(edges) for _ in range(dim))
+    boundary = [draw(st.sampled_from(["periodic", "open"])) for _ in range(dim)]
+    try:
+        layout = Layout(shape, draw(st.integers(1, 2)), boundary)
+        grow(draw, layout, layout.input, draw(st.integers(0, 5)), dense)
+    except LayoutError:
+        return None
+    return layout
+
+
+def grow(draw, layout, port, budget, dense):
+    """Add up to `budget` nodes behind a port, then let it leave; what is sent out may grow as well."""
+    while budget > 0:
+        budget -= 1
+        kind = draw(st.sampled_from(["local", "local", "field", "decimate", "squeeze", "split"]))
+        if kind == "local":
+            kernel = tuple(draw(st.sampled_from([k for k in (2, 3, 4, 1) if n % k == 0] * 3 + [4])) for n in port.shape)
+            offset = tuple(draw(st.sampled_from([0, *range(k), k])) for k in kernel)
+            bijector = draw(st.sampled_from([Dense, PassiveDense] if dense else [Dense, ActNorm, coupling, *NAMED]))
+            passive = draw(st.sampled_from([1] * 9 + [0])) if bijector is PassiveDense else 0
+            share = draw(st.sampled_from([None, None, "s"]))
+            port = layout.local(port, bijector, kernel, offset=offset, share=share, passive=passive)
+        elif kind == "field" and dense:
+            if port.channels > 1:
+                port = layout.local(port, **dense_field(draw, port))
+        elif kind == "field":
+            padding = "circular" if all(port.lattice.periodic) else "zeros"
+            port = layout.local(
+                port, partial(field, padding=padding), kernel=5, stride=draw(st.sampled_from([1, 1, 3]))
+            )
+        elif kind == "squeeze":
+            port = layout.squeeze(port, draw(st.sampled_from([2, 2, 3])))
+        elif kind == "split":
+            port, rest = layout.split(port, draw(st.integers(1, 3)))
+            grow(draw, layout, rest, draw(st.integers(0, 1)), dense)
+        else:
+            port, rest = layout.decimate(port, draw(st.sampled_from([2, 2, 3])))
+            grow(draw, layout, rest, draw(st.integers(0, 2)), dense)
+    layout.latent(port)
+
+
+def make_flow(layout):
+    """A flow with random weights, or nothing where a bijector cannot be made for its events."""
+    assume(layout is not None)
+    try:
+        flow = Flow(layout, "gaussian")
+    except LayoutError:
+        assume(False)
+    return randomize(flow, 0.2)

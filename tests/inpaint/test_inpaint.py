@@ -1,0 +1,311 @@
+"""Inpainting, on a flow whose conditional densities are known exactly."""
+
+import io
+import math
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+import mera
+from mera.bijectors import Bijector
+from mera.chains.diagnostics import split_r_hat
+from mera.chains.effective_size import effective_size
+from mera.display.progress import ProgressBar
+from mera.inpaint.mode import climb
+from mera.inpaint.population import populate
+from mera.inpaint.spaces import LatentSpace, PixelSpace
+from tests.helpers.laws import randomize
+
+
+class Linear(Bijector):
+    """A dense matrix: with a Gaussian prior, data are Gaussian."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        n = math.prod(event_shape)
+        self.matrix = nn.Parameter(torch.eye(n, dtype=torch.float64) + 0.3 * torch.randn(n, n, dtype=torch.float64))
+
+    def forward(self, x):
+        return (x.flatten(1) @ self.matrix.T).view_as(x), self.matrix.slogdet().logabsdet.expand(len(x))
+
+    def inverse(self, y):
+        x = torch.linalg.solve(self.matrix, y.flatten(1).T).T
+        return x.reshape(y.shape), -self.matrix.slogdet().logabsdet.expand(len(y))
+
+
+def conditional(sites, masked):
+    """A flow of 2 channels; an image; a mask; mean and covariance of the masked pixels given the rest."""
+    layout = mera.Layout((sites,), 2)
+    x = layout.input
+    while x.shape[0] > 4:
+        x = layout.local(x, Linear, kernel=4, offset=2)
+        x, fine = layout.decimate(layout.local(x, Linear, kernel=4))
+        layout.latent(fine)
+    layout.latent(layout.local(x, Linear, kernel=4))
+    flow = mera.Flow(layout, "gaussian")
+    image = flow.sample(1)
+    mask = torch.zeros(sites, dtype=torch.bool)
+    mask[masked] = True
+    jacobian = torch.autograd.functional.jacobian(
+        lambda v: torch.cat([level.flatten() for level in flow(v.view(1, 2, sites))[0]]), image.flatten()
+    )
+    precision = jacobian.T @ jacobian
+    hidden = mask.repeat(2)
+    covariance = precision[hidden][:, hidden].inverse()
+    mean = -covariance @ precision[hidden][:, ~hidden] @ image.flatten()[~hidden]
+    return flow, image, mask, mean, covariance
+
+
+@pytest.fixture
+def gaussian():
+    """On few sites, whose latents are all in the cone."""
+    return conditional(16, [5, 6, 11])
+
+
+@pytest.fixture
+def wide():
+    """With latents outside the cone."""
+    return conditional(32, [5, 6, 7])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"space": "pixel", "lr": 0.5}, {"latents": "all"}, {"draws": 7, "starts": 20, "latents": 64}]
+)
+def test_the_likeliest_filling(wide, options):
+    flow, image, mask, mean, _ = wide
+    result = flow.inpaint(image, mask, steps=1500, **options)
+    found = result.image[:, :, mask].flatten()
+    torch.testing.assert_close(found, mean, atol=2e-3, rtol=0)
+    assert torch.equal(result.image[:, :, ~mask], image[:, :, ~mask])
+    torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
+    assert result.history.shape == (1501,)
+    assert result.log_prob == result.history.max()
+    assert result.history[0] < result.history[-1]
+    count = flow.inference_cone(mask).count
+    assert count < 64
+    assert result.varied == (6 if "space" in options else 64 if "latents" in options else count)
+
+
+def test_samples_are_those_of_the_conditional_density(gaussian):
+    flow, image, mask, mean, covariance = gaussian
+    result = flow.inpaint(image, mask, samples=400, warmup=90, iterations=90, leapfrog=8, steps=50)
+    assert result.samples.shape == (400, 2, 16)
+    assert torch.equal(result.samples[:, :, ~mask], image[:, :, ~mask].expand(400, -1, -1))
+    drawn = result.samples[:, :, mask].flatten(1)
+    deviation = covariance.diagonal().sqrt()
+    assert ((drawn.mean(0) - mean).abs() < 4 * deviation / 20).all()
+    whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (drawn - mean).T, upper=False)
+    assert (whitened.cov() - torch.eye(6)).abs().max() < 5 / math.sqrt(400)
+    mixing = result.convergence
+    assert mixing.draws == 36_000
+    assert mixing.r_hat < 1.05
+    assert 0.6 < mixing.acceptance < 1
+    assert mixing.effective > 400
+    assert str(mixing).endswith(": mixed")
+    assert repr(result).startswith(f"Inpainting(log_prob={result.log_prob:.1f}, ")
+
+
+def test_a_number_of_latents_moves_no_others(wide):
+    flow, image, mask, *_ = wide
+    local = flow.restrict(image, mask)
+    space = LatentSpace(local, local.pixels, 20)
+    assert 0 < len(space.chosen) < space.size == 20  # some of them are outside the cone
+    moved = space.decode(space.base[:, space.chosen] + 1)
+    row = space.base.clone()
+    row[:, space.chosen] += 1
+    sizes = [channels * n for channels, n in local.latent_shapes]
+    levels = [part.view(1, *shape) for part, shape in zip(row.split(sizes, 1), local.latent_shapes, strict=True)]
+    torch.testing.assert_close(moved, local.decode(levels))
+    torch.testing.assert_close(space.decode(space.base[:, space.chosen]), local.pixels)
+    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, starts=1) for n in (3, 64))
+    assert few.varied == 3
+    assert few.log_prob < all_of_them.log_prob
+    assert not torch.equal(few.image[:, :, mask], image[:, :, mask])
+
+
+def test_the_same_seed_gives_the_same_filling_in_any_precision():
+    for dtype in (torch.float32, torch.float64):
+        flow = randomize(mera.build("rgflow", L=8, hidden=(6,)), 0.1).to(dtype)
+        mask = torch.zeros(8, 8, dtype=torch.bool)
+        mask[1:3, 2:4] = True
+        x = torch.randn(1, 3, 8, 8, dtype=dtype)
+        results = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            with torch.no_grad():
+                results.append(flow.inpaint(x, mask, draws=20, steps=10, samples=2, warmup=6, iterations=4, leapfrog=3))
+        assert torch.equal(results[0].image, results[1].image)
+        assert torch.equal(results[0].samples, results[1].samples)
+        assert results[0].image.dtype == results[0].samples.dtype == dtype
+        assert torch.equal(results[0].image[:, :, ~mask], x[:, :, ~mask])
+        assert not results[0].image.requires_grad
+        assert all(p.grad is None for p in flow.parameters())
+
+
+def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
+    flow, image, mask, mean, _ = gaussian
+    local = flow.restrict(image, mask)
+
+    class Sometimes(PixelSpace):
+        def decode(self, values):
+            return super().decode(torch.where(values[:, :1] > self.mean[0, 0], torch.nan, values))
+
+    class Never(PixelSpace):
+        def decode(self, values):
+            return super().decode(torch.full_like(values, torch.nan))
+
+    space = Sometimes(local)
+    with torch.no_grad():
+        best = populate(local, space, 2, 25, 2)
+    assert local.log_prob(space.decode(best)).isfinite().all()
+    with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
+        populate(local, Never(local), 1, 5, 0)
+    start = torch.stack([mean, torch.full_like(mean, 1e3)])
+    pixels, log_prob, history = climb(local, space, start, 3, 0.01, ProgressBar("", Console(quiet=True)))
+    assert history.isfinite().all()
+    assert log_prob.isfinite().tolist() == [True, False]
+    assert pixels[0].isfinite().all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_inpainting_within_modes_without_gradients(gaussian, mode):
+    flow, image, mask, *_ = gaussian
+    with mode():
+        result = flow.inpaint(image.clone(), mask, draws=4, steps=2, samples=2, warmup=1, iterations=4, leapfrog=2)
+    assert result.log_prob.isfinite()
+
+
+def test_chains_start_where_a_metric_is_almost_flat():
+    flow = randomize(mera.build("rgflow", L=8, hidden=(6,)), 0.3).float()
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[1:5, 2:6] = True
+    far = 40 * torch.randn(1, 3, 8, 8)  # nothing that the flow could know
+    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2)
+    assert result.samples.isfinite().all()
+
+
+def test_a_field_flow_can_be_inpainted():
+    flow = randomize(mera.build("realnvp", L=8, hidden=(4,), layers=1, residual_blocks=1), 0.05)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[3, 3] = True
+    result = flow.inpaint(torch.randn(1, 3, 8, 8, dtype=torch.float64), mask, draws=10, steps=5)
+    assert result.varied == 3 * 64
+    assert result.log_prob.isfinite()
+
+
+def test_progress_is_shown_where_it_is_asked_for(gaussian):
+    flow, image, mask, *_ = gaussian
+    console = Console(record=True, width=200, file=io.StringIO())
+    flow.inpaint(image, mask, steps=3, draws=4, samples=2, warmup=2, iterations=4, leapfrog=2, console=console)
+    text = console.export_text()
+    assert "fill 100%  step 3" in text
+    assert "sample 100%  step 6" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space": "pixels"}, r"Expected a space among \['latent', 'pixel'\]; got 'pixels' \(did you mean 'pixel'\?\)"),
+        ({"latents": "cones"}, r"Expected latents to vary among \['cone', 'all'\]; got 'cones'"),
+        ({"latents": 0}, "Expected 1 to 32 latents to vary; got 0"),
+        ({"latents": 33}, "Expected 1 to 32 latents to vary; got 33"),
+        ({"latents": True}, "Expected 1 to 32 latents to vary; got True"),
+        ({"space": "pixel", "latents": "cones"}, "Expected latents to vary among"),
+        ({"draws": 0}, "Expected draws as an integer >= 1; got 0"),
+        ({"steps": 1.5}, "Expected steps as an integer >= 0; got 1.5"),
+        ({"samples": -1}, "Expected samples as an integer >= 0"),
+        ({"samples": 3, "iterations": 3}, "Expected iterations as an integer >= 4"),
+        ({"lr": 0}, "Expected a learning rate as a positive number; got 0"),
+        ({"lr": math.nan}, "Expected a learning rate as a positive number; got nan"),
+    ],
+)
+def test_refused(gaussian, options, message):
+    flow, image, mask, *_ = gaussian
+    with pytest.raises(ValueError, match=message):
+        flow.inpaint(image, mask, **options)
+
+
+def test_mixing_of_chains_that_are_known():
+    independent = torch.randn(500, 8, 3)
+    assert (split_r_hat(independent) < 1.02).all()
+    assert ((effective_size(independent) > 3000) & (effective_size(independent) < 5500)).all()
+    rho, chain = 0.9, [torch.randn(8, 3)]
+    for _ in range(3999):
+        chain.append(rho * chain[-1] + math.sqrt(1 - rho**2) * torch.randn(8, 3))
+    expected = 8 * 4000 * (1 - rho) / (1 + rho)  # of a chain whose correlation falls as rho^t
+    torch.testing.assert_close(
+        effective_size(torch.stack(chain)), torch.full((3,), expected).double(), rtol=0.25, atol=0
+    )
+    apart = independent + torch.arange(8)[:, None]
+    assert (split_r_hat(apart) > 2).all()
+    assert (effective_size(apart) < 30).all()
+
+
+def test_other_patches_are_untouched():
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.input, Linear, kernel=4))
+    flow = mera.Flow(layout, "gaussian")
+    x = torch.randn(1, 1, 8, dtype=torch.float64)
+    result = flow.inpaint(x, torch.arange(8) == 1, steps=0, draws=1)
+    assert result.varied == 4
+    assert torch.equal(result.image[..., 4:], x[..., 4:])
+
+
+def test_competition_finds_likelier_fillings_than_chance(gaussian):
+    flow, image, mask, *_ = gaussian
+    local = flow.restrict(image, mask)
+    space = LatentSpace(local, local.pixels)
+    found = {}
+    for sweeps in (0, 4):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            values = populate(local, space, 4, 32, sweeps)
+            found[sweeps] = local.log_prob(space.decode(values))
+        assert values.shape == (4, len(space.chosen))
+        assert (found[sweeps].diff() <= 0).all()  # the likeliest first
+    assert found[4].min() > found[0].max()
+    assert len(values.unique(dim=0)) == 4  # groups do not mix
+
+
+def test_the_levels_of_coordinates_are_those_of_the_latents(gaussian):
+    flow, image, mask, *_ = gaussian
+    local = flow.restrict(image, mask)
+    space = LatentSpace(local, local.pixels)
+    counts = torch.bincount(space.levels, minlength=len(local.latent_shapes)).tolist()
+    channels = [shape[0] for shape in local.latent_shapes]
+    assert counts == [int(level.sum()) * c for level, c in zip(local.cone.levels, channels, strict=True)]
+    assert PixelSpace(local).levels.unique().tolist() == [0]
+
+
+def test_medoid_mean_and_spread_are_those_of_the_draws(gaussian):
+    flow, image, mask, *_ = gaussian
+    torch.manual_seed(0)
+    result = flow.inpaint(image, mask, steps=2, samples=3, warmup=20, iterations=40, leapfrog=4)
+    draws = result.draws
+    assert len(draws) >= 60
+    assert torch.equal(draws[-3:], result.samples)
+    assert torch.allclose(result.mean, draws.mean(0, keepdim=True))
+    assert torch.allclose(result.spread, draws.std(0, keepdim=True, correction=0))
+    assert (result.spread[:, :, ~mask] == 0).all()
+    many = flow.inpaint(image, mask, draws=70, steps=1, samples=66, warmup=1, iterations=4, leapfrog=1)
+    assert torch.equal(many.draws[-66:], many.samples)
+    distances = (draws[:, None] - draws[None]).flatten(2).norm(dim=2).sum(1)
+    assert torch.equal(result.medoid[0], draws[distances.argmin()])
+    with pytest.raises(ValueError, match="samples=4"):
+        flow.inpaint(image, mask, draws=4, steps=1).medoid  # noqa: B018
+
+
+def test_pictures_of_an_inpainting():
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,))
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:5, 3:6] = True
+    result = flow.inpaint(flow.sample(1), mask, steps=2, samples=2, warmup=4, iterations=8, leapfrog=2)
+    assert list(result.pictures) == ["the image", "likeliest", "medoid", "mean", "spread", "sample 1", "sample 2"]
+    assert all(image.dtype == torch.uint8 and image.shape == (1, 8, 8) for image in result.pictures.values())
+    assert (result.pictures["spread"][:, ~mask] == 0).all()
+    for name in ("likeliest", "medoid", "mean", "sample 1"):
+        assert torch.equal(result.pictures[name][:, ~mask], result.pictures["the image"][:, ~mask])
+    assert result._repr_png_().startswith(b"\x89PNG")

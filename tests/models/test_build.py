@@ -1,0 +1,173 @@
+"""What the options of models build, and what flows do with images."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+from tests.helpers.laws import randomize
+from tests.tables.models import MODELS, rgflow
+
+
+def test_numbers_of_numpy_build_the_same_flow(tmp_path):
+    flow = rgflow(L=np.int64(8), m=np.int64(4), channels=np.int32(1), layers=np.array([1, 2])[1], norm=np.bool_(True))
+    mera.save(flow, tmp_path / "flow")
+    assert mera.load(tmp_path / "flow").recipe.options["L"] == 8
+    assert flow.sample(np.int64(2)).shape == (2, 1, 8, 8)
+
+
+def test_default_sizes():
+    start = time.perf_counter()
+    flow = mera.build("rgflow", L=32, m=4)
+    assert time.perf_counter() - start < 2
+    assert 1e6 <= sum(p.numel() for p in flow.parameters()) <= 2e6
+    assert [tuple(level.shape) for level in flow.sample_latents(2)] == [
+        (2, 9, 16, 16), (2, 9, 8, 8), (2, 9, 4, 4), (2, 3, 4, 4),
+    ]  # fmt: skip
+
+
+def test_published_sizes():
+    """100,647,680 parameters, counted in the authors' code."""
+    flow = mera.build("rgflow", L=32, m=4, preset="authors")
+    assert sum(p.numel() for p in flow.parameters()) == 100_647_680
+
+
+def test_only_the_joint_conditioner_is_normed_unless_asked():
+    def normed(**options):
+        return any(isinstance(m, mera.bijectors.ActNorm) for m in rgflow(L=4, **options).modules())
+
+    assert normed()
+    assert not normed(norm=False)
+    assert not normed(conditioner="paper")
+    assert not normed(conditioner="authors", order="authors")
+    assert normed(conditioner="paper", norm=True)
+
+
+def test_order():
+    offsets = {
+        order: [step.operation.offset for step in rgflow(L=8, order=order).plan.steps if step.module]
+        for order in ("paper", "authors")
+    }
+    assert offsets["paper"] == [(2, 2), (0, 0)] * 2
+    assert offsets["authors"] == [(0, 0), (2, 2)] * 2
+
+
+def test_decimation_keeps_the_sites_at_even_places():
+    """Eq. (5): the sites at the stride go on, and each latent lies at its own site of the pixel lattice."""
+    flow = rgflow(L=8, m=4, channels=2)
+    t = torch.arange(2 * 64.0).view(1, 2, 8, 8)
+    z = flow.from_lattice(t)
+    assert torch.equal(z[1], t[..., ::2, ::2])
+    assert torch.equal(z[0][:, :2], t[..., ::2, 1::2])
+    assert torch.equal(z[0][:, 2:4], t[..., 1::2, ::2])
+    assert torch.equal(flow.to_lattice(z), t)
+
+
+def test_shared_levels_have_one_disentangler_and_one_decimator():
+    flow = rgflow(L=32, share_levels=True)
+    assert sorted(flow.bijectors) == ["decimator", "disentangler"]
+    assert sum(p.numel() for p in flow.parameters()) == sum(p.numel() for p in rgflow(L=4).parameters())
+
+
+def test_parameters_of_each_step():
+    flow = mera.build("rgflow", L=16, layers=(3, 2, 1), hidden=[(4,), (5,), (6, 7)], residual_blocks=(1, 2, 3))
+    for h, (layers, blocks, widths) in enumerate([(3, 1, (4, 4)), (2, 2, (5, 5)), (1, 3, (6, 7, 6))]):
+        for node in (f"disentangler{h}", f"decimator{h}"):
+            members = flow.bijectors[node].members
+            assert len(members) == 2 * layers
+            network = members[1].networks[0].network
+            assert len(network.blocks) == blocks
+            assert tuple(m.out_features for m in network.blocks[0] if hasattr(m, "out_features")) == widths
+
+
+def test_progression_shows_the_lattice_at_each_level():
+    flow = randomize(MODELS["rgflow-authors-m2"](), 0.2)
+    z = tuple(level.double() for level in flow.sample_latents(3))
+    levels = flow.progression(z)
+    assert [tuple(x.shape) for x in levels] == [(3, 2, 8, 8), (3, 2, 4, 4), (3, 2, 2, 2)]
+    assert torch.equal(levels[0], flow.inverse(z)[0])
+    top = rgflow(L=2, m=2, channels=2, preset="authors").double()
+    for node in ("disentangler", "decimator"):
+        top.bijectors[f"{node}0"].load_state_dict(flow.bijectors[f"{node}2"].state_dict())
+    torch.testing.assert_close(levels[2], top.inverse(z[2:])[0])
+
+
+def test_progression_follows_what_is_kept():
+    layout = mera.Layout((8,), 1)
+    kept, rest = layout.decimate(layout.input)
+    layout.latent(layout.local(rest, mera.bijectors.ActNorm, 2))
+    coarse, rest = layout.decimate(kept)
+    layout.latent(rest)
+    layout.latent(coarse)
+    flow = mera.Flow(layout)
+    x = torch.randn(2, 1, 8)
+    levels = flow.progression(flow(x)[0])
+    for level, stride in zip(levels, (1, 2, 4), strict=True):
+        torch.testing.assert_close(level, x[..., ::stride])
+
+
+@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+def test_samples_and_images(name):
+    flow = randomize(MODELS[name](), 0.2).float()
+    images = flow.to_images(flow.sample(5, temperature=0.7))
+    assert (images.dtype, images.shape) == (torch.uint8, (5, 1, 8, 8))
+    torch.manual_seed(3)
+    bits = flow.bits_per_dim(images)
+    torch.manual_seed(3)
+    y = (images + torch.rand(images.shape) * (1 - 2**-15)) / 256
+    p = 0.9 * y + 0.05
+    x = torch.log(p) - torch.log1p(-p)
+    slope = (math.log(0.9) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
+    nats_per_dim = -(flow.log_prob(x) + slope) / 64
+    torch.testing.assert_close(bits, (nats_per_dim + math.log(256)) / math.log(2), atol=1e-4, rtol=1e-4)
+    assert flow.from_images(images).shape == (5, 1, 8, 8)
+
+
+def test_bits_per_dim_of_a_uniform_model_is_eight():
+    """Without couplings, and a prior that undoes the logit's slope, nothing is learnt: 8 bits for 8 bits."""
+
+    class Uniformity(mera.bijectors.Bijector):
+        def forward(self, x):
+            y = (torch.sigmoid(x) - 0.05) / 0.9
+            p = torch.sigmoid(x)
+            return y, (torch.log(p * (1 - p)) - math.log(0.9)).flatten(1).sum(1)
+
+        def inverse(self, y):
+            raise AssertionError("not needed here")
+
+    layout = mera.Layout((4, 4), 3)
+    layout.latent(layout.local(layout.input, Uniformity(), 4))
+    flow = mera.Flow(layout, torch.distributions.Uniform(-0.01, 1.01, validate_args=False)).double()
+    bits = flow.bits_per_dim(torch.randint(0, 256, (6, 3, 4, 4), dtype=torch.uint8))
+    torch.testing.assert_close(bits, torch.full_like(bits, 8 + math.log2(1.02)))
+
+
+def test_initialize_then_train_a_step():
+    flow = rgflow(L=8, channels=1)
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8)
+    flow.initialize(flow.from_images(images))
+    z, _ = flow(flow.from_images(images))
+    assert 0.5 < torch.cat([level.flatten() for level in z]).std() < 2
+    before = flow.bits_per_dim(images).mean()
+    optimizer = torch.optim.Adam(flow.parameters(), 1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        flow.bits_per_dim(images).mean().backward()
+        optimizer.step()
+    assert flow.bits_per_dim(images).mean() < before
+
+
+def test_a_branching_mera_of_many_steps_says_how_large_it_is():
+    with pytest.warns(UserWarning, match="a branching MERA of 8 steps has 510 blocks"):
+        mera.build("branching", L=256, m=2, dim=1, channels=1, layers=1, hidden=(1,))
+
+
+def test_a_refused_start_changes_nothing():
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,))
+    before = {name: tensor.clone() for name, tensor in flow.state_dict().items()}
+    with pytest.raises(ValueError, match="Expected at least 2 values of each variable"):
+        flow.initialize(100 * torch.randn(1, 1, 8, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in flow.state_dict().items())

@@ -1,0 +1,1 @@
+"""One entry for every bijector and every model, which the laws go through."""

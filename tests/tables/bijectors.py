@@ -1,0 +1,185 @@
+"""Every bijector, small, on events whose sizes all differ."""
+
+from functools import partial
+
+import torch
+
+from mera.bijectors import (
+    ActNorm,
+    Additive,
+    Affine,
+    Asinh,
+    Autoregressive,
+    Chain,
+    ChannelHalves,
+    Conditioned,
+    Coupling,
+    Couplings,
+    Elementwise,
+    Gather,
+    Haar,
+    Invert,
+    LeakyReLU,
+    LogisticMixture,
+    LULinear,
+    Masked,
+    Orthogonal,
+    PatchMLPs,
+    Permutation,
+    RationalQuadratic,
+    ResidualConv,
+    ResidualMLP,
+    SeparateMLPs,
+    Spectral,
+    Squeezed,
+    checkerboard,
+    named,
+)
+from tests.helpers.laws import Dense
+
+PATCH = (2, 3, 4)  # channels, height, width: all different, so that an exchanged axis shows
+EVEN = (3, 2, 4)
+LINE = (2, 5)
+CUBE = (2, 2, 3, 4)
+mlp = partial(ResidualMLP, hidden=(5, 4), blocks=2)
+paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
+patch = partial(PatchMLPs, hidden=(5, 4), blocks=2)
+conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
+
+
+def together(partition, *conditioners, layers=3, **options):
+    """Couplings over one partition, so many of each conditioner."""
+    return [Coupling(partition, conditioner, **options) for conditioner in conditioners for _ in range(layers)]
+
+
+NAMED = {
+    "actnorm": ({"per_channel": True}, LINE),
+    "additive": ({"hidden": (5,), "norm": False}, PATCH),
+    "asinh": ({}, LINE),
+    "circular-spline": ({"hidden": (5,), "bins": 3}, PATCH),
+    "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
+    "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
+    "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
+    "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
+    "haar": ({}, (2, 2, 2)),
+    "iaf": ({"hidden": (9,)}, LINE),
+    "leaky-relu": ({"slope": 2.0}, LINE),
+    "linear": ({"per_site": False}, LINE),
+    "logistic-mixture": ({"hidden": (5,), "components": 2}, PATCH),
+    "maf": ({"hidden": (9,)}, LINE),
+    "orthogonal": ({"how": "householder"}, EVEN),
+    "permutation": ({"order": [1, 0]}, PATCH),
+    "pointwise-spline": ({"bins": 3}, LINE),
+    "spectral": ({}, CUBE),
+    "spline": ({"hidden": (5,), "mask": "channels"}, PATCH),
+    "spline-maf": ({"hidden": (9,), "bins": 3}, LINE),
+}
+"""By registered name, options and an event shape."""
+
+ODD = {
+    name: {"hidden": (5,), "norm": False, "odd": True}
+    for name in ("convolution", "coupling", "logistic-mixture", "spline")
+} | {"circular-spline": {"hidden": (5,), "odd": True}}
+"""Options of odd couplings, by registered name."""
+
+BIJECTORS = {
+    "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
+    "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
+    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0)),
+    "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
+    "gather-authors-one-block": lambda: Coupling(
+        Gather(checkerboard(PATCH)), partial(PatchMLPs, hidden=(29, 3), blocks=1)
+    ),
+    "gather-any-mask": lambda: Coupling(Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
+    "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0)),
+    "masked-additive": lambda: Coupling(Masked(checkerboard(PATCH)), mlp, Additive()),
+    "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
+    "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp),
+    "conv-checkerboard-1d": lambda: Coupling(Masked(checkerboard(LINE)), conv),
+    "conv-checkerboard-2d": lambda: Coupling(Masked(checkerboard(PATCH)), conv),
+    "conv-checkerboard-3d": lambda: Coupling(Masked(checkerboard(CUBE)), conv),
+    "conv-halves": lambda: Coupling(ChannelHalves(EVEN), partial(conv, padding="circular")),
+    "conv-halves-additive": lambda: Coupling(ChannelHalves(EVEN), conv, Additive()),
+    "couplings": lambda: Couplings(together(Gather(checkerboard((1, 3, 3))), mlp, transform=Affine(0.7))),
+    "couplings-conv-masked": lambda: Couplings(together(Masked(checkerboard(PATCH)), conv)),
+    "actnorm": lambda: ActNorm(PATCH),
+    "actnorm-channels": lambda: ActNorm(PATCH, per_channel=True),
+    "chain": lambda: Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp), ActNorm(PATCH)]),
+    "invert": lambda: Invert(Chain([ActNorm(PATCH), Coupling(ChannelHalves(PATCH), mlp)])),
+    "dense": lambda: Dense(PATCH),
+    "spline-coupling": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(5, bound=1.5)),
+    "spline-coupling-two-bins": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(2)),
+    "spline-conv": lambda: Coupling(ChannelHalves(EVEN), conv, RationalQuadratic(4)),
+    "logistic-coupling": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, LogisticMixture(3)),
+    "logistic-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, LogisticMixture(2)),
+    "spline-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, RationalQuadratic(3)),
+    "logistic-coupling-one": lambda: Coupling(ChannelHalves(PATCH), mlp, LogisticMixture(1)),
+    **{
+        f"odd-{name}": partial(lambda name, shape: named(name, ODD[name])(shape), name, shape)
+        for name, shape in {
+            "circular-spline": PATCH,
+            "convolution": EVEN,
+            "coupling": LINE,
+            "logistic-mixture": PATCH,
+            "spline": PATCH,
+        }.items()
+    },
+    "odd-authors": lambda: named("coupling", {"hidden": (5,), "conditioner": "authors", "odd": True})(PATCH),
+    "maf": lambda: Autoregressive(PATCH, hidden=(30, 50)),
+    "maf-spline": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(40,)),
+    "maf-logistic": lambda: Autoregressive(LINE, LogisticMixture(2), hidden=(40,)),
+    "iaf": lambda: Invert(Autoregressive(LINE, hidden=(23,))),
+    "lu": lambda: LULinear(PATCH),
+    "lu-event": lambda: LULinear(LINE, per_site=False),
+    "lu-identity": lambda: LULinear(EVEN, identity=True),
+    "orthogonal": lambda: Orthogonal(EVEN),
+    "orthogonal-event": lambda: Orthogonal(LINE, per_site=False, how="cayley"),
+    "orthogonal-householder": lambda: Orthogonal(LINE, per_site=False, how="householder"),
+    "permutation": lambda: Permutation(PATCH, per_site=False),
+    "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
+    "haar-1d": lambda: Haar((3, 2)),
+    "haar": lambda: Haar((3, 2, 2)),
+    "haar-3d": lambda: Haar((1, 2, 2, 2)),
+    "leaky": lambda: LeakyReLU(PATCH, 0.3),
+    "asinh": lambda: Asinh(PATCH),
+    "pointwise-spline": lambda: Elementwise(PATCH, RationalQuadratic(4)),
+    "pointwise-logistic": lambda: Elementwise(LINE, LogisticMixture()),
+    "spectral-line": lambda: Spectral(LINE),
+    "spectral": lambda: Spectral(PATCH),
+    "squeezed": lambda: Squeezed(
+        (2, 2, 4), lambda shape: Chain([LULinear(shape), Coupling(ChannelHalves(shape), mlp)])
+    ),
+    "conditioned": lambda: Conditioned(EVEN, 1, partial(coupling_of, ChannelHalves)),
+    "conditioned-checkerboard": lambda: Conditioned(
+        (4, 2, 3), 3, lambda shape, context: coupling_of(lambda s: Masked(checkerboard(s)), shape, context)
+    ),
+    **{
+        f"named-{name}": partial(lambda name, options, shape: named(name, options)(shape), name, options, shape)
+        for name, (options, shape) in NAMED.items()
+    },
+}
+
+CONDITIONAL = {
+    "gather-per-image": lambda: (Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,))),
+    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, context_shape=(3,)),
+    "gather-per-pixel": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(2, 3, 4)),
+    "couplings": lambda: Couplings(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),
+    "conv-per-image": lambda: Coupling(ChannelHalves(EVEN), conv, context_shape=(5,)),
+    "conv-per-pixel": lambda: Coupling(Masked(checkerboard(EVEN)), conv, context_shape=(5, 2, 4)),
+    "maf": lambda: Autoregressive(LINE, hidden=(30,), context_shape=(3,)),
+    "maf-per-pixel": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(30,), context_shape=(2, 5)),
+    "chain-inverted": lambda: Invert(
+        Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,)), LULinear(PATCH)])
+    ),
+    "squeezed": lambda: Squeezed((1, 2, 4), lambda shape: Coupling(ChannelHalves(shape), mlp, context_shape=(3,))),
+    **{
+        f"named-{name}": partial(lambda name: named(name, {"hidden": (6,)})(EVEN, (3,)), name)
+        for name in ("coupling", "additive", "spline", "logistic-mixture", "convolution", "glow-steps", "maf", "iaf",
+                     "spline-maf")
+    },
+}  # fmt: skip
+
+
+def coupling_of(partition, shape, context):
+    """Convolutional couplings that read a context."""
+    return Coupling(partition(shape), conv, context_shape=context)

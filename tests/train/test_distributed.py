@@ -1,0 +1,70 @@
+"""Several processes on one machine are one process: the same weights, the same numbers, the same samples."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mera.train import RunFolder
+from tests import helpers
+from tests.tables.models import ONE_EACH
+
+WORKER = Path(helpers.__file__).parent / "train_worker.py"
+
+
+def launch(processes: int, *arguments, worker: Path = WORKER) -> str:
+    """Run a worker in so many processes, as torchrun starts them; what they print."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(launcher if processes > 1 else []), str(worker), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def close(path: Path, other: Path) -> None:
+    """Weights, metrics and samples of two runs agree to 1e-9, in float64."""
+    first, second = RunFolder(path), RunFolder(other)
+    weights = second.flow().state_dict()
+    for name, tensor in first.flow().state_dict().items():
+        torch.testing.assert_close(tensor, weights[name], atol=1e-9, rtol=0, msg=name)
+    for line, same in zip(first.metrics(), second.metrics(), strict=True):
+        assert line == pytest.approx(same | {"seconds": line["seconds"]}, abs=1e-9)
+    samples, others = (torch.load(run.path / "samples.pt", weights_only=True) for run in (first, second))
+    torch.testing.assert_close(samples, others, atol=1e-8, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    path = tmp_path_factory.mktemp("alone") / "run"
+    launch(1, path, 6)
+    return path
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
+    launch(processes, tmp_path / "run", 6)
+    close(alone, tmp_path / "run")
+
+
+def test_processes_that_learn_an_action_equal_one(tmp_path):
+    worker = WORKER.with_name("action_worker.py")
+    launch(1, tmp_path / "alone", 10, worker=worker)
+    launch(2, tmp_path / "shared", 10, worker=worker)
+    close(tmp_path / "alone", tmp_path / "shared")
+
+
+def test_shared_gradients_of_every_model():
+    printed = launch(2, worker=WORKER.with_name("ddp_worker.py"))
+    lines = [line for line in printed.splitlines() if not line.startswith("[Gloo]")]
+    assert lines == [f"{name} agrees" for name in [*ONE_EACH.values(), "conditional"]]
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
+    launch(2, tmp_path / "run", 2)  # stops after two steps
+    assert RunFolder(tmp_path / "run").state()["step"] == 2
+    launch(1, tmp_path / "run", 6)
+    close(alone, tmp_path / "run")
