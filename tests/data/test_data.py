@@ -203,8 +203,8 @@ def test_a_loader_with_fewer_parameters(monkeypatch):
     monkeypatch.setattr(dataset, "_loaders", Registry("a data set", "mera.data"))
     images = data.ArrayDataset(torch.zeros(4, 1, 2, 2))
     seen = []
-    dataset._loaders.register("mine")(lambda L: seen.append(L) or data.DataSplits("mine", 1, images, images))
-    dataset._loaders.register("none")(lambda L: 3)
+    data.register("mine")(lambda L: seen.append(L) or data.DataSplits("mine", 1, images, images))
+    data.register("none")(lambda L: 3)
     for L in (4, (4,), (4, 4), (4, 8), (4, 4, 4)):
         data.load("mine", L=L)
     assert seen == [4, 4, 4, (4, 8), (4, 4, 4)]

@@ -1,4 +1,4 @@
-"""A process of tests/train/test_survival.py: learn the fields of a memory-mapped array, and go on if there is something."""
+"""A process of test_survival.py: learn the fields of a memory-mapped array, and go on if there is a run."""
 
 import sys
 from pathlib import Path

@@ -99,7 +99,15 @@ def test_a_callback_stops_the_run_at_an_evaluation():
 
 
 def test_optimizer_options_that_exclude_fusing():
-    fit(small_flow(), IMAGES, replace(SHORT, steps=1, optimizer="AdamW", optimizer_options={"foreach": True}))
+    class Defaults(Callback):
+        def on_start(self, loop):
+            self.defaults = loop.optimizer.defaults
+
+    for options, expected in (({"foreach": True}, (True, None)), ({}, (None, True))):
+        recorded = Defaults()
+        settings = replace(SHORT, steps=1, optimizer="AdamW", optimizer_options=options)
+        fit(small_flow(), IMAGES, settings, callbacks=[recorded])
+        assert (recorded.defaults["foreach"], recorded.defaults["fused"]) == expected
 
 
 def test_numbers_of_numpy_are_settings():
