@@ -200,11 +200,12 @@ def test_unknown_set_or_option():
 
 
 def test_a_loader_with_fewer_parameters(monkeypatch):
-    monkeypatch.setattr(dataset, "_loaders", Registry("a data set", "mera.data"))
+    registry = Registry("a data set", "mera.data")
+    monkeypatch.setattr(dataset, "_loaders", registry)
     images = data.ArrayDataset(torch.zeros(4, 1, 2, 2))
     seen = []
-    data.register("mine")(lambda L: seen.append(L) or data.DataSplits("mine", 1, images, images))
-    data.register("none")(lambda L: 3)
+    registry.register("mine")(lambda L: seen.append(L) or data.DataSplits("mine", 1, images, images))
+    registry.register("none")(lambda L: 3)
     for L in (4, (4,), (4, 4), (4, 8), (4, 4, 4)):
         data.load("mine", L=L)
     assert seen == [4, 4, 4, (4, 8), (4, 4, 4)]
