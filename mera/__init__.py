@@ -1,7 +1,7 @@
 """Hierarchical normalizing flows: RG-Flow, Real NVP, Glow, trees, MERAs, and layouts of your own.
 
-`mera.build` makes a flow by name. `mera.Layout` declares a layout of your own, and `mera.Flow` makes a flow of it.
-Names are imported when they are first used, so that `import mera` takes no time.
+`mera.build` makes a flow by name. `mera.Layout` declares a layout of your own, and `mera.Flow` makes a flow from it.
+Names are imported on first use, so that `import mera` is fast.
 """
 
 from importlib import import_module
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 try:
     __version__ = version("mera-flow")
-except PackageNotFoundError:  # the folder alone, which nothing installed
+except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"
 
 __all__ = [
@@ -76,7 +76,7 @@ _HOMES = {
     "show": "drawing.images",
     "tune_allocator": "_utils.allocator",
 }
-"""The module that each name comes from; all other names are packages."""
+"""The module of each name; all other names are packages."""
 
 register_painter(lambda: import_module("mera.drawing.notebook").picture_of)
 

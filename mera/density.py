@@ -1,4 +1,4 @@
-"""The base class of flows and of mixtures of flows: a density with samples, and images in its space."""
+"""The base class of flows and of mixtures of flows: log-density, samples, and maps from and to images."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ Temperature = float | Sequence[float]
 class Density(nn.Module, ABC):
     """A density on a lattice, with samples: a `mera.Flow`, or a `mera.Symmetrized` flow.
 
-    `mera.train.fit` trains any of them, and `mera.save` saves it. A sample is a function of noise,
+    `mera.train.fit` trains both kinds, and `mera.save` saves them. A sample is a function of noise,
     `generate(draw_noise(n))`, so that processes can share samples, and gradients flow through them.
 
     A context is a tensor (B, *plan.context), or (1, *plan.context) for all samples. If the flow is conditional on a
     class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
-    without context takes None. Every method that takes a context raises a `ValueError` if the context is missing or
-    not of the flow's context shape.
+    without context takes None.
+
+    Methods that evaluate the flow raise a `ValueError` if the shape, dtype or device of data, latents or images is not
+    the flow's, or if a context is missing or not of the flow's context shape. Methods that draw samples raise it if the
+    number of samples is not an integer >= 0, a temperature is not positive, or the prior has no sampler for it.
 
     Attributes:
-        flow: the `mera.Flow` whose parameters the density has; a flow itself.
+        flow: the `mera.Flow` that has the parameters; the flow itself for a `mera.Flow`.
         layout: the layout of the flow.
         plan: the compiled layout.
         context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
@@ -57,29 +60,21 @@ class Density(nn.Module, ABC):
 
         Returns:
             The log-densities (B,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's.
         """
 
     @abstractmethod
     def draw_noise(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw the noise that samples are made of, without gradients.
+        """Draw the noise from which `generate` makes samples, without gradients.
 
         Args:
             n: the number of samples, or a shape (n,).
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
-                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
-            device: the device of the noise; None for that of the flow.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+            device: the device of the noise; None for the device of the flow.
 
         Returns:
-            Tensors (n, ...), the latents of each level among them.
-
-        Raises:
-            ValueError: if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has
-                no sampler at this temperature.
+            Tensors (n, ...), which include the latents of each level.
         """
 
     @abstractmethod
@@ -87,7 +82,7 @@ class Density(nn.Module, ABC):
         """Make samples from noise, differentiable in the flow's parameters and the context.
 
         Args:
-            noise: noise as `draw_noise` returns it.
+            noise: a result of `draw_noise`.
             context: the contexts of the samples; None for a flow without context.
 
         Returns:
@@ -96,10 +91,10 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Make samples from noise, and compute their log-densities with one pass less than by `log_prob`.
+        """Make samples from noise, and compute their log-densities without the additional pass of `log_prob`.
 
         Args:
-            noise: noise as `draw_noise` returns it.
+            noise: a result of `draw_noise`.
             context: the contexts of the samples; None for a flow without context.
 
         Returns:
@@ -108,16 +103,16 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Data as a function of the parameters: the noise that makes the data, held fixed, is mapped back to data.
+        """Data as a differentiable function of the flow's parameters: the noise that generates the data is held fixed.
 
         Args:
             x: data (B, C, *shape).
-            uniform: numbers in [0, 1), (B,), which choose among several possible noises; a flow has one.
+            uniform: numbers in [0, 1), (B,), which select one of several possible noises; a `mera.Flow` has only one.
         """
 
     @abstractmethod
     def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data whose log-density under `self.flow` is known, (B,): one pass less.
+        """The log-density of data, (B,), with one pass less than `log_prob`, from their log-density under `self.flow`.
 
         Args:
             x: data (B, C, *shape).
@@ -127,19 +122,19 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Apply every element of the symmetry group, of which a flow has one: (n_elements * B, C, *shape).
+        """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
 
         Args:
             x: data (B, C, *shape).
             context: the contexts of the data; None for a flow without context.
 
         Returns:
-            The data under all elements, one element after the other, and their contexts.
+            The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
         """
 
     @abstractmethod
     def with_flow(self, flow: Any) -> Density:
-        """The same kind of density with another flow: a mixture over the same group, or the flow itself.
+        """A density of this kind with another flow: a mixture over the same group, or the other flow itself.
 
         Args:
             flow: the flow.
@@ -147,24 +142,24 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set the layers that start from data, such as ActNorm, from a first batch of data.
+        """Initialise layers that depend on data, such as ActNorm, from a first batch of data.
 
-        A layer that was set before stays as it is. If levels share a layer, the finest of these levels sets the layer.
+        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
 
         Raises:
-            ValueError: if the data is empty, not finite or not of the flow's shape, dtype and device; or if a layer
-                cannot be set from so few samples. The flow is then unchanged.
+            ValueError: if the data is empty or not finite, or if a layer cannot be initialised from so few samples. The
+                flow is then unchanged.
         """
 
     @torch.no_grad()
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw data in the flow's own space, without gradients; `to_images` makes uint8 images of the data.
+        """Draw samples in the flow's own space, without gradients; `to_images` maps samples to uint8 images.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -174,15 +169,11 @@ class Density(nn.Module, ABC):
 
         Returns:
             The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has
-                no sampler at this temperature.
         """
         return self.generate(self.draw_noise(n, temperature), context)
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
-        """Draw data, differentiable in the flow's parameters and the context.
+        """Draw samples, differentiable in the flow's parameters and the context.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -190,9 +181,6 @@ class Density(nn.Module, ABC):
 
         Returns:
             The samples (n, C, *shape).
-
-        Raises:
-            ValueError: if the number of samples is not an integer >= 0.
         """
         return self.generate(self.draw_noise(n), context)
 
@@ -205,9 +193,6 @@ class Density(nn.Module, ABC):
 
         Returns:
             The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
-
-        Raises:
-            ValueError: if the number of samples is not an integer >= 0.
         """
         return self.generate_with_log_prob(self.draw_noise(n), context)
 
@@ -215,7 +200,7 @@ class Density(nn.Module, ABC):
         """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
 
         Args:
-            context: contexts, which give the distribution the batch shape (B,); None for a flow without context.
+            context: the contexts, for a distribution with batch shape (B,); None for a flow without context.
         """
         return FlowDistribution(self, context)
 
@@ -224,21 +209,20 @@ class Density(nn.Module, ABC):
     def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
         r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
 
-        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is counted.
-        Dequantisation draws noise, so that a second call gives slightly different values; the expectation is an upper
-        bound.
+        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is included. The
+        values depend on the noise of dequantisation, and their expectation is an upper bound.
 
         Args:
             images: uint8 images (B, C, *shape).
             context: the contexts of the images; None for a flow without context.
-            noise: floats in [0, 1) of the images' shape, which dequantise the images; None to draw noise.
+            noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
 
         Returns:
             The bits per dimension of each image, (B,).
 
         Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device; or if the noise is not of
-                the images' shape, or not in [0, 1), which is checked on the CPU only.
+            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
+                images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         if noise is not None:
@@ -258,7 +242,7 @@ class Density(nn.Module, ABC):
             The images, uint8, of the shape of the data.
 
         Raises:
-            ValueError: if the data has another number of channels or dimensions, holds no floats, or is NaN somewhere.
+            ValueError: if the data has another number of channels or dimensions, is not floating-point, or has NaN.
         """
         check_window(x, self.plan.input.channels, self.plan.input.dim)
         return self.preprocess.inverse(x)[0]
@@ -287,7 +271,7 @@ class Density(nn.Module, ABC):
 
     @property
     def n_parameters(self) -> int:
-        """The number of learnable parameters, counted as single numbers."""
+        """The number of learnable parameters, each a single number."""
         return count_parameters(self)
 
     @property
@@ -319,5 +303,5 @@ class Density(nn.Module, ABC):
         return repr(self.summary)
 
     def _repr_html_(self) -> str:
-        """The summary as HTML, which notebooks ask for."""
+        """The summary as HTML for notebooks."""
         return self.summary._repr_html_()

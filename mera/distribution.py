@@ -1,4 +1,4 @@
-"""Flows as distributions of torch."""
+"""Flows as `torch.distributions`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FlowDistribution(Distribution):
     Args:
         flow: the flow, whose parameters the distribution shares.
         context: the contexts of the batch; None for a flow without context.
-        batch_shape: a larger batch shape, as `expand` makes it; None for the batch shape of the contexts.
+        batch_shape: a larger batch shape, as set by `expand`; None for the batch shape of the contexts.
 
     Raises:
         ValueError: if a context is missing or not of the flow's context shape.
@@ -41,7 +41,7 @@ class FlowDistribution(Distribution):
 
     def __init__(self, flow: Density, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
         is_batch = isinstance(context, Tensor) and context.ndim > 0
-        flow.context_encoder(context, len(context) if is_batch and context is not None else 1)  # refuses what is none
+        flow.context_encoder(context, len(context) if is_batch and context is not None else 1)  # checks the context
         self.flow, self.context = flow, context
         own_batch_shape = [] if context is None else [len(context)]
         shape = torch.Size(own_batch_shape if batch_shape is None else batch_shape)
@@ -56,14 +56,14 @@ class FlowDistribution(Distribution):
         """Expand the distribution to a larger batch.
 
         Args:
-            batch_shape: the new batch shape, to which the present one broadcasts.
-            _instance: an argument of torch's signature that has no effect here.
+            batch_shape: the new batch shape, to which the current batch shape broadcasts.
+            _instance: unused, an argument of torch's signature.
 
         Returns:
             A distribution that shares the flow and the contexts.
 
         Raises:
-            ValueError: if the present batch shape does not broadcast to the new one.
+            ValueError: if the current batch shape does not broadcast to the new batch shape.
         """
         larger = torch.Size(batch_shape)
         try:
@@ -78,7 +78,7 @@ class FlowDistribution(Distribution):
         """Draw samples, differentiable in the flow's parameters and the contexts.
 
         Args:
-            sample_shape: the shape of the samples, in front of the batch shape.
+            sample_shape: the shape of the samples, before the batch shape.
 
         Returns:
             The samples (*sample_shape, *batch_shape, *event_shape).
@@ -89,7 +89,7 @@ class FlowDistribution(Distribution):
         """Draw samples and compute their log-densities in one pass instead of two.
 
         Args:
-            sample_shape: the shape of the samples, in front of the batch shape; or their number.
+            sample_shape: the shape of the samples, before the batch shape; or the number of samples.
 
         Returns:
             The samples (*sample_shape, *batch_shape, *event_shape); and the log-density of each sample,
@@ -116,7 +116,7 @@ class FlowDistribution(Distribution):
             The log-densities, in nats, of the shape to which `shape` and the batch shape broadcast.
 
         Raises:
-            ValueError: if the values are no events, or of another dtype or device than the flow.
+            ValueError: if the values are not events, or not of the flow's dtype and device.
             RuntimeError: if `shape` does not broadcast with the batch shape.
         """
         n = len(self.event_shape)
@@ -132,7 +132,7 @@ class FlowDistribution(Distribution):
         return f"FlowDistribution(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
 
     def _contexts(self, n: int) -> Tensor | None:
-        """The contexts of `n` samples, in which the batch axes vary fastest; None for a flow without context."""
+        """The contexts of `n` samples, whose batch axes vary fastest; None for a flow without context."""
         if self.context is None:
             return None
         rows = torch.arange(len(self.context), device=self.context.device).expand(self.batch_shape).flatten()

@@ -1,4 +1,4 @@
-"""A flow: a compiled layout with its bijectors, a prior of its latents, and a way from images to data."""
+"""Flows: a compiled layout with bijectors, a prior of the latents, and a bijector from images to data."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Latents = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The model and the options with which `mera.build` built a flow, so that the flow can be built again.
+    """The model and the options of `mera.build`, so that a flow can be built again.
 
     Args:
         model: a name that `mera.build` accepts.
-        options: the values of all options of the model by name, also of options that were left at their defaults.
+        options: the values of all options of the model by name, including defaults.
     """
 
     model: str
@@ -49,15 +49,18 @@ class Flow(Density):
 
     .. math:: \log p(x) = \log p(z) + \log |\det \partial z / \partial x|
 
-    `forward` maps data to latents, which is the direction of renormalisation; `inverse` generates data from latents.
+    `forward` maps data to latents, the direction of renormalisation; `inverse` generates data from latents.
+    Methods that evaluate the flow raise a `ValueError` if the number of levels, or the shape, dtype or device of data
+    or latents is not the flow's, or if a context is missing or not of the flow's context shape. Methods that draw
+    samples raise it if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has no
+    sampler at this temperature.
 
     Args:
-        layout: the declaration of the flow, of which the flow keeps a copy.
-        prior: the density of the latents: a `mera.priors.Prior`, or an argument of `mera.priors.Prior`, such as
-            "laplace".
+        layout: the declaration of the flow; the flow keeps a copy.
+        prior: the density of the latents: a `mera.priors.Prior`, or its argument, such as "laplace".
         preprocess: a bijector from uint8 images to the flow's own space; None for `mera.bijectors.ImagePreprocess`.
-        classes: the number of classes, if the flow is conditional on a class: a context is then learnt for each class.
-            None for a flow that takes contexts as floats, or no contexts.
+        classes: the number of classes of a class-conditional flow, which learns a context for each class; None for a
+            flow that takes contexts as floats, or no contexts.
 
     Attributes:
         recipe: the model and the options with which `mera.build` made the flow; None for a flow made by hand.
@@ -70,8 +73,8 @@ class Flow(Density):
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if the prior is no univariate density, the preprocessing no bijector, or the number of classes not
-            positive.
+        ValueError: if the prior is not a univariate density, the preprocessing is not a bijector, or the number of
+            classes is not positive.
     """
 
     _reference: Tensor
@@ -87,7 +90,7 @@ class Flow(Density):
         self.recipe: Recipe | None = None
         self._memory: dict[str, str] = {}
         self.plan = compile(layout)
-        self.layout = Layout.from_graph(layout.graph)  # a copy: what its owner adds later is not in the plan
+        self.layout = Layout.from_graph(layout.graph)  # a copy: later changes of the layout are not in the plan
         nx.freeze(self.layout.graph)
         self.bijectors = make_bijectors(self.plan, self.layout)
         self.context_encoder = ContextEncoder(self.plan, classes)
@@ -99,7 +102,7 @@ class Flow(Density):
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
 
     def level(self, number: int) -> nn.ModuleList:
-        """The bijectors that act at a level, in the order from data to latents; levels may share bijectors.
+        """The bijectors of a level, in the order from data to latents; levels may share bijectors.
 
         Args:
             number: the level, 0 for the finest.
@@ -109,7 +112,7 @@ class Flow(Density):
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
-        >>> _ = flow.level(1).requires_grad_(False)  # the finest level learns alone
+        >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
         """
         levels = 1 + max(step.level for step in self.plan.steps)
         if not is_integer(number) or not 0 <= number < levels:
@@ -128,9 +131,6 @@ class Flow(Density):
         Returns:
             The latents, one tensor (B, C_h, *shape_h) for each level, finest first; and
             :math:`\log |\det \partial z / \partial x|`, (B,).
-
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's.
         """
         self.check_data("data", x)
         return self.runner.forward(x, context)
@@ -144,26 +144,18 @@ class Flow(Density):
 
         Returns:
             The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
-
-        Raises:
-            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's.
         """
         self._check_latents(z)
         return self.runner.inverse(z, context)
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
-        """Lay out latents on the pixel lattice, all latents at their own sites.
-
-        RG-Flow arranges latents in the same way, https://arxiv.org/abs/2010.00029.
+        """Lay out all latents on the pixel lattice, as RG-Flow arranges them (https://arxiv.org/abs/2010.00029).
 
         Args:
             z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
 
         Returns:
-            The latents as one tensor (B, C, *shape).
-
-        Raises:
-            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's.
+            The latents as one tensor (B, C, *shape), each latent at its own site.
         """
         self._check_latents(z)
         return run_inverse(self.plan, z, _identity)[0]
@@ -176,9 +168,6 @@ class Flow(Density):
 
         Returns:
             The latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-
-        Raises:
-            ValueError: if shape, dtype or device is not the flow's.
         """
         self.check_data("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
@@ -186,7 +175,7 @@ class Flow(Density):
     def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
         """Generate data from latents, and return the lattice at each level on the way.
 
-        The lattices are :math:`x^{(h)}` of RG-Flow, Eq. 2 to 4, https://arxiv.org/abs/2010.00029, as shown in Fig. 3a.
+        The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029).
 
         Args:
             z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
@@ -195,9 +184,6 @@ class Flow(Density):
         Returns:
             One tensor for each level, finest first. The first tensor is the data, (B, C, *shape); the other tensors are
             the coarser lattices from which the data was generated.
-
-        Raises:
-            ValueError: if the number of levels, or shape, dtype or device of a level is not the flow's.
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
@@ -217,9 +203,6 @@ class Flow(Density):
 
         Returns:
             The log-densities (B,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device of the data is not the flow's.
         """
         z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
@@ -232,16 +215,11 @@ class Flow(Density):
 
         Args:
             n: the number of samples, or a shape (n,).
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
-                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
-            device: the device of the latents; None for that of the flow.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+            device: the device of the latents; None for the device of the flow.
 
         Returns:
             The latents, one tensor (n, C_h, *shape_h) for each level, finest first.
-
-        Raises:
-            ValueError: if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has
-                no sampler at this temperature.
         """
         number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
@@ -251,26 +229,26 @@ class Flow(Density):
     draw_noise = sample_latents
 
     def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Data from latents, which are the noise of a flow; see `Density.generate`."""
+        """Generate data from latents, which are the noise of a flow; see `Density.generate`."""
         return self.inverse(noise, context)[0]
 
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Data from latents, with log-densities; see `Density.generate_with_log_prob`."""
+        """Generate data and their log-densities from latents; see `Density.generate_with_log_prob`."""
         x, log_det = self.inverse(noise, context)
         return x, self.prior.log_prob(noise) - log_det
 
     def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Data from its latents, which are held fixed; see `Density.regenerate`."""
+        """Regenerate data from their latents, which are held fixed; see `Density.regenerate`."""
         with torch.no_grad():
             z, _ = self.forward(x)
         return self.inverse(z)[0]
 
     def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density that is known."""
+        """The given log-density, which is that of the flow; see `Density.log_prob_given`."""
         return log_q
 
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The data as it is: a flow has no symmetry built in."""
+        """The data and context, unchanged: the symmetry group of a flow is trivial."""
         return x, context
 
     @property
@@ -284,17 +262,17 @@ class Flow(Density):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set the layers that start from data, such as ActNorm, from a first batch; see `Density.initialize`."""
+        """Initialise layers such as ActNorm from a first batch of data; see `Density.initialize`."""
         self.check_data("data", x)
         if len(x) == 0:
             raise InputError("some data to start from", "none")
         if not x.isfinite().all():
             raise InputError("finite data to start from", f"{int((~x.isfinite()).sum())} infinite or NaN variables")
-        before = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
+        state = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
         try:
             self.runner.initialize(x, context)
         except ValueError:
-            self.bijectors.load_state_dict(before)  # a refused batch changes nothing
+            self.bijectors.load_state_dict(state)  # a refused batch changes nothing
             raise
 
     # Parts of a flow
@@ -310,7 +288,7 @@ class Flow(Density):
             The cone, with the variables that can change at each level.
 
         Raises:
-            ValueError: if the region is empty, no mask of this lattice, or reaches outside.
+            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
 
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
@@ -322,15 +300,15 @@ class Flow(Density):
     def generation_cone(self, level: int, site: Site) -> Cone:
         """The pixels that can change when the latents at a site change.
 
-        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents in several
-        levels is the union of the cones of the levels.
+        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
+        the cones of the levels.
 
         Args:
             level: the level of the latents, 0 for the finest.
             site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
 
         Returns:
-            The cone, with the pixels and all values on the way that can change.
+            The cone, with the pixels and all intermediate values that can change.
 
         Raises:
             ValueError: if there is no such level or site.
@@ -345,9 +323,9 @@ class Flow(Density):
     def restrict(self, x: Tensor, mask: Region, context: Tensor | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
 
-        This call makes one pass through the whole flow. From then on `log_prob`, `encode` and `decode` of the returned
-        object evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask.
-        The values equal those of the whole flow.
+        This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
+        evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
+        the same values as the whole flow.
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
@@ -356,11 +334,11 @@ class Flow(Density):
             context: the context of the image, which does not change; None for a flow without context.
 
         Returns:
-            The restriction, whose methods take and return values of the masked pixels alone.
+            The restriction, whose methods take and return values of the masked pixels only.
 
         Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one image of the
-                flow's shape, dtype and device, or has NaN or infinite pixels, under the mask or not.
+            ValueError: if the mask is empty, of another shape, or masks every pixel; or if x is not one image, or has
+                NaN or infinite pixels, under the mask or not.
         """
         return Restriction(self.runner, x, mask, context)
 
@@ -375,16 +353,15 @@ class Flow(Density):
                 single site.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`, which explains them: space, latents, draws, sweeps, starts, steps, lr,
-                samples, warmup, iterations, leapfrog.
+                `mera.inpaint.SearchOptions`: space, latents, draws, sweeps, starts, steps, lr, samples, warmup,
+                iterations, leapfrog.
 
         Returns:
             The filled image, and the course of the search.
 
         Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image of
-                the flow's shape, dtype and device; if a context is missing or not of the flow's context shape; or if an
-                option is unknown or has an invalid value.
+            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
+                if an option is unknown or has an invalid value.
         """
         result = inpaint(self.runner, x, mask, context, **options)
         if self.plan.input.dim != 2 or self.plan.input.channels not in (1, 3):
@@ -395,21 +372,21 @@ class Flow(Density):
         """Generate a window of the image that belongs to a seed, without the rest of the image.
 
         The noise of each latent is a function of seed, level and site, and only latents in the window's cone are drawn.
-        So the lattice may have an edge of 2^30; overlapping windows agree to the last bit (on one device, with one
-        number of threads); and windows follow the same distribution as `sample`.
+        The lattice may therefore have an edge of 2^30; overlapping windows agree to the last bit (on one device, with
+        the same number of threads); and windows have the same distribution as samples of `sample`.
 
         Args:
             seed: an integer from 0 to 2^64 - 1.
             region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
 
         Returns:
             The window (1, C, *window) of data in the flow's own space.
 
         Raises:
-            ValueError: if a span is empty or reaches outside; if the seed is out of its range; if the lattice is too
-                large for a field bijector; if a temperature is not positive; if the prior has no quantile function at
-                this temperature; or if the flow is conditional.
+            ValueError: if a span is empty or reaches outside, the seed is out of its range, the lattice is too large
+                for a field bijector, a temperature is not positive, the prior has no quantile function at this
+                temperature, or the flow is conditional.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=2**30, hidden=(8,), share_levels=True)
@@ -428,15 +405,15 @@ class Flow(Density):
 
     @property
     def memory(self) -> Mapping[str, str]:
-        """The memory settings by the names of nodes: which tensors a forward pass keeps for the backward pass.
+        """The memory setting of each node, by name: the tensors that a forward pass keeps for the backward pass.
 
         - "store" keeps all activations.
         - "checkpoint" keeps the input of each layer, and runs the layer again in the backward pass.
         - "invert" keeps the output of the node, and inverts the node layer by layer in the backward pass, so that
           memory does not grow with depth; second derivatives are not available.
 
-        Values and gradients are the same for all settings. Assign one setting for all nodes, or a dict for some of the
-        nodes.
+        Values and gradients are the same for all settings. Assign one setting for all nodes, or a dict from names of
+        nodes to settings; nodes that are not in the dict get "store".
 
         Raises:
             ValueError: if an assigned setting or node is unknown.
@@ -446,14 +423,7 @@ class Flow(Density):
 
     @memory.setter
     def memory(self, value: str | Mapping[str, str]) -> None:
-        """Change the memory settings.
-
-        Args:
-            value: one setting for all nodes, or a dict from names of nodes to settings; other nodes get "store".
-
-        Raises:
-            ValueError: if a setting or a node is unknown.
-        """
+        """Set one memory setting for all nodes, or a dict from names of nodes to settings."""
         self._memory = memory_per_node(value, [step.node for step in self.plan.steps if step.module])
 
     @property
@@ -469,19 +439,15 @@ class Flow(Density):
     @property
     def summary(self) -> Summary:
         """Tables of the nodes and the levels, and the number of parameters."""
-        return summarize(
-            self.plan, self.layout, dict(self.bijectors.items()), self.prior.extra_repr(), self.n_parameters
-        )
+        modules = dict(self.bijectors.items())
+        return summarize(self.plan, self.layout, modules, self.prior.extra_repr(), self.n_parameters)
 
     def check_data(self, what: str, x: Tensor) -> None:
-        """Refuse data that is not of the flow's shape, dtype and device.
+        """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device.
 
         Args:
-            what: what the message calls the data.
+            what: the name of the data in the message.
             x: the data.
-
-        Raises:
-            ValueError: if the data is not (B, C, *shape), or of another dtype or device.
         """
         if isinstance(x, Tensor) and x.dtype == torch.uint8:
             raise InputError(
@@ -496,5 +462,5 @@ class Flow(Density):
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-    """A transform that changes nothing, for passes that only move variables."""
+    """The identity transform, for passes that only move variables."""
     return events, events.new_zeros(events.shape[0])

@@ -1,1 +1,1 @@
-"""Helpers that several folders share; nobody's API."""
+"""Helpers that several packages share; not part of the public API."""

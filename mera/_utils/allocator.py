@@ -1,4 +1,4 @@
-"""A setting of the C library of Linux: whether memory that a computation frees goes back to the system."""
+"""A setting of glibc that keeps freed memory in the process instead of returning it to the system."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ctypes
 import sys
 from functools import cache
 
-# the parameters of mallopt that are set, as glibc's malloc.h numbers them
+# parameters of mallopt, as numbered in glibc's malloc.h
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 
 
 @cache
 def tune_allocator() -> bool:
-    """Let this process keep the memory that tensors on the CPU free, and use it again, as torch does on a GPU.
+    """Let this process keep and reuse the memory of freed CPU tensors, as torch does on a GPU.
 
     By default glibc returns the memory of large tensors to the system and then requests it again page by page, which
     for activations of a megabyte takes longer than to compute them. After this call the memory of the whole process
@@ -31,8 +31,8 @@ def tune_allocator() -> bool:
     if not hasattr(libc, "gnu_get_libc_version"):
         return False
     settings = {
-        TRIM_THRESHOLD: 2**31 - 1,  # give nothing back
+        TRIM_THRESHOLD: 2**31 - 1,  # return no memory
         TOP_PAD: 2**26,  # ask the system for 64 MiB at a time
-        MMAP_THRESHOLD: 2**25,  # take blocks of up to 32 MiB from the memory that was kept
+        MMAP_THRESHOLD: 2**25,  # take blocks of up to 32 MiB from the kept memory
     }
     return all(libc.mallopt(parameter, value) for parameter, value in settings.items())

@@ -1,4 +1,4 @@
-"""The error for wrong arguments, which says what was expected and what was passed instead; without torch."""
+"""The error for wrong arguments, with the expected and the passed value; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from functools import partial
 from typing import Any
 
 UNKNOWN_NAME = "unknown name"
-"""The kind of an error about a name that no registry has: importing the module that registers the name may help."""
+"""The kind of an error about a name that no registry has; importing the module that registers the name may help."""
 
 
 class InputError(ValueError):
-    """An argument is not what a function expects; the message is "Expected ...; got ...".
+    """An argument that a function does not accept; the message is "Expected {expected}; got {got}".
 
     Args:
-        expected: a description of what the function expects.
-        got: a description of what was passed.
-        where: the file or the node that the error is about, which begins the message; "" for none.
+        where: the file or the node of the error, which begins the message; "" for none.
         kind: `UNKNOWN_NAME` for a name that no registry has, "" for any other error.
     """
 
@@ -26,16 +24,12 @@ class InputError(ValueError):
         self.expected, self.got, self.where, self.kind = expected, got, where, kind
 
     def __reduce__(self) -> Any:
-        """For pickling, which would call the class with the message alone."""
+        """Support for pickling, which would otherwise call the class with the message alone."""
         return partial(type(self), where=self.where, kind=self.kind), (self.expected, self.got)
 
 
 def closest(word: object, choices: Iterable[str]) -> str:
     """The end of a message that offers the closest choice; empty if none is close.
-
-    Args:
-        word: the argument as it was passed.
-        choices: the words that are accepted.
 
     >>> closest("Rgflo", ["rgflow", "glow"])
     " (did you mean 'rgflow'?)"

@@ -11,7 +11,7 @@ from pathlib import Path
 from mera._utils.errors import InputError
 
 SUFFIX = ".part"
-"""The end of temporary names."""
+"""The suffix of temporary names."""
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
 
     Raises:
-        ValueError: if `path` is no path.
+        ValueError: if `path` is not a path.
         IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if there is no folder for the file.
     """
@@ -44,14 +44,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def as_path(path: object) -> Path:
-    """The path that a user passed as text or as a `PathLike` object.
-
-    Args:
-        path: the argument as it was passed.
-
-    Raises:
-        ValueError: if the argument is no path, or contains a null character, which no file system accepts.
-    """
+    """Convert text or a `PathLike` object to a path; refuses null characters, which no file system accepts."""
     text = os.fspath(path) if isinstance(path, (str, PathLike)) else path
     if not isinstance(text, str):
         raise InputError("a path", repr(path))
@@ -61,14 +54,7 @@ def as_path(path: object) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and the folders above it, unless it is there.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        FileExistsError: if there is a file of that name, or one in the place of a folder above.
-    """
+    """Make a folder and its parents, unless it exists; raises a `FileExistsError` if one of these is a file."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -76,32 +62,19 @@ def make_folder(path: Path) -> None:
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Replace the content of a file; if anything goes wrong on the way, the file stays as it was.
-
-    Args:
-        path: the file; if it is a symbolic link, the file that it points to is replaced.
-        content: the new content.
-
-    Raises:
-        ValueError: if `path` is no path.
-        OSError: if the file cannot be written.
-    """
+    """Replace the content of a file; if an error occurs, the file stays as it was. See `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed while they wrote.
-
-    Args:
-        folder: a folder that no other process writes to.
-    """
+    """Remove temporary files of killed processes from a folder that no other process writes to."""
     for leftover in folder.glob(f".*{SUFFIX}"):
         leftover.unlink(missing_ok=True)
 
 
 def _flush(path: Path, flags: int) -> None:
-    """Let the system write a file, or the names in a folder, to the disk now."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Repeatable random numbers, and saving and restoring the states of random number generators."""
+"""Repeatable random numbers, and the states of random number generators."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from torch import Tensor
 
 @contextmanager
 def fixed_seed(seed: int) -> Iterator[None]:
-    """A context in which torch draws from a seed, on every device; afterwards its random states are restored.
-
-    Args:
-        seed: the seed.
-    """
+    """A context in which torch draws from a seed, on every device; afterwards its random states are restored."""
     cpu, cuda = torch.get_rng_state(), _cuda_states()
     if torch.cuda.is_initialized():
         torch.manual_seed(seed)
-    else:  # a seed for CUDA would wait there until it is first used, in the place of one that the user has set
+    else:  # seeding CUDA before it is initialised would queue this seed and override the user's
         torch.default_generator.manual_seed(seed)
     try:
         yield
@@ -32,9 +28,9 @@ def fixed_seed(seed: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(*keys: int) -> Iterator[None]:
-    """A context in which torch draws on the CPU from a seed made of several integers; it costs little to enter.
+    """A context in which torch draws on the CPU from a seed made of several integers; it is cheap to enter.
 
-    Afterwards the random state of the CPU is restored. Other devices are left alone.
+    Afterwards the random state of the CPU is restored. Other devices are not affected.
 
     Args:
         *keys: the integers, such as a seed, a step and a row.
@@ -48,11 +44,7 @@ def seeded(*keys: int) -> Iterator[None]:
 
 
 def seed_all(seed: int) -> None:
-    """Seed the random states of torch, on every device, of numpy and of Python.
-
-    Args:
-        seed: the seed.
-    """
+    """Seed the random states of torch, on every device, of numpy and of Python."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -70,11 +62,7 @@ def get_states() -> dict[str, Any]:
 
 
 def set_states(states: dict[str, Any]) -> None:
-    """Restore random states.
-
-    Args:
-        states: what `get_states` returned; states of devices that this machine does not have are ignored.
-    """
+    """Restore the random states that `get_states` returned; states of devices that are missing here are ignored."""
     _set_torch(states["torch"], states["cuda"])
     name, key, *rest = states["numpy"]
     np.random.set_state((name, key.numpy().astype(np.uint32), *rest))
@@ -82,7 +70,7 @@ def set_states(states: dict[str, Any]) -> None:
 
 
 def _cuda_states() -> list[Tensor]:
-    """The random state of each CUDA device; none if CUDA was not used yet."""
+    """The random state of each CUDA device; empty if CUDA is not initialised."""
     return torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
 

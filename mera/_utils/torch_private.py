@@ -1,6 +1,6 @@
-"""Every private or deprecated name of torch that this package uses, what it is for, and what happens without it.
+"""Private or deprecated names of torch, the purpose of each, and the behaviour without it.
 
-If a new version of torch drops one of these names, this file has to change, and no other.
+If a new version of torch drops one of these names, only this file has to change.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from torch.distributions import ExpTransform
 
 _jit = getattr(torch, "jit", None)
 
-# torch.jit.trace keeps what it has recorded, with all tensors that the function reads, until the process ends. Its two
-# halves make a recording that is freed when nobody has it any more. Without them, memory grows with each recording.
+# torch.jit.trace keeps each recording, with all tensors that the function reads, until the process ends. Its two halves
+# make a recording that is freed with its last reference. Without them, memory grows with each recording.
 
 _create_graph: Callable[..., Any] | None = getattr(torch._C, "_create_graph_by_tracing", None)
 _create_function: Callable[..., Any] | None = getattr(torch._C, "_create_function_from_graph", None)
 
-# Passes that simplify a recording, which holds for one set of shapes: shapes become constants, and so does all that
-# follows from constants, such as the exponential of a parameter. Without one of these names its pass is left out.
+# Passes that simplify a recording for one set of shapes: shapes become constants, and so do values computed from
+# constants, such as the exponential of a parameter. A pass whose name is missing is left out.
 
 _SIMPLIFICATIONS = "_jit_pass_peephole", "_jit_pass_constant_propagation", "_jit_pass_cse", "_jit_pass_dce"
 
@@ -44,17 +44,10 @@ def has_recorder() -> bool:
 
 
 def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callable[..., Any]:
-    """Record the operations of a function.
-
-    Args:
-        function: a function of tensors.
-        examples: arguments with which the function is called once.
+    """Record the operations of a function of tensors, which is called once with the examples.
 
     Returns:
-        The recording, a function that is called with tensors of the same shapes.
-
-    Raises:
-        RuntimeError: if this torch has no recorder.
+        The recording, a function of tensors of the same shapes.
     """
     if not has_recorder():
         raise RuntimeError("Expected a torch with a recorder, torch.jit.trace; got one without")
@@ -68,14 +61,9 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 
 def compile_ahead(function: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
-    """Compile a function to machine code that runs without Python, by torch's AOTInductor.
+    """Compile a function of one tensor to machine code that runs without Python, by torch's AOTInductor.
 
-    Args:
-        function: a function of one tensor.
-        example: an argument, of the shape of all later ones.
-
-    Returns:
-        The compiled function, which has no gradients.
+    All later arguments must have the shape of the example; the compiled function has no gradients.
     """
 
     class AsModule(nn.Module):
@@ -83,25 +71,25 @@ def compile_ahead(function: Callable[[Tensor], Tensor], example: Tensor) -> Call
             return function(x)
 
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of its parts to each other
+        warnings.simplefilter("ignore")  # warnings of torch about its own parts
         program = torch.export.export(AsModule(), (example,))
         package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/function.pt2")
         return torch._inductor.aoti_load_package(package)
 
 
 def is_recording() -> bool:
-    """Whether a function is being recorded at the moment; code may then not branch on the shapes of tensors."""
+    """Whether a function is being recorded; code must not branch on the shapes of tensors then."""
     return _is_tracing()
 
 
 def without_fusion() -> AbstractContextManager[Any]:
-    """A context in which recordings run unoptimised: fusing their operations takes more time than it saves."""
+    """A context in which recordings run unoptimised: fusing their operations costs more time than it saves."""
     return torch.jit.optimized_execution(False)
 
 
 @contextmanager
 def recording_paused() -> Iterator[None]:
-    """A context whose operations are not recorded; tensors that it makes are constants of the recording."""
+    """A context whose operations are not recorded; its results are constants of the recording."""
     state = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
     try:
@@ -111,12 +99,9 @@ def recording_paused() -> Iterator[None]:
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:
-    """Whether a tensor is wrapped by torch.func.vmap, grad or jvp; torch has no public function for this question.
+    """Whether a tensor is wrapped by torch.func.vmap, grad or jvp, for which torch has no public function.
 
-    Without this name the answer is False. Functions of wrapped tensors are then recorded, which fails, and run eagerly.
-
-    Args:
-        tensor: the tensor.
+    Without this name the answer is False; recording a function of wrapped tensors then fails, and it runs eagerly.
     """
     functorch = getattr(torch._C, "_functorch", None)
     return functorch is not None and functorch.is_functorch_wrapped_tensor(tensor)
@@ -125,25 +110,17 @@ def is_wrapped_by_functorch(tensor: Tensor) -> bool:
 def is_called_plainly(module: nn.Module) -> bool:
     """Whether calling a module runs its `forward` and nothing else: it has no hooks and is not compiled.
 
-    Fused code runs the forward passes of several modules at once, which would pass over hooks and compiled code.
+    Fused code runs the forward passes of several modules at once, and would skip their hooks and compiled code.
     Without these names the answer is False: modules are then called one by one, which is slower.
-
-    Args:
-        module: the module.
     """
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     unset: dict[str, Any] = {"unknown": True}
-    return (
-        not any(getattr(module, name, unset) for name in hooks) and getattr(module, "_compiled_call_impl", True) is None
-    )
+    has_hooks = any(getattr(module, name, unset) for name in hooks)
+    return not has_hooks and getattr(module, "_compiled_call_impl", True) is None
 
 
 def compile_kinds(limit: int) -> AbstractContextManager[Any]:
-    """A context in which torch.compile makes more versions of one function, for modules of many shapes.
-
-    Args:
-        limit: the most versions of one function.
-    """
+    """A context in which torch.compile makes up to `limit` versions of a function, for modules of many shapes."""
     return torch._dynamo.config.patch(cache_size_limit=limit)
 
 

@@ -1,4 +1,4 @@
-"""Whether torch does more with a tensor than compute, so that only plain operations serve."""
+"""Detection of tensors that torch compiles or transforms, for which only plain operations work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from mera._utils.torch_private import is_wrapped_by_functorch
 
 
 def is_transformed(tensor: Tensor) -> bool:
-    """Whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode.
-
-    Args:
-        tensor: the tensor.
-    """
+    """Whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode."""
     return (
         torch.compiler.is_compiling()
         or is_wrapped_by_functorch(tensor)

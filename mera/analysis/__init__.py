@@ -1,4 +1,4 @@
-"""What a flow has learnt: receptive fields, traversals, mixing, where the model pays, its latents and the factors."""
+"""Analysis of trained flows: receptive fields, traversals, mixing, bits per level, latent statistics and factors."""
 
 from mera.analysis.decompose import Parts, decompose
 from mera.analysis.edit import combine, mix, project, subtree, traverse

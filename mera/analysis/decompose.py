@@ -1,4 +1,4 @@
-"""Where the model pays: log p of data, split by level, by node and by place."""
+"""The decomposition of log p of data by level, by node and by pixel."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mera.run.executor import run_forward
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts of log p of data, in nats; `levels` and `nodes` together add up to log p.
+    """The parts of log p of data, in nats: log p is the sum of `levels` and `nodes`, and also the sum of `maps`.
 
     Args:
         levels: the log-density of the latents of each level under the prior, (B, levels), finest first.
-        nodes: by the name of each node that applies a bijector, its log-det, (B,).
-        maps: for each level, finest first, the parts of log p that belong to it as a map over the pixels, (B, *shape):
-            the prior of its latents and the log-dets of the nodes with as many cuts before them, each spread evenly
-            over the pixels that a latent or an event stands for. All maps together add up to log p.
+        nodes: the log-det of each node that applies a bijector, by the name of the node, (B,).
+        maps: for each level, finest first, its part of log p as a map over the pixels, (B, *shape): the log-density of
+            its latents and the log-dets of the nodes of the same level, each spread evenly over the pixels that the
+            latent or the event covers.
         variables: the number of variables of the data, channels times pixels.
     """
 
@@ -38,13 +38,13 @@ class Parts:
         return self.levels.sum(1) + sum(self.nodes.values())
 
     def bits(self) -> Tensor:
-        """The bits that each level costs for each variable of the data, (B, levels): minus the sum of its map."""
+        """The bits per dimension of each level, (B, levels): minus the sum of its map, per variable of the data."""
         return torch.stack([-level.flatten(1).sum(1) for level in self.maps], dim=1) / (self.variables * math.log(2))
 
 
 @torch.no_grad()
 def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
-    """Split log p of data by level, by node and by place.
+    """Split log p of data by level, by node and by pixel.
 
     Args:
         flow: the flow.
@@ -63,16 +63,16 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     True
     """
     plan = flow.plan
-    flow.log_prob(x[:1], None if context is None else context[:1])  # refuses what is no data of the flow
+    flow.log_prob(x[:1], None if context is None else context[:1])  # checks shape, dtype and device of the data
     transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
     changes: list[tuple[Step, Tensor]] = []
 
-    def keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+    def transform_and_record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         y, log_det = transform(step, events)
         changes.append((step, log_det.unflatten(0, (len(x), -1))))
         return y, log_det
 
-    z, _ = run_forward(plan, x, keep)
+    z, _ = run_forward(plan, x, transform_and_record)
     densities = [flow.prior.log_density(level) for level in z]
     maps = [x.new_zeros(len(x), *plan.input.shape) for _ in z]
     for h, density in enumerate(densities):
@@ -80,8 +80,8 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     nodes: dict[str, Tensor] = {}
     for step, log_det in changes:
         nodes[step.node] = nodes.get(step.node, 0) + log_det.sum(1)
-        on_sites = _on_sites(step, log_det)
-        maps[min(step.level, len(z) - 1)] += step.operation.lattice.pixels_of(on_sites, plan.input.shape)
+        spread = step.operation.lattice.pixels_of(_on_sites(step, log_det), plan.input.shape)
+        maps[min(step.level, len(z) - 1)] += spread
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)
 

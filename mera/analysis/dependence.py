@@ -1,4 +1,4 @@
-"""How much latents know of each other: correlations, mutual information, and distances on the tree."""
+"""Dependence of latents: correlations, mutual information, and distances on the tree."""
 
 from __future__ import annotations
 
@@ -9,28 +9,20 @@ import torch
 from torch import Tensor
 
 BINS = 8
-"""Bins of equal numbers of samples for each variable."""
+"""The number of bins for each variable, with equal numbers of samples."""
 PAIRS = 512
-"""Pairs whose histograms are counted at a time."""
+"""The number of pairs whose histograms are computed in one batch."""
 
 
 def mutual_information(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
-    r"""The mutual information of pairs of variables, in nats.
+    r"""The mutual information of pairs of variables (N, pairs) from N samples, in nats, (pairs,).
 
-    Values are put in k bins of equal numbers of samples, and
+    Values are sorted into k = `bins` bins with equal numbers of samples, and
 
     .. math:: I = \sum_{ij} p_{ij} \ln \frac{p_{ij}}{p_i p_j} - I_0,
 
-    where :math:`I_0 \approx (k - 1)^2 / 2 N` is the mean of the sum for N samples of independent variables, so that the
-    estimate is right on average there, and may be negative. Bins hide what happens within them: I is at most ln k.
-
-    Args:
-        a: samples of the first variables, (N, pairs).
-        b: samples of the second variables, (N, pairs).
-        bins: k.
-
-    Returns:
-        The mutual information of each pair, (pairs,), in double precision.
+    where :math:`I_0 \approx (k - 1)^2 / 2 N` is the mean of the sum for N samples of independent variables: the
+    estimate is unbiased for independent variables and may be negative. I is at most ln k, the entropy of the bins.
 
     >>> import torch
     >>> x = torch.arange(8000.0)[:, None]
@@ -41,44 +33,29 @@ def mutual_information(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
 
 
 def rank_bins(values: Tensor, bins: int = BINS) -> Tensor:
-    """The bin of each value in its column, by rank, so that bins have equal numbers of values; ties are random.
-
-    Args:
-        values: samples of variables, (N, variables).
-        bins: the number of bins.
-    """
-    order = torch.rand(values.shape, device=values.device).argsort(0)  # equal values are ranked at random
+    """The bin of each value in its column, by rank, (N, variables): bins have equal sizes, and ties are random."""
+    order = torch.rand(values.shape, device=values.device).argsort(0)  # ties are broken at random
     ranks = values.gather(0, order).argsort(0).argsort(0)
     return torch.empty_like(ranks).scatter_(0, order, ranks) * bins // len(values)
 
 
 def information_of_bins(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
-    """The mutual information of pairs of variables from their bins; see `mutual_information`.
-
-    Args:
-        a: the bins of the first variables, (N, pairs).
-        b: the bins of the second variables, (N, pairs).
-        bins: the number of bins.
-    """
+    """The mutual information of pairs of variables from their bins (N, pairs); see `mutual_information`."""
     n = len(a)
-    found = []
+    parts = []
     for start in range(0, a.shape[1], PAIRS):
         cells = a[:, start : start + PAIRS] * bins + b[:, start : start + PAIRS]
         counts = torch.zeros(bins * bins, cells.shape[1], dtype=torch.float64, device=a.device)
         counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
         joint = (counts / n).unflatten(0, (bins, bins))
         independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
-        found.append(torch.special.xlogy(joint, joint / independent.clamp(min=1e-300)).sum((0, 1)))
-    return torch.cat([*found, a.new_empty(0, dtype=torch.float64)]) - independent_mean(n, bins)
+        parts.append(torch.special.xlogy(joint, joint / independent.clamp(min=1e-300)).sum((0, 1)))
+    return torch.cat([*parts, a.new_empty(0, dtype=torch.float64)]) - independent_mean(n, bins)
 
 
 @cache
 def independent_mean(n: int, bins: int) -> float:
-    """The mean of the sum over bins for independent variables, exactly: the numbers in cells are hypergeometric.
-
-    Args:
-        n: the number of samples.
-        bins: the number of bins of each variable.
+    """The exact mean of the sum over bins for n samples of independent variables, whose cell counts are hypergeometric.
 
     >>> round(independent_mean(2000, 8), 5), 7**2 / 4000
     (0.01233, 0.01225)
@@ -89,23 +66,19 @@ def independent_mean(n: int, bins: int) -> float:
 
     def log_choose(total: Tensor, part: Tensor) -> Tensor:
         is_possible = (part >= 0) & (part <= total)
-        inside = part.clamp(min=0).minimum(total)
-        value = torch.lgamma(total + 1) - torch.lgamma(inside + 1) - torch.lgamma(total - inside + 1)
+        part = part.clamp(min=0).minimum(total)
+        value = torch.lgamma(total + 1) - torch.lgamma(part + 1) - torch.lgamma(total - part + 1)
         return torch.where(is_possible, value, -torch.inf)
 
-    everything = torch.tensor(float(n), dtype=torch.float64)
-    chance = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(everything, a)).exp()
-    return (chance * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
+    samples = torch.tensor(float(n), dtype=torch.float64)
+    probability = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(samples, a)).exp()
+    return (probability * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
 
 
 def squared_correlation(z: Tensor) -> Tensor:
-    """The squared correlation of all pairs of variables, less its mean for independent variables, 1 / (N - 1).
+    """The squared correlation of all pairs of variables, less 1 / (N - 1), its mean for independent variables.
 
-    Args:
-        z: samples, (N, variables).
-
-    Returns:
-        (variables, variables).
+    Samples (N, variables) give a matrix (variables, variables).
     """
     centred = z.double() - z.double().mean(0)
     scaled = centred / centred.norm(dim=0).clamp(min=1e-300)
@@ -115,20 +88,12 @@ def squared_correlation(z: Tensor) -> Tensor:
 def tree_distance(
     level_a: Tensor, site_a: Tensor, level_b: Tensor, site_b: Tensor, lattices: Sequence[Sequence[int]]
 ) -> Tensor:
-    """The distance of pairs of latents on the tree: the steps from one up to their first common site, and down again.
+    """The tree distance of pairs of latents, (pairs,): the steps up to the first common ancestor and down again.
 
-    A site of a level lies below the site of the next level that stands for the same pixels. Sites of the coarsest
-    level lie below a common root. Latents of the same level and site are at distance 0.
+    The parent of a site is the site of the next level that covers the same pixels. Sites of the coarsest level have a
+    common root as parent. Latents of the same level and site are at distance 0.
 
-    Args:
-        level_a: the levels of the first latents, (pairs,).
-        site_a: their sites, (pairs, dim).
-        level_b: the levels of the second latents, (pairs,).
-        site_b: their sites, (pairs, dim).
-        lattices: for each level, finest first, the edges of the lattice of its latents.
-
-    Returns:
-        The distances, (pairs,), integers.
+    Levels are (pairs,), sites (pairs, dim), and `lattices` holds the lattice edges of each level, finest first.
 
     >>> import torch
     >>> level, site = torch.tensor([0, 0, 0, 0]), torch.tensor([[0], [0], [0], [0]])
@@ -136,10 +101,10 @@ def tree_distance(
     [0, 2, 4, 6]
     """
     edges = torch.tensor([list(map(int, lattice)) for lattice in lattices], device=site_a.device)
-    first_common = torch.full_like(level_a, len(lattices))  # the root
+    ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
     lowest = torch.maximum(level_a, level_b)
     for level in reversed(range(len(lattices))):
-        above = [site * edges[level] // edges[start] for site, start in ((site_a, level_a), (site_b, level_b))]
-        is_common = (above[0] == above[1]).all(1) & (lowest <= level)
-        first_common = torch.where(is_common, level, first_common)
-    return 2 * first_common - level_a - level_b
+        above_a, above_b = site_a * edges[level] // edges[level_a], site_b * edges[level] // edges[level_b]
+        is_common = (above_a == above_b).all(1) & (lowest <= level)
+        ancestor = torch.where(is_common, level, ancestor)
+    return 2 * ancestor - level_a - level_b

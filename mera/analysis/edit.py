@@ -1,4 +1,4 @@
-"""Images with some latents changed: traversals, mixing by scale or by place, projection on coarse levels."""
+"""Edits of latents: traversals, mixing by scale or by site, and projection on coarse levels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.analysis.latents import LatentIndex, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent
 from mera.cones import Site
 from mera.flow import Flow, Latents
 
@@ -23,21 +23,21 @@ def traverse(
     z: Sequence[Tensor],
     context: Tensor | None = None,
 ) -> Tensor:
-    """Data along one latent, all other latents as they are (RG-Flow, Fig. 4 and App. B).
+    """Generate data for several values of one latent, with all other latents fixed (RG-Flow, Fig. 4 and App. B).
 
     Args:
         flow: the flow.
-        latent: (level, channel, *site).
+        latent: the latent, (level, channel, *site).
         values: the values of the latent.
-        z: the other latents, those of one image: one tensor (1, C_h, *shape_h) for each level, finest first; from
-            `flow(x)`, or from `flow.sample_latents(1, temperature)`.
+        z: the latents of one image, a tensor (1, C_h, *shape_h) for each level, finest first, from `flow(x)` or
+            `flow.sample_latents(1, temperature)`.
         context: for a conditional flow, the context of the image.
 
     Returns:
         The data (len(values), C, *shape) in the flow's own space.
 
     Raises:
-        ValueError: if there is no such latent, or z is not that of one image.
+        ValueError: if the latent does not exist, or z does not hold the latents of one image.
 
     >>> import mera
     >>> from mera import analysis
@@ -50,7 +50,7 @@ def traverse(
     if len(z) != len(flow.plan.latents) or len(z[0]) != 1:
         raise InputError(f"latents of one image, {len(flow.plan.latents)} levels of batch size 1", _sizes(z))
     numbers = torch.as_tensor(values, dtype=z[0].dtype, device=z[0].device)
-    changed = [one.repeat(len(numbers), *(1 for _ in one.shape[1:])) for one in z]
+    changed = [values_h.repeat(len(numbers), *(1 for _ in values_h.shape[1:])) for values_h in z]
     changed[level][index] = numbers
     if context is not None and len(context) == 1:
         context = context.expand(len(numbers), *context.shape[1:])
@@ -58,7 +58,7 @@ def traverse(
 
 
 def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
-    r"""Coarse features of A with fine features of B (RG-Flow, Eq. 9).
+    r"""Combine the coarse levels of A with the fine levels of B (RG-Flow, Eq. 9).
 
     .. math:: z = z_A \Theta_h(\lambda) + z_B (1 - \Theta_h(\lambda))
 
@@ -67,11 +67,11 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     Args:
         z_a: the latents of A, one tensor for each level, finest first.
         z_b: the latents of B.
-        level: :math:`\lambda`: levels from this one on are those of A, finer ones those of B. 0 gives A, the number of
-            levels gives B.
+        level: :math:`\lambda`: this level and coarser levels are taken from A, finer levels from B. 0 gives A, and the
+            number of levels gives B.
 
     Raises:
-        ValueError: if A and B have other shapes than each other, or there is no such level.
+        ValueError: if the shapes of A and B differ, or the level does not exist.
 
     >>> import torch
     >>> a, b = (torch.zeros(1), torch.zeros(1)), (torch.ones(1), torch.ones(1))
@@ -85,16 +85,16 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
 
 
 def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor]) -> Latents:
-    """The latents of A in one part of the tree, and those of B elsewhere.
+    """Take the latents of A in one part of the tree, and the latents of B elsewhere.
 
     Args:
         z_a: the latents of A, one tensor (B, C_h, *shape_h) for each level, finest first.
         z_b: the latents of B.
-        where: for each level a bool mask, (*shape_h) or (C_h, *shape_h), true for the latents of A: `cone.levels` of a
+        where: for each level, a bool mask (*shape_h) or (C_h, *shape_h), true for the latents of A: `cone.levels` of a
             cone, or `subtree(flow, level, site)`.
 
     Raises:
-        ValueError: if shapes do not fit each other, or a mask is not bool.
+        ValueError: if the shapes of latents and masks do not match, or a mask is not bool.
     """
     _check_pair(z_a, z_b)
     if len(where) != len(z_a) or any(not isinstance(mask, Tensor) or mask.dtype != torch.bool for mask in where):
@@ -106,9 +106,9 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
 
 
 def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
-    """The latents below a site on the hyperbolic tree: those at the site, and those of finer levels in its cell.
+    """Masks of the latents below a site on the tree: at the site itself, and at finer levels in the cell of the site.
 
-    The cell of a site is the part of the pixels that the site stands for: a square of 2^(h+1) pixels in an RG-Flow.
+    The cell of a site is the set of pixels that the site covers: a square of 2^(h+1) pixels in an RG-Flow.
 
     Args:
         flow: the flow.
@@ -116,14 +116,14 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
         site: the coordinates of the site in the lattice of the level.
 
     Returns:
-        For each level a bool mask (*shape_h), finest first; coarser levels are all false.
+        For each level, finest first, a bool mask (*shape_h), which is all false for levels coarser than `level`.
 
     Raises:
-        ValueError: if there is no such level or site.
+        ValueError: if the level or the site does not exist.
     """
     plan = flow.plan
-    coordinates = check_latent(plan, (level, 0, *site))[2:]  # type: ignore[misc]
-    top = plan.latents[check_level(plan, level)].lattice
+    level, _, *coordinates = check_latent(plan, (level, 0, *site))  # type: ignore[misc]
+    top = plan.latents[level].lattice
     masks = []
     for h, latent in enumerate(plan.latents):
         mask = torch.full(latent.lattice.shape, h <= level)
@@ -143,21 +143,21 @@ def project(
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
 ) -> Tensor:
-    """Data whose latents below a level carry nothing: what do the levels from there on know of an image?
+    """Replace the latents of the levels finer than a level, to show the content of the coarser levels.
 
     Args:
         flow: the flow.
         x: data (B, C, *shape) in the flow's own space.
-        level: latents of levels below it are replaced; 0 gives x back.
-        how: "mode" to set them to the mode of the prior, "redraw" to draw them anew.
-        temperature: the temperature at which they are drawn.
+        level: the latents of all finer levels are replaced; 0 returns x.
+        how: "mode" to replace latents by the mode of the prior, "redraw" to draw latents from the prior.
+        temperature: the temperature of the prior for "redraw".
         context: for a conditional flow, the contexts of the data.
 
     Returns:
         The data (B, C, *shape).
 
     Raises:
-        ValueError: if there is no such level, or `how` is another word.
+        ValueError: if the level does not exist, or `how` is invalid.
     """
     check_choice(how, ("mode", "redraw"), "a way to replace latents")
     z, _ = flow(x, context)
@@ -165,17 +165,17 @@ def project(
         replaced = flow.sample_latents(len(x), temperature)
     else:
         mode = flow.prior.distribution.mode
-        replaced = tuple(torch.full_like(one, float(mode)) for one in z)
+        replaced = tuple(torch.full_like(values, float(mode)) for values in z)
     return flow.inverse(mix(z, replaced, level), context)[0]
 
 
 def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:
-    """Refuse latents of two flows, or of batches that do not fit each other."""
+    """Refuse latents with different numbers of levels or different shapes, except for the batch size."""
     shapes = [[tuple(level.shape[1:]) for level in z] for z in (z_a, z_b)]
     if shapes[0] != shapes[1]:
         raise InputError("latents of one flow", f"{_sizes(z_a)} and {_sizes(z_b)}")
 
 
 def _sizes(z: Sequence[Tensor]) -> str:
-    """The shapes of levels as text."""
+    """The shapes of the latents of all levels as text."""
     return ", ".join(str(tuple(level.shape)) for level in z)

@@ -1,4 +1,4 @@
-"""The latents of many images, a batch at a time."""
+"""Encoding of many images in batches."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ BATCH = 100
 
 @torch.no_grad()
 def encode_levels(flow: Flow, images: Tensor, context: Tensor | None = None) -> list[Tensor]:
-    """For each level, finest first, the latents of all images, (B, C_h, *shape_h), in single precision on the CPU.
+    """The latents of all images, finest level first, (B, C_h, *shape_h) each, in single precision on the CPU.
 
     Args:
-        flow: the flow.
         images: images (B, C, *shape), uint8, which are dequantised with noise; or data in the flow's own space.
-        context: for a conditional flow, the contexts of the images, or one for all of them.
+        context: for a conditional flow, the context of each image, or one context for all images.
     """
     parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
     for start in range(0, len(images), BATCH):
-        some = images[start : start + BATCH].to(flow.device)
-        x = flow.from_images(some) if some.dtype == torch.uint8 else some
-        if context is None or len(context) == 1:
-            z, _ = flow(x, context)
-        else:
-            z, _ = flow(x, context[start : start + BATCH].to(flow.device))
+        batch = images[start : start + BATCH].to(flow.device)
+        x = flow.from_images(batch) if batch.dtype == torch.uint8 else batch
+        rows = context if context is None or len(context) == 1 else context[start : start + BATCH].to(flow.device)
+        z, _ = flow(x, rows)
         for part, level in zip(parts, z, strict=True):
             part.append(level.float().cpu())
     return [torch.cat(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Tables of what a flow has learnt, all of them in one call."""
+"""All tables of the analysis of a trained flow in one call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mera.analysis.statistics import statistics
 from mera.flow import Flow
 
 FIELDS = 16
-"""Latents of each level, at random, whose receptive fields are measured."""
+"""The number of random latents of each level whose receptive fields are measured."""
 BATCH = 100
 TABLES = ("levels", "fields", "factors", "mixing")
 NEED_FACTORS = ("factors", "mixing")
@@ -33,12 +33,12 @@ class Finding:
     """A table of numbers about a flow.
 
     Args:
-        title: what the table shows.
+        title: the title of the table.
         rows: the names of the rows.
         columns: the names of the columns.
-        values: the numbers, (rows, columns); NaN where there is none.
-        digits: the digits behind the point that make sense.
-        note: how to read the columns.
+        values: the numbers, (rows, columns); NaN for an empty cell.
+        digits: the number of significant digits after the decimal point.
+        note: an explanation of the columns.
     """
 
     title: str
@@ -58,23 +58,23 @@ def explain(
     only: Collection[str] = TABLES,
     progress: Callable[[str], None] = lambda title: None,
 ) -> list[Finding]:
-    """Measure what a flow has learnt: where it pays, how far latents reach, and what they know.
+    """Make tables of a trained flow: bits per level, receptive fields of latents, and factors that latents predict.
 
     Args:
-        flow: the flow, not a conditional one.
+        flow: the flow, which must not be conditional.
         images: test images (B, C, *shape), uint8.
         factors: known factors of the images by name, (B,) or (B, k); see `mera.analysis.factors`.
-        samples: the number of latents over which receptive fields are averaged.
-        seed: the seed of what is random, but for the forests, which are the same each time.
-        only: the tables to make, among "levels", "fields", "factors" and "mixing"; the last two need factors.
-        progress: called with the name of each table before it is made.
+        samples: the number of samples over which receptive fields are averaged.
+        seed: the seed of all random numbers except in the forests, whose seed is fixed.
+        only: the tables to make, from "levels", "fields", "factors" and "mixing"; the last two need factors.
+        progress: a function that is called with the name of each table before it is made.
 
     Returns:
-        The tables, in this order; "levels" and "factors" make two each.
+        The tables, in the order levels, fields, factors, mixing; "levels" and "factors" make two tables each.
 
     Raises:
-        ValueError: if there are too few images, or a factor has not one row for each of them, or there is none
-            for tables that all need one.
+        ValueError: if there are too few images, a factor does not have a row for each image, or all requested tables
+            need factors and there are none.
     """
     make: dict[str, Callable[[], Iterable[Finding]]] = {
         "levels": lambda: _levels(flow, images, seed),
@@ -82,7 +82,7 @@ def explain(
         "factors": lambda: _knowledge(flow, images, factors or {}, seed),
         "mixing": lambda: [_mixing(flow, images, factors or {}, seed)],
     }
-    found: list[Finding] = []
+    tables: list[Finding] = []
     for name in only:
         check_choice(name, TABLES, "a table")
     if not factors and set(only) <= set(NEED_FACTORS):
@@ -90,8 +90,8 @@ def explain(
     for name in TABLES:
         if name in only and (factors or name not in NEED_FACTORS):
             progress(name)
-            found += make[name]()
-    return found
+            tables += make[name]()
+    return tables
 
 
 def _level_names(flow: Flow) -> tuple[str, ...]:
@@ -102,17 +102,16 @@ def _level_names(flow: Flow) -> tuple[str, ...]:
 
 
 def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
-    """What each level costs, and its latents against the prior; and their dependence."""
+    """Tables of the bits and the latents of each level, and of mutual information by distance on the tree."""
     with fixed_seed(seed), torch.no_grad():
         bits, constant = _bits(flow, images)
-    found = statistics(flow, images, seed=seed)
-    own = found.information.diagonal()
-    across = [(found.information[h].sum() - own[h]) / (len(own) - 1 or math.nan) for h in range(len(own))]
+    stats = statistics(flow, images, seed=seed)
+    own = stats.information.diagonal()
+    across = [(stats.information[h].sum() - own[h]) / (len(own) - 1 or math.nan) for h in range(len(own))]
     values = torch.stack(
-        [bits, found.mean, found.std, found.kurtosis, found.distance, 1e3 * own, 1e3 * torch.stack(across)],
-        dim=1,
+        [bits, stats.mean, stats.std, stats.kurtosis, stats.distance, 1e3 * own, 1e3 * torch.stack(across)], dim=1
     )
-    prior = f"The prior has std {found.prior_std:.2f} and excess kurtosis {found.prior_kurtosis:.2f}."
+    prior = f"The prior has std {stats.prior_std:.2f} and excess kurtosis {stats.prior_kurtosis:.2f}."
     levels = Finding(
         "what each level costs, and its latents on data",
         _level_names(flow),
@@ -123,9 +122,9 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
     )  # fmt: skip
     tree = Finding(
         "mutual information of two latents by their distance on the tree",
-        tuple(map(str, found.tree_distances.tolist())),
+        tuple(map(str, stats.tree_distances.tolist())),
         ("0.001 nats", "error"),
-        1e3 * torch.stack([found.tree_information, found.tree_error], dim=1),
+        1e3 * torch.stack([stats.tree_information, stats.tree_error], dim=1),
         2,
         "distance: steps up to the first common site and down again. error: standard error over pairs of latents.",
     )
@@ -133,25 +132,25 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
 
 
 def _bits(flow: Flow, images: Tensor) -> tuple[Tensor, float]:
-    """The mean bits per dimension of each level, (levels,), and those of the preprocessing."""
+    """The mean bits per dimension of each level, (levels,), and the bits per dimension of the preprocessing."""
     bits, constant = [], []
-    for some in images.split(BATCH):
-        x, log_det = flow.preprocess(some.to(flow.device))
+    for batch in images.split(BATCH):
+        x, log_det = flow.preprocess(batch.to(flow.device))
         bits.append(decompose(flow, x.to(flow.dtype)).bits())
         constant.append(-log_det.double() / (x[0].numel() * math.log(2)))
     return torch.cat(bits).double().mean(0).cpu(), torch.cat(constant).mean().item()
 
 
 def _reach(flow: Flow, samples: int, seed: int) -> Finding:
-    """How strong receptive fields are, and how far they reach."""
+    """The table of strengths and extents of receptive fields."""
     rows = []
     with fixed_seed(seed):
         norms = strengths(flow, samples)
         for h, level in enumerate(norms):
-            everything = latents_of_level(flow.plan, h)
-            some = [everything[i] for i in torch.randperm(len(everything))[:FIELDS].tolist()]
-            extent = extents(receptive_fields(flow, some, samples), flow.plan.input.periodic)
-            cones = [flow.generation_cone(h, latent[2:]).pixels.sum().item() for latent in some]
+            latents = latents_of_level(flow.plan, h)
+            latents = [latents[i] for i in torch.randperm(len(latents))[:FIELDS].tolist()]
+            extent = extents(receptive_fields(flow, latents, samples), flow.plan.input.periodic)
+            cones = [flow.generation_cone(h, latent[2:]).pixels.sum().item() for latent in latents]
             rows.append([
                 torch.tensor(cones).double().mean(), extent.pixels.mean(), extent.radius.mean(),
                 level.median(), level.max(), _top_tenth(level),
@@ -169,17 +168,17 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
 
 
 def _top_tenth(strengths: Tensor) -> Tensor:
-    """The part of the sum of strengths that the strongest tenth of them has."""
+    """The fraction of the sum of all strengths that belongs to the strongest tenth."""
     values = strengths.flatten().sort(descending=True).values
     return values[: max(1, round(len(values) / 10))].sum() / values.sum()
 
 
 def _knowledge(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int) -> list[Finding]:
-    """How well the levels predict factors, and how cleanly."""
+    """Tables of prediction scores and disentanglement scores of each level."""
     with fixed_seed(seed):
         table = factor_table(flow, images, factors)
     n = len(table.names)
-    names = tuple(f"{name}, {how}" for how in ("linear", "forest") for name in table.names)
+    names = tuple(f"{name}, {model}" for model in ("linear", "forest") for name in table.names)
     knowledge = Finding(
         "which level knows which factor",
         _level_names(flow), names, torch.cat([table.scores, table.nonlinear], dim=1).double()[:, : 2 * n], 3,
@@ -187,7 +186,7 @@ def _knowledge(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int
     )  # fmt: skip
     scores = torch.cat([table.dci, table.mig[:, None], table.sap[:, None]], dim=1).double()
     clean = Finding(
-        "how cleanly each level holds the factors",
+        "disentanglement of the factors in each level",
         _level_names(flow), ("DCI disentanglement", "DCI completeness", "MIG", "SAP"), scores, 3,
         "1 if each factor has a latent of its own.",
     )  # fmt: skip
@@ -195,13 +194,13 @@ def _knowledge(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int
 
 
 def _mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int) -> Finding:
-    """Which factors of mixed images follow the coarse levels."""
+    """The table of weights of image A and image B in the factors of mixed images."""
     table = mixing(flow, images, factors, seed)
     names = tuple(f"{name}, {image}" for name in table.names for image in ("A", "B"))
     values = torch.stack([table.coarse, table.fine], dim=2).flatten(1)
     quality = ", ".join(f"{name} {score:.2f}" for name, score in zip(table.names, table.regressors, strict=True))
     return Finding(
-        "mixing: levels from h on of image A, the others of B",
+        "mixing: level h and coarser levels of image A, finer levels of B",
         tuple(f"h = {level}" for level in range(len(values))), names, values, 3,
-        f"The weights of A and B in what forests read off the mixed image; how well they read factors: {quality}.",
+        f"The weights of A and B in the predictions of forests for the mixed image; scores of the forests: {quality}.",
     )  # fmt: skip

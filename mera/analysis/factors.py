@@ -1,4 +1,4 @@
-"""How well the latents of each level know the factors of the data, and how cleanly."""
+"""Prediction of known factors of the data from the latents of each level, and disentanglement scores."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from mera.analysis.scores import dci, mig, sap
 from mera.flow import Flow
 
 MOST_CLASSES = 20
-"""The most different integers that are classes; more of them are numbers."""
+"""An integer factor with at most this many different values is a class, with more values a number."""
 SCREENED = 30
-"""How many latents of a level, those that know a factor best alone, the trees of the non-linear regressors get."""
+"""The number of latents of a level that a forest uses: those most correlated with the factor."""
 TREES = 100
 
 
 @dataclass(frozen=True, eq=False)
 class FactorTable:
-    """How well the latents of each level know each factor.
+    """Scores for the prediction of each factor from the latents of each level.
 
     Args:
         names: the names of the factors, in the order of the columns.
-        scores: the part of a factor that linear regression on all latents of a level explains, out of sample: R^2, or
-            for classes the balanced accuracy, (levels, factors).
-        nonlinear: the same for forests of trees, on the 30 latents of the level that know the factor best alone.
-        dci: by level, disentanglement and completeness (Eastwood & Williams, ICLR 2018), (levels, 2).
-        mig: by level, the mutual information gap (https://arxiv.org/abs/1802.04942), (levels,).
-        sap: by level, the separated attribute predictability (https://arxiv.org/abs/1711.00848), (levels,).
+        scores: the test score of linear regression on all latents of a level, R^2 or the balanced accuracy of classes,
+            (levels, factors).
+        nonlinear: the test score of forests on the 30 latents of the level that are most correlated with the factor,
+            (levels, factors).
+        dci: disentanglement and completeness of each level (Eastwood & Williams, ICLR 2018), (levels, 2).
+        mig: the mutual information gap of each level (https://arxiv.org/abs/1802.04942), (levels,).
+        sap: the separated attribute predictability of each level (https://arxiv.org/abs/1711.00848), (levels,).
     """
 
     names: tuple[str, ...]
@@ -46,9 +47,9 @@ class FactorTable:
 
 @torch.no_grad()
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
-    """How well the latents of each level predict the known factors of images, and how cleanly they hold them.
+    """Score how well the latents of each level predict known factors of images, and how disentangled they are.
 
-    Regressors learn from the first half of the images and are scored on the second half.
+    Regressors are fitted to the first half of the images and scored on the second half.
 
     Args:
         flow: the flow.
@@ -57,11 +58,8 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
             most 20 different values are classes. Angles a of ellipses enter as (cos 2a, sin 2a).
         context: for a conditional flow, the contexts of the images.
 
-    Returns:
-        The scores by level and factor.
-
     Raises:
-        ValueError: if there are fewer than 20 images, or a factor has not one row for each of them.
+        ValueError: if there are fewer than 20 images, or a factor does not have a row for each image.
         ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
     values = as_factors(factors, len(images))
@@ -72,10 +70,9 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     scores, nonlinear, gaps = [], [], []
     for z in levels:
         scores.append([_linear(z, value) for value in values.values()])
-        found = [_forest(z, value) for value in values.values()]
-        nonlinear.append([score for score, _ in found])
-        importance = np.stack([row for _, row in found], axis=1)
-        gaps.append((*dci(importance), mig(z, columns), sap(z, columns)))
+        forest_scores, importances = zip(*(_forest(z, value) for value in values.values()), strict=True)
+        nonlinear.append(forest_scores)
+        gaps.append((*dci(np.stack(importances, axis=1)), mig(z, columns), sap(z, columns)))
     table = torch.tensor(gaps)
     return FactorTable(
         tuple(values), torch.tensor(scores), torch.tensor(nonlinear), table[:, :2], table[:, 2], table[:, 3]
@@ -83,15 +80,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
 
 
 def as_factors(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
-    """Factors as arrays (n, k), by name.
-
-    Args:
-        factors: by name, a tensor or an array, (n,) or (n, k).
-        n: the number of images.
-
-    Raises:
-        ValueError: if there is no factor, or one of them has not one row of numbers for each image.
-    """
+    """Convert factors of n images, tensors or arrays (n,) or (n, k), to arrays (n, k), by name."""
     if not factors:
         raise InputError("a factor", "none")
     return {name: _as_array(name, value, n) for name, value in factors.items()}
@@ -108,16 +97,12 @@ def _as_array(name: str, value: Any, n: int) -> np.ndarray:
 
 
 def is_classes(value: np.ndarray) -> bool:
-    """Whether a factor is a class rather than a number.
-
-    Args:
-        value: the factor, (n, k).
-    """
+    """Whether a factor (n, k) is a class rather than a number."""
     return value.shape[1] == 1 and value.dtype.kind in "iub" and len(np.unique(value)) <= MOST_CLASSES
 
 
 def _linear(z: np.ndarray, value: np.ndarray) -> float:
-    """The score of linear regression on all latents, out of sample."""
+    """The test score of linear regression on all latents."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -127,28 +112,30 @@ def _linear(z: np.ndarray, value: np.ndarray) -> float:
 
 
 def _forest(z: np.ndarray, value: np.ndarray) -> tuple[float, np.ndarray]:
-    """The score of a forest on the latents that know a factor best alone; and the importance of each latent."""
+    """The test score of a forest on the latents most correlated with a factor, and the importance of each latent."""
+    columns, test_score, model = fit_forest(z, value, SCREENED, min_samples_leaf=5)
+    importance = np.zeros(z.shape[1])
+    importance[columns] = model.feature_importances_
+    return test_score, importance
+
+
+def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:
+    """Fit a forest on the n variables most correlated with a factor; return their indices, the test score, the model.
+
+    Variables (B, variables) are selected and the forest is fitted on the first half of the images.
+    """
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     half = len(z) // 2
-    chosen = screen(z[:half], value[:half], SCREENED)
+    columns = screen(z[:half], value[:half], n)
     kind = ExtraTreesClassifier if is_classes(value) else ExtraTreesRegressor
-    found, model = score(kind(TREES, min_samples_leaf=5, random_state=0), z[:, chosen], value)
-    importance = np.zeros(z.shape[1])
-    importance[chosen] = model.feature_importances_
-    return found, importance
+    return columns, *score(kind(TREES, random_state=0, **options), z[:, columns], value)
 
 
 def score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
-    """Fit a model to the first half, and score it on the second one: R^2, or the balanced accuracy of classes.
+    """Fit a scikit-learn model on the first half, and score it on the second: R^2, or balanced accuracy of classes.
 
-    Args:
-        model: a regressor or a classifier of scikit-learn.
-        z: what the model sees of each image, (n, variables).
-        value: the factor, (n, k).
-
-    Returns:
-        The score, and the model.
+    The model predicts a factor (n, k) from variables (n, variables). Return the score and the fitted model.
     """
     from sklearn.metrics import balanced_accuracy_score, r2_score
 
@@ -160,13 +147,7 @@ def score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
 
 
 def screen(z: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
-    """The variables that alone are most correlated with a factor, the best first.
-
-    Args:
-        z: variables of each image, (B, variables).
-        value: the factor, (B, k).
-        n: how many variables.
-    """
+    """The indices of the n variables (B, variables) that are most correlated with a factor (B, k), the best first."""
     target = (value == np.unique(value)).astype(float) if is_classes(value) else value
     a, b = z - z.mean(0), target - target.mean(0)
     scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]

@@ -26,21 +26,21 @@ def receptive_fields(
 
     .. math:: \mathrm{RF}_l = \mathbb{E}_{z} \frac{\partial G(z)}{\partial z_l}
 
-    for the map :math:`G` from latents to data. The derivative is exact, by forward-mode differentiation, and is
-    computed inside the generation cone of the latent only; outside it is 0.
+    for the map :math:`G` from latents to data. The derivative is exact, by forward-mode differentiation, and is 0
+    outside the generation cone of the latent, so that only the cone is evaluated.
 
     Args:
         flow: the flow.
-        latents: for each latent (level, channel, *site).
-        samples: the number of latents z, drawn from the prior, over which the mean is taken.
-        temperature: the temperature of the prior, one number for all levels, or a number for each level, finest first.
-        context: for a conditional flow, contexts (samples, ...), or one for all samples.
+        latents: the latents, (level, channel, *site) each.
+        samples: the number of samples z of the prior over which the mean is taken.
+        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
+        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
 
     Returns:
         The fields, (n, C, *shape), in the flow's own space.
 
     Raises:
-        ValueError: if there is no such latent, or a number makes no sense.
+        ValueError: if a latent does not exist, or another argument is invalid.
 
     >>> import mera
     >>> from mera import analysis
@@ -48,15 +48,15 @@ def receptive_fields(
     >>> analysis.receptive_fields(flow, [(0, 2, 1, 1), (1, 0, 3, 0)], samples=4).shape
     torch.Size([2, 1, 8, 8])
     """
-    chosen = [check_latent(flow.plan, latent) for latent in latents]
+    indices = [check_latent(flow.plan, latent) for latent in latents]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
-    fields = z[0].new_zeros(len(chosen), flow.plan.input.variables)
-    for rows in _by_site(chosen):
-        places = [chosen[row] for row in rows]
+    fields = z[0].new_zeros(len(indices), flow.plan.input.variables)
+    for rows in _by_site(indices):
+        places = [indices[row] for row in rows]
         addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
-        reached, values = pass_to_data.fields(addresses)
-        fields[torch.tensor(rows)[:, None], reached] = values.mean(1)
+        variables, values = pass_to_data.fields(addresses)
+        fields[torch.tensor(rows)[:, None], variables] = values.mean(1)
     return fields.unflatten(1, flow.plan.input.event_shape)
 
 
@@ -71,30 +71,24 @@ def strengths(
 
     Args:
         flow: the flow.
-        samples: the number of latents z, drawn from the prior, over which the mean is taken.
-        temperature: the temperature of the prior, one number for all levels, or a number for each level, finest first.
-        context: for a conditional flow, contexts (samples, ...), or one for all samples.
-        levels: the levels to compute; all if None. Other levels are left out.
+        samples: the number of samples z of the prior over which the mean is taken.
+        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
+        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
+        levels: the levels to compute; all levels if None.
 
     Returns:
-        For each level, finest first, the strengths (C_h, *shape_h).
-
-    Raises:
-        ValueError: if a number makes no sense.
+        The strengths of each computed level, (C_h, *shape_h), in the order of `levels`.
     """
     plan = flow.plan
-    chosen = range(len(plan.latents)) if levels is None else [check_level(plan, level) for level in levels]
+    selected = range(len(plan.latents)) if levels is None else [check_level(plan, level) for level in levels]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context, for_many=True)
-    found = []
-    for level in chosen:
-        lattice = plan.latents[level].lattice
-        norms = []
-        for addresses in pass_to_data.wiring.latents[level].flatten(1).unbind(1):
-            _, values = pass_to_data.fields(addresses)
-            norms.append(values.mean(1).norm(dim=1))
-        found.append(torch.stack(norms, dim=1).unflatten(1, lattice.shape))
-    return tuple(found)
+    norms_by_level = []
+    for level in selected:
+        addresses_of_sites = pass_to_data.wiring.latents[level].flatten(1).unbind(1)
+        norms = [pass_to_data.fields(addresses)[1].mean(1).norm(dim=1) for addresses in addresses_of_sites]
+        norms_by_level.append(torch.stack(norms, dim=1).unflatten(1, plan.latents[level].lattice.shape))
+    return tuple(norms_by_level)
 
 
 def leading(
@@ -110,26 +104,20 @@ def leading(
     Args:
         flow: the flow.
         level: the level, 0 for the finest.
-        n: how many latents; all of the level if there are fewer.
-        samples: the number of latents z, drawn from the prior, over which the mean is taken.
-        temperature: the temperature of the prior, one number for all levels, or a number for each level, finest first.
-        context: for a conditional flow, contexts (samples, ...), or one for all samples.
+        n: the number of latents; all latents of the level if there are fewer.
+        samples: the number of samples z of the prior over which the mean is taken.
+        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
+        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
 
     Raises:
-        ValueError: if there is no such level, or a number makes no sense.
+        ValueError: if the level does not exist, or another argument is invalid.
     """
     (norms,) = strengths(flow, samples, temperature, context, [check_level(flow.plan, level)])
     return strongest(norms, level, n)
 
 
 def strongest(norms: Tensor, level: int, n: int) -> list[LatentIndex]:
-    """The latents of a level with the largest strengths, the largest first.
-
-    Args:
-        norms: the strengths of the level, (C_h, *shape_h).
-        level: the level.
-        n: how many latents; all of the level if there are fewer.
-    """
+    """The n latents of a level with the largest strengths (C_h, *shape_h), the largest first."""
     order = norms.flatten().argsort(descending=True)[: check_count(n, "a number of latents")].cpu()
     places = torch.stack(torch.unravel_index(order, norms.shape), dim=1).tolist()
     return [(level, *place) for place in places]
@@ -137,11 +125,11 @@ def strongest(norms: Tensor, level: int, n: int) -> list[LatentIndex]:
 
 @dataclass(frozen=True)
 class Extent:
-    """How far receptive fields reach.
+    """The extent of receptive fields.
 
     Args:
-        pixels: for each field, the participation ratio: the number of pixels that it is spread over, (n,).
-        radius: for each field, the root mean square distance of its square from its centre, in pixels, (n,).
+        pixels: the participation ratio of each field, the number of pixels that the field is spread over, (n,).
+        radius: the root mean square distance of the squared field from its centre, in pixels, (n,).
     """
 
     pixels: Tensor
@@ -149,21 +137,21 @@ class Extent:
 
 
 def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
-    r"""How far receptive fields reach.
+    r"""Compute the extent of receptive fields.
 
     With the weight :math:`w_x = \sum_c f_{cx}^2` of a pixel, the participation ratio is
     :math:`(\sum_x w_x)^2 / \sum_x w_x^2`: 1 for a field on one pixel, and the number of pixels for a uniform one.
 
     Args:
         fields: receptive fields, (n, C, *shape).
-        periodic: for each dimension, whether the lattice is periodic, as `flow.plan.input.periodic` says; distances
-            are then measured on a circle. None for open borders.
+        periodic: for each dimension, whether the lattice is periodic, as in `flow.plan.input.periodic`, so that
+            distances are measured on a circle. None for open borders.
 
     >>> import torch
     >>> field = torch.zeros(1, 1, 8, 8)
     >>> field[0, 0, 2, 3:5] = 1
-    >>> found = extents(field)
-    >>> found.pixels.item(), found.radius.item()
+    >>> extent = extents(field)
+    >>> extent.pixels.item(), extent.radius.item()
     (2.0, 0.5)
     """
     weights = fields.square().sum(1)
@@ -172,15 +160,13 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     total = flat.sum(1).clamp(min=torch.finfo(flat.dtype).tiny)
     square = torch.zeros_like(total)
     for d, n in enumerate(shape):
-        marginal = (
-            weights.movedim(1 + d, 1).flatten(2).sum(2) / total[:, None] if len(shape) > 1 else weights / total[:, None]
-        )
-        square = square + _spread(marginal, n, periodic is not None and periodic[d])
+        marginal = weights.movedim(1 + d, 1).flatten(2).sum(2) if len(shape) > 1 else weights
+        square = square + _spread(marginal / total[:, None], n, periodic is not None and periodic[d])
     return Extent(total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt())
 
 
 def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
-    """The least mean square distance of a distribution (rows, n) over the sites of an edge from any site or middle."""
+    """The variance of distributions (rows, n) over n sites; on a circle, about the best site or midpoint of sites."""
     sites = torch.arange(n, dtype=marginal.dtype, device=marginal.device)
     if not is_periodic:
         mean = marginal @ sites
@@ -191,7 +177,7 @@ def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
 
 
 def _by_site(latents: Sequence[LatentIndex]) -> list[list[int]]:
-    """The rows of latents, those that share a level and a site, and hence a generation cone, together."""
+    """Group the indices of latents that share a level and a site, and therefore a generation cone."""
     rows: dict[tuple[int, ...], list[int]] = {}
     for row, (level, _, *site) in enumerate(latents):
         rows.setdefault((level, *site), []).append(row)

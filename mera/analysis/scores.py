@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 BINS = 20
-"""The number of bins of the histograms from which mutual information is estimated."""
+"""The number of bins of the histograms for mutual information."""
 
 
 def dci(importance: np.ndarray) -> tuple[float, float]:
     r"""Disentanglement and completeness (Eastwood & Williams, ICLR 2018).
 
-    With the importance :math:`R_{ij}` of latent i for factor j, the disentanglement of a latent is
+    With the importance :math:`R_{ij} \ge 0` of latent i for factor j, the disentanglement of a latent is
     :math:`1 - H(R_{i\cdot} / \sum_j R_{ij}) / \ln k` for k factors, averaged with the weights :math:`\sum_j R_{ij}`.
-    The completeness of a factor is the same along latents, averaged with equal weights.
-
-    Args:
-        importance: R, (latents, factors), not negative.
+    The completeness of a factor is :math:`1 - H(R_{\cdot j} / \sum_i R_{ij}) / \ln n` for n latents, averaged with
+    equal weights.
 
     >>> dci(np.eye(3)[:, [2, 0, 1]])
     (1.0, 1.0)
@@ -35,12 +33,8 @@ def dci(importance: np.ndarray) -> tuple[float, float]:
 def mig(z: np.ndarray, factors: np.ndarray) -> float:
     r"""The mutual information gap (Chen et al. 2018, https://arxiv.org/abs/1802.04942).
 
-    For each factor, the mutual information of the best latent less that of the second best, divided by the entropy of
-    the factor; 20 bins of equal numbers of images each. The mean over the factors.
-
-    Args:
-        z: latents, (B, latents).
-        factors: factors, (B, k).
+    For latents (B, latents) and factors (B, k), the mean over the factors of the mutual information of the best latent
+    less that of the second best, divided by the entropy of the factor, from 20 bins with equal numbers of images.
     """
     binned_z = np.stack([_binned(column) for column in z.T])
     gaps = []
@@ -56,12 +50,8 @@ def mig(z: np.ndarray, factors: np.ndarray) -> float:
 def sap(z: np.ndarray, factors: np.ndarray) -> float:
     r"""The separated attribute predictability (Kumar et al. 2018, https://arxiv.org/abs/1711.00848).
 
-    For each factor, :math:`R^2` of linear regression on the best single latent less that of the second best, out of
-    sample; the mean over the factors.
-
-    Args:
-        z: latents, (B, latents).
-        factors: factors, (B, k).
+    For latents (B, latents) and factors (B, k), the mean over the factors of the test :math:`R^2` of linear regression
+    on the best single latent less that of the second best.
     """
     half = len(z) // 2
     gaps = []
@@ -77,13 +67,13 @@ def sap(z: np.ndarray, factors: np.ndarray) -> float:
 
 
 def _entropy(rows: np.ndarray) -> np.ndarray:
-    """The entropy of each row, normalised to a distribution, in nats; 0 for a row of zeros."""
+    """The entropy of each row after normalisation to a distribution, in nats; 0 for a row of zeros."""
     p = rows / np.maximum(rows.sum(1, keepdims=True), 1e-300)
     return -(p * np.log(np.maximum(p, 1e-300))).sum(1)
 
 
 def _binned(column: np.ndarray) -> np.ndarray:
-    """The number of the bin of each value: classes as they are, else 20 bins of equal numbers of values."""
+    """The bin index of each value: a bin for each value of a class, or else 20 bins with equal numbers of values."""
     values, inverse = np.unique(column, return_inverse=True)
     if len(values) <= BINS:
         return inverse

@@ -1,4 +1,4 @@
-"""The latents of data against the prior, and against each other."""
+"""Statistics of the latents of data: their distribution compared with the prior, and their dependence."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from mera.flow import Flow
 from mera.graph import Plan
 
 LEAST = 20
-"""The least number of examples."""
+"""The smallest number of images."""
 VARIABLES = 1024
-"""The most latents of a level whose correlations are computed."""
+"""The largest number of latents of a level whose correlations are computed."""
 DRAWN = 200_000
-"""The number of draws from the prior to which latents are compared."""
+"""The number of samples of the prior that are compared with the latents."""
 BINS, TAIL = 60, 0.002
-"""The bins of the histograms, and the part of the prior beyond either end of them."""
+"""The number of bins of the histograms, and the fraction of the prior beyond each end of the histograms."""
 
 
 @dataclass(frozen=True, eq=False)
 class LatentStatistics:
-    """The latents of data against the prior and against each other.
+    """Statistics of the latents of data: their distribution compared with the prior, and their dependence.
 
     Args:
         images: the number of images.
-        mean: the root mean square of the means of the latents of each level, (levels,); about std / sqrt(N) for N
-            images if the means are 0.
+        mean: the root mean square, over the latents of each level, of their mean over the images, (levels,); about
+            std / sqrt(N) for N images if the true means are 0.
         std: the standard deviation of all latents of a level, (levels,).
         kurtosis: the excess kurtosis of all latents of a level, (levels,): 0 for a Gaussian, 3 for a Laplacian.
         distance: the Kolmogorov-Smirnov distance between the latents of a level and draws from the prior, (levels,).
@@ -46,11 +46,10 @@ class LatentStatistics:
         correlation: the mean squared correlation of two different latents, within a level and between levels,
             (levels, levels), less its mean for independent latents.
         information: the mean mutual information of two different latents, in nats, (levels, levels).
-        information_error: the standard error of the mean over pairs of latents, for the images at hand,
-            (levels, levels).
-        tree_distances: the distances on the tree that occur, (n,); see `tree_distance`.
-        tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,); the
-            pairs have each level as often as any other, so that the few coarse latents are seen too.
+        information_error: the standard error of `information` over pairs of latents for fixed images, (levels, levels).
+        tree_distances: the distances on the tree that occur, (n,).
+        tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,). Each level is
+            sampled equally often, so that the few coarse latents contribute too.
         tree_error: the standard errors of `tree_information`, (n,).
     """
 
@@ -76,10 +75,10 @@ class LatentStatistics:
 def statistics(
     flow: Flow, images: Tensor, context: Tensor | None = None, pairs: int = 2000, seed: int = 0
 ) -> LatentStatistics:
-    """How far the latents of data are from independent draws of the prior.
+    """Compare the latents of data with independent samples of the prior.
 
-    The RG-Flow paper trains towards minimal mutual information of latents (Section 3.1); the statistics say how far a
-    flow has come, within levels, between levels, and by the distance of two latents on the tree.
+    Training of an RG-Flow minimises the mutual information of latents (Section 3.1 of the paper). The statistics show
+    the remaining mutual information within levels, between levels, and by the distance of two latents on the tree.
 
     Args:
         flow: the flow.
@@ -87,7 +86,7 @@ def statistics(
         context: for a conditional flow, the contexts of the images.
         pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree; all
             pairs where there are fewer.
-        seed: the seed of the dequantisation, of the pairs and of the draws from the prior.
+        seed: the seed of the dequantisation, of the pairs and of the samples of the prior.
 
     Raises:
         ValueError: if there are fewer than 20 images.
@@ -95,8 +94,8 @@ def statistics(
     >>> import mera
     >>> from mera import analysis
     >>> flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(8,))
-    >>> found = analysis.statistics(flow, flow.sample(500), pairs=200)
-    >>> bool(found.distance.max() < 0.05)  # the latents of samples are draws from the prior
+    >>> stats = analysis.statistics(flow, flow.sample(500), pairs=200)
+    >>> bool(stats.distance.max() < 0.05)  # latents of samples follow the prior
     True
     """
     check_count(pairs, "pairs", 2)
@@ -137,8 +136,8 @@ def _kurtosis(values: Tensor) -> Tensor:
 
 def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
     """The largest difference between the cumulative distributions of two samples."""
-    some = values[torch.randperm(len(values))[:DRAWN]] if len(values) > DRAWN else values
-    a, b = some.sort().values, draws.sort().values
+    values = values[torch.randperm(len(values))[:DRAWN]] if len(values) > DRAWN else values
+    a, b = values.sort().values, draws.sort().values
     points = torch.cat([a, b])
     return max(
         (torch.searchsorted(a, points, right=right) / len(a) - torch.searchsorted(b, points, right=right) / len(b))
@@ -149,57 +148,52 @@ def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
 
 
 def _density(values: Tensor, edges: Tensor) -> Tensor:
-    """The density of values in bins; what lies outside of them counts in the norm only."""
+    """The density of values in bins; values outside all bins count in the normalisation only."""
     counts = torch.histogram(values.cpu(), edges.cpu()).hist
     return counts / (len(values) * (edges[1] - edges[0]))
 
 
 def _correlations(z: Sequence[Tensor]) -> Tensor:
-    """The mean squared correlation of two different latents, by their levels."""
-    chosen = [level[:, torch.randperm(level.shape[1])[:VARIABLES]] for level in z]
-    squares = squared_correlation(torch.cat(chosen, dim=1)).fill_diagonal_(0)
-    sizes = [level.shape[1] for level in chosen]
+    """The mean squared correlation of two different latents for each pair of levels, (levels, levels)."""
+    selected = [level[:, torch.randperm(level.shape[1])[:VARIABLES]] for level in z]
+    squares = squared_correlation(torch.cat(selected, dim=1)).fill_diagonal_(0)
+    sizes = [level.shape[1] for level in selected]
     sums = [[block.sum() for block in rows.split(sizes, dim=1)] for rows in squares.split(sizes)]
     pairs = [[a * b - (a if i == j else 0) for j, b in enumerate(sizes)] for i, a in enumerate(sizes)]
     return torch.tensor(sums) / torch.tensor(pairs).clamp(min=1)
 
 
 def _information(bins: Sequence[Tensor], pairs: int) -> Tensor:
-    """The mean mutual information of two different latents, by their levels, and its error, (levels, levels, 2)."""
-    found = torch.zeros(len(bins), len(bins), 2, dtype=torch.float64)
+    """The mean mutual information of two latents for each pair of levels, and its error, (levels, levels, 2)."""
+    information = torch.zeros(len(bins), len(bins), 2, dtype=torch.float64)
     for a, b in combinations_with_replacement(range(len(bins)), 2):
         i, j = _pairs(bins[a].shape[1], bins[b].shape[1], pairs, is_same=a == b)
-        found[a, b] = found[b, a] = _mean_and_error(information_of_bins(bins[a][:, i], bins[b][:, j]))
-    return found
+        information[a, b] = information[b, a] = _mean_and_error(information_of_bins(bins[a][:, i], bins[b][:, j]))
+    return information
 
 
 def _pairs(n: int, m: int, pairs: int, is_same: bool) -> tuple[Tensor, Tensor]:
-    """Different random pairs of one of n and one of m variables; of n variables among themselves, each pair once."""
+    """Distinct random pairs of one of n and one of m variables; if `is_same`, pairs of two different of n variables."""
     drawn = torch.randint(n * m, (4 * pairs,)) if n * m > 16 * pairs else torch.arange(n * m)
     i, j = drawn // m, drawn % m
     if is_same:
         i, j = torch.minimum(i, j)[i != j], torch.maximum(i, j)[i != j]
     different = (i * m + j).unique()
-    chosen = different[torch.randperm(len(different))[:pairs]]
-    return chosen // m, chosen % m
+    selected = different[torch.randperm(len(different))[:pairs]]
+    return selected // m, selected % m
 
 
 def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The distances on the tree that occur, with the mean mutual information at each and its error."""
+    """The distances on the tree that occur, the mean mutual information at each, and its standard error, (n,) each."""
     lattices = [boundary.lattice for boundary in plan.latents]
-    levels, sites, columns = [], [], []
-    start = 0
+    levels, sites = [], []
     for h, lattice in enumerate(lattices):
-        n = lattice.sites * lattice.channels
-        flat = torch.arange(n)
-        levels.append(torch.full((n,), h))
-        place = torch.unravel_index(flat % lattice.sites, lattice.shape)  # latents are (C, *sites)
-        sites.append(torch.stack(place, dim=1))
-        columns.append(flat + start)
-        start += n
-    level, site, column, values = torch.cat(levels), torch.cat(sites), torch.cat(columns), torch.cat(tuple(bins), dim=1)
+        flat = torch.arange(lattice.variables)  # indices of latents (C, *sites)
+        levels.append(torch.full_like(flat, h))
+        sites.append(torch.stack(torch.unravel_index(flat % lattice.sites, lattice.shape), dim=1))
+    level, site, values = torch.cat(levels), torch.cat(sites), torch.cat(tuple(bins), dim=1)
     a, b = (_even_over_levels(levels, 20 * pairs) for _ in range(2))
-    total = len(column)
+    total = len(level)
     different = (torch.minimum(a, b) * total + torch.maximum(a, b))[a != b].unique()
     different = different[torch.randperm(len(different))]
     a, b = different // total, different % total
@@ -207,18 +201,18 @@ def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor
     distances, means = distance.unique(), []
     for d in distances:
         rows = (distance == d).nonzero()[:pairs, 0]
-        means.append(_mean_and_error(information_of_bins(values[:, column[a[rows]]], values[:, column[b[rows]]])))
+        means.append(_mean_and_error(information_of_bins(values[:, a[rows]], values[:, b[rows]])))
     return distances, *torch.stack(means, dim=1)
 
 
 def _even_over_levels(levels: list[Tensor], n: int) -> Tensor:
-    """Random latents, as many from each level, so that the few coarse ones are seen too."""
+    """Indices of n random latents, from each level equally often, so that the few coarse latents contribute too."""
     sizes = torch.tensor([len(level) for level in levels])
     starts = sizes.cumsum(0) - sizes
-    chosen = torch.randint(len(levels), (n,))
-    return starts[chosen] + (torch.rand(n, dtype=torch.float64) * sizes[chosen]).long()
+    level = torch.randint(len(levels), (n,))
+    return starts[level] + (torch.rand(n, dtype=torch.float64) * sizes[level]).long()
 
 
 def _mean_and_error(values: Tensor) -> Tensor:
-    """The mean of values and its standard error, (2,); NaN where there are too few."""
+    """The mean of values and its standard error, (2,); NaN if there are too few values."""
     return torch.stack([values.mean(), values.std() / len(values) ** 0.5])

@@ -1,7 +1,7 @@
 """Derivatives of generated data with respect to latents, inside the generation cones of the latents.
 
-A pass from latents to data is linearised event by event: of each step, only the events are evaluated that the cone
-touches. The cost of the field of a latent is therefore that of its cone, whatever the size of the lattice.
+A pass from latents to data is linearised event by event, and only the events in the cone of a latent are evaluated. The
+cost of a receptive field therefore depends on the size of the cone, not on the size of the lattice.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from mera.graph import Step
 from mera.run.runner import Runner
 
 ROWS = 2**22
-"""The most numbers in the events that are evaluated together."""
+"""The largest number of floats in the events of one batch."""
 MOST_KEPT = 2**26
-"""The most numbers in the Jacobians of the events of a step that are kept."""
+"""The largest number of floats in the cached Jacobians of a step."""
 
 
 class Linearization:
-    """A pass from latents to data, with all values on the way, along which derivatives are carried.
+    """A pass from latents to data with all intermediate values, for forward-mode derivatives.
 
     Args:
         runner: the plan of a flow with its bijectors.
         z: latents, one tensor (S, C_h, *shape_h) for each level, finest first.
         context: the contexts of a conditional flow, (S, ...) or (1, ...).
-        for_many: whether derivatives with respect to many latents are needed: the Jacobian of each event is then
-            computed once and kept, unless that takes too much memory.
+        for_many: whether derivatives with respect to many latents are needed, so that the Jacobian of each event is
+            computed once and cached, unless this takes too much memory.
     """
 
     @torch.no_grad()
@@ -44,7 +44,7 @@ class Linearization:
         self._jacobians: dict[Step, Tensor] = {}
         self._contexts = runner.contexts(context, z[0])
         self._values = z[0].new_empty(self.samples, self.wiring.size)
-        """The variables of each sample by their address, (S, addresses)."""
+        """The variables of each sample by address, (S, addresses)."""
         for level, addresses in zip(z, self.wiring.latents, strict=True):
             self._values[:, addresses.flatten().to(level.device)] = level.flatten(1)
         for wired in self.wiring.steps:
@@ -58,39 +58,37 @@ class Linearization:
         """The derivatives of the data with respect to latents.
 
         Args:
-            addresses: the addresses of K latents in the wiring, which are best close together.
+            addresses: the addresses of K latents in the wiring, (K,); latents close to each other share most of a cone.
 
         Returns:
-            The flat indices, in the order (C, *shape), of the n variables of the data in the generation cone of the
+            The flat indices (n,), in the order (C, *shape), of the variables of the data in the generation cone of the
             latents; and the derivatives (K, S, n).
         """
         change = self.wiring.change([addresses])
-        place = torch.full(
-            (self.wiring.size,), len(change.addresses)
-        )  # an address outside of the cone has derivative 0
+        place = torch.full((self.wiring.size,), len(change.addresses))  # outside the cone: a column of zeros
         place[change.addresses] = torch.arange(len(change.addresses))
         place = place.to(self._values.device)
         tangents = self._values.new_zeros(len(addresses), self.samples, len(change.addresses) + 1)
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
         for step, inputs, outputs in change.parts:
             at_once = max(1, ROWS // (len(addresses) * self.samples * inputs.shape[1]))
-            for some, there in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
-                carry = self._by_jacobians if self._keeps_jacobians(step) else self._by_duals
-                tangents[..., place[there.flatten()]] = carry(step, some, tangents[..., place[some.flatten()]])
+            push = self._by_jacobians if self._keeps_jacobians(step) else self._by_duals
+            for sources, targets in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
+                tangents[..., place[targets.flatten()]] = push(step, sources, tangents[..., place[sources.flatten()]])
         data = change.addresses[change.addresses < self.wiring.data.numel()]
         return data, tangents[..., place[data]]
 
     def _events(self, step: Step, inputs: Tensor) -> Tensor:
-        """The indices of events in a step, from the addresses of their inputs, (events, variables)."""
+        """The indices of events in a step, from the addresses (events, variables) of their inputs."""
         return (inputs[:, 0] - self._wired[step].inputs[0, 0]) // inputs.shape[1]
 
     def _keeps_jacobians(self, step: Step) -> bool:
-        """Whether the Jacobians of all events of a step are computed once and kept."""
+        """Whether the Jacobians of all events of a step are cached."""
         inputs = self._wired[step].inputs
         return self._for_many and self.samples * inputs.numel() * inputs.shape[1] <= MOST_KEPT
 
     def _by_jacobians(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
-        """Carry derivatives (K, S, events * variables) through the inverse of a bijector, with kept Jacobians."""
+        """Push derivatives (K, S, events * variables) through the inverse of a bijector by cached Jacobians."""
         if step not in self._jacobians:
             self._jacobians[step] = self._all_jacobians(step)
         events = self._events(step, inputs).to(tangents.device)
@@ -99,18 +97,18 @@ class Linearization:
         return (rows @ jacobians).movedim(2, 0).flatten(2)
 
     def _all_jacobians(self, step: Step) -> Tensor:
-        """The Jacobians of the inverse of a bijector at all of its events, (S, events, variables in, variables out)."""
+        """The Jacobians of the inverse of a bijector at all events, (S, events, variables in, variables out)."""
         inputs = self._wired[step].inputs
         d = inputs.shape[1]
         unit = torch.eye(d, dtype=self._values.dtype, device=self._values.device)
         parts = []
-        for some in inputs.split(max(1, ROWS // (d * d * self.samples))):
-            units = unit[:, None, None].expand(d, self.samples, len(some), d)
-            parts.append(self._by_duals(step, some, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
+        for part in inputs.split(max(1, ROWS // (d * d * self.samples))):
+            units = unit[:, None, None].expand(d, self.samples, len(part), d)
+            parts.append(self._by_duals(step, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
         return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
 
     def _by_duals(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
-        """Carry derivatives (K, S, events * variables) through the inverse of a bijector, with dual numbers."""
+        """Push derivatives (K, S, events * variables) through the inverse of a bijector by dual numbers."""
         bijector, device = self.runner.bijector(step), tangents.device
         primal = self._values[:, inputs.flatten().to(device)].expand_as(tangents)
         shape = step.operation.event_shape  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Bijectors, what couplings are made of, and bijectors by name."""
+"""Bijectors, the parts of couplings, and bijectors by name."""
 
 from mera.bijectors import catalogue, catalogue_fields  # noqa: F401, they fill the registry
 from mera.bijectors.actnorm import ActNorm

@@ -12,7 +12,7 @@ from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 
 CONSTANT = 1e-7
-"""The standard deviation of a variable that counts as constant, in units of its mean if that is above 1."""
+"""A variable is constant if its standard deviation is at most this number times max(1, |mean|)."""
 
 
 class ActNorm(Bijector):
@@ -20,12 +20,11 @@ class ActNorm(Bijector):
 
     Activation normalisation is due to Glow (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039). The log-det is
     :math:`\ln |\det J| = \sum s`. The map starts as the identity. `initialize` sets :math:`b` and :math:`s` such that
-    the first batch comes out with mean 0 and variance 1. The state dict records that this was done.
+    the output for the first batch has mean 0 and variance 1; the buffer `initialized` records it.
 
     Args:
         event_shape: shape (C, *sites) of one event.
-        per_channel: whether all sites of a channel share one :math:`b` and :math:`s`, as they should on a whole
-            lattice.
+        per_channel: whether all sites of a channel share one :math:`b` and :math:`s`, as is usual for whole lattices.
     """
 
     initialized: Tensor
@@ -42,7 +41,7 @@ class ActNorm(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...]:
-        """A site depends on itself alone."""
+        """A window of one site."""
         return (1,) * (self.log_scale.ndim - 1)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -55,11 +54,10 @@ class ActNorm(Bijector):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set shift and scale from a batch (B, *event_shape), unless that was done before.
+        """Set shift and scale from a batch (B, *event_shape), unless they were set before.
 
         Raises:
-            ValueError: if the batch has one value of each variable, or a variable is the same in all of it, which says
-                nothing of its scale.
+            ValueError: if the batch has only one value of each variable, or a variable is constant in it.
         """
         if not self.initialized:
             if x.numel() < 2 * self.shift.numel():
@@ -68,10 +66,8 @@ class ActNorm(Bijector):
             self.shift.copy_(-x.mean(axes, keepdim=True)[0])
             deviation = (x + self.shift).square().mean(axes, keepdim=True)[0].sqrt()
             constant = deviation <= CONSTANT * self.shift.abs().clamp(min=1)
-            if constant.any():
-                raise InputError(
-                    "values of each variable that differ, to start from", f"{int(constant.sum())} constant"
-                )
+            if count := int(constant.sum()):
+                raise InputError("values of each variable that differ, to start from", f"{count} constant")
             self.log_scale.copy_(-torch.log(deviation.clamp(min=1e-3)))
             self.initialized.fill_(True)
         return self(x)[0]

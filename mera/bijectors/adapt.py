@@ -1,6 +1,6 @@
 """Adapters for bijectors of other libraries: torch.distributions, zuko, nflows, FrEIA, normflows.
 
-The libraries other than torch are not imported here: the base classes of an object tell which library it is from.
+Libraries other than torch are not imported: an object's library is recognised by the modules of its base classes.
 """
 
 from __future__ import annotations
@@ -30,23 +30,20 @@ def adapt(
     flatten: bool = False,
     inverted: bool = False,
 ) -> Bijector:
-    r"""Make a bijector of an object from another library; the parameters of the object become those of the bijector.
+    r"""Make a bijector from an object of another library; the object's parameters become parameters of the bijector.
 
-    The direction from data to latents is the one that the library's own flows use for it. This is the inverse of a
-    `torch.distributions` transform and of a normflows flow, which map from the base to the data, and the forward
+    The bijector maps data to latents in the same direction as the flows of the object's library: with the inverse of a
+    `torch.distributions` transform or normflows flow, which map from the base to the data, and with the forward
     direction of a zuko, nflows or FrEIA transform.
 
     Args:
-        obj: a `torch.distributions.Transform`; a zuko transform, lazy transform or flow, of which the transform is
-            taken; an nflows `Transform`; a FrEIA `InvertibleModule` or `GraphINN`; a normflows `Flow`. A mera bijector
-            is returned as it is.
+        obj: a `torch.distributions.Transform`; a zuko transform, lazy transform, or flow, whose transform is used; an
+            nflows `Transform`; a FrEIA `InvertibleModule` or `GraphINN`; a normflows `Flow`. A mera bijector is
+            returned as it is.
         event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
         context_shape: shape of the context of one event; None for an object that takes no context.
-        flatten: whether the object takes vectors, to which an event is flattened.
+        flatten: whether to flatten events to vectors for the object.
         inverted: whether to exchange the two directions.
-
-    Returns:
-        The bijector.
 
     Raises:
         ValueError: if the object is not from one of these libraries, is not a bijection, or takes no context although
@@ -66,7 +63,7 @@ def adapt(
     if isinstance(obj, INVERSE_TRANSFORM):
         return adapt(obj.inv, event_shape, context_shape, flatten=flatten, inverted=not inverted)
     if "zuko" in _libraries(obj) and isinstance(getattr(obj, "transform", None), nn.Module):
-        obj = obj.transform  # a flow: its transform without its base
+        obj = obj.transform  # the transform of a flow, without the base distribution
     for library, name, adapter in ADAPTERS:
         if library in _libraries(obj) and name in {kind.__name__ for kind in type(obj).__mro__}:
             adapted = adapter(obj, event_shape, context_shape, flatten)
@@ -78,7 +75,7 @@ def adapt(
 
 
 class _Adapted(Bijector):
-    """A bijector around an object that has both directions; shapes and log-dets are converted to those of mera."""
+    """A bijector around an object that maps in both directions; converts shapes and log-dets to mera's conventions."""
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         super().__init__(event_shape, context_shape)
@@ -104,8 +101,7 @@ class _Adapted(Bijector):
         self, function: Callable[[Tensor, Tensor | None], tuple[Tensor, Any]], x: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         value, log_det = function(x.flatten(1) if self.flatten else x, context)
-        single = log_det_dtype(x)
-        log_det = torch.as_tensor(log_det, dtype=single, device=x.device)
+        log_det = torch.as_tensor(log_det, dtype=log_det_dtype(x), device=x.device)
         if log_det.ndim > 1:
             log_det = log_det.flatten(1).sum(1)
         return value.reshape(x.shape) if self.flatten else value, log_det.expand(x.shape[0])
@@ -145,7 +141,7 @@ class _OfTorch(_Adapted):
 
 
 class _OfZuko(_OfTorch):
-    """A transform of zuko, which maps data to latents; a lazy transform makes one for each context."""
+    """A transform of zuko, which maps data to latents; a lazy transform makes a transform for each context."""
 
     def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
         return _call_and_ladj(self._transform(context), x)
@@ -211,7 +207,7 @@ ADAPTERS: list[tuple[str, str, type[_Adapted]]] = [
     ("normflows", "Flow", _OfNormflows),
     ("torch", "Transform", _OfTorch),
 ]
-"""The library, the class of its transforms, and their adapter; torch is last, as zuko's transforms are torch's too."""
+"""(library, name of its base class, adapter). torch is last, because zuko's transforms are also torch transforms."""
 
 
 def _libraries(obj: Any) -> set[str]:

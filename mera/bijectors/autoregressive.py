@@ -22,27 +22,24 @@ class Autoregressive(Bijector):
     r"""Masked autoregressive flow: :math:`y_i = f(x_i; c_i(x_1, \ldots, x_{i-1}))` with a monotone :math:`f`.
 
     :math:`\ln |\det J|` is the sum of the logarithms of the derivatives of :math:`f` (Papamakarios et al. 2017,
-    https://arxiv.org/abs/1705.07057). Data to latents takes one pass of a masked network. The inverse finds one
-    variable after the other, and takes as many passes as there are variables. `Invert(Autoregressive(...))` exchanges
-    the two, which is inverse autoregressive flow (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
+    https://arxiv.org/abs/1705.07057). Data to latents takes one pass of a masked network, latents to data one pass for
+    each variable. `Invert(Autoregressive(...))` exchanges the directions, which gives the inverse autoregressive flow
+    (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
 
     Args:
         event_shape: shape of one event; its variables are ordered by channel, then by site.
         transform: :math:`f`; an affine map if None.
         hidden: widths of the hidden layers of the network.
-        context_shape: shape of a context that the network reads too; None for no context.
+        context_shape: shape of a context that the network also reads; None for no context.
 
     Raises:
         ValueError: if there is one variable and no context, no hidden width, or a width is not a positive integer.
     """
 
     def __init__(
-        self,
-        event_shape: tuple[int, ...],
-        transform: Univariate | None = None,
-        hidden: Sequence[int] = (64,),
+        self, event_shape: tuple[int, ...], transform: Univariate | None = None, hidden: Sequence[int] = (64,),
         context_shape: tuple[int, ...] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(event_shape, context_shape)
         self.transform = transform if transform is not None else Affine()
         self.variables = math.prod(event_shape)
@@ -60,33 +57,33 @@ class Autoregressive(Bijector):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform back one variable after the other."""
         flat = y.flatten(1)
-        found: list[Tensor] = []
+        values: list[Tensor] = []
         log_slopes: list[Tensor] = []
         for i in range(self.variables):
-            padded = torch.cat([*found, torch.zeros_like(flat[:, i:])], dim=1)
+            padded = torch.cat([*values, torch.zeros_like(flat[:, i:])], dim=1)
             params = self._params(padded, context)[:, :, i : i + 1]
             x, log_slope = self.transform.inverse(flat[:, i : i + 1], params)
-            found.append(x)
+            values.append(x)
             log_slopes.append(log_slope)
         log_det = torch.cat(log_slopes, dim=1).sum(1, dtype=log_det_dtype(y))
-        return torch.cat(found, dim=1).view_as(y), log_det
+        return torch.cat(values, dim=1).view_as(y), log_det
 
     def _params(self, flat: Tensor, context: Tensor | None) -> Tensor:
         return self.network(join(flat, context, self.context_shape)).to(flat.dtype)
 
 
 class MADE(nn.Module):
-    """A masked network whose output i depends on the inputs before i only (Germain et al. 2015).
+    """A masked network whose output i depends only on the inputs before i (Germain et al. 2015).
 
-    As in https://arxiv.org/abs/1502.03509, every unit has a degree. A hidden unit reads units of the same or a smaller
-    degree, an output reads units of a smaller degree. Input i has degree i, and a context has degree 0. Inputs are
+    As in https://arxiv.org/abs/1502.03509, every unit has a degree. A hidden unit reads units of equal or smaller
+    degree, an output reads units of smaller degree. Input i has degree i, and a context has degree 0. Inputs are
     `compressed`.
 
     Args:
-        n: number of inputs, and of outputs.
-        n_params: number of parameters for each output.
+        n: number of variables.
+        n_params: number of parameters for each variable.
         hidden: widths of the hidden layers.
-        context: size of a context, which is read behind the inputs.
+        context: number of context entries, which follow the n inputs.
 
     Raises:
         ValueError: if there is no hidden width, or a width is not a positive integer.

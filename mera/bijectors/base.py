@@ -1,4 +1,4 @@
-"""The contract of every bijector."""
+"""The interface of bijectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
-    """Log-dets are sums over many variables: they are kept in single precision at least."""
+    """The dtype of log-dets: at least single precision, because they are sums over many variables."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
@@ -21,17 +21,16 @@ def zero_log_det(x: Tensor) -> Tensor:
 class Bijector(nn.Module, ABC):
     r"""An invertible map between events whose Jacobian determinant is known.
 
-    Direction: `forward` maps data to latents, `inverse` maps latents to data. Each returns the value and
-    :math:`\ln |\det J|` of its own direction, in nats. For y, a = f(x) and x, b = f.inverse(y) this means a = -b.
+    Direction: `forward` maps data to latents, `inverse` maps latents to data. Each method returns the value and
+    :math:`\ln |\det J|` of its own direction, in nats: if f(x) = (y, a) and f.inverse(y) = (x, b), then a = -b.
 
-    Shapes: a value is (B, *event_shape), a log-det is (B,). The first axis may hold anything that is independent:
-    images, or all patches of all images. Events may not depend on each other: a pass may run them in pieces.
+    Shapes: a value is (B, *event_shape), a log-det is (B,). The first axis holds independent events, such as images, or
+    all patches of all images. The output for an event must not depend on other events, as a batch may be split.
 
     A map must not change its argument in place, which may be a view of the user's data.
 
     Context: `forward`, `inverse` and `initialize` take a context (B, *context_shape) as a second argument. A bijector
-    whose `context_shape` is None depends on the event alone. It is never passed a context, so that the methods of a
-    class of your own may leave the argument out.
+    whose `context_shape` is None is never called with a context, so a subclass may leave the argument out.
 
     Args:
         event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
@@ -53,7 +52,7 @@ class Bijector(nn.Module, ABC):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """Size, in each dimension, of the window around a site that the site depends on; None if on all sites."""
+        """Size, in each dimension, of the window of input sites around an output site; None if it is all sites."""
         return None
 
     @property
@@ -87,9 +86,9 @@ class Bijector(nn.Module, ABC):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set what should depend on a first batch of data, and return that batch transformed.
+        """Set the parameters that start from a first batch of data, and return the transformed batch.
 
-        A map with nothing to set only transforms the batch. Initialisation is never called implicitly.
+        By default only the batch is transformed. Initialisation is never called implicitly.
 
         Args:
             x: data, (B, *event_shape).
@@ -102,5 +101,5 @@ class Bijector(nn.Module, ABC):
 
 
 def context_arguments(bijector: Bijector, context: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The arguments behind the event in a call of a bijector: its context, or none if it takes no context."""
+    """The arguments that follow the event in a call of a bijector: (context,), or () if it takes no context."""
     return () if bijector.context_shape is None else (context,)

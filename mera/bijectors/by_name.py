@@ -1,4 +1,4 @@
-"""Bijectors by name, for layouts, files and the command line; users and other packages can register their own."""
+"""Bijectors by name, for layouts, files and the command line; users and packages can register further bijectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mera.names.options import documented, with_options_checked
 from mera.names.registry import Registry, plain
 
 BijectorFactory = Callable[..., Bijector]
-"""Makes a bijector from an event shape and, if it has a parameter `context_shape`, from the shape of a context."""
+"""Makes a bijector from an event shape and, if it has a parameter `context_shape`, the shape of a context."""
 
 _factories: Registry[BijectorFactory] = Registry(
     "a bijector", "mera.bijectors", lambda factory: documented(with_options_checked(factory))
@@ -25,13 +25,13 @@ _factories: Registry[BijectorFactory] = Registry(
 def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     """Register the decorated factory, a function or a class, under a name that layouts can use.
 
-    The first parameter of the factory is the event shape, all others are options. If there is a parameter
-    `context_shape`, the factory is called with the shape of the context in a conditional flow. A package may instead
-    declare its factories as entry points of the group "mera.bijectors". The help of options that are declared as
-    `Annotated[type, mera.models.Option(help)]` goes into the factory's docstring.
+    The first parameter of the factory is the event shape, all other parameters are options. A parameter `context_shape`
+    receives the shape of the context in a conditional flow. The help of options declared as
+    `Annotated[type, mera.models.Option(help)]` is added to the factory's docstring. A package may instead declare its
+    factories as entry points of the group "mera.bijectors".
 
     Args:
-        name: the name.
+        name: the name in layouts, files and on the command line.
 
     >>> from mera import bijectors
     >>> @bijectors.register("my-leaky")
@@ -47,24 +47,17 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
 
 
 def names() -> list[str]:
-    """All names that a layout may use for a bijector, sorted."""
+    """All names of bijectors that a layout may use, sorted."""
     return _factories.names()
 
 
 def factory(name: str) -> BijectorFactory:
-    """The factory that is registered under a name.
-
-    Args:
-        name: the name, in the registry or of an entry point.
-
-    Raises:
-        ValueError: if the name is unknown, or its entry point cannot be loaded.
-    """
+    """The factory that is registered under a name, or is the entry point of that name; see `Registry.get`."""
     return _factories.get(name)
 
 
 def takes(factory: Callable[..., Any], option: str) -> bool:
-    """Whether a factory has a parameter of that name."""
+    """Whether a factory has a parameter named `option`."""
     try:
         return option in inspect.signature(factory).parameters
     except (TypeError, ValueError):  # a callable written in C has no signature
@@ -73,7 +66,7 @@ def takes(factory: Callable[..., Any], option: str) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """A registered factory with options: the form of a bijector that a node holds and a file can store.
+    """A registered factory with options, which nodes of a layout hold and files can store.
 
     Args:
         name: name of the factory.
@@ -84,24 +77,20 @@ class Named:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __call__(self, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None = None) -> Bijector:
-        """Make the bijector for events, and contexts, of these shapes."""
+        """Make the bijector for events of shape `event_shape` and contexts of shape `context_shape`."""
         return make(factory(self.name), event_shape, context_shape, **self.options)
 
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the options in a description of a bijector.
-
-    Args:
-        bijector: a name, "spline"; or a name with options, "spline(bins=5)" or {"name": "spline", "bins": 5}.
+    """The name and the options of a bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}.
 
     Raises:
-        ValueError: if the description has another form, or the name is unknown.
+        ValueError: if the bijector has another form, or the name is unknown.
 
     >>> name_and_options("spline(bins=5)") == name_and_options({"name": "spline", "bins": 5})
     True
     """
-    name: Any = bijector
-    options: dict[str, Any] = {}
+    name, options = bijector, {}
     if isinstance(bijector, Mapping):
         options = dict(bijector)
         name = options.pop("name", None)
@@ -117,19 +106,19 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     """Look up a registered factory and check the options for it.
 
     Args:
-        bijector: a name, or a name with options; see `name_and_options`.
+        bijector: a name, "spline"; or a name with options, "spline(bins=5)" or {"name": "spline", "bins": 5}.
         options: further arguments of the factory, other than the shapes.
 
     Returns:
         The factory with its options, which makes a bijector when it is called with an event shape.
 
     Raises:
-        ValueError: if the name or an option is unknown; the message offers the closest.
+        ValueError: if the name or an option is unknown; the message offers the closest name.
     """
-    name, described = name_and_options(bijector)
+    name, own_options = name_and_options(bijector)
     if options is not None and not isinstance(options, Mapping):
         raise InputError(f"options of the bijector {name!r} by name", repr(options))
-    all_options = described | dict(options or {})
+    all_options = own_options | dict(options or {})
     choices = list(inspect.signature(factory(name)).parameters)[1:]
     for option in all_options:
         check_choice(option, [c for c in choices if c != "context_shape"], f"an option of the bijector {name!r}")
@@ -139,14 +128,7 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
 def make(
     factory: Callable[..., Any], event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, **options: Any
 ) -> Any:
-    """Call a factory; only a factory with a parameter `context_shape` is told the shape of the context.
-
-    Args:
-        factory: the factory.
-        event_shape: shape (C, *sites) of one event.
-        context_shape: shape of the context of one event; None for no context.
-        **options: further arguments of the factory.
-    """
+    """Call a factory with an event shape and options; pass `context_shape` only if it has a parameter of that name."""
     if context_shape is not None and takes(factory, "context_shape"):
         options["context_shape"] = context_shape
     return factory(event_shape, **options)

@@ -50,18 +50,10 @@ CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": Se
 
 @register("coupling")
 def coupling(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    norm: OptionalNorm = None,
-    conditioner: Conditioners = "joint",
-    mask: Mask = "checkerboard",
-    max_log_scale: MaxLogScale = 1.0,
-    odd: Odd = False,
-    context_shape: ContextShape = None,
-) -> Bijector:
+    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
+    norm: OptionalNorm = None, conditioner: Conditioners = "joint", mask: Mask = "checkerboard",
+    max_log_scale: MaxLogScale = 1.0, odd: Odd = False, context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
     """Affine couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     return couplings(
         Gather(parse_mask(event_shape, mask)),
@@ -110,14 +102,10 @@ def logistic_mixture(
 
 
 def _autoregressive(
-    event_shape: Shape,
-    transform: Univariate,
-    layers: int,
-    hidden: Sequence[int],
-    inverted: bool,
+    event_shape: Shape, transform: Univariate, layers: int, hidden: Sequence[int], inverted: bool,
     context_shape: Shape | None,
-) -> Bijector:
-    """Autoregressive maps, between which the variables' order is reversed."""
+) -> Bijector:  # fmt: skip
+    """Autoregressive maps; the order of the variables is reversed between them."""
     members: list[Bijector] = []
     for layer in range(check_count(layers, "layers")):
         step = Autoregressive(event_shape, transform, tuple(hidden), context_shape)
@@ -129,47 +117,34 @@ def _autoregressive(
 
 @register("maf")
 def maf(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    hidden: HiddenWidths = (128,),
-    max_log_scale: MaxLogScale = 1.0,
+    event_shape: Shape, *, layers: Layers = 2, hidden: HiddenWidths = (128,), max_log_scale: MaxLogScale = 1.0,
     context_shape: ContextShape = None,
-) -> Bijector:
-    """Masked autoregressive flow, affine; every second layer sees the variables in reverse. See `Autoregressive`."""
+) -> Bijector:  # fmt: skip
+    """Affine masked autoregressive flow, with a reversal of the variables between layers; see `Autoregressive`."""
     return _autoregressive(event_shape, Affine(max_log_scale), layers, hidden, False, context_shape)
 
 
 @register("iaf")
 def iaf(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    hidden: HiddenWidths = (128,),
-    max_log_scale: MaxLogScale = 1.0,
+    event_shape: Shape, *, layers: Layers = 2, hidden: HiddenWidths = (128,), max_log_scale: MaxLogScale = 1.0,
     context_shape: ContextShape = None,
-) -> Bijector:
-    """Inverse autoregressive flow, affine: one pass to generate, one pass per variable from data to latents."""
+) -> Bijector:  # fmt: skip
+    """Affine inverse autoregressive flow: one pass to generate, one pass per variable from data to latents."""
     return _autoregressive(event_shape, Affine(max_log_scale), layers, hidden, True, context_shape)
 
 
 @register("spline-maf")
 def spline_maf(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    hidden: HiddenWidths = (128,),
-    bins: Bins = 8,
-    bound: Bound = 4.0,
+    event_shape: Shape, *, layers: Layers = 2, hidden: HiddenWidths = (128,), bins: Bins = 8, bound: Bound = 4.0,
     context_shape: ContextShape = None,
-) -> Bijector:
+) -> Bijector:  # fmt: skip
     """Autoregressive rational-quadratic splines; see `Autoregressive` and `RationalQuadratic`."""
     return _autoregressive(event_shape, RationalQuadratic(bins, bound), layers, hidden, False, context_shape)
 
 
 @register("pointwise-spline")
 def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) -> Bijector:
-    """A learnt spline for each variable by itself; see `Elementwise` and `RationalQuadratic`."""
+    """A learnt spline for each single variable; see `Elementwise` and `RationalQuadratic`."""
     return Elementwise(event_shape, RationalQuadratic(bins, bound))
 
 
@@ -179,9 +154,9 @@ def permutation(
     *,
     order: Annotated[
         Sequence[int] | None,
-        Option("for each position of the output the position in the input, a permutation; a random one if None."),
+        Option("input position of each output position, a permutation of 0, ..., n - 1; random if None."),
     ] = None,
-    per_site: Annotated[bool, Option("whether channels are reordered, alike at every site, or all variables.")] = True,
+    per_site: Annotated[bool, Option("whether to reorder the channels of every site, or all variables.")] = True,
 ) -> Bijector:
     """A permutation of channels or variables; see `Permutation`."""
     try:

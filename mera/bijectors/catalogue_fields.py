@@ -34,19 +34,10 @@ from mera.names.flow_options import (
 
 @register("convolution")
 def convolution(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 2,
-    hidden: HiddenChannels = (48,),
-    norm: Norm = True,
-    mask: MaskName = "checkerboard",
-    padding: Padding = "zeros",
-    kernel: Kernel = 3,
-    max_log_scale: MaxLogScale = 1.0,
-    odd: Odd = False,
-    context_shape: ContextShape = None,
-) -> Bijector:
+    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 2, hidden: HiddenChannels = (48,),
+    norm: Norm = True, mask: MaskName = "checkerboard", padding: Padding = "zeros", kernel: Kernel = 3,
+    max_log_scale: MaxLogScale = 1.0, odd: Odd = False, context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
     """Affine couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
     by_sites = check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard"
     partition = Masked(checkerboard(event_shape)) if by_sites else ChannelHalves(event_shape)
@@ -57,44 +48,24 @@ def convolution(
 
 @register("details")
 def details(
-    event_shape: Shape,
-    *,
-    passive: Passive,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,),
-    norm: Norm = True,
-    mask: MaskName = "checkerboard",
-    padding: Padding = "zeros",
-    kernel: Kernel = 3,
-    max_log_scale: MaxLogScale = 1.0,
-    context_shape: ContextShape = None,
-) -> Bijector:
-    """The first channels stay and condition "convolution" couplings of the other channels; see `Conditioned`."""
-    within = partial(
+    event_shape: Shape, *, passive: Passive, layers: Layers = 2, residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenChannels = (48,), norm: Norm = True, mask: MaskName = "checkerboard", padding: Padding = "zeros",
+    kernel: Kernel = 3, max_log_scale: MaxLogScale = 1.0, context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first channels, which condition "convolution" couplings of the other channels; see `Conditioned`."""
+    make = partial(
         convolution, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
         padding=padding, kernel=kernel, max_log_scale=max_log_scale,
     )  # fmt: skip
-    return Conditioned(
-        event_shape,
-        passive,
-        lambda shape, inner_context: within(shape, context_shape=inner_context),
-        context_shape=context_shape,
-    )
+    return Conditioned(event_shape, passive, lambda shape, context: make(shape, context_shape=context), context_shape)
 
 
 @register("glow-steps")
 def glow_steps(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,),
-    padding: Padding = "zeros",
-    kernel: Kernel = 3,
-    max_log_scale: MaxLogScale = 1.0,
+    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (48,),
+    padding: Padding = "zeros", kernel: Kernel = 3, max_log_scale: MaxLogScale = 1.0,
     context_shape: ContextShape = None,
-) -> Bijector:
+) -> Bijector:  # fmt: skip
     """Steps of `Glow <https://arxiv.org/abs/1807.03039>`_ (Fig. 2a): ActNorm, 1 x 1 convolution, channel coupling."""
     network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
     halves, transform = ChannelHalves(event_shape), Affine(max_log_scale)

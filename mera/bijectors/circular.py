@@ -21,7 +21,7 @@ from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, Odd, Resid
 
 
 def wrap(angle: Tensor) -> Tensor:
-    r"""Take angles modulo :math:`2 \pi`, into :math:`[-\pi, \pi)`.
+    r"""Wrap angles modulo :math:`2 \pi` into :math:`[-\pi, \pi)`.
 
     Args:
         angle: angles in radians, of any shape.
@@ -32,16 +32,15 @@ def wrap(angle: Tensor) -> Tensor:
     wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     if angle.dtype == torch.float64:
         return torch.where(wrapped >= math.pi, -math.pi, wrapped)
-    end = float(np.nextafter(np.float32(math.pi), np.float32(0)))  # in single precision, pi is larger than pi
+    end = float(np.nextafter(np.float32(math.pi), np.float32(0)))  # float32 rounds pi up
     return wrapped.clamp(-end, end)
 
 
 class CircularSpline(RationalQuadratic):
-    r"""A rotation of the circle after a monotone rational-quadratic spline, whose slopes agree at :math:`\pm \pi`.
+    r"""A monotone rational-quadratic spline with equal slopes at :math:`\pm \pi`, then a rotation of the circle.
 
     Each variable has 3 K + 1 parameters: K for the widths of the bins, K for their heights, K for the slopes at the
-    knots, of which the two ends are one, and the angle of the rotation. Angles are in :math:`[-\pi, \pi)`; other angles
-    are taken modulo :math:`2 \pi`.
+    knots, where the two ends count as one, and the angle of the rotation. Angles are wrapped to :math:`[-\pi, \pi)`.
 
     Args:
         bins: K.
@@ -67,24 +66,17 @@ class CircularSpline(RationalQuadratic):
         return wrap(x), log_slope
 
     def mirrored(self, params: Tensor) -> Tensor:
-        """Bins and slopes from right to left, and the opposite rotation."""
+        """The parameters with bins and slopes in reverse order and the opposite rotation."""
         widths, heights, slopes, angle = params.split([self.bins, self.bins, self.bins, 1], 1)
         return torch.cat([widths.flip(1), heights.flip(1), slopes.flip(1).roll(1, 1), -angle], 1)
 
     def _ends(self, slopes: Tensor) -> Tensor:
-        """The parameters of the slopes at the K + 1 knots, of which the last one is the first one."""
+        """Repeat the parameter of the first knot at the last knot, along dimension 1: K to K + 1 knots."""
         return torch.cat([slopes, slopes[:, :1]], dim=1)
 
 
 class Periodic(Conditioner):
-    """A conditioner that reads angles through their cosines and sines.
-
-    Args:
-        network: makes the network; see `mera.bijectors.Coupling`.
-        in_shape: the shape of the angles that it reads.
-        out_shape: the shape of the variables whose parameters it computes.
-        n_params: the number of parameters of a variable.
-    """
+    """A conditioner that reads cosines and sines of angles; `network` makes the network, as for a `Coupling`."""
 
     def __init__(
         self, network: Callable[[Shape, Shape, int], nn.Module], in_shape: Shape, out_shape: Shape, n_params: int
@@ -93,23 +85,17 @@ class Periodic(Conditioner):
         self.network = network((2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The parameters, (B, n_params, *out_shape), for angles (B, *in_shape)."""
+        """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape)."""
         parameters: Tensor = self.network(torch.cat([x.cos(), x.sin()], dim=1))
         return parameters
 
 
 @register("circular-spline")
 def circular_spline(
-    event_shape: Shape,
-    *,
-    layers: Layers = 2,
-    residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenWidths = (128,),
-    mask: Mask = "checkerboard",
-    bins: Bins = 8,
-    odd: Odd = False,
-) -> Bijector:
-    """Couplings of a patch of angles by splines on the circle; see `CircularSpline`. The prior is one of angles too."""
+    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
+    mask: Mask = "checkerboard", bins: Bins = 8, odd: Odd = False,
+) -> Bijector:  # fmt: skip
+    """Couplings of a patch of angles by splines on the circle; see `CircularSpline`. The prior has to be on angles."""
     network = partial(Periodic, partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks))
     return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False,
                      odd=odd)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bijectors made of bijectors: one after the other, and the other way round."""
+"""Composition and inversion of bijectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mera.bijectors.base import Bijector, context_arguments, zero_log_det
 
 
 class Chain(Bijector):
-    """Bijectors one after the other; their log-dets add up.
+    """A composition of bijectors; their log-dets add up.
 
     Args:
         bijectors: the members, in the order from data to latents.
@@ -36,7 +36,7 @@ class Chain(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """The window of the whole chain, as large as those of all members together; None if one of them has none."""
+        """The combined window of all members; None if a member depends on all sites."""
         kernels = [member.receptive_kernel for member in self.bijectors]
         windows = [kernel for kernel in kernels if kernel is not None]
         if len(windows) < len(kernels):
@@ -52,21 +52,21 @@ class Chain(Bijector):
         """Apply the members from the first to the last."""
         log_det = zero_log_det(x)
         for member in self.bijectors:
-            x, change = member(x, *context_arguments(member, context))
-            log_det = log_det + change
+            x, term = member(x, *context_arguments(member, context))
+            log_det = log_det + term
         return x, log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverses of the members from the last to the first."""
         log_det = zero_log_det(y)
         for member in reversed(self.bijectors):
-            y, change = member.inverse(y, *context_arguments(member, context))
-            log_det = log_det + change
+            y, term = member.inverse(y, *context_arguments(member, context))
+            log_det = log_det + term
         return y, log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise each member with the batch as the members before it transform it."""
+        """Initialise each member with the output of the members before it."""
         for member in self.bijectors:
             x = member.initialize(x, *context_arguments(member, context))
         return x
@@ -78,7 +78,7 @@ class Chain(Bijector):
 
 
 def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | None:
-    """The shape that the attribute `name` of the members holds; None if it is None for all of them."""
+    """The value of the attribute `name`, which must be equal for all members where it is not None."""
     common = None
     for index, member in enumerate(members):
         shape = getattr(member, name)
@@ -95,11 +95,11 @@ def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | N
 class Invert(Bijector):
     """A bijector with its two directions exchanged.
 
-    `initialize` only transforms the batch: the bijector within would have to start from its inputs, and the batch is
-    what it should output.
+    `initialize` only transforms the batch, because the inner bijector would need a batch of its inputs, and this batch
+    holds its outputs.
 
     Args:
-        bijector: the bijector within.
+        bijector: the inner bijector.
     """
 
     def __init__(self, bijector: Bijector) -> None:
@@ -108,23 +108,23 @@ class Invert(Bijector):
 
     @property
     def passive(self) -> int:
-        """Number of channels that the bijector within does not change."""
+        """Number of channels that the inner bijector does not change."""
         return self.bijector.passive
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """The window of the bijector within, which is the same in both directions."""
+        """The window of the inner bijector, which is equal in both directions."""
         return self.bijector.receptive_kernel
 
     @property
     def circular(self) -> bool:
-        """Whether the window of the bijector within continues at the opposite border."""
+        """Whether the window of the inner bijector continues at the opposite border."""
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the inverse of the bijector within."""
+        """Apply the inverse of the inner bijector."""
         return self.bijector.inverse(x, *context_arguments(self.bijector, context))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the bijector within."""
+        """Apply the inner bijector."""
         return self.bijector(y, *context_arguments(self.bijector, context))

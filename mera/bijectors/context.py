@@ -1,4 +1,4 @@
-"""Contexts beside the input of a network: a vector for the whole event, or one for each of its sites."""
+"""Contexts appended to the input of a network: one vector for the whole event, or one vector for each site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
-    """The shape of what `join` returns, without the batch axis.
+    """The shape of the output of `join`, without the batch axis.
 
     Args:
         shape: shape of the input, (n,) or (C, *sites).
@@ -29,7 +29,7 @@ def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
 
 
 def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tensor:
-    """Append a context to the input of a network: to a vector as further entries, to a lattice as further channels.
+    """Append a context to the input of a network: as entries of a vector, or as channels of a lattice.
 
     Args:
         x: the input, (B, n) or (B, C, *sites).
@@ -37,13 +37,13 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
         context_shape: shape of the context, (K,) or (K, *sites); None for no context.
 
     Raises:
-        ValueError: if there is no context where one is expected, or one of another shape.
+        ValueError: if the context is missing or has another shape.
     """
     if context_shape is None:
         return x
     if context is None or tuple(context.shape[1:]) != context_shape:
-        got = None if context is None else tuple(context.shape)
-        raise InputError(f"a context (B, {', '.join(map(str, context_shape))})", str(got))
+        shape = None if context is None else tuple(context.shape)
+        raise InputError(f"a context (B, {', '.join(map(str, context_shape))})", str(shape))
     if x.ndim == 2:
         return torch.cat([x, context.flatten(1).to(x.dtype)], dim=1)
     if context.ndim == 2:

@@ -1,4 +1,4 @@
-"""Coupling layers, over any partition, with any elementwise transform and any conditioner."""
+"""Coupling layers with any partition, any elementwise transform and any conditioner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mera.bijectors.univariate import Affine, Univariate
 
 
 class Coupling(Bijector):
-    r"""Each half of an event in turn is transformed with parameters that depend on the other half.
+    r"""A coupling layer: each half of an event is transformed in turn, with parameters that depend on the other half.
 
     Coupling layers are due to Dinh et al. (2017), https://arxiv.org/abs/1605.08803. As in RG-Flow, Eq. 10 and Fig. 7
     (https://arxiv.org/abs/2010.00029), one layer updates both halves:
@@ -30,22 +30,20 @@ class Coupling(Bijector):
     :math:`\ln \partial f / \partial x` over all variables.
 
     Args:
-        partition: the two halves of an event, whose shape the partition knows.
-        conditioner: makes the networks :math:`c` and :math:`c'`, or one network for both; see `Conditioner`.
+        partition: the two halves of an event; its `event_shape` is the shape of an event.
+        conditioner: makes the networks :math:`c` and :math:`c'`, or one network shared between both halves; see
+            `Conditioner`.
         transform: :math:`f`; an affine map if None.
-        context_shape: shape of a context that the networks read beside the half; None for no context.
+        context_shape: shape of a context that the networks also read; None for no context.
 
     Raises:
         ValueError: if the conditioner cannot make a network for these halves.
     """
 
     def __init__(
-        self,
-        partition: Partition,
-        conditioner: ConditionerFactory,
-        transform: Univariate | None = None,
+        self, partition: Partition, conditioner: ConditionerFactory, transform: Univariate | None = None,
         context_shape: tuple[int, ...] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(partition.event_shape, context_shape)
         self.partition = partition
         self.transform = transform if transform is not None else Affine()
@@ -65,7 +63,7 @@ class Coupling(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A window as wide as both conditioners see together, if they are convolutions; else None."""
+        """The window of both conditioners together if they are convolutions, else None."""
         first, second = (contract(self.networks[index]).radius for index in (0, -1))
         if first is None or second is None:
             return None
@@ -73,7 +71,7 @@ class Coupling(Bijector):
 
     @property
     def circular(self) -> bool:
-        """Whether a conditioner continues at the opposite border."""
+        """Whether the window of a conditioner continues at the opposite border of the lattice."""
         return any(contract(network).circular for network in self.networks)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -86,10 +84,9 @@ class Coupling(Bijector):
 
 
 class Couplings(Chain):
-    """Couplings over one partition: an event is split once for all of them, and their networks run side by side.
+    """Couplings over one partition: an event is split once for all of them, and their networks are prepared together.
 
-    The members are called as modules, one after the other, if that makes a difference: if one of them is compiled or
-    has hooks, or was replaced by another bijector.
+    If a member is compiled, has hooks, or was replaced by another bijector, members are called one by one as modules.
 
     Args:
         couplings: the members, in the order from data to latents.
@@ -118,7 +115,7 @@ class Couplings(Chain):
 
     @property
     def _applied_together(self) -> bool:
-        """Whether calling each member as a module would make no difference."""
+        """Whether all members can be applied without calling them as modules."""
         partition = getattr(self.members[0], "partition", None)
         return all(
             isinstance(member, Coupling) and member.partition is partition and is_called_plainly(member)
@@ -127,11 +124,7 @@ class Couplings(Chain):
 
 
 def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Apply couplings over one partition in order, or their inverses in reverse order.
-
-    Returns:
-        The transformed events and the log-det (B,).
-    """
+    """Apply couplings over one partition in order, or their inverses in reverse order: events and log-det (B,)."""
     couplings = [cast(Coupling, bijector) for bijector in (reversed(bijectors) if inverse else bijectors)]
     partition = couplings[0].partition
     halves = list(partition.split(x))
@@ -144,9 +137,9 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             try:
                 value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
             except (AttributeError, ValueError, RuntimeError):
-                _check_params(params, coupling.transform.n_params)  # a better message, if that is the reason
+                _check_params(params, coupling.transform.n_params)  # a better message for parameters of wrong shape
                 raise
-            # values at positions of variables of the other half are discarded
+            # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed)
             log_slope = partition.confine(log_slope, changed).to(log_det_dtype(x))
             log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
@@ -155,7 +148,7 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
 
 
 def _check_params(params: object, n_params: int) -> None:
-    """Refuse what a conditioner of the user's own returns in place of parameters."""
+    """Refuse the output of a user's conditioner if it is not a tensor of parameters."""
     if not isinstance(params, Tensor):
         raise InputError(f"a tensor (B, {n_params}, ...) from the conditioner", type(params).__name__)
     if params.shape[1:2] != (n_params,):
@@ -163,14 +156,14 @@ def _check_params(params: object, n_params: int) -> None:
 
 
 def _conditioners(couplings: Sequence[Coupling], rows: int) -> Iterator[Callable[[Tensor, int], Tensor]]:
-    """For each coupling a function from a half and its index, 0 or 1, to the parameters of the other half."""
+    """For each coupling, a function from a half and its index, 0 or 1, to the parameters of the other half."""
     evaluate = iter(evaluators([network for coupling in couplings for network in coupling.networks], rows))
     for coupling in couplings:
         if coupling.shared_between_halves:
             yield next(evaluate)
         else:
-            yield _of_two(next(evaluate), next(evaluate))
+            yield _by_half(next(evaluate), next(evaluate))
 
 
-def _of_two(*networks: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
+def _by_half(*networks: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
     return lambda x, half: networks[half](x)

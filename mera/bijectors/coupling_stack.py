@@ -1,4 +1,4 @@
-"""Stacks of couplings with or without normalisation, and the masks that partition an event, by name."""
+"""Stacks of couplings with or without ActNorms, and masks by name."""
 
 from __future__ import annotations
 
@@ -23,31 +23,20 @@ Shape = tuple[int, ...]
 
 
 def couplings(
-    partition: Partition,
-    conditioner: ConditionerFactory,
-    transform: Univariate,
-    *,
-    layers: int,
-    norm: bool,
-    norm_per_channel: bool = False,
-    odd: bool = False,
-    context_shape: Shape | None = None,
-) -> Chain:
-    """Stack couplings over one partition, with or without an ActNorm before each.
+    partition: Partition, conditioner: ConditionerFactory, transform: Univariate,
+    *, layers: int, norm: bool, norm_per_channel: bool = False, odd: bool = False, context_shape: Shape | None = None,
+) -> Chain:  # fmt: skip
+    """Stack couplings over one partition; for `partition`, `conditioner`, `transform` and the context see `Coupling`.
 
     Args:
-        partition: the two halves of an event.
-        conditioner: makes the conditioner networks; see `Coupling`.
-        transform: monotone map of single variables.
         layers: number of couplings.
         norm: whether there is an ActNorm before each coupling.
-        norm_per_channel: whether an ActNorm treats all sites of a channel alike, as it should on a whole lattice.
+        norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
         odd: whether the couplings are odd; see `OddConditioner`.
-        context_shape: shape of a context that the networks read; None for no context.
 
     Raises:
-        ValueError: if the number of layers is not a positive integer, `norm` or `odd` is not a bool, or odd couplings
-            are to have a normalisation, a context, or a transform that has no mirror image.
+        ValueError: if the number of layers is not a positive integer, `norm` or `odd` is not a bool, or couplings are
+            odd and have an ActNorm, a context, or a transform without a mirror image.
     """
     if check_flag(odd, "odd"):
         if norm or context_shape is not None:
@@ -61,15 +50,10 @@ def couplings(
 
 
 def parse_mask(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
-    """Turn the mask that an option names into a bool tensor of the shape of an event.
+    """Turn the option `mask` into a bool tensor of the shape of an event, true for the variables of the first half.
 
-    Args:
-        event_shape: shape (C, *sites) of one event.
-        mask: "checkerboard"; "channels", for the first half of the channels; or truth values, as nested lists or a
-            tensor, that broadcast to the shape of an event.
-
-    Returns:
-        The mask, true for the variables of the first half.
+    The option is "checkerboard"; "channels", for the first half of the channels; or truth values, as nested lists or a
+    tensor, that broadcast to the shape of an event.
 
     Raises:
         ValueError: if the name is unknown, or the truth values do not broadcast to the shape of an event.

@@ -1,4 +1,4 @@
-"""Maps that transform each variable by itself."""
+"""Bijectors that transform each variable independently of all others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mera.bijectors.univariate import Univariate
 
 
 class _Elementwise(Bijector):
-    """A bijector that transforms each variable by itself and takes no context."""
+    """A bijector that transforms each variable independently and takes no context."""
 
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A site depends on itself alone."""
+        """A window of one site."""
         return None if self.event_shape is None else (1,) * (len(self.event_shape) - 1)
 
 
@@ -54,7 +54,7 @@ class LeakyReLU(_Elementwise):
 
 
 class Asinh(_Elementwise):
-    r"""The inverse hyperbolic sine :math:`y = \mathrm{asinh}(x)`, which makes heavy tails light.
+    r"""The inverse hyperbolic sine :math:`y = \mathrm{asinh}(x)`, which turns heavy tails into light tails.
 
     .. math:: \ln |\det J| = -\frac{1}{2} \sum \ln(1 + x^2)
 
@@ -79,7 +79,7 @@ class Asinh(_Elementwise):
 
 
 class Elementwise(_Elementwise):
-    """A `Univariate` map whose parameters are learnt for each variable, and do not depend on other variables.
+    """A `Univariate` map with learnt parameters for each variable, which do not depend on other variables.
 
     Args:
         event_shape: shape (C, *sites) of one event.

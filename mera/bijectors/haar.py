@@ -19,7 +19,7 @@ class Haar(Bijector):
     .. math:: (a, b) \mapsto \left(\frac{a + b}{\sqrt{2}}, \frac{a - b}{\sqrt{2}}\right).
 
     In d dimensions the first site of the patch then holds :math:`2^{d/2}` times the mean, and the other sites hold the
-    details. A decimation that keeps the first sites so keeps the image at half its edge.
+    details. A decimation that keeps the first site of each patch therefore keeps the image at half its resolution.
 
     Args:
         event_shape: shape (C, 2, ..., 2) of one event.

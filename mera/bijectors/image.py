@@ -1,4 +1,4 @@
-"""Dequantisation and logit: from 8-bit images to the space in which flows are trained, and back."""
+"""Dequantisation and logit, which map 8-bit images to the space in which flows are trained."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from mera.bijectors.base import Bijector, log_det_dtype
 
 
 class Dequantize(Bijector):
-    r"""Uniform dequantisation: integers k in 0, ..., N - 1 to :math:`(k + u) / N`, with u uniform in [0, 1).
+    r"""Uniform dequantisation of integers k in 0, ..., N - 1 to :math:`(k + u) / N`, with u uniform in [0, 1).
 
     The density of the result bounds the probability of the integers from below (Theis et al. 2016,
-    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln N`, the logarithm of the volume of
-    one level. `inverse` rounds down to the level, which undoes `forward` exactly for any u; values outside of [0, 1)
-    are rounded to the first or the last level.
+    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln N`. `inverse` rounds down to a level,
+    which undoes `forward` exactly for any u; values outside of [0, 1) are rounded to the first or the last level.
 
-    The result has the dtype of the module, which `to` changes, but at least single precision, as half precision has too
+    The result has the dtype of the module, which `to` changes, but at least single precision: half precision has too
     few digits for a level and its noise.
 
     Args:
@@ -45,13 +44,13 @@ class Dequantize(Bijector):
         return str(self.levels)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map integers (B, *event_shape), or the floats that `with_noise` makes of them, to [0, 1)."""
+        """Map integers (B, *event_shape), or the output of `with_noise`, to [0, 1)."""
         if not x.is_floating_point():
             x = with_noise(x, torch.rand(x.shape, dtype=log_det_dtype(self.like), device=x.device))
         return x.to(log_det_dtype(self.like)) / self.levels, self._log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Round to uint8; the log-det is that of the linear map."""
+        """Round to uint8; the log-det is the log-det of the map without rounding."""
         x = torch.floor(y * self.levels).clamp(0, self.levels - 1).to(torch.uint8)
         return x, -self._log_det(y)
 
@@ -61,7 +60,7 @@ class Dequantize(Bijector):
 
 
 def with_noise(x: Tensor, noise: Tensor) -> Tensor:
-    """Add noise u in [0, 1) to integers k."""
+    """Add noise u in [0, 1) to integers k: a float in [k, k + 1)."""
     return x + noise * (1 - 2**-15)  # without the factor, k + u could round up to k + 1 in float32
 
 

@@ -15,20 +15,12 @@ from mera.bijectors.base import Bijector, log_det_dtype
 
 
 def _exactly(x: Tensor) -> torch.autocast:
-    """A context without autocast, which may halve the precision of networks, but not that of variables."""
+    """A context without autocast, which may halve the precision of networks but not of variables."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 class _Linear(Bijector):
-    """The product y = W x, where x holds the channels at one site, or all variables of an event.
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
-        per_site: whether W acts on the channels, alike at every site, or on all variables together.
-
-    Raises:
-        ValueError: if W would act on a single variable.
-    """
+    """The product y = W x, where x holds the channels at one site if `per_site`, else all variables of an event."""
 
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True) -> None:
         super().__init__(event_shape)
@@ -40,20 +32,20 @@ class _Linear(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A site depends on itself alone, unless W acts on all variables."""
+        """A window of one site, or None if W acts on all variables."""
         return (1,) * (len(self.event_shape or ()) - 1) if self.per_site else None
 
     @abstractmethod
     def _map(self, columns: Tensor) -> Tensor:
-        """The product W x, (B, size, repeats) to the same shape."""
+        """The product W x, (B, size, repeats)."""
 
     @abstractmethod
     def _solve(self, columns: Tensor) -> Tensor:
-        """The solution x of W x = y, (B, size, repeats) to the same shape."""
+        """The solution x of W x = y, (B, size, repeats)."""
 
     @abstractmethod
     def _log_abs_det(self) -> Tensor:
-        """The logarithm of the absolute value of the determinant of W, a scalar."""
+        """The scalar ln |det W|."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Multiply by W."""
@@ -81,7 +73,7 @@ class LULinear(_Linear):
 
     Args:
         event_shape: shape (C, *sites) of one event.
-        per_site: whether W acts on the channels, alike at every site, or on all variables together.
+        per_site: whether one W acts on the channels of every site, or W acts on all variables together.
         identity: whether W starts as the identity.
 
     Raises:
@@ -112,9 +104,9 @@ class LULinear(_Linear):
         return (lower @ (upper @ columns)).index_select(1, self.permutation.argsort())
 
     def _solve(self, columns: Tensor) -> Tensor:
-        single = log_det_dtype(columns)  # torch solves nothing in half precision
-        lower, upper = (factor.to(single) for factor in self._factors())
-        inner = columns.index_select(1, self.permutation).to(single)
+        dtype = log_det_dtype(columns)  # torch solves no linear systems in half precision
+        lower, upper = (factor.to(dtype) for factor in self._factors())
+        inner = columns.index_select(1, self.permutation).to(dtype)
         inner = torch.linalg.solve_triangular(lower, inner, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, inner, upper=True).to(columns.dtype)
 
@@ -141,11 +133,11 @@ ORTHOGONAL_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
     "cayley": _cayley,
     "householder": _householder,
 }
-"""By name, a map from strictly lower triangular matrices to orthogonal ones; 0 is mapped to the identity."""
+"""By name, a map from strictly lower triangular to orthogonal matrices, which maps 0 to the identity."""
 
 
 class Orthogonal(_Linear):
-    r"""An orthogonal matrix W: volumes stay as they are, and :math:`\ln |\det J| = 0`.
+    r"""An orthogonal matrix W, which preserves volumes: :math:`\ln |\det J| = 0`.
 
     W is a function of the strictly lower triangle :math:`A` of a matrix of parameters, orthogonal for any :math:`A`:
 
@@ -154,11 +146,11 @@ class Orthogonal(_Linear):
     - "householder": :math:`W = - H_1 \cdots H_n`, where :math:`H_i = 1 - 2 v_i v_i^T / |v_i|^2` is the reflection along
       :math:`v_i = e_i + A_{\cdot i}`.
 
-    All of them are rotations. Parameters start uniform within :math:`\pm 1 / \sqrt{n}`.
+    In all three cases W is a rotation. Parameters start uniform within :math:`\pm 1 / \sqrt{n}`.
 
     Args:
         event_shape: shape (C, *sites) of one event.
-        per_site: whether W acts on the channels, alike at every site, or on all variables together.
+        per_site: whether one W acts on the channels of every site, or W acts on all variables together.
         how: the parametrisation: "matrix_exp", "cayley" or "householder".
 
     Raises:
@@ -172,7 +164,7 @@ class Orthogonal(_Linear):
         self.unconstrained = nn.Parameter(torch.empty(self.size, self.size).uniform_(-bound, bound))
 
     def _weight(self, columns: Tensor) -> Tensor:
-        lower = self.unconstrained.tril(-1).to(log_det_dtype(columns))  # torch has no such function in half precision
+        lower = self.unconstrained.tril(-1).to(log_det_dtype(columns))  # no half precision in torch
         return ORTHOGONAL_MAPS[self.how](lower).to(columns.dtype)
 
     def _map(self, columns: Tensor) -> Tensor:

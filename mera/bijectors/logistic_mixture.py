@@ -1,4 +1,4 @@
-"""The cumulative distribution function of a mixture of logistics as a map."""
+"""The cumulative distribution function of a mixture of logistic distributions as a monotone map."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class LogisticMixture(Univariate):
     as in Flow++ (Ho et al. 2019, https://arxiv.org/abs/1902.00275). Each variable has 3 K + 2 parameters: K for the
     weights :math:`\pi_k`, K for the means :math:`\mu_k`, K for the scales :math:`s_k`, and two for :math:`a` and
     :math:`b`, as in `Affine`. All but :math:`b` are bounded, which keeps the map steep enough to be inverted in single
-    precision. Parameters of 0 give means that differ a little, so that the components can learn to differ. The map
-    therefore starts close to the identity, but not at the identity.
+    precision. Parameters of 0 give slightly different means, so that the components can learn to differ; the map
+    therefore starts close to the identity, but not at it.
 
-    The inverse is found by bisection. Its bounds are exact: the solution lies between the smallest and the largest of
-    the K solutions for single components. Two Newton steps after the bisection make the inverse differentiable twice.
+    The inverse uses bisection between exact bounds, the smallest and the largest of the K solutions for single
+    components. Two Newton steps after the bisection make the inverse twice differentiable.
 
     Args:
         components: K.
@@ -58,19 +58,19 @@ class LogisticMixture(Univariate):
         mixture = self._mixture(params)
         with torch.no_grad():
             x = _bisect(u, *mixture)
-        for _ in range(2):  # the first makes derivatives of first order right, the second those of second order
-            close, log_slope = _logit_of_mixture(x, *mixture)
-            x = x - (close - u) * torch.exp(-log_slope.detach())
+        for _ in range(2):  # the first step makes first derivatives right, the second step second derivatives
+            value, log_slope = _logit_of_mixture(x, *mixture)
+            x = x - (value - u) * torch.exp(-log_slope.detach())
         return x.to(dtype), log_scale - _logit_of_mixture(x, *mixture)[1]
 
     def mirrored(self, params: Tensor) -> Tensor:
-        """The components in the opposite order, with opposite means, and the opposite shift."""
+        """The parameters with components in reverse order, opposite means, and the opposite shift."""
         k = self.components
         weights, means, scales, outer = params.split([k, k, k, 2], 1)
         return torch.cat([weights.flip(1), -means.flip(1), scales.flip(1), self.outer.mirrored(outer)], 1)
 
     def _mixture(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logarithms of the weights, the means, and the logarithms of the scales, each (B, *shape, K)."""
+        """Log-weights, means and log-scales, each (B, *shape, K)."""
         k, bound = self.components, self.outer.max_log_scale
         weights, means, scales, _ = params.movedim(1, -1).split([k, k, k, 2], dim=-1)
         spread = torch.linspace(-0.5, 0.5, k, dtype=means.dtype, device=means.device) if k > 1 else 0.0
@@ -80,7 +80,7 @@ class LogisticMixture(Univariate):
 
 
 def _logit_of_mixture(x: Tensor, log_pi: Tensor, mu: Tensor, log_s: Tensor) -> tuple[Tensor, Tensor]:
-    """The logit of F(x) and the logarithm of its derivative, computed from logarithms that are exact in both tails."""
+    """The logit of F(x) and its log-derivative, computed from logarithms that are accurate in both tails."""
     z = (x[..., None] - mu) * torch.exp(-log_s)
     below, above = F.logsigmoid(z), F.logsigmoid(-z)
     log_below, log_above = torch.logsumexp(log_pi + below, -1), torch.logsumexp(log_pi + above, -1)
@@ -89,9 +89,9 @@ def _logit_of_mixture(x: Tensor, log_pi: Tensor, mu: Tensor, log_s: Tensor) -> t
 
 
 def _bisect(u: Tensor, log_pi: Tensor, mu: Tensor, log_s: Tensor) -> Tensor:
-    """Solve logit(F(x)) = u for x: halve the interval between the bounds until they differ by rounding errors."""
-    single = mu + torch.exp(log_s) * u[..., None]
-    low, high = single.amin(-1), single.amax(-1)
+    """Solve logit(F(x)) = u for x by bisection, until the bounds differ only by rounding errors."""
+    solutions = mu + torch.exp(log_s) * u[..., None]  # of single components
+    low, high = solutions.amin(-1), solutions.amax(-1)
     for _ in range(round(-math.log2(torch.finfo(u.dtype).eps)) + 4):
         middle = low + (high - low) / 2
         is_above = _logit_of_mixture(middle, log_pi, mu, log_s)[0] < u  # whether x lies above the middle

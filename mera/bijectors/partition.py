@@ -11,7 +11,7 @@ from mera._utils.errors import InputError
 
 
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
-    """A bool mask (C, *sites) that is true where the coordinates of a site add up to an even number.
+    """A bool mask (C, *sites) that is true where the sum of a site's coordinates is even.
 
     Args:
         event_shape: shape (C, *sites) of one event.
@@ -32,7 +32,7 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
 
 
 class Partition(nn.Module, ABC):
-    """A way to split events into two halves, and to merge the halves again.
+    """A split of events into two halves, which can be merged again.
 
     Args:
         event_shape: shape (C, *sites) of one event.
@@ -53,12 +53,12 @@ class Partition(nn.Module, ABC):
         """Merge two halves to events (B, *event_shape)."""
 
     def confine(self, values: Tensor, index: int) -> Tensor:
-        """Set values (B, ..., *shape) to zero where half `index` holds no variable; most halves have no such place."""
+        """Set values (B, ..., *shape) to zero where half `index` has no variable; by default they are unchanged."""
         return values
 
 
 class Gather(Partition):
-    """The variables under a mask as a vector, and all other variables as a vector.
+    """Two vectors: the variables where a mask is true, and the variables where it is false.
 
     Args:
         mask: bool tensor of the shape of an event, true for the variables of the first half.
@@ -92,7 +92,7 @@ class Gather(Partition):
 
 
 class Masked(Partition):
-    """Whole events with zeros in place of the other half, for conditioners that need the sites where they are.
+    """Whole events with zeros in place of the other half, for conditioners that need the lattice, as convolutions do.
 
     Args:
         mask: bool tensor of the shape of an event, true for the variables of the first half.
@@ -113,7 +113,7 @@ class Masked(Partition):
         return self.confine(x, 0), self.confine(x, 1)
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """Add the halves: each is zero where the other has its variables."""
+        """Add the halves; each is zero at the variables of the other half."""
         return first + second
 
     def confine(self, values: Tensor, index: int) -> Tensor:
@@ -122,7 +122,7 @@ class Masked(Partition):
 
 
 class ChannelHalves(Partition):
-    """The first half of the channels, rounded up, and the other channels.
+    """The first half of the channels, rounded up, and the remaining channels.
 
     Args:
         event_shape: shape (C, *sites) of one event, with C >= 2.

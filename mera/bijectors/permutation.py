@@ -19,9 +19,8 @@ class Permutation(Bijector):
 
     Args:
         event_shape: shape (C, *sites) of one event.
-        order: for each position of the output the position in the input, a permutation of 0, ..., n - 1; a random
-            permutation if None.
-        per_site: whether channels are reordered, alike at every site, or all variables.
+        order: input position of each output position, a permutation of 0, ..., n - 1; random if None.
+        per_site: whether to reorder the channels of every site, or all variables.
 
     Raises:
         ValueError: if the order is not a permutation of 0, ..., n - 1.
@@ -41,7 +40,7 @@ class Permutation(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A site depends on itself alone, if only channels are reordered."""
+        """A window of one site, or None if all variables are reordered."""
         return (1,) * (len(self.event_shape or ()) - 1) if self.per_site else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What flows do with 8-bit images unless they are told otherwise."""
+"""The default preprocessing of 8-bit images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from mera.bijectors.image import Dequantize, Logit
 
 
 class ImagePreprocess(Chain):
-    """From uint8 images to the real line: dequantisation, then the squeezed logit.
+    """Dequantisation, then the squeezed logit, which maps uint8 images to the real line.
 
-    The two steps are those of `Real NVP <https://arxiv.org/abs/1605.08803>`_ (Dinh et al. 2017, Section 4.1).
+    As in `Real NVP <https://arxiv.org/abs/1605.08803>`_ (Dinh et al. 2017, Section 4.1).
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Bijectors of the same variables in another arrangement."""
+"""Bijectors that rearrange variables, or split off channels, around another bijector."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mera.bijectors.context import join, joined_shape
 
 
 class Squeezed(Bijector):
-    """Turn the sites of each cell into channels, apply a bijector, and turn the channels back into sites.
+    """Turn the sites of each cell into channels, apply an inner bijector, and turn the channels back into sites.
 
-    The squeezing of Real NVP (Dinh et al. 2017, Fig. 3, https://arxiv.org/abs/1605.08803), as between `layout.squeeze`
-    and its inverse, but within one node.
+    This is the squeezing of Real NVP (Dinh et al. 2017, Fig. 3, https://arxiv.org/abs/1605.08803) and its inverse in
+    one node, in place of `layout.squeeze`.
 
     Args:
         event_shape: shape (C, *sites) of one event.
-        make: makes the bijector within from the squeezed shape, (C * cell, *sites / stride).
+        make: makes the inner bijector from the squeezed shape, (C * stride^d, *sites / stride) in d dimensions.
         stride: number of sites of a cell in each dimension.
 
     Raises:
-        ValueError: if the stride does not divide the sites, or the bijector within takes a context at each site.
+        ValueError: if the stride does not divide the sites, or the inner bijector takes a context at each site.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Squeezed(Bijector):
         check_count(stride, "the stride", 2)
         if any(n % stride for n in sites):
             raise InputError(f"sites that the stride {stride} divides", str(tuple(event_shape)))
-        within = make((channels * stride ** len(sites), *(n // stride for n in sites)))
-        if within.context_shape is not None and len(within.context_shape) > 1:
-            raise InputError("a bijector of one context for all sites", str(within.context_shape))
-        super().__init__(event_shape, within.context_shape)
-        self.bijector = within
+        bijector = make((channels * stride ** len(sites), *(n // stride for n in sites)))
+        if bijector.context_shape is not None and len(bijector.context_shape) > 1:
+            raise InputError("a bijector of one context for all sites", str(bijector.context_shape))
+        super().__init__(event_shape, bijector.context_shape)
+        self.bijector = bijector
         axes = [f"n{d}" for d in range(len(sites))]
         blocks, outer = " ".join(f"({a} s{a})" for a in axes), " ".join(axes)
         inner = " ".join(f"s{a}" for a in axes)
@@ -49,22 +49,22 @@ class Squeezed(Bijector):
 
     @property
     def circular(self) -> bool:
-        """Whether the window of the bijector within continues at the opposite border."""
+        """Whether the window of the inner bijector continues at the opposite border."""
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Squeeze, apply the bijector within, and undo the squeezing."""
+        """Squeeze, apply the inner bijector, and undo the squeezing."""
         y, log_det = self.bijector(self._squeezed(x), *context_arguments(self.bijector, context))
         return self._unsqueezed(y), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Squeeze, apply the inverse of the bijector within, and undo the squeezing."""
+        """Squeeze, apply the inverse of the inner bijector, and undo the squeezing."""
         x, log_det = self.bijector.inverse(self._squeezed(y), *context_arguments(self.bijector, context))
         return self._unsqueezed(x), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise the bijector within with the squeezed batch."""
+        """Initialise the inner bijector with the squeezed batch."""
         y = self.bijector.initialize(self._squeezed(x), *context_arguments(self.bijector, context))
         return self._unsqueezed(y)
 
@@ -76,31 +76,28 @@ class Squeezed(Bijector):
 
 
 class Conditioned(Bijector):
-    r"""Keep the first channels, and transform the other channels with a bijector that has the first as its context.
+    r"""Keep the first channels, and transform the other channels conditioned on the first channels.
 
     .. math:: y = (x_1, f(x_2; x_1)), \qquad \ln |\det J| = \ln |\det \partial f / \partial x_2|
 
-    This is how details follow :math:`p(\mathrm{details} \mid \mathrm{coarse\ image})` in Wavelet Flow (Yu et al. 2020,
+    Wavelet Flow models :math:`p(\mathrm{details} \mid \mathrm{coarse\ image})` like this (Yu et al. 2020,
     https://arxiv.org/abs/2010.13821).
 
     Args:
         event_shape: shape (C, *sites) of one event.
         passive: number of channels that are kept.
-        make: makes :math:`f` from the shape of the other channels and the shape of its context: the first channels,
-            followed by those of the bijector's own context.
-        context_shape: shape of a context beside the first channels; None for no context.
+        make: makes :math:`f` from the shape of the other channels and the shape of the context of :math:`f`, which is
+            the first channels, followed by the channels of this bijector's context.
+        context_shape: shape of a context in addition to the first channels; None for no context.
 
     Raises:
-        ValueError: if no channel or every channel is kept, or :math:`f` does not take that context.
+        ValueError: if no channel or every channel is kept, or :math:`f` has another context shape.
     """
 
     def __init__(
-        self,
-        event_shape: tuple[int, ...],
-        passive: int,
-        make: Callable[[tuple[int, ...], tuple[int, ...]], Bijector],
-        context_shape: tuple[int, ...] | None = None,
-    ) -> None:
+        self, event_shape: tuple[int, ...], passive: int,
+        make: Callable[[tuple[int, ...], tuple[int, ...]], Bijector], context_shape: tuple[int, ...] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(event_shape, context_shape)
         channels, *sites = event_shape
         if not 0 < passive < channels:
@@ -118,12 +115,12 @@ class Conditioned(Bijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
-        """The window of the bijector within."""
+        """The window of the inner bijector."""
         return self.bijector.receptive_kernel
 
     @property
     def circular(self) -> bool:
-        """Whether the window of the bijector within continues at the opposite border."""
+        """Whether the window of the inner bijector continues at the opposite border."""
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -133,14 +130,14 @@ class Conditioned(Bijector):
         return torch.cat([kept, rest], dim=1), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform the other channels back; their context is the same in both directions."""
+        """Transform the other channels back; the first channels are known in both directions."""
         kept, rest = y[:, : self.passive], y[:, self.passive :]
         rest, log_det = self.bijector.inverse(rest, join(kept, context, self.context_shape))
         return torch.cat([kept, rest], dim=1), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise the bijector within with the other channels."""
+        """Initialise the inner bijector with the other channels."""
         kept, rest = x[:, : self.passive], x[:, self.passive :]
         rest = self.bijector.initialize(rest, join(kept, context, self.context_shape))
         return torch.cat([kept, rest], dim=1)

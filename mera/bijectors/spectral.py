@@ -1,4 +1,4 @@
-"""Scaling in Fourier space."""
+"""A bijector that scales Fourier modes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from mera.bijectors.by_name import register
 from mera.names.flow_options import Shape
 
 SMALLEST = 1e-12
-"""The least power of a wave number that data may have to start from."""
+"""Lower bound of the power of a wave number in `Spectral.initialize`."""
 
 
 class Spectral(Bijector):
     r"""A learnt scale of each Fourier mode of a periodic lattice: :math:`\hat y(k) = e^{s(k)} \hat x(k)`.
 
-    The scale is the same for wave numbers that differ in the signs of their components. The log-det is the sum of s(k)
-    over all wave numbers. With :math:`s = \frac{1}{2} \ln` of the eigenvalues of a quadratic action, the map makes a
-    free field uncorrelated, so that it is an exact start for theories near a free one. The map starts as the identity;
-    `initialize` makes the power of the first batch 1 at all wave numbers. Each output depends on the whole lattice.
+    Wave numbers that differ only in the signs of their components share a scale. The log-det is the sum of s(k) over
+    all wave numbers. With :math:`s = \frac{1}{2} \ln \lambda` for the eigenvalues :math:`\lambda(k)` of a quadratic
+    action, the map makes a free field uncorrelated, a good start for theories close to a free field. The map starts as
+    the identity; `initialize` sets the scales so that the first batch has power 1 at all wave numbers. Each output
+    depends on the whole lattice.
 
     Args:
         event_shape: shape (C, *sites) of one event.
@@ -48,10 +49,10 @@ class Spectral(Bijector):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the scales from the power spectrum of a batch (B, *event_shape), unless that was done before."""
+        """Set the scales from the power spectrum of a batch (B, *event_shape), unless they were set before."""
         if not self.initialized:
             spectrum = torch.fft.fftn(x.to(log_det_dtype(x)), dim=self._axes, norm="ortho").abs().square().mean(0)
-            for axis, fold in enumerate(self._folds, start=1):  # the mean over wave numbers that share a scale
+            for axis, fold in enumerate(self._folds, start=1):  # average over wave numbers that share a scale
                 fold = fold.to(x.device)
                 sums = torch.zeros_like(spectrum).index_add(axis, fold, spectrum)
                 counts = torch.bincount(fold, minlength=len(fold)).clamp(min=1)
@@ -63,10 +64,10 @@ class Spectral(Bijector):
 
     @torch.no_grad()
     def interpolate(self, other: Spectral) -> None:
-        """Take the scales of the modes of another lattice, interpolated linearly between its wave numbers.
+        """Copy the scales from a bijector of another lattice, interpolated linearly between its wave numbers.
 
         Args:
-            other: the bijector of a lattice with as many channels and dimensions.
+            other: the bijector to copy from, for as many channels and dimensions.
         """
         mode = ("linear", "bilinear", "trilinear")[self.log_scale.ndim - 2]
         size = self.log_scale.shape[1:]

@@ -14,7 +14,7 @@ from mera.bijectors.univariate import Univariate, in_single
 
 
 class RationalQuadratic(Univariate):
-    r"""A monotone rational-quadratic spline within :math:`[-B, B]`, and the identity beyond.
+    r"""A monotone rational-quadratic spline within :math:`[-B, B]`, and the identity outside.
 
     Durkan et al. (2019), Eq. 4 to 8, https://arxiv.org/abs/1906.04032. Each variable has 3 K - 1 parameters: K for the
     widths of the bins, K for their heights, and K - 1 for the slopes at the knots between bins; at the ends the slope
@@ -26,11 +26,9 @@ class RationalQuadratic(Univariate):
     Args:
         bins: K.
         bound: B.
-        smallest: smallest width and height of a bin, relative to K equal bins; the smallest slope at a knot is an
-            eighth of this. With the default, a chain of splines can be inverted in single precision; with 0.1 it often
-            cannot.
-        strongest: bound of the parameters, so that rounding errors of a conditioner with large inputs cannot move a
-            knot far.
+        smallest: smallest width and height of a bin, relative to K equal bins; the smallest slope at a knot is
+            `smallest / 8`. With 0.5 a chain of splines can be inverted in single precision, with 0.1 often not.
+        strongest: bound of the parameters, which limits how far rounding errors of the conditioner can move a knot.
 
     Raises:
         ValueError: if there are fewer than 2 bins, or another argument is out of its range.
@@ -48,86 +46,78 @@ class RationalQuadratic(Univariate):
         """Apply the spline."""
         dtype = x.dtype
         x, params = in_single(x, params)
-        inside, within = self._within(x)
-        bin = self._bin(within, params, of=0)
-        t = ((within - bin.x0) / bin.width).clamp(0, 1)
-        y, log_slope = bin.at(t)
-        return torch.where(inside, y, x).to(dtype), torch.where(inside, log_slope, 0)
+        is_within, value = self._within(x)
+        bin = self._bin(value, params, of=0)
+        y, log_slope = bin.at(((value - bin.x0) / bin.width).clamp(0, 1))
+        return torch.where(is_within, y, x).to(dtype), torch.where(is_within, log_slope, 0)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Solve a quadratic equation for t, by that of two formulas for the root which does not cancel digits."""
+        """Solve a quadratic equation for t, with the formula of its root that does not cancel digits."""
         dtype = y.dtype
         y, params = in_single(y, params)
-        inside, within = self._within(y)
-        bin = self._bin(within, params, of=1)
-        above = within - bin.y0
+        is_within, value = self._within(y)
+        bin = self._bin(value, params, of=1)
+        above = value - bin.y0
         bend = above * bin.excess
         a = torch.addcmul(bend, bin.height, bin.slope - bin.d0)
         b = torch.addcmul(-bend, bin.height, bin.d0)
         c = -bin.slope * above
         root = (b.square() - 4 * a * c).clamp(min=torch.finfo(y.dtype).tiny).sqrt()
         positive = b >= 0
-        t = torch.where(positive, -2 * c, root - b) / torch.where(positive, b + root, 2 * a)
-        t = t.clamp(0, 1)
+        t = (torch.where(positive, -2 * c, root - b) / torch.where(positive, b + root, 2 * a)).clamp(0, 1)
         x = torch.addcmul(bin.x0, bin.width, t)
-        return torch.where(inside, x, y).to(dtype), torch.where(inside, -bin.at(t)[1], 0)
+        return torch.where(is_within, x, y).to(dtype), torch.where(is_within, -bin.at(t)[1], 0)
 
     def mirrored(self, params: Tensor) -> Tensor:
-        """Bins and slopes from right to left."""
+        """The parameters with bins and slopes in reverse order."""
         return torch.cat([part.flip(1) for part in params.split([self.bins, self.bins, self.bins - 1], 1)], 1)
 
     def _within(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether a value lies within the bound, and the value, or 0 beyond, where gradients must be finite too."""
-        inside = value.abs() < self.bound
-        return inside, torch.where(inside, value, 0)
+        """A mask of the values within the bound, and the values with 0 elsewhere, which keeps all gradients finite."""
+        is_within = value.abs() < self.bound
+        return is_within, torch.where(is_within, value, 0)
 
     def _bin(self, value: Tensor, params: Tensor, of: int) -> _Bin:
-        """The bin that holds each value.
-
-        Args:
-            value: the values (B, *shape), within the bound.
-            params: the parameters (B, n_params, *shape).
-            of: 0 if the values are positions of the spline, 1 if they are its heights.
-        """
+        """Find the bin of each value (B, *shape) within the bound: a position if `of` is 0, a height if `of` is 1."""
         sizes, slopes = params.tensor_split([2 * self.bins], dim=1)
         shares = self._shares(sizes.unflatten(1, (2, self.bins)))
-        with torch.no_grad():  # a value is above those ends of bins that are below it
+        with torch.no_grad():  # the index of a bin is the number of bins whose upper end is below the value
             ends = shares[:, of].cumsum(1).mul_(2 * self.bound).sub_(self.bound)
             ends[:, -1] = math.inf
             above = (value[:, None] >= ends).to(value.dtype)
             index = above.sum(1, keepdim=True).long()
         x0, y0 = (2 * self.bound * (shares * above[:, None]).sum(2) - self.bound).unbind(1)
-        both = index[:, None].expand(-1, 2, *index.shape[1:])
-        width, height = (2 * self.bound * _pick(shares, both, 2)).unbind(1)
+        index_of_sizes = index[:, None].expand(-1, 2, *index.shape[1:])
+        width, height = (2 * self.bound * _pick(shares, index_of_sizes, 2)).unbind(1)
         slopes = self._ends(slopes)
         d0, d1 = (self._slope(_pick(slopes, index + side, 1)) for side in (0, 1))
         return _Bin(x0, y0, width, height, height / width, d0, d1)
 
     def _shares(self, sizes: Tensor) -> Tensor:
-        """The widths, or heights, of bins that fill an interval of length 1, of their parameters along dimension 2."""
-        # the same as the softmax of `strongest` times tanh(size / strongest), in fewer operations
+        """Widths or heights of the bins of an interval of length 1, from their parameters along dimension 2."""
+        # softmax(strongest * tanh(sizes / strongest)) in fewer operations
         bounded = 2 * self.strongest * torch.sigmoid(2 / self.strongest * sizes)
         return torch.add(self.smallest / self.bins, torch.softmax(bounded, dim=2), alpha=1 - self.smallest)
 
     def _slope(self, params: Tensor) -> Tensor:
-        """The slopes at knots; those of parameters of 0 are 1."""
+        """Slopes at knots from their parameters; 0 is mapped to 1."""
         least = self.smallest / 8
         unit = math.log(math.expm1(1 - least))
         return least + F.softplus(self.strongest * torch.tanh(params / self.strongest) + unit)
 
     def _ends(self, slopes: Tensor) -> Tensor:
-        """The parameters of the slopes at the K + 1 knots, from those at the knots that are free, along dimension 1."""
+        """Add the parameters at the two ends, where the slope is 1, along dimension 1: K - 1 to K + 1 knots."""
         end = torch.zeros_like(slopes[:, :1])
         return torch.cat([end, slopes, end], dim=1)
 
 
 def _pick(values: Tensor, index: Tensor, dim: int) -> Tensor:
-    """The values at an index of length 1 in a dimension, without that dimension."""
+    """Gather values at an index of length 1 along a dimension, and drop that dimension."""
     return values.gather(dim, index).squeeze(dim)
 
 
 class _Bin(NamedTuple):
-    """The bin of each variable: its lower corner, its sizes, its mean slope, and the slopes at its ends."""
+    """The bin of each variable: lower corner, width and height, mean slope, and the slopes at both ends."""
 
     x0: Tensor
     y0: Tensor
@@ -139,11 +129,11 @@ class _Bin(NamedTuple):
 
     @property
     def excess(self) -> Tensor:
-        """By how much the slopes at the ends exceed the mean slope, together."""
+        """The sum of the slopes at both ends minus twice the mean slope."""
         return torch.add(self.d0 + self.d1, self.slope, alpha=-2)
 
     def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The heights of the spline at positions t in the bins, and the logarithms of its slopes dy/dx."""
+        """The spline at positions t in the bins, and the logarithms of its slopes dy/dx."""
         rest = 1 - t
         mixed = t * rest
         bottom = torch.addcmul(self.slope, self.excess, mixed)

@@ -1,6 +1,6 @@
-"""Copies of torch's transforms in which tensors are replaced, by tensors on another device say.
+"""Copies of torch's transforms with other tensors, for example on another device.
 
-`copy.deepcopy` cannot make such copies: a copied inverse of a torch transform no longer knows that transform.
+`copy.deepcopy` does not work: the inverse of a torch transform has a weak reference to it, which a copy loses.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from mera._utils.torch_private import INVERSE_TRANSFORM
 
 
 class Inverse(Transform):
-    """The inverse of a torch transform; unlike torch's own class, a copy of it still knows the transform.
-
-    Args:
-        base: the transform.
-    """
+    """The inverse of a torch transform `base`; unlike torch's own class, its copies keep the transform."""
 
     bijective = True
 
@@ -30,45 +26,40 @@ class Inverse(Transform):
 
     @property
     def domain(self) -> Any:  # type: ignore[override]
-        """The codomain of the transform."""
+        """The codomain of `base`."""
         return self.base.codomain
 
     @property
     def codomain(self) -> Any:  # type: ignore[override]
-        """The domain of the transform."""
+        """The domain of `base`."""
         return self.base.domain
 
     def _call(self, x: Tensor) -> Tensor:
-        """Apply the inverse of the transform."""
+        """Apply the inverse of `base`."""
         return self.base.inv(x)
 
     def _inverse(self, y: Tensor) -> Tensor:
-        """Apply the transform."""
+        """Apply `base`."""
         return self.base(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Minus the log-det of the transform at y."""
+        """Minus the log-det of `base` at y."""
         return -self.base.log_abs_det_jacobian(y, x)
 
     def forward_shape(self, shape: Any) -> Any:
-        """The shape of the transform's inputs, from the shape of its outputs."""
+        """The input shape of `base` for an output shape."""
         return self.base.inverse_shape(shape)
 
     def inverse_shape(self, shape: Any) -> Any:
-        """The shape of the transform's outputs, from the shape of its inputs."""
+        """The output shape of `base` for an input shape."""
         return self.base.forward_shape(shape)
 
 
 def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, Any] | None = None) -> Any:
-    """A copy of a transform, with an empty cache and with `fn` applied to every tensor within.
+    """Copy a transform, with an empty cache and with every tensor in it replaced by `fn(tensor)`.
 
-    Transforms, lists, tuples and dicts within are copied too; any other object, a module say, is shared.
-
-    Args:
-        value: the transform, or an object that it holds.
-        fn: from a tensor to the tensor that takes its place.
-        copies: the copies made so far, by the identity of the original, so that an object that is used twice within
-            is copied once.
+    Transforms, lists, tuples and dicts in it are copied too; any other object, such as a module, is shared. `copies`
+    holds the copies made so far, by the `id` of the original, so that an object that is used twice is copied once.
     """
     copies = {} if copies is None else copies
     if id(value) in copies:
@@ -94,17 +85,13 @@ def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, An
 
 
 def items_within(value: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """All objects in a transform that are neither transforms nor containers, with the places where they are.
+    """Iterate over all objects in a transform or container, recursively, as (owner, key, object).
 
-    Args:
-        value: a transform, or a list, tuple or dict in one; transforms and containers within are searched too.
-
-    Returns:
-        For each object: the transform or container that holds it, its attribute name, key or index there, and the
-        object.
+    The owner is the transform, list, tuple or dict that holds the object under the attribute name, index or key.
+    Transforms and containers are searched, and are not themselves among the objects.
     """
-    held = vars(value) if isinstance(value, Transform) else value
-    pairs = held.items() if isinstance(held, dict) else enumerate(held) if isinstance(held, (list, tuple)) else ()
+    items = vars(value) if isinstance(value, Transform) else value
+    pairs = items.items() if isinstance(items, dict) else enumerate(items) if isinstance(items, (list, tuple)) else ()
     for key, item in list(pairs):
         if isinstance(item, (Transform, dict, list, tuple)):
             yield from items_within(item)
@@ -113,13 +100,7 @@ def items_within(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def replace_item(owner: Any, key: Any, item: Any) -> None:
-    """Replace an object that `items_within` found.
-
-    Args:
-        owner: the transform or container that holds the object.
-        key: the attribute name, key or index of the object there.
-        item: the object that takes its place.
-    """
+    """Replace an object that `items_within` returned with this owner and key by another object."""
     if isinstance(owner, Transform):
         setattr(owner, key, item)
     else:

@@ -1,4 +1,4 @@
-"""Monotone maps of single variables, which couplings apply with the parameters that a conditioner computes."""
+"""Monotone maps of single variables, whose parameters come from the conditioner of a coupling."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mera.bijectors.base import log_det_dtype
 
 
 def in_single(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert variables and parameters to single precision at least, for maps that are inexact in half precision."""
-    single = log_det_dtype(x)
-    return x.to(single), params.to(single)
+    """Convert variables and parameters to at least single precision, for maps that are inexact in half precision."""
+    dtype = log_det_dtype(x)
+    return x.to(dtype), params.to(dtype)
 
 
 class Univariate(nn.Module, ABC):
@@ -34,13 +34,12 @@ class Univariate(nn.Module, ABC):
 
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform variables back; the derivative is that of the inverse map."""
+        """Transform variables back; returns the log-derivative of the inverse map."""
 
     def mirrored(self, params: Tensor) -> Tensor:
-        """The parameters (B, n_params, ...) of the map x -> -f(-x), which odd couplings need; linear in those of f.
+        """The parameters (B, n_params, ...) of the map x -> -f(-x), a linear function of the parameters of f.
 
-        Raises:
-            ValueError: if the map has no mirror image among those of other parameters.
+        Odd couplings need this method. By default it raises a `ValueError`.
         """
         raise InputError("a transform with a mirror image, for odd couplings", type(self).__name__)
 

@@ -1,1 +1,1 @@
-"""Markov chains of any kind: leapfrog trajectories, step tuning, diagnostics, and errors of means."""
+"""Tools for Markov chains: leapfrog trajectories, step-size tuning, diagnostics, and errors of means."""

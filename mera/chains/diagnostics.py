@@ -6,35 +6,23 @@ import torch
 from torch import Tensor
 
 MIXED = 1.05
-"""The largest R-hat of chains that are called mixed."""
+"""Chains count as mixed up to this R-hat."""
 
 
 def split_r_hat(chains: Tensor) -> Tensor:
-    """Split R-hat (d,): the square root of the ratio of the total variance to the variance within half chains.
-
-    Args:
-        chains: draws of K chains, (draws, K, d).
-    """
+    """Split R-hat (d,) of chains (draws, K, d): the root of the ratio of total variance to that within half chains."""
     within, total = variances(split_chains(chains))
     return (total / within).sqrt()
 
 
 def split_chains(chains: Tensor) -> Tensor:
-    """Both halves of each chain as chains of their own, (draws / 2, 2 K, d), in double precision.
-
-    Args:
-        chains: draws of K chains, (draws, K, d).
-    """
+    """Split each chain in two halves, from (draws, K, d) to (draws // 2, 2 K, d), in double precision."""
     half = chains.shape[0] // 2
     return torch.cat([chains[:half], chains[half : 2 * half]], dim=1).double()
 
 
 def variances(chains: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean variance within chains, (d,), and the total variance, estimated within and between chains, (d,).
-
-    Args:
-        chains: draws of K chains, (draws, K, d).
-    """
+    """The mean variance within chains (draws, K, d), and the total variance within and between chains, (d,) each."""
     n = chains.shape[0]
     within = chains.var(0).mean(0)
     return within, (n - 1) / n * within + chains.mean(0).var(0)

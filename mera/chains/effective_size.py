@@ -1,4 +1,4 @@
-"""Effective sample sizes: how many independent samples give the same error as weighted or correlated ones."""
+"""Effective sample sizes: the number of independent samples with the same error as weighted or correlated samples."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from mera.chains.diagnostics import split_chains, variances
 
 
 def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
-    r"""The effective number of weighted samples, :math:`(\sum w)^2 / \sum w^2`.
-
-    Args:
-        log_weights: the logarithms of the weights.
-        dim: the axis of the samples, which the result does not have.
-    """
+    r"""The effective number of weighted samples along the axis `dim`, :math:`(\sum w)^2 / \sum w^2`."""
     return 1 / log_weights.softmax(dim).square().sum(dim)
 
 
 def effective_size(chains: Tensor) -> Tensor:
     """The effective size (d,) of the draws of chains (Vehtari et al. 2021, https://arxiv.org/abs/1903.08008).
 
-    Autocorrelations are added up to the end of Geyer's initial monotone sequence, without rank normalisation.
+    Autocorrelations are summed up to the end of Geyer's initial monotone sequence, without rank normalisation.
 
     Args:
         chains: draws of K chains, (draws, K, d).
@@ -38,5 +33,5 @@ def effective_size(chains: Tensor) -> Tensor:
     pairs = correlation[: n // 2 * 2].unflatten(0, (-1, 2)).sum(1)
     positive = (pairs > 0).cumprod(0) * pairs
     decreasing = positive.cummin(0).values
-    time = (2 * decreasing.sum(0) - 1).clamp(min=1 / math.log10(m * n))  # a bound for anticorrelated draws
+    time = (2 * decreasing.sum(0) - 1).clamp(min=1 / math.log10(m * n))  # bounded below for anticorrelated draws
     return m * n / time

@@ -11,8 +11,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 
 S = 1.5
-"""The ratio of the decay time of the autocorrelation function to the integrated autocorrelation time, as assumed when
-the window is chosen (Wolff's recommendation)."""
+"""The assumed ratio of the exponential to the integrated autocorrelation time (Wolff's recommendation)."""
 
 
 class GammaResult(NamedTuple):
@@ -20,9 +19,9 @@ class GammaResult(NamedTuple):
 
     Args:
         error: the standard error of the mean over all draws of all chains.
-        tau: the integrated autocorrelation time in draws, 1/2 for independent ones.
-        tau_error: its standard error.
-        window: the number of draws over which autocorrelations are added up.
+        tau: the integrated autocorrelation time in draws, 1/2 for independent draws.
+        tau_error: the standard error of `tau`.
+        window: the largest lag, in draws, in the sum of autocorrelations.
     """
 
     error: float
@@ -39,13 +38,13 @@ def gamma_method(chains: Tensor) -> GammaResult:
         \sigma^2 = \frac{2 \tau}{N} \Gamma(0)
 
     The window W is chosen as in Section 3.3 of the paper, and the bias of :math:`\Gamma` from the estimated mean is
-    corrected (Eq. 49). Chains count as replica with a common mean.
+    corrected (Eq. 49). Chains are replicas with a common mean.
 
     Args:
         chains: a quantity along K chains, (draws, K).
 
     Raises:
-        ValueError: if there are fewer than four draws, or one that is not finite.
+        ValueError: if there are fewer than four draws, or a draw is not finite.
 
     >>> import torch
     >>> result = gamma_method(torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)))
@@ -64,7 +63,7 @@ def gamma_method(chains: Tensor) -> GammaResult:
     spectrum = torch.fft.rfft(centred, n=2 * n, dim=0)
     sums = torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n].sum(1)
     gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))
-    if gamma[0] <= 0:  # a constant
+    if gamma[0] <= 0:  # a constant series
         return GammaResult(0.0, 0.5, 0.0, 0)
     window = _window(gamma, total)
     summed = gamma[0] + 2 * gamma[1 : window + 1].sum()
@@ -76,7 +75,7 @@ def gamma_method(chains: Tensor) -> GammaResult:
 
 
 def _window(gamma: Tensor, total: int) -> int:
-    """The window that balances bias and noise (Eq. 50 to 52 of the paper)."""
+    """The window that balances truncation bias and noise (Eq. 50 to 52 of the paper) for `total` draws."""
     running = 0.5
     for t in range(1, len(gamma) // 2):
         running += (gamma[t] / gamma[0]).item()

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo for many chains side by side (Neal 2011, https://arxiv.org/abs/1206.1901)."""
+"""Hamiltonian Monte Carlo for a batch of chains (Neal 2011, https://arxiv.org/abs/1206.1901)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mera._utils.errors import InputError
 
 
 class HamiltonianChains:
-    """K chains whose positions move along Hamiltonian trajectories, each of which is accepted or rejected.
+    """K Markov chains that move along Hamiltonian trajectories with a Metropolis test at the end of each trajectory.
 
     Args:
-        log_prob: the logarithm of the density up to a constant, from (K, d) to (K,), differentiable.
-        x: the positions at which the chains start, (K, d).
+        log_prob: the log-density up to a constant, a differentiable function from (K, d) to (K,).
+        x: the initial positions, (K, d).
 
     Attributes:
         x: the positions, (K, d).
-        value: the log-density there, (K,).
-        gradient: its gradient, (K, d).
+        value: the log-density at the positions, (K,).
+        gradient: the gradient of the log-density, (K, d).
         scale: matrices S (K, d, d) for the mass matrix :math:`(S S^T)^{-1}` of each chain; None for unit masses.
     """
 
@@ -32,14 +32,7 @@ class HamiltonianChains:
         self.value, self.gradient = self.evaluate(self.x)
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-density (K,) and its gradient (K, d).
-
-        Args:
-            x: positions, (K, d).
-
-        Raises:
-            InputError: if the log-density has no gradient.
-        """
+        """The log-density (K,) and its gradient (K, d) at positions (K, d)."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             value = self._log_prob(x)
@@ -52,7 +45,7 @@ class HamiltonianChains:
         """Move all chains along one trajectory of leapfrog steps.
 
         Args:
-            step: the step size, or one for each chain, (K, 1).
+            step: the step size, a number or (K, 1) for one step size per chain.
             steps: the number of leapfrog steps.
 
         Returns:
@@ -75,7 +68,7 @@ class HamiltonianChains:
         return change.clamp(max=0).exp()
 
     def _scaled(self, vectors: Tensor, transposed: bool = False) -> Tensor:
-        """The product of S, or of its transpose, with a vector for each chain."""
+        """Multiply the vectors (K, d) of the chains by S, or by its transpose."""
         if self.scale is None:
             return vectors
         return ((self.scale.mT if transposed else self.scale) @ vectors[..., None])[..., 0]

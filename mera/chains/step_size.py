@@ -1,4 +1,4 @@
-"""Step sizes that are tuned to an acceptance rate."""
+"""Step sizes that are tuned to a target acceptance rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 HAMILTONIAN = 0.8
-"""The acceptance rate to which the steps of Hamiltonian trajectories are tuned."""
+"""The target acceptance rate of Hamiltonian trajectories."""
 
 Number = TypeVar("Number", float, Tensor)
 
@@ -21,8 +21,8 @@ class StepSize:
     the target rate :math:`r^*`.
 
     Args:
-        value: the step size at the beginning: a number, or a tensor with one for each chain.
-        target: the target rate.
+        value: the initial step size, a number or a tensor with a step size for each chain.
+        target: the target acceptance rate.
         least: the smallest step size.
         most: the largest step size.
     """
@@ -34,11 +34,7 @@ class StepSize:
         self._proposals = 0
 
     def tune(self, rate: float | Tensor) -> None:
-        """Move the step size towards the target rate.
-
-        Args:
-            rate: the acceptance rate of the last proposal, of the shape of the step size.
-        """
+        """Update the step size from the acceptance rate of the last proposal, of the shape of the step size."""
         self._proposals += 1
         change = (rate - self.target) / self._proposals**0.5
         if isinstance(change, Tensor):
@@ -47,5 +43,5 @@ class StepSize:
             self.value = min(self.most, max(self.least, float(self.value) * math.exp(change)))
 
     def restart(self) -> None:
-        """Let the next proposals change the step size as much as the first ones."""
+        """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
         self._proposals = 0

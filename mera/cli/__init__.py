@@ -14,15 +14,17 @@ __all__ = ["import_modules", "main"]
 
 
 def import_modules(arguments: Sequence[str]) -> None:
-    """Import the modules that `--import` names, so that what they register has commands and options of its own.
+    """Import the modules that `--import` names, in the working directory too, before the commands are made.
+
+    Models, bijectors and data that these modules register then have commands and options like those of the package.
 
     Args:
-        arguments: the arguments of the command line; modules are found in the working directory too.
+        arguments: the arguments of the command line.
 
     Raises:
         ImportError: if a module cannot be imported.
     """
-    names = [following for flag, following in pairwise(arguments) if flag == "--import"]
+    names = [value for flag, value in pairwise(arguments) if flag == "--import"]
     names += [argument.removeprefix("--import=") for argument in arguments if argument.startswith("--import=")]
     if names:
         sys.path.insert(0, os.getcwd())
@@ -31,10 +33,9 @@ def import_modules(arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Run the command that the arguments of the process name.
+    """Run the command that the process arguments name.
 
-    An error that a user can correct is printed as one line on standard error, without a traceback, and the exit status
-    is 1.
+    An error that a user can correct is printed as one line on standard error, without a traceback, with exit status 1.
     """
     from mera.cli.app import app
 

@@ -1,4 +1,4 @@
-"""The application `mera`: its commands by name, in the order in which people use them."""
+"""The application `mera`: commands by name, in the order in which people use them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mera.cli.lazy import OPTIONS, lazy_group
 COMMANDS = {
     "demo": "Train RG-Flow and Real NVP on generated images for a minute each, and draw what they learnt.",
     "info": "Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own.",
-    "train": "Train a model or a layout of your own, or go on with a run.",
+    "train": "Train a model or a layout of your own, or resume a run.",
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
     "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis, HMC or cone Monte Carlo.",
     "compare": "Train several models on the same data, and write a report with standard errors.",
     "runs": "List the runs in a folder: model, data, steps, time, best test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
     "figures": "Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples.",
-    "explain": "Print what runs have learnt: what each level costs, reaches and knows, and what mixing changes.",
+    "explain": "Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
     "explore": "Explore a flow in a browser: latents, mixtures, fillings and causal cones.",
-    "doctor": "Show versions, devices and threads, and test the default flow: what a bug report should hold.",
+    "doctor": "Show versions, devices and threads, and test the default flow, for bug reports.",
 }
-"""What each command does. Its application is `app` in the module `mera.cli` that has its name."""
+"""The help text of each command. The application of the command NAME is `app` in the module `mera.cli.NAME`."""
 
 EPILOG = (
     "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "
@@ -36,7 +36,7 @@ EPILOG = (
 
 
 def _maker(name: str) -> Callable[[], typer.Typer]:
-    """A function that imports the application of a command."""
+    """Return a function that imports the application of a command."""
     return lambda: import_module(f"mera.cli.{name}").app
 
 
@@ -49,7 +49,7 @@ app = typer.Typer(
 
 
 def _show_version(is_requested: bool) -> None:
-    """Print the version and exit, if the option was passed."""
+    """Print the version and exit, if `--version` was passed."""
     if is_requested:
         print(f"mera {__version__}")
         raise typer.Exit

@@ -1,10 +1,10 @@
-"""Functions and options that commands share: the console, devices, runs, the options of models."""
+"""The console, and functions and options that several commands use."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
 from mera.cli.declared_options import assignments, options_for, with_options
-from mera.cli.lazy import OPTIONS, refuse_before_command
+from mera.cli.lazy import OPTIONS
 from mera.density import Density
 from mera.display.table import Table
 from mera.flow import Flow
@@ -30,8 +30,7 @@ console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_ma
 
 LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
 Root = Annotated[
-    Path | None,
-    typer.Option(help="Where the run's data is now, if it was moved.", metavar="DIR", rich_help_panel="Data"),
+    Path | None, typer.Option(help="Folder of the run's data, if it was moved.", metavar="DIR", rich_help_panel="Data")
 ]
 Download = Annotated[bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")]
 DataOptions = Annotated[
@@ -43,11 +42,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text
 
 
 def show(*parts: Table | str) -> None:
-    """Print texts and tables; a table that is wider than the terminal as one line for each cell.
-
-    Args:
-        parts: the texts and the tables.
-    """
+    """Print texts and tables; a table that is wider than the terminal is printed with one line for each cell."""
     for part in parts:
         if isinstance(part, Table) and console.is_terminal:
             console.print(part.fit(console.width))
@@ -59,13 +54,10 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
     """Make a flow of a layout that was read from a file.
 
     Args:
-        path: the file, for messages.
+        path: the file, which the message of a `LayoutError` names.
         layout: the layout.
-        prior: the prior; see `mera.Prior`.
+        prior: see `mera.Prior`.
         classes: the number of classes, for a flow that is conditional on a class.
-
-    Raises:
-        LayoutError: if the layout is not a bijection; the message names the file.
     """
     try:
         return Flow(layout, prior, classes=classes)
@@ -73,34 +65,16 @@ def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | N
         raise LayoutError.from_error(error, source=str(path)) from error
 
 
-def check_source(context: typer.Context, layout: Path | None) -> None:
-    """Refuse a command without a model, a run or a layout, or with two of them.
-
-    Args:
-        context: the context of the group whose commands are models.
-        layout: the value of its option `--layout`.
-
-    Raises:
-        BadParameter: if there is no source of a flow, or more than one, or options stand before it.
-    """
-    refuse_before_command(context)
-    if (layout is None) == (context.invoked_subcommand is None):
-        raise typer.BadParameter(f"Expected a model ({', '.join(models.names())}), a RUN or --layout FILE")
-
-
 def choose_device(name: str) -> torch.device:
-    """The device of a name.
+    """Return a device by name, a ValueError if it is not available on this machine.
 
     Args:
-        name: a name of torch, or "auto" for the accelerator if there is one and else the CPU.
-
-    Raises:
-        ValueError: if torch has no such device on this machine.
+        name: a device name of PyTorch, or "auto": CUDA if available, otherwise the CPU.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each of several processes has a device of its own
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each process of a distributed run uses its own GPU
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
@@ -110,12 +84,12 @@ def choose_device(name: str) -> torch.device:
 
 @torch.no_grad()
 def rebuild_error(flow: Density, examples: torch.Tensor, context: torch.Tensor | None = None) -> float:
-    """The largest change of a variable, in the flow's own space, when examples are mapped to latents and back.
+    """Compute max |x - f^-1(f(x))| over a batch, with x in the flow's own space.
 
     Args:
-        flow: the flow.
-        examples: uint8 images or fields of floats, (B, C, *shape).
-        context: for a conditional flow, the context of each example.
+        flow: the flow f, or a density with a flow.
+        examples: uint8 images or floating-point fields, (B, C, *shape).
+        context: the context of each example, for a conditional flow.
     """
     x = flow.from_images(examples) if likelihood_of(examples[0]) is ImageLikelihood else examples.to(flow.dtype)
     bijection = flow.flow
@@ -123,18 +97,13 @@ def rebuild_error(flow: Density, examples: torch.Tensor, context: torch.Tensor |
 
 
 def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The options of a model, and its preset, that were passed on the command line.
-
-    Args:
-        model: the name of the model.
-        values: the values of all options of the command, None where an option was left out.
-    """
+    """Select the options of a model, and its preset, from the options of a command; None is an option left out."""
     names = ["preset", *inspect.signature(models.builder(model)).parameters]
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
 def _preset_option(model: str) -> list[inspect.Parameter]:
-    """The option `--preset`, for a model that has presets."""
+    """The option `--preset` of a model that has presets, as a list; otherwise an empty list."""
     if not models.presets(model):
         return []
     option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.", rich_help_panel="Model")
@@ -143,16 +112,14 @@ def _preset_option(model: str) -> list[inspect.Parameter]:
 
 
 def model_commands(
-    run: Callable[..., None],
-    before: list[inspect.Parameter] | None = None,
-    after: list[inspect.Parameter] | None = None,
+    run: Callable[..., None], before: Sequence[inspect.Parameter] = (), after: Sequence[inspect.Parameter] = ()
 ) -> dict[str, tuple[str, Callable[[], typer.Typer]]]:
-    """A command for each model, which calls `run(name, **values)` with the values of its options.
+    """Make a command for each model that calls `run(name, **values)` with the values of its options.
 
     Args:
         run: the function to call with the name of the model, and the options by name.
-        before: options that stand before those of the model.
-        after: options that stand behind those of the model.
+        before: options that precede those of the model.
+        after: options that follow those of the model.
 
     Returns:
         The commands as `mera.cli.lazy.lazy_group` takes them.
@@ -160,9 +127,8 @@ def model_commands(
 
     def application(name: str) -> typer.Typer:
         app = typer.Typer(**OPTIONS)
-        builder = models.builder(name)
-        options = _preset_option(name) + options_for(builder, "Model")
-        command = with_options(partial(run, name), before or [], options, after or [])
+        options = _preset_option(name) + options_for(models.builder(name), "Model")
+        command = with_options(partial(run, name), before, options, after)
         app.command(name, help=_summary(name))(command)
         return app
 
@@ -170,7 +136,7 @@ def model_commands(
 
 
 def _summary(model: str) -> str:
-    """The first sentence about a model; an entry point that cannot be loaded has its error in place of it."""
+    """The first paragraph of a model's docstring, or the error if its entry point cannot be loaded."""
     try:
         return (inspect.getdoc(models.builder(model)) or "").split("\n\n")[0]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The command `mera compare`: several models learn the same data, and a report says how well."""
+"""The command `mera compare`: trains several models on the same data, and writes a report."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def _compare(
     device: Device = "auto",
     **values: Any,
 ) -> None:
-    """Train models on the same data for the same time or steps, and write one report; the same command goes on."""
+    """Train models on the same data for the same time or steps, and write one report; the same command resumes."""
     splits = load_data(data, L, root, download, **(data_options or {}))
     settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
-    found = contestants(models, {"L": L, "channels": splits.channels}, parameters)
+    candidates = contestants(models, {"L": L, "channels": splits.channels}, parameters)
     scores = []
-    for score in compare(found, splits, settings, out, seeds, images, choose_device(device), console):
+    for score in compare(candidates, splits, settings, out, seeds, images, choose_device(device), console):
         scores.append(score)
         report = write_report(scores, splits, settings, out, shlex.join(["mera", *sys.argv[1:]]))
     if not scores:
         return
     show(score_table(scores, likelihood_of(splits.test[0]).unit))
     console.print(f"report: {report}")
-    if len(scores) < seeds * len(found):
-        console.print("interrupted and saved; the same command goes on")
+    if len(scores) < seeds * len(candidates):
+        console.print("interrupted and saved; the same command resumes the comparison")
 
 
 app.command()(with_options(_compare, signature_options(_compare), options_for(Settings, "Training")))

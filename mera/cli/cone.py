@@ -1,4 +1,4 @@
-"""The command `mera cone`: the latents that some pixels can change, or the pixels that latents can change."""
+"""The command `mera cone`: the latents that pixels can change, or the pixels that latents can change."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _cone(
 
 
 def _numbers(cone: Cone) -> dict[str, Any]:
-    """What a script would want to know of a cone."""
+    """The sizes of a cone, for `--json`."""
     return {
         "data": len(cone.reached[0]),
         "latents": cone.count,
@@ -62,7 +62,7 @@ def _numbers(cone: Cone) -> dict[str, Any]:
 
 
 def _parse_site(text: str) -> tuple[int, list[int]]:
-    """The level and the coordinates in a text LEVEL:I,J."""
+    """Parse the level and the coordinates in a text LEVEL:I,J."""
     try:
         level, site = text.split(":")
         return int(level), [int(i) for i in site.split(",")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,9 +19,6 @@ from mera.train.settings import Options
 def integers(text: str) -> int | tuple[int, ...]:
     """Parse one integer, or several separated by commas.
 
-    Args:
-        text: the text on the command line.
-
     >>> integers("4"), integers("8,6,4,2")
     (4, (8, 6, 4, 2))
     """
@@ -29,19 +26,12 @@ def integers(text: str) -> int | tuple[int, ...]:
 
 
 def numbers(text: str) -> float | tuple[float, ...]:
-    """Parse one number, or several separated by commas.
-
-    Args:
-        text: the text on the command line.
-    """
+    """Parse one number, or several separated by commas."""
     return _one_or_all(text, float, "numbers such as 0.6 or 0.2,0.6,0.6,0.6")
 
 
 def widths(text: str) -> tuple[Any, ...]:
-    """Parse widths separated by commas, with semicolons between the widths of RG steps.
-
-    Args:
-        text: the text on the command line.
+    """Parse widths of hidden layers separated by commas, with semicolons between RG steps.
 
     >>> widths("64,64"), widths("64,64;32")
     ((64, 64), ((64, 64), (32,)))
@@ -51,42 +41,31 @@ def widths(text: str) -> tuple[Any, ...]:
 
 
 def word_or_integer(text: str) -> str | int:
-    """Parse an integer; any other text is returned as it is.
-
-    Args:
-        text: the text on the command line.
-    """
+    """Parse an integer; any other text is returned unchanged."""
     return int(text) if text.lstrip("-").isdigit() else text
 
 
 def assignments(text: str) -> dict[str, Any]:
-    """Parse names and values, NAME=VALUE ..., where a value is JSON or else text.
-
-    Args:
-        text: the text on the command line.
-    """
+    """Parse NAME=VALUE ..., where a value that is not JSON is text."""
     try:
         return parse_assignments(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _one_or_all(text: str, kind: Callable[[str], Any], what: str) -> Any:
-    """Parse one value, or a tuple of values separated by commas; `what` is what messages call them."""
+def _one_or_all(text: str, kind: Callable[[str], Any], expected: str) -> Any:
+    """Parse one value, or a tuple of values separated by commas; `expected` describes the values in error messages."""
     try:
         values = tuple(kind(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise typer.BadParameter(f"Expected {what}; got {text!r}") from None
+        values = ()
     if not values:
-        raise typer.BadParameter(f"Expected {what}; got {text!r}")
+        raise typer.BadParameter(f"Expected {expected}; got {text!r}")
     return values if "," in text else values[0]
 
 
 def json_or_text(text: str) -> Any:
-    """Parse a value as JSON if it is JSON; else it is text.
-
-    Args:
-        text: the text on the command line.
+    """Parse a value as JSON; text that is not JSON is returned unchanged.
 
     >>> json_or_text("[1, 2]"), json_or_text("fast")
     ([1, 2], 'fast')
@@ -97,41 +76,28 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-PARSERS: dict[Any, Callable[[str], Any]] = {
-    Options: assignments,
-    Edges: integers,
-    Hidden: widths,
-    str | int: word_or_integer,
-    PriorLike: str,
-    BijectorLike: str,
+VALUES: dict[Any, tuple[Callable[[str], Any], str | None]] = {
+    Options: (assignments, "NAME=VALUE ..."),
+    Edges: (integers, "INT[,INT...]"),
+    Hidden: (widths, "INT[,INT...][;...]"),
+    str | int: (word_or_integer, None),
+    PriorLike: (str, "NAME[(NAME=VALUE ...)]"),
+    BijectorLike: (str, "NAME[(NAME=VALUE ...)]"),
 }
-"""By the type of an option, the function that parses its value."""
-
-
-METAVARS: dict[Any, str] = {
-    Options: "NAME=VALUE ...",
-    Edges: "INT[,INT...]",
-    Hidden: "INT[,INT...][;...]",
-    PriorLike: "NAME[(NAME=VALUE ...)]",
-    BijectorLike: "NAME[(NAME=VALUE ...)]",
-}
-"""By the type of an option, the form of a value, which help texts show."""
+"""The parser of a value, and the form of the value in help texts, by the type of the option."""
 
 
 def options_for(
     target: Callable[..., Any], panel: str | None = None, defaults: Mapping[str, Any] | None = None
 ) -> list[inspect.Parameter]:
-    """Command-line options for the declared options of a function or a dataclass, with their help.
+    """Make a command-line option for each parameter of a function or a dataclass, with help text, for typer.
 
-    Any option may be left out; its value is then None, which stands for the default of the function.
+    The value of an option that is left out is None, which stands for the default of the function.
 
     Args:
-        target: the function or dataclass, each of whose parameters becomes an option.
+        target: the function or the dataclass.
         panel: the title above the options in help texts.
-        defaults: other defaults, which the command passes to the function, for the help texts.
-
-    Returns:
-        Parameters of a command, which typer reads as options.
+        defaults: defaults that the command passes instead of those of the function, for the help texts.
     """
     declared, types = options_of(target), types_of(target)
     options = []
@@ -147,7 +113,7 @@ def options_for(
         kind, parser, metavar = _kind(types.get(name))
         option = typer.Option(
             *((f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)),
-            help=escape(_capitalized(help_text)),
+            help=escape(help_text[:1].upper() + help_text[1:]),
             show_default=False,
             parser=parser,
             metavar=metavar,
@@ -159,26 +125,18 @@ def options_for(
 
 
 def signature_options(declaration: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Command-line options for the parameters of a function that typer could read, without a parameter `**others`.
+    """Return the parameters of a function or a dataclass as keyword-only parameters for typer, without `**kwargs`.
 
     Args:
-        declaration: a function or a dataclass, whose parameters are annotated with `typer.Option` or `typer.Argument`.
-
-    Returns:
-        Parameters of a command, which typer reads as options.
+        declaration: a callable whose parameters are annotated with `typer.Option` or `typer.Argument`.
     """
     parameters = inspect.signature(declaration, eval_str=True).parameters.values()
     named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
 
 
-def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> Callable[..., None]:
-    """Make a command that typer can read, with a signature of its own.
-
-    Args:
-        run: the function that the command calls with the values of all options by name.
-        groups: the parameters of the command, in order.
-    """
+def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """Make a command with the given parameters, in order, that calls `run` with the values of all options by name."""
 
     def command(**values: Any) -> None:
         run(**values)
@@ -191,14 +149,9 @@ def with_options(run: Callable[..., None], *groups: list[inspect.Parameter]) -> 
 
 
 def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
-    """The type of an option's value for typer, the parser of the value, and its form; None where typer knows them."""
-    for alias, parser in PARSERS.items():
+    """The type of an option for typer, and a parser and a form of the value, None where typer provides them."""
+    for alias, (parser, metavar) in VALUES.items():
         if hint in (alias, alias | None):
-            return str, parser, METAVARS.get(alias)
+            return str, parser, metavar
     plain = next((kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None)
     return (str, json_or_text, "VALUE") if plain is None else (plain, None, None)
-
-
-def _capitalized(text: str) -> str:
-    """A help text that starts with a capital letter."""
-    return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""The command `mera demo`: trains two flows on the same images for the same time, and draws samples of both."""
+"""The command `mera demo`: trains two flows on the same images for the same time, and draws samples of each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ MODELS: dict[str, dict[str, Any]] = {
 """Two models with about the same number of parameters."""
 TEMPERATURE = (0.2, 0.6, 0.6, 0.6)
 """As in RG-Flow, App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
-
 
 app = typer.Typer(**OPTIONS)
 

@@ -1,4 +1,4 @@
-"""The command `mera doctor`: what this machine is, and whether flows are right and fast on it."""
+"""The command `mera doctor`: a description of this machine, and the accuracy and speed of the default flow on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mera.models import build
 
 PACKAGES = ("torch", "torchvision", "numpy", "einops", "networkx", "accelerate", "safetensors", "matplotlib", "typer")
 TOLERANCE = 1e-9
-"""By how much the laws may be missed in double precision."""
+"""The largest error of a law in double precision."""
 BATCH, REPEATS = 32, 5
 
 app = typer.Typer(**OPTIONS)
@@ -32,7 +32,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _doctor(as_json: Json = False) -> None:
-    """Show versions, devices and threads, and test the default flow for ten seconds: what a bug report should hold."""
+    """Show versions, devices and threads, and test the default flow for ten seconds, for bug reports."""
     machine, laws, speed = _machine(), _laws(), _speed()
     is_well = all(error < TOLERANCE for error in laws.values())
     if as_json:
@@ -70,7 +70,7 @@ def _version(package: str) -> str:
 
 
 def _laws() -> dict[str, float]:
-    """How far the default model is from the laws of a flow, in double precision with random weights."""
+    """Errors of the laws of a flow, for the default model with random weights in double precision."""
     with seeded(0):
         flow = build("rgflow", L=8, m=4, channels=1).double()
         with torch.no_grad():
@@ -93,7 +93,7 @@ def _laws() -> dict[str, float]:
 
 
 def _speed() -> dict[str, str]:
-    """Times of the default flow, and of matrix products that the processor does well."""
+    """Times of the default flow, and the speed of matrix products for comparison."""
     tune_allocator()
     flow = build("rgflow", L=32, m=4)
     x = torch.randn(BATCH, 3, 32, 32)
@@ -113,7 +113,7 @@ def _speed() -> dict[str, str]:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    """The median time of a call."""
+    """The median time of a call, in seconds, after one call that is not timed."""
     call()
     times = []
     for _ in range(REPEATS):

@@ -45,7 +45,7 @@ def _evaluate_runs(
 
 
 def _evaluate(run: Path, n: int | None, root: Path | None, device: torch.device) -> dict[str, Any]:
-    """The figures of one run, by name."""
+    """The test loss, the inversion error and the sizes of one run, by name."""
     flow = load_flow(run).to(device)
     test = examples_of(run, flow, root)
     kind = likelihood_of(test[0])
@@ -66,7 +66,7 @@ def _rebuild_error(flow: Flow, examples: data.Examples) -> float:
 
 
 def _formatted(result: dict[str, Any]) -> dict[str, str]:
-    """Figures as a table shows them."""
+    """Format numbers for a table."""
     return {
         name: (f"{value:.2e}" if name.startswith("largest") else f"{value:.4f}")
         if isinstance(value, float)

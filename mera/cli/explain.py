@@ -1,4 +1,4 @@
-"""The command `mera explain`: tables of what runs have learnt."""
+"""The command `mera explain`: prints tables about what runs have learnt."""
 
 from __future__ import annotations
 
@@ -38,42 +38,35 @@ def _explain(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Print what runs have learnt: what each level costs, reaches and knows, and what mixing changes."""
-    found: list[list[Finding]] = []
+    """Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing."""
+    findings: list[list[Finding]] = []
     names = [name.strip() for name in only.split(",")]
     total = len(run) * len(names)
     with ProgressBar("explain", console, "table") as progress_bar:
         for number, path in enumerate(run):
-            tell = _Teller(progress_bar, path.name, number * len(names), total)
-            options = {"samples": samples, "seed": seed, "only": names, "progress": tell}
-            found.append(_findings(path, images, root, choose_device(device), **options))
+            progress = _TableProgress(progress_bar, path.name, number * len(names), total)
+            options = {"samples": samples, "seed": seed, "only": names, "progress": progress}
+            findings.append(_findings(path, images, root, choose_device(device), **options))
         progress_bar.update(total, 1.0)
     if as_json:
-        pairs = zip(run, found, strict=True)
+        pairs = zip(run, findings, strict=True)
         show(json.dumps([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs]))
         return
-    _check_same(run, found)
-    for same in zip(*found, strict=True):
-        show(f"\n{same[0].title}", _table(same), same[0].note)
+    _check_same(run, findings)
+    for table in zip(*findings, strict=True):
+        show(f"\n{table[0].title}", _table(table), table[0].note)
 
 
-def _check_same(runs: Sequence[Path], found: Sequence[Sequence[Finding]]) -> None:
-    """Refuse means over runs whose tables differ."""
-    first = [(table.title, table.rows, table.columns) for table in found[0]]
-    for path, tables in zip(runs, found, strict=True):
+def _check_same(runs: Sequence[Path], findings: Sequence[Sequence[Finding]]) -> None:
+    """Refuse to average over runs whose tables have different titles, rows or columns."""
+    first = [(table.title, table.rows, table.columns) for table in findings[0]]
+    for path, tables in zip(runs, findings, strict=True):
         if [(table.title, table.rows, table.columns) for table in tables] != first:
             raise InputError(f"runs of one lattice and one data set, as {runs[0]}, for means", str(path))
 
 
-class _Teller:
-    """Moves the progress bar on when a table begins.
-
-    Args:
-        progress_bar: the bar.
-        name: the name of the run.
-        done: the number of tables of the runs before.
-        total: the number of tables of all runs.
-    """
+class _TableProgress:
+    """A callback that advances the progress bar when a table of the run `name` begins, after `done` of `total`."""
 
     def __init__(self, progress_bar: ProgressBar, name: str, done: int, total: int) -> None:
         self.progress_bar, self.name, self.done, self.total = progress_bar, name, done, total
@@ -84,33 +77,33 @@ class _Teller:
 
 
 def _findings(path: Path, n: int, root: Path | None, device: torch.device, **options: Any) -> list[Finding]:
-    """The tables of one run, on `n` of its test images, at random; `options` are those of `explain`."""
+    """The tables of one run, on `n` random test images; `options` are those of `mera.analysis.explain.explain`."""
     flow = load_flow(path).to(device)
     if not isinstance(flow, Flow) or flow.plan.context is not None:
         raise InputError("a flow with latents that is not conditional", f"{type(flow).__name__} in {path}")
     test = examples_of(path, flow, root)
     with seeded(options["seed"]):
-        chosen = torch.randperm(len(test))[:n]
-    images = torch.stack([test[i] for i in chosen.tolist()])
-    known = {name: value[chosen] for name, value in data.factors(test).items()}
-    return explain(flow, images, known, **options)
+        indices = torch.randperm(len(test))[:n]
+    images = torch.stack([test[i] for i in indices.tolist()])
+    factors = {name: value[indices] for name, value in data.factors(test).items()}
+    return explain(flow, images, factors, **options)
 
 
-def _table(same: Sequence[Finding]) -> Table:
-    """One table, of a run or of the means over runs."""
-    first, *_ = same
-    values = torch.stack([finding.values for finding in same], dim=2)
+def _table(findings: Sequence[Finding]) -> Table:
+    """A table of one run, or of means over runs, with one finding for each run."""
+    first, *_ = findings
+    values = torch.stack([finding.values for finding in findings], dim=2)
     cells = [[_cell(cell.tolist(), first.digits) for cell in row] for row in values]
     return Table(["", *first.columns], [[name, *row] for name, row in zip(first.rows, cells, strict=True)])
 
 
 def _cell(values: Sequence[float], digits: int) -> str:
     """A number of one run, or the mean over several runs with its standard error."""
-    known = [value for value in values if not math.isnan(value)]
-    return with_error(known, digits) if known else ""
+    numbers = [value for value in values if not math.isnan(value)]
+    return with_error(numbers, digits) if numbers else ""
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    """A table as JSON holds it."""
+    """A table as JSON-serializable values, with None in place of NaN."""
     values = [[None if math.isnan(value) else value for value in row] for row in finding.values.tolist()]
     return asdict(finding) | {"values": values}

@@ -19,10 +19,7 @@ from mera.train.run import RunFolder
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html",
-        help="Write the cones into one HTML file, which needs no server, and serve nothing.",
-        metavar="FILE",
-        rich_help_panel="Output",
+        "--html", help="Write the cones into an HTML file; start no server.", metavar="FILE", rich_help_panel="Output"
     ),
 ]
 Port = Annotated[
@@ -44,8 +41,8 @@ def _explore(
 ) -> None:
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
-    The page is served to this machine alone, to whoever has the printed address with its token. For a run that learnt
-    an action it shows cone Monte Carlo. Needs the extra `explore`; `--html` does not.
+    The page is served to this machine only, and only to browsers that open the printed address with its token. For a
+    run that learnt an action, the page shows cone Monte Carlo. Needs the extra `explore`, unless `--html` is passed.
     """
     if html is not None:
         if port is not None or action is not None:
@@ -63,11 +60,11 @@ def _explore(
     console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
     sys.stdout.flush()
-    os._exit(0)  # work in threads, which cannot be stopped, is not waited for
+    os._exit(0)  # without waiting for threads that still compute, which cannot be stopped
 
 
 def _action(path: Path | None) -> str | None:
-    """The action that a run names; None if it names none."""
+    """The action in the configuration of a run; None if there is none, or the path is not a run."""
     return None if path is None or not (path / "config.json").exists() else learnt_action(RunFolder(path))
 
 

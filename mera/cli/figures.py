@@ -17,7 +17,7 @@ from mera.display.table import Table
 from mera.flow import Flow
 
 IMAGES = 500
-"""The number of test images from which latents are taken; most figures show a few of them."""
+"""The number of test images for statistics of latents; most figures show only a few images."""
 
 app = typer.Typer(**OPTIONS)
 
@@ -30,7 +30,7 @@ def _figures(
         typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR", rich_help_panel="Output"),
     ] = None,
     only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="List the figures, and draw none.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
     root: Root = None,
     device: Device = "auto",
 ) -> None:
@@ -40,9 +40,8 @@ def _figures(
     from mera.train.pinwheel import learn_pinwheel
 
     if show_list:
-        notes = {True: "", False: "; only if named"}
-        rows = [(name, figure.title + notes[figure.is_usual]) for name, figure in FIGURES.items()]
-        show(Table(["figure", "what it shows"], rows))
+        titles = {name: f"{f.title}{'' if f.is_usual else '; only if named'}" for name, f in FIGURES.items()}
+        show(Table(["figure", "what it shows"], list(titles.items())))
         return
     usual = [name for name, figure in FIGURES.items() if figure.is_usual]
     names = usual if only is None else [name.strip() for name in only.split(",")]

@@ -13,8 +13,7 @@ from mera.cli.flow_app import FlowSource, flow_app
 from mera.graph.summary import count_parameters
 
 Picture = Annotated[
-    Path | None,
-    typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE", rich_help_panel="Output"),
+    Path | None, typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE", rich_help_panel="Output")
 ]
 
 

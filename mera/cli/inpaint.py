@@ -30,7 +30,7 @@ from mera.flow import Flow
 from mera.inpaint import Inpainting, SearchOptions
 
 QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}
-"""Options of the search that differ from the defaults in Python: some samples, soon rather than well mixed."""
+"""Defaults of the search that differ from those in Python: short chains, which are fast but less well mixed."""
 Run = Annotated[Path, typer.Argument(help=SOURCE_HELP)]
 ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut at the centre and resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
@@ -49,9 +49,7 @@ def _inpaint(
     mask: MaskFile = None,
     region: Where = None,
     out: Out = None,
-    label: Annotated[
-        int | None, typer.Option("--class", min=0, help="Class of the image, for a conditional flow.")
-    ] = None,
+    label: Annotated[int | None, typer.Option("--class", min=0, help="Class, for a conditional flow.")] = None,
     root: Root = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
@@ -112,25 +110,24 @@ def _inpaint(
 
 
 def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
-    """An image, uint8 (channels, H, W), cut to the proportions of the flow's lattice and resized if it differs."""
+    """Crop a uint8 image (C, H, W) to the aspect ratio of the flow's lattice, and resize it to the lattice."""
     shape = flow.plan.input.shape
     if tuple(pixels.shape[1:]) == shape:
         return pixels
-    typer.echo(
-        f"{path}: {_by(largest_crop(pixels.shape[1:], shape))} pixels at its centre, resized to {_by(shape)}", err=True
-    )
+    crop = _by(largest_crop(pixels.shape[1:], shape))
+    typer.echo(f"{path}: {crop} pixels at its centre, resized to {_by(shape)}", err=True)
     return resize(pixels, shape)
 
 
 def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
-    """The mask on the flow's lattice: true for each pixel that contains any white, of the part that is cut out."""
+    """Crop and reduce a mask (H, W) like the image; a pixel of the lattice is masked if it contains any white."""
     from torchvision.transforms.v2.functional import center_crop
 
     if tuple(white.shape) != flow.plan.input.shape:
         white = center_crop(white, list(largest_crop(white.shape, flow.plan.input.shape)))
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
     if not hidden.any():
-        raise InputError(f"some white, in the part that is cut out, in {path}", "none")
+        raise InputError(f"white pixels in the cropped part of {path}", "none")
     return hidden
 
 
@@ -140,7 +137,7 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _test_image(run: Path, flow: Flow, index: int, label: int | None, root: Path | None) -> tuple[Tensor, int | None]:
-    """A test image of a run and its class; `label` replaces the class of the data set, which only some runs need."""
+    """A test image of a run, and `label` or else, for a flow with classes, the class of the image in the data set."""
     images = examples_of(run, flow, root)
     if index >= len(images):
         raise InputError(f"a test image from 0 to {len(images) - 1}", str(index))
@@ -150,11 +147,11 @@ def _test_image(run: Path, flow: Flow, index: int, label: int | None, root: Path
 
 
 def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -> None:
-    """Print how many variables were varied, log p before and after, and where the pictures are."""
+    """Print the number of variables that were varied, log p before and after, and the paths of the pictures."""
     console.print(
         "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
-        "log p {log_prob_start:.1f} at the start, {log_prob:.1f} at the end, {log_prob_of_image:.1f} of the image as "
-        "it came ({bits_per_dim_of_image:.2f} bits/dim)".format(**numbers)
+        "log p {log_prob_start:.1f} at the start, {log_prob:.1f} at the end, {log_prob_of_image:.1f} of the "
+        "original image ({bits_per_dim_of_image:.2f} bits/dim)".format(**numbers)
     )
     if result.convergence is not None:
         console.print(f"samples: {result.convergence}")
@@ -163,7 +160,7 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
 
 
 def _draw(before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
-    """Write the pictures, in which pixels that are not masked are exactly those of the image."""
+    """Write the pictures and return their paths; pixels that are not masked keep the values of the image."""
     images = {name: image for name, image in (result.pictures or {}).items() if name != "the image"}
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]

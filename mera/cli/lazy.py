@@ -1,4 +1,4 @@
-"""Groups of commands that are made when they run, so that help and completion do not wait for torch."""
+"""Groups of commands that are imported only when they run, so that help and completion do not wait for torch."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from mera._utils.errors import closest
 from mera.weights import pretrained
 
 NARROW = 80
-"""The columns of a terminal below which help is plain text, since boxes would cut off the names of options."""
+"""Width of a terminal, in columns, below which help is plain text, since boxes would cut off option names."""
 OPTIONS: dict[str, Any] = {
     "rich_markup_mode": "rich" if get_terminal_size().columns >= NARROW else None,
     "pretty_exceptions_enable": False,
     "add_completion": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-"""What all applications have in common."""
+"""Settings of all typer applications."""
 
 
 def lazy_group(
     commands: Mapping[str, tuple[str, Callable[[], typer.Typer]]], of_path: Callable[..., None] | None = None
 ) -> type[TyperGroup]:
-    """A class of groups of commands, for `typer.Typer(cls=...)`.
+    """Make a class of groups of commands, for `typer.Typer(cls=...)`.
 
     Args:
-        commands: by the name of each command, a sentence that says what it does, and a function that makes it.
-        of_path: the command to run if the first argument is no name of a command, but the path of a file or a folder.
+        commands: for the name of each command, its help text, and a function that makes its application.
+        of_path: the command to run if the first argument is the path of a file or a folder, or a pretrained flow.
     """
 
     class LazyGroup(TyperGroup):
-        """A group whose commands have a name and a sentence of help until one of them runs."""
+        """A group whose commands consist of a name and a help text until they run."""
 
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
@@ -44,7 +44,7 @@ def lazy_group(
                 self.commands[name] = TyperCommand(name, help=help_text)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            """Make the command that the first argument names, and find it."""
+            """Make and return the command that the first argument names."""
             name = args[0] if args else ""
             if name in commands:
                 self.commands[name] = _make(name, commands[name][1]())
@@ -61,27 +61,19 @@ def lazy_group(
 
 
 def refuse_before_command(context: typer.Context) -> None:
-    """Refuse options of a group that stand before the name of a command, which would not get them.
-
-    Args:
-        context: the context of the group.
-
-    Raises:
-        BadParameter: if there are such options.
-    """
+    """Refuse options that precede the name of a command, which would ignore them."""
     passed = [
         parameter.opts[0]
         for parameter in context.command.params
         if (name := parameter.name) and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     ]
     if context.invoked_subcommand is not None and passed:
-        raise typer.BadParameter(
-            f"Expected options behind {context.invoked_subcommand}; got {', '.join(passed)} before it"
-        )
+        command = context.invoked_subcommand
+        raise typer.BadParameter(f"Expected options behind {command}; got {', '.join(passed)} before it")
 
 
 def _make(name: str, app: typer.Typer) -> Any:
-    """The command of an application, under a name."""
+    """Convert an application into a click command of this name."""
     command: Any = get_command(app)
     command.name = name
     return command

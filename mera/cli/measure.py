@@ -38,23 +38,16 @@ def _measure(
     samples: Annotated[int, typer.Option(min=8, help="Number of samples, over all chains.")] = 10_000,
     sampler: Annotated[Sampler, typer.Option(help="How samples of the action are made.")] = Sampler.reweighting,
     action: Annotated[
-        str | None, typer.Option(help="Another action than that of the run.", metavar="NAME[(NAME=VALUE ...)]")
+        str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE ...)]")
     ] = None,
     symmetries: Annotated[
-        str | None,
-        typer.Option(
-            help="Measure with a mixture of the flow's images under these, in place of the run's own: flip,rotations."
-        ),
+        str | None, typer.Option(help="Mix the flow over these symmetries, in place of the run's own: flip,rotations.")
     ] = None,
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Number of images in the mixture; all of them if left out.")
-    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Group elements in the mixture; all if left out.")] = None,
     chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
     warmup: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="Steps of the chains before the draws that count; the sampler's own number if left out."
-        ),
+        typer.Option(min=0, help="Steps of each chain before the first draw; if left out, the sampler's default."),
     ] = None,
     double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
@@ -68,7 +61,7 @@ def _measure(
     """Measure a lattice action with the flow of a run, with errors; print a table, and write a picture and JSON."""
     text = action if action is not None else None if run.is_file() else learnt_action(RunFolder(run))
     if text is None:
-        raise typer.BadParameter(f"Expected --action for {run}, which names none")
+        raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
     flow = load_flow(run).to(choose_device(device))
     if symmetries is not None:
         flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
@@ -79,8 +72,7 @@ def _measure(
     make_folder(out)
     report = _plain({"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)})
     write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
-    picture = result._repr_png_()
-    write_atomically(out / "report.png", picture or b"")
+    write_atomically(out / "report.png", result._repr_png_() or b"")
     if as_json:
         show(json.dumps(report))
         return
@@ -89,7 +81,7 @@ def _measure(
 
 
 def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, warmup: int | None, seed: int) -> Any:
-    """The result of a sampler."""
+    """Run a sampler, with `samples` draws over all chains, and return its result."""
     torch.manual_seed(seed)
     draws = max(4, samples // chains)
     if sampler is Sampler.reweighting:
@@ -107,17 +99,17 @@ def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int,
 
 
 def _figures(result: Any) -> dict[str, Any]:
-    """The figures of a result in values that JSON can hold."""
-    found: dict[str, Any] = {name: list(quantity) for name, quantity in result.observables.items()}
+    """The numbers of a result as JSON-serializable values."""
+    observables: dict[str, Any] = {name: list(quantity) for name, quantity in result.observables.items()}
     if result.correlator is not None:
-        found["correlator"] = [part.tolist() for part in result.correlator]
+        observables["correlator"] = [part.tolist() for part in result.correlator]
     if isinstance(result, physics.Report):
         return {
             "samples": result.n,
             "ess": result.ess,
             "log_z": [result.log_z, result.log_z_error],
             "free_energy": list(result.free_energy),
-            "observables": found,
+            "observables": observables,
         }
     draws, chains = next(iter(result.history.values())).shape
     return {
@@ -128,12 +120,12 @@ def _figures(result: Any) -> dict[str, Any]:
         "tau_error": dict(result.tau_error),
         "r_hat": dict(result.r_hat),
         "seconds": result.seconds,
-        "observables": found,
+        "observables": observables,
     }
 
 
 def _plain(value: Any) -> Any:
-    """A value with None in the place of numbers that JSON does not have."""
+    """Replace NaN and infinite numbers, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The command `mera runs`: what a folder holds."""
+"""The command `mera runs`: lists the runs in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mera.train.likelihoods import FieldLikelihood, ImageLikelihood, OwnLoss
 from mera.train.run import RunFolder
 
 UNITS: dict[str, str] = {kind.metric: kind.unit for kind in (ImageLikelihood, FieldLikelihood, OwnLoss)}
-"""The unit of each metric, by the end of its name."""
+"""The unit of each metric, by the name of the metric without its prefix."""
 
 app = typer.Typer(**OPTIONS)
 
@@ -30,26 +30,26 @@ def _runs(
     """List the runs in a folder: model, data, steps, training time, best test loss and parameters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
-    every = (RunFolder(path.parent) for path in sorted(folder.rglob("config.json")))
-    found = [_listed(run, folder) for run in every if _is_run(run)]
+    folders = (RunFolder(path.parent) for path in sorted(folder.rglob("config.json")))
+    rows = [_row(run, folder) for run in folders if _is_run(run)]
     if as_json:
-        show(json.dumps(found))
+        show(json.dumps(rows))
         return
-    if not found:
+    if not rows:
         raise FileNotFoundError(f"Expected a folder with runs; {folder} holds none")
-    show(Table(list(found[0]), [["-" if cell is None else cell for cell in run.values()] for run in found]))
+    show(Table(list(rows[0]), [["-" if cell is None else cell for cell in row.values()] for row in rows]))
 
 
 def _is_run(run: RunFolder) -> bool:
-    """Whether a folder with a config.json holds a run; other programs have files of that name too."""
+    """Whether a folder with a config.json is a run; other programs write files of that name too."""
     try:
         return "settings" in run.config()
     except ValueError:
         return False
 
 
-def _listed(run: RunFolder, folder: Path) -> dict[str, Any]:
-    """What a list says of one run; None where the run does not say it."""
+def _row(run: RunFolder, folder: Path) -> dict[str, Any]:
+    """The entries of one run by column, None where the run lacks them."""
     config, metrics = run.config(), run.metrics()
     tests = [(line[f"test_{name}"], unit) for line in metrics for name, unit in UNITS.items() if f"test_{name}" in line]
     best, unit = min(tests, default=(None, None))

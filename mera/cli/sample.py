@@ -31,7 +31,7 @@ def _sample(
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     temperature: Annotated[
         Any,
-        typer.Option(parser=numbers, help="One for all levels, or for each, finest first.", metavar="T[,T...]"),
+        typer.Option(parser=numbers, help="One for all levels, or one per level, finest first.", metavar="T[,T...]"),
     ] = "1.0",
     classes: Annotated[
         Any,
@@ -42,15 +42,13 @@ def _sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The PNG to write; .npy if samples are no pictures.",
-            metavar="FILE",
-            rich_help_panel="Output",
+            help="The PNG to write; .npy if samples are not images.", metavar="FILE", rich_help_panel="Output"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw samples of a run, and write a grid, or an array if they are no pictures; of all classes in turn."""
+    """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
     flow = load_flow(run).to(choose_device(device))
     context = None
     if classes is not None:
@@ -74,19 +72,14 @@ def _sample(
 
 
 def _pictures(flow: Density, samples: Tensor, run: Path) -> Tensor | None:
-    """Samples as uint8 images; None if they are no pictures."""
+    """Samples as uint8 images; None if they are not images."""
     if learnt_fields(run):
         return stretched(flow, samples)
     return flow.to_images(samples) if are_pictures(flow) else None
 
 
 def write_array(samples: Tensor, path: Path) -> None:
-    """Write samples as a file of numpy.
-
-    Args:
-        samples: the samples, (n, C, *shape).
-        path: the file.
-    """
+    """Write samples (n, C, *shape) as a .npy file."""
     buffer = BytesIO()
     np.save(buffer, samples.cpu().numpy())
     write_atomically(path, buffer.getvalue())

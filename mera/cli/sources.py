@@ -1,4 +1,4 @@
-"""Where the flows and the data of commands come from: runs, files, and the trained flows of the package."""
+"""Flows and data for commands: from runs, files, and the pretrained flows of the package."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the pa
 
 
 def _card(path: Path) -> Card | None:
-    """The card of a flow of the package, if a path is its name; a file or a run of this path comes first."""
+    """The card of a pretrained flow; None if the path is not its name, or is a file or a run."""
     return None if path.is_file() or (path / "config.json").exists() else pretrained().get(str(path))
 
 
 def load_flow(path: Path) -> Any:
-    """The flow of a run, of a file, or of the package.
+    """Load a flow.
 
     Args:
-        path: the folder of a run, a file that `mera.save` wrote, or the name of a trained flow of the package.
+        path: the folder of a run, a file that `mera.save` wrote, or the name of a pretrained flow of the package.
     """
     if _card(path) is not None:
         return load_pretrained(str(path))
@@ -41,24 +41,17 @@ def load_flow(path: Path) -> Any:
 
 
 def folder_of(path: Path) -> Path:
-    """Where the pictures of a flow go: the folder of a run, the folder of a file, or a folder of the name of a flow.
-
-    Args:
-        path: see `load_flow`.
-    """
+    """The folder for pictures of a flow: the run, the folder of the file, or the name of a pretrained flow."""
     return path.parent if path.is_file() else path
 
 
 def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
-    """The test examples of what a flow learnt.
+    """Load the test examples of the data set that a flow learnt; a `FileNotFoundError` if the data is missing.
 
     Args:
-        path: the folder of a run, or the name of a trained flow of the package.
+        path: the folder of a run, or the name of a pretrained flow.
         flow: the flow.
-        root: the folder of the data, if it is not where it was.
-
-    Raises:
-        FileNotFoundError: if the data is not there.
+        root: the folder of the data, if it was moved.
     """
     card = _card(path)
     if card is None:
@@ -68,13 +61,9 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
 
 
 def images_of(path: Path, flow: Flow, root: Path | None, n: int) -> torch.Tensor:
-    """The first test images of what a flow learnt; samples of the flow if it is a file, or its data is not here.
+    """Load the first `n` test images of a flow's data set.
 
-    Args:
-        path: see `load_flow`.
-        flow: the flow.
-        root: the folder of the data, if it is not where it was.
-        n: how many images.
+    Samples of the flow replace images for a file, and for a pretrained flow whose data set is missing.
     """
     if not path.is_file():
         try:
@@ -88,46 +77,34 @@ def images_of(path: Path, flow: Flow, root: Path | None, n: int) -> torch.Tensor
 
 
 def learnt_action(run: RunFolder) -> str | None:
-    """The action that a run learnt, as its configuration names it; None if the run learnt from examples.
-
-    Args:
-        run: the folder of the run.
-    """
+    """The text of the action that a run learnt, from its configuration; None if the run learnt from examples."""
     return run.config().get("action")
 
 
 def learnt_fields(path: Path) -> bool:
-    """Whether a path is a run that learnt fields of floats, from examples or an action, rather than images.
-
-    Args:
-        path: the folder of a run, a file, or a name.
-    """
+    """Whether a path is a run that learnt floating-point fields, from examples or an action, rather than images."""
     return path.is_dir() and RunFolder(path).learnt_fields()
 
 
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:
-    """The data and the settings of a run, from its configuration.
+    """Load the data and the settings of a run from its configuration.
 
     Args:
         run: the folder of the run.
         shape: the shape (C, *sites) of an example of the flow.
-        root: the folder of the data, if it is not where it was when the run began.
+        root: the folder of the data, if it was moved since the run began.
 
     Raises:
         ValueError: if the configuration lacks the data or the settings, or they are invalid.
-        FileNotFoundError: if the data is not where the configuration or `root` says.
+        FileNotFoundError: if the data is missing.
     """
     with _reading(run) as config:
         if config.get("action") is not None:
-            raise InputError(
-                "a run that learnt from examples",
-                f"{run.path}, which learnt the action {config['action']}: mera measure {run.path}",
-            )
+            learnt = f"{run.path}, which learnt the action {config['action']}: mera measure {run.path}"
+            raise InputError("a run that learnt from examples", learnt)
         if "data" not in config:
-            raise InputError(
-                "a run whose configuration names its data",
-                f"{run.path}, which learnt data that were passed from Python: evaluate and resume it there",
-            )
+            learnt = f"{run.path}, which learnt data that were passed from Python: evaluate and resume it there"
+            raise InputError("a run whose configuration names its data", learnt)
         source = config["data"] | ({} if root is None else {"root": str(root)})
         try:
             splits = data.as_splits(data.load(**source), shape)
@@ -142,10 +119,7 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
 
 
 def configured_flow(run: RunFolder) -> Any:
-    """The flow of a run with new weights, from the configuration of the run; no file of weights is read.
-
-    Args:
-        run: the folder of the run.
+    """Build the flow of a run from its configuration, with new weights.
 
     Raises:
         ValueError: if the configuration lacks the model or its options, or they are invalid.
@@ -156,10 +130,9 @@ def configured_flow(run: RunFolder) -> Any:
 
 @contextmanager
 def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """A context with the configuration of a run, in which missing or invalid entries raise a `ValueError`."""
+    """Yield the configuration of a run; missing or invalid entries raise a `ValueError` within the context."""
     try:
         yield run.config()
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"model, data and settings of a run in {run.path}", f"a configuration with {error!r}"
-        ) from error
+        expected = f"model, data and settings of a run in {run.path}"
+        raise InputError(expected, f"a configuration with {error!r}") from error

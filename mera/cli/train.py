@@ -1,4 +1,4 @@
-"""The command `mera train`: trains a model or a layout of the user's own, or goes on with a run."""
+"""The command `mera train`: trains a model or a layout of the user's own, or resumes a run."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from mera.train.recognize import check_action, check_data
 
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "hidden": (64,)}
-"""Options of a model that learns an action, where the model has them. Splines learn actions with two minima best."""
+"""Options of a model that learns an action, as far as the model has them. Splines work best on two minima."""
 ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
-"""Settings of training on an action."""
+"""Default settings for learning an action."""
 NAMED_ACTIONS = ", ".join(physics.names())
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
 )
 PYTHON_ALONE = ("field_share",)
-"""Settings that mean something in Python alone."""
-RESUME_HELP = "Folder of a run to go on with, with the settings of the run; --steps and --minutes make it longer."
+"""Settings that cannot be passed on the command line."""
+RESUME_HELP = "Folder of a run to resume, with its own settings; --steps and --minutes make it longer."
 
 
 def _train_other(
@@ -62,17 +62,17 @@ def _train_other(
     prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar="NAME[(NAME=VALUE ...)]")] = "laplace",
     **values: Any,
 ) -> None:
-    """Train a model, or a layout of your own, or go on with a run."""
+    """Train a model or a layout of your own, or resume a run."""
     if resume is None and layout is None:
         refuse_before_command(context)
-    chosen = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
-    if len(chosen) != 1:
+    targets = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
+    if len(targets) != 1:
         expected = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
-        raise typer.BadParameter(f"{expected}; got {' and '.join(map(str, chosen)) or 'none'}")
+        raise typer.BadParameter(f"{expected}; got {' and '.join(map(str, targets)) or 'none'}")
     if resume is not None:
         passed = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-        if others := sorted(set(passed) - {"steps", "minutes", "device", "root"}):
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        if refused := sorted(set(passed) - {"steps", "minutes", "device", "root"}):
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
             raise typer.BadParameter(f"Expected --steps, --minutes, --root and --device beside --resume; got {flags}")
         longer: dict[str, Any] = {name: values[name] for name in ("steps", "minutes") if name in passed}
         _resume(RunFolder(resume), longer, values, values["root"] if "root" in passed else None)
@@ -85,16 +85,15 @@ def _train_other(
 
 
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
-    """The command `mera train --resume RUN`; `longer` holds new values of steps and minutes."""
-    flow = configured_flow(run)
-    action = learnt_action(run)
-    learnt: Any
+    """Run `mera train --resume RUN`; `longer` has new values of steps and minutes."""
+    flow, action = configured_flow(run), learnt_action(run)
+    target: Any
     if action is not None:
         if root is not None:
             raise typer.BadParameter(f"Expected no --root for {run.path}, which learnt an action; got {root}")
-        learnt, settings = physics.make(action), Settings(**run.config()["settings"])
+        target, settings = physics.make(action), Settings(**run.config()["settings"])
     else:
-        learnt, settings = configured(run, flow.plan.input.event_shape, root)
+        target, settings = configured(run, flow.plan.input.event_shape, root)
     if root is not None and is_main():
         run.move_data(root)
     if longer:
@@ -102,11 +101,11 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
         settings = replace(settings, **longer)
         if is_main():
             run.extend(longer)
-    _train(flow.to(choose_device(values["device"])), learnt, settings, run, resume=True)
+    _train(flow.to(choose_device(values["device"])), target, settings, run, resume=True)
 
 
 def _check_longer(run: RunFolder, longer: dict[str, Any]) -> None:
-    """Refuse a new end of a run that the run has passed already."""
+    """Refuse a new number of steps or minutes that the run has already reached."""
     state = run.state()
     for name, done in (("steps", state["step"]), ("minutes", state["elapsed"] / 60)):
         if name in longer and longer[name] <= done:
@@ -115,23 +114,22 @@ def _check_longer(run: RunFolder, longer: dict[str, Any]) -> None:
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
-    """The command `mera train --layout FILE`."""
+    """Run `mera train --layout FILE`."""
     layout = load_layout(path)
     lattice = layout.input.lattice
     source, images = _images(values, lattice.shape, lattice.channels)
-
     make = partial(flow_of, path, layout, prior, _classes(images) if values["conditional"] else None)
     start_run(RunFolder(values["out"]), make, source, images, _settings(values), choose_device(values["device"]))
 
 
 def _train_new(model: str, **values: Any) -> None:
-    """The command `mera train MODEL`."""
+    """Run `mera train MODEL`."""
     options = model_options(model, values)
     if (values["data"] is None) == (values["action"] is None):
         raise typer.BadParameter("Expected either --data or --action")
     if values["action"] is not None:
-        if of_data := [name for name in ("conditional", "train_size", "data_options", "download") if values[name]]:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in of_data)
+        if refused := [name for name in ("conditional", "train_size", "data_options", "download") if values[name]]:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
             raise typer.BadParameter(f"Expected no options of data beside --action; got {flags}")
         _train_action(model, options, values)
         return
@@ -150,12 +148,12 @@ def _train_new(model: str, **values: Any) -> None:
 
 
 def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
-    """The command `mera train MODEL --action TEXT`."""
+    """Run `mera train MODEL --action TEXT`."""
     run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
     action = as_action(physics.make(text))
     usual: dict[str, Any] = {"channels": action.channels or 1} | ACTION_OPTIONS | dict(action.flow_options)
-    known = inspect.signature(models.builder(model)).parameters
-    options = {name: value for name, value in usual.items() if name in known} | options
+    parameters = inspect.signature(models.builder(model)).parameters
+    options = {name: value for name, value in usual.items() if name in parameters} | options
     torch.manual_seed(settings.seed)
     flow: Density = models.build(model, **options).to(choose_device(values["device"]))
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
@@ -168,13 +166,13 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
 
 
 def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of a run: those that were passed, then those of the preset, then the defaults."""
+    """The settings of a run: options that were passed override the preset, which overrides the defaults."""
     passed = {f.name: values[f.name] for f in fields(Settings) if values.get(f.name) is not None}
     return Settings(**{**(preset or {}), **passed})
 
 
 def _images(values: dict[str, Any], L: Edges, channels: int) -> tuple[dict[str, Any], DataSplits]:
-    """The data set that the options name, and the arguments of `mera.data.load` with which it can be loaded again."""
+    """Load the data set of the options; the first value is the arguments of `mera.data.load` to load it again."""
     options = {"channels": channels} if values["data"] == "folder" else {}
     if values["train_size"] is not None:
         options["train_size"] = values["train_size"]
@@ -200,11 +198,11 @@ def start_run(
 
     Args:
         run: the folder of the run.
-        make: makes the flow; weights are drawn with the seed of the settings.
-        source: arguments of `mera.data.load` with which the images can be loaded again.
-        images: the images.
-        settings: the settings of the training.
-        device: the device on which the flow is trained.
+        make: makes the flow, after the seed of the settings is set.
+        source: arguments of `mera.data.load` that load the images again.
+        images: training and test images.
+        settings: settings of the training.
+        device: device of the flow.
     """
     torch.manual_seed(settings.seed)
     flow = make().to(device)
@@ -217,7 +215,7 @@ def start_run(
 
 
 def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:
-    """Train a flow on examples or an action, and print what is trained and how it ended."""
+    """Train a flow on examples or an action; print the model and the data before, and the final loss after."""
     recipe = flow.flow.recipe
     name = recipe.model if recipe is not None else "a layout"
     subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
@@ -237,12 +235,12 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
     if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_loss:
         console.print(f"the best were {result.best[1]:.3f} {result.unit} after {result.best[0]} steps: {run.best}")
     if result.interrupted:
-        console.print(f"go on with: mera train --resume {run.path}")
+        console.print(f"resume with: mera train --resume {run.path}")
     return result
 
 
 def _loss(result: Result, data: Any, settings: Settings) -> str:
-    """How good the flow is, as the last line of a run says it."""
+    """The final test loss, or the ESS and the free energy of an action, for the last line of output."""
     if math.isnan(result.test_loss):
         return ""
     if isinstance(data, DataSplits):
@@ -256,7 +254,7 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
 
 @dataclass(kw_only=True)
 class RunOptions:
-    """The options of `mera train` beside those of the model and of the settings."""
+    """Options of `mera train` in addition to those of the model and of the settings."""
 
     data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(names())}.", rich_help_panel="Data")] = None
     action: Annotated[

@@ -1,4 +1,4 @@
-"""Models that learn the same data side by side, and a report about them."""
+"""Comparison of models that learn the same data, with a report."""
 
 from mera.compare.contestants import Contestant, contestants
 from mera.compare.report import write_report

@@ -1,4 +1,4 @@
-"""The models of a comparison: names with options, as texts."""
+"""Models of a comparison, parsed from names with options."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Contestant:
     """A model of a comparison.
 
     Args:
-        text: the model as a user writes it, "rgflow(prior=gaussian)".
+        text: the model as the user wrote it, "rgflow(prior=gaussian)".
         model: the name of the model.
-        options: all options that differ from the model's own defaults.
+        options: all options that differ from the defaults of the model.
     """
 
     text: str
@@ -36,41 +36,40 @@ class Contestant:
         return re.sub(r"[^\w.=,+-]+", "_", self.text).strip("_")
 
     def build(self) -> Flow:
-        """A flow with new weights."""
+        """Build a flow with new weights."""
         return models.build(self.model, **self.options)
 
 
 def contestants(
     texts: Iterable[str], common: Mapping[str, Any] | None = None, parameters: int | None = None
 ) -> list[Contestant]:
-    """The models of a comparison, from texts.
+    """Parse the models of a comparison.
 
     Args:
         texts: names of models with or without options, "rgflow(prior=gaussian)".
-        common: options of all models, such as the lattice and the channels; each model gets those that it has.
-        parameters: if given, hidden layers get the width that comes closest to this number of parameters, in models
-            whose text does not set the width.
+        common: options of all models, such as the lattice and the channels; a model ignores options that it lacks.
+        parameters: if not None, the number of parameters to approximate by the width of hidden layers, in models whose
+            text does not set the width.
 
     Raises:
-        ValueError: if a text has another form or names no model, two texts are the same, or there is none.
+        ValueError: if a text is not a model with options, two texts are the same, or there are no texts.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(30,), (14,)]
     """
-    found = [_contestant(text.strip(), common or {}, parameters) for text in texts]
-    folders = [contestant.folder for contestant in found]
-    if len(set(folders)) < len(folders) or not found:
-        raise InputError("one or more models, each of them once", ", ".join(c.text for c in found) or "none")
-    return found
+    parsed = [_contestant(text.strip(), common or {}, parameters) for text in texts]
+    if not parsed or len({contestant.folder for contestant in parsed}) < len(parsed):
+        raise InputError("one or more models, each of them once", ", ".join(c.text for c in parsed) or "none")
+    return parsed
 
 
 def _contestant(text: str, common: Mapping[str, Any], parameters: int | None) -> Contestant:
-    """The model that a text names."""
+    """Parse one model with options."""
     model, values, options = parse_call(text, EXAMPLE)
     if values:
         raise InputError(f"options by name, such as {EXAMPLE}", repr(text))
-    known = options_of(models.builder(model))
-    options = {name: value for name, value in common.items() if name in known} | options
+    declared = options_of(models.builder(model))
+    options = {name: value for name, value in common.items() if name in declared} | options
     if parameters is not None and "hidden" not in options:
         options = models.fit_width(model, parameters, options)
     return Contestant(text, model, options)

@@ -24,12 +24,7 @@ SHOWN, TEMPERATURE = 16, 0.7
 
 
 def score_table(scores: Sequence[Score], unit: str = "bits/dim") -> Table:
-    """A row for each model, with means over the seeds and the standard errors of the means.
-
-    Args:
-        scores: the scores; see `compare`.
-        unit: the unit of the losses.
-    """
+    """Make a table with a row for each model: means over the seeds, with standard errors."""
     by_model: dict[str, dict[int, Score]] = {}
     for score in scores:
         by_model.setdefault(score.model, {})[score.seed] = score
@@ -58,9 +53,9 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
     Args:
         scores: the scores; see `compare`.
         data: the data that the models learnt.
-        settings: how they were trained.
-        out: the folder.
-        command: the command or the call that made the comparison, for the report.
+        settings: the settings of the training.
+        out: the folder of the three files.
+        command: the command or the call that made the comparison, which the report quotes.
 
     Returns:
         The path of the report.
@@ -79,7 +74,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"`{command}`",
         score_table(scores, kind.unit).markdown(),
         f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. Models learn from {len(data.train):,}, "
-        f"in batches of {settings.batch_size}. The number behind ± is the standard error of the mean over the seeds. "
+        f"in batches of {settings.batch_size}. The number after ± is the standard error of the mean over the seeds. "
         f'"Less the first" is the loss less that of the first model, seed by seed. The last column is the time that '
         f"{TIMED_SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"{platform.machine()}.",
@@ -94,7 +89,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
 
 
 def _samples(scores: Sequence[Score]) -> Picture:
-    """A grid of samples of each model."""
+    """Draw a grid of samples of each model."""
     figure, axes = panels(len(scores), 4, 2.6, 2.8)
     for panel, score in zip(axes, scores, strict=True):
         flow = RunFolder(score.run).flow()

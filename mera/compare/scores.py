@@ -1,4 +1,4 @@
-"""Training of the models of a comparison, each with several seeds, and what came of it."""
+"""Training and scores of the models of a comparison, each with several seeds."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from mera.train import RunFolder, Settings, fit, sample
 from mera.train.evaluate import mean_loss
 
 TIMED_SAMPLES = 64
-"""The number of samples whose time is taken."""
+"""The number of samples that are timed."""
 REPEATS = 5
 
 
 @dataclass(frozen=True)
 class Score:
-    """What came of one run of a comparison.
+    """The result of one run of a comparison.
 
     Args:
-        model: the model as text.
-        seed: the seed of weights, order and noise.
+        model: the model with options, as text.
+        seed: the seed of weights, order of the data and noise.
         parameters: the number of parameters.
-        steps: the steps that were taken.
-        minutes: the time that they took.
-        loss: the loss on the test examples: bits per dimension for images, nats for each variable for fields.
+        steps: the number of training steps.
+        minutes: the training time.
+        loss: the loss on the test examples, in bits per dimension for images, in nats per variable for fields.
         examples: the number of test examples.
-        sampling: the seconds that 64 samples take, the median of five calls.
+        sampling: the median time for 64 samples in five calls, in seconds.
         run: the folder of the run.
     """
 
@@ -65,26 +65,26 @@ def compare(
     device: torch.device | str = "cpu",
     console: Console | None = None,
 ) -> Iterator[Score]:
-    """Train models on the same data with the same settings, and score them on its test examples.
+    """Train models on the same data with the same settings, and evaluate them on the test examples.
 
-    The first seed of all models comes first, then the second one, so that a comparison that stops early is one of fewer
-    seeds. Called again with the same arguments, it goes on where it stopped: runs that are over are not trained again.
+    All models are trained with the first seed, then with the second one, so a comparison that stops early has fewer
+    seeds. A call with the same arguments resumes the comparison: finished runs are not trained again.
 
     Args:
         contestants: the models; see `contestants`.
         data: training and test examples.
-        settings: how to train; the seed is the first of the seeds.
-        out: the folder of the comparison; each run has a folder of its own in it.
+        settings: the settings of the training; their seed is the first seed.
+        out: the folder of the comparison, with a subfolder for each run.
         seeds: the number of runs of each model.
-        images: the number of test examples that are scored; all if None.
-        device: where the flows are trained.
-        console: where progress is shown, None for nowhere.
+        images: the number of test examples in the score; all if None.
+        device: the device of the flows.
+        console: where progress is shown; None to show nothing.
 
     Yields:
-        A score for each run, when it is over. A run that is interrupted ends the comparison.
+        A score after each run. A run that is interrupted ends the comparison.
 
     Raises:
-        ValueError: if the folder holds runs of other models, with other options, data or settings.
+        ValueError: if the folder has runs with other models, options, data or settings.
     """
     check_count(seeds, "seeds")
     for seed in range(settings.seed, settings.seed + seeds):
@@ -105,7 +105,7 @@ def _score(
     device: torch.device,
     console: Console | None,
 ) -> Score | None:
-    """Train a model unless it is trained, and score it unless it is scored; None if it is interrupted."""
+    """Train and evaluate a model as far as its run is not complete; None if the training is interrupted."""
     file = run.path / "score.json"
     examples = len(data.test) if images is None else min(images, len(data.test))
     description = _describe(contestant, data, settings)
@@ -132,32 +132,33 @@ def _score(
 
 
 def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
-    """All that the score of a run depends on, in values that JSON holds."""
+    """The model, options, data and settings that a score depends on, as JSON-serializable values."""
     source = data.source or {"name": data.name, "examples": [len(data.train), len(data.test)]}
-    source = {name: value for name, value in source.items() if name != "root"}  # data may be moved
+    source = {name: value for name, value in source.items() if name != "root"}  # the data may be moved
     entries = {"model": contestant.model, "options": dict(contestant.options), "data": source}
     return json.loads(json.dumps(entries | {"settings": asdict(settings)}, default=str))
 
 
 def _check_same(run: RunFolder, description: dict[str, Any]) -> None:
-    """Refuse a run of another model, with other options, data or settings than those of the comparison."""
+    """Refuse to resume a run with another model, options, data or settings than the comparison."""
     before = run.config().get("comparison", {})
-    other = [
+    differences = [
         f"{part}: {before.get(part)}" if part != "settings" else _changed(before.get(part, {}), description[part])
         for part in description
         if before.get(part) != description[part]
     ]
-    if other:
-        raise InputError(f"the options of the run in {run.path}, or another folder", f"a run with {'; '.join(other)}")
+    if differences:
+        expected = f"the options of the run in {run.path}, or another folder"
+        raise InputError(expected, f"a run with {'; '.join(differences)}")
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The settings that differ, with their values before."""
+    """The settings that differ, with their previous values."""
     return ", ".join(f"{name}={before.get(name)!r}" for name in now if before.get(name) != now[name])
 
 
 def _sampling_time(flow: Density) -> float:
-    """The median time that samples take, in seconds."""
+    """The median time of sampling, in seconds."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Causal cones: the variables that can change when other variables change, computed from the steps of a plan alone.
+"""Causal cones: the variables that can change when other variables change, computed from the steps of a plan.
 
 Inference cones run from pixels to latents, generation cones from latents to pixels (RG-Flow, Fig. 2c and d,
-https://arxiv.org/abs/2010.00029). A cone is exact: if every output of a bijector depends on all sites that its node
-says it reads, the Jacobian is non-zero inside the cone and zero outside.
+https://arxiv.org/abs/2010.00029). A cone is exact: if every output of a bijector depends on all sites of the node's
+kernel, the Jacobian is non-zero inside the cone and zero outside.
 """
 
 from __future__ import annotations
@@ -34,14 +34,12 @@ _EMPTY = torch.empty(0, dtype=torch.int64)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cone:
-    """The variables that can change, for each value of a plan.
-
-    See RG-Flow, Fig. 2c and d, https://arxiv.org/abs/2010.00029.
+    """A causal cone: for each value of a plan, the variables that can change (RG-Flow, Fig. 2c and d).
 
     Args:
         plan: the plan.
-        reached: from the number of each value to the sorted flat indices of the variables in the value that can change;
-            see `mera.cones.indexing`.
+        reached: from the number of each value to the sorted flat indices (see `mera.cones.indexing`) of its variables
+            that can change.
     """
 
     plan: Plan
@@ -51,15 +49,14 @@ class Cone:
     def levels(self) -> tuple[Tensor, ...]:
         """For each level of latents, finest first, whether the latents at a site can change: a bool mask (H_h, W_h).
 
-        The masks cover whole lattices. For a small cone in a huge lattice, use `sites`, which stays small.
+        The masks cover whole lattices. For a small cone in a huge lattice, use `sites`.
         """
-        return tuple(
-            mask_from_sites(sites, latent.lattice) for sites, latent in zip(self.sites, self.plan.latents, strict=True)
-        )
+        levels = zip(self.sites, self.plan.latents, strict=True)
+        return tuple(mask_from_sites(sites, latent.lattice) for sites, latent in levels)
 
     @cached_property
     def sites(self) -> tuple[Tensor, ...]:
-        """For each level of latents, finest first, the flat indices, sorted, of the sites where latents can change."""
+        """For each level of latents, finest first, the sorted flat indices of the sites where latents can change."""
         return tuple((self.reached[v.value] // v.lattice.channels).unique() for v in self.plan.latents)
 
     @cached_property
@@ -93,7 +90,7 @@ class Cone:
 
     @property
     def table(self) -> Table:
-        """A row for each level of latents: how many of them can change."""
+        """A table with a row for each level: how many of its latents can change."""
         rows = []
         for h, (latent, count, sites) in enumerate(zip(self.plan.latents, self.counts, self.sites, strict=True)):
             total = latent.lattice.variables
@@ -102,7 +99,7 @@ class Cone:
 
     @property
     def legend(self) -> str:
-        """What stands below the table: the numbers of latents and blocks in the whole cone."""
+        """The caption below the table: the numbers of latents and blocks in the whole cone."""
         blocks = sum(step.operation.events for step in self.plan.steps if isinstance(step.operation, Apply))
         return (
             f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "
@@ -114,30 +111,27 @@ class Cone:
         return f"{self.table}\n{self.legend}"
 
     def _repr_html_(self) -> str:
-        """The table of the levels and a picture as HTML, which notebooks ask for."""
+        """The table of the levels and a picture as HTML, for notebooks."""
         return html(self.table, self.legend, picture_of(self))
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:
-    r"""The values that can change when pixels change, all the way to the latents.
+    r"""The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
-    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region (RG-Flow,
-    Fig. 2d, https://arxiv.org/abs/2010.00029).
+    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region.
 
     Args:
         plan: the plan.
         region: the pixels: a bool mask of the lattice, or a span for each dimension; see `mera.cones.Region`.
 
     Raises:
-        ValueError: if the region is empty, no mask of this lattice, or reaches outside.
+        ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
     """
     return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
 
 
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
-    """The values that can change when the latents at a site change, all the way to the data.
-
-    See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029.
+    """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 
     Args:
         plan: the plan.
@@ -145,21 +139,13 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
         site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
 
     Raises:
-        ValueError: if there is no such level or site.
+        ValueError: if the level or the site does not exist.
     """
     return cone_of_latents(plan, latents_at(plan, level, site))
 
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
-    """The values that can change when variables of the data change.
-
-    Args:
-        plan: the plan.
-        indices: the flat indices of the variables of the data, (n,), in any order.
-
-    Raises:
-        ValueError: if the lattice of the data has too many variables for flat indices.
-    """
+    """The cone of variables of the data with flat indices (n,), in any order."""
     check_indexable(plan.input)
     reached = {0: indices.unique()}
     for step in plan.steps:
@@ -167,21 +153,15 @@ def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
         if isinstance(step.operation, Apply):
             reached[step.targets[0]] = spread(step.operation, source)
         else:
-            for target, (_, indices_there) in zip(step.targets, map_forward(step.operation, source), strict=True):
-                reached[target] = indices_there.sort().values
+            for target, (_, moved) in zip(step.targets, map_forward(step.operation, source), strict=True):
+                reached[target] = moved.sort().values
     return Cone(plan, reached)
 
 
 def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
-    """The values that can change when latents change.
+    """The cone of latents: `indices` maps a level, 0 for the finest, to flat indices (n,), in any order.
 
-    Args:
-        plan: the plan.
-        indices: from a level, 0 for the finest, to the flat indices of the latents that change, (n,), in any order;
-            levels that are left out do not change.
-
-    Raises:
-        ValueError: if the lattice of the data has too many variables for flat indices.
+    The latents of levels that are left out do not change.
     """
     check_indexable(plan.input)
     reached = {latent.value: indices.get(level, _EMPTY).unique() for level, latent in enumerate(plan.latents)}
@@ -195,6 +175,6 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
 
 
 def _touched(operation: Apply, indices: Tensor) -> Tensor:
-    """The positions of the events that hold at least one variable with these flat indices."""
-    positions, _, inside = event_tiling(operation).locate(indices)
-    return positions[inside].unique()
+    """The positions of the events that contain at least one of the variables with flat indices (n,)."""
+    positions, _, is_covered = event_tiling(operation).locate(indices)
+    return positions[is_covered].unique()

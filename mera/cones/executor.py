@@ -1,4 +1,4 @@
-"""The executor of subplans: transforms many settings of a few variables at once; other variables are constant."""
+"""The executor of subplans: transforms K settings of a few variables in one batch; other variables are constant."""
 
 from __future__ import annotations
 
@@ -16,21 +16,15 @@ from mera.run.executor import Transform, transform_events
 
 
 class SubplanExecutor:
-    """Run a subplan in both directions. A row (K, variables) holds K settings of some variables.
-
-    Args:
-        subplan: the subplan.
-        device: the device of the rows.
-    """
+    """Run a subplan in both directions, with rows (K, variables): K settings of the variables of a value."""
 
     def __init__(self, subplan: Subplan, device: torch.device) -> None:
         self.subplan = subplan
         sizes = {-1: subplan.size} | {i: len(step.source) for i, step in enumerate(subplan.steps)}
         self._nodes: list[PartialStep | PartialLevel] = [*subplan.steps, *subplan.levels]
         self._sizes = [_sizes(step) for step in subplan.steps]
-        self._columns_of_parent = [
-            _columns_of_parent(node.source, sizes[node.parent]).to(device) for node in self._nodes
-        ]
+        columns = [_columns_of_parent(node.source, sizes[node.parent]) for node in self._nodes]
+        self._columns_of_parent = [parent_columns.to(device) for parent_columns in columns]
         self._has_constants = [bool((node.source < 0).any()) for node in self._nodes]
         self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
         for i, node in enumerate(self._nodes):
@@ -48,7 +42,7 @@ class SubplanExecutor:
         Args:
             row: the followed variables, (K, size).
             constants: for each partial step and then each level, the variables that are not followed, in order, (n,).
-            transform: transforms the events of a step; see `mera.run.executor`.
+            transform: transforms the events of a step.
 
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
@@ -71,7 +65,7 @@ class SubplanExecutor:
 
         Args:
             latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
-            transform: transforms the events of a step back; see `mera.run.executor`.
+            transform: transforms the events of a step back.
 
         Returns:
             The followed variables, (K, size).
@@ -83,12 +77,12 @@ class SubplanExecutor:
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
-        """Make the row of a parent from the rows of the parent's children, which are dropped."""
+        """Make the row of a parent from the rows of its children, and remove the children's rows."""
         return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
 
 
 def _columns_of_parent(source: Tensor, size: int) -> Tensor:
-    """For each variable of a node the column in the parent's row, behind whose `size` columns the constants stand."""
+    """For each variable of a node its column in the parent's row of `size` columns, followed by the constants."""
     is_constant = source < 0
     return torch.where(is_constant, size + is_constant.cumsum(0) - 1, source)
 
@@ -113,7 +107,7 @@ def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
 
 
 def _sizes(partial_step: PartialStep) -> tuple[int, ...]:
-    """The number of variables in each group of events, and the number of variables behind the events."""
+    """The number of variables in each group of events, and the number of variables outside of all events."""
     operation = partial_step.step.operation
     if not isinstance(operation, Apply):
         raise TypeError(f"Expected a partial step that applies a bijector; got {operation}")
@@ -124,9 +118,9 @@ def _sizes(partial_step: PartialStep) -> tuple[int, ...]:
 def _transform(
     partial_step: PartialStep, sizes: tuple[int, ...], row: Tensor, transform: Transform
 ) -> tuple[Tensor, Tensor]:
-    """Transform the events in a row, group by group; the variables behind the events stay as they are."""
+    """Transform the events in a row, group by group; the variables outside of all events do not change."""
     settings, event_shape = row.shape[0], cast(Apply, partial_step.step.operation).event_shape
-    *groups, behind = row.split(sizes, dim=1)
+    *groups, unchanged = row.split(sizes, dim=1)
     rows, changes = [], []
     for n, group in zip(partial_step.group_sizes, groups, strict=True):
         batch = group.reshape(settings * n, *event_shape)
@@ -134,5 +128,5 @@ def _transform(
         rows.append(transformed.reshape(group.shape))
         changes.append(log_det.reshape(settings, n).sum(1))
     if sizes[-1]:
-        rows.append(behind)
+        rows.append(unchanged)
     return _joined(rows), changes[0] if len(changes) == 1 else torch.stack(changes).sum(0)

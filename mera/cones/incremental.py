@@ -1,7 +1,7 @@
-"""A pass from latents to data that is kept, and brought up to date inside the generation cones of latents that change.
+"""Incremental inverse passes: when latents change, only their generation cones are evaluated again.
 
-A step that moves variables costs nothing here: each variable that a bijector reads or writes has an address in one
-buffer, and what a bijector writes goes straight to the address where the next bijector reads it.
+Each variable that a bijector reads or writes has an address in one buffer. A bijector writes its outputs directly to
+the addresses where the next bijector reads them, so that steps that only move variables take no time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class WiredStep:
 
     Args:
         step: the step.
-        inputs: where the inverse of the bijector reads each variable of each event, (events, variables).
-        outputs: where it writes them.
-        first_event: the number of events of all steps that run before, from latents to data.
+        inputs: the addresses from which the inverse of the bijector reads its events, (events, variables).
+        outputs: the addresses to which the inverse of the bijector writes its events, (events, variables).
+        first_event: the number of events of all earlier steps, in the order from latents to data.
     """
 
     step: Step
@@ -39,9 +39,6 @@ class WiredStep:
 
 class Wiring:
     """The addresses of all variables of a plan on the way from latents to data.
-
-    Args:
-        plan: the plan.
 
     Attributes:
         steps: the steps that apply a bijector, in the order from latents to data.
@@ -54,16 +51,16 @@ class Wiring:
     def __init__(self, plan: Plan) -> None:
         slots: list[tuple[Step, Tensor]] = []
 
-        def note(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        def record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             slots.append((step, events.flatten(1)))
             return events, torch.zeros(len(events))
 
         n = plan.input.variables
-        levels, _ = run_forward(plan, torch.arange(n).view(1, *plan.input.event_shape), note)
+        levels, _ = run_forward(plan, torch.arange(n).view(1, *plan.input.event_shape), record)
         self.plan = plan
         self.data = torch.arange(n).view(plan.input.event_shape)
         self.size, self.events = n, sum(len(events) for _, events in slots)
-        following = torch.arange(n)  # for each variable the address where it is read next
+        following = torch.arange(n)  # for each variable the address from which the next step reads it
         wired, starts, last_event = [], [], self.events
         for step, events in slots:
             inputs = self.size + torch.arange(events.numel()).view_as(events)
@@ -77,62 +74,61 @@ class Wiring:
         self.latents = tuple(following[level[0]] for level in levels)
 
     def change(self, places: Sequence[Tensor]) -> Change:
-        """What changes when latents at some places change; the generation cones of the places must not meet.
+        """The addresses and events that change with the latents at several places.
 
         Args:
-            places: for each place the addresses of its latents, (n,), as many at each place.
+            places: for each place the addresses of its latents, (n,), with the same n for all places.
 
         Raises:
-            ValueError: if the cones of two places meet.
+            ValueError: if the generation cones of two places meet.
         """
         reached: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.steps]
         written: list[tuple[Tensor, Tensor]] = []
 
         def reach(addresses: Tensor, labels: Tensor) -> None:
-            """Note addresses whose values change, and the events that read them, with the number of their place."""
+            """Record addresses whose values change, and the events that read them, with the index of the place."""
             written.append((addresses, labels))
             readers = torch.bucketize(addresses.contiguous(), self._starts, right=True)  # 0 for addresses of the data
             for reader in readers.unique().tolist():
                 if reader:
-                    index, here = len(self.steps) - reader, readers == reader
-                    events = (addresses[here] - self._starts[reader - 1]) // self.steps[index].inputs.shape[1]
-                    reached[index].append((events, labels[here]))
+                    step, is_read = len(self.steps) - reader, readers == reader
+                    events = (addresses[is_read] - self._starts[reader - 1]) // self.steps[step].inputs.shape[1]
+                    reached[step].append((events, labels[is_read]))
 
-        for number, place in enumerate(places):
-            reach(place, torch.full_like(place, number))
+        for label, place in enumerate(places):
+            reach(place, torch.full_like(place, label))
         parts, event_numbers, event_labels = [], [], []
         for wired, touched in zip(self.steps, reached, strict=True):
             if not touched:
                 continue
             events, labels = (torch.cat(tensors) for tensors in zip(*touched, strict=True))
             events, index = events.unique(return_inverse=True)
-            own = torch.empty_like(events).scatter_(0, index, labels)
-            if (own[index] != labels).any():
+            labels_of_events = torch.empty_like(events).scatter_(0, index, labels)
+            if (labels_of_events[index] != labels).any():
                 raise InputError("places whose generation cones do not meet", f"places that meet in {wired.step.node}")
             inputs, outputs = wired.inputs[events], wired.outputs[events]
             parts.append((wired.step, inputs, outputs))
             event_numbers.append(wired.first_event + events)
-            event_labels.append(own)
-            reach(outputs.flatten(), own.repeat_interleave(outputs.shape[1]))
+            event_labels.append(labels_of_events)
+            reach(outputs.flatten(), labels_of_events.repeat_interleave(outputs.shape[1]))
         addresses, labels = (torch.cat(tensors) for tensors in zip(*written, strict=True))
-        none = torch.empty(0, dtype=torch.long)
-        return Change(
-            torch.stack(list(places)), parts, addresses, labels,
-            torch.cat([none, *event_numbers]), torch.cat([none, *event_labels]),
-        )  # fmt: skip
+        empty = torch.empty(0, dtype=torch.long)
+        events, labels_of_events = torch.cat([empty, *event_numbers]), torch.cat([empty, *event_labels])
+        return Change(torch.stack(list(places)), parts, addresses, labels, events, labels_of_events)
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """The events that are evaluated again when latents change.
+    """The events that are evaluated again when the latents at several places change.
 
     Args:
         latents: the addresses of the latents, (places, n).
-        parts: for each step the addresses where its events read and write, (events, variables) each.
-        addresses: all addresses whose values change.
-        labels: for each of these addresses the number of the place whose cone holds it.
-        events: the numbers of the events, of all steps one after the other.
-        event_labels: for each event the number of the place whose cone holds it.
+        parts: for each step the addresses that its events read and the addresses that they write, each
+            (events, variables).
+        addresses: all addresses whose values change, (n_addresses,).
+        labels: for each address the index of the place whose cone contains it, (n_addresses,).
+        events: event indices, numbered consecutively over all steps, (n_events,).
+        event_labels: for each event the index of the place whose cone contains it, (n_events,).
     """
 
     latents: Tensor
@@ -148,18 +144,14 @@ class Change:
         return len(self.latents)
 
     def to(self, device: torch.device) -> Change:
-        """A copy of the change whose tensors are on a device.
-
-        Args:
-            device: the device.
-        """
+        """A copy of the change whose tensors are on a device."""
         tensors = [t.to(device) for t in (self.addresses, self.labels, self.events, self.event_labels)]
         parts = [(step, inputs.to(device), outputs.to(device)) for step, inputs, outputs in self.parts]
         return Change(self.latents.to(device), parts, *tensors)
 
 
 class IncrementalPass:
-    """The data that a flow generates from K settings of its latents, with all values on the way.
+    """The data that a flow generates from K settings of its latents, with all intermediate values.
 
     Args:
         runner: the plan of a flow with its bijectors.
@@ -181,7 +173,7 @@ class IncrementalPass:
 
     @property
     def data(self) -> Tensor:
-        """The data, (K, C, *shape); assigning data brings all values up to date."""
+        """The data, (K, C, *shape); assigning data recomputes all values."""
         return self._values[:, : self.wiring.data.numel()].unflatten(1, self.wiring.data.shape)
 
     @data.setter
@@ -202,63 +194,54 @@ class IncrementalPass:
 
     @property
     def log_det(self) -> Tensor:
-        """The log-det of the way from latents to data, (K,)."""
+        """The log-det of the inverse pass, from latents to data, (K,)."""
         return self._log_dets.sum(1)
 
     def at(self, change: Change) -> Tensor:
-        """The latents at the places of a change, (K, places, n).
-
-        Args:
-            change: the change.
-        """
+        """The latents at the places of a change, (K, places, n)."""
         return self._values[:, change.latents]
 
     @torch.no_grad()
     def propose(self, change: Change, latents: Tensor) -> Tensor:
-        """Change latents, and evaluate their generation cones alone; `settle` must follow.
+        """Change latents to new values (K, places, n), and evaluate only their generation cones.
 
-        Args:
-            change: where the latents change.
-            latents: their new values, (K, places, n).
+        Call `settle` afterwards.
 
         Returns:
-            By how much the log-det changes in the cone of each place, (K, places).
+            The change of the log-det in the cone of each place, (K, places).
         """
         values, log_dets = self._values, self._log_dets
         self._before = values[:, change.addresses], log_dets[:, change.events]
         values[:, change.latents.flatten()] = latents.flatten(1)
-        found = []
+        log_det_parts = []
         for step, inputs, outputs in change.parts:
             x, log_det = self.runner.bijector(step).inverse(self._events(step, inputs))
             values[:, outputs.flatten()] = x.reshape(len(values), -1)
-            found.append(log_det.view(len(values), -1))
-        after = torch.cat(found, dim=1).to(log_dets.dtype)
-        log_dets[:, change.events] = after
+            log_det_parts.append(log_det.view(len(values), -1))
+        new_log_dets = torch.cat(log_det_parts, dim=1).to(log_dets.dtype)
+        log_dets[:, change.events] = new_log_dets
         difference = log_dets.new_zeros(len(values), change.places)
-        return difference.index_add(1, change.event_labels, after - self._before[1])
+        return difference.index_add(1, change.event_labels, new_log_dets - self._before[1])
 
     @torch.no_grad()
     def settle(self, change: Change, accepted: Tensor) -> None:
-        """Keep what was proposed where it is accepted, and take back the rest.
+        """Keep the new values where they are accepted, and restore the old values elsewhere.
 
         Args:
             change: the change that was proposed last.
             accepted: whether the proposal at each place is accepted, (K, places).
 
         Raises:
-            RuntimeError: if nothing was proposed.
+            RuntimeError: if `propose` was not called before.
         """
         if self._before is None:
             raise RuntimeError("Expected a call of propose before settle; got none")
-        for kept, where, labels, before in zip(
-            (self._values, self._log_dets),
-            (change.addresses, change.events),
-            (change.labels, change.event_labels),
-            self._before,
-            strict=True,
+        (values, log_dets), self._before = self._before, None
+        for buffer, columns, labels, before in (
+            (self._values, change.addresses, change.labels, values),
+            (self._log_dets, change.events, change.event_labels, log_dets),
         ):
-            kept[:, where] = torch.where(accepted[:, labels], kept[:, where], before)
-        self._before = None
+            buffer[:, columns] = torch.where(accepted[:, labels], buffer[:, columns], before)
 
     def _events(self, step: Step, addresses: Tensor) -> Tensor:
         """Events at addresses (events, variables), as a batch (K * events, *event_shape)."""

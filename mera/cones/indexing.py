@@ -1,7 +1,7 @@
 """Flat indices of variables, and how the operations of a plan map them.
 
-The flat index of a variable is site * channels + channel, with sites counted row by row. A few flat indices stand for
-a small part of a lattice of any size, and no function here looks at the rest of the lattice.
+The flat index of a variable is site * channels + channel, with sites counted row by row. Every function takes the flat
+indices of a part of a lattice, and its cost does not depend on the size of the rest.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class Tiling:
 
         Returns:
             Three tensors (n,): the flat index of the box; the index of the variable within the box, in the order
-            (channel, *sites); and whether the variable is in a box at all. For a variable that is in no box, the first
-            two are meaningless.
+            (channel, *sites); and whether the variable is in a box. If it is not, the first two are meaningless.
         """
         sites, channels = _sites_and_channels(indices, self.lattice)
         coordinates = self._shifted(sites)
@@ -62,43 +61,25 @@ class Tiling:
         return ravel(boxes, self.counts), within, self.contains(sites)
 
     def contains(self, sites: Tensor) -> Tensor:
-        """Whether each site is in a box.
-
-        Args:
-            sites: the flat indices of the sites, (n,).
-
-        Returns:
-            A bool tensor (n,).
-        """
-        inside = torch.ones_like(sites, dtype=torch.bool)
+        """Whether each of the sites with flat indices (n,) is in a box: bool, (n,)."""
+        is_covered = torch.ones_like(sites, dtype=torch.bool)
         covered = [count * box for count, box in zip(self.counts, self.box, strict=True)]
         if covered == list(self.lattice.shape):
-            return inside
+            return is_covered
         for coordinate, length in zip(self._shifted(sites), covered, strict=True):
-            inside &= (coordinate >= 0) & (coordinate < length)
-        return inside
+            is_covered &= (coordinate >= 0) & (coordinate < length)
+        return is_covered
 
     def members(self, boxes: Tensor) -> Tensor:
-        """The flat indices of the variables in some boxes.
+        """The flat indices (n_boxes, variables) of the variables in boxes with flat indices (n_boxes,).
 
-        Args:
-            boxes: the flat indices of the boxes, (n_boxes,).
-
-        Returns:
-            The flat indices (n_boxes, variables), where the variables of a box are in the order (channel, *sites).
+        The variables of a box are in the order (channel, *sites).
         """
         channels = self.lattice.channels
         return (self.sites(boxes)[:, None, :] * channels + torch.arange(channels)[:, None]).flatten(1)
 
     def sites(self, boxes: Tensor) -> Tensor:
-        """The flat indices of the sites in some boxes.
-
-        Args:
-            boxes: the flat indices of the boxes, (n_boxes,).
-
-        Returns:
-            The flat indices (n_boxes, n_sites), where the sites of a box are counted row by row.
-        """
+        """The flat indices (n_boxes, n_sites) of the sites in boxes with flat indices (n_boxes,), row by row."""
         corners = torch.unravel_index(boxes, self.counts)
         places = torch.unravel_index(torch.arange(math.prod(self.box)), self.box)
         coordinates = [
@@ -108,17 +89,14 @@ class Tiling:
         return ravel(coordinates, self.lattice.shape)
 
     def near(self, sites: Tensor, radius: tuple[int, ...]) -> Tensor:
-        """Find the boxes that are near to some sites.
+        """Find the boxes within a distance of sites; returns the sorted flat indices of the boxes, (n_boxes,).
 
         One dimension after the other, the coordinate of a site is replaced by the coordinates of the boxes that the
-        site reaches; coordinates that have become equal are kept once.
+        site reaches, without duplicates.
 
         Args:
             sites: the flat indices of the sites, (n,).
-            radius: for each dimension the largest distance of a site of the box to one of the sites.
-
-        Returns:
-            The sorted flat indices of the boxes, (n_boxes,).
+            radius: for each dimension the largest distance from a given site to the nearest site of a box.
         """
         shape: list[int] = list(self.lattice.shape)
         coordinates: list[Tensor] = self._shifted(sites)
@@ -136,73 +114,45 @@ class Tiling:
         return ravel(coordinates, self.counts)
 
     def groups(self, boxes: Tensor, width: int) -> list[Tensor]:
-        """Complete some boxes to whole groups of boxes.
+        """For each group that holds at least one of the boxes, the flat indices of all boxes in the group.
 
-        Groups are `width` boxes wide in each dimension, and the first group starts at the first box.
-
-        Args:
-            boxes: the flat indices of the boxes, (n_boxes,).
-            width: the number of boxes along the edge of a group.
-
-        Returns:
-            For each group that holds one of the boxes, the flat indices of all boxes in the group.
+        Groups are `width` boxes wide in each dimension, and the first group starts at the first box of the lattice.
         """
         shape = tuple(-(-count // width) for count in self.counts)
         starts = [c // width for c in torch.unravel_index(boxes, self.counts)]
         corners = zip(*(c.tolist() for c in torch.unravel_index(ravel(starts, shape).unique(), shape)), strict=True)
         groups = []
         for corner in corners:
-            ranges = [
-                torch.arange(c * width, min((c + 1) * width, n)) for c, n in zip(corner, self.counts, strict=True)
-            ]
+            edges = zip(corner, self.counts, strict=True)
+            ranges = [torch.arange(c * width, min((c + 1) * width, n)) for c, n in edges]
             groups.append(ravel([axis.flatten() for axis in torch.meshgrid(*ranges, indexing="ij")], self.counts))
         return groups
 
     def _shifted(self, sites: Tensor) -> list[Tensor]:
         """The coordinates of sites, counted from the corner of the first box, one tensor for each dimension."""
-        coordinates = torch.unravel_index(sites, self.lattice.shape)
-        return [
-            (c - o) % n if periodic else c - o
-            for c, o, n, periodic in zip(
-                coordinates, self.offset, self.lattice.shape, self.lattice.periodic, strict=True
-            )
-        ]
+        shape = self.lattice.shape
+        dimensions = zip(torch.unravel_index(sites, shape), self.offset, shape, self.lattice.periodic, strict=True)
+        return [(c - o) % n if periodic else c - o for c, o, n, periodic in dimensions]
 
 
 def event_tiling(operation: Apply) -> Tiling:
-    """The events of a bijector as boxes: patches, or the whole lattice for a field bijector.
-
-    Args:
-        operation: the operation that applies the bijector.
-    """
+    """The events of a bijector as boxes: patches, or the whole lattice for a field bijector."""
     box = operation.event_shape[1:]
-    return Tiling(
-        operation.lattice, box, operation.offset, (1,) * len(box) if operation.is_field else operation.patches
-    )
+    counts = (1,) * len(box) if operation.is_field else operation.patches
+    return Tiling(operation.lattice, box, operation.offset, counts)
 
 
 def cell_tiling(operation: Apply) -> Tiling:
-    """The cells of `stride` sites at the positions of a bijector's grid, as boxes.
-
-    Args:
-        operation: the operation that applies the bijector.
-    """
+    """The cells of `stride` sites at the positions of a bijector's grid, as boxes."""
     return Tiling(operation.lattice, operation.stride, operation.offset, operation.patches)
 
 
 def spread(operation: Apply, indices: Tensor) -> Tensor:
-    """The flat indices of the outputs of a bijector that depend on some inputs.
+    """The sorted flat indices of the outputs of a bijector that depend on inputs with sorted flat indices (n,).
 
-    The relation is symmetric, so that the same function maps outputs to inputs. The cell at each position of the grid
-    depends on all of the kernel around the cell; a variable that is in no cell, or in a passive channel, does not
+    The relation is symmetric, so the same function maps outputs to inputs. The cell at each position of the grid
+    depends on the whole kernel around the cell; a variable outside of all cells, or in a passive channel, does not
     change.
-
-    Args:
-        operation: the operation that applies the bijector.
-        indices: the sorted flat indices of the inputs, (n,).
-
-    Returns:
-        The sorted flat indices of the outputs.
     """
     grid, channels = cell_tiling(operation), operation.lattice.channels
     sites = indices // channels
@@ -222,8 +172,8 @@ def map_forward(operation: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor
         indices: the flat indices of variables in the input of the operation, (n,).
 
     Returns:
-        For each output of the operation: whether each variable moves to this output, a bool tensor (n,); and the flat
-        indices in this output of the variables that do.
+        For each output of the operation: whether each variable moves to this output, bool (n,); and the flat indices
+        in this output of the variables that move to it.
     """
     sites, channels = _sites_and_channels(indices, operation.lattice)
     match operation:
@@ -232,14 +182,14 @@ def map_forward(operation: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor
             slots = ravel([c % s for c, s in zip(coordinates, operation.stride, strict=True)], operation.stride)
             coarse = [c // s for c, s in zip(coordinates, operation.stride, strict=True)]
             (lattice,) = operation.outputs
-            there = ravel(coarse, lattice.shape) * lattice.channels + slots * operation.lattice.channels + channels
-            return ((torch.ones_like(there, dtype=torch.bool), there),)
+            moved = ravel(coarse, lattice.shape) * lattice.channels + slots * operation.lattice.channels + channels
+            return ((torch.ones_like(moved, dtype=torch.bool), moved),)
         case Cut():
             kept, rest = operation.outputs
-            goes_on = channels < operation.keep
+            is_kept = channels < operation.keep
             return (
-                (goes_on, sites[goes_on] * kept.channels + channels[goes_on]),
-                (~goes_on, sites[~goes_on] * rest.channels + channels[~goes_on] - operation.keep),
+                (is_kept, sites[is_kept] * kept.channels + channels[is_kept]),
+                (~is_kept, sites[~is_kept] * rest.channels + channels[~is_kept] - operation.keep),
             )
         case _:
             assert_never(operation)
@@ -253,7 +203,7 @@ def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
         outputs: for each output of the operation, the flat indices of variables in this output.
 
     Returns:
-        The flat indices of all these variables in the input of the operation, not sorted.
+        The flat indices in the operation's input of the variables of all outputs, not sorted.
     """
     match operation:
         case Regroup():
@@ -264,72 +214,49 @@ def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
             fine = [c * s + slot for c, s, slot in zip(coarse, operation.stride, slots, strict=True)]
             return ravel(fine, operation.lattice.shape) * channels_before + channels % channels_before
         case Cut():
-            before = []
+            inputs = []
             for indices, lattice, first in zip(outputs, operation.outputs, (0, operation.keep), strict=True):
                 sites, channels = _sites_and_channels(indices, lattice)
-                before.append(sites * operation.lattice.channels + channels + first)
-            return torch.cat(before)
+                inputs.append(sites * operation.lattice.channels + channels + first)
+            return torch.cat(inputs)
         case _:
             assert_never(operation)
 
 
 def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
-    """The flat indices of all variables at some sites.
-
-    Args:
-        sites: the flat indices of the sites, (n,).
-        lattice: the lattice.
-
-    Returns:
-        The flat indices (channels, n).
-    """
+    """The flat indices (channels, n) of all variables at sites with flat indices (n,)."""
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
 
 
 def _all_channels(sites: Tensor, channels: int, first: int) -> Tensor:
-    """The flat indices of the channels from `first` on at some sites, site by site."""
+    """The flat indices of the variables in channels from `first` on at the sites, site by site."""
     return (sites[:, None] * channels + torch.arange(first, channels)).flatten()
 
 
 def check_indexable(lattice: Lattice) -> None:
-    """Refuse a lattice with more variables than there are flat indices.
-
-    Args:
-        lattice: the lattice.
-
-    Raises:
-        ValueError: if the lattice has 2^63 variables or more.
-    """
+    """Raise a ValueError if a lattice has 2^63 variables or more, too many for flat indices of type int64."""
     if lattice.variables >= 2**63:
         raise InputError("a lattice of fewer than 2^63 variables", str(lattice))
 
 
 def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:
-    """A bool mask of the lattice's shape that is true at some sites.
-
-    Args:
-        sites: the flat indices of the sites, (n,).
-        lattice: the lattice.
-    """
-    mask = torch.from_numpy(np.zeros(lattice.sites, dtype=bool))  # numpy leaves pages that nobody touches to the system
+    """A bool mask of the lattice's shape that is true at the sites with flat indices (n,)."""
+    mask = torch.from_numpy(np.zeros(lattice.sites, dtype=bool))  # numpy allocates pages only when they are touched
     mask[sites] = True
     return mask.view(lattice.shape)
 
 
 def _sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
-    """The flat index of the site of each variable, and the channel."""
+    """For each variable the flat index of its site, and its channel."""
     return indices // lattice.channels, indices % lattice.channels
 
 
 def ravel(coordinates: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """The flat indices of coordinates, row by row: the counterpart of `torch.unravel_index`, which torch does not have.
+    """The flat indices of coordinates, row by row: the inverse of `torch.unravel_index`, which torch does not have.
 
     Args:
-        coordinates: one tensor of coordinates for each dimension, all of the same shape.
-        shape: for each dimension the number of coordinates.
-
-    Returns:
-        The flat indices, a tensor of that shape.
+        coordinates: for each dimension a tensor of coordinates; all have one shape, which is also the result's.
+        shape: the shape of the lattice.
     """
     index = coordinates[0]
     for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):

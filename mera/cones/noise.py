@@ -1,8 +1,8 @@
-"""Noise that is a function of seed, level and site alone, so that any part of a lattice can be drawn by itself.
+"""Noise that is a function of seed, level and site, so that any part of a lattice can be drawn by itself.
 
-Philox (Salmon et al. 2011) is a block cipher that turns a counter into random bits directly. numpy guarantees that its
-stream does not change between versions. A counter stands for a block of sites rather than for one site, so that the
-arithmetic that follows always runs over the same numbers together, and gives the same values to the last bit.
+Philox (Salmon et al. 2011) computes random bits from a counter; numpy guarantees the same stream in all versions. Each
+counter belongs to a block of sites, not to one site: the quantile function is always evaluated on whole blocks, so that
+the noise is the same to the last bit whichever sites of a block are needed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from mera.graph import Lattice
 from mera.priors import Prior
 
 BLOCK = {1: 256, 2: 16, 3: 8}
-"""Edge of a block of sites, by the number of dimensions."""
+"""The edge of a block of sites, by the number of dimensions."""
 
 
 def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Lattice, sites: Tensor) -> Tensor:
-    """Draw the latents at some sites of a level from the prior, as a function of seed, level and site.
+    """Draw the latents at sites of a level from the prior: (C, n), in double precision on the CPU.
 
     Args:
         prior: the prior of the latents.
@@ -31,9 +31,6 @@ def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Latt
         level: the level of the latents, 0 for the finest.
         lattice: the lattice of the level.
         sites: the flat indices of the sites, (n,).
-
-    Returns:
-        The latents (C, n), in double precision on the CPU.
 
     Raises:
         ValueError: if the temperature is not positive, or the prior has no exact sampler at this temperature or no
@@ -46,9 +43,9 @@ def noise(prior: Prior, temperature: float, seed: int, level: int, lattice: Latt
     values = torch.empty(len(blocks), dtype=torch.float64)
     quantile = prior.quantile(temperature)
     order = blocks.argsort()
-    found, sizes = blocks[order].unique_consecutive(return_counts=True)
-    for block, here in zip(found.tolist(), order.split(sizes.tolist()), strict=True):
-        values[here] = quantile(_uniform(seed, level, block, tiling.variables))[within[here]]
+    numbers, sizes = blocks[order].unique_consecutive(return_counts=True)
+    for block, members in zip(numbers.tolist(), order.split(sizes.tolist()), strict=True):
+        values[members] = quantile(_uniform(seed, level, block, tiling.variables))[within[members]]
     return values.view(lattice.channels, -1)
 
 

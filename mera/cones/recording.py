@@ -1,4 +1,4 @@
-"""Functions whose operations are recorded once and then replayed without Python."""
+"""Recordings: a function's operations are recorded once by torch, and then replayed without Python."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from mera._utils.torch_private import TracerWarning, compile_ahead, record, with
 from mera._utils.transformed import is_transformed
 
 HOT = 2
-"""The call, with arguments of the same shapes, at which recording is worth its fraction of a second."""
+"""The number of the call with the same shapes at which the function is recorded, which takes a fraction of a second."""
 KEPT = 8
-"""How many recordings are kept, one for each set of shapes."""
+"""The number of recordings that are kept, one for each set of shapes."""
 
 
 class Recorded:
     """Record a function of tensors that is called often on little data, where Python takes longer than arithmetic.
 
-    The first calls with arguments of some shapes run the function as it is. Then the function is recorded for these
-    shapes, and from the next call on the recording is replayed; gradients flow through the recording as through the
-    function. A function that looks at its data on the way (or that torch cannot record) is never replayed, since a
-    recording would not look again.
+    The function is recorded at the second call with arguments of the same shapes, dtypes and devices, and later calls
+    replay the recording; gradients flow through the recording as through the function. A function that looks at its
+    data, or that torch cannot record, is never replayed, since a recording would not look again.
 
-    torch deprecates its recorder as a way to deploy models. The recorder has another use here: `torch.compile` takes
-    half a minute where recording takes a quarter of a second. Without the recorder all values are the same, but
-    evaluation is slower.
+    torch deprecates its recorder (`torch.jit.trace`) as a way to deploy models. It is used here because it takes a
+    quarter of a second where `torch.compile` takes half a minute. Without the recorder, all values would be the same
+    but evaluation would be slower.
 
     Args:
-        function: from tensors to a tensor or a tuple of tensors. All other objects that the function reads must not
-            change.
+        function: from tensors to a tensor or a tuple of tensors. Other objects that the function reads must not change.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -43,42 +41,30 @@ class Recorded:
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickling: without recordings and compiled functions, which torch cannot pickle."""
+        """The state for pickling, without recordings and compiled functions, which torch cannot pickle."""
         return {"function": self.function, "_calls": Counter(), "_recordings": {}, "_compiled": {}}
 
     def compile(self, tensor: Tensor) -> None:
-        """Compile a function of one tensor, for calls without gradients with tensors of this shape, dtype and device.
-
-        Args:
-            tensor: an argument.
-        """
+        """Compile a function of one tensor, for calls without gradients at this tensor's shape, dtype and device."""
         self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor.contiguous())
 
     def __call__(self, *tensors: Tensor) -> Any:
-        """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of the arguments.
-
-        Args:
-            tensors: the arguments of the function.
-
-        Returns:
-            The value of the function, a tensor or a tuple of tensors.
-        """
+        """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""
         if not all(map(_runs_plainly, tensors)):
             return self.function(*tensors)
         key = _key(tensors)
         if key in self._compiled and not _needs_gradient(tensors):
-            return self._compiled[key](*(t.contiguous() for t in tensors))  # it does not look at strides
+            return self._compiled[key](*(t.contiguous() for t in tensors))  # the compiled code ignores strides
         if key not in self._recordings:
             self._calls[key] += 1
             if self._calls[key] < HOT:
                 return self.function(*tensors)
             self._recordings[key] = _record(self.function, tensors)
-            if len(self._recordings) > KEPT:  # the oldest must be called as often again
+            if len(self._recordings) > KEPT:  # the oldest recording; made again after HOT calls
                 oldest = next(iter(self._recordings))
                 del self._recordings[oldest], self._calls[oldest]
             return self.function(*tensors)
-        recording = self._recordings[key]
-        if recording is None:
+        if (recording := self._recordings[key]) is None:
             return self.function(*tensors)
         with without_fusion():
             return recording(*tensors)
@@ -93,12 +79,12 @@ def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
 
 
 def _runs_plainly(tensor: Tensor) -> bool:
-    """Whether torch does nothing with a tensor but compute, and keep what a backward pass needs."""
+    """Whether a tensor is outside of function transforms (torch.func) and autocast, so that a recording is valid."""
     return not is_transformed(tensor) and not torch.is_autocast_enabled(tensor.device.type)
 
 
 def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:
-    """A recording, or None if the function cannot be recorded faithfully."""
+    """A recording of the function, or None if a recording would not reproduce its values and gradients."""
     with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", TracerWarning)  # the function looked at its data
@@ -106,8 +92,8 @@ def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callab
         try:
             recording = record(function, examples)
             with without_fusion():
-                again = _value_and_gradients(recording, examples)
-            faithful = all(map(_close, again, _value_and_gradients(function, examples)))
+                replayed = _value_and_gradients(recording, examples)
+            faithful = all(map(_close, replayed, _value_and_gradients(function, examples)))
         except Exception:  # whatever the reason, the function itself still works
             return None
     return recording if faithful else None
@@ -125,7 +111,7 @@ def _value_and_gradients(function: Callable[..., Any], tensors: tuple[Tensor, ..
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
-    """Whether two results differ by rounding at most, or are equally infinite or undefined."""
+    """Whether two results differ by rounding at most, with NaN and infinite values at the same places."""
     if not a.numel():
         return a.shape == b.shape
     rounding = 1000 * torch.finfo(b.dtype).eps

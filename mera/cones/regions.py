@@ -16,13 +16,13 @@ from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
 
 MAX_SITES = 2**28
-"""The most sites of a region that is given by spans; a longer list of sites would take gigabytes."""
+"""The largest number of sites of a region of spans; a longer list of sites would take gigabytes."""
 
 Span = slice | range | Sequence[int] | int
 """A part of an edge: a slice or a pair (start, stop), the stop not included; or a single site."""
 
 Region = Tensor | np.ndarray | slice | Sequence[Span]
-"""A bool mask of the lattice's shape; or a span for each dimension, which serves lattices too large for a mask too."""
+"""A bool mask of the lattice's shape; or a span for each dimension, also for lattices that are too large for a mask."""
 
 Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several sites."""
@@ -39,8 +39,8 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         The flat indices (n,), on the CPU.
 
     Raises:
-        ValueError: if the region is empty, is no mask of this lattice, reaches outside, or has too many sites for a
-            list of them.
+        ValueError: if the region is empty, is not a mask of the lattice's shape, reaches outside of the lattice, or has
+            more than `MAX_SITES` sites.
     """
     parts = [region] if isinstance(region, slice) else region
     if isinstance(parts, Sequence) and not isinstance(parts, str):
@@ -56,26 +56,23 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if tuple(region.shape) != lattice.shape:
         raise InputError(f"a mask of shape {lattice.shape}, as the lattice", str(tuple(region.shape)))
     lines = region.reshape(-1, lattice.shape[-1])
-    rows = lines.view(torch.uint8).amax(1).nonzero()[:, 0]  # on a huge mask, much faster than to look for sites at once
-    found = lines[rows].nonzero()
-    if not len(found):
+    rows = lines.view(torch.uint8).amax(1).nonzero()[:, 0]  # on a huge mask, much faster than one nonzero()
+    coordinates = lines[rows].nonzero()
+    if not len(coordinates):
         raise InputError("a mask that is true somewhere", "an empty one")
-    return (rows[found[:, 0]] * lattice.shape[-1] + found[:, 1]).cpu()
+    return (rows[coordinates[:, 0]] * lattice.shape[-1] + coordinates[:, 1]).cpu()
 
 
 def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
-    """The flat indices of all latents at one or several sites of a level.
+    """The flat indices of all latents at one or several sites of a level, as a dict {level: indices (n,)}.
 
     Args:
         plan: the plan.
         level: the level of the latents, 0 for the finest.
         site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
 
-    Returns:
-        A dict with one item: from the level to the flat indices, (n,).
-
     Raises:
-        ValueError: if there is no such level or site.
+        ValueError: if the level or the site does not exist.
     """
     levels = len(plan.latents)
     if not is_integer(level) or not 0 <= level < levels:
@@ -86,33 +83,26 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
         return {level: indices_at(sites_of(array, lattice), lattice).flatten()}
     values = array.tolist() if isinstance(array, Tensor) else array
     coordinates = tuple(values) if isinstance(values, Sequence) else (values,)
-    inside = len(coordinates) == lattice.dim and all(
+    if len(coordinates) != lattice.dim or not all(
         is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
-    )
-    if not inside:
+    ):
         raise InputError(f"a site of the lattice {lattice.shape} of level {level}", repr(site))
     return {level: indices_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    """Convert an array of truth values or numbers to a tensor, and refuse any other array."""
+    """Convert an array of bools or numbers to a tensor; raise a ValueError for any other array."""
     if array.dtype.kind not in "biuf":
         raise InputError("an array of truth values or numbers", f"dtype {array.dtype}")
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
-    """The flat indices of the sites in a rectangle, sorted.
+    """The sorted flat indices (n,) of the sites in a rectangle; a ValueError if there are more than `MAX_SITES`.
 
     Args:
-        spans: for each dimension the first coordinate, and the coordinate behind the last one.
+        spans: for each dimension a pair (start, stop), the stop not included.
         lattice: the lattice.
-
-    Returns:
-        The flat indices (n,).
-
-    Raises:
-        ValueError: if there are too many sites for a list of them.
     """
     count = math.prod(stop - start for start, stop in spans)
     if count > MAX_SITES:
@@ -124,17 +114,11 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
 
 
 def spans_of(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...]:
-    """The start and the stop of a span for each dimension, as integers.
-
-    Args:
-        parts: for each dimension a slice, a range, a pair (start, stop) or a single site.
-        lattice: the lattice.
-
-    Returns:
-        For each dimension a pair (start, stop), the stop not included.
+    """For each dimension a pair of integers (start, stop), the stop not included, from spans of any form.
 
     Raises:
-        ValueError: if there is not one span for each dimension, or one is no span, is empty or reaches outside.
+        ValueError: if there is not one span for each dimension, or a span has another form than `Span`, is empty or
+            reaches outside of the lattice.
     """
     if len(parts) != lattice.dim:
         raise InputError(f"a span for each of {lattice.dim} dimensions", str(len(parts)))
@@ -159,13 +143,10 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 
 
 def parse_region(text: str) -> tuple[slice, ...]:
-    """Parse a region as the command line takes it.
+    """Parse a region of the command line to a slice for each dimension.
 
     Args:
         text: for each dimension START:STOP or a single site, separated by commas.
-
-    Returns:
-        A slice for each dimension.
 
     Raises:
         ValueError: if the text has another form.

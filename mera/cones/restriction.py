@@ -1,4 +1,4 @@
-"""The restriction of a flow to some pixels of one image: only the inference cone of these pixels is evaluated."""
+"""Restriction of a flow to masked pixels of one image: only the inference cone of the masked pixels is evaluated."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ class Restriction:
     - pixels are (K, C, n) for n masked pixels, in the order of `x[:, :, mask]`;
     - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
 
-    Values are differentiable in pixels and latents. Parameters are shared with the flow and count as constants. After a
-    step of training, a restriction would combine new weights with old values, and with what recordings have computed
-    from old weights; make a new restriction then. `Flow.memory` has an effect here too: it saves memory where a field
-    bijector of a large lattice is evaluated as a whole.
+    Values are differentiable in pixels and latents. Parameters are shared with the flow and count as constants. Make a
+    new restriction after each training step: an old one would combine the new weights with values computed from old
+    weights. `Flow.memory` applies here too: it saves memory where a field bijector is evaluated on a large lattice.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space.
         region: the pixels that change: a bool mask, or a span for each dimension.
-        context: the contexts of the batch; None for a flow without context.
+        context: the context of the image; None for a flow without context.
 
     Attributes:
         cone: the inference cone of the masked pixels.
@@ -59,7 +58,7 @@ class Restriction:
         sites = _check(runner, x, region)
         indices = indices_at(sites, plan.input).flatten()
         self.prior = runner.prior
-        with torch.inference_mode(False):  # what is kept must serve for gradients, whatever mode the caller is in
+        with torch.inference_mode(False):  # the tensors kept here take part in gradients later
             with torch.no_grad():
                 contexts = runner.contexts(context, x)
             self.cone: Cone = cone_of_data(plan, indices)
@@ -67,18 +66,16 @@ class Restriction:
             self._x = x.detach().clone()
             self._subplan = make_subplan(plan, indices)
             self._executor = SubplanExecutor(self._subplan, x.device)
-            used = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
-            frozen = {key: _without_gradients(module) for key, module in used.items()}
+            bijectors = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
+            frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}
             self._runner = replace(runner, bijectors=frozen)
-            self._contexts = {
-                partial.step: _select_events(contexts(partial.step), partial.positions)
-                for partial in self._subplan.steps
-            }
+            steps = self._subplan.steps
+            self._contexts = {s.step: _select_events(contexts(s.step), s.positions) for s in steps}
             self._latents, self._constants, self._rest = _full_pass(self._subplan, runner, self._x, contexts)
-        # a field is evaluated as a whole, which is more than its cone: the columns of its latents that are in the cone
+        # for each level the columns of the sites in the cone; None if all are (a field bijector also computes others)
         self._columns = [
-            torch.searchsorted(level.sites, inside).to(x.device) if len(inside) < len(level.sites) else None
-            for level, inside in zip(self._subplan.levels, self.cone.sites, strict=True)
+            torch.searchsorted(level.sites, cone_sites).to(x.device) if len(cone_sites) < len(level.sites) else None
+            for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
         ]
         self._event_shape = (plan.input.channels, len(sites))
         self._log_prob = Recorded(self._evaluate_log_prob)
@@ -109,18 +106,14 @@ class Restriction:
     def in_cone(self) -> Tensor:
         """Whether a latent that `encode` returns is in the cone: bool, one entry for each latent, level by level.
 
-        `encode` returns all channels at a site, also those that are outside of the cone.
+        `encode` returns all channels at each site of the cone, also channels that are outside of the cone.
         """
-        plan = self.cone.plan
-        at_sites = [
-            indices_at(sites, latent.lattice).flatten()
-            for sites, latent in zip(self.cone.sites, plan.latents, strict=True)
-        ]
-        reached = [self.cone.reached[latent.value] for latent in plan.latents]
-        return torch.cat([torch.isin(indices, inside) for indices, inside in zip(at_sites, reached, strict=True)])
+        levels = zip(self.cone.sites, self.cone.plan.latents, strict=True)
+        pairs = [(indices_at(sites, v.lattice).flatten(), self.cone.reached[v.value]) for sites, v in levels]
+        return torch.cat([torch.isin(indices, reached) for indices, reached in pairs])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
-        """The log-density of the whole image with other values of the masked pixels.
+        """The log-density of the whole image with new values of the masked pixels.
 
         Args:
             pixels: values of the masked pixels, (K, C, n).
@@ -135,23 +128,23 @@ class Restriction:
         return self._log_prob(pixels)
 
     def compile(self, n_settings: int = 1) -> None:
-        """Compile `log_prob` for calls with so many settings that need no gradient.
+        """Compile `log_prob` for calls with K settings that do not need gradients.
 
-        That takes a quarter of a minute or more, and a C++ compiler. A call then takes less time, down to 0.6 of it
-        with one setting.
+        Compilation takes 15 seconds or more, and a C++ compiler; a call with one setting then takes about 0.6 of the
+        time.
 
         Args:
-            n_settings: K, the number of settings in a call; other calls are as before.
+            n_settings: K, the number of settings in a call; calls with another number do not change.
 
         Raises:
             ValueError: if the number of settings is not a positive integer.
-            RuntimeError: if there is no compiler, or a bijector looks at its data; torch raises other errors too.
+            RuntimeError: if a compiler is missing, or a bijector looks at its data; torch raises other errors too.
         """
         check_count(n_settings, "settings")
         self._log_prob.compile(self.pixels.repeat(n_settings, 1, 1))
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """The latents in the cone, for other values of the masked pixels; latents outside of the cone do not change.
+        """The latents in the cone for new values of the masked pixels; latents outside of the cone do not change.
 
         Args:
             pixels: values of the masked pixels, (K, C, n).
@@ -166,10 +159,10 @@ class Restriction:
         return self._encode(pixels)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """The masked pixels of the image that has other latents in the cone, and the image's own latents elsewhere.
+        """The masked pixels of the image with new latents in the cone, and with the image's own latents elsewhere.
 
-        Latents that `encode` computed from pixels give the same pixels back. With other latents, the whole flow would
-        also change pixels around the mask; these changes are not computed.
+        `decode` inverts `encode`. For other latents, the whole flow would also change pixels around the mask; changes
+        outside of the mask are not computed.
 
         Args:
             latents: the latents in the cone, one tensor (K, C_h, n_h) for each level, finest first.
@@ -184,7 +177,7 @@ class Restriction:
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies of the whole image with other values of the masked pixels; unmasked pixels are the same bit for bit.
+        """Copies of the whole image with new values of the masked pixels; unmasked pixels are equal bit for bit.
 
         Args:
             pixels: values of the masked pixels, (K, C, n).
@@ -214,10 +207,8 @@ class Restriction:
     def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """`encode` without checks, the function that is recorded."""
         levels, _ = self._evaluate(pixels)
-        return tuple(
-            level if columns is None else level.index_select(2, columns)
-            for level, columns in zip(levels, self._columns, strict=True)
-        )
+        pairs = zip(levels, self._columns, strict=True)
+        return tuple(level if columns is None else level.index_select(2, columns) for level, columns in pairs)
 
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
         """`decode` without checks, the function that is recorded."""
@@ -239,7 +230,7 @@ class Restriction:
         return context_of_step
 
     def _check_pixels(self, pixels: Tensor) -> None:
-        """Refuse pixels that are not of shape (K, C, n), or not of the image's dtype and device."""
+        """Raise a ValueError unless pixels have the shape (K, C, n) and the image's dtype and device."""
         check_tensor("pixels", pixels, self._event_shape, self._x, "K")
 
 
@@ -262,12 +253,12 @@ def _check(runner: Runner, x: Tensor, region: Region) -> Tensor:
 def _full_pass(
     subplan: Subplan, runner: Runner, x: Tensor, contexts: ContextOfStep
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Run the whole flow once, for all values that do not change with the variables that the subplan follows.
+    """Run the whole flow once, to compute all values that do not change with the variables that the subplan follows.
 
     Returns:
         The latents (1, C_h, n) at the sites of each level; for each partial step and then each level, the variables
-        that are not followed; and the contribution of all other events and latents to log p. This contribution is
-        summed without the subplan's events and latents, since subtracting them from the whole would lose digits.
+        that are not followed; and the contribution to log p of all events and latents outside of the subplan, summed
+        directly, since subtracting the subplan's contribution from the total would lose digits.
     """
     partial_steps = {partial.step: partial for partial in subplan.steps}
     constants: list[Tensor] = []
@@ -284,29 +275,27 @@ def _full_pass(
         return transformed, log_det
 
     z, rest = run_forward(subplan.plan, x, transform_and_keep)
-    latents, others = [], []
+    latents, constant_latents = [], []
     for values, level in zip(z, subplan.levels, strict=True):
         flat, sites = values.flatten(2), level.sites.to(x.device)
         latents.append(flat.index_select(2, sites))
         constants.append(latents[-1].flatten()[(level.source < 0).to(x.device)])
         outside = torch.ones(flat.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
-        others.append(flat[:, :, outside])
-    return latents, constants, rest + runner.prior.log_prob(others)
+        constant_latents.append(flat[:, :, outside])
+    return latents, constants, rest + runner.prior.log_prob(constant_latents)
 
 
 def _select_events(context: Tensor | None, positions: Tensor) -> Tensor | None:
-    """The context of some of the events of an image."""
+    """The contexts of the events at the positions."""
     return None if context is None else context.index_select(0, positions.to(context.device))
 
 
 def _without_gradients(bijector: Bijector) -> Bijector:
-    """A copy of a bijector that shares the values of the parameters, which have no gradients in the copy."""
+    """A copy of a bijector that shares its parameters' memory, and whose parameters do not require gradients."""
     shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
     try:
         return copy.deepcopy(bijector, memo=shared | {id(b): b for b in bijector.buffers()})
     except RuntimeError as error:
-        raise InputError(
-            "a bijector that can be copied",
-            f"{type(bijector).__name__}: {error} "
-            "(torch.nn.utils.parametrizations can be copied, hooks that set tensors cannot)",
-        ) from error
+        hint = "torch.nn.utils.parametrizations can be copied, hooks that set tensors cannot"
+        got = f"{type(bijector).__name__}: {error} ({hint})"
+        raise InputError("a bijector that can be copied", got) from error

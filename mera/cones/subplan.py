@@ -1,8 +1,8 @@
-"""A plan cut down to the events that a few variables of the data pass through.
+"""Subplans: a plan restricted to the events that a few variables of the data pass through.
 
-`make_subplan` follows some variables through a plan and keeps, of each step that applies a bijector, the events that
-the variables are part of: a `PartialStep`. Regrouping and cutting need no partial step: they only change where the next
-partial step finds its variables.
+`make_subplan` follows variables of the data through a plan. For each step that applies a bijector, a `PartialStep` has
+the events that contain followed variables. `Regroup` and `Cut` only change the indices from which the next partial step
+reads its variables, and do not become partial steps.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mera.graph.plan import Plan, Step
 
 @dataclass(frozen=True, eq=False)
 class PartialStep:
-    """Some events of a step.
+    """The events of a step that contain followed variables.
 
-    The variables of a partial step are those of its events, one event after the other, and behind them the followed
-    variables that the step leaves as they are.
+    The variables of a partial step are first the variables of its events, one event after the other, then the followed
+    variables that are in no event.
 
     Args:
         step: the step.
@@ -42,7 +42,7 @@ class PartialStep:
 
 @dataclass(frozen=True, eq=False)
 class PartialLevel:
-    """The latents of one level at the sites where followed variables leave, in the order (channel, site).
+    """The latents of one level at the sites that followed variables arrive at, in the order (channel, site).
 
     Args:
         sites: the flat indices of the sites, (n_sites,).
@@ -58,11 +58,11 @@ class PartialLevel:
 
 @dataclass(frozen=True, eq=False)
 class Subplan:
-    """The part of a plan that some variables of the data pass through.
+    """The part of a plan that followed variables of the data pass through.
 
     Args:
         plan: the whole plan.
-        size: the number of variables of the data that are followed.
+        size: the number of followed variables.
         steps: the partial steps, in the order of the plan's steps.
         levels: one partial level for each level of latents, finest first.
     """
@@ -79,20 +79,19 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
     Args:
         plan: the plan.
         indices: the flat indices of the variables, (n,), whose order is kept; see `mera.cones.indexing`.
-        group_width: the width, in the step's grid, of groups of events. Whole groups are then transformed, each group
-            in a call of its own, so that the batch in which an event is transformed does not depend on the followed
-            variables. If None, all events of a step are transformed in one call.
+        group_width: the edge of a group of events in the step's grid. Whole groups are transformed, each in a call of
+            its own, so that the batch of an event does not depend on the followed variables. If None, all events of a
+            step are transformed in one call.
     """
     steps: list[PartialStep] = []
-    # for each value: the partial step whose variables it holds, their places there, and their flat indices in the value
+    # for each value: the index of a partial step, the places of variables there, and their flat indices in the value
     followed = {0: (-1, torch.arange(len(indices)), indices)}
     for step in plan.steps:
         parent, places, indices_here = followed.pop(step.source)
         if not isinstance(step.operation, Apply):
-            for target, (goes_there, new_indices) in zip(
-                step.targets, map_forward(step.operation, indices_here), strict=True
-            ):
-                followed[target] = parent, places[goes_there], new_indices
+            outputs = map_forward(step.operation, indices_here)
+            for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
+                followed[target] = parent, places[is_moved], moved
             continue
         tiling = event_tiling(step.operation)
         if tiling.locate(indices_here)[2].any():
@@ -112,24 +111,23 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
 def _partial_step(
     step: Step, tiling: Tiling, parent: int, places: Tensor, indices: Tensor, group_width: int | None
 ) -> tuple[PartialStep, Tensor]:
-    """The events of a step that hold some of the variables, and the flat indices of the partial step's variables."""
-    positions, within, inside = tiling.locate(indices)
-    touched = positions[inside].unique()
+    """The partial step of a step with followed variables, and the flat indices of the partial step's variables."""
+    positions, within, is_covered = tiling.locate(indices)
+    touched = positions[is_covered].unique()
     groups = [touched] if group_width is None else tiling.groups(touched, group_width)
     touched = torch.cat(groups)
     source = torch.full((len(touched) * tiling.variables,), -1)
-    rank = _look_up(positions[inside], touched, torch.arange(len(touched)))
-    source[rank * tiling.variables + within[inside]] = places[inside]
-    source = torch.cat([source, places[~inside]])
+    rank = _look_up(positions[is_covered], touched, torch.arange(len(touched)))
+    source[rank * tiling.variables + within[is_covered]] = places[is_covered]
+    source = torch.cat([source, places[~is_covered]])
     partial_step = PartialStep(step, touched, tuple(map(len, groups)), parent, source)
-    return partial_step, torch.cat([tiling.members(touched).flatten(), indices[~inside]])
+    return partial_step, torch.cat([tiling.members(touched).flatten(), indices[~is_covered]])
 
 
 def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:
-    """The value of each key in a table; -1 for keys that are not in it."""
+    """The value of each key in a table; -1 for keys that are not in the table."""
     if not len(table_keys):
         return torch.full_like(keys, -1)
     order = table_keys.argsort()
-    at = torch.searchsorted(table_keys[order], keys).clamp(max=len(table_keys) - 1)
-    found = table_keys[order][at] == keys
-    return torch.where(found, table_values[order][at], -1)
+    nearest = order[torch.searchsorted(table_keys[order], keys).clamp(max=len(table_keys) - 1)]
+    return torch.where(table_keys[nearest] == keys, table_values[nearest], -1)

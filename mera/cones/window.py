@@ -1,4 +1,4 @@
-"""A window of a generated image, computed from the latents in its cone: the image may be too large for memory."""
+"""Windows of generated images, computed from the latents in their cones; the image may be too large for memory."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mera.priors import temperature_per_level
 from mera.run.runner import Runner
 
 GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
-"""Width of the groups of events that are transformed in one call, by the number of dimensions. The rounding of a
-product depends on what else is in the batch; so every window that touches a group computes all of it, in one call, to
-the same last bit."""
+"""The edge of the groups of events that are transformed in one call, by the number of dimensions. Rounding depends on
+the batch, so every window that touches a group computes the whole group in one call, and all windows agree bit for bit.
+"""
 MAX_FIELD_SITES = 2**20
-"""Sites of the largest lattice on which a field bijector, which needs all of the lattice, is evaluated."""
+"""The number of sites of the largest lattice on which a field bijector, which needs the whole lattice, is evaluated."""
 
 
 @torch.no_grad()
 def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
-    """Generate a window of the image that belongs to a seed; see `Flow.window`.
+    """Generate a window of the image of a seed; see `Flow.window`.
 
     Args:
         runner: the flow's plan with its bijectors and prior.
@@ -41,9 +41,9 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
         The window (1, C, *window) of data in the flow's own space.
 
     Raises:
-        ValueError: if a span is empty or reaches outside; if the seed is out of its range; if the lattice is too large
-            for flat indices or for a field bijector; if a temperature is not positive; if the prior has no quantile
-            function at this temperature; or if the flow is conditional.
+        ValueError: if a span is empty or reaches outside of the lattice; if the seed is out of range; if the lattice is
+            too large for flat indices or for a field bijector; if a temperature is not positive; if the prior has no
+            quantile function at this temperature; or if the flow is conditional.
     """
     plan, like = runner.plan, runner.reference
     if plan.context is not None:
@@ -66,14 +66,11 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
 
 
 def _check_fields(plan: Plan) -> None:
-    """Refuse a field bijector on a lattice that is too large to be evaluated as a whole."""
+    """Raise a ValueError if a field bijector acts on a lattice that is too large to be evaluated as a whole."""
     for step in plan.steps:
-        if (
-            isinstance(step.operation, Apply)
-            and step.operation.is_field
-            and step.operation.lattice.sites > MAX_FIELD_SITES
-        ):
+        operation = step.operation
+        if isinstance(operation, Apply) and operation.is_field and operation.lattice.sites > MAX_FIELD_SITES:
             raise ValueError(
                 f"node {step.node!r}: Expected a bijector of patches for windows of so large a lattice; "
-                f"got a field bijector, which needs all of {step.operation.lattice}"
+                f"got a field bijector, which needs all of {operation.lattice}"
             )

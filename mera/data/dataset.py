@@ -1,4 +1,4 @@
-"""The form of every data set, two splits of examples, and the registry of data sets by name."""
+"""Data sets: the protocol of examples, training and test splits, and the registry of data sets by name."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ SHOWN = 16
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
 """Dtypes of class numbers whose values all fit int64."""
 
-
 Edges = int | Sequence[int]
-"""The edge of square images, or height and width."""
+"""The edge of square images, or their height and width."""
 
 
 class DataMissingError(FileNotFoundError):
@@ -52,8 +51,8 @@ class ArrayDataset(Dataset):
     Args:
         array: a tensor or an array (N, C, *shape), uint8 or floats.
         labels: tensors (N, ...) by name; see `Examples`.
-        factors: the known factors of the examples by name, (N,) or (N, k), where they are not the labels themselves;
-            see `mera.data.factors`.
+        factors: the known factors of the examples by name, (N,) or (N, k); None if the labels are the factors. See
+            `mera.data.factors`.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class DataSplits:
     classes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __repr__(self) -> str:
-        """The name, the numbers of examples, and what an example is."""
+        """The name, the numbers of examples, and the shape and dtype of an example."""
         with seeded(0):
             example = self.train[0] if len(self.train) else torch.empty(0)
         sizes = " x ".join(map(str, example.shape))
@@ -111,7 +110,7 @@ class DataSplits:
         )
 
     def _repr_html_(self) -> str:
-        """The description as HTML, which notebooks ask for, and the first examples if they are pictures."""
+        """The description as HTML for notebooks, with the first examples if they are pictures."""
         examples = first(self.train, SHOWN)
         if examples.ndim != 4 or examples.shape[1] not in (1, 3):
             return html(repr(self))
@@ -124,9 +123,9 @@ _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.dat
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
-The function gets those of `L` (an integer for a line or a square, else a tuple of edges), `root` and `download` that it
-has parameters for, and its own options. A package may instead declare its functions as entry points of the group
-"mera.data"."""
+The function is called with its own options, and with `L` (an integer for a line or a square, else a tuple of edges),
+`root` and `download` if it has these parameters. A package may instead declare its functions as entry points of the
+group "mera.data"."""
 
 
 def _count(examples: Examples) -> str:
@@ -153,64 +152,61 @@ def takes(name: str, option: str) -> bool:
 
 
 def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
-    """A data set by name, both splits, cut to the proportions of the lattice and resized.
+    """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
     Args:
         name: one of `names()`.
         L: edge of the images, or height and width; a data set of other lattices may take other numbers of edges.
-        root: the folder where the files are, or where they are downloaded to; for "folder", the folder of images.
-        download: fetch what is missing, where that is possible.
+        root: the folder of the files, or to which they are downloaded; for "folder", the folder of images.
+        download: download missing files, if the data set can be downloaded.
         **options: options of the data set; its own function documents them.
 
     Raises:
         ValueError: if the name or an option is unknown.
-        DataMissingError: if the files are not there; the message says what to do.
+        DataMissingError: if files are missing; the message says what to do.
     """
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
         raise InputError("L as a positive integer, or several of them", repr(L))
-    standard = {
-        "L": int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape,
-        "root": Path(root),
-        "download": download,
-    }
+    lattice = int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape
+    standard = {"L": lattice, "root": Path(root), "download": download}
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
     _loaders.check_options(name, options)
-    loaded = _loaders.get(name)(**options)
-    if not isinstance(loaded, DataSplits):
-        raise InputError(f"a DataSplits from the function of the data set {name!r}", type(loaded).__name__)
+    splits = _loaders.get(name)(**options)
+    if not isinstance(splits, DataSplits):
+        raise InputError(f"a DataSplits from the function of the data set {name!r}", type(splits).__name__)
     source: dict[str, Any] = {"name": name} | {key: value for key, value in options.items() if key != "download"}
     if "root" in source:
         source["root"] = str(Path(source["root"]).resolve())  # so that a run finds its data from any folder
-    return replace(loaded, source=source)
+    return replace(splits, source=source)
 
 
 def first(images: Examples, n: int) -> Tensor:
-    """The first `n` images, or all if there are fewer, as one tensor (n, C, L, L).
+    """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
 
     Args:
         images: the data set.
-        n: how many images.
+        n: the number of examples.
     """
     return torch.stack([images[i] for i in range(min(n, len(images)))])
 
 
 def labels(images: Examples, name: str = "class") -> Tensor:
-    """The labels of a data set under a name, (N, ...), as the data set has them.
+    """The labels of a data set by name, (N, ...).
 
     Args:
         images: the data set.
         name: the name of the labels.
 
     Raises:
-        ValueError: if the data set has no labels of that name, or they are no tensor.
+        ValueError: if the data set has no labels of that name, or they are not a tensor.
     """
     available: dict[str, Tensor] = getattr(images, "labels", {})
     if name not in available:
-        raise InputError(f"examples with labels {name!r}", str(", ".join(available) or "none"))
+        raise InputError(f"examples with labels {name!r}", ", ".join(available) or "none")
     values = available[name]
     if not isinstance(values, Tensor):
-        raise InputError(f"labels {name!r} as a tensor", str(type(values).__name__))
+        raise InputError(f"labels {name!r} as a tensor", type(values).__name__)
     return values
 
 
@@ -225,21 +221,13 @@ def class_numbers(images: Examples) -> Tensor:
     """
     values = labels(images)
     if values.dtype not in INTEGERS or values.ndim != 1:
-        raise InputError(
-            "class numbers, integers (N,)", f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}"
-        )
+        got = f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}"
+        raise InputError("class numbers, integers (N,)", got)
     return values.to(torch.int64)
 
 
 def edges(L: Edges) -> tuple[int, int]:
-    """Height and width of images, from one edge or from both.
-
-    Args:
-        L: an integer, or a pair of integers.
-
-    Raises:
-        ValueError: if L is neither, or not positive.
-    """
+    """Height and width of images from a positive integer or a pair of positive integers; refuses any other value."""
     pair = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L, L)
     if len(pair) != 2 or not all(is_integer(edge) and edge > 0 for edge in pair):
         raise InputError("L as a positive integer, or a pair of them", repr(L))
@@ -247,11 +235,7 @@ def edges(L: Edges) -> tuple[int, int]:
 
 
 def largest_crop(size: Sequence[int], L: Edges) -> tuple[int, int]:
-    """Height and width of the largest rectangle in an image that has the proportions of a lattice.
-
-    Args:
-        size: height and width of the image.
-        L: edge of the lattice, or both edges.
+    """Height and width of the largest rectangle with the aspect ratio of a lattice in an image of size (H, W).
 
     >>> largest_crop((30, 40), 8), largest_crop((30, 40), (8, 16))
     ((30, 30), (20, 40))
@@ -262,7 +246,7 @@ def largest_crop(size: Sequence[int], L: Edges) -> tuple[int, int]:
 
 
 def resize(images: Tensor, L: Edges) -> Tensor:
-    """Images cut to the proportions of a lattice, at their centre, and resized to it, bicubic and antialiased.
+    """Crop images at their centre to the aspect ratio of a lattice, and resize them to it, bicubic and antialiased.
 
     Args:
         images: images (..., C, H, W) uint8.

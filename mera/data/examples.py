@@ -1,4 +1,4 @@
-"""Examples as people have them (tensors, arrays, pairs with labels, data sets of torch) as data sets to learn from."""
+"""Conversion of tensors, arrays, pairs with labels and data sets of torch to training and test examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class ItemDataset(Dataset):
 
     Args:
         data: a data set of torch or of the library datasets, or a list.
-        shape: the shape of an example.
     """
 
     def __init__(self, data: Any, shape: Sequence[int]) -> None:
@@ -38,7 +37,7 @@ class ItemDataset(Dataset):
 
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:
-        """The data's own `labels` or `targets`, its column of labels, or else what its items have, all of them read."""
+        """The `labels` or `targets` of the data, or its column of labels, or else the labels of its items, all read."""
         data = self.data
         labels = getattr(data, "labels", None)
         if isinstance(labels, Mapping):
@@ -54,12 +53,7 @@ class ItemDataset(Dataset):
 
 
 class Part(Dataset):
-    """All examples of a data set but every tenth one, or every tenth one.
-
-    Args:
-        examples: the data set.
-        held_out: whether the part is every tenth example.
-    """
+    """Every tenth example of a data set if `held_out`, else all other examples."""
 
     def __init__(self, examples: Examples, held_out: bool) -> None:
         self.examples, self.held_out = examples, held_out
@@ -76,28 +70,28 @@ class Part(Dataset):
 
     @cached_property
     def labels(self) -> dict[str, Tensor]:
-        """The labels of these examples, by name."""
+        """The labels of the examples of this part, by name."""
         labels = getattr(self.examples, "labels", {})
         indices = torch.tensor([self._index(i) for i in range(len(self))]) if labels else torch.empty(0)
         return {name: values[indices] for name, values in labels.items()}
 
     def _index(self, index: int) -> int:
-        """The index in the whole data set, computed rather than stored: there may be hundreds of millions."""
+        """The index in the whole data set; computed, since a stored list could have hundreds of millions of entries."""
         if self.held_out:
             return index * self.period + self.period - 1
         return index + index // (self.period - 1)
 
 
 def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
-    """Training and test examples, from whatever a user has.
+    """Convert data of any kind to training and test examples.
 
     Args:
         data: a `DataSplits`; the name of a registered data set; a tensor or an array of examples (N, C, *shape), or
             (N, *shape) for one channel; a pair (examples, labels), where labels are class numbers (N,) or contexts of
             floats; a data set of torch or of the library datasets, whose items are examples, tuples (example, label,
             ...) or dicts; an iterable, such as an `IterableDataset`, which is read in its own order; or a pair or a
-            dict of training and test examples, each of any of these kinds. Without test examples, every tenth example
-            is held out, of an iterable the first ones.
+            dict of training and test examples, each of any kind above. Without test examples, every tenth example is
+            held out; of an iterable, the first examples are held out.
         shape: the shape (C, *sites) of an example of the flow.
 
     Raises:
@@ -119,7 +113,7 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
 
 
 def _as_examples(data: Any, shape: Sequence[int]) -> Examples:
-    """One data set, from whatever a user has."""
+    """Convert data of any kind to one data set."""
     if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)):
         return data
     if isinstance(data, (tuple, list)) and len(data) == 2 and _is_labels(data[1], data[0]):
@@ -138,7 +132,7 @@ def _as_examples(data: Any, shape: Sequence[int]) -> Examples:
 
 
 def _is_labels(labels: Any, examples: Any) -> bool:
-    """Whether the second entry of a pair holds labels of the first, rather than examples for the test."""
+    """Whether the second entry of a pair is the labels of the first entry, rather than test examples."""
     if not isinstance(examples, (Tensor, np.ndarray)) or not isinstance(labels, (Tensor, np.ndarray, list)):
         return False
     ndim = labels.ndim if isinstance(labels, (Tensor, np.ndarray)) else np.ndim(labels)
@@ -155,14 +149,12 @@ def _as_labels(values: Any) -> dict[str, Tensor]:
 
 
 def _with_channels(array: Any, shape: Sequence[int]) -> Any:
-    """An array of examples with an axis of channels."""
-    if array.ndim == len(shape) and shape[0] == 1:
-        return array[:, None]
-    return array
+    """Insert an axis for one channel into an array of examples that lacks it."""
+    return array[:, None] if array.ndim == len(shape) and shape[0] == 1 else array
 
 
 def _held_out(examples: Examples, channels: int) -> DataSplits:
-    """Every tenth example for the test, at least one."""
+    """Hold out every tenth example for the test, at least one."""
     if len(examples) < 2:
         raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
     return DataSplits("your own data", channels, Part(examples, False), Part(examples, True))

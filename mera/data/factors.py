@@ -1,4 +1,4 @@
-"""Known factors of a data set, which latents may know too."""
+"""Known factors of a data set, to compare with latents."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CONTEXT = "context"
 def factors(examples: Examples) -> dict[str, Tensor]:
     """The known factors of a data set by name, (N,) or (N, k), as `mera.analysis.factors` takes them.
 
-    A data set may have an attribute `factors`; else they are its labels with one number or one row for each example,
-    such as "class".
+    The factors are the attribute `factors` of the data set, if it has one, or else its labels with one number or one
+    row for each example, such as "class".
 
     Args:
         examples: the data set.

@@ -1,4 +1,4 @@
-"""Any folder of images."""
+"""Data sets of image files in a folder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from mera.data.splitting import split_files
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 CROPS = ("centre", "random")
 LEAST_AREA = 0.5
-"""The least area of a random part, as a share of the largest part."""
+"""The smallest area of a random crop, as a fraction of the area of the largest crop."""
 
 
 class ImageFiles(Dataset):
-    """Image files: a part of each that has the proportions of the lattice, resized.
+    """Image files, cropped to the aspect ratio of the lattice and resized.
 
     An item whose file cannot be read raises a `ValueError` with the name of the file.
 
     Args:
-        files: the files, in the order of the items.
         L: edge of the images, or height and width.
         channels: 1 for grey images, 3 for colour.
-        crop: "centre" for the largest part, at the centre; "random" for another part each time.
-        flip: whether left and right change places at random.
+        crop: "centre" for the largest crop at the centre; "random" for a new random crop at each access.
+        flip: whether images are flipped left to right at random.
         labels: labels by name; see `mera.data.Examples`.
     """
 
@@ -57,11 +56,7 @@ class ImageFiles(Dataset):
 
 
 def read_image(path: Path, channels: int) -> Tensor:
-    """An image file as a tensor (channels, H, W) uint8.
-
-    Args:
-        path: the file.
-        channels: 1 for a grey image, 3 for colour.
+    """Read an image file as uint8 (channels, H, W): 1 channel for grey, 3 for colour.
 
     Raises:
         ValueError: if the file cannot be read; the message has its name.
@@ -71,16 +66,16 @@ def read_image(path: Path, channels: int) -> Tensor:
     try:
         with Image.open(path) as image:
             return pixels_of(image, channels)
-    except Exception as error:  # decoders raise any kind of error for bytes that are no image
+    except Exception as error:  # decoders raise any error for bytes that are not an image
         raise InputError(f"an image in {path}", f"a file that cannot be read: {error}") from error
 
 
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:
-    """A part of an image at random, with the proportions of the lattice and at least half the area, resized.
+    """A random crop with the aspect ratio of the lattice and at least half the area of the largest crop, resized.
 
     Args:
         pixels: the image, (channels, H, W) uint8.
-        L: edge of the resized image, or both edges.
+        L: edge of the resized image, or height and width.
     """
     size = tuple(pixels.shape[-2:])
     share = LEAST_AREA**0.5 + (1 - LEAST_AREA**0.5) * float(torch.rand(()))
@@ -109,15 +104,15 @@ def folder(
         L: edge of the images, or height and width.
         root: the folder.
         download: not used: there is nothing to download.
-        channels: 3 to read colour images, 1 to read grey ones.
-        crop: the part of an image, with the proportions of the lattice: "centre", the largest one, at the centre; or
-            "random", of training images another one each time, with at least half the area.
-        flip: whether left and right of training images change places at random.
-        groups: the files that stay together, so that no part of a photograph is in both splits: "folder" for those of a
+        channels: 3 to read images in colour, 1 to read images in grey.
+        crop: the crop, with the aspect ratio of the lattice: "centre" for the largest crop, at the centre; or "random"
+            for a new random crop of training images at each access, with at least half the area.
+        flip: whether training images are flipped left to right at random.
+        groups: files that stay in one split, so that no photograph is in both splits: "folder" for the files of one
             folder; or a regular expression, whose match in the path of a file below `root` is the name of its group.
 
     Raises:
-        ValueError: if an option has another value.
+        ValueError: if an option is invalid.
         DataMissingError: if a split has no images.
     """
     if channels not in (1, 3):
@@ -147,7 +142,7 @@ def folder(
 
 
 def _class_names(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """The names of the topmost sub-folders of all files, sorted, if each file is in one and there are several."""
+    """The sorted names of the topmost sub-folders, if every file is in a sub-folder and there are at least two."""
     if not all(folders):
         return ()
     names = sorted({folder[0] for folder in folders})

@@ -1,4 +1,4 @@
-"""One item of a data set of any kind: its example as a tensor, and its label."""
+"""The example and the label of one item of a data set of any kind."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ from torch import Tensor
 from mera._utils.errors import InputError
 
 EXAMPLE_KEYS = ("image", "img", "pixel_values", "field", "x")
-"""Names under which items that are dicts have their example; else it is the first entry."""
+"""Keys of the example in items that are dicts; without such a key, the first entry is the example."""
 LABEL_KEYS = ("label", "labels", "fine_label", "class", "context", "y")
-"""Names under which items that are dicts have their label."""
+"""Keys of the label in items that are dicts."""
 
 
 def example_of(item: Any, shape: Sequence[int] | None = None) -> Tensor:
     """The example of an item, (C, *sites).
 
     Args:
-        item: a tensor, an array or an image of PIL; a tuple that starts with one; or a dict with one.
-        shape: the shape that is expected; images of PIL are converted to its number of channels.
-
-    Raises:
-        ValueError: if the item holds no example.
+        item: an example, that is a tensor, an array or a PIL image; or a tuple that starts with it, or a dict with it.
+        shape: the expected shape; PIL images are converted to its number of channels.
     """
     value = item
     if isinstance(item, Mapping):
@@ -46,11 +43,7 @@ def example_of(item: Any, shape: Sequence[int] | None = None) -> Tensor:
 
 
 def label_of(item: Any) -> Any:
-    """The label of an item: the second entry of a tuple, or an entry of a dict; None if there is none.
-
-    Args:
-        item: the item.
-    """
+    """The label of an item: the second entry of a tuple, or an entry of a dict; None if there is none."""
     if isinstance(item, Mapping):
         key = key_of(item, LABEL_KEYS)
         return None if key is None else item[key]
@@ -58,34 +51,28 @@ def label_of(item: Any) -> Any:
 
 
 def key_of(names: Any, candidates: Sequence[str]) -> str | None:
-    """The first candidate that is in `names`; None if none is.
-
-    Args:
-        names: the names to search, such as a dict.
-        candidates: the names to look for, in order.
-    """
+    """The first of the candidates that is in `names`; None if there is no such candidate."""
     return next((name for name in candidates if name in names), None)
 
 
 def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
-    """An image of PIL as uint8 (channels, H, W); 16 bits per value are scaled to 8.
+    """Convert a PIL image to uint8 (channels, H, W); 16 bits per value are scaled to 8.
 
     Args:
-        image: the image.
-        channels: 1 to convert it to grey, 3 to colour; None to leave it as it is.
+        channels: 1 to convert the image to grey, 3 to colour; None to keep its mode.
 
     Raises:
-        ValueError: if its values are of no known range.
+        ValueError: if the range of its values is unknown.
     """
     from torchvision.transforms.v2.functional import pil_to_tensor
 
-    image = _eight_bits(ImageOps.exif_transpose(image))  # upright, as cameras say
+    image = _eight_bits(ImageOps.exif_transpose(image))  # upright, by the EXIF orientation
     mode = {1: "L", 3: "RGB"}.get(channels or 0)
     return pil_to_tensor(image if mode is None or image.mode == mode else image.convert(mode))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """An image of 16 bits per value scaled to 8 bits; PIL itself would cut off all values above 255."""
+    """Scale an image from 16 to 8 bits per value; PIL itself would clip all values above 255."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.mode == "F":

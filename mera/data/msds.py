@@ -21,7 +21,7 @@ CELL = 8
 GRID = 4
 """Cells along an edge of the image."""
 CHUNK = 1000
-"""Images that are drawn from one seed, so that the first images of a split do not depend on how many are drawn."""
+"""Images that are drawn from one seed, so that the first images of a split do not depend on the number of images."""
 
 
 def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
@@ -34,16 +34,11 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     Args:
         kind: 1 for MSDS1, 2 for MSDS2.
         split: "train" or "test"; the two splits are independent of each other.
-        n: how many images.
-        seed: seed of both splits.
 
     Returns:
         images: (n, 3, 32, 32) uint8.
         labels: "global_color" (n, 3) for MSDS1 or "global_angle" (n,) for MSDS2; "color" (n, 4, 4, 3), "angle"
             (n, 4, 4) and "jitter" (n, 4, 4, 2) of each cell.
-
-    Raises:
-        ValueError: if kind or split is unknown, or `n` is no positive integer.
     """
     if kind not in (1, 2):
         raise InputError("MSDS kind 1 or 2", repr(kind))
@@ -55,9 +50,7 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     labels: list[dict[str, np.ndarray]] = []
     for start in range(0, n, CHUNK):
         rng = np.random.default_rng([seed, kind, split == "test", start // CHUNK])
-        label = _draw_labels(kind, rng)
-        size = min(CHUNK, n - start)
-        label = {name: values[:size] for name, values in label.items()}
+        label = {name: values[: n - start] for name, values in _draw_labels(kind, rng).items()}
         images.append(_render(label))
         labels.append(label)
     return (
@@ -69,18 +62,9 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
 def _load(
     kind: int, L: Edges, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST
 ) -> DataSplits:
-    """Draw both splits; nothing is read or downloaded.
-
-    Args:
-        kind: 1 for MSDS1, 2 for MSDS2.
-        L: edge of the images, or height and width.
-        root: not used.
-        download: not used.
-        train_size: how many training images, the first ones of the split.
-        test_size: how many test images, the first ones of the split.
-    """
-    drawn = msds(kind, "train", train_size), msds(kind, "test", test_size)
-    train, test = (ArrayDataset(resize(images, L), labels, _factors(labels)) for images, labels in drawn)
+    """Draw both splits of MSDS1 or MSDS2, of these numbers of images; nothing is read or downloaded."""
+    splits = msds(kind, "train", train_size), msds(kind, "test", test_size)
+    train, test = (ArrayDataset(resize(images, L), labels, _factors(labels)) for images, labels in splits)
     return DataSplits(f"msds{kind}", 3, train, test)
 
 
@@ -89,17 +73,18 @@ for kind in (1, 2):
 
 
 def _factors(labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The factors of the images: what the cells share, and how one cell differs from it.
+    """The factors of the images: the value that all cells share, and the difference of one cell from it.
 
-    Angles a are (cos 2a, sin 2a), since ellipses turned by 180 degrees are the same.
+    Angles a are (cos 2a, sin 2a), since an ellipse turned by 180 degrees is the same ellipse.
     """
     color, angle = labels["color"][:, 1, 1].float(), labels["angle"][:, 1, 1]
     if "global_color" in labels:
-        shared = labels["global_color"].float()
-        return {"global color": shared, "color of a cell": color - shared, "angle of a cell": _doubled(angle)}
-    shared = labels["global_angle"]
-    offset = (angle - shared).float()
-    return {"global angle": _doubled(shared), "angle of a cell": offset, "color of a cell": color}
+        global_color = labels["global_color"].float()
+        offset = color - global_color
+        return {"global color": global_color, "color of a cell": offset, "angle of a cell": _doubled(angle)}
+    global_angle = labels["global_angle"]
+    offset = (angle - global_angle).float()
+    return {"global angle": _doubled(global_angle), "angle of a cell": offset, "color of a cell": color}
 
 
 def _doubled(degrees: Tensor) -> Tensor:
@@ -124,7 +109,7 @@ def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def _render(label: dict[str, np.ndarray]) -> np.ndarray:
-    """Paste the cells one after the other, in all images at once; neighbouring cells may overlap by a pixel."""
+    """Paste the cells in order, each into all images at once; neighbouring cells may overlap by a pixel."""
     n, margin = len(label["angle"]), 1
     edge = GRID * CELL
     canvas = np.zeros((n, edge + 2 * margin, edge + 2 * margin, 3))
@@ -136,8 +121,8 @@ def _render(label: dict[str, np.ndarray]) -> np.ndarray:
         alpha = _ellipses()[label["angle"][:, row, column]][..., None]
         color = label["color"][:, row, column, None, None]
         canvas[image, y, x] = np.rint(canvas[image, y, x] * (1 - alpha) + color * alpha)
-    inside = canvas[:, margin:-margin, margin:-margin]
-    return np.ascontiguousarray(inside.transpose(0, 3, 1, 2).astype(np.uint8))
+    pixels = canvas[:, margin:-margin, margin:-margin].transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(pixels.astype(np.uint8))
 
 
 @cache
@@ -145,5 +130,5 @@ def _ellipses() -> np.ndarray:
     """Coverage (angles, 8, 8) in 0..1 of the ellipse with bounding box (1, 3, 7, 5), turned by whole degrees."""
     upright = Image.new("L", (CELL, CELL))
     ImageDraw.Draw(upright).ellipse((1, 3, 7, 5), fill=255)
-    turned = [upright.rotate(angle, resample=Image.Resampling.BICUBIC) for angle in range(180 + 45 + 1)]
-    return np.stack([np.asarray(image) for image in turned]) / 255
+    ellipses = [upright.rotate(angle, resample=Image.Resampling.BICUBIC) for angle in range(180 + 45 + 1)]
+    return np.stack([np.asarray(image) for image in ellipses]) / 255

@@ -29,7 +29,7 @@ def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
         train_people: the number of people for training, at most 39.
 
     Raises:
-        ValueError: if nobody would be left to train or to test on.
+        ValueError: if a split would have no people.
         DataMissingError: if the package is not installed.
     """
     if not 1 <= train_people < PEOPLE:
@@ -62,9 +62,9 @@ def photographs(L: Edges) -> DataSplits:
     splits, number = [], 0
     for names in (TRAIN_PHOTOGRAPHS, TEST_PHOTOGRAPHS):
         tiles = [_tiles(_photograph(name), L) for name in names]
-        which = torch.cat([torch.full((len(tile),), number + i) for i, tile in enumerate(tiles)])
+        numbers = torch.cat([torch.full((len(tile),), number + i) for i, tile in enumerate(tiles)])
         number += len(names)
-        splits.append(ArrayDataset(torch.cat(tiles), {"photograph": which}))
+        splits.append(ArrayDataset(torch.cat(tiles), {"photograph": numbers}))
     return DataSplits("photographs", 3, *splits)
 
 
@@ -90,7 +90,7 @@ def _tiles(photograph: Tensor, L: Edges) -> Tensor:
 
 
 def _read(file: Path) -> Tensor:
-    """A picture file as a tensor, (H, W) for grey ones, (3, H, W) for colour."""
+    """Read a picture file, (H, W) for grey pictures, (3, H, W) for colour."""
     with Image.open(file) as image:
         array = np.array(image if image.mode == "L" else image.convert("RGB"))
     tensor = torch.from_numpy(array)
@@ -98,11 +98,7 @@ def _read(file: Path) -> Tensor:
 
 
 def _package_folder(module: str, distribution: str) -> Path:
-    """The folder of an installed package, which is not imported.
-
-    Raises:
-        DataMissingError: if the package is not installed.
-    """
+    """The folder of a package, which is not imported; raises a `DataMissingError` if it is not installed."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise DataMissingError(f"Expected pictures of the package {distribution}: pip install {distribution}")

@@ -1,4 +1,4 @@
-"""Which files are for training and which for the test, so that parts of one thing do not end up in both."""
+"""A split of files into training and test, such that parts of one photograph do not end up in both."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from mera._utils.errors import InputError
 
 HELD_OUT = 10
-"""One in so many groups of files is for the test."""
+"""Every tenth group of files is for the test."""
 TOGETHER = 2, 100
-"""The mean number of files with one beginning, least and most, for which a warning is given."""
+"""The range of the mean number of files whose names begin alike, for which a warning is given."""
 NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
 """The end of the name of a part, as in photo_crop3."""
 BEGINNING = "^.*_"
@@ -23,14 +23,12 @@ def split_files(files: list[Path], root: Path, groups: str | None = None) -> tup
     """Training and test files: every tenth group, in the order of the files, is for the test.
 
     Args:
-        files: the files, in order.
-        root: the folder that all of them are below.
-        groups: None if each file is a group; "folder" for the files of one folder; or a regular expression, whose match
-            in the path of a file below `root` is the name of its group.
+        root: the folder that contains all files.
+        groups: None if each file is a group; "folder" if the files of a folder are; or a regular expression, whose
+            match in the path of a file below `root` is the name of its group.
 
     Raises:
-        ValueError: if the groups are no regular expression, it matches no part of a path, or there are fewer than 2
-            groups.
+        ValueError: if `groups` is not a regular expression, a path does not match, or there are fewer than 2 groups.
     """
     if groups is None:
         _warn_of_parts([file.stem for file in files])

@@ -30,22 +30,13 @@ class OnlyImages(Dataset):
         return self.data[index][0]
 
 
-def _open(make: Callable[[], Any], name: str, where: Path) -> Any:
-    """Open a torchvision data set.
-
-    Args:
-        make: opens the data set.
-        name: the name of the data set.
-        where: the folder of its files.
-
-    Raises:
-        DataMissingError: if files are missing.
-    """
+def _open(make: Callable[[], Any], name: str, folder: Path) -> Any:
+    """Open a torchvision data set; a `DataMissingError` says what to do if files are missing."""
     try:
         return make()
     except RuntimeError as error:
         raise DataMissingError(
-            f"Expected {name} in {where}; got nothing there, or only parts. "
+            f"Expected {name} in {folder}; got nothing there, or only parts. "
             f"Put its files there, or let them be downloaded (download=True, or --download)."
         ) from error
 
@@ -75,13 +66,13 @@ for name, folder, kind, channels in (
 def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
     """Aligned faces, as in App. A of https://arxiv.org/abs/2010.00029.
 
-    The 148 x 148 pixels at the centre are cut to the proportions of the lattice and resized. Training images are
-    flipped at random.
+    The 148 x 148 pixels at the centre are cropped to the aspect ratio of the lattice and resized. Training images are
+    flipped left to right at random.
 
     Args:
         L: edge of the images, or height and width.
         root: the folder that has the folder "celeba".
-        download: fetch what is missing.
+        download: download missing files.
 
     Raises:
         DataMissingError: if files are missing.
@@ -89,17 +80,10 @@ def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
     from torchvision import datasets
     from torchvision.transforms import v2 as transforms
 
-    steps = [
-        transforms.PILToTensor(),
-        transforms.CenterCrop(148),
-        transforms.Lambda(partial(resize, L=L)),
-    ]
-    splits = [
-        _open(
-            partial(datasets.CelebA, root, split=split, transform=transforms.Compose(transform), download=download),
-            "celeba",
-            root / "celeba",
-        )
-        for split, transform in (("train", [*steps, transforms.RandomHorizontalFlip()]), ("test", steps))
-    ]
-    return DataSplits("celeba", 3, *(OnlyImages(split) for split in splits))
+    steps = [transforms.PILToTensor(), transforms.CenterCrop(148), transforms.Lambda(partial(resize, L=L))]
+    splits = []
+    for split, added in (("train", [transforms.RandomHorizontalFlip()]), ("test", [])):
+        transform = transforms.Compose([*steps, *added])
+        make = partial(datasets.CelebA, root, split=split, transform=transform, download=download)
+        splits.append(OnlyImages(_open(make, "celeba", root / "celeba")))
+    return DataSplits("celeba", 3, *splits)

@@ -1,4 +1,4 @@
-"""Examples of an iterable, which are read in its own order."""
+"""Data sets of iterables, whose examples are read in their own order."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MOST_TEST_EXAMPLES = 200
 class StreamDataset(Dataset):
     """The examples of a stream by their position, for a reader that goes forwards.
 
-    A reader that goes back, as a resumed run does, starts the stream again and skips what comes before. Behind the last
-    example the stream starts again. What the stream draws from torch when it starts, the order of a shuffled one say,
-    is the same each time; for other sources of chance the stream must see to it itself.
+    Reading an earlier position, as a resumed run does, restarts the stream and skips the examples before that position.
+    The stream also restarts after its last example. Random numbers that the stream draws from torch when it starts, for
+    a shuffled order say, are the same each time; other sources of randomness the stream must make repeatable itself.
 
     Args:
         stream: any iterable that can be iterated again and again.
         shape: the shape of an example.
-        start: how many examples at the beginning are left out.
+        start: the number of examples at the beginning that are left out.
 
     Raises:
-        ValueError: if the stream is an iterator, which can be iterated once only.
+        ValueError: if the stream is an iterator, which can be iterated only once.
     """
 
     in_order = True
@@ -48,7 +48,7 @@ class StreamDataset(Dataset):
         self._item: Any = None
 
     def __len__(self) -> int:
-        """The largest number that Python allows, a stand-in: the length of a stream is unknown."""
+        """The largest length that Python allows, since the length of a stream is unknown."""
         return sys.maxsize
 
     def __getitem__(self, index: int) -> Tensor:
@@ -56,7 +56,7 @@ class StreamDataset(Dataset):
             raise IndexError(f"Expected a position from the beginning of the stream; got {index}")
         if index < self._position - 1 or not self._position:
             self._items, self._position = begin(self.stream, self.start), 0
-        state = torch.get_rng_state()  # what an item draws at random is not to depend on the items that were skipped
+        state = torch.get_rng_state()  # random numbers of an item must not depend on skipped items
         while self._position <= index:
             torch.set_rng_state(state)
             self._item = self._next()
@@ -64,11 +64,11 @@ class StreamDataset(Dataset):
         return example_of(self._item, self.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickling, without the iterator."""
+        """The state for pickling, without the iterator."""
         return self.__dict__ | {"_items": iter(()), "_item": None, "_position": 0}
 
     def _next(self) -> Any:
-        """The next item, from the beginning again behind the last one."""
+        """The next item; after the last item the stream starts again."""
         for item in self._items:
             return item
         self._items = begin(self.stream, self.start)
@@ -78,47 +78,34 @@ class StreamDataset(Dataset):
 
 
 def begin(stream: Iterable[Any], start: int = 0) -> Iterator[Any]:
-    """The items of a stream from a position on; what the stream draws when it starts is the same each time.
-
-    Args:
-        stream: the stream.
-        start: how many items at the beginning are left out.
-    """
+    """Iterate over a stream without its first `start` items; its random numbers at the start are the same each time."""
     with seeded(0):
         items = iter(stream)
-        head = list(islice(items, 1))  # generators draw their order when the first item is asked for
+        head = list(islice(items, 1))  # generators draw their order when the first item is requested
     return islice(chain(head, items), start, None)
 
 
 def is_stream(data: object) -> bool:
-    """Whether data is iterable, and has no items by number.
-
-    Args:
-        data: what a user passes to `fit`.
-    """
+    """Whether data is iterable, but cannot be indexed."""
     return isinstance(data, IterableDataset) or (hasattr(data, "__iter__") and not hasattr(data, "__getitem__"))
 
 
 def split_stream(stream: Iterable[Any], shape: Sequence[int]) -> DataSplits:
-    """The first examples of a stream for the test, kept in memory, and all further ones for training.
+    """Hold out the first examples of a stream for the test, in memory; all further examples are for training.
 
-    One in ten of the first 2,000 examples, or of all if there are fewer, is held out.
-
-    Args:
-        stream: the stream.
-        shape: the shape of an example.
+    The number of test examples is a tenth of the first 2,000 examples, or of all if there are fewer.
 
     Raises:
-        ValueError: if the stream has fewer than 2 examples, or can be iterated once only.
+        ValueError: if the stream has fewer than 2 examples, or can be iterated only once.
     """
-    StreamDataset(stream, shape)  # refuses what can be iterated once only
-    count, first = 0, []
-    with seeded(0):  # what items draw at random is the same each time
+    StreamDataset(stream, shape)  # refuses iterators
+    count, head = 0, []
+    with seeded(0):  # random numbers of the items are the same each time
         for count, item in enumerate(islice(begin(stream), MOST_TEST_EXAMPLES * HELD_OUT), start=1):
             if count <= MOST_TEST_EXAMPLES:
-                first.append(item)
+                head.append(item)
     if count < 2:
         raise InputError("a stream of at least 2 examples", str(count))
-    test = [example_of(item, shape) for item in first[: max(1, count // HELD_OUT)]]
+    test = [example_of(item, shape) for item in head[: max(1, count // HELD_OUT)]]
     train = StreamDataset(stream, shape, len(test))
     return DataSplits("your own data", shape[0], train, ArrayDataset(torch.stack(test)))

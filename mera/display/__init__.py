@@ -1,1 +1,1 @@
-"""Tables, progress bars and notebook representations; pictures are made by the folder `drawing`."""
+"""Tables, progress bars and notebook representations; `mera.drawing` makes pictures."""

@@ -10,9 +10,6 @@ from collections.abc import Sequence
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     """The mean of independent values, and its standard error; NaN for a single value.
 
-    Args:
-        values: the values.
-
     >>> mean_and_error([1.0, 3.0])
     (2.0, 1.0)
     """
@@ -24,9 +21,7 @@ def with_error(values: Sequence[float], digits: int = 3, sign: bool = False) -> 
     """The mean of independent values with its standard error, as text; the mean alone for a single value.
 
     Args:
-        values: the values.
-        digits: digits behind the point.
-        sign: whether a mean that is positive begins with +.
+        sign: whether a positive mean begins with +.
 
     >>> with_error([2.51, 2.53]), with_error([2.5], sign=True)
     ('2.520 ± 0.010', '+2.500')

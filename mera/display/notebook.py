@@ -1,4 +1,4 @@
-"""Notebook representations: HTML of tables, and pictures, which a painter draws that a higher folder registers."""
+"""Notebook representations: HTML of tables, and pictures, drawn by a painter that `mera` registers."""
 
 from __future__ import annotations
 
@@ -9,34 +9,30 @@ from html import escape
 from mera.display.table import Table
 
 Painter = Callable[[object], "bytes | None"]
-"""From a result to its picture as a PNG; None for a result without a picture."""
+"""A function from a result to its picture as a PNG; None for a result without a picture."""
 
 _load_painter: list[Callable[[], Painter]] = []
 
 
 def register_painter(load: Callable[[], Painter]) -> None:
-    """Set the function that draws results in notebooks, in place of the one before.
+    """Set the function that draws results in notebooks; it replaces an earlier function.
 
     Args:
-        load: returns the function; called when the first picture is drawn, so that matplotlib is imported only then.
+        load: returns the function; called when a picture is drawn, so that matplotlib is imported only then.
     """
     _load_painter[:] = [load]
 
 
 def picture_of(result: object) -> bytes | None:
-    """The picture of a result as a PNG; None without a painter, or if the painter has no picture of such a result.
-
-    Args:
-        result: the result.
-    """
+    """The picture of a result as a PNG; None without a painter, or if the painter cannot draw such a result."""
     return _load_painter[0]()(result) if _load_painter else None
 
 
 class Pictured:
-    """The base class of results of which notebooks show a picture."""
+    """The base class of results that notebooks show as a picture."""
 
     def _repr_png_(self) -> bytes | None:
-        """The picture as a PNG, which notebooks ask for; None if there is none."""
+        """The picture as a PNG for notebooks; None for a result without a picture."""
         return picture_of(self)
 
 

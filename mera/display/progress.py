@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, one line that changes in a notebook, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, a line that changes in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,12 +19,9 @@ BAR_WIDTH = 30
 
 
 def check_console(console: object) -> Console:
-    """The console to show progress on: the one that a user passed, or a silent one for None.
+    """Return the console on which progress is shown, a silent console for None, and refuse any other value.
 
-    rich is imported here rather than with the package, which starts faster without it.
-
-    Raises:
-        InputError: if the argument is neither a console nor None.
+    rich is imported here and not with the package, which starts faster without rich.
     """
     from rich.console import Console
 
@@ -36,15 +33,12 @@ def check_console(console: object) -> Console:
 
 
 class ProgressBar:
-    """A progress bar with the rate of the work and the time left; plain lines where there is no terminal.
+    """A progress bar with the rate of the work and the time left; plain lines without a terminal.
 
-    In a notebook the bar is a line of text that changes in place, so that a saved notebook has its last state alone.
+    In a notebook the bar is a line of text that changes in place, so that a saved notebook keeps only the last state.
 
     Args:
-        title: the name of the work.
-        console: where the bar is shown.
-        unit: the name of a unit of work.
-        fraction: the part of the whole work that was done before the bar starts, 0 to 1.
+        fraction: the fraction of the work that is done before the bar starts, 0 to 1.
     """
 
     def __init__(self, title: str, console: Console, unit: str = "step", fraction: float = 0.0) -> None:
@@ -71,17 +65,11 @@ class ProgressBar:
             self.bar.stop()
 
     def update(self, done: int, fraction: float, note: str = "") -> None:
-        """Show how much is done.
-
-        Args:
-            done: how many units are done.
-            fraction: the part of the whole work that is done, 0 to 1.
-            note: a text that is shown beside the numbers.
-        """
+        """Show the units of work that are done, their fraction of all work (0 to 1), and a note beside the numbers."""
         now = time.monotonic()
         is_over = fraction >= 1
-        rest = f"in {_clock(now - self.start)}" if is_over else self._estimate(now, done, fraction)
-        text = "  ".join(part for part in (f"{self.unit} {done}", note, rest) if part)
+        duration = f"in {_clock(now - self.start)}" if is_over else self._estimate(now, done, fraction)
+        text = "  ".join(part for part in (f"{self.unit} {done}", note, duration) if part)
         if self.bar is not None:
             self.bar.update(self.task, completed=fraction, description=text)
         elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or not self.cell.is_shown):
@@ -93,7 +81,7 @@ class ProgressBar:
             self.console.print(f"{self.title} {fraction:4.0%}  {text}", highlight=False, soft_wrap=True)
 
     def _estimate(self, now: float, done: int, fraction: float) -> str:
-        """The rate, and the time left; both count from the first update, since the first unit of work takes longer."""
+        """The rate and the time left, measured from the first update, since the first unit of work takes longer."""
         if self.first is None:
             self.first = now, done, fraction
         start, units, share = self.first
@@ -114,15 +102,11 @@ class Cell:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the line is there yet."""
+        """Whether the line has been shown."""
         return self._handle is not None
 
     def show(self, text: str) -> None:
-        """Show a text in place of the one before.
-
-        Args:
-            text: the text.
-        """
+        """Show a text, which replaces the text before."""
         from IPython.display import display
 
         content = {"text/plain": text}
@@ -133,7 +117,7 @@ class Cell:
 
 
 def _clock(seconds: float) -> str:
-    """A time as minutes:seconds, or from one hour on as hours and minutes."""
+    """A time as minutes:seconds, or, from one hour on, as hours and minutes."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}:{seconds:02d}"

@@ -11,10 +11,6 @@ from html import escape
 class Table:
     """Rows of cells under a header.
 
-    Args:
-        header: the name of each column.
-        rows: for each row, the cells.
-
     >>> print(Table(["node", "patches"], [["decimator0", 64]]))
     node        patches
     ----------  -------
@@ -34,10 +30,7 @@ class Table:
         )
 
     def fit(self, width: int) -> str:
-        """The table as text; if it is wider than a terminal, one line for each cell that is not empty.
-
-        Args:
-            width: the columns of the terminal.
+        """The table as text; if it is wider than `width` columns, one line for each cell that is not empty.
 
         >>> print(Table(["node", "patches"], [["decimator0", 64], ["decimator1", 16]]).fit(16))
         node     decimator0
@@ -67,7 +60,7 @@ class Table:
         return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
     def _repr_html_(self) -> str:
-        """The table as HTML, which notebooks ask for."""
+        """The table as HTML for notebooks."""
         head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
         body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,4 +1,4 @@
-"""Pictures: of layouts and cones, of images (`mera.drawing.images`) and of training (`mera.drawing.curves`)."""
+"""Pictures of layouts and cones, of images (`mera.drawing.images`) and of training (`mera.drawing.curves`)."""
 
 from mera.drawing.cone_page import cone_page
 from mera.drawing.cones import level_masks, side_view

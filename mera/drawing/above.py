@@ -1,4 +1,4 @@
-"""A plan from above, as Fig. 2(b) of the paper draws it: the blocks on each lattice, and the sites that leave."""
+"""View of a plan from above (paper, Fig. 2b): the blocks on each lattice, and the sites that leave as latents."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def draw_above(
 ) -> Picture:
     """Draw a panel for each lattice, with the outlines of the blocks on it, and crosses at the sites that leave it.
 
-    All panels show the same pixels. Below the title stands what part of the layout is shown, if it is not all: of a
-    lattice that is not shown whole, coarse versions with but one site among these pixels have no panel.
+    All panels show the same pixels. If they are a part of the lattice, a line below the title says which part, and
+    coarse lattices with only one site in this part have no panel.
 
     Args:
-        plan: the plan, of a lattice of 1 or 2 dimensions.
+        plan: the plan, on a lattice of 1 or 2 dimensions.
         views: for each dimension, the sites of the data that are shown.
         colour: the colour of a bijector's outlines.
-        marker_colours: the colours of the sites that are on a lattice, and of those that leave it.
+        marker_colours: the colours of sites that stay on a lattice, and of sites that leave it.
         legend: the entries of the legend.
         title: the title.
     """
     lattices: dict[int, list[Boxes | Variables]] = {}
     for row in rows(plan):
         lattices.setdefault(row.panel, []).append(row)
-    # a lattice that leaves as it is has no panel: its sites are crosses on the lattice that it was cut from
+    # a lattice without bijectors has no panel: its sites are crosses on the lattice that it was cut from
     contents = [content for content in lattices.values() if len(content) > 1 or isinstance(content[0], Boxes)]
     shown = [content for content in contents if _is_visible(content[0], views)][:MOST_PANELS]
     if plan.input.dim == 1:
@@ -62,37 +62,36 @@ def draw_above(
 
 
 def _is_visible(row: Row, views: Sequence[View]) -> bool:
-    """Whether a panel would show more of a lattice than one site in the corner."""
+    """Whether a panel would show a whole lattice, or more than one of its sites."""
     return any(not view.part or len(row.sites(d, view)) > 1 for d, view in enumerate(views))
 
 
 def latent_sites(plan: Plan, views: Sequence[View]) -> dict[int, Tensor]:
-    """The sites of the data at which `Flow.to_lattice` lays the latents of each level.
+    """The sites of the data at which `Flow.to_lattice` places the latents of each level.
 
-    Only variables of the sites that are shown are followed through the plan, so that the cost does not depend on the
-    size of the lattice.
+    Only variables of visible sites are followed through the plan, so the cost does not depend on the lattice size.
 
     Args:
         plan: the plan.
         views: for each dimension, the sites of the data that are shown.
 
     Returns:
-        For the number of each value that leaves the flow, coordinates (n, dim) within the views.
+        For the number of each value that leaves the flow, coordinates (n, dim) of its sites within the views.
     """
     sites = rectangle([(view.start, view.stop) for view in views], plan.input)
     variables = indices_at(sites, plan.input)
     coordinates = torch.cartesian_prod(*(torch.arange(view.start, view.stop) for view in views))
     origins = torch.arange(len(sites)).expand_as(variables)
-    followed = {
-        0: (origins.flatten(), variables.flatten())
-    }  # value -> origin in `sites` and flat index of each variable
+    # value -> origin in `sites` and flat index of each variable
+    followed = {0: (origins.flatten(), variables.flatten())}
     for step in plan.steps:
         origin, index = followed.pop(step.source)
         if isinstance(step.operation, Apply):
             followed[step.targets[0]] = origin, index
         else:
-            for target, (goes_there, there) in zip(step.targets, map_forward(step.operation, index), strict=True):
-                followed[target] = origin[goes_there], there
+            outputs = map_forward(step.operation, index)
+            for target, (is_moved, target_index) in zip(step.targets, outputs, strict=True):
+                followed[target] = origin[is_moved], target_index
     return {value: coordinates.view(len(sites), -1)[origin.unique()] for value, (origin, _) in followed.items()}
 
 
@@ -104,7 +103,7 @@ def _draw_lattice(
     marker_colours: tuple[str, str],
     leaving: dict[int, Tensor],
 ) -> None:
-    """Draw one panel."""
+    """Draw one panel: the bijectors on a lattice, its sites, and the latents that leave it."""
     bijectors = [row for row in content if isinstance(row, Boxes)]
     for number, row in enumerate(bijectors):
         _draw_outlines(axes, row, views, colour(row), number)
@@ -118,13 +117,11 @@ def _draw_lattice(
     axes.set_xlim(views[-1].start - 0.8, views[-1].stop - 0.2)
     top, bottom = (views[0].start, views[0].stop) if len(views) > 1 else (0, 1)
     axes.set_ylim(bottom - 0.2, top - 0.8)
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(aspect="equal", xticks=[], yticks=[])
 
 
 def _draw_outlines(axes: Axes, row: Boxes, views: Sequence[View], colour: str, number: int) -> None:
-    """Draw the borders of a bijector's blocks, those of later bijectors further within, so that all can be seen."""
+    """Draw the borders of a bijector's blocks, with more padding for later bijectors so that none is hidden."""
     spans = [[(left, right) for _, left, right in row.spans(d, view)] for d, view in enumerate(views)]
     if len(spans) == 1:
         spans.insert(0, [(0.0, 1.0)])
@@ -135,6 +132,6 @@ def _draw_outlines(axes: Axes, row: Boxes, views: Sequence[View], colour: str, n
 
 
 def _draw_points(axes: Axes, points: Sequence[Sequence[float]], marker: str, colour: str, ms: float) -> None:
-    """Draw markers at (y, x), or at (x,) on a line."""
+    """Draw markers at points (y, x), or (x,) in one dimension."""
     x, y = [point[-1] for point in points], [point[0] if len(point) > 1 else 0.0 for point in points]
     axes.plot(x, y, marker, color=colour, ms=ms, mew=1)

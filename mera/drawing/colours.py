@@ -1,4 +1,4 @@
-"""Numbers on a lattice as colours."""
+"""Colour maps of numbers on a lattice."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from mera._utils.errors import InputError
 
 
 def coloured(values: Tensor, diverging: bool = True) -> Tensor:
-    """Numbers on a lattice of two dimensions as a picture.
+    """Draw numbers (H, W) as a picture, (3, H, W) uint8.
 
     Args:
         values: the numbers, (H, W).
-        diverging: blue for negative and red for positive numbers, white for 0, each as far as the largest magnitude;
-            otherwise from dark, the least number, to bright, the largest.
-
-    Returns:
-        The picture, (3, H, W) uint8.
+        diverging: blue for negative, white for 0 and red for positive numbers, on a scale up to the largest magnitude;
+            otherwise from dark for the smallest number to bright for the largest.
 
     Raises:
-        ValueError: if the numbers are not on a lattice of two dimensions.
+        ValueError: if the numbers have another shape.
 
     >>> coloured(torch.tensor([[-1.0, 0.0, 1.0]])).shape
     torch.Size([3, 1, 3])

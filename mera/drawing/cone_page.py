@@ -1,4 +1,4 @@
-"""A page for a browser, one file that needs no server, on which the causal cones of a layout light up."""
+"""An HTML page, one file without a server, that shows the causal cones of a layout."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mera.graph import Layout, Plan, compile
 from mera.graph.lattice import Lattice
 
 MOST = 64 * 64
-"""The most pixels of a lattice, since the page holds the cone of each."""
+"""The largest number of pixels of a lattice, since the page contains the cone of every pixel."""
 
 
 def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console | None = None) -> str:
-    """The page as HTML: point at a pixel, and the latents that depend on it light up; at a latent, and its pixels do.
+    """Make an HTML page that highlights the latents that depend on a pixel, and the pixels that depend on a latent.
 
     Args:
-        layout: a layout, or a compiled one such as `flow.plan`.
-        title: what the page calls it.
+        layout: a layout, or a plan such as `flow.plan`.
+        title: the name of the layout on the page.
         console: where progress is shown; None to show nothing.
 
     Raises:
@@ -42,34 +42,34 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
         raise InputError(f"a lattice of one or two dimensions with at most {MOST:,} pixels", str(plan.input))
     total = plan.input.sites + sum(latent.lattice.sites for latent in plan.latents)
     with ProgressBar("cones", check_console(console), "cone") as bar:
-        of_pixels = _gathered(all_inference_cones(plan), bar, 0, total)
-        of_latents = _gathered(all_generation_cones(plan), bar, len(of_pixels), total)
-    described = {
+        inference = _stack(all_inference_cones(plan), bar, 0, total)
+        generation = _stack(all_generation_cones(plan), bar, len(inference), total)
+    content = {
         "title": title,
-        **_described(plan.input),
-        "levels": [{"name": f"z{h}", **_described(latent.lattice)} for h, latent in enumerate(plan.latents)],
-        "inference": _packed(of_pixels),
-        "generation": _packed(of_latents),
+        **_describe(plan.input),
+        "levels": [{"name": f"z{h}", **_describe(latent.lattice)} for h, latent in enumerate(plan.latents)],
+        "inference": _pack(inference),
+        "generation": _pack(generation),
     }
     page = files("mera.drawing").joinpath("cone_page.html").read_text(encoding="utf-8")
-    text = json.dumps(described).replace("<", "\\u003c")  # which could end the script
+    text = json.dumps(content).replace("<", "\\u003c")  # "</script>" in the title would end the script
     return page.replace("/*CONES*/null", text)
 
 
-def _gathered(pieces: Iterable[Tensor], bar: ProgressBar, done: int, total: int) -> np.ndarray:
-    """All rows of some pieces, as they come."""
+def _stack(chunks: Iterable[Tensor], bar: ProgressBar, done: int, total: int) -> np.ndarray:
+    """Stack the rows of all chunks, and show progress; `done` of `total` rows were computed before."""
     rows: list[np.ndarray] = []
-    for piece in pieces:
-        rows.extend(piece.numpy())
+    for chunk in chunks:
+        rows.extend(chunk.numpy())
         bar.update(done + len(rows), (done + len(rows)) / total)
     return np.stack(rows)
 
 
-def _described(lattice: Lattice) -> dict[str, object]:
+def _describe(lattice: Lattice) -> dict[str, object]:
     """The shape of a lattice, and its channels."""
     return {"shape": list(lattice.shape), "channels": lattice.channels}
 
 
-def _packed(rows: np.ndarray) -> str:
-    """A matrix of truth values as text, eight of them in a byte, each row from a new byte on."""
+def _pack(rows: np.ndarray) -> str:
+    """Encode a bool matrix as base64 text of packed bits; each row begins with a new byte."""
     return b64encode(np.packbits(rows, axis=1).tobytes()).decode("ascii")

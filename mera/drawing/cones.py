@@ -27,8 +27,8 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
     """Draw the network from the side with a cone filled in (paper, Fig. 2c, d).
 
     Dots at the bottom are data, each row of boxes is a bijector, and crosses are latents where they leave. A box or a
-    site is filled if any variable in it is in the cone, wherever it is along the other dimensions. Of an edge longer
-    than 128 sites, the picture shows the part around the cone, and says which part it is.
+    site is filled if any variable in it is in the cone, at any position along the other dimensions. Of an edge longer
+    than 128 sites, the picture shows a part around the cone, and says which part.
 
     Args:
         cone: an inference cone or a generation cone.
@@ -52,8 +52,8 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
         else:
             sites = _sites(cone, row.value, row.lattice)
             reached, outside = _coordinates(sites, row.lattice.shape, d), OUTSIDE_MARKER
-        inside = set(reached.tolist())
-        return [colour if index in inside else outside for index in indices]
+        filled = set(reached.tolist())
+        return [colour if index in filled else outside for index in indices]
 
     legend = box_handles((("in the cone", colour), ("outside", OUTSIDE)))
     legend += marker_handles(OUTSIDE_MARKER, OUTSIDE_MARKER)
@@ -64,8 +64,8 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
 def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
     """Draw the data and each level of latents from above, with a cone filled in.
 
-    Of an edge longer than 128 sites, a panel shows the part around the cone; ticks say which part it is, and a line
-    below the panel how many sites of the cone lie elsewhere.
+    Of an edge longer than 128 sites, a panel shows a part around the cone; ticks say which part, and a line below the
+    panel says how many sites of the cone lie elsewhere.
 
     Args:
         cone: an inference cone or a generation cone, on a lattice of 2 dimensions.
@@ -90,44 +90,38 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
 
 
 def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None:
-    """Draw a lattice of 2 dimensions with some sites filled."""
+    """Draw a lattice of 2 dimensions with the given sites, (n,), filled."""
     y, x = sites // lattice.shape[1], sites % lattice.shape[1]
     rows, columns = (View.around(_middle(c), n, WIDEST) for c, n in zip((y, x), lattice.shape, strict=True))
-    inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
+    is_visible = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
     mask = torch.zeros(rows.size, columns.size)
-    mask[y[inside] - rows.start, x[inside] - columns.start] = 1
-    axes.imshow(
-        mask.numpy(),
-        cmap=ListedColormap([OUTSIDE, colour]),
-        vmin=0,
-        vmax=1,
-        extent=(columns.start, columns.stop, rows.stop, rows.start),
-    )
+    mask[y[is_visible] - rows.start, x[is_visible] - columns.start] = 1
+    extent = (columns.start, columns.stop, rows.stop, rows.start)
+    axes.imshow(mask.numpy(), cmap=ListedColormap([OUTSIDE, colour]), vmin=0, vmax=1, extent=extent)
     axes.tick_params(labelsize=6)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True))
-    elsewhere = len(sites) - int(inside.sum())
-    if elsewhere:
+    if elsewhere := len(sites) - int(is_visible.sum()):
         axes.set_xlabel(f"{elsewhere:,} more {'site' if elsewhere == 1 else 'sites'} elsewhere", fontsize=7)
 
 
 def _sites(cone: Cone, value: int, lattice: Lattice) -> Tensor:
-    """The sites of a value that are in a cone, counted row by row."""
+    """The flat indices of the sites of a value that are in a cone, counted row by row."""
     return (cone.reached[value] // lattice.channels).unique()
 
 
 def _boxes(cone: Cone, row: Boxes) -> Tensor:
-    """The boxes of a bijector that a cone enters or leaves through, counted row by row."""
+    """The flat indices of the boxes of a bijector with an input or an output in a cone, counted row by row."""
     changed = torch.cat([cone.reached[row.step.source], cone.reached[row.step.targets[0]]])
-    boxes, _, inside = row.tiling.locate(changed)
-    return boxes[inside]
+    boxes, _, is_in_box = row.tiling.locate(changed)
+    return boxes[is_in_box]
 
 
 def _coordinates(indices: Tensor, shape: tuple[int, ...], d: int) -> Tensor:
-    """The coordinates in dimension `d` of indices that count row by row, each coordinate once."""
+    """The distinct coordinates in dimension `d` of flat indices that count row by row."""
     return (indices // math.prod(shape[d + 1 :]) % shape[d]).unique()
 
 
 def _middle(coordinates: Tensor) -> int:
-    """The median of some coordinates, which is one of them even where they wrap around the border; 0 if none."""
+    """The median of coordinates, which is one of them even if they wrap around a periodic border; 0 if empty."""
     return int(coordinates.median()) if len(coordinates) else 0

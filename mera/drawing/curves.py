@@ -1,4 +1,4 @@
-"""Curves of training and of searches."""
+"""Curves of training and of inpainting searches."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ def loss_curves(
 
     Args:
         runs: for the name of each run, its evaluations in order; see `RunFolder.metrics`.
-        x: what runs from left to right, "seconds" or "step".
-        metric: the metric of an evaluation that is drawn: "test_bits" for images, "test_nats" for fields.
+        x: the horizontal axis, "seconds" or "step".
+        metric: the metric to draw: "test_bits" for images, "test_nats" for fields.
         label: the label of the vertical axis.
         title: the title.
 
-    Returns:
-        A matplotlib figure.
-
     Raises:
-        ValueError: if `x` is another word.
+        ValueError: if `x` is neither "seconds" nor "step".
     """
     check_choice(x, ("seconds", "step"), "a horizontal axis")
     figure, axes = _axes(title)
@@ -52,11 +49,8 @@ def log_prob_curve(log_prob: Tensor, title: str = "") -> Picture:
         log_prob: log p at each step, in nats, (steps,); see `Inpainting.history`.
         title: the title.
 
-    Returns:
-        A matplotlib figure.
-
     Raises:
-        ValueError: if there is more than one number per step.
+        ValueError: if `log_prob` has another shape.
     """
     if log_prob.ndim != 1:
         raise InputError("log p of shape (steps,)", str(tuple(log_prob.shape)))

@@ -1,4 +1,4 @@
-"""What all pictures of plans share: the part of a lattice that is shown, panels side by side, the legend."""
+"""Parts of figures: the visible part of a lattice, panels side by side, legends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mera.graph import Lattice
 
 
 class Picture(Figure):
-    """A matplotlib figure that a notebook shows by itself, without pyplot."""
+    """A matplotlib figure that notebooks display without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        """The figure as a PNG, which notebooks ask for."""
+        """The figure as a PNG, for notebooks."""
         buffer = BytesIO()
         self.savefig(buffer, dpi=100, format="png")
         return buffer.getvalue()
@@ -34,13 +34,7 @@ ENTRY_WIDTH = 1.2
 
 @dataclass(frozen=True)
 class View:
-    """The sites of one edge of a lattice that a picture shows.
-
-    Args:
-        start: the first site that is shown.
-        stop: the site after the last one that is shown.
-        edge: the number of sites of the whole edge.
-    """
+    """The visible part of one edge of a lattice: sites `start` to `stop - 1` of `edge` sites."""
 
     start: int
     stop: int
@@ -48,25 +42,19 @@ class View:
 
     @classmethod
     def around(cls, site: int, edge: int, most: int) -> View:
-        """The whole edge, or if it is longer than `most` sites, so many of them with `site` near the middle.
-
-        Args:
-            site: the site near the middle.
-            edge: the number of sites of the whole edge.
-            most: the largest number of sites that are shown.
-        """
+        """The whole edge, or `most` sites with `site` near the middle if the edge is longer."""
         size = min(edge, most)
         start = min(max(site - size // 2, 0), edge - size)
         return cls(start, start + size, edge)
 
     @property
     def size(self) -> int:
-        """The number of sites that are shown."""
+        """The number of visible sites."""
         return self.stop - self.start
 
     @property
     def part(self) -> str:
-        """The part of the edge that is shown, in words; empty if all of it is."""
+        """The visible part in words, "the first 32 of 64"; empty if the whole edge is visible."""
         if self.size == self.edge:
             return ""
         sites = f"{self.start:,} to {self.stop:,}" if self.start else f"the first {self.stop:,}"
@@ -74,32 +62,21 @@ class View:
 
 
 def check_dimension(dimension: object, lattice: Lattice) -> int:
-    """The dimension of a lattice that a user names, counted from 0.
-
-    Args:
-        dimension: the dimension; negative numbers count from the last one.
-        lattice: the lattice.
-
-    Raises:
-        ValueError: if the lattice has no such dimension.
-    """
+    """Normalize a dimension of a lattice, where negative numbers count from the last one; refuse other values."""
     if not is_integer(dimension) or not -lattice.dim <= dimension < lattice.dim:  # type: ignore[operator]
         raise InputError(f"a dimension from {-lattice.dim} to {lattice.dim - 1}", repr(dimension))
     return int(dimension) % lattice.dim  # type: ignore[call-overload]
 
 
 def panels(count: int, columns: int, width: float, height: float, margin: float = 0.0) -> tuple[Picture, list[Axes]]:
-    """A figure with panels side by side, in as many lines as are needed.
+    """Make a figure with `count` panels, line by line.
 
     Args:
         count: the number of panels.
         columns: the largest number of panels in a line.
         width: the width of a panel, in inches.
         height: the height of a panel, in inches.
-        margin: height of the title and legend around the panels, in inches.
-
-    Returns:
-        The figure, and its panels line by line.
+        margin: the height of the title and the legend together, in inches.
     """
     columns = min(count, columns)
     lines = -(-count // columns)
@@ -111,25 +88,19 @@ def panels(count: int, columns: int, width: float, height: float, margin: float 
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], title: str) -> None:
-    """Write the title above a figure and the legend below it.
-
-    Args:
-        figure: the figure.
-        handles: the entries of the legend.
-        title: the title, of one line or several.
-    """
+    """Write a title of one or more lines above a figure, and a legend below it."""
     columns = min(len(handles), max(int(figure.get_figwidth() / ENTRY_WIDTH), 1))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
 
 
 def box_handles(colours: Iterable[tuple[str, str]], edge: str | None = None) -> list[Artist]:
-    """Entries of a legend for boxes, from pairs of a name and a colour."""
+    """Legend entries for boxes, from pairs (name, colour)."""
     return [Patch(facecolor=colour, edgecolor=edge, label=name) for name, colour in colours]
 
 
 def marker_handles(data: str, latents: str) -> list[Artist]:
-    """Entries of a legend for the dots of the data and the crosses of latents, from the colours of both."""
+    """Legend entries for the dots of the data and the crosses of the latents, from their colours."""
     return [
         Line2D([], [], ls="", marker=marker, ms=4, color=colour, label=name)
         for marker, colour, name in ((DATA_MARKER, data, "data"), (LATENT_MARKER, latents, "latents"))

@@ -1,4 +1,4 @@
-"""Pictures of images: grids, masks, captions, and generation level by level."""
+"""Figures of images: grids, masks, captions, and generation level by level."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from mera._utils.files import as_path, write_atomically
 from mera.drawing.figures import Picture, panels
 
 GRID_WIDTH = 1000
-"""The width of a grid in pixels up to which it is enlarged."""
+"""Largest width of a grid that is enlarged, in pixels."""
 IMAGE_WIDTH = 256
-"""The width of an image in pixels up to which it is enlarged."""
+"""Largest width of an image that is enlarged, in pixels."""
 MOST_VALUES = 1_000_000
-"""The largest number of values of which quantiles are taken."""
+"""Largest number of values from which quantiles are computed."""
 
 
 def grid(images: Tensor, columns: int = 8) -> Tensor:
-    """Place images side by side on grey, enlarged by a whole factor if they are small.
+    """Place images side by side on grey, enlarged by an integer factor if they are small.
 
     Args:
-        images: uint8 images (N, 1 or 3, H, W).
+        images: uint8 images (N, 1 or 3, H, W), at least one.
         columns: the largest number of images in a line.
 
     Returns:
         A uint8 image (3, height, width).
 
     Raises:
-        ValueError: if there are no images, or they are of another dtype or shape.
+        ValueError: if the images have another dtype or shape.
     """
     _check_images(images)
     from torchvision.utils import make_grid
@@ -48,29 +48,22 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
 
 
 def to_pil(image: Tensor) -> Image:
-    """An image for PIL, which notebooks show by itself.
-
-    Args:
-        image: a uint8 image (1 or 3, H, W).
-    """
+    """Convert a uint8 image (1 or 3, H, W) to a PIL image, which notebooks display."""
     from torchvision.transforms.v2.functional import to_pil_image
 
     return to_pil_image(image.cpu())
 
 
 def show(images: Tensor, columns: int = 8) -> Image:
-    """Images side by side, for the eye: the last line of a notebook's cell shows them, `.show()` opens a window.
+    """Place images side by side in a PIL image, which notebooks display; `.show()` opens a window.
 
     Args:
-        images: uint8 images (N, 1 or 3, H, W); or real numbers of this shape, which are stretched to grey values, see
-            `stretch`. The axis N may be missing; of other numbers of channels the mean is shown.
+        images: uint8 images (N, C, H, W) or (C, H, W), or real numbers of this shape, which are stretched to grey
+            values; see `stretch`. If C is neither 1 nor 3, the mean of the channels is shown.
         columns: the largest number of images in a line.
 
-    Returns:
-        A PIL image.
-
     Raises:
-        ValueError: if there are no images, they are of another shape, or a number is not finite.
+        ValueError: if the images have another shape, there are none, or a number is not finite.
 
     >>> import torch
     >>> from mera.drawing.images import show
@@ -86,25 +79,18 @@ def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> No
     """Write a grid of images as a PNG.
 
     Args:
-        images: uint8 images (N, 1 or 3, H, W).
-        path: the file; .png is added to a name without an ending.
+        images: uint8 images (N, 1 or 3, H, W), at least one.
+        path: the file; .png is added to a name without an extension.
         columns: the largest number of images in a line.
 
     Raises:
-        ValueError: if there are no images, or they are of another dtype or shape.
+        ValueError: if the images have another dtype or shape, or the path has another extension.
     """
     save_image(grid(images, columns), path)
 
 
 def png_path(path: str | PathLike[str]) -> Path:
-    """The path of a picture, with the ending .png if it has none.
-
-    Args:
-        path: the path as a user wrote it.
-
-    Raises:
-        ValueError: if the path has another ending, which belongs to a file of another kind.
-    """
+    """Add .png to a path without an extension; refuse a path with another extension."""
     picture = as_path(path)
     if picture.suffix.lower() not in ("", ".png"):
         raise InputError("the path of a PNG", str(picture))
@@ -116,10 +102,10 @@ def save_image(image: Tensor, path: str | PathLike[str]) -> None:
 
     Args:
         image: a uint8 image (1 or 3, H, W).
-        path: the file; .png is added to a name without an ending.
+        path: the file; .png is added to a name without an extension.
 
     Raises:
-        ValueError: if the image is of another dtype or shape, or the path has another ending than .png.
+        ValueError: if the image has another dtype or shape, or the path has another extension.
     """
     _check_images(image, "C, H, W")
     buffer = BytesIO()
@@ -131,11 +117,11 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a matplotlib figure as a PNG.
 
     Args:
-        figure: the figure.
-        path: the file; .png is added to a name without an ending.
+        figure: the figure, at 150 dots per inch.
+        path: the file; .png is added to a name without an extension.
 
     Raises:
-        ValueError: if the path has another ending than .png.
+        ValueError: if the path has another extension.
     """
     buffer = BytesIO()
     figure.savefig(buffer, dpi=150, format="png")
@@ -143,17 +129,14 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
-    """Paint masked pixels red, or white in images of one channel.
+    """Paint masked pixels red, or white in images of one channel; returns new images.
 
     Args:
         images: uint8 images (N, 1 or 3, H, W).
         mask: bool mask (H, W), true where a pixel is masked.
 
-    Returns:
-        Images of the same shape.
-
     Raises:
-        ValueError: if the images or the mask are of another dtype or shape.
+        ValueError: if the images or the mask have another dtype or shape.
     """
     _check_images(images)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
@@ -163,48 +146,41 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def stretch(x: Tensor) -> Tensor:
-    r"""Turn real numbers on any scale into grey values, for display.
+    r"""Map real numbers on any scale to uint8 grey values on the CPU, for display.
 
-    The 1% quantile of all numbers becomes black and the 99% quantile white: with :math:`q_{0.01}` and :math:`q_{0.99}`
-    these quantiles, a number :math:`x` becomes :math:`255 (x - q_{0.01}) / (q_{0.99} - q_{0.01})`, rounded and clipped
-    to 0 and 255. Quantiles of more than a million numbers are those of a million at equal distances among them.
+    The 1% quantile of all numbers becomes black and the 99% quantile white: :math:`x` becomes
+    :math:`255 (x - q_{0.01}) / (q_{0.99} - q_{0.01})`, rounded and clipped to 0 and 255. Quantiles of more than a
+    million numbers are computed from a million evenly spaced entries.
 
     Args:
         x: finite real numbers of any shape.
 
-    Returns:
-        A uint8 tensor of the same shape, on the CPU.
-
     Raises:
-        ValueError: if there are no numbers, or one is NaN, infinite or complex.
+        ValueError: if the tensor is empty or complex, or a number is NaN or infinite.
     """
     if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
         raise InputError("a tensor of real numbers, at least one", str(_describe(x)))
     x = x.detach().float().cpu()
     if not x.isfinite().all():
         raise InputError("finite numbers", f"{int((~x.isfinite()).sum())} NaN or infinite ones")
-    some = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
-    low, high = torch.quantile(some, torch.tensor([0.01, 0.99]))
+    values = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
+    low, high = torch.quantile(values, torch.tensor([0.01, 0.99]))
     return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
 
 
 def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
     """Draw generation level by level (paper, Fig. 3a): one row per image, one column per level, coarsest at the left.
 
-    Levels come as `flow.progression` returns them: `progression(flow.progression(flow.sample_latents(4)))`.
+    The levels are those of `flow.progression`: `progression(flow.progression(flow.sample_latents(4)))`.
 
     Args:
-        levels: a lattice (N, C, H, W) for each level, finest first. uint8 images are shown as they are, for instance
-            `flow.to_images` of the finest level; real numbers are stretched to grey values, each level by itself
-            (see `stretch`). Where a level has neither 1 nor 3 channels, as in Glow, the mean of its channels is shown.
+        levels: a lattice (N, C, H, W) for each level, finest first. uint8 images, such as `flow.to_images` of the
+            finest level, are shown unchanged; real numbers are stretched to grey values, separately for each level;
+            see `stretch`. If C is neither 1 nor 3, as in Glow, the mean of the channels is shown.
         title: the title.
 
-    Returns:
-        A matplotlib figure.
-
     Raises:
-        ValueError: if there are no levels, one has no such shape or has numbers that are not finite, or their numbers
-            of images differ.
+        ValueError: if there are no levels, a level has another shape or number of images, or a number is not finite.
     """
     if isinstance(levels, Tensor) or len(levels) == 0:
         raise InputError("a sequence of levels, finest first, at least one", str(_describe(levels)))
@@ -229,15 +205,12 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
     """Draw images side by side, each below its name.
 
     Args:
-        images: uint8 images (N, 1 or 3, H, W).
+        images: uint8 images (N, 1 or 3, H, W), at least one.
         names: the name of each image.
         columns: the largest number of images in a line.
 
-    Returns:
-        A matplotlib figure.
-
     Raises:
-        ValueError: if there are no images, or they are of another dtype or shape, or not as many as names.
+        ValueError: if the images have another dtype or shape, or the number of names differs.
     """
     _check_images(images)
     if len(names) != len(images):
@@ -250,15 +223,11 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
 
 
 def inpainted(pictures: Mapping[str, Tensor], mask: Tensor) -> Picture:
-    """Draw an image, what is masked of it, and its fillings.
+    """Draw an image, the image with its masked pixels painted, and its fillings.
 
     Args:
-        pictures: by name, images (1 or 3, H, W) uint8: the image as it came, then its fillings; see
-            `mera.inpaint.Inpainting`.
+        pictures: uint8 images (1 or 3, H, W) by name, the original image first; see `mera.inpaint.Inpainting`.
         mask: bool mask (H, W), true where a pixel is masked.
-
-    Returns:
-        A matplotlib figure.
     """
     (name, before), *rest = pictures.items()
     masked = paint_mask(before[None], mask)[0]
@@ -267,7 +236,7 @@ def inpainted(pictures: Mapping[str, Tensor], mask: Tensor) -> Picture:
 
 
 def _as_images(level: Tensor) -> Tensor:
-    """A level of `progression` as uint8 images of 1 or 3 channels."""
+    """Convert lattices (N, C, H, W) to uint8 images of 1 or 3 channels."""
     level = level.detach()
     if level.shape[1] not in (1, 3):
         level = level.float().mean(1, keepdim=True)
@@ -275,11 +244,7 @@ def _as_images(level: Tensor) -> Tensor:
 
 
 def _check_images(images: Tensor, shape: str = "N, C, H, W") -> None:
-    """Refuse what is no uint8 image (C, H, W) with 1 or 3 channels, or no batch (N, C, H, W) of at least one.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Refuse anything but uint8 images of 1 or 3 channels, at least one, of the shape that `shape` names."""
     dims = shape.count(",") + 1
     if not isinstance(images, Tensor) or images.ndim != dims or images.shape[-3] not in (1, 3) or not images.numel():
         expected = shape.replace("C", "1 or 3")

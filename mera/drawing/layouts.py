@@ -13,7 +13,7 @@ from mera.drawing.side import draw_side
 from mera.graph import Apply, Cut, Layout, Plan, Regroup, Step, compile
 
 DISENTANGLER, DECIMATOR, FIELD = "#7fbf7b", "#fddc5c", "#b3c7dd"
-"""Green and yellow are the paper's colours; the paper has no fields."""
+"""Green and yellow are the colours of the paper, which has no field bijectors."""
 COLOURS = {"disentangler": DISENTANGLER, "decimator": DECIMATOR, "field": FIELD}
 BORDER = "0.3"
 DATA, LATENT = "tab:blue", "tab:red"
@@ -24,8 +24,8 @@ WIDEST = 32
 def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: str = "") -> Picture:
     """Draw a layout as the paper draws networks: `draw_layout(layout).savefig("layout.png")`.
 
-    Time and memory do not depend on the size of the lattice: of a long edge, the picture shows the first 32 sites, and
-    says so.
+    Of an edge longer than 32 sites, the picture shows the first 32, and says so, so that time and memory do not depend
+    on the size of the lattice.
 
     Args:
         layout: the layout, for example `flow.layout`.
@@ -66,29 +66,29 @@ def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: 
 
 
 def roles(plan: Plan) -> dict[Step, str]:
-    """What each bijector of a plan is for: "disentangler", "decimator" or "field".
+    """Classify each bijector of a plan as "disentangler", "decimator" or "field".
 
-    A field bijector acts on the whole lattice. Of bijectors on patches, a decimator is the last one before variables
-    are cut off, whether or not a field stands between; on a coarse lattice, the last one before all variables leave as
-    latents is a decimator too. Other bijectors on patches are disentanglers.
+    A field bijector acts on the whole lattice. A decimator is the last bijector on patches before variables are cut
+    off, even if field bijectors follow it, or before all variables of a coarse lattice leave as latents. All other
+    bijectors on patches are disentanglers.
 
-    So Haar's transform in a wavelet flow is a decimator: it separates means from details, a field transforms the
-    details, and then they are cut off. A brick wall cuts nothing off, and has no decimators.
+    The Haar transform of a wavelet flow is a decimator: it separates means from details, a field bijector transforms
+    the details, and then they are cut off. A brick wall does not cut variables off and has no decimators.
     """
     next_step = {step.source: step for step in plan.steps}
-    found = {}
+    roles_by_step = {}
     for step in plan.steps:
         if not isinstance(step.operation, Apply):
             continue
         if step.operation.is_field:
-            found[step] = "field"
+            roles_by_step[step] = "field"
             continue
         following = next_step.get(step.targets[0])
         while following is not None and _keeps_patches(following):
             following = next_step.get(following.targets[0])
         decimates = step.level > 0 if following is None else isinstance(following.operation, Cut)
-        found[step] = "decimator" if decimates else "disentangler"
-    return found
+        roles_by_step[step] = "decimator" if decimates else "disentangler"
+    return roles_by_step
 
 
 def _keeps_patches(step: Step) -> bool:

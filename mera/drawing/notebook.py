@@ -1,4 +1,4 @@
-"""The pictures that notebooks show of results."""
+"""Pictures of results for notebooks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from mera.inpaint import Inpainting
 from mera.physics import MarkovChains, Report
 
 MOST_PICTURES = 11
-"""The most pictures of an inpainting that are shown."""
+"""The largest number of images of an inpainting that are shown."""
 
 
 @singledispatch
 def picture_of(result: object) -> bytes | None:
-    """The picture of a result, as a PNG; None if there is none.
-
-    Args:
-        result: a layout, a cone or an inpainting.
-    """
+    """The picture of a layout, a cone, an inpainting or measurements as a PNG; None for other results."""
     return None
 
 
@@ -38,7 +34,7 @@ def _(layout: Layout) -> bytes | None:
 
 @picture_of.register
 def _(cone: Cone) -> bytes | None:
-    """The levels from above, or the network from the side if the lattice is none of two dimensions."""
+    """The levels from above, or the network from the side if the lattice does not have two dimensions."""
     return (level_masks(cone) if cone.plan.input.dim == 2 else side_view(cone))._repr_png_()
 
 
@@ -56,8 +52,8 @@ def _(chain: MarkovChains) -> bytes | None:
 
 @picture_of.register
 def _(result: Inpainting) -> bytes | None:
-    """The image, the mask, the likeliest filling and some samples; None if the data is no picture."""
+    """The image, the mask, the likeliest filling and samples; None if the data are not images."""
     if result.pictures is None or result.mask is None:
         return None
-    some = dict(list(result.pictures.items())[:MOST_PICTURES])
-    return inpainted(some, result.mask)._repr_png_()
+    pictures = dict(list(result.pictures.items())[:MOST_PICTURES])
+    return inpainted(pictures, result.mask)._repr_png_()

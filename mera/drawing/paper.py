@@ -33,12 +33,12 @@ class PaperFigure:
     """A figure of the paper.
 
     Args:
-        title: what the figure shows.
-        function: from a subject to the figure.
-        is_usual: whether the figure is drawn unless others are asked for.
-        least: the least number of images that the figure needs.
-        save: writes what the function returns to a file.
-        ending: the ending of the file.
+        title: the title in lists of figures.
+        function: makes the figure of a subject.
+        is_usual: whether the figure is drawn by default.
+        least: the smallest number of images that the figure needs.
+        save: writes the result of the function to a file.
+        ending: the extension of the file.
     """
 
     title: str
@@ -49,11 +49,11 @@ class PaperFigure:
     ending: str = ".png"
 
     def draw(self, flow: Flow, images: Tensor | None = None) -> Any:
-        """Draw the figure: a `Picture`, or the frames of a moving one.
+        """Draw the figure: a `Picture`, or the frames of an animation.
 
         Args:
             flow: a flow of images, (1 or 3, H, W).
-            images: some test images (N, C, H, W) uint8; samples of the flow if None.
+            images: test images (N, C, H, W) uint8; samples of the flow if None.
         """
         return self.function(Subject(flow, images))
 
@@ -70,33 +70,26 @@ def generation(subject: Subject) -> Picture:
 
 def fields(subject: Subject) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
-    latents = [strongest(norms, level, COLUMNS) for level, norms in enumerate(subject.norms)]
-    return _field_rows(
-        subject.flow, latents, "the strongest receptive fields of each level, each on a scale of its own"
-    )
+    rows = [strongest(norms, level, COLUMNS) for level, norms in enumerate(subject.norms)]
+    return _field_rows(subject.flow, rows, "the strongest receptive fields of each level, each on a scale of its own")
 
 
 def random_fields(level: int) -> Callable[[Subject], Picture]:
-    """Fig. 10 to 13: receptive fields of latents picked at random from one level.
-
-    Args:
-        level: the level, counted from the coarsest if negative.
-    """
+    """Fig. 10 to 13: receptive fields of random latents of one level, which counts from the coarsest if negative."""
 
     def draw(subject: Subject) -> Picture:
         flow = subject.flow
         h = level % len(flow.plan.latents)
-        everything = latents_of_level(flow.plan, h)
         with fixed_seed(SEED):
-            picked = [everything[i] for i in torch.randperm(len(everything))[: 4 * COLUMNS].tolist()]
-        rows = [picked[start : start + COLUMNS] for start in range(0, len(picked), COLUMNS)]
+            latents = _random_latents(flow, h, 4 * COLUMNS)
+        rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
         return _field_rows(flow, rows, f"receptive fields at random, level {h}, each on a scale of its own")
 
     return draw
 
 
 def strength_histogram(subject: Subject) -> Picture:
-    """Fig. 3(c), 14(b): how many receptive fields have which strength, level by level."""
+    """Fig. 3(c), 14(b): histograms of the strengths of receptive fields, level by level."""
     norms = subject.norms
     figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -120,13 +113,13 @@ def traversals(subject: Subject) -> Picture:
     with fixed_seed(SEED):
         z = flow.sample_latents(1, subject.temperatures)
         latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
-        shown = receptive_fields(flow, latents, FIELD_SAMPLES)
+        latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES)
     figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
     axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
     for row, latent in enumerate(latents):
         largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
         values = torch.linspace(-largest, largest, COLUMNS)
-        draw_image(axes[row, 0], _field_image(shown[row]))
+        draw_image(axes[row, 0], _field_image(latent_fields[row]))
         axes[row, 0].set_ylabel(f"h={latent[0]} c={latent[1]}\n{latent[2:]}", fontsize=7)
         for column, image in enumerate(flow.to_images(traverse(flow, latent, values.to(z[0]), z)), start=1):
             draw_image(axes[row, column], image)
@@ -168,17 +161,21 @@ def samples(subject: Subject) -> Picture:
 
 
 def random_fields_of_all(subject: Subject) -> Picture:
-    """Fig. 14(a): receptive fields of latents picked at random from each level."""
-    flow, rows = subject.flow, []
+    """Fig. 14(a): receptive fields of random latents of each level."""
+    flow = subject.flow
     with fixed_seed(SEED):
-        for h in reversed(range(len(flow.plan.latents))):
-            everything = latents_of_level(flow.plan, h)
-            rows.append([everything[i] for i in torch.randperm(len(everything))[:COLUMNS].tolist()])
+        rows = [_random_latents(flow, h, COLUMNS) for h in reversed(range(len(flow.plan.latents)))]
     return _field_rows(flow, rows, "receptive fields at random, the coarsest level first, each on a scale of its own")
 
 
+def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
+    """At most `count` distinct latents of a level, in random order."""
+    latents = latents_of_level(flow.plan, level)
+    return [latents[i] for i in torch.randperm(len(latents))[:count].tolist()]
+
+
 def _field_rows(flow: Flow, rows: Sequence[Sequence[LatentIndex]], title: str) -> Picture:
-    """Receptive fields in rows, each below its latent and its strength."""
+    """Draw receptive fields in rows, each below the index and the strength of its latent."""
     with fixed_seed(SEED):
         drawn = receptive_fields(flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
     columns = max(map(len, rows))
@@ -198,7 +195,7 @@ def _field_rows(flow: Flow, rows: Sequence[Sequence[LatentIndex]], title: str) -
 
 
 def _field_image(field: Tensor) -> Tensor:
-    """A receptive field as an image on grey: its largest value becomes black or white."""
+    """Convert a receptive field to a uint8 image on grey; its largest magnitude becomes black or white."""
     scaled = 127.5 + 127.5 * field / field.abs().max().clamp(min=torch.finfo(field.dtype).tiny)
     image = scaled.round().to(torch.uint8)
     return image if len(image) in (1, 3) else stretch(field.mean(0, keepdim=True))

@@ -1,4 +1,4 @@
-"""Pictures of what samplers of lattice actions have measured."""
+"""Figures of measurements of lattice actions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,11 @@ from mera.physics import MarkovChains, Report
 HISTORIES = ("m", "m2", "phi2", "energy")
 """The observables whose histories are drawn."""
 MOST_CHAINS = 8
-"""The most chains whose histories are drawn."""
+"""The largest number of chains whose histories are drawn."""
 
 
 def report_figure(report: Report) -> Picture:
-    """Draw the distribution of the weights, and the two-point function.
-
-    Args:
-        report: what `mera.physics.estimate` returned.
-
-    Returns:
-        A matplotlib figure.
-    """
+    """Draw the distribution of the importance weights, and the two-point function, of `mera.physics.estimate`."""
     figure = Picture(figsize=(9, 3.6), layout="constrained")
     weights, correlator = figure.subplots(1, 2)
     centred = report.log_weights - report.log_z
@@ -34,14 +27,7 @@ def report_figure(report: Report) -> Picture:
 
 
 def chain_figure(chain: MarkovChains) -> Picture:
-    """Draw the histories of observables along some chains, and the two-point function.
-
-    Args:
-        chain: what a sampler of `mera.physics` returned.
-
-    Returns:
-        A matplotlib figure.
-    """
+    """Draw the histories of observables along the first chains, and the two-point function."""
     figure = Picture(figsize=(10, 5.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1], squeeze=False)[0]
     panels = left.subplots(len(HISTORIES), 1, sharex=True)

@@ -1,4 +1,4 @@
-"""Fig. 6 of the RG-Flow paper: hidden parts of images, filled by a flow."""
+"""Fig. 6 of the RG-Flow paper: inpainting of squares in images."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ from mera.drawing.images import draw_image, paint_mask
 from mera.flow import Flow
 
 SHOWN, STEPS = 4, 40
-"""The number of images, and the steps of Adam."""
+"""The number of images, and the number of Adam steps."""
 
 
 def repairs(flow: Flow, images: Tensor) -> Picture:
-    """A square of each image is hidden, and filled by the latents in its inference cone.
-
-    Args:
-        flow: a flow of images.
-        images: images (N, 1 or 3, H, W) uint8, of which the first four are shown.
-    """
+    """Hide a random square in each of the first four images (N, 1 or 3, H, W) uint8, and fill it with the flow."""
     height, width = flow.plan.input.shape
     edge = min(height, width) // 4
     rows: list[Tensor] = []
@@ -31,16 +26,16 @@ def repairs(flow: Flow, images: Tensor) -> Picture:
             top, left = (int(torch.randint(edge, n - 2 * edge + 1, ())) for n in (height, width))
             mask[top : top + edge, left : left + edge] = True
             before = image[None].to(flow.device)
-            found = flow.inpaint(flow.from_images(before), mask, draws=64, sweeps=2, starts=2, steps=STEPS)
-            filled = torch.where(mask.to(flow.device), flow.to_images(found.image), before)
+            inpainting = flow.inpaint(flow.from_images(before), mask, draws=64, sweeps=2, starts=2, steps=STEPS)
+            filled = torch.where(mask.to(flow.device), flow.to_images(inpainting.image), before)
             error = ((filled.float() - before.float())[:, :, mask] / 255).square().mean().sqrt()
             rows.append(torch.cat([before, paint_mask(before, mask.to(flow.device)), filled]).cpu())
-            names.append(f"{found.varied:,} latents, rms {error:.2f}")
+            names.append(f"{inpainting.varied:,} latents, rms {error:.2f}")
     figure = Picture(figsize=(1.7 * len(rows), 5.6), layout="constrained")
     axes = figure.subplots(3, len(rows), squeeze=False)
-    for column, three in enumerate(rows):
-        for row, (what, image) in enumerate(zip(("image", "hidden", names[column]), three, strict=True)):
+    for column, pictures in enumerate(rows):
+        for row, (caption, image) in enumerate(zip(("image", "hidden", names[column]), pictures, strict=True)):
             draw_image(axes[row, column], image)
-            axes[row, column].set_title(what, fontsize=7)
+            axes[row, column].set_title(caption, fontsize=7)
     figure.suptitle("hidden squares, filled by the latents in their inference cones", fontsize=10)
     return figure

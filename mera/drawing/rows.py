@@ -1,8 +1,7 @@
-"""The rows that a picture of a plan consists of: where each bijector and each level of latents is drawn.
+"""Rows of a picture of a plan: the positions at which bijectors and levels of latents are drawn.
 
 From the side, a bijector is a row of boxes, one for each position of its grid, and data and latents are rows of
-variables. Positions are measured in sites of the data, so that a box of a coarse lattice is as wide as the pixels that
-it stands for.
+variables. Positions are in units of sites of the data, so a box of a coarse lattice is as wide as the pixels below it.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from mera.drawing.figures import View
 from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
 
 ABOVE = 0.6
-"""The distance from a row of boxes to the latents that leave above it; two rows of boxes are 1 apart."""
+"""The distance from a row of boxes to the latents that leave above it; the distance of two rows of boxes is 1."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the sites of a lattice lie along one dimension of the data.
+    """Positions of the sites of a lattice along one dimension of the data.
 
     Args:
         start: the position of the first site.
         spacing: the distance between neighbouring sites.
-        room: the distance from a site to the next place where variables are drawn; a cut halves it.
+        room: the distance from a site to the next position of variables of any lattice; a cut halves it.
     """
 
     start: float = 0.0
@@ -37,19 +36,17 @@ class Place:
     room: float = 1.0
 
     def regrouped(self, stride: int) -> Place:
-        """Where the sites lie after each `stride` of them have become one."""
+        """The positions after each group of `stride` sites has become one site."""
         spacing = self.spacing * stride
         return Place(self.start, spacing, spacing if stride > 1 else self.room)
 
     def cut(self) -> tuple[Place, Place]:
-        """Where the two outputs of a cut lie: the first stays, the second goes halfway to what is drawn next."""
-        return (
-            Place(self.start, self.spacing, self.room / 2),
-            Place(self.start + self.room / 2, self.spacing, self.room / 2),
-        )
+        """The positions of the two outputs of a cut: the first output stays, the second moves by half the room."""
+        room = self.room / 2
+        return Place(self.start, self.spacing, room), Place(self.start + room, self.spacing, room)
 
     def sites(self, edge: int, view: View) -> range:
-        """The sites of an edge of the lattice that lie in the part of the data that is shown."""
+        """The visible sites of an edge of the lattice."""
         first, stop = (math.ceil((end - self.start) / self.spacing) for end in (view.start, view.stop))
         return range(max(first, 0), min(stop, edge))
 
@@ -59,13 +56,12 @@ class Row:
     """A row of a picture from the side.
 
     Args:
-        label: what stands beside the row.
-        lattice: the lattice whose variables the row shows.
-        places: where the sites of the lattice lie, for each dimension.
+        label: the text beside the row.
+        lattice: the lattice of the row's variables.
+        places: the positions of the sites, for each dimension.
         height: the height at which the row is drawn.
-        below: the height of the row from which its variables come.
-        panel: the number of the panel that shows the row in a picture from above; a cut begins a new one for each of
-            its outputs.
+        below: the height of the row from which the variables come.
+        panel: the number of the panel in a picture from above; each output of a cut begins a new panel.
     """
 
     label: str
@@ -76,23 +72,18 @@ class Row:
     panel: int
 
     def sites(self, d: int, view: View) -> range:
-        """The sites of the row in dimension `d` that are shown."""
+        """The visible sites of the row in dimension `d`."""
         return self.places[d].sites(self.lattice.shape[d], view)
 
     def positions(self, d: int, view: View) -> list[float]:
-        """The positions in the data of `sites(d, view)`."""
+        """The positions of `sites(d, view)`, in units of sites of the data."""
         place = self.places[d]
         return [place.start + site * place.spacing for site in self.sites(d, view)]
 
 
 @dataclass(frozen=True)
 class Variables(Row):
-    """The row of the data, or of the latents of one level.
-
-    Args:
-        value: the number of the value in the plan.
-        is_data: whether the variables are the data.
-    """
+    """The row of the data, or of the latents of one level; `value` is the number of the value in the plan."""
 
     value: int
     is_data: bool = False
@@ -100,29 +91,23 @@ class Variables(Row):
 
 @dataclass(frozen=True)
 class Boxes(Row):
-    """The row of a bijector.
-
-    Args:
-        step: the step of the plan that applies the bijector.
-        tiling: the boxes on the lattice, one for each position of the bijector's grid.
-    """
+    """The row of the bijector that `step` applies; `tiling` has a box for each position of the bijector's grid."""
 
     step: Step
     tiling: Tiling
 
     def spans(self, d: int, view: View) -> Iterator[tuple[int, float, float]]:
-        """The boxes in dimension `d` of which some part is shown.
+        """The boxes in dimension `d` that are at least partly visible.
 
-        A box covers the pixels that its sites stand for. One that crosses a periodic border comes twice, once at either
-        end of the edge.
+        A box covers the pixels of its sites. A box that crosses a periodic border appears twice, at both ends.
 
-        Returns:
-            For each box its position in the grid, the position of its first pixel, and that after its last pixel.
+        Yields:
+            For each box, its position in the grid, its first pixel, and the pixel after its last one.
         """
         spacing, counts = self.places[d].spacing, self.tiling.counts[d]
         offset, width, edge = (n * spacing for n in (self.tiling.offset[d], self.tiling.box[d], self.lattice.shape[d]))
         first, stop = math.floor((view.start - offset) / width), math.ceil((view.stop - offset) / width)
-        last = range(counts)[-1:]  # the only one that can cross the border; there may be none at all
+        last = range(counts)[-1:]  # the only box that can cross the border; empty if there are no boxes
         for position in sorted({*range(max(first, 0), min(stop, counts)), *last}):
             for left in (offset + position * width - edge, offset + position * width):
                 if left < view.stop and left + width > view.start:
@@ -133,10 +118,10 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
     """The rows of a plan, from the data upwards."""
     levels = {latent.value: f"z{h}" for h, latent in enumerate(plan.latents)}
     start, panels, height = (Place(),) * plan.input.dim, count(1), 0.0
-    open_values = {0: (start, 0.0, 0)}  # value -> where it lies, the height at which it was made, its panel
-    found: list[Boxes | Variables] = [Variables("data", plan.input, start, 0.0, 0.0, 0, value=0, is_data=True)]
+    open_values = {0: (start, 0.0, 0)}  # value -> its places, the height at which it was made, its panel
+    drawn: list[Boxes | Variables] = [Variables("data", plan.input, start, 0.0, 0.0, 0, value=0, is_data=True)]
     if 0 in levels:
-        found.append(Variables(levels[0], plan.input, start, ABOVE, 0.0, 0, value=0))
+        drawn.append(Variables(levels[0], plan.input, start, ABOVE, 0.0, 0, value=0))
     for step in plan.steps:
         places, below, panel = open_values.pop(step.source)
         outputs = [places]
@@ -144,7 +129,7 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
             case Apply():
                 height += 1
                 tiling = cell_tiling(step.operation)
-                found.append(Boxes(step.node, tiling.lattice, places, height, below, panel, step=step, tiling=tiling))
+                drawn.append(Boxes(step.node, tiling.lattice, places, height, below, panel, step=step, tiling=tiling))
                 below = height
             case Regroup():
                 outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.operation.stride, strict=True))]
@@ -152,10 +137,11 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
                 outputs = list(zip(*(place.cut() for place in places), strict=True))
             case _:
                 assert_never(step.operation)
-        for value, lattice, there in zip(step.targets, step.operation.outputs, outputs, strict=True):
+        for value, lattice, target_places in zip(step.targets, step.operation.outputs, outputs, strict=True):
             if value in levels:
-                found.append(Variables(levels[value], lattice, there, height + ABOVE, below, panel, value=value))
-            open_values[value] = there, below, next(panels) if isinstance(step.operation, Cut) else panel
+                label, top = levels[value], height + ABOVE
+                drawn.append(Variables(label, lattice, target_places, top, below, panel, value=value))
+            open_values[value] = target_places, below, next(panels) if isinstance(step.operation, Cut) else panel
         if isinstance(step.operation, Cut) or not levels.keys().isdisjoint(step.targets):
             height += 1  # room for latents and their label below the next row
-    return found
+    return drawn

@@ -1,4 +1,4 @@
-"""A plan from the side, as Fig. 2(a), (c) and (d) of the paper draw networks."""
+"""View of a plan from the side (paper, Fig. 2a, c, d)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Plan
 
 Colours = Callable[[Boxes | Variables, Sequence[int]], Sequence[str]]
-"""The colours of a row of boxes at positions of its grid, or of a row of variables at sites of its lattice."""
+"""Function from a row, and positions of its grid or sites of its lattice, to the colour of each box or variable."""
 
 GAP = 0.15
 """The distance from a box to the border of the pixels that it covers."""
@@ -25,22 +25,14 @@ WIDEST = 11.0
 
 
 def draw_side(
-    plan: Plan,
-    d: int,
-    view: View,
-    colours: Colours,
-    edge: str | None,
-    legend: Sequence[Artist],
-    title: str,
+    plan: Plan, d: int, view: View, colours: Colours, edge: str | None, legend: Sequence[Artist], title: str
 ) -> Picture:
-    """Draw bijectors as rows of boxes above the sites that they act on, data as dots, latents as crosses.
-
-    Latents stand where they leave the network.
+    """Draw bijectors as boxes above the sites that they act on, data as dots, latents as crosses where they leave.
 
     Args:
         plan: the plan.
         d: the dimension of the lattice that is drawn from left to right.
-        view: the sites of the data in that dimension that are shown.
+        view: the visible sites of the data in dimension `d`.
         colours: the colours of boxes and variables.
         edge: the colour of the borders of boxes; None for no borders.
         legend: the entries of the legend.
@@ -85,7 +77,7 @@ def _draw_variables(axes: Axes, row: Variables, d: int, view: View, colours: Col
 
 
 def _label_rows(axes: Axes, drawn: Iterable[Row]) -> None:
-    """Write the names of rows at the left; levels of latents that leave at one height share a label."""
+    """Write the labels of rows at the left; levels of latents at the same height share a label."""
     labels: dict[float, list[str]] = {}
     for row in drawn:
         labels.setdefault(row.height, []).append(row.label)

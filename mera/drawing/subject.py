@@ -1,4 +1,4 @@
-"""The subject of the figures of the paper: a flow, images, and results that several figures share."""
+"""Subject of the figures of the paper: a flow, images, and results that several figures use."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SEED = 0
 FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 FIELD_SAMPLES = 8
-"""Samples over which receptive fields are averaged."""
+"""The number of samples over which receptive fields are averaged."""
 DRAWN = 100
-"""Samples in the place of images."""
+"""The number of samples that replace images."""
 PAIRS = 1000
-"""Pairs of latents for each number of the figures of statistics."""
+"""The number of pairs of latents for each estimate of mutual information."""
 
 
 class Subject:
-    """A flow of images that figures are drawn of, and results that several figures share.
+    """A flow of images, test images, and results that several figures use, each computed once.
 
     Args:
         flow: the flow.
-        images: some test images (N, C, H, W) uint8; samples of the flow if None.
-        learn_pinwheel: trains a flow with a prior on the pinwheel, for Fig. 9; see `mera.train.pinwheel`.
+        images: test images (N, C, H, W) uint8; samples of the flow if None.
+        learn_pinwheel: trains a flow with the named prior on the pinwheel, for Fig. 9; see `mera.train.pinwheel`.
     """
 
     def __init__(
@@ -44,13 +44,9 @@ class Subject:
 
     @cached_property
     def pinwheels(self) -> dict[str, Flow]:
-        """Flows with a Laplace and a Gaussian prior that have learnt the pinwheel, by the name of the prior.
-
-        Raises:
-            InputError: if there is no function that trains them.
-        """
+        """Flows with a Laplace and a Gaussian prior that have learnt the pinwheel, by the name of the prior."""
         if self._learn_pinwheel is None:
-            raise InputError("a Subject with learn_pinwheel for Fig. 9", "one without")
+            raise InputError("a Subject with learn_pinwheel for Fig. 9", "a Subject without")
         return {prior: self._learn_pinwheel(prior) for prior in ("laplace", "gaussian")}
 
     @cached_property
@@ -61,7 +57,7 @@ class Subject:
 
     @cached_property
     def statistics(self) -> LatentStatistics:
-        """The latents of the images against the prior and against each other."""
+        """Statistics of the latents of the images."""
         return statistics(self.flow, self.images, pairs=PAIRS)
 
     @property

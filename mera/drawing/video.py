@@ -1,4 +1,4 @@
-"""Moving pictures: images along the leading latents of a flow."""
+"""Animations of images along the leading latents of a flow."""
 
 from __future__ import annotations
 
@@ -22,19 +22,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 EACH = 4
-"""Leading latents of each level."""
+"""The number of leading latents of each level."""
 MILLISECONDS = 80
 
 
 def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
-    """Frames of a loop in which each tile swings along one latent, four of each level, the coarsest level first.
+    """Make the frames of a loop in which each tile varies one latent, four of each level, the coarsest level first.
 
-    A latent of level 0 or 1 swings from -6 to 6, coarser ones from -1.5 to 1.5, as in App. B of
+    A latent of level 0 or 1 oscillates from -6 to 6, a coarser latent from -1.5 to 1.5, as in App. B of
     https://arxiv.org/abs/2010.00029.
-
-    Args:
-        subject: the flow; see `mera.drawing.subject`.
-        frames: the number of frames.
     """
     flow = subject.flow
     phase = torch.arange(check_count(frames, "frames")) * (2 * math.pi / frames)
@@ -49,12 +45,7 @@ def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
 
 
 def save_video(frames: Sequence[Image], path: str | PathLike[str]) -> None:
-    """Write frames as a GIF that repeats for ever. The file appears whole or not at all.
-
-    Args:
-        frames: the frames.
-        path: the file, with the ending .gif.
-    """
+    """Write frames as a GIF that repeats for ever; the file appears whole or not at all."""
     buffer = BytesIO()
     first, *rest = frames
     first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)

@@ -1,4 +1,4 @@
-"""The explorer: a local page for a browser on which a flow can be seen and touched."""
+"""The explorer: an interactive local web page for a flow."""
 
 from mera.explore.server import Explorer
 

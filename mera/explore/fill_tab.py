@@ -1,4 +1,4 @@
-"""Fillings of marked pixels, and where the model pays."""
+"""Tab with fillings of marked pixels, and a map of minus log p."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from nicegui import ui
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.explore.pictures import address_of
+from mera.explore.pictures import address_of, picture_element
 from mera.explore.visit import Visit
 
 
 class FillTab:
-    """Marks pixels by numbers, fills those that are marked, and shows a map of the cost.
-
-    Args:
-        visit: the image and the marked pixels.
-    """
+    """A rectangle to mark, fillings of the marked pixels, and a map of minus log p over the pixels."""
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
 
     def build(self) -> None:
-        """Make the elements."""
+        """Build the elements of the tab."""
         rows, columns = self.visit.learnt.flow.plan.input.shape
         ui.label("Mark pixels on the image, or a rectangle by numbers, and fill them; only their cone is evaluated.")
         with ui.row().classes("items-center"):
@@ -36,22 +32,22 @@ class FillTab:
             ui.button("Mark the rectangle", on_click=self._mark).props("outline")
             self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
-        self.visit.watch(self._forget)
+        self.visit.watch(self._clear_fillings)
         ui.separator()
         ui.label("Where the model pays: bright pixels cost the most bits.")
         ui.button("Show the map", on_click=self._show_cost).props("outline")
-        self.cost = ui.interactive_image().classes("picture w-40").props('role="img" aria-label="map of the cost"')
+        self.cost = picture_element("map of the cost", 40)
 
-    def _forget(self) -> None:
-        """Show no fillings any more: they belong to the image that they were made of."""
+    def _clear_fillings(self) -> None:
+        """Remove the fillings, which belong to the image before a change."""
         if self.fillings.default_slot.children:
             self.fillings.clear()
 
     def _mark(self) -> None:
-        """Mark the pixels of the rectangle."""
+        """Mark all pixels of the rectangle."""
         with self.visit.reporting():
             if any(span.value is None for span in self.spans):
-                raise InputError("four numbers for a rectangle", "an empty one")
+                raise InputError("four numbers for a rectangle", "an empty field")
             top, bottom, left, right = (int(span.value) for span in self.spans)
             if top >= bottom or left >= right:
                 raise InputError("a rectangle that ends after its start", f"{top} to {bottom}, {left} to {right}")
@@ -59,24 +55,21 @@ class FillTab:
             self.visit.marked()
 
     async def _fill(self) -> None:
-        """Fill the marked pixels in a few ways."""
+        """Compute several fillings of the marked pixels, and show them."""
         mask, before = self.visit.mask.clone(), self.visit.studio.data.clone()
         self.button.disable()
-        found = await self.visit.slowly("filling; this can take half a minute", self.visit.studio.fill, mask)
+        fillings = await self.visit.slowly("filling; this can take half a minute", self.visit.studio.fill, mask)
         self.button.enable()
         self.fillings.clear()
-        if found is None:
+        if fillings is None:
             return
         if not torch.equal(before, self.visit.studio.data):
             ui.notify("The image changed meanwhile; its fillings are dropped.")
             return
         with self.fillings:
-            for number, filling in enumerate(found, start=1):
+            for number, filling in enumerate(fillings, start=1):
                 with ui.column().classes("items-center gap-1"):
-                    source = address_of(self.visit.learnt.picture(filling))
-                    ui.interactive_image(source).classes("picture w-24").props(
-                        f'role="img" aria-label="filling {number}"'
-                    )
+                    picture_element(f"filling {number}", 24, self.visit.learnt.picture(filling))
                     ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
 
     def _take(self, filling: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Who may talk to the explorer: whoever has its token, with bodies of a bounded size."""
+"""Access control of the explorer: requests need its token, and their bodies have a bounded size."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ ASGI = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """Lets requests through that carry the token, and no body above a size.
+    """ASGI middleware that refuses requests without the token, and bodies above a size.
 
-    As with Jupyter, the address of the first visit holds the token, `/?token=...`. The answer sets a cookie with the
-    token, and leads to the address without it. Scripts and other sites do not get the cookie; a browser sends it to
-    other servers at 127.0.0.1 too, at whatever port.
+    As with Jupyter, the address of the first visit contains the token, `/?token=...`. The answer sets a cookie with the
+    token, and redirects to the address without it. Scripts and other sites cannot read the cookie; a browser also sends
+    the cookie to servers at other ports of 127.0.0.1.
 
     Args:
         app: the application.
         token: the token.
         cookie: the name of the cookie.
-        origins: the addresses of the pages that requests may come from, "http://127.0.0.1:8080".
-        largest: the most bytes of a body.
+        origins: the allowed values of the Origin header, such as "http://127.0.0.1:8080".
+        largest: the largest size of a body, in bytes.
     """
 
     def __init__(self, app: ASGI, token: str, cookie: str, origins: Collection[str], largest: int) -> None:
         self.app, self.token, self.cookie, self.origins, self.largest = app, token, cookie, origins, largest
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer or pass on a request, over HTTP or a web socket."""
+        """Refuse a request, or pass it to the application."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif self._is_token(_query_token(scope)) and scope["type"] == "http" and scope["path"] == "/":
@@ -50,11 +50,11 @@ class Guard:
             await self.app(scope, self._bounded(receive), send)
 
     def _is_token(self, value: str) -> bool:
-        """Whether a value is the token; the time of the comparison tells nothing about it."""
+        """Whether a value is the token, compared in constant time."""
         return compare_digest(value.encode(), self.token.encode())
 
     def _bounded(self, receive: Receive) -> Receive:
-        """The messages of a request whose body ends the connection when it is larger than it may be."""
+        """Wrap `receive` so that a body above the largest size ends the connection."""
         total = 0
 
         async def bounded() -> Message:
@@ -70,7 +70,7 @@ class Guard:
 
 
 def _query_token(scope: Message) -> str:
-    """The token in the address of a request; empty if there is none."""
+    """The token in the query string of a request; empty if there is none."""
     return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
 
 
@@ -86,7 +86,7 @@ def _cookie(scope: Message, name: str) -> str:
 
 
 def _length(scope: Message) -> int:
-    """The bytes that a request says its body has; 0 if it does not say."""
+    """The Content-Length header of a request; 0 if there is none."""
     text = _header(scope, b"content-length")
     return int(text) if text.isdigit() else 0
 

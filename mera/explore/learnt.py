@@ -1,4 +1,4 @@
-"""What all visitors of the explorer share: the flow, and what is found out about it once; no web in here."""
+"""The flow and results about it that all visitors of the explorer share; independent of the web framework."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mera.drawing.colours import coloured
 from mera.flow import Flow
 
 LEADS = 6
-"""How many latents of a level have sliders."""
+"""The number of latents of a level that have sliders."""
 FIELD_SAMPLES = 8
-"""Latents over which receptive fields are averaged: enough for a thumbnail."""
+"""The number of samples over which receptive fields are averaged, enough for a thumbnail."""
 
 
 class Lead(NamedTuple):
@@ -35,28 +35,28 @@ class Lead(NamedTuple):
 
 
 class Learnt:
-    """What all visitors share: the flow, the addresses of its variables, and receptive fields once they are computed.
+    """A flow, the addresses of its variables, and caches of receptive fields and cones.
 
     Args:
-        flow: a flow without context on a lattice of two dimensions, with 1 or 3 channels.
-        is_image: whether data are images; if not, their first component is shown, blue below 0 and red above.
+        flow: a flow without context on a lattice of two dimensions; for images, with 1 or 3 channels.
+        is_image: whether data are images; otherwise, the first channel is shown, blue below 0 and red above.
 
     Raises:
-        ValueError: if it is another flow.
+        ValueError: if the flow does not meet these conditions.
     """
 
     def __init__(self, flow: Density, is_image: bool = True) -> None:
-        inside = flow.flow
-        lattice = inside.plan.input
-        if inside.plan.context is not None or lattice.dim != 2 or (is_image and lattice.channels not in (1, 3)):
+        bijection = flow.flow
+        lattice = bijection.plan.input
+        if bijection.plan.context is not None or lattice.dim != 2 or (is_image and lattice.channels not in (1, 3)):
             raise InputError(
                 "a flow of two dimensions without context, and for images with 1 or 3 channels",
-                f"one on {lattice}" + ("" if inside.plan.context is None else ", with a context"),
+                f"a flow on {lattice}" + ("" if bijection.plan.context is None else ", with a context"),
             )
-        self.flow: Flow = copy.deepcopy(inside).eval().requires_grad_(False)
+        self.flow: Flow = copy.deepcopy(bijection).eval().requires_grad_(False)
         self.is_image = is_image
-        self.note = "" if inside is flow else ", of one element of the mixture"
-        self.wiring = Wiring(inside.plan)
+        self.note = "" if bijection is flow else ", of one element of the mixture"
+        self.wiring = Wiring(bijection.plan)
         self._lock = threading.Lock()
         self._leads: dict[int, list[Lead]] = {}
         self._changes: dict[LatentIndex, Change] = {}
@@ -67,38 +67,22 @@ class Learnt:
         return len(self.flow.plan.latents)
 
     def picture(self, x: Tensor) -> Tensor:
-        """One datum (1, C, H, W) as a picture, (1 or 3, H, W) uint8.
-
-        Args:
-            x: the datum, in the flow's own space.
-        """
+        """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""
         return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
 
     def leads(self, level: int) -> list[Lead]:
-        """The latents of a level with the strongest receptive fields, the strongest first; computed once.
-
-        Args:
-            level: the level, 0 for the finest.
-        """
-        with self._lock:  # derivatives forward do not nest, not even in threads
-            return self._found(check_level(self.flow.plan, level))
-
-    def _found(self, level: int) -> list[Lead]:
-        """The strongest latents of a level, computed if they are not known."""
-        if level not in self._leads:
-            latents = leading(self.flow, level, LEADS, samples=FIELD_SAMPLES)
-            fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
-            self._leads[level] = [
-                Lead(*pair) for pair in zip(latents, map(coloured, fields.mean(1).cpu()), strict=True)
-            ]
-        return self._leads[level]
+        """The latents of a level, 0 for the finest, with the strongest receptive fields, strongest first; cached."""
+        with self._lock:  # forward-mode derivatives of two threads must not overlap
+            level = check_level(self.flow.plan, level)
+            if level not in self._leads:
+                latents = leading(self.flow, level, LEADS, samples=FIELD_SAMPLES)
+                fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
+                thumbnails = map(coloured, fields.mean(1).cpu())
+                self._leads[level] = [Lead(*pair) for pair in zip(latents, thumbnails, strict=True)]
+            return self._leads[level]
 
     def change(self, latent: LatentIndex) -> Change:
-        """What changes with a latent.
-
-        Args:
-            latent: (level, channel, *site).
-        """
+        """The variables that change with a latent (level, channel, *site); cached."""
         level, *place = check_latent(self.flow.plan, latent)
         if latent not in self._changes:
             address = self.wiring.latents[level][tuple(place)]

@@ -1,36 +1,32 @@
-"""The latents by level: temperature, redrawing, and sliders for the leading latents."""
+"""Tab with the latents by level: temperature, redrawing, and sliders for the leading latents."""
 
 from __future__ import annotations
 
 from nicegui import ui
 
 from mera.explore.learnt import Lead
-from mera.explore.pictures import address_of
+from mera.explore.pictures import picture_element
 from mera.explore.visit import Visit
 
 REACH = 4.0
-"""The sliders go from minus this to this, in units of the latents."""
+"""The sliders range from -REACH to REACH, in units of the latents."""
 EVERY = 0.05
-"""The least seconds between two values that a slider sends."""
+"""The shortest time between two values that a slider sends, in seconds."""
 
 
 class LevelsTab:
-    """A panel for each level, the coarsest first.
-
-    Args:
-        visit: the image and the marked pixels.
-    """
+    """A panel for each level, the coarsest first."""
 
     def __init__(self, visit: Visit) -> None:
         self.visit, self.studio = visit, visit.studio
 
     def build(self) -> None:
-        """Make the elements."""
+        """Build the elements of the tab."""
         for level in reversed(range(self.visit.learnt.levels)):
             self._build_level(level)
 
     def _build_level(self, level: int) -> None:
-        """The panel of a level, whose latents are looked up when it is opened first."""
+        """Build the panel of a level; its leading latents are computed when the panel is first opened."""
         lattice = self.visit.learnt.flow.plan.latents[level].lattice
         name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
         with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
@@ -54,26 +50,23 @@ class LevelsTab:
         panel.on_value_change(open_panel)
 
     def _build_lead(self, lead: Lead) -> None:
-        """A latent: its receptive field, and a slider."""
+        """Build the receptive field and the slider of a latent."""
         level, channel, *site = lead.latent
         name = f"z{level}, channel {channel}, site {tuple(site)}"
         with ui.column().classes("items-center gap-0 w-32"):
-            ui.interactive_image(address_of(lead.thumbnail)).classes("picture w-20").props(
-                f'role="img" aria-label="receptive field of {name}"'
-            )
-            slider = ui.slider(min=-REACH, max=REACH, step=0.05, value=self._value(lead)).props(
-                f'label aria-label="{name}"'
-            )
+            picture_element(f"receptive field of {name}", 20, lead.thumbnail)
+            slider = ui.slider(min=-REACH, max=REACH, step=0.05, value=self._value(lead))
+            slider.props(f'label aria-label="{name}"')
             ui.label(f"channel {channel} at {tuple(site)}").classes("text-xs")
         slider.on("update:model-value", lambda event: self._set(lead, event.args), throttle=EVERY)
 
-        def follow() -> None:
+        def update_slider() -> None:
             slider.set_value(self._value(lead))
 
-        self.visit.follow(follow)
+        self.visit.follow(update_slider)
 
     def _value(self, lead: Lead) -> float:
-        """The value of a latent within the range of a slider."""
+        """The value of a latent, clamped to the range of a slider."""
         return round(max(-REACH, min(REACH, self.studio.value(lead.latent))), 2)
 
     def _set(self, lead: Lead, value: float) -> None:
@@ -90,7 +83,7 @@ class LevelsTab:
             self.visit.changed()
 
     def _redraw_below(self, level: int) -> None:
-        """Redraw the latents below each site that stands for a marked pixel."""
+        """Redraw the latents below each site of the level that covers a marked pixel."""
         with self.visit.reporting():
             self.studio.redraw_below(level, self.visit.mask)
             self.visit.changed()

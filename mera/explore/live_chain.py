@@ -1,4 +1,4 @@
-"""Cone Monte Carlo that goes on sweep by sweep; no web in here."""
+"""Cone Monte Carlo that runs sweep by sweep; independent of the web framework."""
 
 from __future__ import annotations
 
@@ -16,19 +16,14 @@ from mera.physics.observables import Observables
 from mera.physics.target import check_sampled, field_target
 
 TUNED = 30
-"""Sweeps in which steps are tuned; what is measured counts from there."""
+"""The number of sweeps that tune the step sizes; measurements begin after them."""
 TRAJECTORIES = 2
 LEAST = 20
-"""The least draws for an autocorrelation time."""
+"""The smallest number of draws for an autocorrelation time."""
 
 
 class LiveChain:
-    """Chains of an action's fields by moves of latents on every level but the finest, and by short trajectories.
-
-    Args:
-        flow: the flow.
-        action: the action.
-        chains: the number of chains.
+    """Markov chains of fields: moves of latents on every level but the finest, and short HMC trajectories.
 
     Raises:
         ValueError: if the flow does not suit the action.
@@ -54,7 +49,7 @@ class LiveChain:
 
     @torch.no_grad()
     def sweep(self) -> None:
-        """Move the chains once."""
+        """Move all chains by one sweep."""
         is_tuning = self.sweeps < TUNED
         self.rates = self._sweep.run(tune=is_tuning)
         self.sweeps += 1
@@ -62,12 +57,12 @@ class LiveChain:
             self.m2 = torch.cat([self.m2, self._observables.measure(self.fields)["m2"][None]])
 
     def describe(self) -> str:
-        """The state in words: acceptance by level, and m^2 with its autocorrelation time."""
+        """Text with the acceptance by level, and m^2 with its autocorrelation time."""
         rates = "\n".join(f"z{level}: {rate:.2f} of the moves accepted" for level, rate in sorted(self.rates.items()))
         if self.sweeps <= TUNED:
             return f"{self.sweeps} sweeps, tuning the steps\n{rates}"
         text = f"{self.sweeps} sweeps\n{rates}"
         if len(self.m2) < LEAST:
             return text
-        found = gamma_method(self.m2)
-        return f"{text}\nm^2 = {self.m2.mean():.4f} +- {found.error:.4f}, autocorrelation {found.tau:.1f} sweeps"
+        estimate = gamma_method(self.m2)
+        return f"{text}\nm^2 = {self.m2.mean():.4f} +- {estimate.error:.4f}, autocorrelation {estimate.tau:.1f} sweeps"

@@ -1,9 +1,9 @@
-"""How the page looks and what it tells screen readers, in the languages of browsers."""
+"""CSS of the page, and a script that labels sliders for screen readers."""
 
 from __future__ import annotations
 
 PRIMARY = "#1f6299"
-"""The colour of buttons: white on it can be read easily."""
+"""The colour of buttons, which has enough contrast with white text."""
 STYLE = """
 .picture img { image-rendering: pixelated; }
 .q-uploader__list { display: none; }

@@ -1,4 +1,4 @@
-"""The page of the explorer: the picture on the left, and what can be done with it in tabs on the right."""
+"""The page of the explorer: the image on the left, and tabs with tools on the right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
 from mera.explore.look import LABELS, PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
-from mera.explore.pictures import address_of, squares
+from mera.explore.pictures import address_of, picture_element, squares
 from mera.explore.studio import LARGEST_UPLOAD
 from mera.explore.visit import Visit
 
@@ -26,12 +26,9 @@ class Page:
 
     Args:
         learnt: the flow.
-        title: what the page calls it.
+        title: the title of the page.
         make_cones: makes the page of cones.
         action: the action that the flow learnt; None if it learnt images.
-
-    Attributes:
-        visit: the image and the marked pixels.
     """
 
     def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], action: Any = None) -> None:
@@ -39,7 +36,7 @@ class Page:
         self._painting: bool | None = None
 
     def build(self) -> None:
-        """Make the elements of the page."""
+        """Build the elements of the page."""
         ui.add_css(STYLE)
         ui.colors(primary=PRIMARY)
         ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}</script>')
@@ -66,7 +63,7 @@ class Page:
         self.facts.set_text(f"log p = {studio.log_prob() / n:.3f} nats for each variable{learnt.note}")
 
     def _show_marks(self) -> None:
-        """Show which pixels are marked."""
+        """Highlight the marked pixels."""
         self.now.set_content(squares(self.visit.mask))
 
     def _show_before(self) -> None:
@@ -74,14 +71,10 @@ class Page:
         self.before.set_source(address_of(self.visit.studio.before))
 
     def _build_picture(self) -> None:
-        """The image before and now, and the buttons below."""
+        """Build the current image, the image before changes, and buttons."""
         with ui.element("div").classes("now"):
-            self.now = ui.interactive_image(
-                on_mouse=self._paint,
-                events=["mousedown", "mousemove", "mouseup", "mouseleave"],
-                cross=False,
-                sanitize=False,
-            )
+            mouse_events = ["mousedown", "mousemove", "mouseup", "mouseleave"]
+            self.now = ui.interactive_image(on_mouse=self._paint, events=mouse_events, cross=False, sanitize=False)
         self.now.classes("picture w-80 max-w-full cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
         ui.label("Drag on the image to mark pixels.").classes("text-sm opacity-70")
@@ -90,9 +83,7 @@ class Page:
             ui.button("Undo", on_click=self._undo).props("outline")
             ui.button("Unmark", on_click=self.visit.unmark).props("outline")
         with ui.row().classes("items-center"):
-            self.before = (
-                ui.interactive_image().classes("picture w-24").props('role="img" aria-label="the image before changes"')
-            )
+            self.before = picture_element("the image before changes", 24)
             with ui.column().classes("gap-1"):
                 ui.label("before changes").classes("text-sm")
                 ui.button("Back to it", on_click=self._reset).props("outline size=sm")
@@ -104,7 +95,7 @@ class Page:
             self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')
 
     def _build_tabs(self) -> None:
-        """The tabs, which are built with the page; what takes long starts on a click."""
+        """Build all tabs with the page; long computations start on a click."""
         tabs: dict[str, Callable[[], None]] = {
             "Levels": LevelsTab(self.visit).build, "Mix": MixTab(self.visit).build, "Fill": FillTab(self.visit).build,
             "Cones": self._build_cones,
@@ -120,7 +111,7 @@ class Page:
                     build()
 
     def _build_cones(self) -> None:
-        """The page of cones and pictures of the layout, which are made when they are asked for first."""
+        """Build the tab of cones and pictures of the layout, which are computed on a click."""
         ui.label("Which latents does a pixel depend on, and what can a latent change?")
 
         async def open_cones() -> None:
@@ -148,7 +139,7 @@ class Page:
         cones, layout = ui.column().classes("w-full"), ui.column().classes("w-full")
 
     def _paint(self, event: events.MouseEventArguments) -> None:
-        """Mark pixels, or unmark them if the first one was marked."""
+        """Mark the pixels along a drag, or unmark them if the first pixel was marked."""
         rows, columns = self.visit.mask.shape
         row, column = (min(n - 1, max(0, int(place))) for n, place in ((rows, event.image_y), (columns, event.image_x)))
         if event.type == "mousedown":

@@ -1,4 +1,4 @@
-"""Pictures as a browser takes them."""
+"""Pictures as elements of a page, data URLs and SVG."""
 
 from __future__ import annotations
 
@@ -6,39 +6,34 @@ import io
 from base64 import b64encode
 from collections.abc import Sequence
 
+from nicegui import ui
 from torch import Tensor
 
 from mera.drawing.images import to_pil
 
 
-def address_of(picture: Tensor) -> str:
-    """A picture as an address that holds it.
+def picture_element(label: str, width: int, picture: Tensor | None = None) -> ui.interactive_image:
+    """Add a picture, (1 or 3, H, W) uint8, to the page; `label` is for screen readers, `width` in units of 0.25 rem."""
+    element = ui.interactive_image("" if picture is None else address_of(picture))
+    return element.classes(f"picture w-{width}").props(f'role="img" aria-label="{label}"')
 
-    Args:
-        picture: the picture, (1 or 3, H, W) uint8.
-    """
+
+def address_of(picture: Tensor) -> str:
+    """Encode a picture, (1 or 3, H, W) uint8, as a data URL."""
     file = io.BytesIO()
     to_pil(picture).save(file, format="PNG")
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
 
 
 def squares(mask: Tensor) -> str:
-    """The pixels of a mask as a drawing on top of a picture, in SVG.
-
-    Args:
-        mask: a bool mask (H, W).
-    """
+    """Draw the pixels of a bool mask (H, W) as SVG squares, on top of a picture."""
     places: Sequence[Sequence[int]] = mask.nonzero().tolist()
     boxes = "".join(f'<rect x="{column}" y="{row}" width="1" height="1"/>' for row, column in places)
     return f'<g fill="#e0218a" fill-opacity="0.6">{boxes}</g>'
 
 
 def polyline(values: Sequence[float]) -> str:
-    """Numbers as a curve that fills 200 x 60 units, in SVG; empty if there are fewer than two.
-
-    Args:
-        values: the numbers.
-    """
+    """Draw numbers as an SVG curve of 200 x 60 units; empty for fewer than two numbers."""
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)

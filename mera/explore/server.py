@@ -1,4 +1,4 @@
-"""The server of the explorer: on this machine alone, for whoever has the address with its token."""
+"""The server of the explorer, which only this machine can reach, with the token in the printed address."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ LAST_PORT = 65_535
 
 
 class Explorer:
-    """A local page on which a flow can be explored: its levels, latents, cones, fillings, and for an action its fields.
+    """An interactive local web page of a flow: its levels, latents, cones, fillings, and for an action its fields.
 
-    NiceGUI serves one page in a process, so that a process should make one explorer.
+    NiceGUI serves one page in a process, so a process should make only one explorer.
 
     Args:
         flow: a flow without context on a lattice of two dimensions.
-        title: what the page calls it.
-        action: the action that it learnt; None if it learnt images.
-        port: the port; any free one if None.
+        title: the title of the page.
+        action: the action that the flow learnt; None if it learnt images.
+        port: the port; None for any free port.
         is_image: whether the data are images rather than fields; None for images unless there is an action.
 
     Attributes:
         address: the address with the token, for the first visit.
 
     Raises:
-        ValueError: if it is another flow, or the port is taken.
+        ValueError: if the flow has a context or another lattice, or the port is taken.
         ModuleNotFoundError: if NiceGUI is not installed: `pip install 'mera-flow[explore]'`.
     """
 
@@ -68,26 +68,26 @@ class Explorer:
         """Serve until the process is interrupted.
 
         Args:
-            show: open the page in a browser.
+            show: whether to open the page in a browser.
         """
-        torch.seed()  # another first image each time
+        torch.seed()  # a different first image in each process
         if show:
             threading.Timer(1.0, webbrowser.open, [self.address]).start()
         self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Ask the server to end."""
+        """Ask the server to stop."""
         self._server.should_exit = True
 
     def cones(self) -> str:
-        """The page of cones, which is made once."""
+        """The page of cones as HTML; cached."""
         with self._lock:
             if self._cones is None:
                 self._cones = cone_page(self.learnt.flow.plan, self.title)
             return self._cones
 
     def _make_server(self) -> Any:
-        """The web server and its pages."""
+        """Make the web server and its pages."""
         import uvicorn
         from fastapi import FastAPI
         from fastapi.responses import HTMLResponse
@@ -105,7 +105,7 @@ class Explorer:
             Page(self.learnt, self.title, self.cones, self.action).build()
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # NiceGUI looks at all modules, torch's old names too
+            warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch
             ui.run_with(app, root=page, title=f"mera: {self.title}", dark=None, show_welcome_message=False)
         app.add_middleware(
             Guard,
@@ -118,22 +118,22 @@ class Explorer:
 
 
 def _check_installed() -> None:
-    """Refuse to go on without NiceGUI."""
+    """Raise an error if NiceGUI is not installed."""
     if find_spec("nicegui") is None:
         raise ModuleNotFoundError("Expected NiceGUI for the explorer; got none: pip install 'mera-flow[explore]'")
 
 
 def _bound(port: int | None) -> socket.socket:
-    """A socket at a port of this machine, which no other machine can reach."""
+    """Open a listening socket at a port of 127.0.0.1, which other machines cannot reach."""
     if port is not None and check_count(port, "a port") > LAST_PORT:
         raise InputError(f"a port up to {LAST_PORT}", str(port))
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    if os.name == "posix":  # elsewhere, this would let another process take the port
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if os.name == "posix":  # on Windows, the option would let another process take the port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((HOST, port or 0))
-        found.listen()  # so that a visitor who comes before the server is ready waits, and is not refused
+        listener.bind((HOST, port or 0))
+        listener.listen()  # so that an early request waits for the server and is not refused
     except OSError as error:
-        found.close()
+        listener.close()
         raise InputError("a free port", f"{port}: {error.strerror}") from error
-    return found
+    return listener

@@ -1,4 +1,4 @@
-"""One image of a flow with its latents, and all that a visitor of the explorer can do with it; no web in here."""
+"""An image of a flow, its latents, and operations on it for the explorer; independent of the web framework."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mera.explore.learnt import Learnt
 from mera.flow import Latents
 
 LARGEST_UPLOAD = 20 * 2**20
-"""The most bytes of a picture that is uploaded."""
+"""The largest size of an uploaded picture, in bytes."""
 LARGEST_EDGE = 10_000
-"""The most pixels along an edge of such a picture, which is reduced to the size of the flow's."""
+"""The longest edge of an uploaded picture, in pixels, before it is resized to the lattice of the flow."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SEARCH: dict[str, Any] = {"draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "iterations": 10, "leapfrog": 8}
-"""The search for fillings."""
+"""Options of the search for fillings."""
 KEPT = 20
-"""How many images `undo` can go back."""
+"""The number of images that `undo` can restore."""
 
 
 class Studio:
@@ -41,7 +41,7 @@ class Studio:
         seed: the seed of the first image; random if None.
 
     Attributes:
-        temperatures: for each level, finest first, the temperature of latents that are drawn.
+        temperatures: the temperature of latents that are drawn, for each level, finest first.
     """
 
     def __init__(self, learnt: Learnt, seed: int | None = None) -> None:
@@ -49,8 +49,6 @@ class Studio:
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
         self.draw(seed)
-
-    # What is there
 
     @property
     def latents(self) -> Latents:
@@ -69,15 +67,11 @@ class Studio:
 
     @property
     def before(self) -> Tensor:
-        """The image that was drawn or opened last, before any change of it."""
+        """The image that was drawn or opened last, before any changes, (1 or 3, H, W) uint8."""
         return self.learnt.picture(self._start)
 
     def value(self, latent: LatentIndex) -> float:
-        """The value of a latent.
-
-        Args:
-            latent: (level, channel, *site).
-        """
+        """The value of a latent (level, channel, *site)."""
         level, *place = check_latent(self.flow.plan, latent)
         return float(self.latents[level][(0, *place)])
 
@@ -86,62 +80,48 @@ class Studio:
         """The log-density of the image, in nats."""
         return float(self.flow.prior.log_prob(self.latents) - self._pass.log_det)
 
-    # What changes it
-
     def draw(self, seed: int | None = None) -> None:
         """Draw an image at the temperatures of the levels.
 
         Args:
-            seed: the seed, which must not be given while other threads draw random numbers; random if None.
+            seed: the seed, random if None; not thread-safe, since it sets the global random state.
         """
         with nullcontext() if seed is None else fixed_seed(seed):
             self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def upload(self, content: bytes) -> None:
-        """Take a picture from a file in place of the image: the largest rectangle of the flow's proportions, resized.
-
-        Args:
-            content: the bytes of the file.
+        """Replace the image by the contents of an image file, cropped to the flow's aspect ratio and resized.
 
         Raises:
-            ValueError: if the bytes are no picture, or too large a one.
+            ValueError: if the bytes are not an image file, or the image is too large.
         """
         if not self.learnt.is_image:
             raise InputError("a flow of images, for a picture", "a flow of fields")
         lattice = self.flow.plan.input
-        pixels = resize(pixels_of(_opened(content), lattice.channels), lattice.shape)
+        pixels = resize(pixels_of(_open_image(content), lattice.channels), lattice.shape)
         with torch.no_grad():
             self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
     def set(self, latent: LatentIndex, value: float) -> None:
-        """Set a latent; its generation cone alone is evaluated.
-
-        Args:
-            latent: (level, channel, *site).
-            value: the new value.
-        """
+        """Set a latent (level, channel, *site); only its generation cone is evaluated."""
         change = self.learnt.change(latent)
         with fixed_weights():
             self._pass.propose(change, torch.full_like(self._pass.at(change), value))
             self._pass.settle(change, torch.ones(1, 1, dtype=torch.bool, device=self.flow.device))
 
     def redraw(self, level: int) -> None:
-        """Draw the latents of a level anew.
-
-        Args:
-            level: the level, 0 for the finest.
-        """
+        """Redraw all latents of a level, 0 for the finest."""
         check_level(self.flow.plan, level)
         fresh = self.flow.sample_latents(1, self.temperatures)
         z = tuple(new if h == level else old for h, (new, old) in enumerate(zip(fresh, self.latents, strict=True)))
         self.replace(self._decode(z))
 
     def redraw_below(self, level: int, mask: Tensor) -> None:
-        """Draw latents anew that are below sites of a level on the tree: the sites that stand for marked pixels.
+        """Redraw the subtrees of latents below those sites of a level that cover marked pixels.
 
         Args:
             level: the level, 0 for the finest.
-            mask: a bool mask of the pixels, (H, W).
+            mask: the marked pixels, bool (H, W).
 
         Raises:
             ValueError: if no pixel is marked.
@@ -159,28 +139,22 @@ class Studio:
         self.replace(self._decode(z))
 
     def mixture(self, other: Studio, level: int) -> Tensor:
-        """The data of this image's levels from one on, and of the finer levels of another image (RG-Flow, Eq. 9).
+        """Mix this image's latents of `level` and coarser with the finer ones of another image (RG-Flow, Eq. 9).
 
-        Args:
-            other: the other image.
-            level: the finest level of this image.
+        Returns:
+            The mixed image in the flow's own space, (1, C, H, W).
         """
         return self._decode(mix(self.latents, other.latents, level))
 
     def replace(self, x: Tensor) -> None:
-        """Take other data as the changed image, such as a mixture or a filling; `undo` goes back.
-
-        Args:
-            x: the data, (1, C, H, W), in the flow's own space.
-        """
+        """Replace the image by data (1, C, H, W) in the flow's own space, such as a filling; `undo` reverts this."""
         self._kept = [*self._kept[1 - KEPT :], self.data.clone()]
         self._pass.data = x
 
     def undo(self) -> bool:
-        """Go back to the image before the last change, but for those of single latents, which are lost.
+        """Restore the image before the last replacement, and return whether there was one.
 
-        Returns:
-            Whether there was such a change.
+        Changes of single latents since then are lost.
         """
         if not self._kept:
             return False
@@ -188,46 +162,44 @@ class Studio:
         return True
 
     def reset(self) -> None:
-        """Go back to the image that was drawn or opened last."""
+        """Restore the image that was drawn or opened last."""
         self.replace(self._start)
 
-    # What is asked about it
-
     def cost(self) -> Tensor:
-        """Where the model pays: minus log p of the image over the pixels, as a picture (3, H, W) uint8."""
+        """The map of minus log p over the pixels, as a picture (3, H, W) uint8."""
         maps = decompose(self.flow, self.data).maps
-        return coloured(-torch.stack([one[0] for one in maps]).sum(0).cpu(), diverging=False)
+        return coloured(-torch.stack([level_map[0] for level_map in maps]).sum(0).cpu(), diverging=False)
 
     def fill(self, mask: Tensor, samples: int = 4) -> list[Tensor]:
-        """Plausible fillings of masked pixels, each (1, C, H, W) in the flow's own space; only the cone is evaluated.
+        """Sample fillings of masked pixels, each (1, C, H, W) in the flow's own space; only the cone is evaluated.
 
-        The chains are short, so that a visitor need not wait; `flow.inpaint` draws better samples.
+        The chains are short to keep the page responsive; `flow.inpaint` draws better samples.
 
         Args:
             mask: a bool mask (H, W), true for the pixels to fill.
-            samples: how many fillings.
+            samples: the number of fillings.
 
         Raises:
             ValueError: if no pixel or every pixel is masked.
         """
-        found = self.flow.inpaint(self.data.clone(), mask, samples=samples, **SEARCH)
-        if found.samples is None:
+        inpainting = self.flow.inpaint(self.data.clone(), mask, samples=samples, **SEARCH)
+        if inpainting.samples is None:
             raise RuntimeError("Expected samples of an inpainting; got none")
-        return list(found.samples.detach().split(1))
+        return list(inpainting.samples.detach().split(1))
 
     def _open(self, x: Tensor) -> None:
-        """Start from other data."""
+        """Start from new data (1, C, H, W), and clear the history of `undo`."""
         self._start, self._kept = x.clone(), []
         self._pass = IncrementalPass(self.flow.runner, self.learnt.wiring, x)
 
     @torch.no_grad()
     def _decode(self, z: Latents) -> Tensor:
-        """The data of latents."""
+        """Map latents to data."""
         return self.flow.inverse(z)[0]
 
 
-def _opened(content: bytes) -> Image.Image:
-    """A picture from the bytes of a file, checked before it is decoded."""
+def _open_image(content: bytes) -> Image.Image:
+    """Decode an image file, after its size and dimensions are checked."""
     if len(content) > LARGEST_UPLOAD:
         raise InputError(f"a picture of at most {LARGEST_UPLOAD // 2**20} MiB", f"{len(content) / 2**20:.0f} MiB")
     try:

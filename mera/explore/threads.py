@@ -1,4 +1,4 @@
-"""Work in threads that do not keep the process alive."""
+"""Functions in daemon threads, awaited from asyncio."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from typing import Any
 
 
 async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run work in a thread of its own, which does not delay the end of the process, and wait for its result.
-
-    Args:
-        work: the work.
-        arguments: its arguments.
-
-    Raises:
-        Exception: what the work raises.
-    """
+    """Run a function in a daemon thread, which does not delay the exit of the process, and await the result."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""The state of one visitor of the explorer, which the picture and all tabs share."""
+"""State of one visitor of the explorer, which the page and all tabs share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mera.explore.threads import in_thread
 
 
 class Visit:
-    """The image, the marked pixels, and the functions that follow their changes.
+    """The image, the marked pixels, and callbacks for changes.
 
     Args:
         learnt: the flow.
@@ -24,8 +24,8 @@ class Visit:
 
     Attributes:
         studio: the image and its latents.
-        mask: the pixels that are marked.
-        has_left: returns whether the visitor has left, so that there is nothing to show a result on.
+        mask: the marked pixels, bool (H, W).
+        has_left: returns whether the visitor has closed the page.
     """
 
     def __init__(self, learnt: Learnt, action: Any = None) -> None:
@@ -37,35 +37,35 @@ class Visit:
         self._markers: list[Callable[[], None]] = []
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a function at each change of the image, those by a slider too."""
+        """Call a function after every change of the image, including changes by a slider."""
         self._watchers.append(watcher)
 
     def follow(self, follower: Callable[[], None]) -> None:
-        """Call a function at each change of the image that is not by a slider."""
+        """Call a function after every change of the image, except changes by a slider."""
         self._followers.append(follower)
 
     def on_mark(self, marker: Callable[[], None]) -> None:
-        """Call a function when pixels are marked or unmarked."""
+        """Call a function after pixels are marked or unmarked."""
         self._markers.append(marker)
 
     def shown(self) -> None:
-        """Tell that a slider has changed the image."""
+        """Run the callbacks of `watch`, after a slider has changed the image."""
         for watcher in self._watchers:
             watcher()
 
     def changed(self) -> None:
-        """Tell that the image has changed."""
+        """Run the callbacks of `watch` and `follow`, after the image has changed."""
         self.shown()
         for follower in self._followers:
             follower()
 
     def marked(self) -> None:
-        """Tell that other pixels are marked."""
+        """Run the callbacks of `on_mark`."""
         for marker in self._markers:
             marker()
 
     def unmark(self) -> None:
-        """Mark no pixel."""
+        """Unmark all pixels."""
         self.mask[:] = False
         self.marked()
 
@@ -77,18 +77,18 @@ class Visit:
         except Exception as error:
             ui.notify(str(error) or type(error).__name__, type="negative", multi_line=True)
 
-    async def slowly(self, what: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Run work in a thread, so that the page stays alive; None if it failed, which is reported.
+    async def slowly(self, message: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function in a thread, so that the page stays responsive, and return its result.
 
         Args:
-            what: the text that the page shows meanwhile.
-            work: the work.
-            arguments: its arguments.
+            message: the text that the page shows until the function returns.
+            work: the function; if it raises an exception, the page shows it and the result is None.
+            arguments: the arguments of the function.
 
         Raises:
-            CancelledError: if the visitor left meanwhile.
+            CancelledError: if the visitor has closed the page.
         """
-        note = ui.notification(what, spinner=True, timeout=None)
+        note = ui.notification(message, spinner=True, timeout=None)
         try:
             with self.reporting():
                 return await in_thread(work, *arguments)

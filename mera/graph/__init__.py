@@ -1,4 +1,4 @@
-"""Layouts, and the plans that layouts compile to."""
+"""Layouts, and plans: compiled layouts."""
 
 from mera.graph.compiler import compile
 from mera.graph.errors import LayoutError

@@ -15,20 +15,20 @@ from mera.graph.topology import find_input, walk
 
 
 def compile(layout: Layout) -> Plan:
-    """Check a layout as a whole, and compile it to a `Plan`.
+    """Check that a layout is complete, and compile it to a `Plan`.
 
     Args:
-        layout: a complete layout: every output of a node is the input of another.
+        layout: a complete layout: every output of a node is the input of another node.
 
     Raises:
-        LayoutError: if the layout is not a bijection; the message names the node, what was expected and what was found.
+        LayoutError: if the layout is not a bijection; the message names the node.
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", f"{type(layout).__name__}")
     nodes = walk(layout.graph)
     start, entry = find_input(layout.graph)
     value_numbers = count(1)
-    values = {(start, 0): (0, entry.lattice, 0)}  # (node, output) -> number, lattice and level of the value there
+    values = {(start, 0): (0, entry.lattice, 0)}  # (node, output) -> number, lattice and level of the output's value
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
@@ -47,12 +47,12 @@ def compile(layout: Layout) -> Plan:
             raise LayoutError(f"{node.outputs} outputs, as its class declares", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
             values[name, index] = (target, out, level)
-    latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of one size stay as declared
+    latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of equal size stay as declared
     return Plan(entry.lattice, tuple(steps), tuple(latents), entry.context)
 
 
 def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
-    """The operations of a node; errors get the name of the node."""
+    """The operations of a node; errors name the node."""
     try:
         operations = node.lower(lattice)
     except LayoutError as error:
@@ -64,19 +64,16 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
 
 
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, operation: Apply) -> str:
-    """The key of the module of a node.
-
-    The key is the node's `share` if there is one; else the key of an earlier node with the same bijector object; else
-    the node's name.
+    """The key of a node's module: its `share`, else the key of an earlier node with the same bijector, else its name.
 
     Args:
-        keys: for each key so far the name, the node and the operation that used the key first. A new key is added.
+        keys: for each key so far the name, the node and the operation that used it first. A new key is added.
         name: the name of the node.
         node: the node.
         operation: the operation of the node.
 
     Raises:
-        LayoutError: if the node cannot use the module of the node that had the key first.
+        LayoutError: if the node cannot use the module of the first node with the same key.
     """
     if not isinstance(node, Local):
         raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)
@@ -89,15 +86,9 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
     if node.bijector is not other.bijector and node.bijector != other.bijector:
         raise LayoutError(f"the bijector of {first!r}, whose module it shares", "another", node=name)
     if operation.event_shape != first_operation.event_shape:
-        raise LayoutError(
-            f"events of shape {first_operation.event_shape} as in {first!r}, whose module it shares",
-            f"{operation.event_shape}",
-            node=name,
-        )
+        expected = f"events of shape {first_operation.event_shape} as in {first!r}, whose module it shares"
+        raise LayoutError(expected, f"{operation.event_shape}", node=name)
     if operation.passive != first_operation.passive:
-        raise LayoutError(
-            f"{first_operation.passive} passive channels as in {first!r}, whose module it shares",
-            f"{operation.passive}",
-            node=name,
-        )
+        expected = f"{first_operation.passive} passive channels as in {first!r}, whose module it shares"
+        raise LayoutError(expected, f"{operation.passive}", node=name)
     return key

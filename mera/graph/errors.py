@@ -1,4 +1,4 @@
-"""The error of layouts, which knows the node, the setting and the file that it is about."""
+"""The error of layouts, with the node, the setting and the file that are wrong."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from mera._utils.errors import InputError
 class LayoutError(InputError):
     """A layout is not a bijection, or a file does not describe a layout.
 
-    The message names the node, what was expected and what was found instead. For a layout that was read from a file,
-    the message names the file and the setting too. Each argument is an attribute of the error.
+    The message names the node, the expected and the actual value, and also the setting and the file of a layout that
+    was read from a file. Each argument is an attribute of the error.
 
     Args:
-        expected: a description of what was expected; "" if a bijector of the user's own raised an error with a message
-            of another form.
-        got: a description of what was found instead, or the message of that bijector.
+        expected: a description of the expected value; "" for the error of a user's bijector with its own message.
+        got: a description of the actual value, or the message of the user's bijector.
         node: the name of the node, or "#7" for the seventh node of a file if that node has no name; None if the error
             is about the layout as a whole.
-        field: the setting of the node that is wrong; None if no single setting is.
+        field: the setting of the node that is wrong; None if the error is not about a single setting.
         source: the file that the layout was read from; None for a layout that was built in Python.
         kind: the kind of the error; see `InputError`.
 
@@ -52,11 +51,11 @@ class LayoutError(InputError):
 
     @classmethod
     def from_error(cls, error: ValueError, **where: Any) -> LayoutError:
-        """Turn any `ValueError` into a `LayoutError`, and add where it happened.
+        """Turn any `ValueError` into a `LayoutError` with a location.
 
         Args:
-            error: the error that was raised.
-            where: `node`, `field` or `source`; attributes that the error has already are kept.
+            error: the error.
+            where: `node`, `field` or `source`, for attributes that the error does not have yet.
         """
         if not isinstance(error, InputError):
             return cls("", str(error), **where)
@@ -76,6 +75,6 @@ class LayoutError(InputError):
         return ": ".join(parts)
 
     def __reduce__(self) -> Any:
-        """For pickling, which would call the class with the message alone."""
+        """Support pickling, which by default would call the class with the message as its only argument."""
         parts: dict[str, Any] = {"node": self.node, "field": self.field, "source": self.source, "kind": self.kind}
         return partial(type(self), **parts), (self.expected, self.got)

@@ -1,4 +1,4 @@
-"""A layout's graph as text that other programs draw."""
+"""Export of a layout's graph to Mermaid and Graphviz."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from mera.graph.topology import walk
 
 
 def to_mermaid(layout: Layout) -> str:
-    """The graph of a layout as a Mermaid flowchart, which GitHub and many editors can draw.
-
-    The data is at the bottom, and the latents are above.
+    """The graph of a layout as a Mermaid flowchart, for GitHub and many editors, with the data at the bottom.
 
     Args:
         layout: the layout.
@@ -47,15 +45,14 @@ def to_graphviz(layout: Layout) -> str:
     shapes: dict[type, str] = {Input: "ellipse", Latent: "ellipse", Local: "box"}
     lines = ["digraph layout {", "    rankdir=BT;"]
     for name, node in layout.nodes.items():
-        lines.append(
-            f"    {_quoted(name)} [label={_quoted(_label(name, node))}, shape={shapes.get(type(node), 'hexagon')}];"
-        )
+        shape = shapes.get(type(node), "hexagon")
+        lines.append(f"    {_quoted(name)} [label={_quoted(_label(name, node))}, shape={shape}];")
     edges = _edges(layout, lambda a, b, o: f"    {_quoted(a)} -> {_quoted(b)}{f' [label={o}]' if o else ''};")
     return "\n".join([*lines, *edges, "}"])
 
 
 def _edges(layout: Layout, line: Callable[[str, str, int], str]) -> list[str]:
-    """The lines for all edges; `line` makes one of them from source, target and number of the source's output."""
+    """The lines for all edges; `line` makes a line from the source, the target and the index of the source's output."""
     return [line(source, name, output) for name, _, source, output in walk(layout.graph)]
 
 
@@ -65,15 +62,11 @@ def _label(name: str, node: Node) -> str:
         case Input():
             return f"{name}: {node.lattice}"
         case Local():
-            kind = getattr(node.bijector, "name", None) or getattr(
-                node.bijector, "__name__", type(node.bijector).__name__
-            )
-            others = "".join(
-                f", {word} {_brief(value)}"
-                for word, value in (("stride", node.stride), ("offset", node.offset), ("passive", node.passive))
-                if value
-            )
-            return f"{name}: {kind}, kernel {_brief(node.kernel)}{others}"
+            class_name = getattr(node.bijector, "__name__", type(node.bijector).__name__)
+            kind = getattr(node.bijector, "name", None) or class_name
+            settings = {"stride": node.stride, "offset": node.offset, "passive": node.passive}
+            text = "".join(f", {setting} {_brief(value)}" for setting, value in settings.items() if value)
+            return f"{name}: {kind}, kernel {_brief(node.kernel)}{text}"
         case Decimate() | Squeeze():
             return f"{name}: {type(node).__name__.lower()} by {_brief(node.stride)}"
         case Split():

@@ -1,4 +1,4 @@
-"""Lattices, and checks of names and sizes that nodes on a lattice are declared with."""
+"""Lattices, and checks of the names and sizes in a node's settings."""
 
 from __future__ import annotations
 
@@ -16,35 +16,27 @@ from mera.graph.errors import LayoutError
 Number = TypeVar("Number", int, Tensor)
 
 _MODULE_DICT = nn.ModuleDict()
-"""Flows keep their bijectors in a `ModuleDict`, which accepts no key that is the name of one of its attributes."""
+"""Flows keep their bijectors in a `ModuleDict`, whose keys must not be the names of its attributes."""
 
 
 def check_key(text: object, field: str) -> None:
-    """Refuse a value that cannot be the name of a node or the key of a module.
-
-    Args:
-        text: the argument as it was passed.
-        field: the setting that the argument is for, "name" or "share".
-
-    Raises:
-        LayoutError: if the value is no string, is empty, contains a dot, or is an attribute of torch.nn.ModuleDict.
-    """
+    """Raise a LayoutError if a value for the setting `field` is not a valid name of a node or key of a module."""
     if not isinstance(text, str) or not text or "." in text or hasattr(_MODULE_DICT, text):
         expected = f"a {field} that is not empty, has no dot and is no attribute of torch.nn.ModuleDict"
         raise LayoutError(expected, repr(text), field=field)
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
-    """One integer for each dimension of a lattice.
+    """Expand a setting to one integer >= `minimum` for each dimension of a lattice.
 
     Args:
-        value: the argument as it was passed: one integer for all dimensions, or one for each.
+        value: one integer for all dimensions, or one for each.
         dim: the number of dimensions.
-        field: the setting that the argument is for, "kernel" say.
-        minimum: the smallest integer that is accepted.
+        field: the name of the setting in messages, for example "kernel".
+        minimum: the smallest valid integer.
 
     Raises:
-        LayoutError: if `value` is not an integer or `dim` of them, or if one is below `minimum`.
+        LayoutError: if `value` has another form, or an integer is below `minimum`.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
@@ -78,9 +70,8 @@ class Lattice:
         if not all(is_integer(n) and n > 0 for n in self.shape):
             raise LayoutError("positive edge lengths", f"{self.shape!r}", field="shape")
         if len(self.periodic) != self.dim or not all(type(periodic) is bool for periodic in self.periodic):
-            raise LayoutError(
-                f"for each of {self.dim} dimensions whether it is periodic", f"{self.periodic!r}", field="periodic"
-            )
+            expected = f"for each of {self.dim} dimensions whether it is periodic"
+            raise LayoutError(expected, f"{self.periodic!r}", field="periodic")
 
     @property
     def dim(self) -> int:
@@ -103,44 +94,39 @@ class Lattice:
         return self.channels * self.sites
 
     def coarsen(self, stride: tuple[int, ...]) -> Lattice:
-        """The lattice on which each cell of sites has become one site, with the channels of all sites of the cell.
+        """The lattice with one site for each cell of sites, which has the channels of all sites of the cell.
 
         Args:
-            stride: for each dimension, how many sites a cell has.
+            stride: for each dimension, the number of sites in a cell.
         """
         shape = tuple(n // s for n, s in zip(self.shape, stride, strict=True))
         return replace(self, channels=self.channels * math.prod(stride), shape=shape)
 
     def cell_of(self, coordinate: Number, axis: int, finer: int) -> Number:
-        """The coordinate of the site whose cell holds a site of a finer lattice over the same pixels.
+        """The coordinate of the site whose cell contains a site of a finer lattice over the same pixels.
 
         Args:
             coordinate: the coordinate on the finer lattice, an integer or a tensor of integers.
-            axis: the dimension.
-            finer: the edge of the finer lattice in this dimension.
+            axis: the index of the dimension.
+            finer: the number of sites of the finer lattice in this dimension.
         """
         return coordinate * self.shape[axis] // finer
 
     def pixels_of(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        """Spread values at sites evenly over the pixels that each site stands for: (B, *sites) to (B, *pixels).
+        """Spread values at sites evenly over the pixels in each site's cell: (B, *sites) to (B, *pixels).
 
         Args:
             values: values at the sites, (B, *sites).
-            shape: the edges of the lattice of pixels.
+            shape: the shape of the lattice of pixels.
         """
         for d, n in enumerate(shape):
-            home = self.cell_of(torch.arange(n, device=values.device), d, n)
-            share = torch.bincount(home, minlength=self.shape[d]).to(values.dtype)
-            others = (1 for _ in range(values.ndim - d - 2))
-            values = values.index_select(d + 1, home) / share[home].view(-1, *others)
+            cell = self.cell_of(torch.arange(n, device=values.device), d, n)
+            pixels = torch.bincount(cell, minlength=self.shape[d]).to(values.dtype)
+            values = values.index_select(d + 1, cell) / pixels[cell].view(-1, *[1] * (values.ndim - d - 2))
         return values
 
     def with_channels(self, channels: int) -> Lattice:
-        """The lattice with the same sites and another number of channels.
-
-        Args:
-            channels: the new number of variables at a site.
-        """
+        """The lattice with the same sites and another number of channels."""
         return replace(self, channels=channels)
 
     def __str__(self) -> str:

@@ -19,12 +19,12 @@ from mera.graph.topology import find_input
 
 @dataclass(frozen=True)
 class Port:
-    """An output of a node, which is passed to the method that adds the next node.
+    """An output of a node; pass it to the method that adds the next node.
 
     Args:
         node: the name of the node.
         output: the index of the output.
-        lattice: the lattice of the variables that leave the node there.
+        lattice: the lattice of the output.
         layout: the layout of the node.
     """
 
@@ -47,12 +47,11 @@ class Port:
 class Layout(Pictured):
     """The declaration of a hierarchical flow, node by node from the data to the latents.
 
-    The nodes form a tree: the input of each node is an output of an earlier node, and each output is the input of
-    exactly one node; a `latent` node is the last on each branch. A node that cannot be a bijection is refused when it
-    is added.
+    The nodes form a tree: the input of each node is an output of an earlier node, each output is the input of exactly
+    one node, and each branch ends in a `latent` node. Adding a node that cannot be a bijection raises an error.
 
-    The attribute `graph` is a `networkx.DiGraph`. Its nodes have the attribute `node`, a `mera.graph.Node` with the
-    settings; its edges have the attribute `output`, the index of the output of the node where the edge starts.
+    The attribute `graph` is a `networkx.DiGraph`. Its nodes have the attribute `node`, a `mera.graph.Node`; its edges
+    have the attribute `output`, the index of the output of the node where the edge starts.
 
     Args:
         shape: the edge lengths of the lattice, in 1, 2 or 3 dimensions.
@@ -98,13 +97,13 @@ class Layout(Pictured):
 
     @classmethod
     def from_graph(cls, graph: nx.DiGraph) -> Layout:
-        """A layout from a graph that was made without the methods of this class.
+        """Make a layout from a graph that was built without the methods of this class.
 
         Args:
             graph: a graph whose nodes and edges have the attributes `node` and `output`; it is copied.
 
         Raises:
-            LayoutError: if the argument is no such graph, or has not exactly one input. `compile` checks the rest.
+            LayoutError: if the argument is not a graph with exactly one input; `compile` checks all other rules.
         """
         if not isinstance(graph, nx.DiGraph):
             raise LayoutError("a networkx.DiGraph", f"{type(graph).__name__}")
@@ -126,13 +125,15 @@ class Layout(Pictured):
             The outputs of the node.
 
         Raises:
-            LayoutError: if the node cannot stand there; the message names the node.
+            LayoutError: if the node is not a bijection on this output, the output is in use, or the name is taken.
         """
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
         name = self._free_name(node) if name is None else name
         try:
-            self._check_name(name)
+            check_key(name, "name")
+            if name in self.graph:
+                raise LayoutError("a name that is not taken", "that of an earlier node")
             self._check_source(source)
             operations = node.lower(source.lattice)
         except LayoutError as error:
@@ -153,23 +154,23 @@ class Layout(Pictured):
         name: str | None = None,
         passive: int = 0,
     ) -> Port:
-        """Add a local bijector; its settings are explained in `mera.graph.Local`.
+        """Add a local bijector; see `mera.graph.Local`.
 
         Args:
             source: the output of an earlier node that the bijector acts on.
             bijector: a bijector, a callable that makes one, or the name of a registered one.
-            kernel: how many sites one position reads in each dimension.
-            stride: how many sites lie between positions; the kernel if None.
+            kernel: the number of sites that one position reads in each dimension.
+            stride: the number of sites between positions; the kernel if None.
             offset: the site at which the grid of positions starts.
             share: a key; nodes with the same key use one module.
             name: the name of the node; if None, "local" and a number.
-            passive: how many channels, the first ones, are read but not changed.
+            passive: the number of first channels that are read but not changed.
 
         Returns:
             The output of the node.
 
         Raises:
-            LayoutError: if the node is not a bijection there.
+            LayoutError: if the node is not a bijection on this output.
         """
         try:
             node = Local(bijector, kernel, stride, offset, share, passive)
@@ -179,7 +180,7 @@ class Layout(Pictured):
         return port
 
     def decimate(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> tuple[Port, Port]:
-        """Add a decimation: keep one site of each cell, and send the other sites out.
+        """Add a decimation: keep one site of each cell, and move the other sites to a second output.
 
         Args:
             source: the output of an earlier node.
@@ -187,7 +188,7 @@ class Layout(Pictured):
             name: the name of the node; if None, "decimate" and a number.
 
         Returns:
-            The coarse lattice, and the sites that are sent out as channels on the coarse lattice.
+            The coarse lattice, and the other sites as channels on the coarse lattice.
 
         Raises:
             LayoutError: if the stride does not divide the edges of the lattice.
@@ -217,14 +218,14 @@ class Layout(Pictured):
 
         Args:
             source: the output of an earlier node.
-            keep: how many channels, the first ones, go to the first output.
+            keep: the number of first channels that go to the first output.
             name: the name of the node; if None, "split" and a number.
 
         Returns:
-            The first channels, and the rest.
+            The first channels, and the remaining channels.
 
         Raises:
-            LayoutError: if one of the outputs would have no channel.
+            LayoutError: if one of the outputs would not have any channels.
         """
         kept, rest = self.add(Split(keep), source, name)
         return kept, rest
@@ -237,7 +238,7 @@ class Layout(Pictured):
             name: the name of the level; if None, "latent" and a number.
 
         Raises:
-            LayoutError: if the output is the input of another node already, or the name is taken.
+            LayoutError: if the output is already the input of another node, or the name is taken.
         """
         self.add(Latent(), source, name)
 
@@ -259,23 +260,16 @@ class Layout(Pictured):
         kind = type(node).__name__.lower()
         return next(name for i in count() if (name := f"{kind}{i}") not in self.graph)
 
-    def _check_name(self, name: str) -> None:
-        """Refuse a name that cannot be one, or that an earlier node has."""
-        check_key(name, "name")
-        if name in self.graph:
-            raise LayoutError("a name that is not taken", "that of an earlier node")
-
     def _check_source(self, source: Port) -> None:
-        """Refuse anything but an output of this layout that is not the input of another node yet."""
+        """Raise a LayoutError unless `source` is an output of this layout that is not the input of a node yet."""
         if not isinstance(source, Port):
             raise LayoutError("the output of an earlier node", f"{source!r}")
         if source.layout is not self:
             raise LayoutError("the output of a node of this layout", f"{source.node!r} of another")
-        for _, taker, output in self.graph.out_edges(source.node, data="output"):
+        for _, user, output in self.graph.out_edges(source.node, data="output"):
             if output == source.output:
-                raise LayoutError(
-                    "an output that is not taken yet", f"output {output} of {source.node!r}, which {taker!r} takes"
-                )
+                got = f"output {output} of {source.node!r}, which {user!r} takes"
+                raise LayoutError("an output that is not taken yet", got)
 
 
 def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
@@ -284,8 +278,7 @@ def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str])
         raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
     boundaries = (boundary,) * len(shape) if isinstance(boundary, str) or not boundary else boundary
     if not isinstance(boundaries, Sequence) or not all(b in ("periodic", "open") for b in boundaries):
-        raise LayoutError(
-            "boundary 'periodic' or 'open', for all dimensions or for each", f"{boundary!r}", field="boundary"
-        )
-    channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # from numpy's integers, too
+        expected = "boundary 'periodic' or 'open', for all dimensions or for each"
+        raise LayoutError(expected, f"{boundary!r}", field="boundary")
+    channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # converts integers of numpy
     return Lattice(channels, tuple(edges), tuple(b == "periodic" for b in boundaries))

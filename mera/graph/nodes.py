@@ -1,8 +1,8 @@
 """The kinds of node that a layout is made of.
 
-A node is compiled by its method `lower`: from the lattice on its input to a chain of operations. The outputs of the
-node are the outputs of the last operation. A new kind of node is one more class in this file, because all code that
-reads plans sees only operations.
+The method `lower` compiles a node to a chain of operations on the lattice of its input; the outputs of the last
+operation are the outputs of the node. Code that reads plans sees only operations, so that a new kind of node needs
+nothing but a class in this file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Input(Node):
             numbers at each pixel; None if the flow is not conditional.
 
     Raises:
-        LayoutError: if `lattice` is no lattice, or `context` is of another form.
+        LayoutError: if `lattice` is not a `Lattice`, or `context` has another form.
     """
 
     lattice: Lattice
@@ -96,22 +96,20 @@ class Local(Node):
         bijector: a bijector; or a callable that makes one from an event shape, and from a `context_shape` if it has
             such a parameter; or the name of a registered bijector, see `mera.bijectors.names`, with or without options:
             "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}. Nodes and flows that are declared with the
-            same bijector object share its parameters, as modules do everywhere in torch; a callable or a name makes a
+            same bijector object share its parameters, as is usual for modules in torch; a callable or a name makes a
             new bijector for each flow.
-        kernel: how many sites one position reads, one number for all dimensions or one for each.
-        stride: how many sites lie between positions; the kernel if None. If stride and kernel are equal, patches tile
+        kernel: the number of sites that one position reads, one number for all dimensions or one for each.
+        stride: the number of sites between positions; the kernel if None. If stride and kernel are equal, patches tile
             the lattice, and each patch is an event. If the stride is less, the bijector is a field bijector, and the
             whole lattice is one event.
         offset: the site at which the grid of positions starts, 0 <= offset < stride. Patches continue around a
-            periodic border. At an open border, patches that the border would cut are left out, and their sites pass
-            unchanged.
-        share: a key; nodes with the same key use one module. The key may not be the name of a node. None for a module
-            of the node's own.
-        passive: how many channels, the first ones, are read but not changed; equal to the attribute `passive` of the
-            bijector.
+            periodic border. Sites of patches that an open border would cut pass unchanged.
+        share: a key, other than the name of a node; nodes with the same key use one module. None for a module of the
+            node's own.
+        passive: the number of first channels that are read but not changed, as in the bijector's attribute `passive`.
 
     Raises:
-        LayoutError: if no bijector is registered under the name, or it does not have an option.
+        LayoutError: if the name of the bijector, or an option of it, is unknown.
     """
 
     bijector: Any
@@ -136,29 +134,25 @@ class Local(Node):
         stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "stride", 1)
         offset = per_dimension(self.offset, lattice.dim, "offset", 0)
         if not is_integer(self.passive) or not 0 <= self.passive < lattice.channels:
-            raise LayoutError(
-                f"from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive",
-                f"{self.passive!r}",
-                field="passive",
-            )
+            expected = f"from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive"
+            raise LayoutError(expected, f"{self.passive!r}", field="passive")
         apply = Apply(lattice, kernel, stride, offset, int(self.passive))
         for d, n in enumerate(lattice.shape):
             check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
         if isinstance(self.bijector, Bijector):
             check_bijector(self.bijector, apply)
         elif not callable(self.bijector) or isinstance(self.bijector, nn.Module):
-            raise LayoutError(
-                "a bijector, or a callable that makes one from an event shape", f"{self.bijector!r}", field="bijector"
-            )
+            expected = "a bijector, or a callable that makes one from an event shape"
+            raise LayoutError(expected, f"{self.bijector!r}", field="bijector")
         return (apply,)
 
 
 @dataclass(frozen=True)
 class Decimate(Node):
-    """Keep the first site of each cell, and send the other sites out (RG-Flow, Eq. 5, https://arxiv.org/abs/2010.00029).
+    """Keep the first site of each cell, and split off the others (RG-Flow, Eq. 5, https://arxiv.org/abs/2010.00029).
 
-    The first output is the coarse lattice of the sites that are kept. The second output has the same sites; the other
-    sites of a cell are channels there.
+    The first output is the coarse lattice of the kept sites. The second output is the coarse lattice with the other
+    sites of each cell as channels.
 
     Args:
         stride: the edge of a cell, or its edges in each dimension.
@@ -168,7 +162,7 @@ class Decimate(Node):
     stride: int | tuple[int, ...] = 2
 
     def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
-        """A `Regroup`, which makes the channels of a cell's first site the first ones, then a `Cut` behind them."""
+        """A `Regroup`, which puts the channels of a cell's first site first, then a `Cut` after these channels."""
         (squeeze,) = Squeeze(self.stride).lower(lattice)
         return squeeze, Cut(squeeze.outputs[0], lattice.channels)
 
@@ -200,7 +194,7 @@ class Split(Node):
     """Cut the channels in two.
 
     Args:
-        keep: how many channels, the first ones, go to the first output; the rest go to the second.
+        keep: the number of first channels that go to the first output; the others go to the second output.
     """
 
     outputs: ClassVar[int] = 2
@@ -209,9 +203,6 @@ class Split(Node):
     def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
         """A single `Cut`."""
         if not is_integer(self.keep) or not 0 < self.keep < lattice.channels:
-            raise LayoutError(
-                f"to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels",
-                f"{self.keep!r}",
-                field="keep",
-            )
+            expected = f"to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels"
+            raise LayoutError(expected, f"{self.keep!r}", field="keep")
         return (Cut(lattice, int(self.keep)),)

@@ -1,8 +1,7 @@
 """The three operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
-An operation is geometry only, integers and an einops pattern, without tensors. What follows from its arguments is
-computed once. All code that reads a plan (executors, cones, tables, pictures) matches these three operations, and
-refuses any other with `assert_never`.
+An operation holds integers and an einops pattern, but no tensors; derived values are cached. All code that reads a plan
+(executors, cones, tables, drawings) matches these three operations, and ends with `assert_never` for any other.
 """
 
 from __future__ import annotations
@@ -21,14 +20,11 @@ AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 def reverse(pattern: str) -> str:
     """The einops pattern of the opposite direction.
 
-    Args:
-        pattern: an einops pattern.
-
     >>> reverse("b c (h kh) -> (b h) c kh")
     '(b h) c kh -> b c (h kh)'
     """
-    there, back = pattern.split(" -> ")
-    return f"{back} -> {there}"
+    before, after = pattern.split(" -> ")
+    return f"{after} -> {before}"
 
 
 def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
@@ -48,10 +44,10 @@ class Apply:
 
     Args:
         lattice: the lattice that the bijector acts on.
-        kernel: for each dimension, how many sites one position reads.
-        stride: for each dimension, how many sites lie between positions.
+        kernel: for each dimension, the number of sites that one position reads.
+        stride: for each dimension, the number of sites between positions.
         offset: for each dimension, the site at which the grid starts.
-        passive: how many channels, the first ones, are read but not changed.
+        passive: the number of first channels that are read but not changed.
     """
 
     lattice: Lattice
@@ -72,30 +68,18 @@ class Apply:
 
     @cached_property
     def patches(self) -> tuple[int, ...]:
-        """For each dimension, the number of grid positions; patches that an open border cuts do not count."""
-        return tuple(
-            n // s - (0 if periodic or not o else 1)
-            for n, s, o, periodic in zip(
-                self.lattice.shape, self.stride, self.offset, self.lattice.periodic, strict=True
-            )
-        )
+        """For each dimension, the number of grid positions, without patches that an open border cuts."""
+        dimensions = zip(self.lattice.shape, self.stride, self.offset, self.lattice.periodic, strict=True)
+        return tuple(n // s - (0 if periodic or not o else 1) for n, s, o, periodic in dimensions)
 
     @cached_property
     def roll(self) -> tuple[tuple[int, int], ...]:
-        """The tensor axes to roll so that the grid starts at the first site, which periodic dimensions allow.
-
-        Returns:
-            For each rolled axis its number and the number of sites.
-        """
+        """The rolls of periodic axes after which the grid starts at the first site, as pairs (axis, sites)."""
         return tuple((2 + d, o) for d, o in enumerate(self.offset) if o and self.lattice.periodic[d])
 
     @cached_property
     def crop(self) -> tuple[tuple[int, int, int], ...]:
-        """The tensor axes to crop to whole patches, where borders are open; the sites cut off pass unchanged.
-
-        Returns:
-            For each cropped axis its number, the first site that stays, and the site after the last one that stays.
-        """
+        """The crops of open axes to whole patches, as triples (axis, start, stop); other sites pass unchanged."""
         return tuple(
             (2 + d, o, o + self.patches[d] * self.stride[d])
             for d, o in enumerate(self.offset)
@@ -113,7 +97,7 @@ class Apply:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """The lengths of the pattern's axes, which the way there and the way back both need."""
+        """The lengths of the pattern's axes, for both directions."""
         axes = AXES[self.lattice.dim]
         if self.is_field:
             return dict(zip(axes, self.lattice.shape, strict=True))
@@ -127,17 +111,17 @@ class Apply:
 
     @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
-        """The lattice itself, whose shape a bijector does not change."""
+        """The lattice itself; a bijector does not change its shape."""
         return (self.lattice,)
 
 
 @dataclass(frozen=True)
 class Regroup:
-    """Space to channels: the sites of each cell become channels of one site, those of the cell's first site first.
+    """Space to channels: the sites of each cell become channels of one site, with the cell's first site first.
 
     Args:
         lattice: the fine lattice.
-        stride: for each dimension, how many sites a cell has.
+        stride: for each dimension, the number of sites in a cell.
     """
 
     lattice: Lattice
@@ -162,11 +146,11 @@ class Regroup:
 
 @dataclass(frozen=True)
 class Cut:
-    """Cut the channels in two: the first `keep` of them, and the rest.
+    """Cut the channels in two: the first `keep` channels, and the remaining channels.
 
     Args:
         lattice: the lattice before the cut.
-        keep: how many channels the first output has.
+        keep: the number of channels of the first output.
     """
 
     lattice: Lattice
@@ -174,14 +158,13 @@ class Cut:
 
     @cached_property
     def pattern(self) -> str:
-        """The cut, as the printed plan shows it."""
+        """The description of the cut in the printed plan."""
         return f"c -> {self.keep} + {self.lattice.channels - self.keep}"
 
     @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
-        """The lattice with the kept channels, and the lattice with the rest."""
-        rest = self.lattice.channels - self.keep
-        return self.lattice.with_channels(self.keep), self.lattice.with_channels(rest)
+        """The lattice with the kept channels, and the lattice with the remaining channels."""
+        return tuple(self.lattice.with_channels(n) for n in (self.keep, self.lattice.channels - self.keep))
 
 
 Operation = Apply | Regroup | Cut

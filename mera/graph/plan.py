@@ -1,4 +1,4 @@
-"""Plans: layouts compiled to a sequence of steps, in integers and einops patterns."""
+"""Plans: layouts compiled to a sequence of steps, which hold integers and einops patterns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) ->
     """The shape of the context of one event: (K,), or (K, *sites of the event) if the context has values at each pixel.
 
     Args:
-        context: the shape of the context of an image, (K,) or (K, *shape); None for no context.
+        context: the shape of the context of an image, (K,) or (K, *shape); None for a flow without context.
         event_shape: the shape (C, *sites) of one event.
     """
     return context if context is None or len(context) == 1 else (context[0], *event_shape[1:])
@@ -30,9 +30,9 @@ class Step:
     """One operation of a plan on one value.
 
     Args:
-        node: the name of the layout's node that the step is part of.
+        node: the name of the node that the step is part of.
         level: the number of cuts between the data and the step; 0 for the finest level.
-        operation: the operation.
+        operation: an `Apply`, `Regroup` or `Cut`.
         source: the number of the value that the step consumes.
         targets: the numbers of the values that the step produces.
         module: the key of the bijector if the operation is `Apply`, else empty; steps with the same key share a
@@ -52,8 +52,8 @@ class LatentLevel:
     """One level of latents.
 
     Args:
-        node: the name of the layout's `Latent` node.
-        value: the number of the value that leaves the flow there.
+        node: the name of the `Latent` node.
+        value: the number of the value that holds the latents.
         lattice: the lattice of the latents.
     """
 
@@ -67,11 +67,11 @@ class Plan:
     """A compiled layout: frozen, hashable, and without tensors or lists of sites.
 
     The values between steps are numbered; the data is value 0. Each value is produced once and consumed once. A forward
-    pass runs the steps in order, an inverse pass runs them in reverse, and both can drop a value once it is consumed.
+    pass runs the steps in order, and an inverse pass runs them in reverse.
 
     Args:
         input: the lattice of the data.
-        steps: the steps, each behind the step that produces its source.
+        steps: the steps, each after the step that produces its source.
         latents: the levels of latents, finest first.
         context: the shape of a context, (K,) or (K, *shape); None if the flow is not conditional.
     """
@@ -82,34 +82,22 @@ class Plan:
     context: tuple[int, ...] | None = None
 
     def rows_of(self, levels: Sequence[Tensor]) -> Tensor:
-        """Latents as one row for each sample, level by level, finest first: (B, variables).
-
-        Args:
-            levels: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-        """
+        """Concatenate latents (B, C_h, *shape_h) of all levels, finest first, to rows (B, variables)."""
         return torch.cat([level.flatten(1) for level in levels], dim=1)
 
     def levels_of(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Latents from rows (B, variables): one tensor (B, C_h, *shape_h) for each level, finest first.
-
-        Args:
-            rows: the rows, as `rows_of` makes them.
-        """
+        """Split rows (B, variables) of `rows_of` into latents (B, C_h, *shape_h) for each level, finest first."""
         lattices = [latent.lattice for latent in self.latents]
         parts = rows.split([lattice.variables for lattice in lattices], dim=1)
         return tuple(part.unflatten(1, lattice.event_shape) for part, lattice in zip(parts, lattices, strict=True))
 
     def context_shape(self, operation: Apply) -> tuple[int, ...] | None:
-        """The shape of the context of one event, (K,) or (K, *sites of the event); None if the flow is not conditional.
-
-        Args:
-            operation: the operation whose event it is.
-        """
+        """The context shape of one event of an operation, (K,) or (K, *sites); None if the flow is not conditional."""
         return context_of(self.context, operation.event_shape)
 
     @property
     def entries(self) -> tuple[int, ...]:
-        """The numbers of the values at which levels begin, finest first: the data, then the kept output of each cut."""
+        """For each level, finest first, the number of its first value: the data, then the kept output of each cut."""
         value, entries = 0, [0]
         for step in self.steps:
             if step.source == value:
@@ -120,25 +108,20 @@ class Plan:
 
     @property
     def table(self) -> Table:
-        """A row for each step: its lattice, its grid of positions, its einops pattern, and the latents it sends out."""
+        """A table with a row for each step: lattice, grid of positions, einops pattern, latents among the outputs."""
         levels = {latent.value: f"z{h}" for h, latent in enumerate(self.latents)}
         header = ("step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends out")
-        rows = [
-            (
-                str(i),
-                step.node,
-                str(step.level),
-                str(step.operation.lattice),
-                *_columns(step.operation),
-                _out(step, levels),
-            )
-            for i, step in enumerate(self.steps)
-        ]
+        rows = []
+        for i, step in enumerate(self.steps):
+            outputs = zip(step.targets, step.operation.outputs, strict=True)
+            latents = ", ".join(f"{levels[value]}: {lattice}" for value, lattice in outputs if value in levels)
+            columns = _columns(step.operation)
+            rows.append((str(i), step.node, str(step.level), str(step.operation.lattice), *columns, latents))
         return Table(header, rows)
 
     @property
     def legend(self) -> str:
-        """What stands below the table: the numbers of latents, and what its words mean."""
+        """The caption below the table: the numbers of latents, and the meaning of "patches" and "field"."""
         variables = " + ".join(f"{latent.lattice.variables}" for latent in self.latents)
         return (
             f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"
@@ -150,7 +133,7 @@ class Plan:
         return f"{self.table}\n{self.legend}"
 
     def _repr_html_(self) -> str:
-        """The table of the steps as HTML, which notebooks ask for."""
+        """The table of the steps as HTML, for notebooks."""
         return html(self.table, *self.legend.splitlines())
 
 
@@ -170,18 +153,5 @@ def _columns(operation: Operation) -> Iterable[str]:
 
 
 def brief(values: tuple[int, ...]) -> str:
-    """Sizes as text: "4x2", or one number if all dimensions have the same.
-
-    Args:
-        values: for each dimension a size.
-    """
+    """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
-
-
-def _out(step: Step, levels: dict[int, str]) -> str:
-    """The cell "sends out" of a step in the printed table: the levels of latents among its outputs."""
-    return ", ".join(
-        f"{levels[value]}: {lattice}"
-        for value, lattice in zip(step.targets, step.operation.outputs, strict=True)
-        if value in levels
-    )

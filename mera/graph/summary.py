@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,17 +16,13 @@ from mera.graph.plan import Plan
 
 
 def count_parameters(module: nn.Module) -> int:
-    """The number of learnable parameters of a module, counted as single numbers.
-
-    Args:
-        module: the module.
-    """
+    """The number of learnable parameters of a module, counted as scalars."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The description of a flow, which text and HTML are made of.
+    """The description of a flow, printed as text or HTML.
 
     Args:
         title: the lattice, the prior, and the numbers of parameters and variables.
@@ -44,7 +39,7 @@ class Summary:
         return f"{self.title}\n\n{self.nodes}\n\n{self.levels}"
 
     def _repr_html_(self) -> str:
-        """The description as HTML, which notebooks ask for."""
+        """The description as HTML, for notebooks."""
         return html(self.title, self.nodes, self.levels)
 
 
@@ -53,7 +48,7 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
 
     Args:
         plan: the plan of the flow.
-        layout: the layout of the flow, whose nodes know the names of registered bijectors.
+        layout: the layout of the flow, for the names of registered bijectors.
         bijectors: the bijectors, by the key in `Step.module`.
         prior: the prior as text.
         total: the number of parameters of the flow.
@@ -68,19 +63,16 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
             events = f"{step.operation.events} of {'x'.join(map(str, step.operation.event_shape))}"
             bijector = _name(layout.graph.nodes[step.node]["node"].bijector, module)
             nodes.append((step.level, step.node, bijector, step.operation.lattice, events, parameters))
-    levels = [
-        (f"z{h}", latent.lattice, math.prod(latent.lattice.event_shape), latent.node)
-        for h, latent in enumerate(plan.latents)
-    ]
+    levels = [(f"z{h}", v.lattice, v.lattice.variables, v.node) for h, v in enumerate(plan.latents)]
     return Summary(
-        f"Flow on {plan.input}, {prior} prior: {total:,} parameters, {math.prod(plan.input.event_shape):,} variables",
+        f"Flow on {plan.input}, {prior} prior: {total:,} parameters, {plan.input.variables:,} variables",
         Table(["level", "node", "bijector", "lattice", "events", "parameters"], nodes),
         Table(["latents", "lattice", "variables", "leave at"], levels),
     )
 
 
 def _name(declared: object, module: nn.Module) -> str:
-    """The name of a registered bijector; else the class of a bijector, or of the members of a chain."""
+    """The name of a registered bijector, else its class, or the classes of the members of a chain."""
     if isinstance(declared, Named):
         return declared.name
     members = module.members if isinstance(module, Chain) else [module]

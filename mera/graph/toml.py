@@ -1,4 +1,4 @@
-"""Layouts as TOML: a table `lattice`, and a table `node` for each node, behind the node that is its input.
+"""Layouts as TOML: a table `lattice`, and a table `node` for each node, after the node that is its input.
 
     [lattice]
     shape = [8, 8]
@@ -24,9 +24,9 @@
     kind = "latent"
     input = "halve"
 
-`input` names the node that is the input of a node: "input" for the data, "halve" for the first output of the node
-"halve", "halve.1" for its second output. Without `input`, it is the first output of the node in the table before. A
-bijector is a name of `mera.bijectors.names()`, or a table of the name and options.
+`input` is the output that a node acts on: "input" for the data, "halve" for the first output of the node "halve",
+"halve.1" for its second output. Its default is the first output of the node in the table before. A bijector is a name
+of `mera.bijectors.names()`, or a table of the name and options.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def dumps(layout: Layout) -> str:
         layout: a layout of registered bijectors; see `mera.bijectors.register`.
 
     Raises:
-        LayoutError: if the argument is no layout, the bijector of a node is not registered, or TOML cannot hold one of
-            its options.
+        LayoutError: if the argument is not a `Layout`, the bijector of a node is not registered, or an option of a
+            bijector cannot be written as TOML.
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", type(layout).__name__)
@@ -83,13 +83,13 @@ def dumps(layout: Layout) -> str:
     if layout.context is not None:
         table["context"] = list(layout.context)
     nodes: list[dict[str, Any]] = []
-    before = layout.input.node
+    previous = layout.input.node
     for name, node, source, output in walk(layout.graph):
         row = {"name": name, "kind": _kind(name, node)}
-        if source != before or output:
+        if source != previous or output:
             row["input"] = f"{'input' if source == layout.input.node else source}{f'.{output}' if output else ''}"
         nodes.append(row | _settings(name, node))
-        before = name
+        previous = name
     tables = [("[lattice]", table), *(("[[node]]", row) for row in nodes)]
     return "\n".join(_lines(header, row) for header, row in tables)
 
@@ -99,7 +99,7 @@ def loads(text: str, source: str = "layout") -> Layout:
 
     Args:
         text: the TOML, written by `dumps` or by hand.
-        source: what messages call the text, the path of a file say.
+        source: the name of the text in messages, for example the path of a file.
 
     Raises:
         LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
@@ -108,7 +108,7 @@ def loads(text: str, source: str = "layout") -> Layout:
         raise LayoutError("TOML as text", type(text).__name__, source=source)
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # Python refuses integers of thousands of digits by itself
+    except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits
         raise LayoutError("TOML", str(error), source=source) from None
     try:
         layout = _layout(document)
@@ -133,20 +133,20 @@ def _value(value: Any) -> str:
 
 
 def _key(key: str) -> str:
-    """A key of TOML, in quotes where it needs them."""
+    """A key of TOML, quoted if necessary."""
     return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
 
 
 def _kind(name: str, node: Node) -> str:
-    """The name of a node's kind in files; `name` is the name of the node, for messages."""
-    for kind, type_of_node in KINDS.items():
-        if type(node) is type_of_node:
+    """The name of a node's kind in files."""
+    for kind, node_class in KINDS.items():
+        if type(node) is node_class:
             return kind
-    raise LayoutError(f"a node of a kind that a file can say, {', '.join(KINDS)}", f"{node!r}", node=name)
+    raise LayoutError(f"a node of a kind that can be written to a file, {', '.join(KINDS)}", f"{node!r}", node=name)
 
 
 def _settings(name: str, node: Any) -> dict[str, Any]:
-    """The settings of a node that are not at their defaults; `name` is the name of the node, for messages."""
+    """The settings of a node that differ from their defaults."""
     settings = {}
     for field in fields(node):
         value = getattr(node, field.name)
@@ -158,14 +158,10 @@ def _settings(name: str, node: Any) -> dict[str, Any]:
 
 
 def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
-    """A registered bijector as its name, or a table of name and options; `name` is the name of the node."""
+    """A registered bijector as its name, or as a table of its name and options; `name` is the name of the node."""
     if not isinstance(bijector, Named):
-        raise LayoutError(
-            "a bijector by name, see mera.bijectors.register, to write it to a file",
-            f"{bijector!r}",
-            field="bijector",
-            node=name,
-        )
+        expected = "a bijector by name, see mera.bijectors.register, to write it to a file"
+        raise LayoutError(expected, f"{bijector!r}", field="bijector", node=name)
     options = {key: plain(value) for key, value in bijector.options.items() if value is not None}
     try:
         tomli_w.dumps(options)
@@ -186,52 +182,50 @@ def _layout(document: Mapping[str, Any]) -> Layout:
     except LayoutError as error:
         raise LayoutError(error.expected, error.got, field=f"lattice.{error.field}") from None
     ports: dict[str, tuple[Port, ...]] = {"input": (layout.input,)}
-    before = "input"
+    previous = "input"
     for number, row in enumerate(rows, start=1):
         name = row.get("name") if isinstance(row, Mapping) else None
         try:
             if not isinstance(row, Mapping):
                 raise LayoutError("a table [[node]]", repr(row))
-            outputs = _add(layout, ports, before, row)
+            outputs = _add(layout, ports, previous, row)
         except LayoutError as error:
             raise LayoutError.from_error(error, node=name if isinstance(name, str) else f"#{number}") from None
-        before = row["name"]
-        ports[before] = outputs
+        previous = row["name"]
+        ports[previous] = outputs
     return layout
 
 
 def _add(
-    layout: Layout, ports: Mapping[str, tuple[Port, ...]], before: str, row: Mapping[str, Any]
+    layout: Layout, ports: Mapping[str, tuple[Port, ...]], previous: str, row: Mapping[str, Any]
 ) -> tuple[Port, ...]:
-    """Add the node that a table of the file describes to a layout.
+    """Add the node that a table of the file describes to a layout, and return its outputs.
 
     Args:
         layout: the layout.
         ports: the outputs of all nodes so far, by the name of the node.
-        before: the name of the node in the table before, whose first output is the default input.
+        previous: the name of the previous table's node, whose first output is the default input.
         row: the table.
-
-    Returns:
-        The outputs of the new node.
     """
+    for field in ("kind", "name"):
+        if field not in row:
+            raise LayoutError(f"the field {field!r}", f"{', '.join(row) or 'none'}", field=field)
     settings = dict(row)
-    if "kind" not in settings or "name" not in settings:
-        missing = "kind" if "kind" not in settings else "name"
-        raise LayoutError(f"the field {missing!r}", f"{', '.join(settings) or 'none'}", field=missing)
     name, kind = settings.pop("name"), settings.pop("kind")
-    port = _source(ports, settings.pop("input", before))
+    port = _source(ports, settings.pop("input", previous))
     try:
         node_class = KINDS[check_choice(kind, KINDS, "a kind of node")]
     except ValueError as error:
         raise LayoutError.from_error(error, field="kind") from None
-    is_required = {field.name: field.default is MISSING for field in fields(node_class)}
-    _check_fields(settings, is_required, [name for name, required in is_required.items() if required], f"a {kind} node")
+    defaults = {field.name: field.default for field in fields(node_class)}
+    required = [setting for setting, default in defaults.items() if default is MISSING]
+    _check_fields(settings, defaults, required, f"a {kind} node")
     node = node_class(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
     return layout.add(node, port, name)
 
 
 def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
-    """The output that the field `input` names, "node" or "node.1"."""
+    """The output that the field `input` refers to, "node" or "node.1"."""
     if not isinstance(text, str):
         raise LayoutError("an earlier node, or one with the number of an output", f"{text!r}", field="input")
     name, _, number = text.partition(".")
@@ -244,13 +238,13 @@ def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
     return outputs[int(number or 0)]
 
 
-def _check_fields(table: Mapping[str, Any], fields: Collection[str], required: Collection[str], what: str) -> None:
-    """Refuse a table with an unknown field, or without a required one; `what` is what messages call the table."""
+def _check_fields(table: Mapping[str, Any], fields: Collection[str], required: Collection[str], title: str) -> None:
+    """Raise a LayoutError for an unknown or a missing field; `title` is the name of the table in messages."""
     for field in table:
         try:
-            check_choice(field, fields, f"a field of {what}")
+            check_choice(field, fields, f"a field of {title}")
         except ValueError as error:
             raise LayoutError.from_error(error, field=field) from None
     for field in required:
         if field not in table:
-            raise LayoutError(f"the field {field!r} in {what}", f"{', '.join(table) or 'none'}", field=field)
+            raise LayoutError(f"the field {field!r} in {title}", f"{', '.join(table) or 'none'}", field=field)

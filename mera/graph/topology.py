@@ -1,4 +1,4 @@
-"""The graph of a layout must be a tree that starts at one input and ends in latents: checks, and the order of nodes."""
+"""The order of a layout's nodes, and checks that its graph is a tree from one input to latents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,7 @@ from mera.graph.nodes import Input, Latent, Node
 
 
 def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
-    """The input of a layout, its name and its node.
-
-    Args:
-        graph: the graph of the layout.
-
-    Raises:
-        LayoutError: if there is no input, or more than one.
-    """
+    """The name and the node of a layout's input; a LayoutError unless there is exactly one."""
     inputs = [(name, node) for name, node in graph.nodes(data="node") if isinstance(node, Input)]
     if len(inputs) != 1:
         raise LayoutError("one input", f"{[name for name, _ in inputs]}")
@@ -30,16 +23,13 @@ def find_input(graph: nx.DiGraph) -> tuple[str, Input]:
 def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
     """Check the graph of a layout, and list its nodes in an order in which they can run.
 
-    Args:
-        graph: the graph of the layout.
-
     Returns:
-        For each node but the input: its name, the node, the name of the node that is its input, and the number of that
-        node's output. A node comes behind its input; apart from this the order is that of declaration.
+        For each node except the input: its name, the node, the name of its source node, and the index of the source's
+        output. A node comes after its source, and otherwise in the order of declaration.
 
     Raises:
-        LayoutError: if a node of the graph holds no `Node`, a node has no input or several, an output is the input of
-            no node or of several, or the nodes form a cycle.
+        LayoutError: if a node is not a `Node` or does not have exactly one input, an output is not the input of exactly
+            one node, or the nodes form a cycle.
     """
     _check_nodes(graph)
     start, _ = find_input(graph)
@@ -56,7 +46,7 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
 
 
 def _check_nodes(graph: nx.DiGraph) -> None:
-    """Refuse names that cannot be names of nodes, and nodes of the graph without a `Node`."""
+    """Raise a LayoutError for an invalid name, or a node of the graph whose attribute is not a `Node`."""
     for name, node in graph.nodes(data="node"):
         try:
             check_key(name, "name")
@@ -67,35 +57,35 @@ def _check_nodes(graph: nx.DiGraph) -> None:
 
 
 def _check_edges(graph: nx.DiGraph, start: str) -> None:
-    """Refuse a node without an input or with several, and a node before the input of the layout."""
+    """Raise a LayoutError for a node that does not have exactly one source, or a source of the layout's input."""
     for name in graph:
         sources = list(graph.predecessors(name))
         if name == start and sources:
             raise LayoutError("nothing before the input", f"{sources}", node=name)
         if name != start and len(sources) != 1:
-            got = sources or "none, so that the node has no input"
-            raise LayoutError("one source", f"{got}", node=name)
+            raise LayoutError("one source", f"{sources or 'none, so that the node has no input'}", node=name)
 
 
 def _check_cycle(graph: nx.DiGraph) -> None:
-    """Refuse nodes that form a cycle."""
+    """Raise a LayoutError if nodes form a cycle."""
     if not nx.is_directed_acyclic_graph(graph):
         names = [source for source, _ in nx.find_cycle(graph)]
         raise LayoutError("no cycle", f"{' -> '.join([*names, names[0]])}", node=names[0])
 
 
 def _check_outputs(graph: nx.DiGraph) -> None:
-    """Refuse outputs that do not exist, and outputs that are the input of no node or of several."""
+    """Raise a LayoutError for an output that does not exist, or is not the input of exactly one node."""
     for name, node in graph.nodes(data="node"):
-        for _, taker, output in graph.out_edges(name, data="output", default=0):
+        edges = graph.out_edges(name, data="output", default=0)
+        for _, target, output in edges:
             if not is_integer(output):
-                raise LayoutError(f"the number of an output of {name!r}", f"{output!r}", node=taker)
-        taken = Counter(output for _, _, output in graph.out_edges(name, data="output", default=0))
-        for output, times in taken.items():
+                raise LayoutError(f"the number of an output of {name!r}", f"{output!r}", node=target)
+        counts = Counter(output for _, _, output in edges)
+        for output, times in counts.items():
             if output not in range(node.outputs):
                 raise LayoutError(f"one of its {node.outputs} outputs", f"output {output!r}", node=name)
             if times > 1:
                 raise LayoutError(f"output {output} as the input of one node", f"{times} nodes", node=name)
         for output in range(node.outputs):
-            if output not in taken:
+            if output not in counts:
                 raise LayoutError(f"a node that takes output {output}, a {Latent.__name__} say", "none", node=name)

@@ -8,47 +8,40 @@ from mera.graph.operations import Apply
 
 
 def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is_field: bool) -> None:
-    """Refuse a grid that does not cover each site of an edge exactly once.
+    """Raise a LayoutError if a grid does not cover each site of an edge exactly once.
 
     Args:
         n: the number of sites along the edge.
-        kernel: how many sites one position reads.
-        stride: how many sites lie between positions.
+        kernel: the number of sites that one position reads.
+        stride: the number of sites between positions.
         offset: the site at which the grid starts.
         periodic: whether the last site of the edge is a neighbour of the first.
-        is_field: whether the bijector is a field bijector, for which kernel and stride differ in some dimension.
-
-    Raises:
-        LayoutError: if kernel, stride and offset do not fit the edge or each other.
+        is_field: whether kernel and stride differ in some dimension.
     """
     if stride > kernel:
         raise LayoutError(f"a stride up to the kernel {kernel}", f"{stride}, which skips sites", field="stride")
     if n % stride:
-        what = "stride" if is_field else "kernel"
-        raise LayoutError(f"a {what} that divides the edge {n} of the lattice", f"{stride}", field=what)
+        field = "stride" if is_field else "kernel"
+        raise LayoutError(f"a {field} that divides the edge {n} of the lattice", f"{stride}", field=field)
     if offset >= stride:
         raise LayoutError(f"an offset below the stride {stride}", f"{offset}", field="offset")
     if (kernel - stride) % 2:
-        raise LayoutError(
-            "kernel - stride to be even, as much on both sides", f"kernel {kernel}, stride {stride}", field="kernel"
-        )
+        expected = "kernel - stride to be even, as much on both sides"
+        raise LayoutError(expected, f"kernel {kernel}, stride {stride}", field="kernel")
     if offset and not periodic:
         if is_field:
             raise LayoutError("offset 0 for a field bijector between open borders", f"{offset}", field="offset")
         if n == stride:
-            raise LayoutError(
-                f"room for a whole patch of {kernel} sites between open borders",
-                f"an edge of {n} sites and offset {offset}",
-                field="offset",
-            )
+            expected = f"room for a whole patch of {kernel} sites between open borders"
+            raise LayoutError(expected, f"an edge of {n} sites and offset {offset}", field="offset")
 
 
 def check_bijector(bijector: Bijector, operation: Apply) -> None:
-    """Refuse a bijector that does not fit the events of its node, or reads other sites than the node's kernel says.
+    """Check that a bijector fits the events of its node, and reads exactly the sites of the node's kernel.
 
-    At a grid position of a field, each of the `stride` sites depends on a window of `receptive_kernel` sites around it;
-    the node's kernel is the union of these windows. A bijector whose `receptive_kernel` is None may depend on the whole
-    event.
+    At a grid position of a field, each of the `stride` sites depends on a window of `receptive_kernel` sites around the
+    site; the node's kernel is the union of the windows. A bijector whose `receptive_kernel` is None may depend on the
+    whole event.
 
     Args:
         bijector: the bijector.
@@ -61,11 +54,8 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
     if shape is not None and tuple(shape) != operation.event_shape:
         raise LayoutError(f"a bijector with event shape {operation.event_shape}", f"{tuple(shape)}")
     if bijector.passive != operation.passive:
-        raise LayoutError(
-            f"passive={bijector.passive}, the channels that the bijector leaves",
-            f"{operation.passive}",
-            field="passive",
-        )
+        expected = f"passive={bijector.passive}, the channels that the bijector leaves"
+        raise LayoutError(expected, f"{operation.passive}", field="passive")
     if not operation.is_field:
         return
     if bijector.circular and not all(operation.lattice.periodic):
@@ -84,6 +74,5 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
         return
     kernel = tuple(width - 1 + stride for width, stride in zip(window, operation.stride, strict=True))
     if kernel != operation.kernel:
-        raise LayoutError(
-            f"kernel {kernel}, which the bijector reads at stride {operation.stride}", f"{operation.kernel}"
-        )
+        expected = f"kernel {kernel}, which the bijector reads at stride {operation.stride}"
+        raise LayoutError(expected, f"{operation.kernel}")

@@ -1,4 +1,4 @@
-"""How well the chains of an inpainting mixed."""
+"""Diagnostics of the mixing of an inpainting's chains."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mera.chains.diagnostics import MIXED
 
 @dataclass(frozen=True)
 class Convergence:
-    """How well the chains of posterior samples mix.
+    """Diagnostics of the mixing of the chains that draw posterior samples.
 
     Args:
         acceptance: the mean acceptance rate.
-        r_hat: the largest split R-hat of all masked variables and of log p; near 1 if the chains agree.
+        r_hat: the largest split R-hat of all masked variables and of log p; near 1 if the chains have mixed.
         effective: the smallest effective sample size of all masked variables and of log p.
-        draws: the number of draws of all chains together.
+        draws: the total number of draws of all chains.
     """
 
     acceptance: float

@@ -24,11 +24,11 @@ def hmc(
     leapfrog: int,
     progress_bar: ProgressBar,
 ) -> tuple[Tensor, Tensor, float]:
-    """Draw samples from a density that is known up to a factor, with K chains side by side.
+    """Draw samples from an unnormalized density, with K chains side by side.
 
-    During the warm-up each chain tunes a step size of its own to the acceptance rate 0.8. At the start and after one
-    and two thirds of the warm-up, the mass matrix of a chain is set to the metric at its position. Afterwards both stay
-    as they are.
+    During the warm-up each chain tunes its own step size to the acceptance rate 0.8. At the start and after one and two
+    thirds of the warm-up, the mass matrix of a chain is set to the metric at its position. Both are constant after the
+    warm-up.
 
     Args:
         log_prob: the logarithm of the density, from (K, d) to (K,), differentiable.
@@ -37,9 +37,8 @@ def hmc(
         start: the positions at which the chains start, (K, d).
         warmup: the number of iterations of the warm-up, whose positions are not returned.
         iterations: the number of iterations after the warm-up.
-        leapfrog: the most leapfrog steps in an iteration; their number is drawn at random, so that trajectories do not
-            close.
-        progress_bar: shows the progress.
+        leapfrog: the largest number of leapfrog steps in an iteration; the number is random, so that trajectories do
+            not close.
 
     Returns:
         The positions (iterations, K, d), `log_prob` there (iterations, K), and the mean acceptance rate.
@@ -63,7 +62,7 @@ def hmc(
 
 
 def _whitening(metric: Tensor) -> Tensor:
-    """For each metric M (K, d, d) a matrix S with S S^T = M^-1, where small eigenvalues of M are raised to a bound."""
+    """For each metric M (K, d, d) a matrix S with S S^T = M^-1, after clamping the eigenvalues of M from below."""
     values, vectors = torch.linalg.eigh(metric.double().nan_to_num())
     floor = MIN_EIGENVALUE * values[:, -1:].clamp(min=1e-12)
     return (vectors / values.clamp(min=floor).sqrt()[:, None, :]).to(metric)

@@ -1,4 +1,4 @@
-"""Inpainting of one image: search for the likeliest filling, then sampling of plausible fillings."""
+"""Inpainting of one image: a search for the likeliest filling, then sampling of plausible fillings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 KEPT = 64
-"""About as many draws of the chains are kept, for the mean and the spread."""
+"""The approximate number of draws that are kept for the mean and the spread."""
 ROWS = 128
 """The number of rows of a Jacobian that are computed together."""
 
@@ -37,21 +37,19 @@ class Inpainting(Pictured):
     """The result of inpainting an image.
 
     Args:
-        image: the image with the likeliest filling that the search found, (1, C, *shape); pixels that are not masked
-            are unchanged, bit for bit.
+        image: the image with the likeliest filling of the search, (1, C, *shape); unmasked pixels are unchanged, bit
+            for bit.
         log_prob: log p of `image`, in nats, a scalar.
         history: log p of the likeliest filling at each step of the search, (steps + 1,).
-        varied: the number of variables that the search varied, including latents outside the cone that were chosen at
-            random, although no masked pixel changes with them.
+        varied: the number of variables that the search varied, including randomly chosen latents outside of the cone.
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
-        draws: draws from the chains, evenly spaced, (D, C, *shape), of which `samples` are the last; None without
-            samples.
+        draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
         convergence: diagnostics of the chains that drew the samples; None without samples.
         mask: the pixels that were filled, a bool mask of the lattice.
-        pictures: by name, uint8 images (C, H, W), which notebooks show: the image as it came and the likeliest filling;
-            with samples, also the medoid, mean and spread of the draws, and the samples. None if the lattice is none of
-            two dimensions with 1 or 3 channels.
+        pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
+            samples, also the medoid, mean and spread of the draws, and the samples. None unless the lattice has two
+            dimensions and 1 or 3 channels.
     """
 
     image: Tensor
@@ -66,7 +64,7 @@ class Inpainting(Pictured):
 
     @property
     def medoid(self) -> Tensor:
-        """The draw that is nearest to all others on average, (1, C, *shape), and so is typical of them.
+        """The draw with the smallest mean distance to all draws, (1, C, *shape); a typical one.
 
         Raises:
             ValueError: if no samples were requested.
@@ -86,7 +84,7 @@ class Inpainting(Pictured):
 
     @property
     def spread(self) -> Tensor:
-        """The standard deviation of the draws, (1, C, *shape), in the flow's own space: 0 outside of the mask.
+        """The standard deviation of the draws, (1, C, *shape), in the flow's own space; 0 outside of the mask.
 
         Raises:
             ValueError: if no samples were requested.
@@ -117,21 +115,17 @@ def inpaint(
 
     Masked pixels are first filled with noise. Groups of random settings of the varied variables compete, the coarsest
     level first, and the likeliest of each group are starting points of Adam, which maximises log p of the filled image.
-    Only the inference cone of the mask is evaluated, and pixels that are not masked stay as they are, bit for bit. If
-    samples are requested, chains of Hamiltonian Monte Carlo begin at the same starting points, and draw fillings from
-    p(masked pixels | other pixels). The likeliest filling of a picture is often a blank one; the medoid of the draws is
-    a filling that is typical of the others.
+    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. If samples are
+    requested, chains of Hamiltonian Monte Carlo begin at the same starting points, and draw fillings from p(masked
+    pixels | other pixels). The likeliest filling of a picture is often blank; the medoid of the draws is a typical one.
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
         mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
-        context: for a conditional flow: the context of the image.
-        console: where progress is shown; None to show nothing.
+        context: the context of the image; None for a flow without context.
+        console: the console that shows progress; None to show nothing.
         options: fields of `SearchOptions`.
-
-    Returns:
-        The filled image, and the course of the search.
 
     Raises:
         ValueError: if the mask is empty or covers all pixels, x is not one finite image of the flow's shape, dtype and
@@ -140,10 +134,9 @@ def inpaint(
     for name in options:
         check_choice(name, [*SearchOptions.__dataclass_fields__, "console"], "an option of inpaint")
     search = SearchOptions(**options)
-    shown_on = check_console(console)
+    progress_console = check_console(console)
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
-        local = Restriction(runner, x, mask, context)
-        return _search(local, search, shown_on)
+        return _search(Restriction(runner, x, mask, context), search, progress_console)
 
 
 def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
@@ -160,20 +153,16 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
     starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     with ProgressBar("sample", console) as progress_bar:
         chains, convergence = _sample(local, starts, search, progress_bar)
-    each = min(len(chains), -(-KEPT // search.samples))
-    kept = chains[torch.linspace(len(chains) - 1, 0, each).long().flip(0)]
-    samples, draws = (local.fill(some.flatten(0, -2).unflatten(1, pixels.shape[1:])) for some in (chains[-1], kept))
+    draws_per_chain = min(len(chains), -(-KEPT // search.samples))
+    kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
+    samples, draws = (local.fill(rows.flatten(0, -2).unflatten(1, pixels.shape[1:])) for rows in (chains[-1], kept))
     return replace(likeliest, samples=samples, draws=draws, convergence=convergence)
 
 
 def _sample(
     local: Restriction, start: Tensor, search: SearchOptions, progress_bar: ProgressBar
 ) -> tuple[Tensor, Convergence]:
-    """Draw fillings from p(masked pixels | other pixels).
-
-    Returns:
-        The positions of the chains, (iterations, K, C n), and the diagnostics of their mixing.
-    """
+    """Draw fillings (iterations, K, C n) from p(masked pixels | other pixels), and measure how well the chains mix."""
     shape = local.pixels.shape[1:]
 
     def log_prob(row: Tensor) -> Tensor:
@@ -182,7 +171,7 @@ def _sample(
 
     def metric(row: Tensor) -> Tensor:
         """J^T J for the Jacobian J of the latents: minus the second derivatives of log p for a unit Gaussian prior."""
-        jacobians = torch.stack([_jacobian(local, one.unflatten(0, shape)) for one in row])
+        jacobians = torch.stack([_jacobian(local, filling.unflatten(0, shape)) for filling in row])
         return jacobians.mT @ jacobians
 
     chains, values, acceptance = hmc(
@@ -198,9 +187,9 @@ def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
     latents = sum(channels * n for channels, n in local.latent_shapes)
     rows = []
     for part in torch.arange(latents, device=pixels.device).split(ROWS):
-        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # as many for a shorter last part
+        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # ROWS also for the last part
         z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
-        diagonal = z[torch.arange(len(part), device=z.device), part]  # of copy i the latent of row i
+        diagonal = z[torch.arange(len(part), device=z.device), part]  # latent part[i] of copy i
         (gradient,) = torch.autograd.grad(diagonal.sum(), copies)
         rows.append(gradient[: len(part)].flatten(1))
     return torch.cat(rows)

@@ -13,17 +13,15 @@ from mera.inpaint.spaces import Space
 def climb(
     local: Restriction, space: Space, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Maximise log p of filled images with Adam, from several starting points side by side.
-
-    The learning rate falls to zero along half a cosine.
+    """Maximise log p of filled images with Adam, from K starting points, with a cosine schedule of the learning rate.
 
     Args:
-        local: the flow around the image.
+        local: the restriction of the flow to the masked pixels.
         space: the variables that are varied.
         start: the coordinates of the starting points, (K, coordinates).
         steps: the number of steps.
         lr: the learning rate of the first step.
-        progress_bar: shows the progress.
+        progress_bar: the progress bar, which shows the largest log p.
 
     Returns:
         For each starting point the masked pixels of the likeliest filling of any step, (K, C, n), and their log p (K,);
@@ -38,7 +36,7 @@ def climb(
     for step in range(steps + 1):
         pixels = space.decode(values)
         log_prob = local.log_prob(pixels)
-        current = _ranked(log_prob.detach())
+        current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
         history.append(current.max())
         better = current > best
         best = torch.where(better, current, best)
@@ -49,8 +47,3 @@ def climb(
             optimizer.step()
             schedule.step()
     return best_pixels, best, torch.stack(history)
-
-
-def _ranked(log_prob: Tensor) -> Tensor:
-    """Log-densities with NaN replaced by -inf, so that NaN ranks last."""
-    return torch.where(log_prob.isnan(), -torch.inf, log_prob)

@@ -1,4 +1,4 @@
-"""An inpainting as images: the likeliest filling, and what the draws have in common and where they differ."""
+"""Images of an inpainting: the likeliest filling, and the medoid, mean and spread of the draws."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from mera.inpaint.inpaint import Inpainting
 
 FULL_SPREAD = 0.5
-"""The standard deviation that is white, on a scale from 0 for black to 1 for white; no pixel can have more."""
+"""The standard deviation that is shown as white: the largest that values from 0 to 1 can have."""
 
 
 @torch.no_grad()
 def as_images(result: Inpainting, x: Tensor, to_images: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """An inpainting as images (C, H, W) uint8 by name.
+    """The images of an inpainting by name, (C, H, W) uint8.
 
     Args:
         result: the inpainting.
-        x: the image as it came, (1, C, H, W), in the flow's own space.
+        x: the original image, (1, C, H, W), in the flow's own space.
         to_images: from the flow's own space to uint8 images; see `Flow.to_images`.
 
     Returns:
-        "the image" and "likeliest"; with samples also "medoid", the "mean" and the "spread" of the draws, both taken
-        over images, and each "sample".
+        "the image" and "likeliest"; with samples also "medoid", "mean" and "spread" of the draws' images, and each
+        "sample".
     """
     images = {"the image": to_images(x)[0], "likeliest": to_images(result.image)[0]}
     if result.draws is None or result.samples is None:
@@ -38,5 +38,5 @@ def as_images(result: Inpainting, x: Tensor, to_images: Callable[[Tensor], Tenso
 
 
 def _uint8(image: Tensor) -> Tensor:
-    """An image with values from 0 to 1 as uint8."""
+    """Convert an image with values from 0 to 1 to uint8."""
     return (255 * image).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Random fillings that compete, coarse levels first: where the search and the chains of an inpainting start."""
+"""Starting points of the search and the chains of an inpainting: random fillings that compete, coarse levels first."""
 
 from __future__ import annotations
 
@@ -13,30 +13,27 @@ from mera.inpaint.spaces import Space
 CHUNK = 64
 """The number of fillings that are evaluated together."""
 CHANGED = 0.5
-"""The part of a level's variables that a filling draws anew, but for the first time, when it draws all of them."""
+"""The fraction of a level's variables that is drawn anew in a sweep; the first sweep draws all of them."""
 SURVIVORS = 0.25
-"""The part of a group whose weights count, as an effective sample size; the temperature is chosen so."""
+"""The effective sample size of a group's weights, as a fraction of the group, which determines the temperature."""
 LEAST_BETA, BISECTIONS = 1e-12, 30
 
 
 @torch.no_grad()
 def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: int) -> Tensor:
-    r"""Groups of random fillings, of which the likeliest of each group are returned, the likeliest group first.
+    r"""Draw groups of random fillings that compete, and return the likeliest of each group, (groups, coordinates).
 
-    In a sweep, each level of latents in turn, the coarsest first, is drawn anew in all fillings. Old and new fillings
-    of a group then compete: their successors are drawn with weights :math:`p^\beta`, where :math:`\beta \le 1` is
-    chosen so that the effective number of weights is a quarter of the group. Groups do not mix, so that their fillings
-    stay different.
+    In a sweep, each level of latents in turn, the coarsest first, is drawn anew in all fillings. The old and the new
+    fillings of a group then compete: their successors are drawn with weights :math:`p^\beta`, with the
+    :math:`\beta \le 1` at which the effective sample size is a quarter of the group. Groups do not mix, so that their
+    fillings stay different.
 
     Args:
-        local: the flow around the image.
+        local: the restriction of the flow to the masked pixels.
         space: the variables that are varied.
-        groups: the number of groups.
+        groups: the number of groups; results are sorted by log p, the likeliest group first.
         size: the number of fillings in a group.
-        sweeps: how often each level is drawn anew; with 0, the likeliest of all random fillings are returned.
-
-    Returns:
-        The coordinates of the fillings in the space, (groups, coordinates).
+        sweeps: the number of sweeps; with 0, the likeliest of all random fillings are returned.
 
     Raises:
         ValueError: if no filling has a finite log-density.
@@ -53,30 +50,30 @@ def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: i
             if sweep:
                 is_new = is_new & (torch.rand(values.shape, device=values.device) < CHANGED)
             changed = torch.where(is_new, space.draw(len(values)), values)
-            both = torch.stack([values, changed]).unflatten(1, (groups, size))
+            fillings = torch.stack([values, changed]).unflatten(1, (groups, size)).transpose(0, 1)
             scores = torch.stack([log_prob, _log_prob(local, space, changed)]).unflatten(1, (groups, size))
-            values, log_prob = _compete(both.transpose(0, 1).flatten(1, 2), scores.transpose(0, 1).flatten(1, 2), size)
+            values, log_prob = _compete(fillings.flatten(1, 2), scores.transpose(0, 1).flatten(1, 2), size)
     best = log_prob.unflatten(0, (groups, size)).max(1)
     top = values.unflatten(0, (groups, size))[torch.arange(groups, device=values.device), best.indices]
     return top[best.values.argsort(descending=True)]
 
 
 def _log_prob(local: Restriction, space: Space, values: Tensor) -> Tensor:
-    """Log p of fillings, -inf for those that have none."""
+    """Log p of fillings, with NaN replaced by -inf."""
     log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
     return torch.where(log_prob.isnan(), -torch.inf, log_prob)
 
 
 def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Successors of the fillings (groups, n, coordinates) of each group, `size` of each, in one row."""
-    has_none = (log_prob == -torch.inf).all(1, keepdim=True)
-    scores = torch.where(has_none, 0, log_prob)  # in a group without a finite filling, all are as good
+    """Draw `size` successors from the fillings (groups, n, coordinates) of each group: (groups * size, coordinates)."""
+    is_impossible = (log_prob == -torch.inf).all(1, keepdim=True)
+    scores = torch.where(is_impossible, 0, log_prob)  # without a finite log p in a group, all weights are equal
     low, high = torch.full_like(scores[:, :1], LEAST_BETA), torch.ones_like(scores[:, :1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         effective = effective_number(middle * scores, 1)[:, None]
         is_too_cold = effective < max(1.0, SURVIVORS * size)
         low, high = torch.where(is_too_cold, low, middle), torch.where(is_too_cold, middle, high)
-    chosen = torch.multinomial(torch.softmax(low * scores, 1), size, replacement=True)
-    successors = values.gather(1, chosen[..., None].expand(-1, -1, values.shape[2]))
-    return successors.flatten(0, 1), log_prob.gather(1, chosen).flatten()
+    parents = torch.multinomial(torch.softmax(low * scores, 1), size, replacement=True)
+    successors = values.gather(1, parents[..., None].expand(-1, -1, values.shape[2]))
+    return successors.flatten(0, 1), log_prob.gather(1, parents).flatten()

@@ -10,14 +10,14 @@ from mera.names.options import Option, check_fields, choice, count, documented, 
 
 
 def _which_latents(value: Any, name: str) -> str | int:
-    """Refuse any word but "cone" and "all"; numbers are checked later, since their bound depends on the flow."""
+    """Accept "cone", "all" and numbers; numbers are checked later, since their bound depends on the flow."""
     return check_choice(value, ["cone", "all"], "latents to vary") if isinstance(value, str) else value
 
 
 @documented
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options of `Flow.inpaint`: how it searches for the likeliest filling, and draws samples of plausible fillings.
+    """Options of `Flow.inpaint`: the search for the likeliest filling, and the sampling of plausible fillings.
 
     Raises:
         ValueError: if a value is invalid.
@@ -59,11 +59,7 @@ class SearchOptions:
     ] = 4
     steps: Annotated[int, Option("number of steps of Adam.", count(0))] = 300
     lr: Annotated[
-        float,
-        Option(
-            "learning rate of Adam, which falls to zero along half a cosine.",
-            positive("a learning rate"),
-        ),
+        float, Option("learning rate of Adam, which falls to zero along half a cosine.", positive("a learning rate"))
     ] = 0.05
     samples: Annotated[
         int,

@@ -1,4 +1,4 @@
-"""The variables that a search varies to fill masked pixels: the pixels themselves, or latents."""
+"""The variables that a search varies to fill masked pixels: the masked pixels, or latents."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mera.cones import Restriction
 
 
 class Space(ABC):
-    """The variables that a search varies, as coordinates of a filling."""
+    """The variables that a search varies, as the coordinates of a filling."""
 
     size: int
-    """The number of varied variables; variables with which no masked pixel changes have no coordinate."""
+    """The number of varied variables; latents outside of the cone count, but do not have a coordinate."""
 
     levels: Tensor
-    """For each coordinate the level that it belongs to, 0 for the finest."""
+    """The level of each coordinate, 0 for the finest."""
 
     @abstractmethod
     def draw(self, n: int) -> Tensor:
@@ -31,20 +31,14 @@ class Space(ABC):
 
 
 class PixelSpace(Space):
-    """The masked pixels themselves.
-
-    Starting points have the mean and the standard deviation of the unmasked pixels in each channel.
-
-    Args:
-        local: the flow around the image.
-    """
+    """The masked pixels. Starting points are noise with the mean and deviation of the unmasked pixels per channel."""
 
     def __init__(self, local: Restriction) -> None:
-        others = local.unmasked_pixels
+        unmasked = local.unmasked_pixels
         self.shape = local.pixels.shape[1:]
         self.size = self.shape.numel()
-        self.levels = torch.zeros(self.size, dtype=torch.long, device=others.device)
-        self.mean, self.deviation = others.mean(2, keepdim=True), others.std(2, keepdim=True, correction=0)
+        self.levels = torch.zeros(self.size, dtype=torch.long, device=unmasked.device)
+        self.mean, self.deviation = unmasked.mean(2, keepdim=True), unmasked.std(2, keepdim=True, correction=0)
 
     def draw(self, n: int) -> Tensor:
         """Draw Gaussian noise."""
@@ -60,21 +54,21 @@ class LatentSpace(Space):
     """Latents in the inference cone of the masked pixels.
 
     Args:
-        local: the flow around the image.
-        filling: masked pixels (1, C, n), which give the values of the latents that are not varied.
+        local: the restriction of the flow to the masked pixels.
+        filling: masked pixels (1, C, n), which determine the latents that are not varied.
         count: the number of varied latents, chosen at random among all latents of the flow; None to vary all latents in
-            the cone. Chosen latents outside of the cone have no coordinate, since no masked pixel changes with them.
+            the cone. Chosen latents outside of the cone do not have a coordinate: masked pixels do not depend on them.
     """
 
     def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
         self.local = local
         self.base = torch.cat([level.flatten(1) for level in local.encode(filling)], dim=1)
-        chosen = local.in_cone.nonzero()[:, 0]
-        self.size = len(chosen)
+        indices = local.in_cone.nonzero()[:, 0]
+        self.size = len(indices)
         if count is not None:
-            places = torch.randperm(local.cone.plan.input.variables)[:count]  # those in the cone come first
-            chosen, self.size = chosen[places[places < len(chosen)]], count
-        self.chosen = chosen.to(self.base.device)
+            draws = torch.randperm(local.cone.plan.input.variables)[:count]  # latents in the cone are numbered first
+            indices, self.size = indices[draws[draws < len(indices)]], count
+        self.chosen = indices.to(self.base.device)
         sizes = torch.tensor([channels * n for channels, n in local.latent_shapes])
         self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]
 
@@ -94,12 +88,12 @@ def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
     """The space of a search.
 
     Args:
-        local: the flow around the image.
+        local: the restriction of the flow to the masked pixels.
         space: "latent" or "pixel".
         latents: the latents that are varied: "cone", "all" or a number.
 
     Raises:
-        ValueError: if the number of latents is not positive, or larger than that of the flow.
+        ValueError: if the number of latents is not positive, or exceeds the number of the flow's latents.
     """
     variables = local.cone.plan.input.variables
     count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents

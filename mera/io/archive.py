@@ -1,4 +1,4 @@
-"""Archives: tensors and a description in one safetensors file, with a checksum; such a file cannot hold code."""
+"""Archives: tensors and a description in one safetensors file, with a checksum and without code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_archive(path: str | PathLike[str], description: Mapping[str, Any], ten
 
     Args:
         path: the file.
-        description: values that JSON can hold, by name.
+        description: values of JSON by name.
         tensors: the tensors by name.
 
     Raises:
@@ -41,22 +41,16 @@ def write_archive(path: str | PathLike[str], description: Mapping[str, Any], ten
             save_file(copies, temporary, metadata={KEY: text, SUM: _checksum(text, copies)})
         except SafetensorError as error:  # on a full disk, say
             raise OSError(f"{path}: cannot be written: {error}") from error
-        temporary.chmod(mode)  # safetensors makes files that other users cannot read
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
 
 
 def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read a file that `write_archive` wrote.
+    """Read the description and the tensors, on the CPU, from a file that `write_archive` wrote.
 
     The tensors are copies: later changes of the file do not affect them.
 
-    Args:
-        path: the file.
-
-    Returns:
-        The description, and the tensors by name, on the CPU.
-
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if the file was not written by `write_archive`, or is damaged.
     """
     path = Path(path)
@@ -81,7 +75,7 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
 
 
 def _header(content: bytes) -> Any:
-    """The JSON header of a safetensors file, which stands behind 8 bytes with its length."""
+    """The JSON header of a safetensors file, which follows 8 bytes with its length."""
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
@@ -96,15 +90,15 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
-    """Turn nested dicts, lists and tuples into a value that JSON can hold; `unpack` is the inverse.
+    """Turn nested dicts, lists and tuples into a value of JSON; `unpack` is the inverse.
 
     Args:
-        value: numbers, text, bools, None, tensors, and dicts, lists and tuples of them.
-        tensors: a dict to which the tensors within are added.
-        name: the name of the value, with which the names of its tensors begin.
+        value: numbers, text, bools, None, tensors, and dicts, lists and tuples of such values.
+        tensors: a dict to which the tensors in the value are added.
+        name: the prefix of the tensors' names.
 
     Raises:
-        TypeError: if the value holds an object of another type.
+        TypeError: if the value contains an object of another type.
     """
     if isinstance(value, Tensor):
         tensors[name] = value
@@ -125,28 +119,17 @@ def _within(name: str, key: object) -> str:
 
 
 def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `pack`.
-
-    Args:
-        value: a value that `pack` returned.
-        tensors: the tensors by name.
-
-    Raises:
-        ValueError: if the value was not returned by `pack`, or a tensor is missing.
-    """
+    """The inverse of `pack`; a ValueError if the value was not returned by `pack`, or a tensor is missing."""
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
         ((kind, content),) = value.items()
         if kind == "tensor" and isinstance(content, str) and content in tensors:
             return tensors[content]
-        if (
-            kind == "dict"
-            and isinstance(content, list)
-            and all(isinstance(pair, list) and len(pair) == 2 for pair in content)
-        ):
-            return {key: unpack(item, tensors) for key, item in content}
-        if kind in ("list", "tuple") and isinstance(content, list):
-            items = [unpack(item, tensors) for item in content]
-            return items if kind == "list" else tuple(items)
+        if isinstance(content, list):
+            if kind == "dict" and all(isinstance(pair, list) and len(pair) == 2 for pair in content):
+                return {key: unpack(item, tensors) for key, item in content}
+            if kind in ("list", "tuple"):
+                items = [unpack(item, tensors) for item in content]
+                return items if kind == "list" else tuple(items)
     raise InputError("a packed tensor, dict, list or tuple", str(list(value)))

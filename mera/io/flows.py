@@ -1,4 +1,4 @@
-"""Saving and loading flows: architecture and weights in one safetensors file, no pickled code."""
+"""Saving and loading flows: architecture and weights in one safetensors file, without pickled code."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 
     Args:
         flow: the flow.
-        path: the file; if it is a symbolic link, the file that it points to is replaced.
+        path: the file; if it is a symbolic link, its target is replaced.
 
     Raises:
-        ValueError: if the file could not be loaded again, since the flow has bijectors that are not registered under a
-            name, preprocessing of its own, or a prior that numbers alone do not describe; save `flow.state_dict()` in
-            this case.
+        ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name,
+            custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()` instead.
         OSError: if the file cannot be written.
     """
     description = describe_flow(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
@@ -46,18 +45,18 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 
 
 def describe_flow(flow: Density) -> dict[str, Any]:
-    """Describe a flow in values that JSON can hold: its model and all options, or its layout as TOML.
+    """Describe a flow in values of JSON: its model and all options, or its layout as TOML.
 
     Args:
         flow: the flow.
 
     Returns:
-        A dict with "options", "model" or "layout", and for a `mera.Symmetrized` flow "symmetrized", its group, and
-        "elements" if it has some elements of the group only, from which `rebuild_empty` builds the flow again.
+        A dict with "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its group, and
+        "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
 
     Raises:
-        ValueError: if the flow has bijectors that are not registered under a name, preprocessing of its own, or a prior
-            that numbers alone do not describe.
+        ValueError: if the flow has a bijector that is not registered under a name, custom preprocessing, or a prior
+            that numbers do not describe.
     """
     if isinstance(flow, Symmetrized):
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
@@ -74,10 +73,8 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     try:
         return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.context_encoder.classes}}
     except LayoutError as error:
-        raise InputError(
-            "a flow from mera.build, or a layout of bijectors by name",
-            f"one made by hand: {error}; save its state_dict() instead",
-        ) from error
+        got = f"one made by hand: {error}; save its state_dict() instead"
+        raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -87,16 +84,15 @@ def load(path: str | PathLike[str]) -> Any:
         path: the file, or the folder of a run.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if the file is damaged or was not written by `save`.
     """
     path = as_path(path)
     path = path / WEIGHTS if path.is_dir() else path
     description, tensors = read_archive(path)
     if "state" in description:
-        raise InputError(
-            "a flow that mera.save wrote", f"a checkpoint of a run, whose flow is in {WEIGHTS}", where=str(path)
-        )
+        got = f"a checkpoint of a run, whose flow is in {WEIGHTS}"
+        raise InputError("a flow that mera.save wrote", got, where=str(path))
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
@@ -110,10 +106,10 @@ def load_pretrained(name: str) -> Flow:
     """Load a trained flow that comes with the package, on the CPU.
 
     Args:
-        name: one of the names in `mera.models.pretrained()`, whose cards say what each flow learnt.
+        name: one of the names in `mera.models.pretrained()`, whose cards describe the training data.
 
     Raises:
-        ValueError: if there is no such flow.
+        ValueError: if the name is unknown.
 
     >>> import mera
     >>> flow = mera.load_pretrained("msds1")
@@ -127,11 +123,11 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
     """Build a flow from a description and a state dict.
 
     Args:
-        description: what `describe_flow` returned, with "format" and "dtype".
+        description: the result of `describe_flow`, with "format" and "dtype".
         tensors: the state dict of the flow.
 
     Raises:
-        ValueError: if the format is that of another version, or an option is invalid.
+        ValueError: if the description has another format, or an option is invalid.
     """
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']}, where this version reads {FORMAT}")
@@ -144,7 +140,7 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     """Build a flow from a description, with new weights.
 
     Args:
-        description: what `describe_flow` returned.
+        description: the result of `describe_flow`.
     """
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **description["options"])

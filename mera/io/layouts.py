@@ -17,8 +17,8 @@ def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        LayoutError: if the argument is no layout, or the bijector of a node is not registered.
-        ValueError: if `path` is no path.
+        LayoutError: if the argument is not a `Layout`, or the bijector of a node is not registered.
+        ValueError: if `path` is not a path.
         OSError: if the file cannot be written.
     """
     write_atomically(as_path(path), dumps(layout).encode())
@@ -31,9 +31,9 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
-        ValueError: if `path` is no path.
+        ValueError: if `path` is not a path.
     """
     path = as_path(path)
     if not path.is_file():

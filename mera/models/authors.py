@@ -1,4 +1,4 @@
-"""Checkpoints that the RG-Flow authors' code wrote, https://github.com/hongyehu/RG-Flow."""
+"""Checkpoints of the RG-Flow authors' code, https://github.com/hongyehu/RG-Flow."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mera.flow import Flow
 from mera.models.by_name import build
 from mera.names.flow_options import PriorLike
 
-# Names of tensors in the authors' checkpoints. They number the blocks (two in an RG step), the coupling layers in a
-# block, the residual blocks in a network, and the modules in a residual block. The networks of the log-scale are called
-# s_layers, those of the translation t_layers.
+# Names of tensors in the authors' checkpoints. They contain the index of the block (two in an RG step), of the coupling
+# layer in the block, of the residual block in the network, and of the module in the residual block. The networks of the
+# log-scale are called s_layers, the networks of the translation t_layers.
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
 WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
 SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
@@ -32,18 +32,14 @@ CONSTANT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mea
 def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = None) -> Flow:
     """Load a `.state` file of the RG-Flow authors' code as a flow of "rgflow" with `preset="authors"`.
 
-    Lattice, kernel, channels, depths, widths and dtype are those of the file. No code in the file is run.
+    Lattice, kernel, channels, depths, widths and dtype are read from the file. No code in the file is run.
 
     Args:
         path: the file.
-        prior: the prior of the flow; None for that of the file. A file holds the scale of its prior only: scale 1 is
-            taken for the Gaussian, 1/sqrt(2) for the Laplacian.
-
-    Returns:
-        The flow, in the dtype of the file.
+        prior: prior of the flow; None for a Gaussian if the scale in the file is 1, a Laplacian if it is 1/sqrt(2).
 
     Raises:
-        ValueError: if the file is damaged, holds anything but tensors, or is no checkpoint of an RG-Flow.
+        ValueError: if the file is damaged, holds objects other than tensors, or is not a checkpoint of an RG-Flow.
     """
     state = _read(as_path(path))
     try:
@@ -60,7 +56,7 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
 
 
 def _check_weights(weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not floats of one dtype, or not finite."""
+    """Refuse weights that are not finite, or not of one floating-point dtype."""
     dtypes = {tensor.dtype for tensor in weights.values()}
     if len(dtypes) != 1 or not next(iter(dtypes)).is_floating_point:
         raise ValueError(f"weights of one floating-point dtype are expected; got {sorted(map(str, dtypes))}")
@@ -70,29 +66,26 @@ def _check_weights(weights: Mapping[str, Tensor]) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file; no code in the file is run."""
+    """Read the state dict in a file; no code in the file is run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):  # torch does not check checksums
             raise ValueError(f"{broken} has a wrong checksum")
     except OSError:
         raise
-    except Exception as error:  # an unpickler raises any kind of error for bytes that are no checkpoint
+    except Exception as error:  # unpickling other bytes may raise any kind of error
         raise ValueError(
             f"{path}: Expected a checkpoint of tensors; it is damaged or holds other objects, and nothing in it was run"
         ) from error
     state = content.get("flow") if isinstance(content, Mapping) else None
-    if (
-        not isinstance(state, Mapping)
-        or not state
-        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
-    ):
+    items = state.items() if isinstance(state, Mapping) else ()
+    if not items or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
         raise InputError("a dict with the state dict of a flow under 'flow'", "something else", where=str(path))
-    return dict(state)
+    return dict(items)
 
 
 def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, Any]:
-    """The options of `mera.build`, read off the names and shapes of the tensors."""
+    """The options of `mera.build`, from the names and shapes of the tensors."""
     blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:
         raise ValueError(f"two blocks an RG step are expected; got {blocks} blocks")
@@ -102,9 +95,8 @@ def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, 
     even = checkerboard((channels, *sites))
     for block in range(blocks):
         for side, mask in (("left", even), ("right", ~even)):
-            if not torch.equal(
-                state[f"layers.{block}.mask_{side}"], mask.to(state[f"layers.{block}.mask_{side}"].dtype)
-            ):
+            saved = state[f"layers.{block}.mask_{side}"]
+            if not torch.equal(saved, mask.to(saved.dtype)):
                 raise ValueError(f"mask_{side} of block {block} is expected to be a checkerboard, the first site left")
     layers, residual_blocks, hidden = zip(*(_depths(state, 2 * h) for h in range(blocks // 2)), strict=True)
     return {
@@ -121,7 +113,7 @@ def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, 
 
 def _depths(state: Mapping[str, Tensor], block: int) -> tuple[int, int, tuple[int, ...]]:
     """The number of coupling layers, the number of residual blocks, and the hidden widths of a block."""
-    rows = {}  # (layer, residual block, module) -> number of rows of the linear layer's weight
+    rows = {}  # (layer, residual block, module) -> number of rows of the weight of a linear layer
     for name, tensor in state.items():
         match = BLOCK.fullmatch(name)
         weight = WEIGHT.fullmatch(match["rest"]) if match and int(match["block"]) == block else None
@@ -141,10 +133,7 @@ def _prior(scale: Tensor) -> str:
 
 
 def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the flow, whose tensors hold all residual blocks and networks, (blocks, networks, ...).
-
-    The authors' checkpoints have a tensor of each residual block and network.
-    """
+    """Stack the tensors of single residual blocks and networks to the tensors of the flow, (blocks, networks, ...)."""
     parts: dict[str, dict[tuple[int, int], Tensor]] = {}
     for authors_name, tensor in state.items():
         if (location := _location(authors_name)) is not None:
@@ -159,10 +148,7 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _ordered_by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-    """The weights with the features of a patch in another order: those of the first half, then those of the second.
-
-    In the authors' checkpoints, features are in the order (channel, *site) of the patch.
-    """
+    """Reorder the features of a patch from (channel, *site) to the first half, then the second half."""
     order = Gather(mask).order
     depth = {name.partition(".linears.")[0]: 0 for name in weights if ".linears." in name}
     for name in weights:
@@ -179,11 +165,7 @@ def _ordered_by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str,
 
 
 def _location(authors_name: str) -> tuple[str, int, int] | None:
-    """Where a tensor of the authors' checkpoint goes in the flow; None for a tensor that is not learnt.
-
-    Returns:
-        The name in the flow's state dict, the index of the residual block, and that of the network.
-    """
+    """The (name in the flow's state dict, residual block, network) of a tensor; None if the tensor is not learnt."""
     if authors_name == "prior.scale":
         return None
     match = BLOCK.fullmatch(authors_name)

@@ -13,7 +13,7 @@ from mera.models.patches import Patches
 from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, PatchOptions
 
 MANY_STEPS = 7
-"""Beyond so many RG steps there are hundreds of bijectors: a warning says how many."""
+"""Number of RG steps beyond which a warning gives the number of bijectors, which is then in the hundreds."""
 
 
 @register("branching", hidden=(64,))
@@ -21,10 +21,10 @@ def branching(L: LatticeEdges = 32, m: EvenKernel = 4, channels: Channels = 3, *
     """Branching MERA: the sites that a step decimates go through further RG steps too.
 
     Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
-    edge: the sites that RG-Flow would keep, and the sites that it would send out, as channels. Variables leave when the
-    lattice of their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch of kept
-    sites and "-" for one of decimated sites. The number of branches doubles with each step, and each branch has
-    bijectors of its own: beyond 7 steps, a warning says how many.
+    edge: the sites that RG-Flow keeps, and the sites that RG-Flow decimates, as channels. Variables leave as latents
+    when the lattice of their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch
+    of kept sites and "-" for a branch of decimated sites. The number of branches doubles with each step. Each branch
+    has its own bijectors; beyond 7 steps, a warning gives their number.
 
     Raises:
         ValueError: if the value of an option is invalid.
@@ -39,7 +39,7 @@ def branching(L: LatticeEdges = 32, m: EvenKernel = 4, channels: Channels = 3, *
         )
 
     def grow(x: Port, path: str) -> None:
-        """Add the RG steps of the branch that starts at a port."""
+        """Add the RG steps of the branch that starts at port `x`."""
         step = len(path)
         x = patches.add_rows(x, step, [("disentangler", m // 2), ("decimator", 0)], f"{step}{path}")
         if step + 1 == steps:

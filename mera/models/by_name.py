@@ -14,7 +14,7 @@ from mera.names.registry import Registry, plain
 Builder = Callable[..., Flow]
 B = TypeVar("B", bound=Builder)
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""From all options of a model, as they would be without the preset, to the options that the preset changes."""
+"""Maps all options of a model, with the values they have without the preset, to the options that the preset changes."""
 
 _models: Registry[Builder] = Registry("a model", "mera.models", lambda build: documented(with_options_checked(build)))
 _presets: dict[str, Mapping[str, Preset]] = {}
@@ -25,15 +25,15 @@ def register(name: str, presets: Mapping[str, Preset] | None = None, **defaults:
 
     The parameters of the function are the options of the model. An option that is declared as
     `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help is added to the docstring of
-    the function and shown by the command line. Options that a family of models shares come as
-    `**options: Unpack[PatchOptions]`, a `TypedDict` of such declarations. A package may instead declare its functions
-    as entry points of the group "mera.models".
+    the function and shown by the command line. Options that a family of models shares are declared in a `TypedDict`,
+    as in `**options: Unpack[PatchOptions]`. A package may instead declare its functions as entry points of the group
+    "mera.models".
 
     Args:
-        name: the name of the model.
-        presets: by the name of a preset, a function from all options, as they would be without the preset, to the
-            options that the preset changes.
-        defaults: the model's own defaults of the options that it shares.
+        name: name of the model.
+        presets: by the name of a preset, a function that maps all options, with the values they have without the
+            preset, to the options that the preset changes.
+        defaults: defaults that differ, for this model, from the declared defaults of shared options.
 
     Raises:
         ValueError: if the name is taken.
@@ -56,7 +56,7 @@ def builder(name: str) -> Builder:
     """The function that is registered under a name.
 
     Args:
-        name: the name of a model.
+        name: name of a model.
 
     Raises:
         ValueError: if the name is unknown.
@@ -68,7 +68,7 @@ def presets(name: str) -> list[str]:
     """The names of a model's presets.
 
     Args:
-        name: the name of the model.
+        name: name of a model.
 
     Raises:
         ValueError: if the name is unknown.
@@ -80,15 +80,15 @@ def presets(name: str) -> list[str]:
 def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
     """Build a flow by the name of a model.
 
-    The flow keeps all options in `flow.recipe`, also those at their defaults, so that a saved flow does not change when
-    a later version has other defaults.
+    The flow keeps all options in `flow.recipe`, including defaults, so that a saved flow does not change when a later
+    version has other defaults.
 
     Args:
         name: one of `mera.models.names()`.
-        preset: the name of a set of other defaults, such as "authors" of "rgflow".
-        memory: the tensors that a forward pass keeps for the backward pass, "store", "checkpoint" or "invert", for all
+        preset: name of a set of other defaults, such as "authors" of "rgflow".
+        memory: tensors that a forward pass keeps for the backward pass, "store", "checkpoint" or "invert", for all
             nodes or by the name of a node; see `Flow.memory`.
-        options: options of the model, which the docstring of its function explains: `help(mera.models.rgflow)`.
+        options: options of the model, which are documented at its function: `help(mera.models.rgflow)`.
 
     Raises:
         ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.

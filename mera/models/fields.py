@@ -1,4 +1,4 @@
-"""Layouts of bijectors on whole lattices: what Real NVP, Glow and Wavelet Flow share."""
+"""Construction of layouts of bijectors on whole lattices, shared by Real NVP, Glow and Wavelet Flow."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ from mera.names.flow_options import Edges, FieldOptions, PerStep, padding_of
 
 
 class Fields:
-    """A layout of whole lattices in the making.
+    """A builder of layouts of bijectors on whole lattices, with `layout` and the number of `scales` as attributes.
 
     Args:
         L: edge of the lattice, or all its edges.
         m: width of the topmost lattice.
         channels: number of variables at a site.
-        layers: number of coupling layers, for all scales or for each.
-        options: the options that models of whole lattices share.
-        squeezed_first: whether a scale begins with a squeeze, so that there is one scale fewer.
+        layers: number of coupling layers, for all scales or for each scale.
+        options: options that models of whole lattices share.
+        squeezed_first: whether each scale begins with a squeeze, so that there is one scale fewer.
         common: further options of the bijectors at all scales.
-
-    Attributes:
-        layout: the layout.
-        scales: the number of scales.
 
     Raises:
         ValueError: if the value of an option is invalid.
@@ -46,27 +42,24 @@ class Fields:
         self.layout = Layout(shape, channels, options["boundary"], context)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """For each scale, finest first, its number and the options of its bijectors."""
+        """For each scale, finest first, its index and the options of its bijectors."""
         return ((scale, self._common | options) for scale, options in enumerate(self._per_scale))
 
     def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
-        """Add a bijector of the whole lattice; the kernel of the node is the bijector's `receptive_kernel`.
+        """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output.
 
         Args:
-            x: the output of an earlier node that the bijector acts on.
-            bijector: the name of a registered bijector whose `receptive_kernel` is not None.
-            name: the name of the node.
+            x: output of an earlier node.
+            bijector: name of a bijector whose `receptive_kernel` is not None.
+            name: name of the node.
             options: options of the bijector.
-            passive: how many channels, the first ones, are read but not changed.
-
-        Returns:
-            The output of the node.
+            passive: number of leading channels that are read but not changed.
 
         Raises:
             LayoutError: if the bijector cannot be made for this lattice; the message names the node.
         """
         make, shape = named(bijector, options), x.lattice.event_shape
-        try:  # an instance that is thrown away: only the bijector itself knows how far it reads
+        try:  # a temporary instance, because only the bijector itself knows its kernel
             instance: Bijector = make(shape, context_of(self.layout.context, shape))
         except ValueError as error:
             raise LayoutError.from_error(error, node=name) from error
@@ -74,25 +67,12 @@ class Fields:
         return self.layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)
 
     def split(self, x: Port, keep: int, scale: int) -> Port:
-        """Let all but the first channels leave as the latents of a scale.
-
-        Args:
-            x: the output of an earlier node.
-            keep: how many channels stay.
-            scale: the scale.
-
-        Returns:
-            The channels that stay.
-        """
+        """Let all but the first `keep` channels leave as the latents of a scale, and return the kept channels."""
         x, fine = self.layout.split(x, keep=keep, name=f"split{scale}")
         self.layout.latent(fine, name=f"z{scale}")
         return x
 
     def flow(self, x: Port) -> Flow:
-        """Let all channels leave as the latents of the last scale, and make the flow.
-
-        Args:
-            x: the output of the last node.
-        """
+        """Let all channels of the last output leave as the latents of the last scale, and make the flow."""
         self.layout.latent(x, name=f"z{self.scales - 1}")
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])

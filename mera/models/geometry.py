@@ -1,4 +1,4 @@
-"""Functions that turn options of models into shapes, numbers of levels, and values for each RG step."""
+"""Shapes, numbers of levels, and values for each RG step, from the options of models."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from mera._utils.errors import InputError
 from mera.names.flow_options import Edges, Hidden, PerStep
 
 MOST = 10_000
-"""The most layers or residual blocks of an RG step; a file that asks for a million of them would load for minutes."""
+"""The largest number of layers or residual blocks of an RG step, so that no file can request a million."""
 
 
 def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
-    """The shape of the lattice of a model.
-
-    Args:
-        L: the length of all edges, or of each edge.
-        dim: the number of dimensions if L is one number.
+    """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`.
 
     Raises:
-        ValueError: if an edge is not a positive integer, there is none, or `dim` is not 1, 2 or 3.
+        ValueError: if `L` is empty, an edge is not a positive integer, or `dim` is not 1, 2 or 3.
     """
     if not is_integer(dim) or dim not in (1, 2, 3):
         raise InputError("dim 1, 2 or 3", repr(dim))
@@ -32,36 +28,29 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
 
 
 def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
-    """The number of levels of a lattice whose edges are divided at each level, until the smallest edge is m.
-
-    Args:
-        shape: the edges of the lattice.
-        m: the smallest edge of the topmost lattice.
-        stride: the divisor.
+    """The number of levels of a lattice whose edges are divided by the stride until the smallest edge is m.
 
     Raises:
-        ValueError: if the smallest edge is not m times a power of the stride, or it does not divide the other edges.
+        ValueError: if the smallest edge is not m times a power of the stride, or that power does not divide all edges.
     """
     smallest, width, count = min(shape), m, 1
     while width < smallest:
         width, count = width * stride, count + 1
     if width != smallest or any(n % width for n in shape):
         how = "halve" if stride == 2 else f"divide by {stride}"
-        edges = "x".join(map(str, shape))
-        raise InputError(f"edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h", str(edges))
+        expected = f"edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h"
+        raise InputError(expected, "x".join(map(str, shape)))
     return count
 
 
 def context_shape(context: Edges | None, classes: int | None, shape: Sequence[int]) -> tuple[int, ...] | None:
     """The shape of the context of a model; None if the model is not conditional.
 
-    Args:
-        context: the option of that name: K, (K,) or (K, *shape); None if it was not set.
-        classes: the option of that name; with classes and without `context`, the shape is (16,).
-        shape: the shape of the lattice.
+    The option `context` is K, (K,) or (K, *shape) for a lattice `shape`. A model with `classes` and no `context` has a
+    context of shape (16,).
 
     Raises:
-        ValueError: if `context` is of another form.
+        ValueError: if `context` has another form.
     """
     if context is None:
         return None if classes is None else (16,)
@@ -72,15 +61,11 @@ def context_shape(context: Edges | None, classes: int | None, shape: Sequence[in
 
 
 def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
-    """One positive integer for each RG step, finest first.
-
-    Args:
-        value: one integer for all RG steps, or one for each.
-        steps: the number of RG steps.
-        what: what messages call the value.
+    """One positive integer for each RG step, finest first, from one for all steps or one for each.
 
     Raises:
-        ValueError: if there is not one for each RG step, or one is not from 1 to 10,000.
+        ValueError: if the number of integers is not the number of steps, or an integer is not from 1 to 10,000. The
+            message calls the value `what`.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
     if len(values) != steps or not all(is_integer(v) and v > 0 for v in values):
@@ -91,14 +76,10 @@ def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
 
 
 def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
-    """The widths of the hidden layers in a residual block, for each RG step, finest first.
-
-    Args:
-        value: the widths for all RG steps, or a sequence of widths for each.
-        steps: the number of RG steps.
+    """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step.
 
     Raises:
-        ValueError: if there are not widths for each RG step, or a width is not a positive integer.
+        ValueError: if widths are missing for an RG step, or a width is not a positive integer.
     """
     if not isinstance(value, Sequence):
         raise InputError("hidden as a tuple of widths", repr(value))
@@ -113,19 +94,9 @@ def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
 def options_per_step(steps: int, layers: PerStep, residual_blocks: PerStep, hidden: Hidden) -> list[dict[str, Any]]:
     """The options `layers`, `residual_blocks` and `hidden` of each RG step, finest first, by name.
 
-    Args:
-        steps: the number of RG steps.
-        layers: one number for all RG steps, or one for each.
-        residual_blocks: one number for all RG steps, or one for each.
-        hidden: widths for all RG steps, or a sequence of widths for each.
-
     Raises:
         ValueError: if the value of an option is invalid.
     """
-    rows = zip(
-        integers_per_step(layers, steps, "layers"),
-        integers_per_step(residual_blocks, steps, "residual_blocks"),
-        hidden_per_step(hidden, steps),
-        strict=True,
-    )
+    counts = integers_per_step(layers, steps, "layers"), integers_per_step(residual_blocks, steps, "residual_blocks")
+    rows = zip(*counts, hidden_per_step(hidden, steps), strict=True)
     return [{"layers": n, "residual_blocks": blocks, "hidden": widths} for n, blocks, widths in rows]

@@ -1,6 +1,6 @@
-"""Layouts of bijectors on patches: what RG-Flow, NeuralRG, trees, brick walls and branching MERAs share.
+"""Construction of layouts of bijectors on patches, shared by RG-Flow, NeuralRG, trees, brick walls, branching MERAs.
 
-A model of patches is its rows: for each row of bijectors of an RG step, in the order from data to latents, a role,
+An RG step of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
 which begins the names of nodes, and the offset of the patches.
 """
 
@@ -21,20 +21,20 @@ BLOCKS = ("layers", "residual_blocks", "hidden")
 
 
 class Patches:
-    """A layout of patches in the making, and the bijectors of its RG steps.
+    """A builder of layouts of patches.
 
     Args:
         L: edge of the lattice, or all its edges.
         channels: number of variables at a site.
         kernel: width of the patches.
-        options: the options that models of patches share.
+        options: options that models of patches share.
         stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
-        steps: number of RG steps; None for as many as take the smallest edge of the lattice to `kernel`.
+        steps: number of RG steps; None for steps until the smallest edge of the lattice is `kernel`.
         share: whether all levels use the same modules.
 
     Attributes:
         layout: the layout.
-        shape: the edges of the lattice.
+        shape: edges of the lattice.
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
 
     Raises:
@@ -49,7 +49,7 @@ class Patches:
         self.shape = lattice_shape(L, options["dim"])
         steps = levels(self.shape, kernel, stride) if steps is None else steps
         self.bijectors = bijectors_per_step(steps, options)
-        if share and any(other != self.bijectors[0] for other in self.bijectors):
+        if share and any(bijector != self.bijectors[0] for bijector in self.bijectors):
             raise InputError(
                 "the same layers, residual_blocks and hidden at all levels, which share them",
                 "{layers!r}, {residual_blocks!r} and {hidden!r}".format_map(options),
@@ -58,19 +58,10 @@ class Patches:
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
-        """Add the rows of bijectors of one RG step.
+        """Add the rows of bijectors of one RG step, and return the output of the last node.
 
-        Between open borders, a lattice that is one patch wide has no room for a patch at an offset; such rows are left
-        out.
-
-        Args:
-            x: the output of an earlier node.
-            step: the RG step.
-            rows: the role and the offset of each row.
-            suffix: the end of the names of nodes, behind the role.
-
-        Returns:
-            The output of the last node.
+        The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
+        open borders, where no patch fits at an offset.
         """
         for role, offset in rows:
             sizes = zip(x.shape, x.lattice.periodic, strict=True)
@@ -83,13 +74,9 @@ class Patches:
         return x
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Flow:
-        """Add all RG steps, with a decimation behind each but the last, and make the flow (RG-Flow, Eq. 2 to 5).
+        """Add all RG steps, with a decimation after each step but the last, and make the flow (RG-Flow, Eq. 2 to 5).
 
-        All variables leave after the bijectors of the last step.
-
-        Args:
-            rows: the role and the offset of each row of bijectors in a step.
-            x: the output of an earlier node to begin with; the input of the layout if None.
+        All variables leave as latents after the last step. The first step reads `x`, the input of the layout if None.
         """
         x, rows, last = self.layout.input if x is None else x, tuple(rows), len(self.bijectors) - 1
         for step in range(last + 1):
@@ -106,14 +93,10 @@ class Patches:
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
-    """For each RG step, finest first, a callable that makes its bijectors.
+    """For each RG step, finest first, a callable that makes its bijectors, from the options of a model of patches.
 
-    A registered bijector gets those of the options `conditioner`, `layers`, `residual_blocks`, `hidden` and `norm` that
-    it has; options of its own take precedence.
-
-    Args:
-        steps: the number of RG steps.
-        options: the options that models of patches share.
+    A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden` and `norm` that
+    is a parameter of it; options in the description of the bijector take precedence.
 
     Raises:
         ValueError: if the value of an option is invalid, or no bijector is registered under the name.

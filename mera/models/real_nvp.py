@@ -20,7 +20,7 @@ def realnvp(
     norm: Norm = True,
     **options: Unpack[FieldOptions],
 ) -> Flow:
-    """Real NVP: a multiscale flow of couplings with convolutions, which reach far, so that its cones are wide.
+    """Real NVP: a multiscale flow of couplings with convolutions, whose cones are wide.
 
     Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
     squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide,

@@ -21,10 +21,7 @@ LAYERS = (8, 6, 4, 2)
 def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     """The preset "authors": the published sizes, order and conditioner, with 100 million parameters at L=32, m=4.
 
-    If there are more levels than published numbers of layers, the further levels have the last number.
-
-    Args:
-        options: all options of the model, as they would be without the preset.
+    If there are more levels than published numbers of layers, the remaining levels have the last number.
     """
     steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"))
     return {
@@ -57,8 +54,8 @@ def rgflow(
     spectral: Annotated[
         bool,
         Option(
-            "first a learnt scale of each Fourier mode of the lattice, exact for a free field; cones then cover all "
-            "pixels.",
+            "begin with a learnt scale of each Fourier mode of the lattice, exact for a free field; cones then cover "
+            "all pixels.",
             flag,
         ),
     ] = False,

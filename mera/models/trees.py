@@ -1,4 +1,4 @@
-"""Tree tensor networks and the ternary MERA, which keep one site of each patch."""
+"""Tree tensor networks and the ternary MERA, whose steps keep one site of each patch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def tree(
     L: Annotated[
         Edges,
         Option(
-            "edge of the lattice, or all its edges. Dividing by m again and again must take the smallest edge to m, "
-            "and each other edge to a multiple of m."
+            "edge of the lattice, or all its edges. Repeated division by m must take the smallest edge to m, and every "
+            "other edge to a multiple of m."
         ),
     ] = 32,
     m: Annotated[

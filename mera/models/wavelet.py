@@ -20,12 +20,12 @@ def wavelet(
     norm: Norm = True,
     **options: Unpack[FieldOptions],
 ) -> Flow:
-    """Wavelet Flow: a Haar pyramid in which couplings transform the details given the means.
+    """Wavelet Flow: a Haar pyramid in which couplings transform the details conditioned on the means.
 
     Yu et al. (2020), https://arxiv.org/abs/2010.13821. At each level a Haar transform makes means and details, and
     couplings conditioned on the means transform the details, which leave as latents. The means go on to the next level
-    unchanged, up to a lattice that is m wide, which has couplings of its own. A level therefore generates from the
-    image at half the edge (times 2 in two dimensions), and each level could be trained by itself.
+    unchanged. The topmost lattice, which is m wide, has its own couplings. A level therefore generates from the image
+    at half the resolution (times 2 in two dimensions), and each level could be trained separately.
 
     Raises:
         ValueError: if the value of an option is invalid.

@@ -1,4 +1,4 @@
-"""Models of about the same number of parameters."""
+"""Models with a given number of parameters."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mera.names.options import options_of
 
 
 def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a model with the width of hidden layers that comes closest to a number of parameters.
+    """Fit the width of a model's hidden layers to a number of parameters, and return its options.
 
-    All hidden layers get the same width, an even number; their number is that of the options or of the model.
+    All hidden layers get the same even width. The number of hidden layers is taken from the options or the model.
 
     Args:
-        model: the name of the model, which needs the option `hidden`.
-        parameters: the number of parameters.
-        options: the other options of the model.
+        model: name of a model with the option `hidden`.
+        parameters: number of parameters to come closest to.
+        options: other options of the model.
 
     Raises:
-        ValueError: if the model has no option `hidden`, or the option changes nothing.
+        ValueError: if the model has no option `hidden`, or the width does not change the number of parameters.
 
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})
@@ -45,7 +45,7 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
 
     if count(4) == count(2):
         raise InputError("a model whose number of parameters grows with the width", f"{model} with {dict(options)}")
-    low, high = 1, 2  # halves of widths; the number of parameters grows with the width
+    low, high = 1, 2  # half widths
     while count(2 * high) <= parameters:
         low, high = high, 2 * high
     while high - low > 1:

@@ -13,14 +13,10 @@ OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
 
 
 def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """The name, the values without a name and the options in a text.
-
-    Args:
-        text: a name, or a name with values and options in parentheses.
-        example: a text of the right form, for messages.
+    """Parse a name, or a name with values and options in parentheses, into (name, positional values, options).
 
     Raises:
-        ValueError: if the text has another form.
+        ValueError: if the text has another form; the message quotes `example`, a text of the right form.
 
     >>> parse_call("spline(bins=5, mask=[[1, 0], [0, 1]])", "")
     ('spline', [], {'bins': 5, 'mask': [[1, 0], [0, 1]]})
@@ -34,13 +30,12 @@ def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]
 
 
 def parse_assignments(text: str) -> dict[str, Any]:
-    """Options by name, NAME=VALUE ..., where a value is JSON, a literal of Python, or else a word.
+    """Parse options NAME=VALUE, separated by commas or spaces; a value is JSON, a Python literal, or else a word.
 
-    Args:
-        text: the text; commas or spaces separate the options, and a value with other signs stands in quotes.
+    Values that contain other characters must be quoted.
 
     Raises:
-        ValueError: if the text has another form, or holds no option.
+        ValueError: if the text has another form, or contains no option.
 
     >>> parse_assignments("betas=(0.9, 0.99) amsgrad=true, mode=min")
     {'betas': (0.9, 0.99), 'amsgrad': True, 'mode': 'min'}
@@ -53,7 +48,7 @@ def parse_assignments(text: str) -> dict[str, Any]:
 
 
 def _arguments(inner: str, text: str, example: str) -> tuple[list[Any], dict[str, Any]]:
-    """Values without a name, and options; `text` is the whole text, for messages."""
+    """Positional values and options in `inner`; messages quote the whole text `text`."""
     values: list[Any] = []
     options: dict[str, Any] = {}
     for token in _tokens(re.sub(r"\s*=\s*", "=", inner)):
@@ -73,7 +68,7 @@ def _arguments(inner: str, text: str, example: str) -> tuple[list[Any], dict[str
 
 
 def _tokens(text: str) -> list[str]:
-    """The parts of a text between commas and spaces, but for those within brackets and quotes."""
+    """Split a text at commas and spaces that are not within brackets or quotes."""
     tokens, depth, quote = [""], 0, ""
     for sign in text:
         if quote:
@@ -92,11 +87,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _value(token: str) -> Any:
-    """A value: JSON, a literal of Python, or a word without brackets, quotes and equals signs.
-
-    Raises:
-        ValueError: if the token is none of these.
-    """
+    """Parse JSON, a Python literal, or a word without brackets, quotes and equals signs; else raise a `ValueError`."""
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(token)

@@ -1,8 +1,8 @@
-"""Options of bijectors and models, each declared once: type, help, check, and the default where functions share it.
+"""Options of bijectors and models, each declared once: type, help, check, and the default of shared options.
 
 A bijector or a model names an option in its signature, `layers: Layers = 2`, or takes the options that a family shares
-as `**options: Unpack[PatchOptions]`. Help, command line, reference and presets read the declaration. An option of a
-bijector that a model may set for each RG step has a second type, `LayersPerStep` for `Layers`, made from the same text.
+as `**options: Unpack[PatchOptions]`. Help, command line, reference and presets read the declaration. Where a model may
+set a bijector's option for each RG step, the model's declaration is made from the bijector's with `Option.per_step`.
 """
 
 from __future__ import annotations
@@ -20,28 +20,23 @@ Shape = tuple[int, ...]
 Edges = int | Sequence[int]
 """One integer, or one for each dimension."""
 PerStep = int | Sequence[int]
-"""One integer for all RG steps, or one for each, finest first."""
+"""One integer for all RG steps, or one for each RG step, finest first."""
 Hidden = Sequence[int] | Sequence[Sequence[int]]
-"""The widths of the hidden layers for all RG steps, or such widths for each RG step, finest first."""
+"""Widths of the hidden layers for all RG steps, or a sequence of widths for each RG step, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
-"""A registered bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes one."""
+"""A registered bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}; or a bijector factory."""
 PriorLike = str | Mapping[str, Any] | Distribution
-"""A prior by name, "laplace" or "StudentT(df=5)"; its description as a dict; or a distribution of torch."""
+"""A prior by name, "laplace" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
 
 CONDITIONERS = ("joint", "paper", "authors")
 PADDING = {"open": "zeros", "periodic": "circular"}
-"""By boundary, torch's word for the values that convolutions read beyond the borders of a lattice."""
+"""From a lattice boundary to the `padding_mode` of torch's convolutions."""
 
 
 def check_even(value: Any, name: str) -> int:
-    """Return a kernel size as an integer; refuse one that is not even, so that patches can be offset by half of it.
+    """Return an even kernel size >= 2 as an integer; raise a `ValueError` for any other value of the option `name`.
 
-    Args:
-        value: the value of an option.
-        name: the name of the option.
-
-    Raises:
-        ValueError: if the value is not an even integer >= 2.
+    The kernel size has to be even so that patches can be offset by half of it.
     """
     if not is_integer(value) or value < 2 or value % 2:
         raise InputError(f"an even kernel size {name} >= 2", repr(value))
@@ -49,11 +44,7 @@ def check_even(value: Any, name: str) -> int:
 
 
 def padding_of(boundary: str) -> str:
-    """Torch's word for the values that convolutions read beyond the borders of a lattice, "zeros" or "circular".
-
-    Args:
-        boundary: "open" or "periodic".
-    """
+    """The `padding_mode` of torch's convolutions, "zeros" or "circular", for a boundary "open" or "periodic"."""
     return PADDING[boundary]
 
 
@@ -87,30 +78,26 @@ Norm = Annotated[bool, NORM]
 OptionalNorm = Annotated[bool | None, OPTIONAL_NORM]
 Odd = Annotated[
     bool,
-    Option("couplings that map -x to -y where they map x to y, so that a flow gives x and -x the same density."),
+    Option("odd couplings, which map -x to -y if they map x to y; the flow then gives x and -x the same density."),
 ]
 Mask = Annotated[
     str | Sequence[Any],
-    Option(
-        'first half of the event: "checkerboard", "channels", or nested lists of truth values.', default="checkerboard"
-    ),
+    Option('first half of the event: "checkerboard", "channels", or nested lists of bools.', default="checkerboard"),
 ]
 MaskName = Annotated[str, Option('first half of the event: "checkerboard" or "channels".')]
 ContextShape = Annotated[
     Shape | None,
-    Option(
-        "shape of the context that conditional bijectors read; a flow passes it, None without a context.", default=None
-    ),
+    Option("shape of the context of a conditional bijector, which a flow passes; None for no context.", default=None),
 ]
 MaxLogScale = Annotated[float, Option("bound of the logarithms of the scales.")]
 Bins = Annotated[int, Option("number of bins of the spline.")]
 Bound = Annotated[float, Option("the spline acts within [-bound, bound]; beyond, the map is the identity.")]
 Components = Annotated[int, Option("number of logistic distributions in the mixture.")]
 Padding = Annotated[
-    str, Option('what convolutions read beyond the borders: "zeros", or "circular" where the lattice is periodic.')
+    str, Option('padding mode of the convolutions: "zeros" for open borders, "circular" for a periodic lattice.')
 ]
 Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
-Passive = Annotated[int, Option("number of channels, the first ones, that do not change and condition the others.")]
+Passive = Annotated[int, Option("number of leading channels that do not change and condition the other channels.")]
 
 
 class CouplingOptions(TypedDict, total=False):
@@ -129,13 +116,13 @@ class CouplingOptions(TypedDict, total=False):
 LatticeEdges = Annotated[
     Edges,
     Option(
-        "edge of the lattice, or all its edges. Halving again and again must take the smallest edge to m, and each "
-        "other edge to a multiple of m."
+        "edge of the lattice, or all its edges. Repeated halving must take the smallest edge to m, and every other "
+        "edge to a multiple of m."
     ),
 ]
 EvenKernel = Annotated[int, Option("kernel size of all blocks, even.", check_even)]
 TopWidth = Annotated[
-    int, Option("width of the topmost lattice, all variables of which leave as latents.", count(2, "the width m"))
+    int, Option("width of the topmost lattice, whose variables all leave as latents.", count(2, "the width m"))
 ]
 Channels = Annotated[int, Option("number of variables at a site.")]
 FieldLayers = Annotated[
@@ -183,8 +170,8 @@ class BlockOptions(TypedDict, total=False):
         Option(
             "bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, with or without "
             'options, "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes a bijector from an '
-            "event shape. Of the options `layers`, `residual_blocks`, `hidden`, `conditioner` and `norm`, a named "
-            "bijector gets those that it has.",
+            "event shape. A named bijector gets each of the options `layers`, `residual_blocks`, `hidden`, "
+            "`conditioner` and `norm` that it has.",
             default=None,
         ),
     ]

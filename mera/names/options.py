@@ -1,7 +1,7 @@
-"""Options that are declared once, with type, help and check: `Annotated[int, Option("...", check)]`.
+"""Options declared once, with type, help and check: `Annotated[int, Option("...", check)]`.
 
-The check of a call, the docstring and the command line all read this declaration. Options that several functions share
-stand in a `TypedDict`, from which a function takes them as `**options: Unpack[...]` (PEP 692).
+Calls, docstrings and the command line all read this declaration. Options that several functions share are declared in a
+`TypedDict`, which a function takes as `**options: Unpack[...]` (PEP 692).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mera._utils.checks import check_choice, check_count, check_flag, check_posi
 
 T = TypeVar("T")
 Check = Callable[[Any, str], Any]
-"""From the value of an option and the option's name to the value to use; raises a `ValueError` for a wrong value."""
+"""Called with a value and the option's name; returns the value to use, or raises a `ValueError`."""
 
 REQUIRED = inspect.Parameter.empty
-"""The default of an option that has none."""
+"""Marks an option without a default."""
 PER_STEP = "One value for all RG steps, or one for each, finest first."
 WIDTH = 116
 """Columns of the "Args" sections that `documented` writes."""
@@ -33,10 +33,10 @@ class Option:
     """The help text and the check of an option.
 
     Args:
-        help: what the option means, in words that follow the option's name and a colon.
-        check: a function that is called with a value and the option's name, and returns the value to use or raises a
-            `ValueError`; None for no check. A value of None is not checked.
-        default: the value that a function gets if it shares the option and a caller leaves it out.
+        help: meaning of the option, as text that follows the option's name and a colon.
+        check: called with a value and the option's name; returns the value to use, or raises a `ValueError`. None for
+            no check. An option whose type allows None is not checked if its value is None.
+        default: default of an option that functions share through a `TypedDict`.
     """
 
     help: str
@@ -44,42 +44,27 @@ class Option:
     default: Any = REQUIRED
 
     def per_step(self, default: Any = REQUIRED) -> Option:
-        """The same option with one value for all RG steps of a flow, or one for each.
+        """A variant of the option that takes one value for all RG steps of a flow, or one for each.
 
         Args:
-            default: the default of the option; that of this option if it is left out.
+            default: default of the variant; if left out, the default of this option.
         """
         text = f"{self.help} {PER_STEP}"
         return replace(self, help=text, check=None, default=self.default if default is REQUIRED else default)
 
 
 def choice(choices: Iterable[str], what: str) -> Check:
-    """A check that a value is one of some words.
-
-    Args:
-        choices: the words.
-        what: what messages call the value, with an article.
-    """
+    """A check that a value is one of the choices; messages call the value `what`, which begins with an article."""
     return lambda value, name: check_choice(value, choices, what)
 
 
 def count(least: int = 1, what: str | None = None) -> Check:
-    """A check that a value is an integer.
-
-    Args:
-        least: the smallest integer that is accepted.
-        what: what messages call the value; the option's name if None.
-    """
+    """A check that a value is an integer >= `least`; messages call it `what`, or by the option's name if None."""
     return lambda value, name: check_count(value, what or name, least)
 
 
 def positive(what: str | None = None, or_zero: bool = False) -> Check:
-    """A check that a value is a positive number.
-
-    Args:
-        what: what messages call the value; the option's name if None.
-        or_zero: whether 0 is accepted too.
-    """
+    """A check that a value is a positive number, or also 0 if `or_zero`; for `what` see `count`."""
     return lambda value, name: check_positive(value, what or name, or_zero)
 
 
@@ -88,19 +73,14 @@ flag: Check = check_flag
 
 
 def types_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """The types of parameters, by name, without their `Option`.
-
-    Args:
-        target: a function or a dataclass.
-    """
+    """The types of a function's parameters or a dataclass's fields, by name, without their `Option`."""
     return _hints(target)
 
 
 def options_of(target: Callable[..., Any]) -> dict[str, Option]:
-    """The options that are declared in a signature, by the name of the parameter.
+    """The options that the signature of a function or dataclass declares, by the name of the parameter.
 
-    Args:
-        target: a function or a dataclass; parameters without an `Option` are left out.
+    Parameters without an `Option` are left out.
     """
     hints = _hints(target, include_extras=True)
     options = {name: _option_of(hints.get(name)) for name in signature_of(target).parameters}
@@ -108,11 +88,7 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
 
 
 def signature_of(target: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a function, with the options that it shares in place of `**options: Unpack[...]`.
-
-    Args:
-        target: a function, a class, or a function that `with_options_checked` returned.
-    """
+    """The signature of a function or class, with the shared options listed in place of `**options: Unpack[...]`."""
     signature = inspect.signature(target)
     shared = _shared(target)
     parameters = [p for p in signature.parameters.values() if not (shared and p.kind is p.VAR_KEYWORD)]
@@ -128,11 +104,7 @@ def signature_of(target: Callable[..., Any]) -> inspect.Signature:
 def documented(target: T) -> T:
     """Add an "Args" section with the help of all options to a docstring, before "Raises" or else at the end.
 
-    Args:
-        target: a function or a dataclass, whose docstring is changed.
-
-    Returns:
-        The same function or dataclass.
+    Changes the docstring of the function or dataclass in place, and returns the function or dataclass.
     """
     options = options_of(target)  # type: ignore[arg-type]
     doc = inspect.getdoc(target)
@@ -151,11 +123,11 @@ def documented(target: T) -> T:
 
 
 def with_options_checked(function: Callable[..., T], defaults: Mapping[str, Any] | None = None) -> Callable[..., T]:
-    """Wrap a function so that each call checks the options first, and fills in the options that the function shares.
+    """Wrap a function so that each call first checks its options and fills in the defaults of shared options.
 
     Args:
         function: the function, in whose signature the options are declared.
-        defaults: the function's own defaults of options that it shares.
+        defaults: defaults that differ, for this function, from the declared defaults of shared options.
     """
     checks, signature = _checks(function), signature_of(function)
     if inspect.isclass(function) or not (checks or _shared(function)):
@@ -182,10 +154,7 @@ def with_options_checked(function: Callable[..., T], defaults: Mapping[str, Any]
 
 
 def check_fields(instance: Any) -> None:
-    """Check the fields of a frozen dataclass, and replace each value by the one that its check returns.
-
-    Args:
-        instance: an instance of a dataclass whose fields are declared as options.
+    """Check the fields of a frozen dataclass, declared as options; replace each value by the result of its check.
 
     Raises:
         ValueError: if a check refuses a value.
@@ -210,7 +179,7 @@ def _unless_none(check: Check) -> Check:
 
 
 def _hints(target: Callable[..., Any], include_extras: bool = False) -> dict[str, Any]:
-    """The annotations of parameters or fields, shared options among them; none where names cannot be resolved."""
+    """The annotations of parameters or fields, including shared options; empty if names cannot be resolved."""
     try:
         own = get_type_hints(_annotated(target), include_extras=True)
         for hint in list(own.values()):

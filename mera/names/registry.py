@@ -1,4 +1,4 @@
-"""Registries: functions that users call by name, and their options."""
+"""Registries of functions that users call by name, with checks of their options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Registry(Generic[F]):
     """Functions that users call by name: registered in Python, or offered by other packages as entry points.
 
     Args:
-        what: what messages call a registered function, with an article: "a model", say.
+        what: the word for a registered function in messages, with an article, such as "a model".
         group: the group of entry points with which other packages offer functions, name = "module:function".
         prepare: called with each function that is registered; returns the function to use.
     """
@@ -36,14 +36,11 @@ class Registry(Generic[F]):
     def register(self, name: str) -> Callable[[F], F]:
         """A decorator that registers a function under a name.
 
-        A function of the same module and name takes the place of its former self, so that the cell of a notebook can
-        run twice.
-
-        Args:
-            name: the name.
+        Registering the same function again, by module and qualified name, replaces it, so that notebook cells can be
+        run again.
 
         Raises:
-            ValueError: if the name is no text, or is that of another function.
+            ValueError: if the name is not a string, or is taken by another function.
         """
         if not isinstance(name, str) or not name:
             raise InputError(f"a name of {self.what} as text", repr(name))
@@ -57,18 +54,15 @@ class Registry(Generic[F]):
         return decorate
 
     def names(self) -> list[str]:
-        """All names, registered or offered, sorted."""
+        """All registered names and names of entry points, sorted."""
         return sorted({*self._functions, *self._entry_points})
 
     def get(self, name: str) -> F:
         """The function that is registered under a name.
 
-        Args:
-            name: the name.
-
         Raises:
-            ValueError: if the name is unknown, in which case the message offers the closest, or its entry point cannot
-                be loaded.
+            ValueError: if the name is unknown (the message offers the closest name), or its entry point cannot be
+                loaded.
         """
         self.check_name(name)
         if name not in self._functions:
@@ -78,18 +72,10 @@ class Registry(Generic[F]):
         return self._functions[name]
 
     def check_name(self, name: object) -> None:
-        """Refuse a name that is not registered.
-
-        Args:
-            name: the name.
-
-        Raises:
-            InputError: if the name is unknown; the message offers the closest.
-        """
+        """Refuse a name that is not registered with an `InputError` that offers the closest name."""
         names = self.names()
         if not isinstance(name, str) or name not in names:
-            got = f"{name!r}{closest(name, names)}"
-            raise InputError(f"{self.what} among {names}", got, kind=UNKNOWN_NAME)
+            raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names)}", kind=UNKNOWN_NAME)
 
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
@@ -97,7 +83,7 @@ class Registry(Generic[F]):
         return {entry.name: entry for entry in entry_points(group=self.group)}
 
     def _load(self, entry: EntryPoint) -> F:
-        """The function that an entry point names."""
+        """Load the function that an entry point refers to."""
         try:
             function = entry.load()
         except Exception as error:  # importing another package may fail in any way
@@ -111,27 +97,15 @@ class Registry(Generic[F]):
         return function
 
     def defaults(self, name: str) -> dict[str, Any]:
-        """The defaults of a registered function's options, by the name of the option; required options are left out.
-
-        Args:
-            name: the name of the function.
-
-        Raises:
-            ValueError: if the name is unknown.
-        """
+        """The defaults of a registered function's options, by the name of the option; required options are left out."""
         parameters = self._parameters(name)
         return {parameter.name: parameter.default for parameter in parameters if parameter.default is not EMPTY}
 
     def check_options(self, name: str, options: Iterable[str]) -> None:
-        """Refuse options that a registered function does not have, and miss the ones that it requires.
-
-        Args:
-            name: the name of the function.
-            options: the names of the options.
+        """Check names of options against the signature of a registered function.
 
         Raises:
-            ValueError: if an option is unknown, in which case the message offers the closest, or a required one is
-                missing.
+            ValueError: if an option is unknown (the message offers the closest name), or a required option is missing.
         """
         options = set(options)
         parameters = self._parameters(name)
@@ -144,15 +118,7 @@ class Registry(Generic[F]):
                 raise InputError(f"the option {parameter.name!r} of {name!r}", "none")
 
     def takes(self, name: str, option: str) -> bool:
-        """Whether a registered function has an option.
-
-        Args:
-            name: the name of the function.
-            option: the name of the option.
-
-        Raises:
-            ValueError: if the name of the function is unknown.
-        """
+        """Whether a registered function has an option."""
         parameters = self._parameters(name)
         return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
@@ -161,7 +127,10 @@ class Registry(Generic[F]):
 
 
 def _origin(function: Callable[..., Any]) -> Any:
-    """Where a function was defined: a cell that runs twice defines two functions of one origin."""
+    """Module and qualified name of a function: equal for the functions that a notebook cell defines when it runs again.
+
+    A lambda has no name of its own, so its origin is the function itself.
+    """
     while isinstance(function, partial):
         function = function.func
     function = inspect.unwrap(function)
@@ -172,9 +141,7 @@ def _origin(function: Callable[..., Any]) -> Any:
 def plain(value: Any) -> Any:
     """Convert the value of an option to Python's own numbers and to tuples, which can be compared and written to files.
 
-    Args:
-        value: the value. Sequences, mappings, arrays and tensors are converted, also within each other; any other
-            object is returned as it is.
+    Sequences, mappings, arrays and tensors are converted recursively; any other object is returned as it is.
 
     >>> plain({"mask": np.array([[True, False]]), "bins": np.int64(5), "name": "spline"})
     {'mask': ((True, False),), 'bins': 5, 'name': 'spline'}

@@ -14,7 +14,7 @@ from mera.names.calls import parse_call
 from mera.names.registry import Registry
 
 ActionLike = Callable[[Tensor], Tensor]
-"""From fields (B, C, *shape) to their actions (B,)."""
+"""A function from fields (B, C, *shape) to their actions, (B,)."""
 
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
 
@@ -23,15 +23,12 @@ _actions: Registry[Any] = Registry("an action", "mera.actions")
 
 
 def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
-    """A decorator that registers an action under a name, for the command line.
+    """A decorator that registers an action under a name, for `make` and the command line.
 
     A package may instead declare its actions as entry points of the group "mera.actions".
 
     Args:
-        name: the name.
-
-    Raises:
-        ValueError: if the name is taken.
+        name: the name; a ValueError is raised if it is taken.
 
     >>> from mera import physics
     >>> @physics.register("sextic")
@@ -49,13 +46,13 @@ def names() -> list[str]:
 
 
 def make(text: str) -> Callable[[Tensor], Tensor]:
-    """The action that a text names.
+    """Make a registered action from its name and options, given as text.
 
     Args:
         text: the name of a registered action, with options: "phi4(mass2=-4, coupling=1.143)".
 
     Raises:
-        ValueError: if the name or an option is unknown, or a value makes no sense.
+        ValueError: if the name or an option is unknown, or a value is invalid.
     """
     if not isinstance(text, str):
         raise InputError(f"an action as text, such as {EXAMPLE}", repr(text))
@@ -69,15 +66,15 @@ def make(text: str) -> Callable[[Tensor], Tensor]:
 class Action(ABC):
     r"""The action S of a lattice field: the field has the density :math:`e^{-S(\phi)} / Z`.
 
-    Any function from fields (B, C, *shape) to (B,) can be trained on and measured. An `Action` knows more of itself:
-    the share of each site, so that a local change of the field costs locally; symmetries; and exact results.
+    Any function from fields (B, C, *shape) to (B,) can be a training target and can be sampled. An `Action` adds the
+    contribution of each site, so that local changes of the field are cheap to evaluate, symmetries and exact results.
 
     Attributes:
-        reach: how many sites away, in each direction, the density at a site still depends on the field, if the density
-            is the same function of the field around each site; None for other actions.
+        reach: the range of the density in sites: the density at a site depends on the field at most `reach` sites away
+            in each direction, by the same function at every site. None for actions that are not local in this sense.
         is_even: whether :math:`S(-\phi) = S(\phi)`.
         periodic: whether the lattice is periodic. If not, its borders are open.
-        is_compact: whether the field is one of angles in :math:`[-\pi, \pi)`.
+        is_compact: whether the field consists of angles in :math:`[-\pi, \pi)`.
         channels: the number of channels of a field; None for any.
         flow_options: options of `mera.build` that a flow needs to learn the action.
     """
@@ -90,7 +87,7 @@ class Action(ABC):
     flow_options: ClassVar[Mapping[str, Any]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """The action of fields, (B,).
+        """The action of each field, (B,).
 
         Args:
             phi: the fields, (B, C, *shape).
@@ -99,14 +96,14 @@ class Action(ABC):
 
     @abstractmethod
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape), which add up to the action.
+        """The contribution of each site to the action, (B, *shape); their sum is the action.
 
         Args:
             phi: the fields, (B, C, *shape).
         """
 
     def order_parameter(self, phi: Tensor) -> Tensor:
-        """The field whose magnetisation and two-point function are measured, (B, C', *shape); the field itself here.
+        """The field whose magnetisation and two-point function are measured, (B, C', *shape); by default phi itself.
 
         Args:
             phi: the fields, (B, C, *shape).
@@ -117,20 +114,13 @@ class Action(ABC):
         r"""The logarithm of the integral of :math:`e^{-S}` over all fields, exact, where it is known.
 
         Args:
-            shape: the shape of the lattice.
-
-        Raises:
-            ValueError: if it is not known.
+            shape: the shape of the lattice; a ValueError is raised where the exact result is not known.
         """
         raise InputError("an action and a lattice whose ln Z is known", f"{self!r} on {tuple(shape)}")
 
 
 class _Checked(Action):
-    """An action of any class with all attributes of an `Action`, whose values are checked at each call.
-
-    Args:
-        action: an `Action`, or a function from fields to numbers, which may have some of the attributes.
-    """
+    """A wrapper of any action with all attributes of an `Action`, which checks the values at each call."""
 
     def __init__(self, action: ActionLike) -> None:
         self.action = action
@@ -142,11 +132,7 @@ class _Checked(Action):
         self.flow_options = dict(getattr(action, "flow_options", {}))  # type: ignore[misc]
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """The action of fields, (B,).
-
-        Raises:
-            InputError: if the action returns anything but floats (B,).
-        """
+        """The action of each field, (B,); any other shape or dtype is an InputError."""
         value = self.action(phi)
         if not isinstance(value, Tensor) or value.shape != phi.shape[:1] or not value.is_floating_point():
             got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -154,15 +140,15 @@ class _Checked(Action):
         return value
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, for an action that knows it."""
+        """The contribution of each site, for an action that defines it."""
         return self.action.density(phi)  # type: ignore[attr-defined]
 
     def order_parameter(self, phi: Tensor) -> Tensor:
-        """The field whose magnetisation is measured: that of the action, or the field itself."""
+        """The order parameter that the action defines, or the field itself."""
         return getattr(self.action, "order_parameter", super().order_parameter)(phi)
 
     def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z, for an action that knows it."""
+        """The exact ln Z, for an action that defines it."""
         return getattr(self.action, "log_z", super().log_z)(shape)
 
     def __repr__(self) -> str:
@@ -170,14 +156,9 @@ class _Checked(Action):
 
 
 def as_action(action: ActionLike) -> Action:
-    """Any function of fields as an `Action`, with all attributes, whose values are checked at each call.
+    """Wrap any function from fields (B, C, *shape) to numbers (B,) as an `Action` that checks the values at each call.
 
-    Args:
-        action: an `Action`; or a function from fields (B, C, *shape) to numbers (B,), whose attributes are those of
-            an action of which nothing is known, unless it has some of its own.
-
-    Raises:
-        InputError: if the argument is not a function.
+    Attributes of an `Action` that the function does not have get neutral values: not local, not even, any channels.
 
     >>> action = as_action(lambda phi: phi.square().flatten(1).sum(1))
     >>> action.is_even, action.reach, action.channels
@@ -192,11 +173,9 @@ def as_action(action: ActionLike) -> Action:
 
 
 def neighbours(phi: Tensor, periodic: bool = True) -> Tensor:
-    r"""The sum over directions of :math:`(\phi(x + e) - \phi(x))^2`, and over channels, at each site, (B, *shape).
+    r"""The sum over directions and channels of :math:`(\phi(x + e) - \phi(x))^2` at each site, (B, *shape).
 
-    Args:
-        phi: the fields, (B, C, *shape).
-        periodic: whether the last site of a direction has the first one as its neighbour; otherwise it has none.
+    On a lattice that is not `periodic`, the differences across the border are left out.
     """
     total = torch.zeros_like(phi)
     for axis in range(2, phi.ndim):

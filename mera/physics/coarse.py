@@ -1,4 +1,4 @@
-"""Hamiltonian trajectories of the coarse latents of a flow, with the fine ones as they are."""
+"""Hamiltonian trajectories of the coarse latents of a flow, with the fine latents fixed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,8 @@ LENGTH = math.pi / 2
 class LatentTrajectories:
     r"""Trajectories of all latents of some levels together, at the density :math:`e^{-S(G(z))} |\det dG / dz|`.
 
-    Where the flow is good, this density is nearly that of the prior, whatever the size of the lattice, so that one
-    trajectory makes the latents nearly independent. Each leapfrog step is a pass of the flow and its gradient.
-
-    Args:
-        flow: the flow with the generator G.
-        action: the action S.
-        levels: the levels whose latents move, 0 for the finest.
+    For a well-trained flow G, this density is close to the prior at any lattice size, so that one trajectory makes the
+    latents nearly independent. Each leapfrog step is a pass of the flow and its gradient. Level 0 is the finest.
     """
 
     def __init__(self, flow: Flow, action: Action, levels: Sequence[int]) -> None:
@@ -37,18 +32,15 @@ class LatentTrajectories:
 
     @property
     def step(self) -> float:
-        """The step size, which `run(tune=True)` changes."""
+        """The step size; `run(tune=True)` changes it."""
         return self._trajectories.step
 
     def run(self, phi: Tensor, tune: bool = False) -> tuple[Tensor, float]:
-        """One trajectory.
+        """Run one trajectory from fields (K, C, *shape); return the new fields and the mean acceptance rate.
 
         Args:
-            phi: the fields of all chains, (K, C, *shape).
-            tune: whether the step changes towards an acceptance rate of 0.8, as it may before the draws that count.
-
-        Returns:
-            The fields afterwards, and the mean acceptance rate.
+            phi: the fields of all chains.
+            tune: whether to tune the step towards an acceptance rate of 0.8, which is allowed in the warm-up only.
         """
         self._latents = list(self.flow(phi)[0])
         row = torch.cat([self._latents[level].flatten(1) for level in self.levels], dim=1)
@@ -56,17 +48,17 @@ class LatentTrajectories:
         return self._generate(row), rate
 
     def _pass(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """Generate fields from coarse latents, with the fine ones as they are; the fields and the log-det."""
+        """Generate fields from coarse latents (K, d) and the fixed fine latents; return the fields and the log-det."""
         latents = list(self._latents)
         for level, part in zip(self.levels, row.split(self._sizes, dim=1), strict=True):
             latents[level] = part.view_as(latents[level])
         return self.flow.inverse(latents)
 
     def _log_prob(self, row: Tensor) -> Tensor:
-        """The log-density of coarse latents, up to a constant."""
+        """The log-density of coarse latents up to a constant, (K,)."""
         phi, log_det = self._pass(row)
         return log_det - self.action(phi)
 
     def _generate(self, row: Tensor) -> Tensor:
-        """The fields of coarse latents."""
+        """Generate fields from coarse latents."""
         return self._pass(row)[0]

@@ -48,36 +48,35 @@ def cone_monte_carlo(
 ) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by moves of latents on every scale, mixed with Hamiltonian trajectories of the field.
 
-    Both kinds of moves leave :math:`e^{-S} / Z` invariant, whatever the flow. Moves of coarse latents change whole
-    domains at the cost of their cones; see `ConeSampler`. Trajectories mend what cones do badly: fields that the flow
-    covers too thinly are entered and left rarely by moves of latents alone, which no autocorrelation time shows. After
-    the trajectories of a sweep, the field changes its sign at random if the action is even.
+    Both kinds of moves leave :math:`e^{-S} / Z` invariant for any flow. Moves of coarse latents change whole domains at
+    the cost of their cones; see `ConeSampler`. Moves of latents alone rarely enter or leave regions where the flow has
+    too little density, and no autocorrelation time shows this; the trajectories of the field reach these regions.
+    After the trajectories of a sweep, the sign of the field is chosen at random if the action is even.
 
     Half of the chains start from samples of the flow, the other half from a run of Hamiltonian Monte Carlo, so that
-    R-hat over the chains tells whether both meet.
+    R-hat over the chains shows whether the two groups agree.
 
     Args:
-        flow: the flow; of a `Symmetrized` one the flow inside. Double precision is best where a lattice is large.
-        action: the action S, from fields (B, C, *shape) to (B,). Moves at several places together, and their low cost,
-            need an `Action` with a `reach` on a periodic lattice; otherwise the whole action is evaluated for one place
-            after the other.
+        flow: the flow; for a `Symmetrized` flow, the flow that it wraps. Large lattices need double precision.
+        action: the action S, from fields (B, C, *shape) to (B,). An `Action` with a `reach` on a periodic lattice is
+            evaluated locally, at several places at once; any other action is evaluated as a whole for every place.
         chains: the number of chains.
-        sweeps: the number of draws of each chain that are measured, one for each sweep.
-        warmup: sweeps before, in which the step of each level is tuned to an acceptance rate of 0.4, and the steps of
-            trajectories to 0.8.
+        sweeps: the number of measured draws of each chain, one for each sweep.
+        warmup: the number of sweeps before the measurement, which tune the step of each level to an acceptance rate of
+            0.4, and the step of the trajectories to 0.8.
         levels: the levels whose latents move, 0 for the finest; all but the finest if None.
         dynamics: "walk" for random steps of the latents at each place, each at the cost of its cone; "hamiltonian" for
-            one trajectory of all latents of the levels together in each sweep, which suits the coarsest levels, whose
-            cones cover the lattice anyway. See `ConeSampler` and `LatentTrajectories`.
-        trajectories: Hamiltonian trajectories of the field in each sweep, 0 for none.
-        length: their mean length, with unit masses.
-        start: the fields at which the chains start, (K, C, *shape), in place of the starts above.
-        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
-        console: where progress is shown; None to show nothing.
+            one trajectory of all latents of the levels in each sweep, for the coarsest levels, whose cones cover the
+            lattice anyway. See `ConeSampler` and `LatentTrajectories`.
+        trajectories: the number of Hamiltonian trajectories of the field in each sweep, 0 for none.
+        length: the mean length of a trajectory, with unit masses.
+        start: the initial fields of the chains, (K, C, *shape), instead of the initial fields described above.
+        observables: your own observables by name, functions from fields to numbers (B,).
+        console: a rich console for the progress bar; None to show nothing.
 
     Returns:
-        The chains, with `acceptance` and `steps` for each level, finest first, NaN for levels that do not move, and
-        `log_weights`.
+        The chains, with `log_weights`, and with `acceptance` and `steps` for each level, finest first (NaN for levels
+        that do not move).
 
     Raises:
         ValueError: if an argument is invalid, or the flow is conditional.
@@ -98,33 +97,33 @@ def cone_monte_carlo(
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     check_positive(length, "the length of a trajectory")
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
-    inside: Flow = flow.flow
-    n_levels = len(inside.plan.latents)
+    bare: Flow = flow.flow
+    n_levels = len(bare.plan.latents)
     if levels is not None and not isinstance(levels, Sequence):
         raise InputError("a list of levels", repr(levels))
-    levels = list(default_levels(inside) if levels is None else levels)
+    levels = list(default_levels(bare) if levels is None else levels)
     for level in levels:
         if not is_integer(level) or not 0 <= level < n_levels or levels.count(level) > 1:
             raise InputError(f"different levels from 0 to {n_levels - 1}", repr(levels))
     if not levels:
         raise InputError("at least one level that moves", "none")
-    event_shape = inside.plan.input.event_shape
+    event_shape = bare.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
     fields = _start(flow, action, chains, target) if start is None else check_fields(start, event_shape)
-    sweep = Sweep(inside, action, levels, fields.to(inside.device, inside.dtype), target, trajectories, dynamics)
+    sweep = Sweep(bare, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
     recorder = Recorder(Observables(action, observables))
     rates, began = dict.fromkeys(levels, 0.0), 0.0
     with ProgressBar("sweep", check_console(console)) as progress_bar:
         for i in range(warmup + sweeps):
             if i == warmup:
                 began = time.perf_counter()
-            found = sweep.run(tune=i < warmup)
+            accepted = sweep.run(tune=i < warmup)
             if i >= warmup:
-                rates = {level: rate + found[level] / sweeps for level, rate in rates.items()}
+                rates = {level: rate + accepted[level] / sweeps for level, rate in rates.items()}
                 phi = sweep.fields
                 value = action(phi)
                 recorder.add(phi, value, -value - flow.log_prob_given(phi, sweep.log_q))
-            note = ", ".join(f"{found[level]:.2f}" for level in sorted(found))
+            note = ", ".join(f"{accepted[level]:.2f}" for level in sorted(accepted))
             progress_bar.update(i + 1, (i + 1) / (warmup + sweeps), f"accepted {note}")
     seconds = time.perf_counter() - began
     by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, sweep.steps)]
@@ -132,21 +131,19 @@ def cone_monte_carlo(
 
 
 def default_levels(flow: Flow) -> range:
-    """The levels that move where nothing else is said: all but the finest, or the only one."""
+    """The levels that move by default: all but the finest, or the only level."""
     n = len(flow.plan.latents)
     return range(min(1, n - 1), n)
 
 
 class Sweep:
-    """One sweep of chains side by side: moves of latents, then trajectories of the field, then a sign at random.
+    """Sweeps of K chains: moves of latents, then trajectories of the field, then a random sign if the action is even.
 
     Args:
-        flow: the flow.
-        action: the action S; the sign changes at random if it is even.
         levels: the levels whose latents move, 0 for the finest.
-        x: the fields at which the chains start, (K, C, *shape).
-        target: the trajectories of the field.
-        trajectories: how many of them a sweep has.
+        x: the initial fields of the chains, (K, C, *shape).
+        target: the sampler of trajectories of the field.
+        trajectories: the number of trajectories of the field in a sweep.
         dynamics: "walk" or "hamiltonian"; see `cone_monte_carlo`.
     """
 
@@ -171,7 +168,7 @@ class Sweep:
 
     @property
     def log_q(self) -> Tensor:
-        """The log-density of the fields under the flow, (K,)."""
+        """The log-density of the current fields under the flow, (K,)."""
         return self._sampler.log_q
 
     @property
@@ -182,14 +179,7 @@ class Sweep:
         return {level: float(step.value) for level, step in self._sampler.steps.items()}
 
     def run(self, tune: bool = False) -> dict[int, float]:
-        """Move the chains.
-
-        Args:
-            tune: whether step sizes change, as they may before the draws that count.
-
-        Returns:
-            The acceptance rate of each level.
-        """
+        """Run one sweep, which tunes the step sizes if `tune`; return the acceptance rate of each level."""
         rates = self._sampler.sweep(tune)
         if not (self.trajectories or self.action.is_even or self._coarse is not None):
             return rates
@@ -206,7 +196,7 @@ class Sweep:
 
 
 def _start(flow: Density, action: Action, chains: int, trajectories: Trajectories) -> Tensor:
-    """Fields of the flow, and behind them fields of Hamiltonian Monte Carlo from unit noise."""
+    """Initial fields: first samples of the flow, then fields from Hamiltonian Monte Carlo that starts at unit noise."""
     from_flow = flow.sample(chains - chains // 2)
     noise = torch.randn(chains // 2, *flow.plan.input.event_shape).to(from_flow)
     if not len(noise):

@@ -1,4 +1,4 @@
-"""Larger lattices from smaller ones: the weights of a trained flow as the start of a flow for twice the edge."""
+"""Larger lattices from smaller ones: the weights of a trained flow initialise a flow for twice the edge."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mera.models import build
 
 @torch.no_grad()
 def grow(flow: Density, copy: str = "coarse") -> Density:
-    """A flow for a lattice of twice the edge, with one level more, that starts from the weights of a trained flow.
+    """Make a flow for a lattice of twice the edge, with one more level, initialised with the weights of a trained flow.
 
     Args:
-        flow: the trained flow, made by `mera.build` with an option `L`; it is left as it is.
-        copy: which levels keep their number of sites: "coarse" for the coarsest ones, so that each level moves one
-            level up and the finest one is there twice, as suits a critical theory; "fine" for the finest ones, so that
-            the coarsest one is there twice, as suits a correlation length much below the edge. Scales of Fourier modes
-            are interpolated between wave numbers.
+        flow: the trained flow, made by `mera.build` with an option `L`; it does not change.
+        copy: the levels that keep their number of sites: "coarse" for the coarsest levels, for a critical theory (each
+            level moves up by one, and the finest level is duplicated); "fine" for the finest levels, for a correlation
+            length much shorter than the edge (the coarsest level is duplicated). Scales of Fourier modes are
+            interpolated between wave numbers.
 
     Returns:
-        The larger flow, of the dtype and on the device of the trained one, with the memory settings of the levels that
-        were copied; of a `mera.Symmetrized` flow, a symmetrised one.
+        The larger flow, with the dtype and the device of the trained flow and the memory settings of the copied
+        levels; a `mera.Symmetrized` flow gives a `mera.Symmetrized` flow.
 
     Raises:
-        ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels are not alike.
+        ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels have different bijectors.
 
     >>> import mera
     >>> from mera import physics
@@ -43,43 +43,43 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     check_choice(copy, ("coarse", "fine"), "levels to keep")
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
-    inside: Flow = flow.flow
-    if inside.recipe is None or "L" not in inside.recipe.options:
+    trained: Flow = flow.flow
+    if trained.recipe is None or "L" not in trained.recipe.options:
         raise InputError("a flow that mera.build made with an edge L", type(flow).__name__)
-    edge = inside.recipe.options["L"]
+    edge = trained.recipe.options["L"]
     doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
-    larger = build(inside.recipe.model, **{**inside.recipe.options, "L": doubled}).to(inside.device, inside.dtype)
-    small, large = _steps_by_level(inside), _steps_by_level(larger)
+    larger = build(trained.recipe.model, **{**trained.recipe.options, "L": doubled}).to(trained.device, trained.dtype)
+    small, large = _steps_by_level(trained), _steps_by_level(larger)
     memory = {}
     for level, steps in enumerate(large):
         before = small[max(0, level - 1) if copy == "coarse" else min(level, len(small) - 1)]
         if len(before) != len(steps):
             raise InputError("levels with as many bijectors each", f"{len(before)} and {len(steps)}")
         for step, old in zip(steps, before, strict=True):
-            target, source = larger.bijectors[step.module], inside.bijectors[old.module]
+            target, source = larger.bijectors[step.module], trained.bijectors[old.module]
             try:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
                 raise InputError("levels with the same bijectors", f"{step.node} beside {old.node}") from error
-            memory[step.node] = inside.memory[old.node]
+            memory[step.node] = trained.memory[old.node]
     larger.memory = memory
-    for target, source in zip(_spectra(larger), _spectra(inside), strict=True):
+    for target, source in zip(_spectra(larger), _spectra(trained), strict=True):
         target.interpolate(source)
-    larger.context_encoder.load_state_dict(inside.context_encoder.state_dict())
+    larger.context_encoder.load_state_dict(trained.context_encoder.state_dict())
     return flow.with_flow(larger)
 
 
 def _spectra(flow: Flow) -> list[Spectral]:
-    """The bijectors of Fourier modes of the whole lattice, which grow by interpolation."""
+    """The bijectors on the Fourier modes of the whole lattice, which are interpolated to a larger lattice."""
     return [cast(Spectral, module) for module in flow.bijectors.values() if _is_whole(module, flow)]
 
 
 def _is_whole(module: nn.Module, flow: Flow) -> bool:
-    """Whether a module scales the Fourier modes of the whole lattice of a flow."""
+    """Whether a module scales the Fourier modes of the whole lattice of the flow."""
     return isinstance(module, Spectral) and module.event_shape == flow.plan.input.event_shape
 
 
 def _steps_by_level(flow: Flow) -> list[list[Step]]:
-    """The steps of a flow that apply any other bijector, level by level, finest first."""
+    """The steps of each level, finest first, that apply a bijector other than a `Spectral` of the whole lattice."""
     steps = [s for s in flow.plan.steps if s.module and not _is_whole(flow.bijectors[s.module], flow)]
     return [[step for step in steps if step.level == level] for level in range(max(s.level for s in steps) + 1)]

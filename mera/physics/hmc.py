@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo in the field or in the latents (Duane et al. 1987), many chains side by side."""
+"""Hamiltonian Monte Carlo in the field or in the latents (Duane et al. 1987), for a batch of chains."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
 
 FIRST_STEP = 0.1
 MOST_STEPS = 1000
-"""The most leapfrog steps in a trajectory of mean length."""
+"""The largest number of leapfrog steps in a trajectory of mean length."""
 
 
 class Trajectories:
-    """Hamiltonian trajectories of many chains, of varying lengths with a common step.
+    """Hamiltonian trajectories of many chains, of random lengths with a common step.
 
     Args:
-        target: the density.
-        length: the mean length of a trajectory in the time of a unit mass; lengths vary by a half, so that no mode of
-            the field comes back to where it was each time.
-        step: the step size at the beginning.
+        length: the mean length of a trajectory with unit masses; lengths vary by half of it, so that no mode of the
+            field has a period that always matches the length.
+        step: the initial step size.
     """
 
     def __init__(self, target: Target, length: float, step: float = FIRST_STEP) -> None:
@@ -46,19 +45,14 @@ class Trajectories:
 
     @property
     def step(self) -> float:
-        """The step size, which `run(tune=True)` changes."""
+        """The step size; `run(tune=True)` changes it."""
         return float(self._step.value)
 
     def run(self, row: Tensor, n: int = 1, tune: bool = False) -> tuple[Tensor, float]:
-        """Trajectories one after the other.
+        """Run n trajectories one after the other; return the new variables (K, d) and the mean acceptance rate.
 
         Args:
-            row: the variables of all chains, (K, d).
-            n: the number of trajectories.
-            tune: whether the step changes towards an acceptance rate of 0.8, as it may before the draws that count.
-
-        Returns:
-            The variables afterwards, and the mean acceptance rate.
+            tune: whether to tune the step towards an acceptance rate of 0.8, which is allowed in the warm-up only.
 
         Raises:
             FloatingPointError: if the action or its gradient is not finite at the start.
@@ -94,25 +88,19 @@ def hmc(
     r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
 
     Args:
-        flow: the flow, whose samples the chains start from; or, for the field alone, the shape (C, *shape) of a field,
-            in which case the chains start from unit noise.
+        flow: the flow, whose samples are the initial fields; or, for space="field", the shape (C, *shape) of a field,
+            and the initial fields are unit noise.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
-        space: "field" for dynamics of the field; "latent" for dynamics of the latents, whose density is nearly the
-            prior where the flow is good; of a `Symmetrized` flow those of the flow inside.
+        space: "field" for dynamics of the field; "latent" for dynamics of the latents (for a `Symmetrized` flow, of
+            the flow that it wraps), whose density is close to the prior if the flow is well trained.
         chains: the number of chains.
-        draws: the number of draws of each chain that are measured.
-        warmup: trajectories before, in which the step is tuned to an acceptance rate of 0.8.
-        thin: trajectories for each draw.
+        draws: the number of measured draws of each chain.
+        warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8.
+        thin: the number of trajectories for each draw.
         length: the mean length of a trajectory, with unit masses.
-        start: the fields at which the chains start, (K, C, *shape), in place of `chains` samples.
-        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
-        console: where progress is shown; None to show nothing.
-
-    Returns:
-        The chains.
-
-    Raises:
-        ValueError: if an argument is invalid.
+        start: the initial fields of the chains, (K, C, *shape), instead of samples or noise.
+        observables: your own observables by name, functions from fields to numbers (B,).
+        console: a rich console for the progress bar; None to show nothing.
 
     >>> from mera import physics
     >>> chain = physics.hmc((1, 4, 4), physics.FreeField(mass2=1.0), draws=50, warmup=50)
@@ -121,8 +109,8 @@ def hmc(
     """
     tune_allocator()
     check_choice(space, ("field", "latent"), "a space")
-    for value, what in ((chains, "a number of chains"), (thin, "trajectories for each draw")):
-        check_count(value, what)
+    check_count(chains, "a number of chains")
+    check_count(thin, "trajectories for each draw")
     check_count(draws, "a number of draws", 4)
     check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory")
@@ -156,7 +144,7 @@ def hmc(
 
 
 def _event_shape(flow: Density | Sequence[int]) -> tuple[int, ...]:
-    """The shape (C, *shape) of a field, from a flow or from a shape."""
+    """The shape (C, *shape) of a field, from the argument `flow` of `hmc`."""
     if isinstance(flow, Density):
         return tuple(flow.plan.input.event_shape)
     shape = tuple(flow) if isinstance(flow, Sequence) else ()

@@ -31,14 +31,11 @@ class Ising(Action):
         K = \frac{A}{T} + \left(0.1 - \lambda_{\min}(A / T)\right) 1
 
     with the adjacency matrix A of the lattice (NeuralRG, https://arxiv.org/abs/1802.02840). The spin at a site is
-    :math:`\pm 1` with the mean :math:`\tanh \phi(x)`, independently of the others once the field is given. The action
-    is not local, since the inverse of K is not.
+    :math:`\pm 1` with the mean :math:`\tanh \phi(x)`, independent of the other spins given the field. The action is not
+    local, since the inverse of K is not.
 
     Args:
-        temperature: T, in units of the coupling between spins.
-
-    Raises:
-        ValueError: if the temperature is not positive.
+        temperature: T, positive, in units of the coupling between spins.
 
     >>> round(Ising(temperature=2.0).log_z((8, 8)), 6)
     166.143583
@@ -52,7 +49,7 @@ class Ising(Action):
         check_positive(self.temperature, "temperature")
 
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
-        """The eigenvalues of K by wave number, (*shape), in double precision.
+        """The eigenvalues of K for all wave numbers, (*shape), in double precision.
 
         Args:
             shape: the shape of the lattice.
@@ -60,7 +57,7 @@ class Ising(Action):
         return _eigenvalues(tuple(shape), self.temperature).clone()
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape), which depends on the whole field."""
+        """The contribution of each site to the action, (B, *shape), which depends on the whole field."""
         shape = phi.shape[2:]
         axes = tuple(range(2, phi.ndim))
         inverse = _eigenvalues(tuple(shape), self.temperature).reciprocal().to(phi)
@@ -74,13 +71,13 @@ class Ising(Action):
             shape: the shape of the lattice, (L, L').
 
         Raises:
-            ValueError: if the lattice has not two dimensions.
+            ValueError: if the lattice is not two-dimensional.
         """
         if len(shape) != 2:
             return super().log_z(shape)
         eigenvalues = self.eigenvalues(shape)
         n = math.prod(shape)
-        shift = eigenvalues.mean().item()  # the diagonal of K, since that of A is 0
+        shift = eigenvalues.mean().item()  # the diagonal of K; the diagonal of A is 0
         gaussian = 0.5 * (n * math.log(2 * math.pi) + eigenvalues.log().sum().item())
         return kaufman(shape, self.temperature) + gaussian - n * math.log(2) + n / 2 * shift
 
@@ -89,11 +86,11 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     r"""The exact :math:`\ln Z` of the spins of the Ising model on a torus (Kaufman 1949, Phys. Rev. 76, 1232).
 
     Args:
-        shape: the shape of the lattice, (L, L'); each edge at least 3, so that no two sites are joined twice.
+        shape: the shape of the lattice, (L, L'); each edge at least 3, so that two sites share at most one bond.
         temperature: T, in units of the coupling between spins.
 
     Raises:
-        ValueError: if the lattice has not two dimensions, or an edge below 3, or the temperature is below 0.01.
+        ValueError: if the lattice is not two-dimensional, an edge is below 3, or the temperature is below 0.01.
 
     >>> round(kaufman((4, 4), 2.0), 6)
     17.105367
@@ -120,7 +117,7 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
 
 @cache
 def _eigenvalues(shape: tuple[int, ...], temperature: float) -> Tensor:
-    """The eigenvalues of K by wave number; computed once, since each evaluation of the action needs them."""
+    """The eigenvalues of K by wave number, cached because each evaluation of the action needs them."""
     total = torch.zeros(shape, dtype=torch.float64)
     for axis, n in enumerate(shape):
         angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
@@ -129,5 +126,5 @@ def _eigenvalues(shape: tuple[int, ...], temperature: float) -> Tensor:
 
 
 def _log_cosh(x: Tensor) -> Tensor:
-    """ln cosh x, without overflow."""
+    """Compute ln cosh x without overflow."""
     return x.abs() + torch.nn.functional.softplus(-2 * x.abs()) - math.log(2)

@@ -1,4 +1,4 @@
-"""The result of Markov chains: fields, observables with errors that count autocorrelations, and diagnostics."""
+"""The result of Markov chains: fields, observables with errors from the Gamma method, and diagnostics."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from mera.physics.observables import Observables, Quantity, summarize
 
 @dataclass(frozen=True, repr=False)
 class MarkovChains(Pictured):
-    """What several chains side by side have measured.
+    """The measurements of several Markov chains, with diagnostics.
 
     Args:
         fields: the last field of each chain, (K, C, *shape).
-        history: by name the observables along the chains, (draws, K); see `Observables`.
-        observables: by name the value and its standard error, which counts autocorrelations.
-        tau: by name the integrated autocorrelation time in draws, 1/2 for independent ones.
-        tau_error: its standard error.
-        r_hat: by name split R-hat over the chains: above 1.05, the chains do not agree yet.
+        history: by name, the observable along the chains, (draws, K); see `Observables`.
+        observables: by name, the value and its standard error, which includes autocorrelations.
+        tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
+        tau_error: by name, the standard error of the autocorrelation time.
+        r_hat: by name, split R-hat over the chains: above 1.05, the chains do not agree yet.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
-        acceptance: the acceptance rate; for `cone_monte_carlo` a rate for each level, finest first, and NaN for levels
-            that are not updated.
-        seconds: the seconds that all draws together took, without the warm-up.
-        steps: the step sizes, where the sampler tuned some.
-        log_weights: for samplers that know the density q of the flow, -S - ln q along the chains, (draws, K).
+        acceptance: the acceptance rate; for `cone_monte_carlo` a rate for each level, finest first, with NaN for levels
+            that do not move.
+        seconds: the time of all draws together in seconds, without the warm-up.
+        steps: the tuned step size or step sizes; None for samplers without a step size.
+        log_weights: -S - ln q along the chains, (draws, K), for samplers that evaluate the density q of the flow.
     """
 
     fields: Tensor
@@ -50,7 +50,7 @@ class MarkovChains(Pictured):
 
     @property
     def table(self) -> Table:
-        """A row for each observable: value, autocorrelation time and R-hat."""
+        """A table with a row for each observable: value, autocorrelation time and R-hat."""
         rows = []
         for name, quantity in self.observables.items():
             tau = f"{self.tau[name]:.3g} +- {self.tau_error[name]:.2g}" if name in self.tau else ""
@@ -58,7 +58,7 @@ class MarkovChains(Pictured):
         return Table(["observable", "value", "autocorrelation time", "R-hat"], rows)
 
     def __repr__(self) -> str:
-        """The table as text, and below it the numbers of draws and chains, and the acceptance."""
+        """The table as text, followed by the numbers of draws and chains and the acceptance rates."""
         draws, chains = next(iter(self.history.values())).shape
         verdict = "" if max(self.r_hat.values()) < MIXED else "; the chains do not agree yet (R-hat)"
         rates = self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
@@ -69,11 +69,7 @@ class MarkovChains(Pictured):
 
 
 class Recorder:
-    """Collects the observables along chains.
-
-    Args:
-        observables: what is measured.
-    """
+    """A recorder of observables along Markov chains."""
 
     def __init__(self, observables: Observables) -> None:
         self.observables = observables
@@ -81,40 +77,23 @@ class Recorder:
         self._log_weights: list[Tensor] = []
 
     def add(self, phi: Tensor, action: Tensor | None = None, log_weights: Tensor | None = None) -> None:
-        """Measure the fields of all chains.
-
-        Args:
-            phi: the fields, (K, C, *shape).
-            action: their actions (K,), if they are known.
-            log_weights: the logarithms of their weights (K,), if they are known.
-        """
+        """Measure the fields (K, C, *shape) of all chains; pass their actions (K,) if these are already computed."""
         self._parts.append(self.observables.measure(phi, action))
         if log_weights is not None:
             self._log_weights.append(log_weights.double().cpu())
 
     def chain(self, phi: Tensor, acceptance: Any, seconds: float, steps: Any = None) -> MarkovChains:
-        """The result.
-
-        Args:
-            phi: the last fields, (K, C, *shape).
-            acceptance: the acceptance rate or rates.
-            seconds: the seconds that all draws took.
-            steps: the step sizes.
-        """
+        """Summarise the recorded draws; phi are the last fields, (K, C, *shape), and the rest as in `MarkovChains`."""
         series = {name: torch.stack([part[name] for part in self._parts]) for name in self._parts[0]}
         shape = phi.shape[2:]
-        found, correlator = summarize(
-            series,
-            self.observables.derived(math.prod(shape), max(shape)),
-            lambda values: values.mean(),
-            lambda centred: gamma_method(centred).error,
-        )
+        derived = self.observables.derived(math.prod(shape), max(shape))
+        quantities, correlator = summarize(series, derived, torch.mean, lambda centred: gamma_method(centred).error)
         history = {name: values for name, values in series.items() if values.ndim == 2 and not name.startswith("_")}
         gammas = {name: gamma_method(values) for name, values in history.items()}
         return MarkovChains(
             phi,
             history,
-            found,
+            quantities,
             {name: gamma.tau for name, gamma in gammas.items()},
             {name: gamma.tau_error for name, gamma in gammas.items()},
             {

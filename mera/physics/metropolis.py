@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 AT_ONCE = 500
-"""About as many proposals are drawn together."""
+"""The approximate number of proposals that are drawn in one batch."""
 
 
 @torch.no_grad()
@@ -46,16 +46,10 @@ def metropolis(
         flow: the flow with density q.
         action: the action S, from fields (B, C, *shape) to (B,).
         chains: the number of chains.
-        draws: the number of draws of each chain that are measured, one for each proposal.
-        warmup: proposals before.
-        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
-        console: where progress is shown; None to show nothing.
-
-    Returns:
-        The chains.
-
-    Raises:
-        ValueError: if an argument is invalid.
+        draws: the number of measured draws of each chain, one for each proposal.
+        warmup: the number of proposals before the measurement.
+        observables: your own observables by name, functions from fields to numbers (B,).
+        console: a rich console for the progress bar; None to show nothing.
     """
     check_count(chains, "a number of chains")
     check_count(draws, "a number of draws", 4)
@@ -80,12 +74,12 @@ def metropolis(
                     recorder.add(phi, value, log_weight)
                 done += 1
             progress_bar.update(done, done / total)
-    seconds = (time.perf_counter() - began) * draws / total  # proposals of the warm-up are drawn together with others
+    seconds = (time.perf_counter() - began) * draws / total  # a batch can hold proposals of warm-up and measurement
     return recorder.chain(phi, accepted, seconds)
 
 
 def _weighted(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples of a flow, their actions, and the logarithms of their weights in double precision."""
+    """Draw n samples of the flow; return the samples, the actions and the log-weights (in double precision)."""
     phi, log_q = flow.rsample_and_log_prob(n)
     value = action(phi)
     return phi, value, (-value.double() - log_q.double()).nan_to_num(nan=-torch.inf)

@@ -1,4 +1,4 @@
-"""Which latents change together in cone Monte Carlo, and where the action changes with them."""
+"""Moves of cone Monte Carlo: groups of latents that change together, and the sites where the action changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mera.physics.action import Action
 
 @dataclass(frozen=True, eq=False)
 class Move:
-    """Places of one level whose latents change together and are accepted apart.
+    """Places of one level whose latents are proposed together and accepted separately.
 
     Args:
         level: the level of the latents, 0 for the finest.
-        change: what is evaluated when the latents change.
-        windows: for each place the addresses of the data in a window around its cone, (places, C, *window); None for an
-            action that is not local, of which the whole field is evaluated.
-        inner: the sites of a window, bool (*window), whose share of the action can change; None if all can.
+        change: the events that are re-evaluated when the latents change.
+        windows: for each place, the addresses of the data in a window around its cone, (places, C, *window); None for
+            an action that is not local, which is evaluated on the whole field.
+        inner: the sites of a window whose contribution to the action can change, bool (*window); None for all sites.
     """
 
     level: int
@@ -31,20 +31,14 @@ class Move:
     inner: Tensor | None = None
 
     def to(self, device: torch.device) -> Move:
-        """A copy of the move whose tensors are on a device.
-
-        Args:
-            device: the device.
-        """
+        """A copy of the move with its tensors on a device."""
         windows, inner = (None if t is None else t.to(device) for t in (self.windows, self.inner))
         return Move(self.level, self.change.to(device), windows, inner)
 
     def action(self, action: Action, phi: Tensor) -> Tensor:
-        """The part of the action that changes with the latents at each place, (K, places), up to a constant.
+        """The part of the action of fields (K, C, *shape) that depends on the latents at each place, (K, places).
 
-        Args:
-            action: the action.
-            phi: the fields, (K, C, *shape).
+        The part is defined up to a constant that does not depend on these latents.
         """
         if self.windows is None:
             return action(phi)[:, None]
@@ -55,25 +49,11 @@ class Move:
         return density.flatten(1).sum(1).view(len(phi), -1)
 
 
-def reach_of(action: Action) -> int | None:
-    """How far the density of an action reaches; None if the action is not local, or the borders are open.
-
-    Args:
-        action: the action.
-    """
-    return action.reach if action.periodic else None
-
-
 def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
-    """Moves that reach all latents of a level, each of as many places as can change together.
+    """Moves that together change all latents of a level, each with as many places as can change together.
 
-    A place is the latents that enter the same event of a bijector. Places change together if the parts of the action
-    that depend on them do not meet; all places alone if the action is not local.
-
-    Args:
-        wiring: the addresses of the plan's variables.
-        level: the level, 0 for the finest.
-        reach: how far the density of the action reaches; None if it is not local.
+    A place is the set of latents that enter the same event of a bijector. Places change together if the parts of the
+    action that depend on them do not overlap. If the action is not local (`reach` None), every move has one place.
     """
     places = _places(wiring, wiring.latents[level].flatten())
     if reach is None:
@@ -85,15 +65,14 @@ def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
         sites = change.addresses[change.addresses < n] % shape.numel()
         box = _Box.around(sites, shape, reach)
         candidates = groups.setdefault((len(place), *box.window, *box.margin), [])
-        for group in candidates:
-            if not group.taken[box.inside(shape)].any():
-                break
-        else:
+        interior = box.inside(shape)
+        group = next((group for group in candidates if not group.taken[interior].any()), None)
+        if group is None:
             group = _Group([], [], torch.zeros(shape, dtype=torch.bool))
             candidates.append(group)
         group.places.append(place)
         group.boxes.append(box)
-        group.taken[box.inside(shape)] = True
+        group.taken[interior] = True
     return [_move(wiring, level, group) for candidates in groups.values() for group in candidates]
 
 
@@ -102,9 +81,9 @@ class _Group:
     """Places that can change together.
 
     Args:
-        places: for each place the addresses of its latents.
-        boxes: for each place the sites whose share of the action changes.
-        taken: the sites of all these boxes.
+        places: for each place, the addresses of its latents.
+        boxes: for each place, the sites whose contribution to the action changes.
+        taken: the sites of all boxes, bool (*shape).
     """
 
     places: list[Tensor]
@@ -117,9 +96,9 @@ class _Box:
     """A box of sites on a torus, and a window around the box.
 
     Args:
-        start: for each dimension the first site of the window.
-        window: for each dimension the sites along an edge of the window.
-        margin: for each dimension how far the box is from the borders of the window.
+        start: for each dimension, the first site of the window.
+        window: for each dimension, the edge of the window.
+        margin: for each dimension, the distance from the border of the window to the box.
     """
 
     start: tuple[int, ...]
@@ -128,19 +107,16 @@ class _Box:
 
     @classmethod
     def around(cls, sites: Tensor, shape: Sequence[int], reach: int) -> _Box:
-        """The sites whose density depends on some sites, and a window in which their density can be computed.
+        """The box of sites whose density depends on sites that change, in a window large enough to compute the density.
 
-        Args:
-            sites: the flat indices of the sites that change.
-            shape: the shape of the lattice.
-            reach: how far the density reaches.
+        `sites` are the flat indices of the sites that change, in a lattice of `shape`.
         """
         edges = []
         for coordinate, n in zip(torch.unravel_index(sites, tuple(shape)), shape, strict=True):
-            found = coordinate.unique()
-            gaps = torch.diff(found, append=found[:1] + n)
-            last = int(gaps.argmax())  # behind it is the widest gap
-            first = int(found[(last + 1) % len(found)])
+            values = coordinate.unique()
+            gaps = torch.diff(values, append=values[:1] + n)
+            last = int(gaps.argmax())  # the widest gap follows this coordinate
+            first = int(values[(last + 1) % len(values)])
             length = n - int(gaps[last]) + 1
             fits = length + 4 * reach <= n
             edges.append(((first - 2 * reach) % n, length + 4 * reach, reach) if fits else (0, n, 0))
@@ -162,23 +138,23 @@ class _Box:
 
 
 def _places(wiring: Wiring, latents: Tensor) -> list[Tensor]:
-    """The addresses of latents, those that enter the same event together."""
+    """The addresses of latents, grouped by the event that they enter."""
     places = []
     for wired in wiring.steps:
         first, last = wired.inputs.min(), wired.inputs.max()
-        here = latents[(latents >= first) & (latents <= last)]
-        events = (here - first) // wired.inputs.shape[1]
-        places += [here[events == event] for event in events.unique()]
-    outside = latents[latents < wiring.data.numel()]  # latents that no bijector touches
-    return [*places, *outside[:, None]]
+        entering = latents[(latents >= first) & (latents <= last)]
+        events = (entering - first) // wired.inputs.shape[1]
+        places += [entering[events == event] for event in events.unique()]
+    untouched = latents[latents < wiring.data.numel()]  # latents that no bijector acts on
+    return [*places, *untouched[:, None]]
 
 
 def _move(wiring: Wiring, level: int, group: _Group) -> Move:
-    """The move of a group of places."""
+    """The move of a group of places, whose boxes all have the same window and margin."""
     shape = wiring.data.shape[1:]
     box = group.boxes[0]
-    flat = [ravel(one.sites(shape), tuple(shape)) for one in group.boxes]
-    windows = torch.stack([wiring.data.flatten(1)[:, sites] for sites in flat])
+    data = wiring.data.flatten(1)
+    windows = torch.stack([data[:, ravel(place_box.sites(shape), tuple(shape))] for place_box in group.boxes])
     inner = torch.zeros(box.window, dtype=torch.bool)
     inner[tuple(slice(m, length - m) for m, length in zip(box.margin, box.window, strict=True))] = True
     return Move(level, wiring.change(group.places), windows, None if inner.all() else inner)

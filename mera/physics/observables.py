@@ -1,4 +1,4 @@
-"""What is measured on a field: means over fields, and quantities that are computed from such means."""
+"""Observables of fields: means over fields, and quantities that are computed from such means."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, as_action
 
 Observable = Callable[[Tensor], Tensor]
-"""From fields (B, C, *shape) to a number for each field, (B,)."""
+"""A function from fields (B, C, *shape) to a number for each field, (B,)."""
 NAMES = (
     "m", "abs_m", "m2", "m4", "phi2", "energy", "susceptibility", "binder", "correlation_length", "correlator",
 )  # fmt: skip
-"""The names of what is measured on all fields."""
+"""The names of the built-in observables."""
 
 
 class Quantity(NamedTuple):
     """A measured quantity.
 
     Args:
-        value: its value.
-        error: its standard error.
+        value: the value.
+        error: the standard error.
     """
 
     value: float
@@ -44,12 +44,10 @@ class Quantity(NamedTuple):
 
 
 class Observables:
-    r"""What is measured on each field.
+    r"""The observables that are measured on each field; for angles, :math:`\phi` below is the unit vector of the angle.
 
-    For angles, the field below stands for their unit vectors.
-
-    The means over the sites of a field are m (the magnetisation; its modulus for several channels), abs_m, m2, m4 (the
-    powers of its modulus), phi2 (:math:`\phi^2`) and energy (the action for each site). Computed from averages are
+    The observables of a single field are m (the magnetisation; its modulus for several channels), abs_m, m2, m4 (the
+    powers of its modulus), phi2 (:math:`\phi^2`) and energy (the action per site). Computed from averages are
 
     - susceptibility, :math:`V (\langle m^2 \rangle - \langle |m| \rangle^2)` for V sites;
     - binder, the cumulant :math:`1 - \langle m^4 \rangle / (3 \langle m^2 \rangle^2)`;
@@ -62,10 +60,10 @@ class Observables:
 
     Args:
         action: the action.
-        own: functions of your own by name, from fields (B, C, *shape) to numbers (B,).
+        own: your own observables by name, functions from fields (B, C, *shape) to numbers (B,).
 
     Raises:
-        ValueError: if a function of your own has a name from above.
+        ValueError: if one of your own observables has a built-in name, or a name that begins with "_".
     """
 
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
@@ -81,10 +79,10 @@ class Observables:
 
         Args:
             phi: the fields, (B, C, *shape).
-            action: their actions, (B,), if they are known.
+            action: the actions of the fields, (B,), if they are already computed.
 
         Raises:
-            ValueError: if a function of your own returns another shape, or a value that is not finite.
+            ValueError: if one of your own observables returns another shape, or a value that is not finite.
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
@@ -93,7 +91,7 @@ class Observables:
         phi = self.action.order_parameter(phi)
         mean = phi.mean(axes)
         square = mean.square().sum(1)
-        found = {
+        values = {
             "m": mean[:, 0] if phi.shape[1] == 1 else square.sqrt(),
             "abs_m": square.sqrt(),
             "m2": square,
@@ -101,20 +99,20 @@ class Observables:
             "phi2": phi.square().sum(1).flatten(1).mean(1),
             "energy": value / sites,
         } | own
-        for name in own:
-            if not isinstance(found[name], Tensor) or found[name].shape != phi.shape[:1]:
-                got = str(tuple(found[name].shape)) if isinstance(found[name], Tensor) else type(found[name]).__name__
+        for name, result in own.items():
+            if not isinstance(result, Tensor) or result.shape != phi.shape[:1]:
+                got = str(tuple(result.shape)) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)
-            if not found[name].isfinite().all():
+            if not result.isfinite().all():
                 raise InputError(f"finite values of the observable {name!r}", "some that are infinite or NaN")
         if self.periodic:
             longest = [axis for axis in axes if phi.shape[axis] == max(phi.shape[2:])]
-            found["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
-            found["correlator"] = _correlator(phi)
-        return {name: values.double().cpu() for name, values in found.items()}
+            values["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
+            values["correlator"] = _correlator(phi)
+        return {name: value.double().cpu() for name, value in values.items()}
 
     def derived(self, sites: int, edge: int) -> dict[str, Callable[[Mapping[str, Tensor]], Tensor]]:
-        """Functions of averages by the name of what they give.
+        """The quantities that are computed from averages: by name, a function of the averages of the observables.
 
         Args:
             sites: the number of sites of the lattice.
@@ -125,9 +123,8 @@ class Observables:
             "binder": lambda mean: 1 - mean["m4"] / (3 * mean["m2"].square()),
         }
         if self.periodic:
-            functions["correlation_length"] = lambda mean: (
-                (mean["m2"] / mean["_structure"] - 1).sqrt() / (2 * math.sin(math.pi / edge))
-            )
+            k_hat = 2 * math.sin(math.pi / edge)  # the lattice momentum of the smallest wave number
+            functions["correlation_length"] = lambda mean: (mean["m2"] / mean["_structure"] - 1).sqrt() / k_hat
         return functions
 
 
@@ -138,54 +135,50 @@ def summarize(
     average: Callable[[Tensor], Tensor],
     error: Callable[[Tensor], float],
 ) -> tuple[dict[str, Quantity], tuple[Tensor, Tensor] | None]:
-    """Averages with their errors; the errors of functions of averages follow from their derivatives.
+    """Averages with their errors; errors of functions of averages are propagated by linear expansion.
 
     Args:
-        series: for each observable its values, (..., ) or (..., r).
-        functions: functions of averages by name; see `Observables.derived`.
-        average: the average of values.
-        error: the standard error of the average of numbers, which are those of a function's linear expansion.
+        series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
+        functions: by name, functions of averages; see `Observables.derived`.
+        average: a function from values to their average.
+        error: a function from values less their average to the standard error of the average.
 
     Returns:
         The quantities by name; and the two-point function with its errors, (r,) each, if it was measured.
     """
     scalars = {name: values for name, values in series.items() if name != "correlator"}
     means = {name: average(values).detach().requires_grad_() for name, values in scalars.items()}
-    found = {}
-    for name, values in scalars.items():
-        if not name.startswith("_"):
-            found[name] = Quantity(means[name].item(), error(values - means[name].detach()))
+    centred = {name: values - means[name].detach() for name, values in scalars.items()}
+    quantities = {
+        name: Quantity(means[name].item(), error(centred[name])) for name in scalars if not name.startswith("_")
+    }
     for name, function in functions.items():
         value = function(means)
         if not value.isfinite():
-            found[name] = Quantity(value.item(), math.nan)
+            quantities[name] = Quantity(value.item(), math.nan)
             continue
         slopes = torch.autograd.grad(value, list(means.values()), allow_unused=True)
-        parts = [
-            slope * (scalars[other] - means[other].detach())
-            for other, slope in zip(means, slopes, strict=True)
-            if slope is not None
-        ]
-        found[name] = Quantity(value.item(), error(torch.stack(parts).sum(0)))
+        parts = [slope * centred[key] for key, slope in zip(means, slopes, strict=True) if slope is not None]
+        quantities[name] = Quantity(value.item(), error(torch.stack(parts).sum(0)))
     if "correlator" not in series:
-        return found, None
+        return quantities, None
     columns = series["correlator"].unbind(-1)
     values = torch.stack([average(column) for column in columns])
     errors = [error(column - mean) for column, mean in zip(columns, values, strict=True)]
-    return found, (values, torch.tensor(errors, dtype=torch.float64))
+    return quantities, (values, torch.tensor(errors, dtype=torch.float64))
 
 
 def _first_mode(phi: Tensor, axis: int) -> Tensor:
-    """|sum over sites of exp(i k x) phi|^2 / V^2 for the smallest wave number k along an axis, (B,)."""
-    others = [other for other in range(2, phi.ndim) if other != axis]
-    profile = phi.mean(others) if others else phi
+    """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
+    other_axes = [other for other in range(2, phi.ndim) if other != axis]
+    profile = phi.mean(other_axes) if other_axes else phi
     n = profile.shape[2]
     angle = 2 * math.pi * torch.arange(n, device=phi.device, dtype=phi.dtype) / n
     return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)
 
 
 def _correlator(phi: Tensor) -> Tensor:
-    """phi(x) phi(x + r), averaged over x and over the directions, summed over channels, (B, r)."""
+    """The product phi(x) phi(x + r), averaged over x and the directions and summed over channels, (B, r)."""
     axes = range(2, phi.ndim)
     longest = min(phi.shape[axis] for axis in axes) // 2
     sites = phi[0, 0].numel()

@@ -1,4 +1,4 @@
-r"""Averages over :math:`e^{-S} / Z` from samples of a flow, each with its weight."""
+r"""Averages over :math:`e^{-S} / Z` from reweighted samples of a flow."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MISSED = 5.0
-"""A given field whose log-weight exceeds the largest one of the flow's samples by this many nats is in a region that
-the samples do not reach."""
+"""A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
+this many nats."""
 
 
 @dataclass(frozen=True, repr=False)
 class Report(Pictured):
-    r"""What was measured with reweighted samples of a flow.
+    r"""Results from reweighted samples of a flow.
 
     Args:
         n: the number of samples.
-        ess: the effective sample size as a fraction, 0 to 1.
+        ess: the effective sample size as a fraction of n, 0 to 1.
         log_z: the estimate of :math:`\ln Z`.
-        log_z_error: its standard error.
+        log_z_error: the standard error of `log_z`.
         free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
             exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
-        observables: by name the value and the standard error; see `Observables`.
+        observables: by name, the value and the standard error; see `Observables`.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         log_weights: :math:`-S - \ln q` of the samples, (n,).
-        missed: the fraction of the given fields that lie where the samples do not reach; None if no field was given.
+        missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without `fields`.
     """
 
     n: int
@@ -60,7 +60,7 @@ class Report(Pictured):
 
     @property
     def table(self) -> Table:
-        """A row for each quantity."""
+        """A table with a row for each quantity."""
         rows = [
             ("ESS", f"{self.ess:.4f} of {self.n:,} samples"),
             ("ln Z", str(Quantity(self.log_z, self.log_z_error))),
@@ -85,28 +85,25 @@ def estimate(
     fields: Tensor | None = None,
     console: Console | None = None,
 ) -> Report:
-    r"""Measure with samples of a flow that are reweighted to :math:`e^{-S} / Z`.
+    r"""Estimate averages over :math:`e^{-S} / Z` from reweighted samples of a flow.
 
     Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
-    many samples, whatever the flow, where the weights have a finite variance. With few effective samples, or where the
-    flow misses a mode, they and their errors are wrong: the effective sample size does not show modes that no sample
-    has reached, but fields from elsewhere do.
+    many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
+    mode, the averages and their errors are wrong. The effective sample size does not reveal a mode that no sample
+    reaches; fields of the target from another sampler do (argument `fields`).
 
     Args:
         flow: the flow.
         action: the action S, from fields (B, C, *shape) to (B,).
         n: the number of samples.
-        batch_size: how many samples are drawn together.
-        observables: functions of your own by name, from fields to numbers (B,), which are measured too.
-        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields`; there is a
-            warning if they lie where the samples of the flow do not reach.
-        console: where progress is shown; None to show nothing.
-
-    Returns:
-        The report.
+        batch_size: the number of samples that are drawn in one batch.
+        observables: your own observables by name, functions from fields to numbers (B,).
+        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields`; a warning is
+            given if some of them lie where the flow has no samples.
+        console: a rich console for the progress bar; None to show nothing.
 
     Raises:
-        ValueError: if an argument is invalid, or the action returns anything but a number for each field.
+        ValueError: if an argument is invalid, or the action does not return one number for each field.
         FloatingPointError: if a weight is NaN.
 
     >>> import mera
@@ -137,7 +134,7 @@ def estimate(
     w = log_w.softmax(0)
     ess = effective_number(log_w).item() / n
     shape = flow.plan.input.shape
-    found, correlator = summarize(
+    quantities, correlator = summarize(
         {name: torch.cat([part[name] for part in parts]) for name in parts[0]},
         measured.derived(math.prod(shape), max(shape)),
         lambda values: w @ values,
@@ -150,7 +147,7 @@ def estimate(
         log_z,
         math.sqrt(max(0.0, 1 / ess - 1) / n),
         Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
-        found,
+        quantities,
         correlator,
         log_w,
         None if fields is None else _missed(flow, action, fields, log_w, batch_size),
@@ -158,7 +155,7 @@ def estimate(
 
 
 def _missed(flow: Density, action: Action, fields: Tensor, log_weights: Tensor, batch_size: int) -> float:
-    """The fraction of given fields whose weights exceed those of all samples by far."""
+    """The fraction of fields whose log-weights exceed the largest log-weight of the samples by more than `MISSED`."""
     parts = [
         -action(part).double() - flow.log_prob(part).double()
         for part in fields.to(flow.device, flow.dtype).split(batch_size)

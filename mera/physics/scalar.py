@@ -25,9 +25,6 @@ class FreeField(Action):
         mass2: the squared mass, positive, in units of the lattice spacing.
         periodic: whether the lattice is periodic.
 
-    Raises:
-        ValueError: if `mass2` is not positive.
-
     >>> round(FreeField(mass2=1.25).log_z((8, 8)), 4)
     8.6083
     """
@@ -43,14 +40,13 @@ class FreeField(Action):
         check_flag(self.periodic, "periodic")
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape)."""
+        """The contribution of each site to the action, (B, *shape)."""
         return (neighbours(phi, self.periodic) + self.mass2 * phi.square().sum(1)) / 2
 
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
         r"""The eigenvalues of the quadratic form, :math:`\text{mass2} + \sum_\mu (2 - 2 \cos k_\mu)`, (*shape).
 
-        The wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice, and of :math:`\pi / L` on an open
-        one.
+        Wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice and of :math:`\pi / L` on an open lattice.
 
         Args:
             shape: the shape of the lattice.
@@ -87,13 +83,13 @@ class Phi4(Action):
         S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
         + \text{coupling}\, \phi(x)^4
 
-    Others write :math:`S = \sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`, which `from_lambda` takes.
-    In two dimensions, a coupling of 0.25 is critical at mass2 = -1.2723 (Schaich and Loinaz 2009,
+    `from_lambda` takes the other convention, :math:`S = \sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda
+    \varphi^4`. In two dimensions, a coupling of 0.25 is critical at mass2 = -1.2723 (Schaich and Loinaz 2009,
     https://arxiv.org/abs/0902.0045).
 
     Args:
         mass2: the squared mass, which may be negative.
-        coupling: the coupling, positive; 0 is the free field, if `mass2` is positive.
+        coupling: the coupling, positive; 0 gives the free field and needs a positive `mass2`.
         periodic: whether the lattice is periodic.
 
     Raises:
@@ -116,7 +112,7 @@ class Phi4(Action):
 
     @classmethod
     def from_lambda(cls, m2: float, lam: float, periodic: bool = True) -> Phi4:
-        r"""The action of a theory written as :math:`\sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
+        r"""Make the action from the convention :math:`\sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
 
         Here :math:`\phi = \sqrt{2} \varphi`, mass2 :math:`= m^2` and the coupling is :math:`\lambda / 4`.
 
@@ -131,19 +127,16 @@ class Phi4(Action):
         return cls(m2, check_positive(lam, "lambda", or_zero=True) / 4, periodic)
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape)."""
+        """The contribution of each site to the action, (B, *shape)."""
         square = phi.square()
         local = (square * (self.mass2 / 2 + self.coupling * square)).sum(1)
         return neighbours(phi, self.periodic) / 2 + local
 
     def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z of the free field.
+        """The exact ln Z of the free field; a ValueError is raised if the coupling is not 0.
 
         Args:
             shape: the shape of the lattice.
-
-        Raises:
-            ValueError: if there is a coupling.
         """
         if self.coupling != 0:
             return super().log_z(shape)
@@ -166,7 +159,7 @@ class ON(Action):
         periodic: whether the lattice is periodic.
 
     Raises:
-        ValueError: if the action is not bounded from below, or a field has another number of channels.
+        ValueError: if the action is not bounded from below, or a field does not have n channels.
     """
 
     n: int = 2
@@ -189,7 +182,7 @@ class ON(Action):
         return self.n
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape)."""
+        """The contribution of each site to the action, (B, *shape)."""
         if phi.shape[1] != self.n:
             raise InputError(f"fields of {self.n} channels for {self!r}", str(tuple(phi.shape)))
         square = phi.square().sum(1)
@@ -204,11 +197,8 @@ class DoubleWell(Action):
     .. math:: S = \sum_x \text{height}\, \left(\frac{\phi(x)^2}{\text{position}^2} - 1\right)^2
 
     Args:
-        height: the height of the barrier at 0, in units of the temperature.
-        position: the distance of both minima from 0.
-
-    Raises:
-        ValueError: if a number is not positive.
+        height: the height of the barrier at 0, positive, in units of the temperature.
+        position: the distance of each minimum from 0, positive.
     """
 
     height: float = 4.0
@@ -222,7 +212,7 @@ class DoubleWell(Action):
         check_positive(self.position, "position")
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape)."""
+        """The contribution of each site to the action, (B, *shape)."""
         return (self.height * (phi.square() / self.position**2 - 1).square()).sum(1)
 
     def log_z(self, shape: Sequence[int]) -> float:
@@ -231,7 +221,7 @@ class DoubleWell(Action):
         Args:
             shape: the shape of the lattice.
         """
-        end = self.position * (1 + (40 / self.height) ** 0.5) ** 0.5  # beyond, the integrand is below exp(-40)
+        end = self.position * (1 + (40 / self.height) ** 0.5) ** 0.5  # the integrand is below exp(-40) beyond the end
         x = torch.linspace(-end, end, 20_001, dtype=torch.float64)
-        one = torch.trapezoid((-self.density(x[:, None, None])).exp()[:, 0], x)
-        return math.prod(shape) * one.log().item()
+        z_of_site = torch.trapezoid((-self.density(x[:, None, None])).exp()[:, 0], x)
+        return math.prod(shape) * z_of_site.log().item()

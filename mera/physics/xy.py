@@ -14,7 +14,7 @@ from mera._utils.checks import check_positive
 from mera.physics.action import Action, register
 
 POINTS = 4096
-"""The points of the rectangle rule, which is exact for a smooth periodic function."""
+"""The number of points of the rectangle rule, which converges exponentially for smooth periodic functions."""
 
 
 @register("xy")
@@ -25,14 +25,11 @@ class XY(Action):
     .. math:: S = -\beta \sum_x \sum_\mu \cos(\theta(x + \mu) - \theta(x))
 
     Fields are angles in :math:`[-\pi, \pi)`. A flow of angles has the bijector "circular-spline" and the prior
-    "Uniform(low=-3.141592653589793, high=3.141592653589793)", as `XY.flow_options` says. Magnetisation and two-point
-    function are those of the unit vectors :math:`(\cos \theta, \sin \theta)`.
+    "Uniform(low=-3.141592653589793, high=3.141592653589793)", as in `XY.flow_options`. Magnetisation and two-point
+    function are measured on the unit vectors :math:`(\cos \theta, \sin \theta)`.
 
     Args:
-        beta: the inverse temperature, in units of the coupling; in two dimensions, the transition is near 1.12.
-
-    Raises:
-        ValueError: if `beta` is not positive.
+        beta: the inverse temperature, positive, in units of the coupling; the transition in 2D is near 1.12.
 
     >>> XY.flow_options["bijector"]
     'circular-spline'
@@ -52,7 +49,7 @@ class XY(Action):
         check_positive(self.beta, "beta")
 
     def density(self, phi: Tensor) -> Tensor:
-        """The share of each site, (B, *shape)."""
+        """The contribution of each site to the action, (B, *shape)."""
         total = torch.zeros_like(phi)
         for axis in range(2, phi.ndim):
             total = total - self.beta * (phi.roll(-1, axis) - phi).cos()
@@ -66,10 +63,7 @@ class XY(Action):
         r"""The exact :math:`\ln Z` of a periodic chain of L sites, :math:`\ln \sum_n (2 \pi I_n(\beta))^L`.
 
         Args:
-            shape: the shape of the lattice, (L,).
-
-        Raises:
-            ValueError: if the lattice has more than one dimension.
+            shape: the shape of the lattice, (L,); a ValueError is raised for more than one dimension.
         """
         if len(shape) != 1:
             return super().log_z(shape)

@@ -1,4 +1,4 @@
-"""Densities of latents: factorised priors, at any temperature."""
+"""Factorised priors of the latents, at any temperature."""
 
 from mera.names.flow_options import PriorLike
 from mera.priors.prior import Prior, temperature_per_level

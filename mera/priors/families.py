@@ -1,4 +1,4 @@
-"""Families of univariate distributions with their parameters, from a name, a description or a distribution of torch."""
+"""Families of univariate distributions, from a name, a description or a torch distribution."""
 
 from __future__ import annotations
 
@@ -16,43 +16,31 @@ from mera.names.calls import parse_call
 from mera.names.flow_options import PriorLike
 
 STANDARD = {"loc": 0.0, "scale": 1.0}
-"""Parameters of distributions of torch that a text may leave out."""
+"""Default values of parameters that the text form of a torch distribution may omit."""
 EXPECTED = "'gaussian', 'laplace' or a torch distribution such as StudentT(df=5) as prior"
 
 
 class Family(NamedTuple):
-    """A class of univariate distributions, and the numbers that its constructor takes.
-
-    Args:
-        kind: the class.
-        parameters: the numbers by name.
-    """
+    """A class of univariate distributions with the values of its parameters, by name."""
 
     kind: type[Distribution]
     parameters: dict[str, float]
 
     @property
     def name(self) -> str:
-        """The name "gaussian" or "laplace" of the family, if it has one; "" for any other."""
+        """The name "gaussian" or "laplace" of the family; "" for any other family."""
         return next((name for name, family in NAMED.items() if family == self), "")
 
     def make(self, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Distribution:
-        """The distribution. Its arguments are not validated, so that a value outside of its support is not an error.
-
-        Args:
-            dtype: the dtype of its parameters.
-            device: the device of its parameters.
-        """
-        tensors: Any = {
-            name: torch.tensor(value, dtype=dtype, device=device) for name, value in self.parameters.items()
-        }
+        """Make the torch distribution without argument validation, so that values outside the support are allowed."""
+        tensors: Any = {key: torch.tensor(value, dtype=dtype, device=device) for key, value in self.parameters.items()}
         return self.kind(**tensors, validate_args=False)
 
     def describe(self) -> str | dict[str, Any]:
-        """A description that JSON can hold: "gaussian", "laplace", or the name of a class of torch and its parameters.
+        """A JSON-compatible description: "gaussian", "laplace", or the name and the parameters of a torch class.
 
         Raises:
-            ValueError: if the class is not one of torch, so that a file cannot name it.
+            ValueError: if the class is not a torch class, so that a file cannot name it.
         """
         if self.name:
             return self.name
@@ -69,16 +57,11 @@ NAMED = {
 
 
 def family_of(prior: PriorLike) -> Family:
-    """The family and the parameters that an argument `prior` stands for.
-
-    Args:
-        prior: "gaussian" or "laplace", both of unit variance; the name of a class of torch with its parameters,
-            "StudentT(df=5)"; a description, as `Family.describe` makes it; or a univariate distribution whose
-            parameters are numbers.
+    """The family of an argument `prior`, which has one of the forms that `Prior` accepts.
 
     Raises:
         ValueError: if the name is unknown, a parameter is invalid, or the distribution is not univariate, has no
-            density, or is made of other distributions, as mixtures are.
+            density, or is composed of other distributions, such as a mixture.
 
     >>> family_of("StudentT(5)").parameters
     {'df': 5.0, 'loc': 0.0, 'scale': 1.0}
@@ -95,7 +78,7 @@ def family_of(prior: PriorLike) -> Family:
 
 
 def _family_of_distribution(distribution: Any) -> Family:
-    """The class and the parameters of a distribution."""
+    """The family of a torch distribution, or of a distribution of a user-defined class."""
     kind = type(distribution)
     if distribution.batch_shape or distribution.event_shape:
         raise InputError(
@@ -122,9 +105,9 @@ def _family_of_distribution(distribution: Any) -> Family:
     family = Family(kind, parameters)
     try:
         family.make()
-    except (TypeError, ValueError) as error:  # a constructor that takes more than the declared parameters
+    except (TypeError, ValueError) as error:  # the constructor needs more than the declared parameters
         raise InputError(f"a prior that {', '.join(parameters)} describe", f"a {kind.__name__}: {error}") from None
-    if _class_of(kind.__name__) is not kind:  # torch's own classes declare all parameters
+    if _class_of(kind.__name__) is not kind:  # a user-defined class may not declare all parameters
         points = torch.linspace(-2.75, 2.75, 12)
         points = points if support is None else points[support.check(points)]
         if not torch.allclose(family.make().log_prob(points), distribution.log_prob(points), 1e-4, 1e-4):
@@ -136,7 +119,7 @@ _COMPOSED = (distributions.TransformedDistribution, distributions.MixtureSameFam
 
 
 def _declared(distribution: Any, name: str) -> Any:
-    """An attribute of a distribution that a class of the user's own may not declare; None then."""
+    """An attribute of a distribution; None if a user-defined class does not declare it."""
     try:
         return getattr(distribution, name)
     except NotImplementedError:
@@ -144,14 +127,14 @@ def _declared(distribution: Any, name: str) -> Any:
 
 
 def _class_of(name: str) -> Any:
-    """The class of distributions that torch has under a name; None if there is none."""
+    """The torch distribution class with a name; None if there is no such class."""
     kind = getattr(distributions, name, None)
     is_class = isinstance(kind, type) and issubclass(kind, Distribution) and kind is not Distribution
     return kind if is_class else None
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """The description that a text such as "StudentT(df=5)" stands for; `loc` and `scale` are 0 and 1 if left out."""
+    """Parse a text such as "StudentT(df=5)" into a description; `loc` and `scale` default to 0 and 1."""
     name, values, options = parse_call(text, "StudentT(df=5)")
     kind = _class_of(name)
     if kind is None:
@@ -170,7 +153,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _from_description(description: Mapping[str, Any]) -> Distribution:
-    """The torch distribution that a description stands for; no other class can be made from a description."""
+    """Make the distribution of a description, which can only name a torch class."""
     parameters = dict(description)
     kind = _class_of(str(parameters.pop("distribution", None)))
     if kind is None:

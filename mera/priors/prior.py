@@ -18,7 +18,7 @@ from mera.names.flow_options import PriorLike
 from mera.priors.families import Family, family_of
 
 CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
-"""Numbers that are tried for a point inside the support of a distribution, before a sample of it."""
+"""Candidates for a point in the support of a distribution."""
 
 
 class Prior(nn.Module):
@@ -26,21 +26,21 @@ class Prior(nn.Module):
 
     .. math:: \log p(z) = \sum_l \log p(z_l)
 
-    over all latents :math:`z_l` (RG-Flow, Eq. 6 and 11, https://arxiv.org/abs/2010.00029). Outside of the support of p
-    the log-density is -inf. A prior holds a class of distributions and plain numbers, which no conversion of a flow to
-    another dtype rounds; tensors are made from them where p is evaluated.
+    over all latents :math:`z_l` (RG-Flow, Eq. 6 and 11, https://arxiv.org/abs/2010.00029). Outside the support of p the
+    log-density is -inf. The parameters are stored as Python numbers, so that converting a flow to another dtype does
+    not round them; tensors are made where p is evaluated.
 
     Args:
-        distribution: p: "gaussian" or "laplace", both of unit variance (torch's own "Laplace" has variance 2); any
+        distribution: p: "gaussian" or "laplace", both of unit variance (torch's own "Laplace" has variance 2); a
             univariate `torch.distributions` distribution with a density and numbers as parameters, or its name with
-            parameters, "StudentT(df=5)"; or a description, as `Prior.describe` makes it.
+            parameters, "StudentT(df=5)"; or a description from `Prior.describe`.
 
     Attributes:
-        family: the class of p, and its parameters by name.
+        family: the class of p and its parameters by name.
 
     Raises:
         ValueError: if the name is unknown, a parameter is invalid, or the distribution is not univariate, has no
-            density, or is made of other distributions, as mixtures are.
+            density, or is composed of other distributions, such as a mixture.
 
     >>> Prior("laplace"), Prior("StudentT(df=5)")
     (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
@@ -60,50 +60,43 @@ class Prior(nn.Module):
 
     @cached_property
     def distribution(self) -> Distribution:
-        """p as a distribution of torch on the CPU, in double precision where torch can evaluate it."""
+        """p as a torch distribution on the CPU, in double precision if torch can evaluate it in double precision."""
         return self.family.make(self._dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies, which make the distribution again: copies of some torch transforms are broken."""
+        """The state without the cached distribution, because copies of some torch transforms are broken."""
         return {name: value for name, value in self.__dict__.items() if name != "distribution"}
 
     @property
     def support(self) -> tuple[float, float]:
-        """The least and the largest number of the support of p, which may be infinite."""
-        ends = (
-            getattr(self._support, name, end) for name, end in (("lower_bound", -math.inf), ("upper_bound", math.inf))
-        )
-        low, high = map(float, ends)
-        return low, high
+        """The lower and upper bound of the support of p, which may be infinite."""
+        support = self._support
+        return float(getattr(support, "lower_bound", -math.inf)), float(getattr(support, "upper_bound", math.inf))
 
     def log_density(self, z: Tensor) -> Tensor:
-        r"""The log-density :math:`\ln p` of single latents, in nats; -inf outside of the support.
+        r"""The log-density :math:`\ln p` of each latent, in nats, of the shape of z; -inf outside the support.
 
-        A formula is never evaluated where it does not hold: a NaN in the branch that `where` does not take would spoil
-        gradients.
+        The formula is evaluated at points of the support only: a NaN in the branch that `where` does not take would
+        make gradients NaN.
 
         Args:
             z: latents, of any shape.
-
-        Returns:
-            The log-densities, of the shape of the latents.
         """
-        distribution = self.distribution
         if self._support is None:
-            return distribution.log_prob(z)
-        inside = self._support.check(z)
-        log_prob = distribution.log_prob(torch.where(inside, z, self._inside))
-        at_an_end = log_prob.isnan() & ~z.isnan()  # of a closed interval, where some formulas are 0 times infinity
-        return torch.where(inside & ~at_an_end, log_prob, -math.inf)
+            return self.distribution.log_prob(z)
+        in_support = self._support.check(z)
+        log_prob = self.distribution.log_prob(torch.where(in_support, z, self._inside))
+        at_bound = log_prob.isnan() & ~z.isnan()  # of a closed interval, where some formulas are 0 times infinity
+        return torch.where(in_support & ~at_bound, log_prob, -math.inf)
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
         """The log-density of latents, (B,), in nats.
 
         Args:
-            z: for each level the latents, (B, C_h, *sites).
+            z: the latents of each level, finest first, (B, C_h, *sites).
         """
         densities = [self.log_density(level).flatten(1) for level in z]
-        single = torch.promote_types(z[0].dtype, torch.float32)  # sums in half precision would lose most digits
+        single = torch.promote_types(z[0].dtype, torch.float32)  # sums in half precision are too inaccurate
         return torch.stack([density.sum(1, dtype=single) for density in densities]).sum(0)
 
     def sample(
@@ -112,8 +105,8 @@ class Prior(nn.Module):
         r"""Draw tensors of latents from :math:`p^{1/T}`, normalised (RG-Flow, Eq. 12 and 14).
 
         Args:
-            shapes: for each tensor its shape.
-            temperatures: for each tensor its temperature T.
+            shapes: the shape of each tensor.
+            temperatures: the temperature T of each tensor.
             like: a tensor with the dtype and the device of the result.
 
         Raises:
@@ -129,10 +122,10 @@ class Prior(nn.Module):
         r"""The quantile function (inverse cumulative distribution function) of :math:`p^{1/T}`, normalised.
 
         Args:
-            temperature: T.
+            temperature: the temperature T.
 
         Returns:
-            A function from probabilities in (0, 1) to quantiles; both are tensors in double precision on the CPU.
+            A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU.
 
         Raises:
             ValueError: if the temperature is not positive, p has no exact sampler at a temperature other than 1, or
@@ -147,10 +140,10 @@ class Prior(nn.Module):
         return distribution.icdf
 
     def describe(self) -> str | dict[str, Any]:
-        """A description that JSON can hold, from which `Prior` makes the same prior again.
+        """A JSON-compatible description, from which `Prior` makes the same prior again.
 
         Raises:
-            ValueError: if p is of a class of the user's own, which a file cannot name.
+            ValueError: if p is of a user-defined class, which a file cannot name.
         """
         return self.family.describe()
 
@@ -163,14 +156,14 @@ class Prior(nn.Module):
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
-    """One temperature for each level, finest first.
+    """Expand a temperature to a list with a number for each level, finest first.
 
     Args:
-        temperature: one number for all levels, or a sequence with a number for each level, finest first.
+        temperature: a positive number for all levels, or a sequence with a number for each level, finest first.
         levels: the number of levels.
 
     Raises:
-        ValueError: if there is not one number for each level, or one is not positive.
+        ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
     """
     values = temperature.tolist() if isinstance(temperature, Tensor) else temperature
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
@@ -183,15 +176,8 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
     r"""The distribution :math:`p^{1/T}`, normalised, for families of distributions that are closed under powers.
 
-    The scale of a Gaussian grows by :math:`\sqrt{T}`, that of a Laplacian by :math:`T` (RG-Flow, Eq. 13), and a
-    uniform distribution stays as it is.
-
-    Args:
-        distribution: p.
-        temperature: T.
-
-    Raises:
-        ValueError: if T is not a positive number, or T is not 1 and p is of another family.
+    The scale of a Gaussian is multiplied by :math:`\sqrt{T}`, the scale of a Laplacian by :math:`T` (RG-Flow, Eq. 13),
+    and a uniform distribution does not change. Other families are refused unless T is 1.
     """
     temperature = _check_temperature(temperature)
     if temperature == 1:
@@ -208,7 +194,7 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
 
 
 def _check_temperature(temperature: Any) -> float:
-    """Return a temperature as a float, and refuse any value that is not a finite positive number."""
+    """Return a temperature as a float, and refuse a value that is not a finite positive number."""
     is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
     if not is_number or not 0 < temperature < math.inf:
         raise InputError("a positive temperature", repr(temperature))
@@ -216,8 +202,8 @@ def _check_temperature(temperature: Any) -> float:
 
 
 def _support_of(distribution: Distribution) -> Any:
-    """The support of a distribution: all real numbers if its class declares none."""
-    if isinstance(distribution, distributions.VonMises):  # a density of angles, for which torch declares all numbers
+    """The support of a distribution; all real numbers if its class does not declare a support."""
+    if isinstance(distribution, distributions.VonMises):  # angles, but torch declares real numbers
         return constraints.interval(-math.pi, math.pi)
     try:
         return distribution.support
@@ -226,7 +212,7 @@ def _support_of(distribution: Distribution) -> Any:
 
 
 def _point_inside(distribution: Distribution, support: Any) -> float:
-    """A number in the support of a distribution."""
+    """A number in the support of a distribution: a candidate, or else a sample."""
     for candidate in CANDIDATES:
         if support.check(torch.tensor(candidate)):
             return candidate

@@ -1,4 +1,4 @@
-"""Contexts of conditional flows: from the context of an image to the context of each event of a step."""
+"""Contexts of conditional flows: the context of each event of a step, computed from the context of an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mera.graph.plan import Plan, Step
 from mera.run.executor import gather_events
 
 ContextOfStep = Callable[[Step], Tensor | None]
-"""From a step to the contexts of its events, (events, *shape); to None if the bijector of the step takes no context."""
+"""From a step to the contexts of its events, (events, *shape), or to None if its bijector does not take a context."""
 
 
 class ContextEncoder(nn.Module):
@@ -25,10 +25,10 @@ class ContextEncoder(nn.Module):
 
     Args:
         plan: the plan of the flow; `plan.context` is the shape of a context.
-        classes: the number of classes; None if a context is passed as floats, or if the flow has no context.
+        classes: the number of classes; None if a context is passed as floats, or if the flow does not have contexts.
 
     Raises:
-        ValueError: if the number of classes is not positive, or there are classes but a context is no vector (K,).
+        ValueError: if `classes` is not a positive integer, or the shape of a context is not (K,).
     """
 
     def __init__(self, plan: Plan, classes: int | None = None) -> None:
@@ -50,28 +50,27 @@ class ContextEncoder(nn.Module):
             context: floats (B, *shape), or class numbers (B,) for a flow with classes, with B = n or 1; None for a flow
                 without context.
             n: the number of samples.
-            device: the device of the flow, on which the context must be; None for no check of the device.
+            device: the device on which the context must be; None to accept any device.
 
         Returns:
             Floats (B, *shape); None for a flow without context.
 
         Raises:
             ValueError: if the context is missing, of another shape, dtype or device, or passed to a flow without
-                context; or if a class number is out of range, which is checked on the CPU only, since reading numbers
-                from another device waits for that device.
+                context; or if a class number is out of range, which is only checked on the CPU, since the check would
+                synchronize with any other device.
         """
         if self.shape is None:
             if context is not None:
                 raise InputError("no context, as the flow was built without", "one")
             return None
-        is_class = self.embedding is not None
-        expected = "B class numbers" if is_class else f"(B, {', '.join(map(str, self.shape))})"
+        event_shape = self.shape if self.embedding is None else ()
+        expected = f"(B, {', '.join(map(str, self.shape))})" if self.embedding is None else "B class numbers"
         if not isinstance(context, Tensor):
             got = "none" if context is None else type(context).__name__
             raise InputError(f"a context, {expected}, as the flow is conditional", got)
         if device is not None and context.device != device:
             raise InputError(f"a context on {device}, where the flow is", str(context.device))
-        event_shape = () if is_class else self.shape
         is_batch = context.ndim == 1 + len(event_shape) and len(context) in (1, n)
         if not is_batch or tuple(context.shape[1:]) != event_shape:
             raise InputError(f"a context, {expected}, for B = {n} or 1", str(tuple(context.shape)))
@@ -81,11 +80,11 @@ class ContextEncoder(nn.Module):
             return context
         if context.is_floating_point() or context.is_complex() or context.dtype == torch.bool:
             raise InputError("class numbers, integers", str(context.dtype))
-        context = context.long()  # an embedding takes no integers of 8 or 16 bits
+        context = context.long()  # an embedding does not accept integers of 8 or 16 bits
         classes = cast(int, self.classes)
         is_cheap_to_read = (
             not torch.compiler.is_compiling()
-            and not is_wrapped_by_functorch(context)  # under torch.func.vmap no code may look at values
+            and not is_wrapped_by_functorch(context)  # torch.func.vmap does not allow reading values
             and context.device.type == "cpu"
         )
         if is_cheap_to_read and len(context) and not 0 <= context.min() <= context.max() < classes:
@@ -102,11 +101,8 @@ def context_per_step(
     Args:
         plan: the plan.
         values: the context as floats, (B, *plan.context) or (1, *plan.context); None for a flow without context.
-        batch: the data or latents (B, ...) that the context is for; the contexts get the dtype of the batch.
-        takes_context: a function from a step to whether the bijector of the step takes a context.
-
-    Returns:
-        A function that returns contexts (events, *shape), or None if the bijector of the step takes no context.
+        batch: the data or latents (B, ...) of the contexts, which get the dtype of the batch.
+        takes_context: a function from a step to whether its bijector takes a context.
     """
     if values is None:
         return lambda step: None
@@ -126,18 +122,10 @@ def context_per_step(
 
 
 def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:
-    """The context of each event of an operation.
+    """The context of each event, (B * events, *plan.context_shape(operation)), from contexts (B, *plan.context).
 
-    A context of a whole image is repeated for all events of the image. A context at each pixel is cut into events as
-    the image is; on a coarser lattice, the context of a site is the mean over the pixels of its cell.
-
-    Args:
-        plan: the plan.
-        operation: the operation that applies the bijector.
-        context: the contexts of images, (B, *plan.context).
-
-    Returns:
-        Contexts (B * events, *plan.context_shape(operation)).
+    A context of a whole image is repeated for all events of the image. A context at each pixel is cut into events like
+    the image; on a coarser lattice, the context of a site is the mean over the pixels of its cell.
     """
     if plan.context is None or len(plan.context) == 1:
         return context.repeat_interleave(operation.events, dim=0)

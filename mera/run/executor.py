@@ -1,7 +1,7 @@
 """The executor: runs any plan in both directions, with all patches of a step as one batch.
 
 The caller passes a function `transform(step, events)` that returns the transformed events and their log-dets. A flow
-calls its bijectors in this function; to lay out latents on the pixel lattice, it returns the events unchanged.
+calls its bijectors in `transform`; other callers only move or mark variables.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ def run_inverse(
         plan: the plan.
         z: latents, one tensor for each level, finest first.
         transform: transforms the events of a step back.
-        watch: a function that is called with the number and the tensor of each value that the pass computes; None to
-            watch nothing.
+        watch: called with the number and the tensor of each value that the pass computes, if not None.
 
     Returns:
-        The data (B, channels, *shape), and the log-det (B,) of this direction.
+        The data (B, channels, *shape), and the log-det (B,) of the inverse.
     """
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
     log_det = zero_log_det(z[0])
@@ -77,7 +76,7 @@ def run_inverse(
 
 
 def _apply(step: Step, operation: Apply, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Gather the events of a step in one batch, transform them, and put them back in their places."""
+    """Gather the events of a step in one batch, transform them, and write them back to their sites."""
     batch = x.shape[0]
     events, outer = gather_events(operation, x)
     changed, log_det = transform_events(step, events, transform)
@@ -94,11 +93,11 @@ def gather_events(operation: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
     Args:
         operation: the operation.
-        x: values on the operation's lattice, (B, channels, *shape); the number of channels may be another.
+        x: values on the operation's lattice, (B, channels, *shape), with any number of channels.
 
     Returns:
-        The events (B * events, *event_shape); and the values as they were before each crop at an open border, since
-        the variables cut off there are in no event.
+        The events (B * events, *event_shape); and the values before each crop at an open border, since events do not
+        contain the variables outside of the crop.
     """
     if operation.roll:
         x = torch.roll(x, [-shift for _, shift in operation.roll], [axis for axis, _ in operation.roll])
@@ -109,28 +108,19 @@ def gather_events(operation: Apply, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Transform the events of a step, and check what the transform returns.
-
-    Args:
-        step: the step.
-        events: its events, (n, *event_shape).
-        transform: transforms the events of a step.
-
-    Returns:
-        The transformed events, and the log-det (n,) of each.
+    """Transform the events (n, *event_shape) of a step to events and the log-det (n,) of each event.
 
     Raises:
         ValueError: if the transform returns anything else; the message names the node.
     """
     result = transform(step, events)
-    if not isinstance(result, tuple) or len(result) != 2:
-        got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
-        raise InputError("events and their log-det from the bijector", str(got), where=f"node {step.node!r}")
+    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
+        got = type(result).__name__
+        if isinstance(result, tuple):
+            got = " and ".join(type(v).__name__ for v in result) if len(result) == 2 else f"{len(result)} values"
+        raise InputError("events and their log-det from the bijector", got, where=f"node {step.node!r}")
     changed, log_det = result
-    if not isinstance(changed, Tensor) or not isinstance(log_det, Tensor):
-        got = " and ".join(type(value).__name__ for value in result)
-        raise InputError("events and their log-det from the bijector", str(got), where=f"node {step.node!r}")
-    if is_recording():  # code may not branch on shapes here; the call before the recording checked them
+    if is_recording():  # recorded code must not branch on shapes; an earlier call checked them
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Memory of a forward pass: which tensors are kept for the backward pass.
+"""Memory settings of a forward pass: the tensors that are kept for the backward pass.
 
 - "store" keeps all activations, as autograd does.
 - "checkpoint" keeps the input of each layer, and runs the layer again in the backward pass.
@@ -26,9 +26,9 @@ def _store(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tenso
 
 
 def _checkpoint(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Keep the input of each layer; the backward pass runs the layer again, with the weights that it has then."""
+    """Keep the input of each layer; the backward pass runs the layer again, with its weights at that time."""
     if not torch.is_grad_enabled():
-        return bijector(x, *context_arguments(bijector, context))
+        return _store(bijector, x, context)
     log_det = zero_log_det(x)
     for layer in _layers(bijector):
         x, change = checkpoint(layer, x, *context_arguments(layer, context), use_reentrant=False)
@@ -43,7 +43,7 @@ def _invert(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tens
     same in the backward pass.
     """
     if not torch.is_grad_enabled():
-        return bijector(x, *context_arguments(bijector, context))
+        return _store(bijector, x, context)
     layers = _layers(bijector)
     return _Inverted.apply(layers, x, context, *(p for layer in layers for p in layer.parameters()))
 
@@ -59,7 +59,7 @@ class _Inverted(torch.autograd.Function):
     def forward(
         ctx: Any, layers: list[Bijector], x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Run all layers in order; autograd records none of their operations."""
+        """Run all layers in order; autograd does not record their operations."""
         kind = x.device.type
         ctx.layers = layers
         dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
@@ -70,14 +70,14 @@ class _Inverted(torch.autograd.Function):
             for layer in layers:
                 x, change = layer(x, *context_arguments(layer, context))
                 log_det = log_det + change
-        ctx.save_for_backward(x, context, *parameters)  # torch then refuses tensors that were changed in place
+        ctx.save_for_backward(x, context, *parameters)  # torch raises an error if they are changed in place
         return x, log_det
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     @changing_weights()
     def backward(ctx: Any, gradient: Tensor, log_det_gradient: Tensor) -> tuple[Any, ...]:
-        """From the last layer to the first, compute its input, run it again with autograd, and take its gradients."""
+        """Invert each layer, from the last to the first, run it again with autograd, and compute its gradients."""
         y, context, *_ = ctx.saved_tensors
         if ctx.pointers != [parameter.data_ptr() for layer in ctx.layers for parameter in layer.parameters()]:
             raise RuntimeError(
@@ -125,24 +125,21 @@ MEMORY: dict[str, Callable[[Bijector, Tensor, Tensor | None], tuple[Tensor, Tens
     "checkpoint": _checkpoint,
     "invert": _invert,
 }
-"""By name, the functions that run a bijector forward; all of them give the same values and gradients."""
+"""By name, the functions that run a bijector forward; all of them compute the same values and gradients."""
 
 
 def memory_per_node(value: str | Mapping[str, str], nodes: Sequence[str]) -> dict[str, str]:
-    """The memory setting of each node.
+    """The memory setting by the name of the node, without nodes that `value` does not mention.
 
     Args:
-        value: one word of `MEMORY` for all nodes, or a word for each of some nodes, by the name of the node.
+        value: a key of `MEMORY` for all nodes, or a dict from names of nodes to keys of `MEMORY`.
         nodes: the names of all nodes with a bijector.
 
-    Returns:
-        A word by the name of the node; nodes for which there was none are left out.
-
     Raises:
-        ValueError: if a word or a node is unknown.
+        ValueError: if a key or a node is unknown.
     """
-    words = dict(value) if isinstance(value, Mapping) else dict.fromkeys(nodes, value)
-    for node, word in words.items():
+    settings = dict(value) if isinstance(value, Mapping) else dict.fromkeys(nodes, value)
+    for node, setting in settings.items():
         check_choice(node, nodes, "a node with a bijector")
-        check_choice(word, MEMORY, f"memory of node {node!r}")
-    return words
+        check_choice(setting, MEMORY, f"memory of node {node!r}")
+    return settings

@@ -1,4 +1,4 @@
-"""The bijectors of a plan's steps: those that nodes were declared with, or that their callables make."""
+"""The bijectors of a plan's steps, from the bijectors or callables in the layout."""
 
 from __future__ import annotations
 
@@ -17,13 +17,9 @@ from mera.graph.validation import check_bijector
 def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
     """The bijectors of all steps of a plan, by the key in `Step.module`; steps with the same key share a bijector.
 
-    Args:
-        plan: the plan.
-        layout: the layout that the plan was compiled from.
-
     Raises:
-        LayoutError: if a callable makes no bijector for the events of its step, or no bijector takes a context that the
-            plan has.
+        LayoutError: if a callable does not make a bijector for the events of its step, or the plan has a context that
+            none of the bijectors takes.
     """
     bijectors = nn.ModuleDict()
     for step in plan.steps:
@@ -51,9 +47,6 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     except ValueError as error:
         raise LayoutError.from_error(error, node=step.node) from error
     except (TypeError, AttributeError, RuntimeError) as error:
-        raise LayoutError(
-            f"a callable that makes a bijector from the event shape {operation.event_shape}",
-            f"{node.bijector!r}, which fails: {error}",
-            node=step.node,
-        ) from error
+        expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
+        raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}", node=step.node) from error
     return bijector

@@ -1,4 +1,4 @@
-"""Events in pieces that the caches of a processor hold."""
+"""Transforming events in pieces that fit in the caches of a processor."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ Events = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """From events (n, *event_shape) and their contexts to the transformed events and the log-det (n,) of each."""
 
 VALUES = 2**18
-"""About the numbers in the events of a piece. What networks compute from them is ten times as much, which the caches of
-most processors hold. With more, a pass runs through memory; with fewer, it takes too many operations."""
+"""The approximate number of values in a piece. Networks compute ten times as many values from them, which fit in the
+caches of most processors. Larger pieces are limited by memory bandwidth, smaller ones by the number of operations."""
 
 
 def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Transform events, a piece after the other, where no gradients are recorded and the processor has caches to gain.
+    """Transform events piece by piece on the CPU without gradients, otherwise in one call.
 
     Args:
         run: transforms events.
         events: the events (n, *event_shape).
         contexts: the contexts (n, *context_shape), or None.
-
-    Returns:
-        The transformed events, and the log-det (n,) of each.
     """
     if torch.is_grad_enabled() or events.device.type != "cpu" or events.numel() <= 2 * VALUES:
         return run(events, contexts)
@@ -35,12 +32,12 @@ def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Ten
         return run(events, contexts)
     rows = max(1, VALUES * len(events) // events.numel())
     pieces = events.split(rows)
-    of_pieces = [None] * len(pieces) if contexts is None else contexts.split(rows)
+    piece_contexts = [None] * len(pieces) if contexts is None else contexts.split(rows)
     with fixed_weights():
-        results = [run(piece, context) for piece, context in zip(pieces, of_pieces, strict=True)]
+        results = [run(piece, context) for piece, context in zip(pieces, piece_contexts, strict=True)]
     for piece, result in zip(pieces, results, strict=True):
         shapes = [getattr(part, "shape", None) for part in result] if isinstance(result, tuple) else None
         if shapes != [piece.shape, piece.shape[:1]]:
-            return run(events, contexts)  # the caller says what is wrong with it
+            return run(events, contexts)  # the caller checks the result and raises the error
     changed, log_dets = zip(*results, strict=True)
     return torch.cat(changed), torch.cat(log_dets)

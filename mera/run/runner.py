@@ -1,4 +1,4 @@
-"""The runner: a plan together with the bijectors, prior, contexts and memory settings that are needed to run it."""
+"""The runner: a plan with the bijectors, prior, contexts and memory settings that are needed to run the plan."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ from mera.run.pieces import in_pieces
 class Runner:
     """Run a plan with the bijectors of a flow.
 
-    A flow makes a runner for each pass, so that a runner never holds a module that was replaced since. All code that
-    runs a flow as a whole or in part uses a runner: passes, initialisation, restriction, windows, and the search for
-    the first NaN.
+    All code that runs a flow, as a whole or in part, uses a runner. A flow makes a new runner for each pass, so that
+    replaced modules are never used.
 
     Args:
         plan: the plan.
         bijectors: the bijectors, by the key in `Step.module`.
         prior: the prior of the latents.
         context_encoder: checks contexts, and turns class numbers into vectors.
-        memory: by the name of a node, which tensors a forward pass keeps; see `mera.run.memory`.
+        memory: by the name of a node, its memory setting; see `mera.run.memory`.
         reference: a tensor with the dtype and device of the flow.
     """
 
@@ -44,22 +43,15 @@ class Runner:
     reference: Tensor
 
     def bijector(self, step: Step) -> Bijector:
-        """The bijector of a step.
-
-        Args:
-            step: a step whose operation is `Apply`.
-        """
+        """The bijector of a step whose operation is `Apply`."""
         return cast(Bijector, self.bijectors[step.module])
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
         """The function from a step to the contexts of its events.
 
         Args:
-            context: the context as a user passed it: floats (B, *plan.context), class numbers (B,), or None.
-            batch: the data or latents (B, ...) that the context is for.
-
-        Returns:
-            A function that returns contexts (events, *shape), or None if the bijector of the step takes no context.
+            context: the argument of the user: floats (B, *plan.context), class numbers (B,), or None.
+            batch: the data or latents (B, ...) of the context.
 
         Raises:
             ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
@@ -68,11 +60,7 @@ class Runner:
         return context_per_step(self.plan, values, batch, lambda step: self.bijector(step).context_shape is not None)
 
     def forward_transform(self, contexts: ContextOfStep) -> Transform:
-        """The function that transforms the events of a step in a forward pass, for `run_forward`.
-
-        Args:
-            contexts: a function from a step to the contexts of its events.
-        """
+        """The function that transforms the events of a step in a forward pass, for `run_forward`."""
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector, run = self.bijector(step), MEMORY[self.memory.get(step.node, "store")]
@@ -81,11 +69,7 @@ class Runner:
         return transform
 
     def inverse_transform(self, contexts: ContextOfStep) -> Transform:
-        """The function that transforms the events of a step in an inverse pass, for `run_inverse`.
-
-        Args:
-            contexts: a function from a step to the contexts of its events.
-        """
+        """The function that transforms the events of a step in an inverse pass, for `run_inverse`."""
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector = self.bijector(step)
@@ -120,7 +104,7 @@ class Runner:
             context: the contexts of the batch; None for a flow without context.
 
         Returns:
-            The data (B, C, *shape), and the log-det (B,) of this direction.
+            The data (B, C, *shape), and the log-det (B,) of the inverse.
 
         Raises:
             ValueError: if a context is missing, of another shape, dtype or device, or a class number is out of range.
@@ -136,7 +120,7 @@ class Runner:
             context: the contexts of the batch; None for a flow without context.
 
         Raises:
-            ValueError: if a bijector cannot be initialised with its events, for example too few of them; the message
+            ValueError: if a bijector cannot be initialised with its events, for example too few events; the message
                 names the node. Also if a context is missing, of another shape, dtype or device, or a class number is
                 out of range.
         """

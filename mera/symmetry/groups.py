@@ -1,4 +1,4 @@
-"""Finite groups of symmetries of a lattice field, whose elements only move and negate variables."""
+"""Finite symmetry groups of a lattice field, whose elements permute variables and flip their signs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ from mera._utils.errors import InputError
 from mera.graph import Lattice
 
 Map = Callable[[Tensor], Tensor]
-"""From fields (B, C, *shape) to fields of the same shape."""
+"""Maps fields (B, C, *shape) to fields of the same shape."""
 MOST = 256
-"""The most elements, since a density evaluates the flow for each of them."""
+"""The largest size of a group that is used whole, since a density evaluates the flow for each element."""
 
 
 class Symmetry(NamedTuple):
-    """An element of a group.
-
-    Attributes:
-        apply: the map of fields.
-        undo: its inverse.
-    """
+    """A group element as a map of fields, with the inverse map."""
 
     apply: Map
     undo: Map
@@ -39,16 +34,16 @@ class Symmetry(NamedTuple):
 
 
 def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | None = None) -> list[Symmetry]:
-    """The elements of a group, the identity first; of several groups, all products of their elements.
+    """The elements of a symmetry group, the identity first; for several groups, all products of their elements.
 
     Args:
-        names: a name of `SYMMETRIES`, or several.
+        names: one or more names of groups, see `SYMMETRIES`.
         lattice: the lattice of the field.
-        elements: how many elements of the group to take, which are the same in each call; all of them if None.
+        elements: number of elements: the identity and a fixed random selection, equal in each call; None for all.
 
     Raises:
-        ValueError: if a name is unknown, the lattice lacks the symmetry, or the group has fewer elements than asked
-            for, or more than 256 without being asked for some.
+        ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements,
+            or the group has more than 256 elements and `elements` is None.
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:
@@ -58,61 +53,60 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     group = f"{' x '.join(names)} on {lattice}"
     if elements is None and size > MOST * MOST:
         raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {size} of {group}")
-    wanted = None if elements is None else check_count(elements, "a number of elements")
-    found = list(islice(_distinct(_order(size, wanted), factors, lattice), wanted))
-    if wanted is None and len(found) > MOST:
-        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {len(found)} of {group}")
-    if wanted is not None and len(found) < wanted:
-        raise InputError(f"at most {len(found)} elements of {group}", str(wanted))
-    return found
+    n = None if elements is None else check_count(elements, "a number of elements")
+    numbers = range(size) if n is None else _random_order(size)
+    members = list(islice(_distinct(numbers, factors, lattice), n))
+    if n is None and len(members) > MOST:
+        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {len(members)} of {group}")
+    if n is not None and len(members) < n:
+        raise InputError(f"at most {len(members)} elements of {group}", str(n))
+    return members
 
 
-def _order(size: int, wanted: int | None) -> Iterable[int]:
-    """The numbers of the products of elements, the identity first; in a random order if not all of them are wanted."""
-    if wanted is None:
-        return range(size)
-    draw = random.Random(0).random  # promised to stay the same in all versions of Python, as `sample` is not
+def _random_order(size: int) -> list[int]:
+    """The numbers 0 to size - 1 in an order that is random but equal in each call; 0, the identity, stays first."""
+    draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
     return [0, *sorted(range(1, size), key=lambda _: draw())]
 
 
 def _distinct(numbers: Iterable[int], factors: Sequence[Sequence[Symmetry]], lattice: Lattice) -> Iterator[Symmetry]:
-    """The elements of these numbers; of products that are the same map, the first one alone."""
+    """The products of elements with the given numbers; where several products are one map, only the first."""
     variables = torch.arange(1, lattice.variables + 1).view(1, *lattice.event_shape)
     seen = set()
     for number in numbers:
         element = _composed(_factors(number, factors))
-        image = element(variables).numpy().tobytes()
-        if image not in seen:
-            seen.add(image)
+        moved = element(variables).numpy().tobytes()
+        if moved not in seen:
+            seen.add(moved)
             yield element
 
 
 def _factors(number: int, factors: Sequence[Sequence[Symmetry]]) -> list[Symmetry]:
-    """The elements of groups whose product is the element of that number; the last group varies fastest."""
-    chosen: list[Symmetry] = []
+    """One element of each group, by the number of their product; the element of the last group varies fastest."""
+    elements: list[Symmetry] = []
     for factor in reversed(factors):
         number, digit = divmod(number, len(factor))
-        chosen.insert(0, factor[digit])
-    return chosen
+        elements.insert(0, factor[digit])
+    return elements
 
 
 def _composed(parts: Sequence[Symmetry]) -> Symmetry:
-    """The symmetry that applies others, the first one first."""
+    """The product of symmetries; the first is applied first."""
     if len(parts) == 1:
         return parts[0]
-    return Symmetry(partial(_each, [p.apply for p in parts]), partial(_each, [p.undo for p in reversed(parts)]))
+    return Symmetry(partial(_apply_all, [p.apply for p in parts]), partial(_apply_all, [p.undo for p in parts[::-1]]))
 
 
-def _each(maps: Sequence[Map], x: Tensor) -> Tensor:
+def _apply_all(maps: Sequence[Map], x: Tensor) -> Tensor:
     """Apply maps one after the other."""
-    for one in maps:
-        x = one(x)
+    for apply in maps:
+        x = apply(x)
     return x
 
 
-def _involution(one: Map) -> Symmetry:
+def _involution(apply: Map) -> Symmetry:
     """A symmetry that is its own inverse."""
-    return Symmetry(one, one)
+    return Symmetry(apply, apply)
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -125,7 +119,7 @@ def _flip(lattice: Lattice) -> list[Symmetry]:
 
 
 def _signs(lattice: Lattice) -> list[Symmetry]:
-    """The flips of the signs of single channels, as those of O(n)."""
+    """The sign flips of single channels, a subgroup of O(n) for n channels."""
     signs = product((1.0, -1.0), repeat=lattice.channels)
     return [_involution(partial(_times, torch.tensor(s).view(-1, *(1 for _ in lattice.shape)))) for s in signs]
 
@@ -137,8 +131,8 @@ def _times(signs: Tensor, x: Tensor) -> Tensor:
 def _reflections(lattice: Lattice) -> list[Symmetry]:
     """The reflections of each dimension."""
     axes = range(2, 2 + lattice.dim)
-    chosen = product((False, True), repeat=lattice.dim)
-    flipped = [tuple(axis for axis, is_flipped in zip(axes, some, strict=True) if is_flipped) for some in chosen]
+    flags = product((False, True), repeat=lattice.dim)
+    flipped = [tuple(axis for axis, is_flipped in zip(axes, row, strict=True) if is_flipped) for row in flags]
     return [_involution(partial(torch.flip, dims=dims)) for dims in flipped]
 
 
@@ -169,4 +163,4 @@ SYMMETRIES: dict[str, Callable[[Lattice], list[Symmetry]]] = {
     "rotations": _rotations,
     "translations": _translations,
 }
-"""From a name to the function that lists the elements of the group on a lattice, the identity first."""
+"""By name, a function that lists the elements of a group on a lattice, the identity first."""

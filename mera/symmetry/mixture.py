@@ -22,27 +22,29 @@ from mera.symmetry.groups import symmetries
 
 
 class Symmetrized(Density):
-    r"""A flow with a finite group G of symmetries built in, such as the global spin flip of NeuralRG.
+    r"""A density that is symmetric under a finite group G, such as the global spin flip of NeuralRG.
 
     .. math:: p(x) = \frac{1}{|G|} \sum_{g \in G} q(g x)
 
     for the density :math:`q` of a flow (for the flip: https://arxiv.org/abs/1802.02840). This mixture is exactly
-    symmetric for all weights; its density takes a pass of the flow for each element. The mixture has densities and
-    samples, which `mera.train.fit` needs for examples and for actions, but no latents. `mera.save` saves it.
+    symmetric for all weights; log p takes one pass of the flow for each element. The mixture can be evaluated and
+    sampled, which is all that `mera.train.fit` needs for examples and for actions, but has no latents. `mera.save`
+    saves it.
 
-    A mixture over some elements of a large group only is a density all the same, and in general the closer to a
-    symmetric one the more elements there are. To measure, a mixture over many elements of a trained flow is worth its
-    passes: where the terms err independently, their mean errs less.
+    A mixture over only a part of a large group is still a density, in general the closer to a symmetric density the
+    more elements it has. For measurements with a trained flow, many elements are worth their passes: where the errors
+    of the terms are independent, the error of their mean is smaller.
 
     Args:
-        flow: the flow with density :math:`q`, whose parameters are shared.
+        flow: the flow with density :math:`q`; the mixture shares its parameters.
         group: the symmetries: "flip" of the global sign, "signs" of each channel, "reflections" of each dimension,
-            "rotations" by quarter turns, "translations"; or several of them, whose products are the group.
-        elements: how many elements of the group the mixture has: the identity, and others that are drawn once, the same
-            ones for each flow; None for all elements of a group of at most 256.
+            "rotations" by quarter turns, "translations"; or several names, for all products of their elements.
+        elements: number of group elements: the identity and a fixed random selection, equal for each flow; None for
+            all elements of a group of at most 256.
 
     Raises:
-        ValueError: if `flow` is not a flow, its lattice does not have a symmetry, or the group has fewer elements.
+        ValueError: if `flow` is not a flow, its lattice lacks a symmetry, or the group has fewer than `elements`
+            elements.
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
@@ -64,18 +66,18 @@ class Symmetrized(Density):
         return self.log_prob(x, context)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data, (B,), in nats; see `Density.log_prob`."""
+        """The log-density of data (B,) in nats; see `Density.log_prob`."""
         return self._densities(x, context).logsumexp(0) - math.log(len(self.elements))
 
     def draw_noise(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw the latents of the flow, and a number in [0, 1) that chooses an element; see `Density.draw_noise`."""
+        """Draw the latents of the flow, and numbers in [0, 1) (B,) that select elements; see `Density.draw_noise`."""
         z = self.flow.draw_noise(n, temperature, device)
         return *z, torch.rand_like(z[0].flatten(1)[:, 0])
 
     def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Samples of the flow, each under a random element of the group; see `Density.generate`."""
+        """Samples of the flow, transformed by random elements of the group; see `Density.generate`."""
         *z, uniform = noise
         return self.from_flow(self.flow.generate(z, context), self._choice(uniform))
 
@@ -88,17 +90,17 @@ class Symmetrized(Density):
         return x, self.log_prob_given(x, log_q, context, choice)
 
     def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Data as a function of the parameters, under elements drawn from their posterior; see `Density.regenerate`."""
+        """Data as a function of the parameters, for elements drawn from the posterior; see `Density.regenerate`."""
         with torch.no_grad():
             choice = self.posterior_choice(x, uniform)
         return self.from_flow(self.flow.regenerate(self.to_flow(x, choice), uniform), choice)
 
     def posterior_choice(self, x: Tensor, uniform: Tensor, context: Tensor | None = None) -> Tensor:
-        """Draw for each datum the index of an element, with the posterior probability that the datum came from it.
+        """Draw an element for each datum from the posterior: the probability that the datum was sampled with it.
 
         Args:
             x: data (B, C, *shape).
-            uniform: numbers in [0, 1), (B,), which decide.
+            uniform: random numbers in [0, 1), (B,), that determine the draw.
             context: the contexts of the data; None for a flow without context.
 
         Returns:
@@ -108,11 +110,11 @@ class Symmetrized(Density):
         return (densities.softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
 
     def to_flow(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Apply an element of the group to each datum.
+        """Apply an element of the group to each datum: samples of the flow from samples of the mixture.
 
         Args:
             x: data (B, C, *shape).
-            choice: the index of the element for each datum, integers (B,).
+            choice: index of the element for each datum, integers (B,).
         """
         return self._moved(x, choice, [element.apply for element in self.elements])
 
@@ -121,38 +123,38 @@ class Symmetrized(Density):
 
         Args:
             x: data (B, C, *shape).
-            choice: the index of the element for each datum, integers (B,).
+            choice: index of the element for each datum, integers (B,).
         """
         return self._moved(x, choice, [element.undo for element in self.elements])
 
     def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-        """Data under the maps of these indices; the first map is the identity."""
+        """Apply to each datum the map with its index in `choice`; map 0 is the identity."""
         moved = x
         for index, apply in enumerate(maps[1:], start=1):
             moved = torch.where((choice == index).view(-1, *(1 for _ in x.shape[1:])), apply(x), moved)
         return moved
 
     def _choice(self, uniform: Tensor) -> Tensor:
-        """The indices of elements that numbers in [0, 1) choose, all elements with the same probability."""
+        """Turn uniform numbers in [0, 1) into indices of elements, all with the same probability."""
         n = len(self.elements)
         return (uniform * n).long().clamp(max=n - 1)
 
     def log_prob_given(
         self, x: Tensor, log_q: Tensor, context: Tensor | None = None, choice: Tensor | None = None
     ) -> Tensor:
-        """The log-density of data, one term of whose mixture is known, (B,): one pass less.
+        """The log-density of data (B,) if one term of each mixture is known already, which saves one pass.
 
         Args:
             x: data (B, C, *shape).
-            log_q: the log-density under `self.flow` of each datum under its element, (B,).
+            log_q: log-density of `self.to_flow(x, choice)` under `self.flow`, (B,).
             context: the contexts of the data; None for a flow without context.
-            choice: the index of that element, integers (B,); None for the identity.
+            choice: index of the element of the known term for each datum, integers (B,); None for the identity.
         """
         data, contexts = self.orbit(x, context)
         n = len(self.elements)
         choice = torch.zeros(len(x), dtype=torch.long, device=x.device) if choice is None else choice
-        others = (choice + torch.arange(1, n, device=x.device)[:, None]) % n  # (n - 1, B)
-        rows = (others * len(x) + torch.arange(len(x), device=x.device)).flatten()
+        remaining = (choice + torch.arange(1, n, device=x.device)[:, None]) % n  # (n - 1, B)
+        rows = (remaining * len(x) + torch.arange(len(x), device=x.device)).flatten()
         if contexts is not None and len(contexts) == len(data):
             contexts = contexts[rows]
         log_densities = self.flow.log_prob(data[rows], contexts).view(n - 1, len(x))
@@ -166,20 +168,20 @@ class Symmetrized(Density):
         return torch.cat([element(x) for element in self.elements]), context
 
     def _densities(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """The log-density under the flow of each datum under each element, (n_elements, B)."""
+        """Log-density under the flow of each datum after each element was applied, (n_elements, B)."""
         return self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
 
     def with_flow(self, flow: Flow) -> Symmetrized:
-        """A mixture of another flow over the same group."""
+        """A mixture with the same group for another flow."""
         return Symmetrized(flow, **self.options)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set the layers that start from data, from data under all elements; see `Density.initialize`."""
+        """Initialise the flow with the data, transformed by all elements; see `Density.initialize`."""
         self.flow.initialize(*self.orbit(x, context))
 
     def inference_cone(self, region: Region) -> Cone:
-        """The latents of the flow that can change when pixels change; see `Flow.inference_cone`.
+        """The latents of the flow that can change when pixels of a region change; see `Flow.inference_cone`.
 
         Args:
             region: the pixels.
@@ -190,8 +192,8 @@ class Symmetrized(Density):
         """The pixels that can change when latents of the flow change; see `Flow.generation_cone`.
 
         Args:
-            level: the level of the latents, 0 for the finest.
-            site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
+            level: level of the latents, 0 for the finest.
+            site: coordinates of a site in the lattice of the level, or a bool mask of several sites.
         """
         return self.flow.generation_cone(level, site)
 
@@ -222,12 +224,12 @@ class Symmetrized(Density):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of data, which `to` changes."""
+        """The dtype of data; `to` changes it."""
         return self.flow.dtype
 
     @property
     def device(self) -> torch.device:
-        """The device of the flow, which `to` changes."""
+        """The device of the flow; `to` changes it."""
         return self.flow.device
 
     @property
@@ -241,6 +243,6 @@ class Symmetrized(Density):
 
     @property
     def summary(self) -> Summary:
-        """The summary of the flow, with a title that says that it is symmetrised."""
+        """The summary of the flow, titled "Symmetrized ..."."""
         summary = self.flow.summary
         return replace(summary, title=f"Symmetrized {summary.title}")

@@ -1,4 +1,4 @@
-"""Checks of what a user passes to `fit`, before anything is trained or written."""
+"""Checks of the arguments of `fit`, before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -23,17 +23,14 @@ MIN_IMAGES = 2
 
 
 def check_trainable(flow: object) -> None:
-    """Refuse any argument but a flow that can be trained now.
-
-    Args:
-        flow: the argument of `fit`.
+    """Refuse any value that is not a flow that can be trained now.
 
     Raises:
-        ValueError: if the argument is no flow, its dtype is not among `DTYPES`, no parameter requires a gradient, or
+        ValueError: if the value is not a flow, its dtype is not among `DTYPES`, no parameter requires a gradient, or
             gradients are switched off.
     """
     if not isinstance(flow, Density):
-        raise InputError("a Flow to train", str(_type_name(flow)))
+        raise InputError("a Flow to train", _type_name(flow))
     if not torch.is_grad_enabled():
         mode = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
         raise InputError("fit to run with gradients", f"a call within {mode}")
@@ -58,23 +55,16 @@ def check_trainable(flow: object) -> None:
 def check_run(flow: Density, settings: object, run: object, resume: object, console: object) -> None:
     """Refuse settings, folder, `resume` and console of the wrong type, and folders that do not fit `resume`.
 
-    Args:
-        flow: the flow, which must be one that a file can describe if there is a folder.
-        settings: the argument of `fit`.
-        run: the argument of `fit`.
-        resume: the argument of `fit`.
-        console: the argument of `fit`.
-
     Raises:
         ValueError: if an argument is of the wrong type, there is no folder to resume, or no file can describe the flow.
         FileExistsError: if the folder holds checkpoints that are not to be resumed.
     """
     if settings is not None and not isinstance(settings, Settings):
-        raise InputError("settings as a mera.train.Settings", str(_type_name(settings)))
+        raise InputError("settings as a mera.train.Settings", _type_name(settings))
     if run is not None and not isinstance(run, RunFolder):
-        raise InputError("the folder of a run as a path or a mera.train.RunFolder", str(_type_name(run)))
+        raise InputError("the folder of a run as a path or a mera.train.RunFolder", _type_name(run))
     if console is not None and not isinstance(console, Console):
-        raise InputError("a rich.console.Console to show progress", str(_type_name(console)))
+        raise InputError("a rich.console.Console to show progress", _type_name(console))
     if not isinstance(resume, bool) and resume != "auto":
         raise InputError('resume as True, False or "auto"', repr(resume))
     if run is None:
@@ -83,42 +73,27 @@ def check_run(flow: Density, settings: object, run: object, resume: object, cons
         return
     if run.steps() and not resume:
         raise FileExistsError(run.taken_message())
-    describe_flow(flow)  # in each process: only one of them will write, and the others should not wait for it
+    describe_flow(flow)  # in each process: only one process writes, and the others should not wait for it
 
 
 def check_callbacks(callbacks: object) -> list[Callback]:
-    """The callbacks as a list.
-
-    Args:
-        callbacks: the argument of `fit`.
-
-    Raises:
-        ValueError: if the argument is no iterable of callbacks.
-    """
+    """Return callbacks as a list, and refuse anything but an iterable of `Callback` objects."""
     if not isinstance(callbacks, Iterable):
-        raise InputError("a list of mera.train.Callback objects as callbacks", str(_type_name(callbacks)))
+        raise InputError("a list of mera.train.Callback objects as callbacks", _type_name(callbacks))
     members = list(callbacks)
     for member in members:
         if not isinstance(member, Callback):
-            raise InputError("mera.train.Callback objects as callbacks", str(_type_name(member)))
+            raise InputError("mera.train.Callback objects as callbacks", _type_name(member))
     return members
 
 
 def check_enough(flow: Density, objective: Objective) -> None:
-    """Refuse training examples that are too few for normalisation layers to start from.
-
-    Args:
-        flow: the flow.
-        objective: the objective of training.
-
-    Raises:
-        InputError: if a normalisation layer has not started, and there are fewer than `MIN_IMAGES` examples.
-    """
+    """Refuse fewer than `MIN_IMAGES` training examples if a normalisation layer still has to be initialised."""
     if 0 < objective.size < MIN_IMAGES and is_starting(flow):
         expected = f"at least {MIN_IMAGES} training images, from which normalisation layers start"
         raise InputError(expected, str(objective.size))
 
 
 def _type_name(value: object) -> str:
-    """What a message calls a value of the wrong type."""
+    """The type of a value for messages; "the class X" if the value is itself a class."""
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

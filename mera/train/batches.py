@@ -1,4 +1,4 @@
-"""Batches for training, read ahead by other processes if asked for."""
+"""Batches for training, which worker processes may read ahead."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from mera.train.worker_errors import ReadFailure
 
 
 class BatchLoader:
-    """The batches of the steps of a run, without end.
+    """Endless batches, one for each step of a run.
 
     Args:
-        objective: makes the batches.
-        seed: the seed of the run.
         rows: the rows of each batch that this process reads.
-        start: steps that were taken before.
-        workers: processes that read batches ahead; 0 to read in this process.
+        start: steps that are already taken.
+        workers: the number of processes that read batches ahead; 0 to read in this process.
     """
 
     def __init__(self, objective: Objective, seed: int, rows: range, start: int = 0, workers: int = 0) -> None:
@@ -38,11 +36,7 @@ class BatchLoader:
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches, without end.
-
-        Raises:
-            Exception: the data set's own error, if an example could not be read.
-        """
+        """Iterate over the batches, without end; raises the data set's own error if an example cannot be read."""
         for batch in self._loader:
             if isinstance(batch, ReadFailure):
                 batch.raise_error()
@@ -50,7 +44,7 @@ class BatchLoader:
 
 
 class _Steps(Dataset):
-    """The batch of each step."""
+    """A data set whose items are the batches, with the step as index."""
 
     def __init__(self, objective: Objective, seed: int, rows: range) -> None:
         self.objective, self.seed, self.rows = objective, seed, rows
@@ -59,13 +53,13 @@ class _Steps(Dataset):
         try:
             return self.objective.batch(self.seed, step, self.rows)
         except Exception as error:
-            if get_worker_info() is None:  # in the process that trains there is nothing to send
+            if get_worker_info() is None:  # not in a worker
                 raise
             return ReadFailure.of(error)
 
 
 class _From:
-    """All integers from a first one on, again from the first one each time."""
+    """A sampler of the integers start, start + 1, ..., which starts again at each iteration."""
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -75,22 +69,17 @@ class _From:
 
 
 def micro_batches(batch: Batch, n: int) -> list[Batch]:
-    """The parts of a batch that are run one after the other to save memory.
-
-    Args:
-        batch: tensors whose first axis are rows; their numbers of rows may differ.
-        n: the number of parts; fewer if the batch has fewer rows.
-    """
+    """Split a batch into `n` parts, or fewer if it has fewer rows; tensors may differ in their numbers of rows."""
     parts = list(zip(*(tensor.tensor_split(n) for tensor in batch), strict=True))
     return [part for part in parts if any(len(tensor) for tensor in part)]
 
 
 def _unchanged(batch: Any) -> Any:
-    """The batch itself: it is complete already."""
+    """Return a batch, which is already collated."""
     return batch
 
 
 def _ignore_stop_signals(worker: int) -> None:
-    """Ignore signals to stop in a process that reads images: the run finishes its step, then ends this process."""
+    """Ignore signals to stop in a worker process: the run finishes its step, then ends the workers."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Callbacks: what happens in a run beside training, such as a progress bar and files of metrics."""
+"""Callbacks of a run: the progress bar, the history of metrics, and the files of metrics and samples."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 SMOOTHING = 0.98
 """Decay of the running mean of the loss on the progress bar."""
 GRID_IMAGES = 64
-"""Images in a grid of samples."""
+"""The number of images in a grid of samples."""
 
 
 class Callback:
     """The base class of callbacks: override the methods that you need.
 
-    `loop` has the flow, the step, the settings, and `loop.stop()`. Where several processes train together, each process
-    calls its own callbacks; `loop.is_main` is true in one of them.
+    `loop` has the flow, the step, the settings, and `loop.stop()`. If several processes train together, each process
+    calls its own callbacks; `loop.is_main` is true in one process only.
     """
 
     def on_start(self, loop: Loop) -> None:
-        """Called before the first step, and before the first step of a resumed run.
+        """Called before the first step of a new run or of a resumed run.
 
         Args:
             loop: the run.
@@ -42,8 +42,8 @@ class Callback:
 
         Args:
             loop: the run.
-            metrics: the loss of the batch, as train_bits (bits per dimension) for images and train_nats (nats for each
-                variable) for fields; gradient_norm and lr.
+            metrics: the loss of the batch, train_bits (bits per dimension) for images or train_nats (nats per variable)
+                for fields; gradient_norm and lr.
         """
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
@@ -63,11 +63,7 @@ class Callback:
 
 
 class Progress(Callback):
-    """A progress bar with rate and time left, or plain lines where there is no terminal.
-
-    Args:
-        console: where to show it.
-    """
+    """A progress bar with rate and time left, or plain lines where there is no terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -86,15 +82,14 @@ class Progress(Callback):
             self._show(loop)
 
     def on_end(self, loop: Loop) -> None:
-        """Leave the terminal as it was."""
+        """Show the final state, and close the bar."""
         self._show(loop)
         self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
         parts = [] if math.isnan(self.train_loss) else [f"{self.train_loss:.3f} {loop.objective.unit}"]
         parts += [] if math.isnan(loop.test_loss) else [f"test {loop.test_loss:.3f}"]
-        note = ", ".join(parts)
-        self.progress_bar.update(loop.step, loop.progress, note)
+        self.progress_bar.update(loop.step, loop.progress, ", ".join(parts))
 
 
 class History(Callback):
@@ -108,7 +103,7 @@ class History(Callback):
         self.metrics: list[Metrics] = []
 
     def on_start(self, loop: Loop) -> None:
-        """Take over the metrics of the part of the run that came before."""
+        """Load the metrics of the earlier part of a resumed run."""
         self.metric, self._train = f"test_{loop.objective.metric}", f"train_{loop.objective.metric}"
         self.unit = loop.objective.unit
         if loop.run is not None and loop.step:
@@ -119,7 +114,7 @@ class History(Callback):
         self.metrics.append(metrics)
 
     def plot(self, x: str = "step") -> Picture:
-        """The loss on test examples over the run, and that of the batches in the steps before.
+        """Plot the test loss over the run, and the loss of the batch in the step before each evaluation.
 
         Args:
             x: the horizontal axis, "step" or "seconds".
@@ -143,12 +138,11 @@ class History(Callback):
 
 
 class RunLogger(Callback):
-    """Writes metrics, TensorBoard curves and grids of samples to the folder of a run.
+    """A callback that writes metrics, TensorBoard curves and grids of samples to the folder of a run.
 
     Args:
-        run: the folder.
-        contexts: contexts from which the samples are drawn, (N, ...), of which the first ones are used; None for a flow
-            without context, or to draw from all classes in turn.
+        contexts: contexts of the samples, (N, ...), of which the first `GRID_IMAGES` are used; None for a flow without
+            context, or to cycle through all classes.
     """
 
     def __init__(self, run: RunFolder, contexts: Tensor | None = None) -> None:
@@ -157,7 +151,7 @@ class RunLogger(Callback):
         self.curves: Any = None
 
     def on_start(self, loop: Loop) -> None:
-        """Open the curves; those of a resumed run go on from its step."""
+        """Open the TensorBoard writer; the curves of a resumed run continue from its step."""
         if loop.is_main:
             from torch.utils.tensorboard import SummaryWriter
 

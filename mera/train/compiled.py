@@ -1,4 +1,4 @@
-"""Couplings compiled by torch."""
+"""Compilation of couplings by torch.compile."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from mera.bijectors import Coupling
 from mera.density import Density
 
 MAX_KINDS = 64
-"""How many kinds of couplings, by their shapes, torch may compile; its default is made for one function in a loop."""
+"""The most shapes of couplings that torch may compile; its default limit is meant for one function in a loop."""
 
 
 def compile_couplings(flow: Density, call: Callable[[], object]) -> float:
-    """Compile the couplings of a flow, each kind once for all nodes and sizes.
+    """Compile the couplings of a flow, each kind once for all nodes and sizes; returns the seconds that this took.
 
     The whole flow is never compiled: its unrolled steps would take many minutes.
 
     Args:
-        flow: the flow.
-        call: runs the flow as it will be run later; torch compiles during the call.
-
-    Returns:
-        The seconds that the call took.
+        call: a function that runs the flow as in training; torch compiles during the call.
     """
     start = time.monotonic()
     for module in flow.modules():

@@ -1,4 +1,4 @@
-"""Finding the first node at which values or gradients stop being finite."""
+"""A search for the first node whose values or gradients are not finite."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from mera.train.objective import Batch, Objective
 
 
 def first_not_finite(density: Density, objective: Objective, batch: Batch) -> str | None:
-    """The first node whose output or whose gradients are infinite or NaN for a batch, and its level, as text.
+    """Name the first node whose output or gradients are infinite or NaN for a batch, and its level.
 
     Args:
-        density: the flow, as it was before the step that failed. Its gradients are overwritten.
-        objective: the objective of training.
-        batch: the batch.
+        density: the flow before the step that failed; its gradients are overwritten.
 
     Returns:
         Words such as "the output of node 'decimator1' at level 1"; None if everything is finite.

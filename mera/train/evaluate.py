@@ -19,23 +19,15 @@ from mera.train.processes import process_state
 
 
 def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
-    """The mean negative log-likelihood of the first `n` examples, with the same noise for an example each time.
+    """The mean negative log-likelihood of the first `n` examples, with the same noise for an example at each call.
 
-    The random state stays as it was. Where several processes run (torchrun), each evaluates its share of the examples,
-    and all of them return the mean.
+    The unit is bits per dimension for images, nats per variable for fields. The random state is restored. If several
+    processes run (torchrun), each process evaluates its share of the examples, and all processes return the mean.
 
     Args:
-        flow: the flow.
         examples: a data set of uint8 images or of fields of floats, (C, *shape).
-        n: how many examples; all if None or if there are fewer.
+        n: the number of examples; all if None or if there are fewer. A stream needs a number.
         batch_size: examples in a forward pass.
-        seed: seed of the noise.
-
-    Returns:
-        The mean over the examples: bits per dimension for images, nats for each variable for fields.
-
-    Raises:
-        InputError: if there is no example.
     """
     if n is None and isinstance(examples, StreamDataset):
         raise InputError("a number of examples to evaluate, of a stream", "None")
@@ -48,15 +40,7 @@ def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_siz
 @torch.no_grad()
 @fixed_weights()
 def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, seed: int = 0) -> Tensor:
-    """The losses of the first `n` rows of an objective, (n,) in double precision on the CPU; see `mean_loss`.
-
-    Args:
-        flow: the flow.
-        objective: the objective of evaluations.
-        n: the number of rows.
-        batch_size: rows in a forward pass.
-        seed: seed of the noise.
-    """
+    """The losses of the first `n` rows of an objective, (n,) float64 on the CPU; see `mean_loss`."""
     if flow.device.type == "cpu":
         tune_allocator()
     state = process_state(flow.device)
@@ -79,7 +63,7 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     Args:
         flow: the flow.
         images: a data set whose items are (C, *shape) uint8.
-        n: how many images; all if None or if there are fewer.
+        n: the number of images; all if None or if there are fewer.
         batch_size: images in a forward pass.
         seed: seed of the noise.
 
@@ -95,14 +79,14 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
 def sample(
     flow: Density, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0, context: Tensor | None = None
 ) -> Tensor:
-    """`n` samples in the flow's own space, the same ones however many processes share the work.
+    """Draw `n` samples in the flow's own space, which do not depend on the number of processes that share the work.
 
     Args:
         flow: the flow.
-        n: how many samples.
+        n: the number of samples.
         temperature: one temperature for all levels, or one for each level, finest first; see `Flow.sample`.
         seed: seed of the latents.
-        context: contexts of a conditional flow, (n, ...) or (1, ...); if None, all of its classes in turn.
+        context: contexts of a conditional flow, (n, ...) or (1, ...); if None, the samples cycle through all classes.
 
     Returns:
         Samples (n, C, *shape).

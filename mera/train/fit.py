@@ -1,4 +1,4 @@
-"""`fit`: training a flow on examples or on an action."""
+"""`fit`, which trains a flow on examples or on an action."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from mera.train.settings import Settings, with_options
 from mera.train.signals import StopSignal
 
 INITIAL_IMAGES = 256
-"""Images from which normalisation layers start."""
+"""Number of training images from which normalisation layers are initialised."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,14 +42,14 @@ class Result:
     """The outcome of a run.
 
     Args:
-        steps: steps taken in all.
-        test_loss: the loss when it was last evaluated, in `unit`; NaN if never.
-        unit: the unit of the loss: "bits/dim" for images, "nats/variable" for fields and actions, "loss" for a loss of
-            the user's own.
-        measured: what the loss was measured on: "test images", "test fields", or "samples" of the flow for an action.
-        best: the step with the least loss, and that loss; None if never evaluated.
+        steps: the total number of steps.
+        test_loss: the loss of the last evaluation, in `unit`; NaN without an evaluation.
+        unit: the unit of the loss: "bits/dim" for images, "nats/variable" for fields and actions, "loss" for the user's
+            own loss.
+        measured: the data of evaluations: "test images", "test fields", or "samples" of the flow for an action.
+        best: the step with the lowest test loss, and that loss; None without an evaluation.
         interrupted: whether the run was asked to stop before it was over.
-        flow: the flow to use: the running mean of the weights if there is one, else the flow that was trained.
+        flow: the flow to use: the running mean of the weights if there is one, else the trained flow.
         history: the metrics of all evaluations, which plot themselves in a notebook.
     """
 
@@ -87,33 +87,33 @@ def fit(
     schedule: str | OwnSchedule | None = None,
     **options: Any,
 ) -> Result:
-    """Train a flow where it is, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
+    """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
-    Started by torchrun or accelerate launch, the processes share each batch, and the flow moves to the device of each
-    process; the result is that of one process. All of them need the same run and callbacks. On SIGINT (Ctrl-C) or
-    SIGTERM the step at hand is finished, everything is saved, and the call returns. A second SIGINT ends the process
-    as usual.
+    Processes that torchrun or accelerate launch started share each batch, with a copy of the flow on the device of each
+    process; the result equals that of a single process. All processes need the same `run` and `callbacks`. On SIGINT
+    (Ctrl-C) or SIGTERM the current step is finished, everything is saved, and the call returns. A second SIGINT ends
+    the process as usual.
 
     Args:
-        flow: the flow to train. Normalisation layers that have not started yet do so from the first training images.
-        data: what to learn; see the table below.
-        settings: how to train.
+        flow: the flow to train. Normalisation layers that are not initialised yet are set from the first images.
+        data: the training data or the action; see the table below.
+        settings: the settings of training; None for the defaults.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
-        resume: go on from the state in `run`: weights and metrics are then those of a run that was never interrupted,
-            bit by bit. "auto" goes on if there is a state and starts if there is none, so that a script or the cell of
-            a notebook can run again.
-        console: where progress is shown. If None: on a terminal and in a notebook, and nowhere else.
+        resume: resume from the last checkpoint in `run`; weights and metrics are then bitwise equal to those of an
+            uninterrupted run. "auto" resumes if there is a checkpoint and starts otherwise, so that scripts and
+            notebook cells can be re-run.
+        console: the console on which progress is shown; None shows progress on terminals and in notebooks only.
         quiet: show no progress.
-        callbacks: what else should happen; see `mera.train.Callback`.
-        loss: a loss of your own, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a number, or
-            one for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
+        callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
+        loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
+            number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
             pair of data and contexts.
-        optimizer: in place of that of the settings: "Muon" for `mera.train.Muon`, or "AdamW"; an optimiser of the
-            flow's parameters; or a function that makes one of them, `functools.partial(torch.optim.SGD, lr=0.1)`.
-        schedule: in place of that of the settings: "cosine" or "constant"; a schedule of the optimiser; or a function
-            from the optimiser to one.
-        options: fields of `Settings`, in place of those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
+        optimizer: replaces the optimiser of the settings: "Muon" for `mera.train.Muon`, or "AdamW"; an optimiser of the
+            flow's parameters; or a function from parameters to one, `functools.partial(torch.optim.SGD, lr=0.1)`.
+        schedule: replaces the schedule of the settings: "cosine" or "constant"; a schedule of the optimiser; or a
+            function from the optimiser to a schedule.
+        options: fields of `Settings`, which replace those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
     ============================================== ===================================================================
     data                                           learnt as
@@ -130,15 +130,15 @@ def fit(
     ============================================== ===================================================================
 
     Returns:
-        The number of steps, the bits per dimension, and the flow to use.
+        The number of steps, the losses, and the flow to use.
 
     Raises:
         ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is float16, its
-            parameters are frozen, gradients are switched off), the images are too few, do not fit the flow, or come
-            without the classes that it is conditional on, or processes cannot share a batch equally.
-        FileExistsError: if another run writes to the folder, or it holds one to go on with.
+            parameters are frozen, gradients are switched off), the images are too few, do not fit the flow, or lack
+            the classes that a conditional flow needs, or processes cannot share a batch equally.
+        FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
-            written to the run's folder, and what was saved last stays as it is.
+            written to the run's folder, and the last checkpoint stays as it is.
 
     >>> import mera, torch
     >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian")
@@ -169,7 +169,7 @@ def fit(
             _resume(loop, run)
         else:
             _start(loop)
-        workers = 0 if learnt.in_order else settings.workers  # each would read all examples
+        workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = BatchLoader(learnt.train, settings.seed, rows, loop.step, workers)
         if settings.compile and loop.progress < 1:
             seconds = loop.compile(next(iter(batches)))
@@ -187,11 +187,10 @@ def _settings(
     schedule: str | OwnSchedule | None,
     options: dict[str, Any],
 ) -> tuple[Settings, OwnOptimizer | None, OwnSchedule | None]:
-    """The settings with all options, and an optimiser and a schedule of the user's own."""
-    named = {"optimizer": optimizer, "schedule": schedule}
-    settings = with_options(
-        settings, options | {name: value for name, value in named.items() if isinstance(value, str)}
-    )
+    """The settings with all options, and the user's own optimiser and schedule, each None if it is a name."""
+    names = {"optimizer": optimizer, "schedule": schedule}
+    options = options | {option: name for option, name in names.items() if isinstance(name, str)}
+    settings = with_options(settings, options)
     own_optimizer = None if isinstance(optimizer, str) else optimizer
     own_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(own_schedule, LRScheduler):
@@ -204,13 +203,13 @@ def _settings(
 
 
 def _console() -> Console | None:
-    """A console to show progress on where somebody looks: a terminal or a notebook."""
+    """A console for progress on a terminal or in a notebook; None elsewhere."""
     console = Console()
     return console if console.is_terminal or console.is_jupyter else None
 
 
 def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) -> list[Callback]:
-    """The files of a run and the progress bar, where they are asked for; samples take all classes in turn."""
+    """The logger of the run's folder and the progress bar, if requested; logged samples cycle through all classes."""
     callbacks: list[Callback] = []
     if loop.run is not None:
         has_classes = loop.flow.context_encoder.classes is not None
@@ -222,7 +221,7 @@ def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) ->
 
 
 def _start(loop: Loop) -> None:
-    """Start the normalisation layers, and save: whatever happens later, there is a checkpoint to go on from."""
+    """Initialise the normalisation layers, and save a first checkpoint, from which the run can be resumed."""
     seed_all(loop.settings.seed)
     loop.flow.initialize(*loop.objective.start(loop.flow, INITIAL_IMAGES))
     loop.ema.load_state_dict(loop.flow.state_dict())
@@ -230,14 +229,14 @@ def _start(loop: Loop) -> None:
 
 
 def _resume(loop: Loop, run: RunFolder) -> None:
-    """Go on from the last checkpoint, and forget the metrics of later steps, which are about to be taken again."""
+    """Load the last checkpoint, and remove the metrics of later steps, which the run repeats."""
     loop.load_state_dict(run.state())
     if loop.is_main:
         run.rewind(loop.step)
 
 
 def _train(loop: Loop, batches: BatchLoader, test: Objective, callbacks: list[Callback], signal: StopSignal) -> None:
-    """Steps, evaluations and checkpoints until the run is over or asked to stop."""
+    """Run steps, evaluations and checkpoints until the run is over or asked to stop."""
     with ExitStack() as stack:
         for callback in callbacks:
             callback.on_start(loop)

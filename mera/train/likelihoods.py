@@ -1,4 +1,4 @@
-"""Likelihoods of examples, images or fields, and losses of a user's own on the same batches."""
+"""Likelihoods of images and of fields, and a user's own loss on the batches of a likelihood."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Likelihood(Objective):
     """The negative log-likelihood of examples. A batch is examples, their noise, and for a conditional flow contexts.
 
     Args:
-        examples: the data set. What it draws at random, to flip images say, is as repeatable as the noise.
+        examples: the data set; its random augmentation, such as flips, is as repeatable as the noise.
         contexts: the context of each example, (N, ...); None for a flow without context.
-        order: which example stands in which row of a step; None if row i is the i-th example.
+        order: the order in which examples fill the rows of the steps; None if row i is the i-th example.
     """
 
     parts = ("examples", "noise", "context")
@@ -50,33 +50,23 @@ class Likelihood(Objective):
         return self.to_data(flow, examples, noise), context[0] if context else None
 
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """The first examples."""
+        """The first `n` examples in the flow's own space."""
         values = first(self.examples, n)
         noise = torch.stack([self.noise(value) for value in values]).to(flow.device)
         context = None if self.contexts is None else self.contexts[: len(values)].to(flow.device)
         return self.to_data(flow, values.to(flow.device), noise), context
 
     def noise(self, example: Tensor) -> Tensor:
-        """Draw the noise that an example needs at each use; none unless a subclass says otherwise.
-
-        Args:
-            example: the example, (C, *shape).
-        """
+        """Draw the noise of one example, (C, *shape); empty unless a subclass overrides this method."""
         return torch.empty(0)
 
     @abstractmethod
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
-        """Examples in the flow's own space and dtype, (B, C, *shape).
-
-        Args:
-            flow: the flow.
-            examples: the examples, (B, C, *shape).
-            noise: their noise.
-        """
+        """Map examples and their noise to the flow's own space and dtype, (B, C, *shape)."""
 
 
 class ImageLikelihood(Likelihood):
-    """uint8 images, which are dequantised; the log-det of the preprocessing counts."""
+    """The likelihood of uint8 images, which are dequantised; it includes the log-det of the preprocessing."""
 
     name, unit, metric = "images", "bits/dim", "bits"
 
@@ -99,7 +89,7 @@ class ImageLikelihood(Likelihood):
 
 
 class FieldLikelihood(Likelihood):
-    """Real fields, which are data of the flow as they are."""
+    """The likelihood of real fields, which need no preprocessing."""
 
     name, unit, metric = "fields", "nats/variable", "nats"
 
@@ -117,15 +107,11 @@ class FieldLikelihood(Likelihood):
 
 
 class OwnLoss(Objective):
-    """A loss of the user's own, in place of the likelihood of examples.
+    """The user's own loss, in place of the likelihood of examples.
 
     Args:
-        likelihood: makes the batches.
         function: `function(flow, batch)`, where a batch is data in the flow's own space, (B, C, *shape), or for a
-            conditional flow a pair of data and contexts; returns a number, or one for each example.
-
-    Raises:
-        InputError: if `function` is not a function.
+            conditional flow a pair of data and contexts; returns a scalar, or one number for each example.
     """
 
     unit, metric = "loss", "loss"
@@ -141,23 +127,19 @@ class OwnLoss(Objective):
         return self.likelihood.batch(seed, step, rows)
 
     def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Data as that of the likelihood."""
+        """The data of the likelihood."""
         return self.likelihood.data(flow, batch)
 
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """Data as that of the likelihood."""
+        """The data from which the likelihood initialises layers."""
         return self.likelihood.start(flow, n)
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """Samples as pictures of the likelihood."""
+        """The samples as the likelihood's pictures."""
         return self.likelihood.pictures(flow, samples)
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
-        """The user's loss, (B,).
-
-        Raises:
-            InputError: if the function returns anything but a number, or one for each example.
-        """
+        """The user's loss, (B,); refuses a function that returns neither a scalar nor one number for each example."""
         x, context = self.data(flow, batch)
         value = self.function(flow, x if context is None else (x, context))
         if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
@@ -167,14 +149,7 @@ class OwnLoss(Objective):
 
 
 def likelihood_of(example: object) -> type[Likelihood]:
-    """The likelihood of an example: that of images if it is uint8, that of fields if it holds floats.
-
-    Args:
-        example: one example of a data set.
-
-    Raises:
-        InputError: if the example is neither.
-    """
+    """The likelihood of images for a uint8 example, of fields for a floating-point example; refuses other dtypes."""
     if isinstance(example, Tensor) and example.dtype == torch.uint8:
         return ImageLikelihood
     if isinstance(example, Tensor) and example.is_floating_point():
@@ -184,15 +159,10 @@ def likelihood_of(example: object) -> type[Likelihood]:
 
 
 def likelihood(flow: Density, examples: Examples, order: Order | None = None) -> Likelihood:
-    """The likelihood of a data set, with contexts for a conditional flow.
-
-    Args:
-        flow: the flow.
-        examples: the data set.
-        order: which example stands in which row of a step; None if row i is the i-th example.
+    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order`.
 
     Raises:
-        InputError: if the examples are neither images nor fields, or come without the contexts of a conditional flow.
+        InputError: if the examples are neither images nor fields, or lack the contexts that a conditional flow needs.
     """
     return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order)
 
@@ -200,22 +170,19 @@ def likelihood(flow: Density, examples: Examples, order: Order | None = None) ->
 def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
     """The context of each example for a conditional flow, (N, ...); None for a flow without context.
 
-    Args:
-        flow: the flow.
-        examples: a data set with the labels "class", for a flow with classes, or else with the labels "context".
+    The contexts are the labels "class" of the data set for a flow with classes, or else the labels "context".
 
     Raises:
-        InputError: if the examples come without such labels, their number is not that of the examples, or a class
-            number is not an integer or not one of the flow's.
+        InputError: if there are no such labels, their number differs from that of the examples, or a class number is
+            not an integer from 0 to the flow's number of classes - 1.
     """
     if flow.plan.context is None:
         return None
     classes = flow.context_encoder.classes
     contexts = labels(examples, "context") if classes is None else class_numbers(examples)
     if classes is not None and len(contexts) and not 0 <= contexts.min() <= contexts.max() < classes:
-        raise InputError(
-            f"class numbers from 0 to {classes - 1}", f"{contexts.min().item()} to {contexts.max().item()}"
-        )
+        got = f"{contexts.min().item()} to {contexts.max().item()}"
+        raise InputError(f"class numbers from 0 to {classes - 1}", got)
     if len(contexts) != len(examples):
         raise InputError(f"a label for each of {len(examples)} images", str(len(contexts)))
     return contexts

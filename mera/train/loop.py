@@ -1,4 +1,4 @@
-"""A training run at one moment: the flow, its optimiser, and all other state that the run needs to go on."""
+"""State of a training run: the flow, its optimiser, and everything else that is needed to resume the run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import losses
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
+from mera.train.order import rows_per_step
 from mera.train.processes import make_accelerator
 from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
@@ -31,13 +32,7 @@ Metrics = dict[str, float]
 
 
 class BatchLoss(nn.Module):
-    """The sum of the losses of a batch, as a module, which processes can share.
-
-    Args:
-        flow: the flow.
-        objective: what it learns.
-        precision: "float32" or "bfloat16"; see `Settings`.
-    """
+    """The sum of the losses of a batch as a module, which accelerate wraps if several processes train together."""
 
     def __init__(self, flow: Density, objective: Objective, precision: str) -> None:
         super().__init__()
@@ -50,32 +45,27 @@ class BatchLoss(nn.Module):
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context that runs networks in half precision where that is asked for.
-
-    Args:
-        device: where the flow is.
-        precision: "float32" or "bfloat16"; see `Settings`.
-    """
+    """A context in which networks run in bfloat16 if `precision` is "bfloat16"; see `Settings`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class Loop:
-    """A training run at one moment: the state that callbacks see and checkpoints hold.
+    """The state of a training run, which callbacks read and checkpoints hold.
 
     Args:
-        flow: the flow to train. With several processes it is moved to the device of this one.
-        settings: how to train.
+        flow: the flow to train; with several processes it is moved to the device of this process.
+        settings: the settings of training.
         run: the folder for checkpoints; None to write nothing.
-        objective: what the flow learns.
-        optimizer: an optimiser of the user's own, in place of that of the settings.
-        schedule: a schedule of the user's own, in place of that of the settings.
+        objective: the loss to minimise, which also makes the batches.
+        optimizer: the user's own optimiser, which replaces the optimiser of the settings.
+        schedule: the user's own schedule, which replaces the schedule of the settings.
 
     Attributes:
         step: steps taken.
-        elapsed: seconds of training, those of resumed parts included.
-        test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first one.
-        best: step and loss of the best evaluation; None before the first one.
-        stopping: whether the run ends after the step at hand, in all processes.
+        elapsed: seconds of training, including earlier parts of a resumed run.
+        test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first evaluation.
+        best: step and loss of the best evaluation; None before the first evaluation.
+        stopping: whether the run ends after the current step, in all processes.
     """
 
     def __init__(
@@ -107,36 +97,33 @@ class Loop:
         self.stopping = False
         self._stop_requested = False
 
-    def _make_optimizer(self, own: OwnOptimizer | None) -> Optimizer:
-        """The user's own optimiser, or that of the settings."""
+    def _make_optimizer(self, user_optimizer: OwnOptimizer | None) -> Optimizer:
+        """The user's own optimiser, or the optimiser that the settings name."""
         settings = self.settings
-        if own is None:
+        if user_optimizer is None:
             options = settings.optimizer_options or {}
             return named_optimizer(self._names["optimizer"], self.flow, settings.lr, settings.weight_decay, options)
-        optimizer = own_optimizer(own, self.flow.parameters())
+        optimizer = own_optimizer(user_optimizer, self.flow.parameters())
         self._names["optimizer"] = f"your own {type(optimizer).__name__}"
         return optimizer
 
-    def _make_schedule(self, own: OwnSchedule | None) -> Schedule:
-        """The user's own schedule, or that of the settings."""
-        if own is None:
+    def _make_schedule(self, user_schedule: OwnSchedule | None) -> Schedule:
+        """The user's own schedule, or the schedule that the settings name."""
+        if user_schedule is None:
             return Schedule(self.settings.schedule, self.optimizer, self.settings.warmup)
-        schedule = own_schedule(own, self.optimizer)
+        schedule = own_schedule(user_schedule, self.optimizer)
         self._names["schedule"] = schedule.name
         return schedule
 
     @property
     def rows(self) -> range:
-        """The rows of each batch that this process takes; there are fewer than asked for if there are fewer examples.
+        """Indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
 
         Raises:
             InputError: if the processes cannot share a batch equally.
         """
-        size, n = self.settings.batch_size, self.objective.size
-        size = min(size, n - n % self.world_size) if n else size
-        if size < 1 or size % self.world_size:
-            raise InputError(f"a batch_size that {self.world_size} processes can share", f"{size} of {n} images")
-        share = size // self.world_size
+        rows = rows_per_step(self.settings.batch_size, self.objective.size, self.world_size)
+        share = rows // self.world_size
         return range(self.rank * share, (self.rank + 1) * share)
 
     @property
@@ -146,12 +133,12 @@ class Loop:
 
     @property
     def device(self) -> torch.device:
-        """Where the flow is."""
+        """The device of the flow."""
         return self.flow.device
 
     @property
     def rank(self) -> int:
-        """The index of this process among those that train together."""
+        """The index of this process among the processes that train together."""
         return 0 if self.accelerator is None else self.accelerator.process_index
 
     @property
@@ -161,31 +148,31 @@ class Loop:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files."""
+        """Whether this process writes the files of the run."""
         return self.rank == 0
 
     @property
     def progress(self) -> float:
-        """The part of the run that is over, 0 to 1."""
+        """The completed fraction of the run, 0 to 1."""
         seconds = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
         return min(1.0, max(self.step / self.settings.steps, self.elapsed / seconds))
 
     def stop(self) -> None:
-        """Ask the run to save and to end after the step at hand, in all processes."""
+        """Ask the run to save and to end after the current step, in all processes."""
         self._stop_requested = True
 
     def compile(self, batch: Batch) -> float:
-        """Compile the couplings with a first step that changes nothing.
+        """Compile the couplings by a forward and backward pass, which leaves the weights unchanged.
 
         Args:
-            batch: a batch such as `training_step` takes.
+            batch: this process's rows of a batch, as for `training_step`.
 
         Returns:
             The seconds that the compilation took.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
-        first = micro_batches(batch, self.settings.accumulate)[0]
-        seconds = compile_couplings(self.flow, lambda: self._batch_loss(*first).backward())
+        part = micro_batches(batch, self.settings.accumulate)[0]
+        seconds = compile_couplings(self.flow, lambda: self._batch_loss(*part).backward())
         self.optimizer.zero_grad()
         return seconds
 
@@ -199,17 +186,17 @@ class Loop:
             train_bits (bits per dimension of the batch) or train_nats, gradient_norm (before clipping) and lr.
 
         Raises:
-            FloatingPointError: if the loss or the gradient is not finite; nothing has changed then.
+            FloatingPointError: if the loss or the gradient is not finite; the weights are then unchanged.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
         self.objective.advance(self.progress)
         self.optimizer.zero_grad()
-        value = self._reduce(self._backward(batch), "mean")
+        mean_loss = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
-        loss, size = torch.stack([value, norm]).tolist()  # the one place where a step waits for a GPU
-        metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": size, "lr": lr}
+        loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
+        metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
@@ -220,11 +207,11 @@ class Loop:
         return metrics
 
     def synchronize(self, elapsed: float, stop_requested: bool) -> None:
-        """Tell all processes the time of the first one, and whether any process was asked to stop.
+        """Synchronize the elapsed time (that of the main process) and the requests to stop (of any process).
 
         Args:
             elapsed: seconds of training by the clock of this process.
-            stop_requested: whether this process got a signal to stop.
+            stop_requested: whether this process received a signal to stop.
         """
         stop_requested = stop_requested or self._stop_requested
         if self.accelerator is not None:
@@ -234,13 +221,13 @@ class Loop:
         self.elapsed, self.stopping = elapsed, stop_requested
 
     def evaluate(self, test: Objective) -> Metrics:
-        """The loss on test examples, by which the best step is chosen.
+        """Compute the loss on test examples, and remember the best step.
 
         Args:
             test: the objective of evaluations.
 
         Returns:
-            step, seconds (of training) and test_bits or test_nats; for an action ess and free_energy too.
+            step, seconds (of training) and test_bits or test_nats; for an action also ess and free_energy.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -259,13 +246,13 @@ class Loop:
         return metrics | test.metrics(values, self.ema)
 
     def save(self) -> None:
-        """Write a checkpoint, in the process that writes files."""
+        """Write a checkpoint; only the main process writes."""
         if self.run is not None and self.is_main:
             best_step = None if self.best is None else self.best[0]
             self.run.save(self.ema, self.state_dict(), self.step, self.settings.keep, best_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the run needs to go on, in one file, so that no part of the state is older than another."""
+        """Everything that is needed to resume the run, in one dict, so that all parts belong to one step."""
         return {
             "architecture": describe_flow(self.flow),
             "compatibility": self._compatibility(),
@@ -281,13 +268,13 @@ class Loop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Resume from a state.
 
         Args:
-            state: what `state_dict` returned.
+            state: a result of `state_dict`.
 
         Raises:
-            ValueError: if the state is of another flow, or of a run with other settings.
+            ValueError: if the state belongs to another flow, or to a run with other settings.
         """
         try:
             if state["architecture"] != describe_flow(self.flow):
@@ -307,11 +294,11 @@ class Loop:
 
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
-        size = {"training images": self.objective.size}
-        return self._names | {"ema": self.settings.ema > 0} | size | dict(self.objective.compatibility)
+        common = {"ema": self.settings.ema > 0, "training images": self.objective.size}
+        return self._names | common | dict(self.objective.compatibility)
 
     def _backward(self, batch: Batch) -> Tensor:
-        """Add up the gradients of all micro-batches; the mean loss of this process's rows."""
+        """Accumulate the gradients of all micro-batches, and return the mean loss of this process's rows."""
         total = torch.zeros((), device=self.device)
         parts = micro_batches(batch, self.settings.accumulate)
         for index, part in enumerate(parts):
@@ -330,7 +317,7 @@ class Loop:
     def _explain_not_finite(self, metrics: Metrics, batch: Batch) -> str:
         """The message for a loss or a gradient that is not finite; the batch is written to the run's folder."""
         path = None
-        if self.run is not None:  # first, because the search may need more memory than there is
+        if self.run is not None:  # before the search, which may run out of memory
             tensors = dict(zip(self.objective.parts, batch, strict=False))
             path = self.run.save_failed_batch(tensors, self.step + 1, self.rank)
         with autocast(self.device, self.settings.precision):

@@ -14,24 +14,23 @@ from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 
 SMALLEST = 8
-"""The least edge of a parameter that is treated as a matrix."""
+"""The smallest edge of a parameter that is treated as a matrix."""
 COEFFICIENTS = 3.4445, -4.775, 2.0315
-"""Of the iteration, from Jordan et al. (2024)."""
+"""Coefficients of the Newton-Schulz iteration of Jordan et al. (2024)."""
 
 
 def orthogonal(matrices: Tensor, iterations: int = 3) -> Tensor:
-    r"""About the orthogonal factors U V^T of matrices U S V^T, by a Newton-Schulz iteration.
+    r"""Approximate the orthogonal factors U V^T of matrices U S V^T by a Newton-Schulz iteration.
 
     .. math:: X \leftarrow a X + (b A + c A^2) X, \qquad A = X X^T
 
-    with the coefficients of Jordan et al. (2024), which bring singular values near 1 fast and not to 1 exactly. No
-    singular value may be above 1 at the start, so that X is divided by the fourth root of the sum of the fourth powers
-    of its singular values, which is the root of the Frobenius norm of A. With the Frobenius norm of X in its place, as
-    is usual, small singular values need about one iteration more.
+    The coefficients of Jordan et al. (2024) bring singular values close to 1 fast, but not to exactly 1. No singular
+    value may be above 1 at the start, so X is divided by the fourth root of the sum of the fourth powers of its
+    singular values, which is the square root of the Frobenius norm of A. With the Frobenius norm of X instead, as is
+    usual, small singular values need about one more iteration.
 
     Args:
         matrices: the matrices, (n, rows, columns).
-        iterations: the number of iterations.
 
     >>> x = orthogonal(torch.diag(torch.tensor([3.0, 2.0]))[None], iterations=5)
     >>> bool(((x[0].diagonal() > 0.6) & (x[0].diagonal() < 1.3)).all())
@@ -51,7 +50,7 @@ def orthogonal(matrices: Tensor, iterations: int = 3) -> Tensor:
 
 
 def _norm(matrices: Tensor) -> Tensor:
-    """The Frobenius norms of matrices, (n, 1, 1); that of a matrix of zeros is the least number above 0."""
+    """The Frobenius norms of matrices, (n, 1, 1), at least the smallest positive number of the dtype."""
     return matrices.flatten(1).norm(dim=1).clamp(min=torch.finfo(matrices.dtype).tiny)[:, None, None]
 
 
@@ -59,21 +58,21 @@ class Muon(Optimizer):
     r"""Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for matrices, AdamW for the rest.
 
     A matrix W, (m, n), takes the step :math:`-s \sqrt{\max(m, n)} \, \mathrm{lr} \, O` along the orthogonal factor O of
-    its momentum. With the default scale s it is about as large as a step of AdamW (Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982). Matrices of one shape are treated together, in bfloat16 where the processor
-    multiplies it fast.
+    its momentum. With the default scale s the step is about as large as a step of AdamW (Liu et al. 2025,
+    https://arxiv.org/abs/2502.16982). Matrices of one shape are stacked, and multiplied in bfloat16 on hardware where
+    bfloat16 is fast.
 
     Args:
-        params: parameters, of which those of two dimensions with edges of 8 and more are the matrices; or groups such
-            as `layer_groups` makes, where a group with "matrices" true has matrices, and kernels of convolutions, whose
-            axes from the second on count as one.
-        lr: the learning rate of both.
+        params: parameters, of which those with two dimensions and edges of at least 8 are the matrices; or groups such
+            as `layer_groups` makes, where a group with "matrices" true has matrices and kernels of convolutions, whose
+            axes from the second on are flattened.
+        lr: the learning rate of Muon and of AdamW.
         weight_decay: the weight decay of AdamW.
-        momentum: of the matrices' gradients.
-        iterations: see `orthogonal`.
-        scale: s.
-        decay: the weight decay of the matrices, which grow without it: a step does not shrink with the gradient.
-        betas: of AdamW.
+        momentum: the momentum of the gradients of the matrices.
+        iterations: the number of iterations of `orthogonal`.
+        scale: the scale s.
+        decay: the weight decay of the matrices, which would grow without it: a step does not shrink with the gradient.
+        betas: the betas of AdamW.
         fused: whether AdamW runs fused.
 
     Raises:
@@ -103,15 +102,15 @@ class Muon(Optimizer):
         check_count(iterations, "iterations")
         check_positive(scale, "scale")
         check_positive(decay, "decay", or_zero=True)
-        own = {"matrices": False, "momentum": momentum, "iterations": iterations, "scale": scale, "decay": decay}
-        # steps of the groups without matrices; it gets them, and the state, at each step
+        defaults = {"matrices": False, "momentum": momentum, "iterations": iterations, "scale": scale, "decay": decay}
+        # AdamW for the groups without matrices; `step` hands it these groups and the state
         self._adamw = AdamW([torch.zeros(1)], lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
         entries: list[Any] = list(params)
         groups = entries if entries and isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
-        super().__init__(groups, self._adamw.defaults | own)
+        super().__init__(groups, self._adamw.defaults | defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """After copying or loading, which keep the groups and their state alone."""
+        """Restore after copying or unpickling, which keep only the groups and their state."""
         super().__setstate__(state)
         for group in self.param_groups:  # files of earlier versions have one decay for both
             group.setdefault("decay", group["weight_decay"])
@@ -119,10 +118,10 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take a step of both optimisers.
+        """Take a step of Muon and of AdamW.
 
         Args:
-            closure: computes the loss again, for optimisers that need it; see `torch.optim.Optimizer`.
+            closure: a function that recomputes the loss; see `torch.optim.Optimizer`.
         """
         loss = None
         if closure is not None:
@@ -137,17 +136,17 @@ class Muon(Optimizer):
         return loss
 
     def _step_of_matrices(self, group: dict[str, Any]) -> None:
-        """Move the matrices of a group, those of one shape together."""
+        """Update the matrices of a group; matrices of one shape are stacked."""
         by_shape: dict[Any, list[Tensor]] = {}
         for parameter in group["params"]:
             if parameter.grad is not None:
                 by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
         for parameters in by_shape.values():
-            ahead = torch.stack([self._mean_gradient(parameter, group["momentum"]) for parameter in parameters])
-            matrices = ahead.flatten(2)
+            gradients = torch.stack([self._mean_gradient(parameter, group["momentum"]) for parameter in parameters])
+            matrices = gradients.flatten(2)
             factor = group["scale"] * max(matrices.shape[1:]) ** 0.5
             rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"])
-            steps = (factor * rotations.to(ahead.dtype)).view_as(ahead)
+            steps = (factor * rotations.to(gradients.dtype)).view_as(gradients)
             for parameter, step in zip(parameters, steps, strict=True):
                 parameter.mul_(1 - group["lr"] * group["decay"])
                 parameter.add_(step, alpha=-group["lr"])
@@ -164,7 +163,7 @@ class Muon(Optimizer):
 
 
 def _dtype_of_products(matrices: Tensor) -> torch.dtype:
-    """bfloat16 for single precision where products of that type are fast; otherwise single precision at least."""
+    """The dtype of matrix products: bfloat16 for float32 where bfloat16 is fast, otherwise float32 or wider."""
     if matrices.dtype == torch.float32 and has_fast_bfloat16(matrices.device):
         return torch.bfloat16
     return torch.promote_types(matrices.dtype, torch.float32)
@@ -172,7 +171,7 @@ def _dtype_of_products(matrices: Tensor) -> torch.dtype:
 
 @cache
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices in bfloat16 faster than in single precision, as far as torch tells."""
+    """Whether a device multiplies matrices in bfloat16 faster than in float32, as far as torch reports it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
@@ -182,10 +181,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 def layer_groups(module: nn.Module) -> list[dict[str, Any]]:
     """The parameters of a module as groups for `Muon`: weights of linear layers and convolutions, and all others.
 
-    The weight-normed layers of the conditioners "paper" and "authors" are among the others, for AdamW.
-
-    Args:
-        module: the module.
+    The weight-normed layers of the conditioners "paper" and "authors" belong to the second group, for AdamW.
     """
     layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d))
     weights = {id(layer.weight) for layer in layers}
@@ -193,9 +189,9 @@ def layer_groups(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def _split(parameters: Iterable[nn.Parameter], is_weight: Callable[[nn.Parameter], bool]) -> list[dict[str, Any]]:
-    """Groups of the parameters that are weights with edges of `SMALLEST` and more, and of the others."""
+    """Two groups: weights whose edges are at least `SMALLEST`, and all other parameters; empty groups are left out."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in parameters:
         is_large = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) >= SMALLEST
         groups[is_large and is_weight(parameter)].append(parameter)
-    return [{"params": chosen, "matrices": matrices} for matrices, chosen in groups.items() if chosen]
+    return [{"params": members, "matrices": is_matrix} for is_matrix, members in groups.items() if members]

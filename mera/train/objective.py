@@ -12,19 +12,19 @@ from torch import Tensor
 from mera.density import Density
 
 Batch = tuple[Tensor, ...]
-"""Tensors whose first axis are rows."""
+"""Tensors whose first axis is the row of the batch."""
 
 
 class Objective(ABC):
     """The base class of objectives. The training loop is the same for all of them.
 
     Attributes:
-        name: what messages call the examples.
+        name: the name of the examples in messages.
         unit: the unit of the loss.
-        metric: the end of the names of metrics, as in "test_bits".
-        optimizer: the optimiser, unless the settings name one.
-        size: the number of examples that batches are made of; 0 for an objective without examples.
-        compatibility: what else a saved state depends on, by name: a run with other values does not go on from it.
+        metric: the suffix of the names of metrics, as in "test_bits".
+        optimizer: the name of the default optimiser.
+        size: the number of examples; 0 for an objective without examples.
+        compatibility: values, by name, that a saved state depends on: a run with other values cannot resume from it.
         parts: the names of the tensors of a batch, in the file of a batch that failed.
     """
 
@@ -41,43 +41,35 @@ class Objective(ABC):
         """Rows of the batch of a step, on the CPU, as a function of the seed, the step and the rows alone.
 
         Args:
-            seed: the seed of the run.
             step: the step, from 1 on; 0 for an evaluation, in which row i is the i-th example.
             rows: indices of rows in the batch of all processes.
         """
 
     @abstractmethod
     def loss(self, flow: Density, batch: Batch) -> Tensor:
-        """The loss of each row, (rows,), for each variable, in the unit of the objective.
+        """The loss of each row per variable, (rows,), in the unit of the objective.
 
         Args:
-            flow: the flow.
             batch: rows as `batch` makes them, on the device of the flow.
         """
 
     @abstractmethod
     def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The rows as data of the flow, (rows, C, *shape), in its own space and dtype; and their contexts.
+        """The rows as data in the flow's own space and dtype, (rows, C, *shape); and their contexts.
 
         Args:
-            flow: the flow.
             batch: rows as `batch` makes them, on the device of the flow.
         """
 
     @abstractmethod
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """Data in the flow's own space from which normalisation layers start, (B, C, *shape), and its contexts.
-
-        Args:
-            flow: the flow.
-            n: about the number of examples.
-        """
+        """About `n` rows of data (B, C, *shape), and their contexts, that initialise normalisation layers."""
 
     def advance(self, progress: float) -> None:  # noqa: B027, most objectives stay the same
         """Called before each step of training, for a loss that changes in a run.
 
         Args:
-            progress: the part of the run that is over, 0 to 1.
+            progress: the completed fraction of the run, 0 to 1.
         """
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
@@ -85,53 +77,30 @@ class Objective(ABC):
 
         Args:
             losses: the losses of all rows, (N,).
-            flow: the flow.
         """
         return {}
 
     def not_finite(self, x: Tensor) -> str | None:
-        """What of the objective is infinite or NaN for finite data; None if nothing is.
-
-        Args:
-            x: data in the flow's own space.
-        """
+        """The name of a quantity that is infinite or NaN for finite data x, (B, C, *shape); None if all are finite."""
         return None
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if samples are not pictures.
-
-        Args:
-            flow: the flow.
-            samples: samples in the flow's own space.
-        """
+        """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if samples are not pictures."""
         return None
 
 
 def are_pictures(flow: Density) -> bool:
-    """Whether samples of a flow have the shape of images.
-
-    Args:
-        flow: the flow.
-    """
+    """Whether samples of a flow have the shape of images."""
     return flow.plan.input.dim == 2 and flow.plan.input.channels in (1, 3)
 
 
 def stretched(flow: Density, samples: Tensor) -> Tensor | None:
-    """Samples of fields as images, stretched over their range; None if they do not have the shape of images.
-
-    Args:
-        flow: the flow.
-        samples: the samples.
-    """
+    """Samples of fields as uint8 images, stretched over their range; None if they do not have the shape of images."""
     from mera.drawing.images import stretch
 
     return stretch(samples) if are_pictures(flow) else None
 
 
 def is_starting(flow: Density) -> bool:
-    """Whether a layer of a flow is yet to start from data.
-
-    Args:
-        flow: the flow.
-    """
+    """Whether a layer of a flow still has to be initialised from data."""
     return any(not getattr(module, "initialized", True) for module in flow.modules())

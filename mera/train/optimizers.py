@@ -14,7 +14,7 @@ from mera._utils.errors import InputError
 from mera.train.muon import Muon, layer_groups
 
 OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
-"""An optimiser of a flow's parameters, or a function that makes one of them, such as a class of torch.optim."""
+"""An optimiser of a flow's parameters, or a function from parameters to an optimiser, such as torch.optim.SGD."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "Muon": Muon}
 
@@ -22,15 +22,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "Muon": Muon}
 def named_optimizer(
     name: str, module: nn.Module, lr: float, weight_decay: float, options: Mapping[str, Any]
 ) -> Optimizer:
-    """An optimiser by name, fused where torch can: stepping many small tensors one by one takes long.
-
-    Args:
-        name: "AdamW" or "Muon".
-        module: the module whose parameters are trained.
-        lr: the learning rate.
-        weight_decay: the weight decay.
-        options: further options of the class.
-    """
+    """Make an optimiser by name, fused where torch supports it: stepping many small tensors one by one is slow."""
     excludes_fused = {"foreach", "differentiable"} & set(options)
     can_fuse = not excludes_fused and all(p.device.type in ("cpu", "cuda") for p in module.parameters())
     defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, **({"fused": True} if can_fuse else {})}
@@ -39,28 +31,20 @@ def named_optimizer(
 
 
 def check_options(name: str, options: object) -> None:
-    """Refuse options that a named optimiser does not have, or that a step with one small parameter fails with.
-
-    Args:
-        name: "AdamW" or "Muon".
-        options: options of the class beside lr and weight_decay.
-
-    Raises:
-        InputError: if the options are not a dict, or an option is unknown or refused by the class.
-    """
-    what, kind = f"optimizer_options of {name}", OPTIMIZERS[name]
+    """Refuse options, beside lr and weight_decay, that are unknown or with which a step on one parameter fails."""
+    label, kind = f"optimizer_options of {name}", OPTIMIZERS[name]
     if not isinstance(options, Mapping):
-        raise InputError(f"{what} as a dict", repr(options))
+        raise InputError(f"{label} as a dict", repr(options))
     names = sorted(set(inspect.signature(kind).parameters) - {"params", "lr", "weight_decay"})
     if unknown := sorted(set(map(str, options)) - set(names)):
-        raise InputError(f"{what} among {', '.join(names)}", ", ".join(unknown))
+        raise InputError(f"{label} among {', '.join(names)}", ", ".join(unknown))
     parameter = nn.Parameter(torch.zeros(2, 2))
     parameter.grad = torch.ones(2, 2)
     optimizer: Any = kind
     try:
         optimizer([parameter], **options).step()
     except Exception as error:  # most of torch's checks come late, as any kind of error
-        raise InputError(f"{what} that torch can use", f"{dict(options)}: {error}") from error
+        raise InputError(f"{label} that torch can use", f"{dict(options)}: {error}") from error
 
 
 def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -69,10 +53,10 @@ def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Opti
     Args:
         own: an optimiser of the parameters, or a function from the parameters to one, such as
             `functools.partial(torch.optim.SGD, lr=0.1)`.
-        parameters: the parameters to train.
 
     Raises:
-        InputError: if there is no such optimiser, it has other parameters, or it needs a closure for each step.
+        InputError: if `own` neither is nor returns an optimiser, or if the optimiser has other parameters or needs a
+            closure for each step.
     """
     parameters = list(parameters)
     optimizer = own if isinstance(own, Optimizer) or not callable(own) else own(parameters)

@@ -1,7 +1,6 @@
-"""Which example stands in which row of a step: a pure function of seed, step and row.
+"""The order of examples in the rows of the steps, a pure function of seed, step and row.
 
-A resumed run therefore reads the same batches as a run that was never interrupted, and so do several processes that
-share the batches, whatever their number.
+A resumed run therefore reads the same batches as an uninterrupted run, whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -12,18 +11,29 @@ from typing import Any
 
 import torch
 
+from mera._utils.errors import InputError
+
 MAX_LISTED = 2**22
-"""The most examples whose order is a random permutation; the list of more would take too much memory."""
+"""The most examples whose order is a stored permutation; a longer list would take too much memory."""
+
+
+def rows_per_step(batch_size: int, n: int, processes: int) -> int:
+    """The number of rows of a batch, which processes must share equally: `batch_size`, or fewer for few examples.
+
+    An objective without examples has n = 0, which does not limit the rows.
+    """
+    rows = min(batch_size, n - n % processes) if n else batch_size
+    if rows < 1 or rows % processes:
+        raise InputError(f"a batch_size that {processes} processes can share", f"{rows} of {n} images")
+    return rows
 
 
 class Order:
-    """Epochs without end, each in an order of its own; the last batch of an epoch is left out if it is smaller.
+    """Endless epochs, each in its own random order; an incomplete last batch of an epoch is left out.
 
     Args:
-        n: the number of examples.
         batch_size: the number of rows of a step, over all processes.
-        seed: the seed of the orders.
-        in_order: whether examples are read in their own order, as streams are, which can only be read forwards.
+        in_order: whether examples are read in their own order, as streams are.
     """
 
     def __init__(self, n: int, batch_size: int, seed: int, in_order: bool = False) -> None:
@@ -31,12 +41,7 @@ class Order:
         self._epoch, self._permutation = -1, _permutation(1, 0)
 
     def indices(self, step: int, rows: Sequence[int]) -> list[int]:
-        """The index of the example in each row.
-
-        Args:
-            step: the step, from 1 on.
-            rows: indices of rows in the batch.
-        """
+        """The index of the example in each of the rows of a step; steps count from 1."""
         if self.in_order:
             return [(step - 1) * self.batch_size + row for row in rows]
         epoch, batch = divmod(step - 1, self.n // self.batch_size)
@@ -46,7 +51,7 @@ class Order:
 
 
 def _permutation(n: int, seed: int) -> Sequence[int]:
-    """All indices below n in an order that a seed determines."""
+    """A permutation of the indices below n that a seed determines."""
     generator = torch.Generator().manual_seed(seed)
     if n <= MAX_LISTED:
         return torch.randperm(n, generator=generator).tolist()
@@ -57,7 +62,7 @@ def _permutation(n: int, seed: int) -> Sequence[int]:
 
 
 class _Strided(Sequence[int]):
-    """The order start, start + stride, start + 2 stride, ... modulo n, for more indices than a list should hold."""
+    """The order start, start + stride, start + 2 stride, ... modulo n, for more indices than a list can hold."""
 
     def __init__(self, n: int, start: int, stride: int) -> None:
         self.n, self.start, self.stride = n, start, stride

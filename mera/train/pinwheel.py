@@ -14,11 +14,9 @@ BATCH, RATE, LAYERS, WIDTH = 256, 1e-2, 6, 32
 
 
 def learn_pinwheel(prior: PriorLike = "laplace", seed: int = 0, steps: int = 500, bijector: str = "coupling") -> Flow:
-    """Train a flow of six couplings of two variables on the pinwheel.
+    """Train a flow of six couplings on the pinwheel, a density of two variables.
 
     Args:
-        prior: the prior.
-        seed: the seed of weights and data.
         steps: the steps of training, of 256 points each.
         bijector: "coupling" for affine couplings, "spline" for rational-quadratic ones.
     """

@@ -1,4 +1,4 @@
-"""The processes that train together, as accelerate sees them."""
+"""The processes that train together, by accelerate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_main() -> bool:
-    """Whether this process is the first of those that were started together, the one that writes files."""
+    """Whether this process is the first of the processes that were started together; it writes all files."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -24,11 +24,7 @@ def world_size() -> int:
 
 
 def process_state(device: torch.device) -> PartialState | None:
-    """The processes that torchrun or accelerate launch started together; None if there is one process only.
-
-    Args:
-        device: where the flow is.
-    """
+    """The state of the processes that torchrun or accelerate launch started; None for a single process."""
     if world_size() == 1:
         return None
     from accelerate import PartialState
@@ -40,17 +36,14 @@ def process_state(device: torch.device) -> PartialState | None:
 
 @cache
 def _leave_group_at_exit() -> None:
-    """Leave the group before Python ends: threads of it that outlive the interpreter abort the process now and then."""
+    """Destroy the process group before Python ends: threads that outlive the interpreter can abort the process."""
     atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
 def make_accelerator(device: torch.device) -> Accelerator | None:
-    """What shares a training step between processes, each on its own device; None if there is one process only.
+    """The accelerator that shares training steps between processes and devices; None for a single process.
 
-    Precision is a matter of `Settings`, whatever the launcher was told.
-
-    Args:
-        device: where the flow is.
+    `Settings` sets the precision, whatever the launcher's options are.
     """
     if process_state(device) is None:
         return None

@@ -1,4 +1,4 @@
-"""Recognising what `fit` is to learn: examples, an action, or an action with fields of its density."""
+"""Conversion of the argument `data` of `fit` to objectives: examples, an action, or an action with target fields."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ from mera.physics.action import Action, as_action
 from mera.physics.target import check_domain
 from mera.train.likelihoods import FieldLikelihood, OwnLoss, likelihood, likelihood_of
 from mera.train.objective import Objective
-from mera.train.order import Order
+from mera.train.order import Order, rows_per_step
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import Settings
 
 PROBES = 16
-"""Fields at which an action is tried before a run."""
+"""The number of fields on which an action is tried before a run."""
 FAR = (1e3, 1e6, 1e9)
-"""Factors of fields; an action that falls from each to the next is not bounded from below."""
+"""Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
 
 
 class Learnt(NamedTuple):
-    """What a flow is to learn.
+    """The objectives of training and of evaluations.
 
     Args:
-        train: the objective of training.
-        test: the objective of evaluations.
-        source: the arguments of `mera.data.load` that load the examples again; None if there are none.
-        in_order: whether examples are read in their own order, which only one process can do.
+        source: the arguments of `mera.data.load` that load the examples again; None for other data.
+        in_order: whether examples are read in their own order, so that worker processes cannot share the reading.
     """
 
     train: Objective
@@ -52,32 +50,27 @@ def recognize(
     """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
 
     Args:
-        flow: the flow that is to learn.
         data: an action, a pair (action, fields), or examples of any kind.
-        settings: how to train.
         loss: a loss of the user's own on examples.
-        processes: the number of processes that share a batch.
 
     Raises:
-        InputError: if the data is of no kind in the table, does not fit the flow, or does not fit the other arguments.
-        FloatingPointError: if the action of a field of unit size is not finite.
+        InputError: if the data is of another kind, or does not fit the flow or the other arguments.
+        FloatingPointError: see `check_action`.
     """
     action, examples = _split(data)
     if action is not None:
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
-        checked = check_action(action, flow)
+        action = check_action(action, flow)
         fields = None if examples is None else _fields(examples, flow)
         options = (settings.estimator, settings.anneal, settings.alpha)
-        objective = ReverseKL(flow, checked, *options, fields, settings.field_share)
-        return Learnt(objective, ReverseKL(flow, checked, settings.estimator, alpha=settings.alpha))
+        objective = ReverseKL(flow, action, *options, fields, settings.field_share)
+        return Learnt(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
     splits = as_splits(examples, flow.plan.input.event_shape)
     check_data(splits, flow)
     n, in_order = len(splits.train), getattr(splits.train, "in_order", False)
-    batch_size = min(settings.batch_size, n - n % processes)
-    if batch_size < 1 or batch_size % processes:
-        raise InputError(f"a batch_size that {processes} processes can share", f"{batch_size} of {n} images")
-    train = likelihood(flow, splits.train, Order(n, batch_size, settings.seed, in_order))
+    rows = rows_per_step(settings.batch_size, n, processes)
+    train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order))
     test = likelihood(flow, splits.test)
     if loss is not None:
         return Learnt(OwnLoss(train, loss), OwnLoss(test, loss), splits.source, in_order)
@@ -85,7 +78,7 @@ def recognize(
 
 
 def _split(data: Any) -> tuple[Any, Any]:
-    """Split the data into an action and fields or other examples; each is None if it is missing."""
+    """Split the data into an action and examples; a missing part is None."""
     if isinstance(data, (tuple, list)) and len(data) == 2 and _is_action(data[0]):
         if data[1] is None:
             raise InputError("fields of the target beside an action", "None")
@@ -102,15 +95,7 @@ def _is_action(data: Any) -> bool:
 
 
 def check_data(data: DataSplits, flow: Density) -> None:
-    """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's.
-
-    Args:
-        data: training and test examples.
-        flow: the flow that is to learn them.
-
-    Raises:
-        InputError: if a split is empty, or its examples do not fit the flow or each other.
-    """
+    """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's data."""
     if not len(data.train) or not len(data.test):
         raise InputError("training and test examples", f"{len(data.train)} and {len(data.test)}")
     firsts = data.train[0], data.test[0]
@@ -124,7 +109,7 @@ def check_data(data: DataSplits, flow: Density) -> None:
 
 
 def _fields(data: Any, flow: Density) -> Examples:
-    """Fields of the target as a data set with an index."""
+    """Convert fields of the target to a data set that can be read in any order."""
     splits = as_splits((data, data), flow.plan.input.event_shape)
     check_data(splits, flow)
     if likelihood_of(splits.train[0]) is not FieldLikelihood or getattr(splits.train, "in_order", False):
@@ -133,18 +118,11 @@ def _fields(data: Any, flow: Density) -> Examples:
 
 
 def check_action(action: Any, flow: Density) -> Action:
-    """Refuse an action that a flow cannot learn.
-
-    Args:
-        action: the action.
-        flow: the flow.
-
-    Returns:
-        The action, with all attributes.
+    """Refuse an action that a flow cannot learn; returns the action as an `Action`.
 
     Raises:
-        InputError: if the action returns anything but a number for each field, if it is not bounded from below, or if
-            the flow takes a context or has other variables than the action.
+        InputError: if the action does not return one number for each field, if it is not bounded from below, or if the
+            flow takes a context or has variables of another domain than the action.
         FloatingPointError: if the action of a field of unit size is not finite.
     """
     if flow.plan.context is not None:
@@ -154,15 +132,15 @@ def check_action(action: Any, flow: Density) -> Action:
     with torch.no_grad(), seeded(0):
         x = torch.randn(PROBES, *flow.plan.input.event_shape, dtype=flow.dtype).to(flow.device)
         sizes = x[PROBES // 2 :].flatten(2)[:, :, :1]
-        x[PROBES // 2 :] = sizes.view(*sizes.shape[:2], *(1 for _ in flow.plan.input.shape))  # constant fields too
+        x[PROBES // 2 :] = sizes.view(*sizes.shape[:2], *(1 for _ in flow.plan.input.shape))  # constant fields
         values = action(x)
         if not values.isfinite().all():
-            first = values[~values.isfinite()][0].item()
-            raise FloatingPointError(f"Expected a finite action of fields of unit size; got {first}")
+            value = values[~values.isfinite()][0].item()
+            raise FloatingPointError(f"Expected a finite action of fields of unit size; got {value}")
         far = torch.stack([values, *(action(scale * x) for scale in FAR)])
     falls = (far[1:] < far[:-1]).all(0)
     if not action.is_compact and falls.any():
-        fallen = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
+        numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
         scales = ", ".join(f"{scale:g}" for scale in FAR)
-        raise InputError("an action that is bounded from below", f"{fallen} for a field times 1, {scales}")
+        raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
     return action

@@ -19,36 +19,35 @@ from mera.physics.target import field_target
 from mera.train.objective import Batch, Objective, is_starting, stretched
 
 CHUNK = 16
-"""Rows whose noise is drawn together, so that a process which needs a part of a batch draws little more than that."""
+"""Rows whose noise is drawn together, so that a process with a part of a batch draws little more than its own noise."""
 GOLDEN = (math.sqrt(5) - 1) / 2
-"""Multiples of it are spread evenly over the interval from 0 to 1."""
+"""The golden ratio less 1, whose multiples modulo 1 are spread evenly over the interval from 0 to 1."""
 START, BETWEEN, SNAPSHOTS = 100, 10, 8
-"""Layers start from fields of Hamiltonian Monte Carlo: trajectories before, trajectories between fields of a chain that
-are used, and the most such fields of a chain."""
+"""Initialisation of layers from Hamiltonian Monte Carlo: trajectories before the first field of a chain, trajectories
+between fields, and the most fields of a chain."""
 VALUES = 2**20
-"""About the most numbers in the fields from which layers start."""
+"""Approximate upper limit of the numbers in the fields from which layers are initialised."""
 LEAST_CHAINS = 16
 
 
 class ReverseKL(Objective):
     r"""The loss :math:`(\ln q(\phi) + S(\phi)) / n` of samples :math:`\phi = G(z)` of the flow, for n variables.
 
-    Its mean is the Kullback-Leibler divergence from the flow's density q to :math:`e^{-S} / Z`, less :math:`\ln Z`, for
-    each variable. Fields of the target have the loss :math:`-(\ln q(\phi) + S(\phi)) / n`, whose mean is the divergence
-    from the target to q, plus :math:`\ln Z`. A batch is the noise of the samples; with fields, then the fields, and a
-    number in [0, 1) for each.
+    Its mean is the Kullback-Leibler divergence from the flow's density q to :math:`e^{-S} / Z`, minus :math:`\ln Z`,
+    per variable. Fields of the target have the loss :math:`-(\ln q(\phi) + S(\phi)) / n`, whose mean is the divergence
+    from the target to q, plus :math:`\ln Z`, per variable. A batch is the noise of the samples, followed, if there are
+    fields of the target, by the fields and a uniform number in [0, 1) for each field.
 
     Args:
-        flow: the flow, whose noise batches hold.
         action: the action S.
         estimator: how the gradient is estimated; see `Settings.estimator`.
-        anneal: the part of the run in which S takes the place of the action of uncoupled Gaussian variables.
+        anneal: the fraction of the run in which S gradually replaces the action of uncoupled Gaussian variables.
         alpha: see `Settings.alpha`.
         fields: fields of the target, (C, *shape) each; None for samples alone.
-        share: the part of the rows that are fields, 0 to 1, if there are any.
+        share: the fraction of the rows that are fields of the target, 0 to 1, if there are fields.
 
     Raises:
-        InputError: if the action is to change in the run, and there are fields of the target, which do not.
+        InputError: if `anneal` is not 0 although there are fields of the target, which belong to the final action.
     """
 
     name, unit, metric = "fields", "nats/variable", "nats"
@@ -101,31 +100,29 @@ class ReverseKL(Objective):
         return -(flow.log_prob(phi) + self._target(phi))
 
     def _path(self, flow: Density, phi: Tensor, sign: int = 1) -> Tensor:
-        r"""The path gradient (Roeder et al. 2017, https://arxiv.org/abs/1703.09194): that through the samples alone.
+        r"""The path gradient, through the samples alone (Roeder et al. 2017, https://arxiv.org/abs/1703.09194).
 
-        The other part of the gradient has mean 0, and noise that stays when the flow is exact. For fields of the target
-        the same gradient, at the latents that belong to them, is that of the divergence from the target to the flow:
-        both lead from the flow's density to the target (Vaitl et al. 2022, https://arxiv.org/abs/2207.08219).
+        The omitted part of the gradient has mean 0, and noise that remains even if the flow is exact. For fields of the
+        target, the path gradient at the latents of the fields is the gradient of the divergence from the target to the
+        flow (Vaitl et al. 2022, https://arxiv.org/abs/2207.08219).
 
         Args:
-            flow: the flow.
-            phi: fields, which the flow makes from noise.
-            sign: 1 for samples of the flow; -1 for fields of the target, whose value is the opposite.
+            phi: fields as a differentiable function of the flow's parameters, (B, C, *shape).
+            sign: 1 for samples of the flow; -1 for fields of the target, whose loss has the opposite sign.
         """
         fixed = phi.detach().requires_grad_()
         value = flow.log_prob(fixed) + self._target(fixed)
         (force,) = torch.autograd.grad(value.sum(), fixed)
-        along = (force * phi).flatten(1).sum(1)
-        return sign * value.detach() + along - along.detach()
+        surrogate = (force * phi).flatten(1).sum(1)
+        return sign * value.detach() + surrogate - surrogate.detach()
 
     def _score(self, flow: Density, phi: Tensor) -> Tensor:
         r"""A gradient through the density alone: a factor for each sample, times the score :math:`\nabla \ln q`.
 
-        For the Kullback-Leibler divergence the factor is the value against the mean of the other samples (RLOO, Kool et
+        For the Kullback-Leibler divergence the factor is the value minus the mean of the other samples (RLOO, Kool et
         al. 2019). The Rényi divergence :math:`\ln \int p^\alpha q^{1 - \alpha} / (\alpha (\alpha - 1))`, with which the
         alpha-divergence grows, has the factor :math:`-w^\alpha / \alpha` for normalised :math:`w^\alpha` of the weights
-        :math:`w = e^{-S} / q`; its mean is subtracted. Means and norm are those of the same part of a batch and of the
-        same process.
+        :math:`w = e^{-S} / q`; its mean is subtracted. Means and norms are taken over one micro-batch of one process.
         """
         if len(phi) < 2:
             raise InputError("at least 2 samples in each part of a batch, for the score function", str(len(phi)))
@@ -152,17 +149,18 @@ class ReverseKL(Objective):
     # Batches
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
-        """Noise, and fields in the rows that hold one."""
+        """Noise of the samples, and fields of the target for the rows that hold a field."""
         if self.fields is None:
             return self._noise(seed, step, rows)
-        held = [row for row in rows if self._holds_field(step, row)]
+        field_rows = [row for row in rows if self._holds_field(step, row)]
         like = torch.empty(0, dtype=self.flow.dtype)
-        fields, uniform = [like.new_empty(0, *self.flow.plan.input.event_shape)], like.new_empty(len(held))
-        for i, row in enumerate(held):
+        fields, uniform = [like.new_empty(0, *self.flow.plan.input.event_shape)], like.new_empty(len(field_rows))
+        for i, row in enumerate(field_rows):
             with seeded(seed, step, row, 1):
                 fields.append(self.fields[int(torch.randint(len(self.fields), ()))].to(like)[None])
                 uniform[i] = torch.rand(())
-        return *self._noise(seed, step, [row for row in rows if row not in set(held)]), torch.cat(fields), uniform
+        sample_rows = [row for row in rows if row not in set(field_rows)]
+        return *self._noise(seed, step, sample_rows), torch.cat(fields), uniform
 
     def _noise(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """The noise of rows, drawn for whole chunks of rows."""
@@ -177,17 +175,17 @@ class ReverseKL(Objective):
         return tuple(torch.cat(parts)[index] for parts in zip(*chunks, strict=True))
 
     def _holds_field(self, step: int, row: int) -> bool:
-        """Whether a row is a field; such rows are spread evenly, so that each part of a batch has its share of them."""
-        start = step * GOLDEN % 1  # so that small batches too have their share over the steps
+        """Whether a row holds a field; fields are spread evenly, so that each micro-batch has its share of fields."""
+        start = step * GOLDEN % 1  # so that small batches have the right share on average over the steps
         return math.floor((row + 1) * self.share + start) > math.floor(row * self.share + start)
 
     def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Samples of the flow, and behind them fields of the target."""
+        """Samples of the flow, followed by fields of the target."""
         samples = flow.generate(batch[: self._tensors])
         return torch.cat([samples, *batch[self._tensors : self._tensors + 1]]), None
 
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """Fields of a short run of Hamiltonian Monte Carlo; noise if no layer starts from data."""
+        """Fields of a short run of Hamiltonian Monte Carlo; noise if no layer has to be initialised from data."""
         lattice = flow.plan.input
         chains = min(n, max(LEAST_CHAINS, VALUES // lattice.variables))
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
@@ -203,12 +201,12 @@ class ReverseKL(Objective):
         return torch.cat(snapshots), None
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
-        """The effective sample size, from 0 to 1, and the variational free energy in nats, a bound of -ln Z."""
+        """The effective sample size, from 0 to 1, and the variational free energy in nats, an upper bound of -ln Z."""
         actions = losses * flow.plan.input.variables
         return {"ess": effective_number(-actions).item() / len(actions), "free_energy": actions.mean().item()}
 
     def not_finite(self, x: Tensor) -> str | None:
-        """Whether the action of samples is finite."""
+        """The words "the action" if the action of a sample is not finite; None otherwise."""
         return None if self.action(x).isfinite().all() else "the action"
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:

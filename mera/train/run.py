@@ -1,14 +1,14 @@
 """The folder of a run: its configuration, checkpoints and results.
 
 config.json         the model, the data and the settings
-flow.safetensors    the flow as it was saved last, for `mera.load`
-best.safetensors    the flow with the best test bits/dim so far
-checkpoints/        all that a run needs to go on, the last few steps and the best one
+flow.safetensors    the last saved flow, for `mera.load`
+best.safetensors    the flow with the best test loss so far
+checkpoints/        everything that is needed to resume the run, for the last few steps and the best step
 metrics.jsonl       one line for each evaluation
-tensorboard/        the same metrics as curves
+tensorboard/        curves of the metrics
 samples/            one grid of samples for each evaluation
 
-Nothing in these files can run code when it is read.
+Reading these files never runs code from them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
 
 STATE = "state"
-"""The key of a checkpoint's description under which the state of training is."""
+"""Key of the training state in the description of a checkpoint."""
 
 
 class RunFolder:
@@ -43,7 +43,7 @@ class RunFolder:
         path: the folder, which need not exist yet.
 
     Raises:
-        ValueError: if `path` is no path.
+        ValueError: if `path` is not a path.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -59,46 +59,39 @@ class RunFolder:
     # Configuration
 
     def create(self, config: dict[str, Any]) -> None:
-        """Start a run in this folder. Entries that the configuration of a run there has already change nothing.
+        """Start a run in this folder; nothing changes if the folder holds a run whose configuration has these entries.
 
         Args:
-            config: the configuration, of values that JSON can hold, anything else is written as its text; `mera train`
-                writes model, data and settings.
+            config: the configuration, such as model, data and settings; a value that JSON cannot hold is written as
+                its text.
 
         Raises:
-            FileExistsError: if the folder holds a run with another configuration; a run that never saved anything is
-                replaced.
+            FileExistsError: if the folder holds a run with another configuration and a checkpoint.
         """
-        text = json.dumps(config, indent=2, default=str)
         if self._config.exists() and self.steps():
-            before = self.config()
-            if all(key in before and before[key] == value for key, value in json.loads(text).items()):
-                return  # the cell of a notebook may run twice
+            saved, entries = self.config(), json.loads(json.dumps(config, default=str))
+            if all(key in saved and saved[key] == value for key, value in entries.items()):
+                return  # notebook cells can be re-run
             raise FileExistsError(self.taken_message())
-        make_folder(self.path)
-        with self.locked():
-            write_atomically(self._config, text.encode())
+        self._write_config(config)
 
     def taken_message(self) -> str:
-        """The message for a folder that holds a run already."""
+        """The message for a folder that already holds a run."""
         return (
             f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "
             f"--resume {self.path} on the command line), or choose another"
         )
 
     def complete(self, config: dict[str, Any]) -> None:
-        """Add entries to the configuration that it does not have yet; start a run if there is none.
+        """Add missing entries to the configuration; start a run if there is none.
 
         Args:
             config: the entries; a value that JSON cannot hold is written as its text.
         """
         if not self._config.exists():
             self.create(config)
-            return
-        completed = config | self.config()
-        if completed != self.config():
-            with self.locked():
-                write_atomically(self._config, json.dumps(completed, indent=2, default=str).encode())
+        elif (completed := config | self.config()) != self.config():
+            self._write_config(completed)
 
     def extend(self, settings: dict[str, Any]) -> None:
         """Replace settings in the configuration.
@@ -107,20 +100,22 @@ class RunFolder:
             settings: the new values by name.
         """
         config = self.config()
-        config["settings"] = config["settings"] | settings
-        with self.locked():
-            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
+        self._write_config(config | {"settings": config["settings"] | settings})
 
     def move_data(self, root: str | PathLike[str]) -> None:
-        """Write down that the data is in another folder now.
+        """Record a new folder of the data in the configuration.
 
         Args:
             root: the folder.
         """
         config = self.config()
-        config["data"] = config["data"] | {"root": str(as_path(root).resolve())}
+        self._write_config(config | {"data": config["data"] | {"root": str(as_path(root).resolve())}})
+
+    def _write_config(self, config: dict[str, Any]) -> None:
+        """Write the configuration, with the folder locked."""
+        text = json.dumps(config, indent=2, default=str)
         with self.locked():
-            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
+            write_atomically(self._config, text.encode())
 
     def config(self) -> dict[str, Any]:
         """The configuration that `create` wrote.
@@ -141,7 +136,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process; the system unlocks it when the process ends, however it ends.
+        """Lock the folder for this process; the system releases the lock when the process ends, even after a crash.
 
         Raises:
             FileExistsError: if another process has locked it.
@@ -156,7 +151,7 @@ class RunFolder:
     # Checkpoints
 
     def steps(self) -> list[int]:
-        """The steps of the checkpoints, in order."""
+        """The steps of the checkpoints, in ascending order."""
         matches = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
         return sorted(int(match[1]) for match in matches if match is not None)
 
@@ -167,10 +162,10 @@ class RunFolder:
 
         Args:
             flow: the flow to use later: the running mean of the weights, if there is one.
-            state: all that training needs to go on, of tensors and plain values.
+            state: the state of training, made of tensors and plain values.
             step: steps taken.
-            keep: how many of the last checkpoints stay.
-            best_step: the step of the best checkpoint, which stays too.
+            keep: the number of latest checkpoints to keep.
+            best_step: the step of the best checkpoint, which is kept too.
         """
         make_folder(self.checkpoints)
         for folder in (self.path, self.checkpoints):
@@ -179,9 +174,9 @@ class RunFolder:
         if step == best_step:
             save(flow, self.best)
         tensors: dict[str, Tensor] = {}
-        packed = pack(state, tensors)  # last: a run that stops before this line goes on from an earlier checkpoint
+        packed = pack(state, tensors)  # last: a run killed before this line resumes from an earlier checkpoint
         write_archive(self._checkpoint(step), {"step": step, STATE: packed}, tensors)
-        for later in self.steps():  # damaged checkpoints of a run that went back to an earlier one
+        for later in self.steps():  # damaged checkpoints, if the run resumed from an earlier one
             if later > step:
                 self._checkpoint(later).unlink()
         for old in self.steps()[:-keep]:
@@ -189,7 +184,7 @@ class RunFolder:
                 self._checkpoint(old).unlink()
 
     def state(self) -> dict[str, Any]:
-        """The state of training that was saved last; if its file is damaged, an older state, with a warning.
+        """The state of training in the last checkpoint; if that file is damaged, an older state, with a warning.
 
         Raises:
             FileNotFoundError: if there is no checkpoint.
@@ -211,7 +206,7 @@ class RunFolder:
         raise ValueError("; ".join(reasons))
 
     def flow(self) -> Any:
-        """The flow as it was saved last.
+        """Load the last saved flow.
 
         Raises:
             FileNotFoundError: if there is no run in this folder, or the run has saved nothing.
@@ -231,10 +226,10 @@ class RunFolder:
     # Results
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Add a line to the metrics, and flush it to the disk.
+        """Append a line to the metrics, and flush it to the disk.
 
         Args:
-            metrics: values that JSON can hold, with the step among them.
+            metrics: values that JSON can hold, including the step.
         """
         with open(self._metrics, "a") as file:
             file.write(json.dumps(metrics) + "\n")
@@ -242,7 +237,7 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics so far; a last line that was cut off is left out.
+        """The metrics so far, one dict for each line of the file; an incomplete last line is left out.
 
         Raises:
             ValueError: if another line is damaged.
@@ -262,10 +257,10 @@ class RunFolder:
         return any("test_nats" in line for line in self.metrics())
 
     def rewind(self, step: int) -> None:
-        """Remove the metrics of later steps, which the run is about to take again.
+        """Remove the metrics of later steps, which a resumed run repeats.
 
         Args:
-            step: the last step whose metrics stay.
+            step: the last step whose metrics are kept.
         """
         lines = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         if self._metrics.exists():
@@ -277,7 +272,7 @@ class RunFolder:
         Args:
             batch: the tensors of the batch by name.
             step: the step that failed.
-            rank: the index of the process that got the batch.
+            rank: the index of the process whose batch it was.
 
         Returns:
             The path of the file.
@@ -292,13 +287,13 @@ def _read_state(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if the file is damaged, or is no checkpoint.
+        ValueError: if the file is damaged, or is not a checkpoint.
     """
     description, tensors = read_archive(path)
     if not isinstance(description, dict) or STATE not in description:
         is_flow = isinstance(description, dict) and "format" in description
-        found = "a flow, as mera.save writes one" if is_flow else "another file"
-        raise InputError("a checkpoint of a run", str(found), where=str(path))
+        got = "a flow, as mera.save writes one" if is_flow else "another file"
+        raise InputError("a checkpoint of a run", got, where=str(path))
     state = unpack(description[STATE], tensors)
     if not isinstance(state, dict):
         raise InputError("the state of a run", repr(state), where=str(path))

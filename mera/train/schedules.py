@@ -20,9 +20,9 @@ def cosine(step: int, warmup: int, progress: float) -> float:
     The factor of the learning rate is :math:`\min(1, (t + 1) / w) \cdot (1 + \cos \pi p) / 2`.
 
     Args:
-        step: t, how many steps were taken.
+        step: t, the steps taken so far.
         warmup: w, the steps of the warm-up.
-        progress: p, the part of the run that is over, 0 to 1, so that the schedule fits a run limited by time too.
+        progress: p, the completed fraction of the run, 0 to 1, which also serves runs with a time limit.
 
     >>> [round(cosine(step, 10, step / 100), 3) for step in (0, 4, 50, 100)]
     [0.1, 0.498, 0.5, 0.0]
@@ -31,7 +31,7 @@ def cosine(step: int, warmup: int, progress: float) -> float:
 
 
 def constant(step: int, warmup: int, progress: float) -> float:
-    """The highest learning rate at all steps."""
+    """The factor 1: the highest learning rate at all steps."""
     return 1.0
 
 
@@ -39,12 +39,11 @@ SCHEDULES = {"cosine": cosine, "constant": constant}
 
 
 class Schedule:
-    """A learning rate that is a factor of step and progress times its highest value.
+    """A learning rate: its highest value times a factor that depends on step and progress.
 
     Args:
         name: a name in `SCHEDULES`.
         optimizer: the optimiser, with the highest learning rate.
-        warmup: steps of a warm-up.
     """
 
     def __init__(self, name: str, optimizer: Optimizer, warmup: int) -> None:
@@ -52,12 +51,7 @@ class Schedule:
         self.highest = [group["lr"] for group in optimizer.param_groups]
 
     def before_step(self, step: int, progress: float) -> None:
-        """Set the learning rate.
-
-        Args:
-            step: how many steps were taken.
-            progress: the part of the run that is over, 0 to 1.
-        """
+        """Set the learning rate from the steps taken so far and the completed fraction of the run, 0 to 1."""
         for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
             group["lr"] = highest * self.factor(step, self.warmup, progress)
 
@@ -65,30 +59,18 @@ class Schedule:
         """Called after each step."""
 
     def after_evaluation(self, loss: float) -> None:
-        """Called after each evaluation.
-
-        Args:
-            loss: the loss on the test examples.
-        """
+        """Called after each evaluation, with the test loss."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state for a checkpoint: empty, since the learning rate is a function of step and progress."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the state in a checkpoint.
-
-        Args:
-            state: the result of `state_dict`.
-        """
+        """Load the state from a checkpoint."""
 
 
 class TorchSchedule(Schedule):
-    """A schedule of torch, which takes one step with each step of the optimiser, or with each evaluation.
-
-    Args:
-        scheduler: an object of torch.optim.lr_scheduler.
-    """
+    """A scheduler of torch.optim.lr_scheduler, which takes a step after each training step or each evaluation."""
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler, self.name = scheduler, f"your own {type(scheduler).__name__}"
@@ -98,21 +80,21 @@ class TorchSchedule(Schedule):
         """Nothing to do: torch's schedules set the learning rate after a step."""
 
     def after_step(self) -> None:
-        """Step torch's schedule, unless it steps on evaluations."""
+        """Step torch's scheduler, unless it steps on evaluations."""
         if not self.steps_on_evaluation:
             self.scheduler.step()
 
     def after_evaluation(self, loss: float) -> None:
-        """Step torch's schedule, if it steps on evaluations."""
+        """Step torch's scheduler, if it steps on evaluations."""
         if self.steps_on_evaluation:
             self.scheduler.step(loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of torch's schedule without functions, which no file can hold and its constructor makes again."""
+        """The state of torch's scheduler without its functions, which its constructor makes again."""
         return {key: value for key, value in self.scheduler.state_dict().items() if not callable(value)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load the state of torch's schedule."""
+        """Load the state of torch's scheduler."""
         self.scheduler.load_state_dict(state)
 
 
@@ -122,10 +104,9 @@ def own_schedule(own: OwnSchedule, optimizer: Optimizer) -> TorchSchedule:
     Args:
         own: a schedule of torch, or a function from the optimiser to one, such as
             `functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)`.
-        optimizer: the optimiser that is used.
 
     Raises:
-        InputError: if there is no such schedule, or it is that of another optimiser.
+        InputError: if `own` neither is nor returns a schedule, or the schedule belongs to another optimiser.
     """
     schedule = own if isinstance(own, lr_scheduler.LRScheduler) or not callable(own) else own(optimizer)
     if not isinstance(schedule, lr_scheduler.LRScheduler):

@@ -22,7 +22,7 @@ ESTIMATORS = ("path", "total", "score", "alpha")
 
 
 def _named(what: str, names: Iterable[str], module: Any) -> Check:
-    """A check of a name, which tells how `fit` takes the other classes of a module of torch."""
+    """A check of a name; for another class of a torch module the message says how to pass the class to `fit`."""
 
     def check(value: Any, name: str) -> str:
         if value not in names and isinstance(value, str) and hasattr(module, value):
@@ -34,7 +34,7 @@ def _named(what: str, names: Iterable[str], module: Any) -> Check:
 
 
 def _decay(value: Any, name: str) -> float:
-    """Refuse what is no decay of a running mean, from 0 up to but not including 1."""
+    """Refuse a decay of a running mean that is not in [0, 1)."""
     decay = check_positive(value, name, or_zero=True)
     if decay >= 1:
         raise InputError(f"{name} as a decay below 1", repr(value))
@@ -42,7 +42,7 @@ def _decay(value: Any, name: str) -> float:
 
 
 def _share(value: Any, name: str) -> float:
-    """Refuse what is no part of a run, from 0 to 1."""
+    """Refuse a fraction that is not in [0, 1]."""
     share = check_positive(value, name, or_zero=True)
     if share > 1:
         raise InputError(f"{name} from 0 to 1", repr(value))
@@ -50,14 +50,14 @@ def _share(value: Any, name: str) -> float:
 
 
 def _alpha(value: Any, name: str) -> float:
-    """Refuse what is not above 0, up to 1."""
+    """Refuse a value that is not in (0, 1]."""
     return check_interval(value, name, 0, 1)
 
 
 @documented
 @dataclass(frozen=True)
 class Settings:
-    """How to train. The options of the command line have the same names.
+    """The settings of training. The options of the command line have the same names.
 
     Raises:
         ValueError: if a number is out of its range, or torch has no such optimiser, schedule or option.
@@ -76,7 +76,7 @@ class Settings:
     accumulate: Annotated[
         int,
         Option(
-            "number of parts of a process's share of a batch, which run one after the other to save memory.", count()
+            "number of micro-batches of a process's share of a batch, run one after the other to save memory.", count()
         ),
     ] = 1
     precision: Annotated[
@@ -128,15 +128,15 @@ class Settings:
             'how the gradient is estimated when a flow learns from an action: "path" through the samples alone, which '
             'has no noise where the flow is exact; "total" through samples and density; "score", the score function '
             "with the mean of the other samples as a control variate, which needs no gradient of the action; "
-            '"alpha", that of an alpha-divergence, not of the Kullback-Leibler divergence, by weights of the samples.',
+            '"alpha", by weights of the samples, for an alpha-divergence in place of the Kullback-Leibler divergence.',
             choice(ESTIMATORS, "an estimator"),
         ),
     ] = "path"
     alpha: Annotated[
         float,
         Option(
-            'alpha of the estimator "alpha", above 0: near 0 that is the divergence from the flow to the target, which '
-            "may leave out a mode; 1 is that from the target to the flow, which covers all that samples have reached.",
+            'alpha of the estimator "alpha", from above 0 to 1: near 0 the divergence from the flow to the target, '
+            "which may miss a mode; at 1 that from the target to the flow, which covers all modes that samples reach.",
             _alpha,
         ),
     ] = 0.5
@@ -151,7 +151,8 @@ class Settings:
     anneal: Annotated[
         float,
         Option(
-            "part of a run, from 0 to 1, in which an action takes the place of that of uncoupled Gaussian variables.",
+            "fraction of a run, from 0 to 1, in which the action gradually replaces that of uncoupled Gaussian "
+            "variables.",
             _share,
         ),
     ] = 0.0
@@ -184,14 +185,13 @@ class Settings:
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
-    """Settings with some of them in other values.
+    """Settings with some fields replaced; the defaults if `settings` is None.
 
     Args:
-        settings: the settings; the defaults if None.
         options: values by the names of fields.
 
     Raises:
-        ValueError: if a name is unknown, in which case the message offers the closest, or a value makes no sense.
+        ValueError: if a name is unknown (the message offers the closest name), or a value is invalid.
     """
     for name in options:
         check_choice(name, Settings.__dataclass_fields__, "a setting")
@@ -199,15 +199,7 @@ def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Setti
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "authors": {
-        "batch_size": 64,
-        "optimizer": "AdamW",
-        "lr": 1e-3,
-        "weight_decay": 5e-2,
-        "schedule": "constant",
-    }
+    "authors": {"batch_size": 64, "optimizer": "AdamW", "lr": 1e-3, "weight_decay": 5e-2, "schedule": "constant"}
 }
-"""Settings by the name of a preset of models.
-
-"authors" has those of App. A of https://arxiv.org/abs/2010.00029, with the weight decay of the authors' code.
-"""
+"""Settings by the name of a preset: "authors" has the settings of App. A of https://arxiv.org/abs/2010.00029, with the
+weight decay of the authors' code."""

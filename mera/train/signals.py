@@ -10,10 +10,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """A context in which a signal sets `is_set`; a second SIGINT does what it did before the context.
+    """A context in which a signal sets `is_set`; a second SIGINT has the effect that it had before the context.
 
-    A second SIGTERM changes nothing: where launchers pass it on, one request to stop may arrive twice. Outside the main
-    thread, where no signals arrive, `is_set` stays False.
+    A second SIGTERM has no effect, since launchers that forward signals may send one request to stop twice. Outside the
+    main thread, where no signals arrive, `is_set` stays False.
     """
 
     is_set = False

@@ -1,7 +1,7 @@
-"""Errors of a data set, carried from a process that reads images to the process that trains.
+"""Errors of a data set, sent from a worker process to the process that trains.
 
-torch's own way raises an error of the same type whose message is the whole traceback of the other process. Here the
-message stays the data set's own, and the traceback becomes the cause of the error.
+torch itself raises an error of the same type whose message is the whole traceback of the worker. Here the message of
+the data set is kept, and the traceback becomes the cause of the error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 
 class WorkerTraceback(Exception):
-    """The traceback of an error in a process that reads images, as text."""
+    """The traceback of an error in a worker process, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -21,27 +21,18 @@ class WorkerTraceback(Exception):
 
 @dataclass(frozen=True)
 class ReadFailure:
-    """An error that a process sends in the place of a batch.
-
-    Args:
-        error: the error.
-        trace: the text of its traceback.
-    """
+    """An error and its traceback, which a worker process sends in place of a batch."""
 
     error: Exception
     trace: str
 
     @classmethod
     def of(cls, error: Exception) -> ReadFailure:
-        """The failure for an error that was just caught; one that cannot be pickled becomes a `RuntimeError`.
-
-        Args:
-            error: the error.
-        """
+        """Wrap an error that was just caught; an error that cannot be pickled becomes a `RuntimeError`."""
         trace = "".join(traceback.format_exception(error))
         try:
             pickle.loads(pickle.dumps(error))
-        except Exception:  # whatever a class of errors does when it is pickled
+        except Exception:  # pickling may raise any error
             error = RuntimeError(f"{type(error).__name__}: {error}")
         return cls(error, trace)
 

@@ -1,4 +1,4 @@
-"""The trained flows that come with the package, each with a card: what it learnt, how, and how well. Without torch."""
+"""The trained flows that come with the package, each with a card of its data, training and score. Without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mera._utils.errors import InputError, closest
 __all__ = ["FOLDER", "Card", "card", "pretrained"]
 
 FOLDER = Path(__file__).parent
-"""The folder of weights and cards."""
+"""The folder of weight files and cards."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,18 @@ class Card:
     """The card of a trained flow.
 
     Args:
-        name: the name for `mera.load_pretrained`.
-        model: the name of the model.
-        parameters: the number of parameters.
-        data: the arguments of `mera.data.load` that load what it learnt.
-        command: the command that trained it.
+        name: name for `mera.load_pretrained`.
+        model: name of the model.
+        parameters: number of parameters.
+        data: arguments of `mera.data.load` for the training data.
+        command: command that trained the flow.
         bits_per_dim: bits per dimension on the test images.
-        test_images: the number of test images.
-        steps: the steps of training.
-        minutes: the time of training.
-        machine: where it was trained.
-        seed: the seed of weights, order and noise.
-        licence: the licence of the weights, and where the data is from.
+        test_images: number of test images.
+        steps: number of training steps.
+        minutes: training time in minutes.
+        machine: hardware of the training.
+        seed: seed of the weights, the order of the data, and the noise.
+        licence: licence of the weights, and source of the data.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Card:
 
     @property
     def weights(self) -> Path:
-        """The file of the flow."""
+        """The file of the weights."""
         return FOLDER / f"{self.name}.safetensors"
 
 
@@ -65,20 +65,13 @@ def pretrained() -> Mapping[str, Card]:
     'msds1'
     """
     names = {field.name for field in fields(Card)}
-    read = (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
-    cards = {entry["name"]: Card(**{key: value for key, value in entry.items() if key in names}) for entry in read}
+    entries = (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
+    cards = {entry["name"]: Card(**{key: value for key, value in entry.items() if key in names}) for entry in entries}
     return MappingProxyType(cards)
 
 
 def card(name: str) -> Card:
-    """The card of a trained flow.
-
-    Args:
-        name: one of the names in `pretrained()`.
-
-    Raises:
-        ValueError: if there is no such flow; the message offers the closest name.
-    """
+    """The card of a trained flow by name; an unknown name raises a `ValueError` that offers the closest name."""
     if name not in pretrained():
         raise InputError(f"a pretrained flow among {list(pretrained())}", f"{name!r}{closest(name, pretrained())}")
     return pretrained()[name]

@@ -1,1 +1,1 @@
-"""Networks that condition couplings: the contract, the plain formulas, and a fast evaluation beside them."""
+"""Networks that condition couplings: the interface, the networks as published, and their faster evaluation."""

@@ -1,4 +1,4 @@
-"""The contract of a conditioner: the network that a coupling asks for the parameters of its transform."""
+"""The interface of conditioners, the networks that compute the parameters of a coupling's transform."""
 
 from __future__ import annotations
 
@@ -16,23 +16,19 @@ class Conditioner(nn.Module):
     """A network that reads one half of an event and returns the parameters of the transform of the other half.
 
     Its forward maps (B, *in_shape) to (B, n_params, *out_shape). If the network is `shared_between_halves`, its forward
-    takes a second argument, 0 or 1: the half that it reads.
+    takes the index of the half that it reads, 0 or 1, as a second argument.
 
-    A module of another class may serve as a conditioner too. Its attributes are then taken to be those of this class.
+    Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
     """
 
     radius: int | None = None
-    """For a convolution: how many sites to each side an output depends on. None if it depends on the whole half."""
+    """For a convolution: number of sites to each side that an output depends on. None if it depends on all sites."""
     circular: bool = False
-    """Whether the sites beyond a border are those at the opposite border."""
+    """Whether the network continues at the opposite border of the lattice."""
     shared_between_halves: bool = False
-    """Whether a coupling has one network for both halves, in place of one for each."""
+    """Whether a coupling has one network for both halves, in place of one for each half."""
 
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
-    """The object whose attributes describe a network: the network itself, or the defaults of `Conditioner`.
-
-    Args:
-        network: a conditioner, or a module of another class that serves as one.
-    """
+    """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
     return network if isinstance(network, Conditioner) else Conditioner

@@ -1,4 +1,4 @@
-"""What a coupling calls in place of its conditioner networks, and the promise that their weights do not change."""
+"""Faster functions that couplings call in place of their conditioner networks, and the promise of fixed weights."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Evaluator = Callable[..., Tensor]
 """A conditioner network, or a faster function with the same arguments and values."""
 
 _cache: ContextVar[dict[Any, tuple[Sequence[nn.Module], list[Evaluator]]] | None] = ContextVar("_cache", default=None)
-"""Evaluators by the identities of their networks. The networks are held too, as an identity is reused otherwise."""
+"""Evaluators by the `id` of their networks. The networks are stored too: Python reuses the id of a deleted object."""
 
 
 @contextmanager
 def fixed_weights() -> Iterator[None]:
     """Promise that no weight changes inside this block, so that networks are prepared once and not for every pass.
 
-    Passes without gradients of the weights gain from it: many batches, Markov chains, gradients of the data with frozen
-    weights. It matters for the conditioners "paper" and "authors", whose weights are normalised; with small batches the
-    normalisation takes a good part of the time. Prepared weights are held until the end of the block, for each batch
-    size anew. The promise holds for this thread.
+    This makes passes without gradients of the weights faster: many batches, Markov chains, gradients of the data with
+    frozen weights. It matters for the conditioners "paper" and "authors", which normalise their weights; with small
+    batches the normalisation takes a good part of the time. Prepared weights are kept until the end of the block,
+    separately for each batch size. The promise holds for this thread.
 
     >>> import torch, mera
     >>> flow, x = mera.build("rgflow", L=8, conditioner="paper"), torch.randn(2, 3, 8, 8)
@@ -53,21 +53,17 @@ def changing_weights() -> Iterator[None]:
 
 
 def evaluators(networks: Sequence[nn.Module], rows: int) -> Iterable[Evaluator]:
-    """For each network, what to call in its place: a faster function if there is one, else the network itself.
+    """For each network, in the order of calls, a faster function with equal values, or else the network itself.
 
-    Networks of one shape that follow each other are prepared together. A network that a user watches with a hook, or
-    compiled, is called itself.
-
-    Args:
-        networks: conditioner networks, in the order in which they are called.
-        rows: size of the batch.
+    Consecutive networks of one shape are prepared together. A network that has hooks or is compiled is called itself.
+    Functions are fastest for batches of the size `rows`.
     """
-    if is_recording():  # a recording serves constant weights: what depends on them alone is computed once
+    if is_recording():  # weights are constant in a recording, so values that depend on weights alone are computed once
         with recording_paused():
             return list(_evaluators(networks, int(rows)))
-    # compiled code outlives the block
+    # compiled code may run after the block has ended
     cache = None if torch.compiler.is_compiling() else _cache.get()
-    if cache is None or _learns(networks):
+    if cache is None or _needs_weight_gradients(networks):
         return _evaluators(networks, rows)
     kind = next(((p.dtype, p.device) for network in networks for p in network.parameters()), None)
     key = rows, kind, torch.is_inference_mode_enabled(), *map(id, networks)
@@ -76,17 +72,14 @@ def evaluators(networks: Sequence[nn.Module], rows: int) -> Iterable[Evaluator]:
     return cache[key][1]
 
 
-def _learns(networks: Sequence[nn.Module]) -> bool:
-    """Whether the gradient of a weight may be needed."""
-    return torch.is_grad_enabled() and any(
-        parameter.requires_grad for network in networks for parameter in network.parameters()
-    )
+def _needs_weight_gradients(networks: Sequence[nn.Module]) -> bool:
+    return torch.is_grad_enabled() and any(p.requires_grad for network in networks for p in network.parameters())
 
 
 def _evaluators(networks: Sequence[nn.Module], rows: int) -> Iterator[Evaluator]:
     keys = [fusion_key(network) if is_called_plainly(network) else None for network in networks]
     start = 0
-    while start < len(networks):  # torch compiles no itertools.groupby
+    while start < len(networks):  # torch.compile does not support itertools.groupby
         stop = start + 1
         while stop < len(networks) and keys[stop] == keys[start]:
             stop += 1

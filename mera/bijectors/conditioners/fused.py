@@ -1,22 +1,22 @@
-r"""The networks of `mera.bijectors.conditioners.published`, evaluated faster: the same functions up to rounding.
+r"""Faster evaluation of the networks of `mera.bijectors.conditioners.published`, equal up to rounding.
 
-What depends on weights alone is computed before the pass, for several networks at once: norms and folded activations
-(see `mera.bijectors.conditioners.products`), and the sums over residual blocks that follow.
+Values that depend on weights alone are computed before the pass, for several networks at once: norms and folded
+activations (see `mera.bijectors.conditioners.products`), and the sums over residual blocks below.
 
 Let :math:`x_k` enter block :math:`k = 0, 1, \ldots` of a `ResidualStack`, let :math:`b_k` be the bias of the last layer
-of its :math:`f_k`, and let :math:`\bar f_k = f_k - b_k`. The factors :math:`1 / \sqrt{2}` are moved behind all blocks
+of its :math:`f_k`, and let :math:`\bar f_k = f_k - b_k`. The factors :math:`1 / \sqrt{2}` are moved after all blocks
 with :math:`u_k = 2^{k/2} x_k`, and the biases with :math:`v_k = u_k - c_k`:
 
 .. math:: u_{k+1} = u_k + 2^{k/2} f_k(x_k), \qquad
     v_{k+1} = v_k + 2^{k/2} \bar f_k(x_k), \qquad
     c_k = \sum_{j<k} 2^{j/2} b_j.
 
-A block so adds a matrix product to the stream :math:`v`, without any bias. Its first activation, of slope :math:`a`,
-reads
+A block therefore adds a matrix product to the stream :math:`v`, without a bias. Its first activation, of slope
+:math:`a`, reads
 
 .. math:: a x_k = \frac{a}{2^{k/2}} v_k + \frac{a}{2^{k/2}} c_k,
 
-whose factor and constant are `slope` and `start` of a `FusedBlock`. What leaves :math:`K` blocks is
+whose factor and constant are `slope` and `start` of a `FusedBlock`. The output of :math:`K` blocks is
 
 .. math:: s \, x_K = s \, 2^{-K/2} (v_K + c_K),
 
@@ -37,7 +37,7 @@ from mera.bijectors.conditioners.published import PatchMLPs, ResidualStack, Sepa
 
 ALL = slice(None)
 ROOM = 2**20
-"""The weights of several networks are prepared at once up to this many numbers, and those of at least one network."""
+"""The largest number of weight entries that are prepared at once; a single larger network is prepared alone."""
 
 
 class FusedBlock(NamedTuple):
@@ -54,7 +54,7 @@ class FusedBlock(NamedTuple):
     products: tuple[Product, ...]
 
     def __call__(self, source: Tensor, stream: Tensor) -> Tensor:
-        """Add to the stream what the block makes of the source, which is the stream, or the features that are read."""
+        """Add the block's output for `source`, the stream or the part of it that is read, to the stream."""
         value = source * self.slope if self.start is None else torch.addcmul(self.start, source, self.slope)
         *inner, last = self.products
         for product in inner:
@@ -69,7 +69,7 @@ class FusedStack(NamedTuple):
         blocks: the residual blocks.
         scale: factor of the outputs, (networks, 1, features).
         shift: constant added to the outputs, (networks, 1, features).
-        inputs: the features that are read; all others are 0.
+        inputs: the features that are read; all other features are 0.
         outputs: the features that are computed.
     """
 
@@ -81,16 +81,16 @@ class FusedStack(NamedTuple):
 
     def narrowed(self, inputs: slice, outputs: slice) -> FusedStack:
         """Cut the networks to the features `outputs`, for a stream whose features are 0 except for `inputs`."""
-        first, *others = self.blocks
+        first, *rest = self.blocks
         product = first.products[0].narrowed(inputs, ALL)
-        blocks = [first._replace(slope=first.slope[..., inputs], products=(product, *first.products[1:])), *others]
+        blocks = [first._replace(slope=first.slope[..., inputs], products=(product, *first.products[1:])), *rest]
         last = blocks.pop()
         product = last.products[-1].narrowed(ALL, outputs)
         blocks.append(last._replace(products=(*last.products[:-1], product)))
         return FusedStack(blocks, self.scale[..., outputs], self.shift[..., outputs], inputs, outputs)
 
     def __call__(self, stream: Tensor) -> Tensor:
-        """Map (networks, B, features) to (networks, B, features that are computed)."""
+        """Map (networks, B, features) to (networks, B, computed features)."""
         source = stream[..., self.inputs]
         for block in self.blocks[:-1]:
             source = stream = block(source, stream)
@@ -98,17 +98,14 @@ class FusedStack(NamedTuple):
 
 
 def _fuse_stacks(stacks: Sequence[ResidualStack], rows: int) -> Iterator[FusedStack]:
-    """Prepare stacks of one shape, as many at a time as `ROOM` says.
-
-    A group takes few operations where weights are small, and little memory where they are large.
-    """
+    """Prepare stacks of one shape in groups of at most `ROOM` weights, which limits the memory of large networks."""
     at_once = max(1, ROOM // sum(linear.weight_v.numel() for linear in cast(Any, stacks[0].linears)))
     for start in range(0, len(stacks), at_once):
         yield from _fuse_group(stacks[start : start + at_once], rows)
 
 
 def _fuse_group(stacks: Sequence[ResidualStack], rows: int) -> list[FusedStack]:
-    """Prepare stacks of one shape at once, their blocks one after the other as if they were those of one stack."""
+    """Prepare stacks of one shape at once, with their blocks concatenated as if all belonged to one stack."""
     count, blocks, scale = len(stacks), stacks[0].blocks, stacks[0].scale
     swishes: list[Any] = list(zip(*(stack.swishes for stack in stacks), strict=True))
     linears: list[Any] = list(zip(*(stack.linears for stack in stacks), strict=True))
@@ -166,7 +163,7 @@ def _fuse_patch(networks: Sequence[PatchMLPs], rows: int) -> Iterator[Callable[.
 
 
 def _patch(network: PatchMLPs, stack: FusedStack) -> Callable[..., Tensor]:
-    """Neither the zeros of the half that is not read are multiplied, nor the outputs computed that are not used."""
+    """Evaluate `PatchMLPs` without the zero inputs of the half to transform, and without the unused outputs."""
     first, second = slice(None, network.in_features), slice(network.in_features, None)
     stacks = stack.narrowed(first, second), stack.narrowed(second, first)
     paddings = (0, network.in_features), (network.in_features, 0)
@@ -184,20 +181,15 @@ _FUSED: dict[type[nn.Module], Callable[[Any, int], Iterator[Callable[..., Tensor
 
 
 def fusion_key(network: Any) -> Hashable:
-    """A value that is equal for networks that `fuse` can prepare together; None for a network without a fast path."""
+    """A key that is equal for networks that `fuse` can prepare together; None for a network without a fast path."""
     if type(network) not in _FUSED:
         return None
     return type(network), network.in_features, network.networks.sizes
 
 
 def fuse(networks: Sequence[nn.Module], rows: int) -> Iterator[Callable[..., Tensor]]:
-    """Prepare networks of one `fusion_key`.
+    """Prepare networks of one `fusion_key`: for each network, a function with the arguments and values of its forward.
 
-    Args:
-        networks: the networks.
-        rows: size of the batch that is to be evaluated; another size gives the same values, slower.
-
-    Returns:
-        For each network a function with the arguments and values of its forward.
+    The functions are fastest for a batch size of `rows`, and give the same values for any other size.
     """
     return _FUSED[type(networks[0])](networks, rows)

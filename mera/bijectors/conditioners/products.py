@@ -1,13 +1,13 @@
-r"""The weight-normed layers between two activations as matrix products, for many networks and blocks at once.
+r"""Weight-normed layers between two activations as matrix products, for many networks and blocks at once.
 
-A swish is evaluated as :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a`, with torch's fused silu. The layer before it
-is multiplied by :math:`a`, the layer behind it divided by :math:`a`. A layer between two activations with slopes
-:math:`a` and :math:`a'` is then
+A swish is evaluated as :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a`, with torch's fused silu: the layer before the
+swish is multiplied by :math:`a`, and the layer after the swish divided by :math:`a`. A layer between two activations
+with slopes :math:`a` and :math:`a'` is then
 
 .. math:: y \mapsto \left(\frac{y}{a} \, \frac{g \, v}{\|v\|} + b\right) a' = \frac{y}{a} \, v \, \gamma + b \, a',
     \qquad \gamma = \frac{g \, a'}{\|v\|},
 
-where :math:`y` is what silu returns. The gain :math:`\gamma`, one number for each output, and the reciprocal
+where :math:`y` is the output of silu. The gain :math:`\gamma`, one number for each output, and the reciprocal
 :math:`1 / a`, one for each input, are multiplied into the weight :math:`v`; or, if the batch has fewer rows than the
 weight, into the activations.
 
@@ -29,13 +29,13 @@ from mera._utils.transformed import is_transformed
 from mera.bijectors.conditioners.published import Swish, WeightNormLinear
 
 SMALL = 2**15
-"""Weights with up to this many numbers are concatenated first: torch runs operations on so few in one thread."""
+"""Weights with up to this many numbers are concatenated first: torch runs such small operations in one thread."""
 WIDE = 512
-"""Where a layer has an edge of this size, silu before it is computed again in the backward pass rather than kept."""
+"""From this number of inputs or outputs on, the backward pass of a layer recomputes its silu rather than storing it."""
 
 
 def concatenated(tensors: Sequence[Tensor]) -> Tensor:
-    """Concatenate tensors along their first axis; a single one is returned without a copy."""
+    """Concatenate tensors along their first axis; a single tensor is returned without a copy."""
     return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
 
 
@@ -43,7 +43,7 @@ class Product(NamedTuple):
     r"""The affine map :math:`y \mapsto (y / a) \, v \, \gamma + b`, one for each network.
 
     Attributes:
-        weight: :math:`v`, (networks, in, out); all of :math:`v \gamma / a` if gain and reciprocal are None.
+        weight: :math:`v`, (networks, in, out); the product :math:`v \gamma / a` if gain and reciprocal are None.
         bias: :math:`b`, (networks, 1, out).
         gain: :math:`\gamma`, (networks, 1, out), or None.
         reciprocal: :math:`1 / a`, (networks, 1, in), or None.
@@ -55,22 +55,19 @@ class Product(NamedTuple):
     reciprocal: Tensor | None
 
     def __call__(self, y: Tensor, stream: Tensor | None = None) -> Tensor:
-        """Map (networks, B, in) to (networks, B, out); if there is a `stream`, add to the stream in place of the bias.
-
-        The stream, (networks, B, out), is not changed.
-        """
+        """Map (networks, B, in) to (networks, B, out); a `stream` (networks, B, out) is added in place of the bias."""
         bias = self.bias if stream is None else stream
         if self.gain is None or self.reciprocal is None:
             return torch.bmm(y, self.weight).add_(bias)  # baddbmm would copy the bias first
         return torch.addcmul(bias, torch.bmm(y * self.reciprocal, self.weight), self.gain)
 
     def after_silu(self, value: Tensor, stream: Tensor | None = None) -> Tensor:
-        """Map silu(value) as a call does; the value may be overwritten.
+        """Apply the product to silu(value); the value may be overwritten.
 
-        Where silu is cheap beside the product, the backward pass computes silu(value) again, and it is not kept.
+        Where silu is cheap compared to the product, silu(value) is not stored, and the backward pass recomputes it.
         """
         if not torch.is_grad_enabled():
-            return self(F.silu(value, inplace=True), stream)  # a fresh tensor costs a CPU more than what goes into it
+            return self(F.silu(value, inplace=True), stream)  # on a CPU a new tensor costs more time than silu itself
         is_narrow = self.gain is not None or is_recording() or max(self.weight.shape[1:]) < WIDE
         if is_narrow or is_transformed(value) or is_transformed(self.weight):
             return self(F.silu(value), stream)
@@ -85,10 +82,7 @@ class Product(NamedTuple):
 
 
 class _ProductOfSilu(torch.autograd.Function):
-    """The products of silu(value) and a weight, where the backward pass computes silu(value) again.
-
-    Keeping it beside the value would take twice the memory, and computing it is cheap.
-    """
+    """The product of silu(value) and a weight; the backward pass recomputes silu(value), which halves the memory."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, weight: Tensor) -> Tensor:
@@ -99,7 +93,7 @@ class _ProductOfSilu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         value, weight = ctx.saved_tensors
         of_value = of_weight = None
-        # mixed precision multiplies in another dtype than that of its arguments
+        # under autocast, the product has another dtype than value and weight
         if ctx.needs_input_grad[1]:
             of_weight = torch.bmm(F.silu(value).to(gradient.dtype).mT, gradient).to(weight.dtype)
         if ctx.needs_input_grad[0]:
@@ -109,15 +103,15 @@ class _ProductOfSilu(torch.autograd.Function):
 
 
 def _times_slope_of_silu(tensor: Tensor, value: Tensor) -> Tensor:
-    """The tensor times the derivative of silu at the value; torch's fast function for it has no derivative itself."""
-    if not torch.is_grad_enabled():
+    """The tensor times the derivative of silu at the value."""
+    if not torch.is_grad_enabled():  # torch's fast function cannot be differentiated again
         return torch.ops.aten.silu_backward(tensor, value)
     sigmoid = torch.sigmoid(value)
     return tensor * sigmoid * (1 + value * (1 - sigmoid))
 
 
 def slopes_and_reciprocals(swishes: Sequence[Swish]) -> tuple[Tensor, Tensor]:
-    """The slopes a of several activations, concatenated, and 1 / a; a is moved away from 0 by two rounding errors."""
+    """The concatenated slopes a of several activations, moved away from 0 by two rounding errors, and 1 / a."""
     slope = concatenated([swish.slope for swish in swishes])
     tiny = slope.new_tensor(2 * torch.finfo(slope.dtype).eps)
     slope = slope + torch.copysign(tiny, slope)
@@ -127,23 +121,20 @@ def slopes_and_reciprocals(swishes: Sequence[Swish]) -> tuple[Tensor, Tensor]:
 def products(
     linears: Sequence[WeightNormLinear], rows: int, slope: Tensor | None = None, reciprocal: Tensor | None = None
 ) -> list[Product]:
-    """Make the product of each block of each layer, with the slopes behind and before the layer folded in.
+    """Make one product for each block of the first layer, then of the second, and so on.
 
     Args:
         linears: layers of one shape.
         rows: size of the batch.
-        slope: factor of the outputs: the slope of the activation behind the layer, (all blocks, networks, 1, out), or
-            anything that broadcasts to that shape; None for no factor.
-        reciprocal: factor of the inputs: 1 / slope of the activation before the layer, (all blocks, networks, 1, in);
+        slope: factor of the outputs, the slope of the activation after the layer, of a shape that broadcasts to
+            (all blocks, networks, 1, out); None for no factor.
+        reciprocal: factor of the inputs, 1 / slope of the activation before the layer, (all blocks, networks, 1, in);
             None for no factor.
-
-    Returns:
-        One product for each block of the first layer, then of the second, and so on.
     """
     weights: list[Tensor] = [linear.weight_v for linear in linears]
     if weights[0].numel() <= SMALL:
         weights = [concatenated(weights)]
-    # torch's own norm takes many times longer along this axis
+    # torch.linalg.norm is many times slower along this axis
     squares = concatenated([(weight * weight).sum(2, keepdim=True) for weight in weights])
     gain = concatenated([linear.weight_g for linear in linears]) / squares.sqrt()
     bias = concatenated([linear.bias for linear in linears])
@@ -168,4 +159,4 @@ def _scaled(weight: Tensor, row: Tensor, column: Tensor | None) -> Tensor:
         return weight * row
     if not torch.is_grad_enabled():
         return (weight * row).mul_(column)
-    return weight * (column @ row)  # its backward pass reduces as it multiplies, without more tensors of this size
+    return weight * (column @ row)  # the backward pass then needs no further tensors of this size

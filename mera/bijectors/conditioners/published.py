@@ -1,8 +1,8 @@
 r"""The conditioner networks of the RG-Flow paper and of its authors' code.
 
-Networks of one shape stand side by side in one parameter, and so do the residual blocks: all parameters start with
-(blocks, networks), and values are (networks, B, features). What is written here are the formulas of the paper;
-couplings evaluate the same functions faster, see `mera.bijectors.conditioners.fused`.
+The weights of all networks of one shape, and of all residual blocks, are stacked in one parameter (blocks, networks,
+...); values are (networks, B, features). This module has the formulas of the paper; couplings evaluate the same
+functions faster, see `mera.bijectors.conditioners.fused`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,6 @@ class Swish(nn.Module):
     r"""The activation :math:`x \, \sigma(a x)` with a learnable slope :math:`a` for each feature.
 
     Proposed by Ramachandran et al. (2017), https://arxiv.org/abs/1710.05941. Slopes start at 1.
-
-    Args:
-        blocks: number of residual blocks.
-        networks: number of networks side by side.
-        features: number of features.
     """
 
     def __init__(self, blocks: int, networks: int, features: int) -> None:
@@ -40,17 +35,10 @@ class Swish(nn.Module):
 
 
 class WeightNormLinear(nn.Module):
-    r"""A linear layer whose weight is :math:`g \, v / \|v\|`, with the norm taken for each output.
+    r"""A linear layer whose weight is :math:`g \, v / \|v\|`, with one norm for each output.
 
-    Weight normalisation is due to Salimans and Kingma (2016), https://arxiv.org/abs/1602.07868. Weights are stored as
-    (in_features, out_features). They start uniform within :math:`\pm\sqrt{2.81 \cdot 3 / n}` for :math:`n` inputs,
-    and biases start at 0.
-
-    Args:
-        blocks: number of residual blocks.
-        networks: number of networks side by side.
-        in_features: number of inputs.
-        out_features: number of outputs.
+    Weight normalisation is due to Salimans and Kingma (2016), https://arxiv.org/abs/1602.07868. Weights, (in_features,
+    out_features), start uniform within :math:`\pm\sqrt{2.81 \cdot 3 / n}` for :math:`n` inputs, and biases start at 0.
     """
 
     def __init__(self, blocks: int, networks: int, in_features: int, out_features: int) -> None:
@@ -68,19 +56,10 @@ class WeightNormLinear(nn.Module):
 
 
 class ResidualStack(nn.Module):
-    r"""Residual networks side by side: `blocks` times :math:`x \leftarrow (x + f(x)) / \sqrt{2}`, then a scale.
+    r"""Stacked residual networks: `blocks` times :math:`x \leftarrow (x + f(x)) / \sqrt{2}`, then a scale.
 
     :math:`f` alternates `Swish` and `WeightNormLinear` through the widths `hidden` and back to `features` (RG-Flow,
     App. A and Fig. 7, https://arxiv.org/abs/2010.00029). The scale of each feature starts at 0.
-
-    Args:
-        networks: number of networks.
-        features: width between the residual blocks.
-        hidden: widths of the hidden layers in one residual block.
-        blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if there is no residual block, or a width is not a positive integer.
     """
 
     def __init__(self, networks: int, features: int, hidden: Sequence[int], blocks: int) -> None:
@@ -104,15 +83,15 @@ class ResidualStack(nn.Module):
 
 
 class SeparateMLPs(Conditioner):
-    """A residual network for each parameter, as wide as the half that is transformed.
+    """One residual network for each parameter, as wide as the half that is transformed.
 
     This is the conditioner of the RG-Flow paper, App. A and Fig. 7, https://arxiv.org/abs/2010.00029. If the two halves
-    differ in size, a linear layer goes before the residual blocks.
+    differ in size, a linear layer comes before the residual blocks.
 
     Args:
-        in_shape: shape of the half that is read, with a context behind it.
+        in_shape: shape of the half that is read, including an appended context.
         out_shape: shape of the half that is transformed.
-        n_params: number of parameters for each variable, and so of networks.
+        n_params: number of parameters for each variable, which is also the number of networks.
         hidden: widths of the hidden layers in one residual block.
         blocks: number of residual blocks.
 
@@ -131,23 +110,23 @@ class SeparateMLPs(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        x = x.flatten(1).expand(self.n_params, -1, -1)  # all networks read the same
+        x = x.flatten(1).expand(self.n_params, -1, -1)  # all networks have the same input
         if self.stem is not None:
             x = self.stem(x)
         return self.networks(x).transpose(0, 1).unflatten(2, self.out_shape)
 
 
 class PatchMLPs(Conditioner):
-    """A residual network for each parameter, as wide as the whole patch and the same for both halves.
+    """One residual network for each parameter, as wide as the whole patch and shared between both halves.
 
-    This is the conditioner of the RG-Flow authors' code, https://github.com/hongyehu/RG-Flow. The features of a network
-    are those of the first half, then those of the second half. The half that is transformed is zero in its input, and
-    its output is read off at that half.
+    This is the conditioner of the RG-Flow authors' code, https://github.com/hongyehu/RG-Flow. Its input is the patch,
+    first half before second half, with zeros in place of the half that is transformed; the parameters are the outputs
+    at the positions of that half.
 
     Args:
         in_shape: shape of the half that is read, a vector.
-        out_shape: shape of the half that is transformed, the same as `in_shape`.
-        n_params: number of parameters for each variable, and so of networks.
+        out_shape: shape of the half that is transformed, equal to `in_shape`.
+        n_params: number of parameters for each variable, which is also the number of networks.
         hidden: widths of the hidden layers in one residual block.
         blocks: number of residual blocks.
 

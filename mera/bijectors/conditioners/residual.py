@@ -1,6 +1,6 @@
-"""Residual networks that condition couplings, of linear layers or of convolutions.
+"""Residual networks that condition couplings, made of linear layers or of convolutions.
 
-Once their options are bound with `functools.partial`, the classes are what a `Coupling` takes as its conditioner.
+`functools.partial` binds the options of a class; the result is a conditioner factory for `Coupling`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ REACH = 10.0
 def compressed(x: Tensor) -> Tensor:
     r"""Compress large inputs: :math:`10 \, \mathrm{asinh}(x / 10)`, nearly :math:`x` within a few units.
 
-    An outlier in the input then gives no outlier in the parameters. Its rounding error does not show in the parameters
-    either, which the inverse has to reproduce.
+    An outlier in the input then does not make an outlier in the parameters, and its rounding error hardly changes the
+    parameters, which the inverse has to reproduce.
     """
     return REACH * torch.asinh(x / REACH)
 
@@ -33,17 +33,8 @@ def compressed(x: Tensor) -> Tensor:
 class _ResidualNetwork(nn.Module):
     """A first layer to the width hidden[0], residual blocks, and a last layer for all parameters, which starts at 0.
 
-    Inputs are `compressed`.
-
-    Args:
-        layer: makes a layer from its input width, its output width, and whether it may look at neighbouring sites.
-        in_width: width of the input.
-        out_width: width of the output.
-        hidden: widths of the hidden layers in one residual block; the first is also the width between blocks.
-        blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if there is no hidden width, or a width is not a positive integer.
+    Inputs are `compressed`. `layer` makes a layer from its input width, its output width, and whether it may read
+    neighbouring sites. `hidden` holds the widths of the hidden layers in one residual block.
     """
 
     def __init__(
@@ -60,13 +51,7 @@ class _ResidualNetwork(nn.Module):
         widths = (width, *hidden, width)
         self.stem = layer(in_width, width, True)
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    module
-                    for depth, (i, o) in enumerate(pairwise(widths))
-                    for module in (nn.SiLU(), layer(i, o, depth == 0))
-                )
-            )
+            nn.Sequential(*(m for k, (i, o) in enumerate(pairwise(widths)) for m in (nn.SiLU(), layer(i, o, k == 0))))
             for _ in range(blocks)
         )
         head = layer(width, out_width, False)
@@ -85,7 +70,7 @@ class ResidualMLP(Conditioner):
     """One residual network of linear layers for all parameters of a half.
 
     Args:
-        in_shape: shape of the half that is read, with a context behind it.
+        in_shape: shape of the half that is read, including an appended context.
         out_shape: shape of the half that is transformed.
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers in one residual block; the first is also the width between blocks.
@@ -115,13 +100,13 @@ class ResidualConv(Conditioner):
     Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803.
 
     Args:
-        in_shape: shape (C, *sites) of the half that is read, in 1, 2 or 3 dimensions, a context in further channels.
+        in_shape: shape (C, *sites) of the half that is read, in 1, 2 or 3 dimensions; a context adds channels.
         out_shape: shape (C, *sites) of the half that is transformed.
         n_params: number of parameters for each variable.
         hidden: channels of the hidden layers in one residual block; the first is also the width between blocks.
         blocks: number of residual blocks.
-        kernel: size of the convolutions, an odd number. Those of the first layer, and of the first layer in each block,
-            have this size; all others look at one site.
+        kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
+            are 1 x 1 convolutions.
         padding: "zeros" between open borders, "circular" on a periodic lattice.
 
     Raises:
@@ -130,16 +115,9 @@ class ResidualConv(Conditioner):
     """
 
     def __init__(
-        self,
-        in_shape: Shape,
-        out_shape: Shape,
-        n_params: int,
-        *,
-        hidden: Sequence[int] = (32,),
-        blocks: int = 2,
-        kernel: int = 3,
-        padding: str = "zeros",
-    ) -> None:
+        self, in_shape: Shape, out_shape: Shape, n_params: int,
+        *, hidden: Sequence[int] = (32,), blocks: int = 2, kernel: int = 3, padding: str = "zeros",
+    ) -> None:  # fmt: skip
         super().__init__()
         if check_count(kernel, "the kernel") % 2 == 0:
             raise InputError("an odd kernel", str(kernel))
