@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from mera.graph.lattice import Lattice
 
@@ -16,7 +16,6 @@ AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
 
 
-@cache
 def reverse(pattern: str) -> str:
     """The einops pattern of the opposite direction.
 
@@ -27,6 +26,15 @@ def reverse(pattern: str) -> str:
     return f"{after} -> {before}"
 
 
+class _Derived:
+    """Values that are derived once, when an operation is made; torch.compile cannot trace their first computation."""
+
+    def __post_init__(self) -> None:
+        for name, member in vars(type(self)).items():
+            if isinstance(member, cached_property):
+                getattr(self, name)
+
+
 def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
     """Parts of einops patterns: blocked axes "(h kh) (w kw)", block indices "h w", axes within a block "kh kw"."""
     outer = AXES[dim]
@@ -35,7 +43,7 @@ def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
 
 
 @dataclass(frozen=True)
-class Apply:
+class Apply(_Derived):
     """Apply a local bijector at every position of a grid.
 
     With kernel = stride the grid tiles the lattice with patches. Each patch is an event, and all patches form one
@@ -96,6 +104,11 @@ class Apply:
         return f"b c {blocks} -> (b {outer}) c {inner}"
 
     @cached_property
+    def inverse_pattern(self) -> str:
+        """The einops pattern from the batch of events to the lattice."""
+        return reverse(self.pattern)
+
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """The lengths of the pattern's axes, for both directions."""
         axes = AXES[self.lattice.dim]
@@ -116,7 +129,7 @@ class Apply:
 
 
 @dataclass(frozen=True)
-class Regroup:
+class Regroup(_Derived):
     """Space to channels: the sites of each cell become channels of one site, with the cell's first site first.
 
     Args:
@@ -134,6 +147,11 @@ class Regroup:
         return f"b c {blocks} -> b ({inner} c) {outer}"
 
     @cached_property
+    def inverse_pattern(self) -> str:
+        """The einops pattern from the coarse to the fine lattice."""
+        return reverse(self.pattern)
+
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """The lengths of the pattern's axes within a cell."""
         return dict(zip(("s" + axis for axis in AXES[self.lattice.dim]), self.stride, strict=True))
@@ -145,7 +163,7 @@ class Regroup:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Cut(_Derived):
     """Cut the channels in two: the first `keep` channels, and the remaining channels.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -37,6 +36,7 @@ class Prior(nn.Module):
 
     Attributes:
         family: the class of p and its parameters by name.
+        distribution: p on the CPU, in double precision if torch can evaluate it in double precision.
 
     Raises:
         ValueError: if the name is unknown, a parameter is invalid, or the distribution is not univariate, has no
@@ -54,18 +54,19 @@ class Prior(nn.Module):
             self.family.make().log_prob(torch.zeros(1, dtype=torch.float64))
         except RuntimeError:  # torch cannot evaluate some densities in double precision
             self._dtype = torch.float32
+        self.distribution: Distribution = self.family.make(self._dtype)
         support = _support_of(self.distribution)
         self._support = None if support is constraints.real else support
         self._inside = 0.0 if self._support is None else _point_inside(self.distribution, support)
 
-    @cached_property
-    def distribution(self) -> Distribution:
-        """p as a torch distribution on the CPU, in double precision if torch can evaluate it in double precision."""
-        return self.family.make(self._dtype)
-
     def __getstate__(self) -> dict[str, Any]:
-        """The state without the cached distribution, because copies of some torch transforms are broken."""
+        """The state without the distribution, because copies of some torch transforms are broken."""
         return {name: value for name, value in self.__dict__.items() if name != "distribution"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state, and make the distribution again."""
+        super().__setstate__(state)
+        self.distribution = self.family.make(self._dtype)
 
     @property
     def support(self) -> tuple[float, float]:

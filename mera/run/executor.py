@@ -16,7 +16,7 @@ from typing_extensions import assert_never
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
 from mera.bijectors.base import zero_log_det
-from mera.graph.operations import Apply, Cut, Regroup, reverse
+from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
@@ -80,7 +80,7 @@ def _apply(step: Step, operation: Apply, x: Tensor, transform: Transform) -> tup
     batch = x.shape[0]
     events, outer = gather_events(operation, x)
     changed, log_det = transform_events(step, events, transform)
-    x = rearrange(changed, reverse(operation.pattern), b=batch, **operation.sizes)
+    x = rearrange(changed, operation.inverse_pattern, b=batch, **operation.sizes)
     for axis, start, stop in reversed(operation.crop):
         x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
     if operation.roll:
@@ -145,7 +145,7 @@ def _restore(operation: Regroup | Cut, outputs: list[Tensor]) -> Tensor:
     """The input of an operation that only moves variables, from its outputs."""
     match operation:
         case Regroup():
-            return rearrange(outputs[0], reverse(operation.pattern), **operation.sizes)
+            return rearrange(outputs[0], operation.inverse_pattern, **operation.sizes)
         case Cut():
             return torch.cat(outputs, dim=1)
         case _:
