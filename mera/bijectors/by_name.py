@@ -36,6 +36,7 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     >>> from mera import bijectors
     >>> @bijectors.register("my-leaky")
     ... def my_leaky(event_shape, slope=0.3):
+    ...     "LeakyReLU with another default."
     ...     return bijectors.LeakyReLU(event_shape, slope)
     >>> bijectors.named("my-leaky", {"slope": 0.2})((3, 4, 4)).slope
     0.2
