@@ -1,4 +1,4 @@
-"""What torch.compile makes of the couplings: a training step and a forward pass, eager and compiled, as Markdown.
+"""A training step and a forward pass with eager and with compiled couplings, as a Markdown table.
 
     python benchmarks/compiled.py
 

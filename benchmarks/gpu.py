@@ -1,4 +1,4 @@
-"""What a GPU does with flows: one Markdown table, in about ten minutes. Without a GPU it says so and ends.
+"""Speed and memory of flows on a GPU as a Markdown table, in about ten minutes. Ends with a message if there is no GPU.
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --device cpu --quick        # the same lines at small sizes, to see that they run
@@ -102,7 +102,7 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def lines(device: str, quick: bool) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is measured: a name, and a call."""
+    """A measurement: a name, and a call."""
     L, batch = (8, 4) if quick else (32, 64)
     for model, options in {"rgflow": {"m": 4}, "realnvp": {}, "glow": {}}.items():
         flow = mera.build(model, L=L, **options).to(device)

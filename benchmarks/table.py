@@ -69,7 +69,7 @@ def run_products(shapes: list[tuple[int, int, int]], gradient: bool) -> Callable
 
 
 def rgflow_calls(L: int, hidden: int) -> tuple[int, dict[str, Calls]]:
-    """What is timed for one width and size, by case and contestant."""
+    """The functions to time for one width and size, by case and contestant."""
     batch = max(1, BATCHES.get(hidden, 16) * 32**2 // L**2)
     flow = mera.build("rgflow", L=L, preset="authors", hidden=(hidden, hidden))
     with torch.no_grad():

@@ -64,7 +64,7 @@ copybutton_prompt_is_regexp = True
 
 
 def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Shapes such as (B, *event_shape) are no emphasis."""
+    """Escape the asterisks of shapes such as (B, *event_shape), which would otherwise begin emphasis."""
     lines[:] = [re.sub(r"(?<=[ (,])\*(?=\w)(?!\w+\*)", r"\\*", line) for line in lines]
 
 

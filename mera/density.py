@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,9 +16,23 @@ from mera.bijectors import Bijector, with_noise
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Plan
 from mera.graph.summary import Summary, count_parameters
+from mera.priors import Prior
 from mera.run.contexts import ContextEncoder
 
 Temperature = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The model and the options of `mera.build`, so that a flow can be built again.
+
+    Args:
+        model: a name that `mera.build` accepts.
+        options: the values of all options of the model by name, including defaults.
+    """
+
+    model: str
+    options: dict[str, Any]
 
 
 class Density(nn.Module, ABC):
@@ -38,6 +53,8 @@ class Density(nn.Module, ABC):
         flow: the `mera.Flow` that has the parameters; the flow itself for a `mera.Flow`.
         layout: the layout of the flow.
         plan: the compiled layout.
+        prior: the density of the flow's latents.
+        recipe: the model and the options of the flow; None for a flow that was made by hand.
         context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
         preprocess: the bijector from uint8 images to the flow's own space.
     """
@@ -45,6 +62,8 @@ class Density(nn.Module, ABC):
     flow: Any
     layout: Layout
     plan: Plan
+    prior: Prior
+    recipe: Recipe | None
     context_encoder: ContextEncoder
     preprocess: Bijector
 

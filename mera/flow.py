@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,11 +11,11 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_levels, check_tensor, is_integer
+from mera._utils.checks import check_count, check_latents, check_tensor, is_integer
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
-from mera.density import Density, Temperature
+from mera.density import Density, Recipe, Temperature
 from mera.graph import Layout, Step, compile
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
@@ -29,19 +29,6 @@ from mera.run.runner import Runner
 
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The model and the options of `mera.build`, so that a flow can be built again.
-
-    Args:
-        model: a name that `mera.build` accepts.
-        options: the values of all options of the model by name, including defaults.
-    """
-
-    model: str
-    options: dict[str, Any]
 
 
 class Flow(Density):
@@ -265,7 +252,7 @@ class Flow(Density):
         """Initialise layers such as ActNorm from a first batch of data; see `Density.initialize`."""
         self.check_data("data", x)
         if len(x) == 0:
-            raise InputError("some data to start from", "none")
+            raise InputError("at least one example to start from", "none")
         if not x.isfinite().all():
             raise InputError("finite data to start from", f"{int((~x.isfinite()).sum())} infinite or NaN variables")
         state = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
@@ -458,7 +445,7 @@ class Flow(Density):
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""
-        check_levels("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
+        check_latents("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What should be tried on a GPU: `pytest -m gpu`. Without one, the tests are skipped.
+"""Tests for a GPU: `pytest -m gpu`. Without one they are skipped.
 
 MERA_DEVICE=cpu pytest -m gpu      # the same tests on another device, to see that they run
 """

@@ -1,4 +1,4 @@
-"""What a user is told who asks for what there is not."""
+"""Messages for wrong arguments."""
 
 import math
 
@@ -85,7 +85,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f([1.0]), "Expected data as a tensor; got list"),
         (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got Tensor"),
         (lambda f: f.inverse(None), "a tuple of 2 tensors.*got NoneType"),
-        (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected some data to start from; got none"),
+        (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected at least one example to start from; got none"),
         (lambda f: f.initialize(torch.full((2, 1, 8, 8), math.nan)), "finite data to start from; got 128 infinite"),
         (lambda f: f.initialize(torch.ones(8, 1, 8, 8)), "node 'disentangler0': .*; got 16 constant"),
         (lambda f: f.initialize(torch.randn(1, 1, 8, 8)), "node 'disentangler1': Expected at least 2 values of each"),

@@ -1,4 +1,4 @@
-"""What a notebook asks of results, and commands with modules and data of the user's own."""
+"""Notebook representations of results, and commands with modules and data of the user's own."""
 
 import nbformat
 import numpy as np

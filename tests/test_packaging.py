@@ -1,4 +1,4 @@
-"""What the package declares of its dependencies is what is tested."""
+"""The declared dependencies are the tested ones."""
 
 import re
 import sys

@@ -140,7 +140,7 @@ def test_tests_mirror_the_package():
 
 
 def test_nothing_imports_the_package_itself_but_the_command_line():
-    """What is imported by the package while it loads would find only a part of it."""
+    """A module that is imported while the package loads would see only a part of the package."""
     sources = {source for source, _ in import_graph(ROOT).in_edges("__init__.py")}
     assert all(source.startswith("cli") or source == "__main__.py" for source in sources)
 
@@ -172,7 +172,7 @@ def test_imports_of_type_checkers_are_no_circle(tmp_path):
 
 
 def lines_of_code(file: Path) -> int:
-    """How many lines a file has without docstrings and blank lines."""
+    """The number of lines of a file without docstrings and blank lines."""
     tree = ast.parse(file.read_text())
     docs = [
         node.body[0]

@@ -1,4 +1,4 @@
-"""What torch does to modules: copy, compile, export, differentiate, run in half precision."""
+"""Flows under torch's own operations: copy, compile, export, differentiate, run in half precision."""
 
 import copy
 import pickle

@@ -92,7 +92,7 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
         raise InputError(f"{what} of dtype {like.dtype}, as the flow's", str(value.dtype))
 
 
-def check_levels(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
+def check_latents(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
     """Refuse a value that is not a tuple of dense tensors (B, *shape), one for each level, with one batch size.
 
     Args:

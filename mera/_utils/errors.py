@@ -15,6 +15,8 @@ class InputError(ValueError):
     """An argument that a function does not accept; the message is "Expected {expected}; got {got}".
 
     Args:
+        expected: a description of the expected value.
+        got: a description of the actual value.
         where: the file or the node of the error, which begins the message; "" for none.
         kind: `UNKNOWN_NAME` for a name that no registry has, "" for any other error.
     """

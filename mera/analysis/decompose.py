@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.cones.indexing import event_tiling
 from mera.flow import Flow
 from mera.graph import Apply, Step
@@ -52,7 +53,8 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
         context: for a conditional flow, the contexts of the data.
 
     Raises:
-        ValueError: if the data is not of the flow's shape, dtype and device.
+        ValueError: if the data is not of the flow's shape, dtype and device; or if the flow is a mixture, such as
+            `mera.Symmetrized`, whose log p is not a sum over nodes.
 
     >>> import mera
     >>> from mera import analysis
@@ -62,6 +64,8 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     >>> bool((parts.log_prob - flow.log_prob(x)).abs().max() < 1e-10)
     True
     """
+    if not isinstance(flow, Flow):
+        raise InputError("a mera.Flow, whose log p is a sum over levels and nodes", f"a {type(flow).__name__}")
     plan = flow.plan
     flow.log_prob(x[:1], None if context is None else context[:1])  # checks shape, dtype and device of the data
     transform = flow.runner.forward_transform(flow.runner.contexts(context, x))

@@ -37,7 +37,7 @@ class Finding:
         rows: the names of the rows.
         columns: the names of the columns.
         values: the numbers, (rows, columns); NaN for an empty cell.
-        digits: the number of significant digits after the decimal point.
+        digits: the number of digits after the decimal point.
         note: an explanation of the columns.
     """
 
@@ -113,7 +113,7 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
     )
     prior = f"The prior has std {stats.prior_std:.2f} and excess kurtosis {stats.prior_kurtosis:.2f}."
     levels = Finding(
-        "what each level costs, and its latents on data",
+        "cost of each level, and its latents on data",
         _level_names(flow),
         ("bits/dim", "rms of means", "std", "kurtosis", "KS distance", "information within", "information across"),
         values, 3,
@@ -180,7 +180,7 @@ def _knowledge(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int
     n = len(table.names)
     names = tuple(f"{name}, {model}" for model in ("linear", "forest") for name in table.names)
     knowledge = Finding(
-        "which level knows which factor",
+        "factors that each level predicts",
         _level_names(flow), names, torch.cat([table.scores, table.nonlinear], dim=1).double()[:, : 2 * n], 3,
         "R^2 on images that the regressors have not seen, or the balanced accuracy of classes.",
     )  # fmt: skip

@@ -15,20 +15,13 @@ LatentIndex = tuple[int, ...]
 """The index (level, channel, *site) of a latent; level 0 is the finest."""
 
 
-def check_level(plan: Plan, level: object) -> int:
-    """Return a level as an integer, and refuse a level that the flow does not have."""
-    if not is_integer(level) or not 0 <= level < len(plan.latents):  # type: ignore[operator]
-        raise InputError(f"a level from 0 to {len(plan.latents) - 1}", repr(level))
-    return int(level)  # type: ignore[call-overload]
-
-
 def check_latent(plan: Plan, latent: object) -> LatentIndex:
     """Return (level, channel, *site) as a tuple of integers, and refuse a latent that the flow does not have."""
     values = latent.tolist() if isinstance(latent, Tensor) else latent
     if not isinstance(values, Iterable) or isinstance(values, str):
         raise InputError("a latent (level, channel, *site)", repr(latent))
     numbers = tuple(values)
-    lattice = plan.latents[check_level(plan, numbers[0] if numbers else None)].lattice
+    lattice = plan.latents[plan.check_level(numbers[0] if numbers else None)].lattice
     sizes = lattice.event_shape
     if len(numbers) != 1 + len(sizes) or not all(
         is_integer(number) and 0 <= number < size for number, size in zip(numbers[1:], sizes, strict=True)
@@ -39,5 +32,5 @@ def check_latent(plan: Plan, latent: object) -> LatentIndex:
 
 def latents_of_level(plan: Plan, level: int) -> Sequence[LatentIndex]:
     """All latents of a level, ordered by channel and then by site."""
-    shape = plan.latents[check_level(plan, level)].lattice.event_shape
+    shape = plan.latents[plan.check_level(level)].lattice.event_shape
     return [(level, *place) for place in product(*map(range, shape))]

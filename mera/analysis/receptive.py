@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera.analysis.latents import LatentIndex, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
 
@@ -80,7 +80,7 @@ def strengths(
         The strengths of each computed level, (C_h, *shape_h), in the order of `levels`.
     """
     plan = flow.plan
-    selected = range(len(plan.latents)) if levels is None else [check_level(plan, level) for level in levels]
+    selected = range(len(plan.latents)) if levels is None else [plan.check_level(level) for level in levels]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context, for_many=True)
     norms_by_level = []
@@ -112,7 +112,7 @@ def leading(
     Raises:
         ValueError: if the level does not exist, or another argument is invalid.
     """
-    (norms,) = strengths(flow, samples, temperature, context, [check_level(flow.plan, level)])
+    (norms,) = strengths(flow, samples, temperature, context, [flow.plan.check_level(level)])
     return strongest(norms, level, n)
 
 

@@ -68,9 +68,9 @@ def adapt(
         if library in _libraries(obj) and name in {kind.__name__ for kind in type(obj).__mro__}:
             adapted = adapter(obj, event_shape, context_shape, flatten)
             return Invert(adapted) if inverted else adapted
-    raise ValueError(
-        "Expected a transform of torch.distributions, zuko, nflows, FrEIA or normflows, or a mera bijector; "
-        f"got {type(obj).__module__}.{type(obj).__qualname__}"
+    raise InputError(
+        "a transform of torch.distributions, zuko, nflows, FrEIA or normflows, or a mera bijector",
+        f"{type(obj).__module__}.{type(obj).__qualname__}",
     )
 
 

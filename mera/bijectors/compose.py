@@ -83,11 +83,8 @@ def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | N
     for index, member in enumerate(members):
         shape = getattr(member, name)
         if shape is not None and common is not None and shape != common:
-            words = name.replace("_", " ")
-            raise ValueError(
-                f"Expected {words} {common} for member {index}, as before it in the chain; "
-                f"got {shape} ({type(member).__name__})"
-            )
+            expected = f"{name.replace('_', ' ')} {common} for member {index}, as before it in the chain"
+            raise InputError(expected, f"{shape} ({type(member).__name__})")
         common = shape if shape is not None else common
     return common
 

@@ -60,7 +60,12 @@ class Dequantize(Bijector):
 
 
 def with_noise(x: Tensor, noise: Tensor) -> Tensor:
-    """Add noise u in [0, 1) to integers k: a float in [k, k + 1)."""
+    """Add noise u in [0, 1) to integers k: floats in [k, k + 1).
+
+    Args:
+        x: the integers, of any shape.
+        noise: the noise, floats of the same shape.
+    """
     return x + noise * (1 - 2**-15)  # without the factor, k + u could round up to k + 1 in float32
 
 

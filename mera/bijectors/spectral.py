@@ -26,6 +26,9 @@ class Spectral(Bijector):
 
     Args:
         event_shape: shape (C, *sites) of one event.
+
+    Raises:
+        ValueError: if the event has no sites.
     """
 
     initialized: Tensor

@@ -26,7 +26,7 @@ Port = Annotated[
     int | None,
     typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.", rich_help_panel="Output"),
 ]
-Action = Annotated[
+ActionText = Annotated[
     str | None,
     typer.Option(
         help="The action that the flow learnt, if its run does not name it; data are then shown as fields.",
@@ -37,7 +37,7 @@ Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_
 
 
 def _explore(
-    source: FlowSource, html: Html = None, action: Action = None, port: Port = None, browser: Browser = True
+    source: FlowSource, html: Html = None, action: ActionText = None, port: Port = None, browser: Browser = True
 ) -> None:
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
         except data.DataMissingError as error:
             place = f"The run learnt from {config['data'].get('root')}; --root names another place."
             raise data.DataMissingError(f"{error} {place}") from error
-        sizes = [len(splits.train), len(splits.test)]
+        sizes = [length_hint(splits.train), length_hint(splits.test)]
         if config.get("examples", sizes) != sizes:
             texts = [f"{train:,} training and {test:,} test examples" for train, test in (config["examples"], sizes)]
             typer.echo(f"warning: {run.path} learnt from {texts[0]}; here are {texts[1]}", err=True)

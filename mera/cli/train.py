@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from operator import length_hint
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ from mera.cli.declared_options import options_for, signature_options, with_optio
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
-from mera.data.dataset import Edges
+from mera.data.dataset import Edges, count_of
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
@@ -209,18 +210,18 @@ def start_run(
     images = data.as_splits(images, flow.plan.input.event_shape)
     check_data(images, flow)
     if is_main():
-        sizes = {"examples": [len(images.train), len(images.test)], "classes": list(images.classes)}
+        sizes = {"examples": [length_hint(images.train), length_hint(images.test)], "classes": list(images.classes)}
         run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)} | sizes)
     return _train(flow, images, settings, run, resume=False)
 
 
 def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:
     """Train a flow on examples or an action; print the model and the data before, and the final loss after."""
-    recipe = flow.flow.recipe
+    recipe = flow.recipe
     name = recipe.model if recipe is not None else "a layout"
     subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
     if isinstance(data, DataSplits):
-        sizes = f"{len(data.train):,} training and {len(data.test):,} test examples of {flow.plan.input}"
+        sizes = f"{count_of(data.train)} training and {count_of(data.test)} test examples of {flow.plan.input}"
         console.print(f"{subject} {data.name}: {sizes}")
         if data.classes:
             console.print(f"classes: {', '.join(f'{number} {name}' for number, name in enumerate(data.classes))}")

@@ -11,6 +11,7 @@ import torch
 from mera._utils.files import make_folder, write_atomically
 from mera.compare.scores import TIMED_SAMPLES, Score
 from mera.data import DataSplits
+from mera.data.dataset import count_of
 from mera.display.means import with_error
 from mera.display.table import Table
 from mera.drawing.curves import loss_curves
@@ -73,7 +74,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"# Models on {data.name}",
         f"`{command}`",
         score_table(scores, kind.unit).markdown(),
-        f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. Models learn from {len(data.train):,}, "
+        f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. Models learn from {count_of(data.train)}, "
         f"in batches of {settings.batch_size}. The number after ± is the standard error of the mean over the seeds. "
         f'"Less the first" is the loss less that of the first model, seed by seed. The last column is the time that '
         f"{TIMED_SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, "

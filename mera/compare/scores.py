@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def _score(
 
 def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
     """The model, options, data and settings that a score depends on, as JSON-serializable values."""
-    source = data.source or {"name": data.name, "examples": [len(data.train), len(data.test)]}
+    source = data.source or {"name": data.name, "examples": [length_hint(data.train), length_hint(data.test)]}
     source = {name: value for name, value in source.items() if name != "root"}  # the data may be moved
     entries = {"model": contestant.model, "options": dict(contestant.options), "data": source}
     return json.loads(json.dumps(entries | {"settings": asdict(settings)}, default=str))

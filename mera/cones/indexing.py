@@ -96,7 +96,7 @@ class Tiling:
 
         Args:
             sites: the flat indices of the sites, (n,).
-            radius: for each dimension the largest distance from a given site to the nearest site of a box.
+            radius: for each dimension the largest distance from a site to the nearest site of a box.
         """
         shape: list[int] = list(self.lattice.shape)
         coordinates: list[Tensor] = self._shifted(sites)

@@ -74,10 +74,7 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     Raises:
         ValueError: if the level or the site does not exist.
     """
-    levels = len(plan.latents)
-    if not is_integer(level) or not 0 <= level < levels:
-        raise InputError(f"a level from 0 to {levels - 1}", repr(level))
-    lattice = plan.latents[level].lattice
+    lattice = plan.latents[plan.check_level(level)].lattice
     array = _tensor(site) if isinstance(site, np.ndarray) else site
     if isinstance(array, Tensor) and array.dtype == torch.bool:
         return {level: indices_at(sites_of(array, lattice), lattice).flatten()}

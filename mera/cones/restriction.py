@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_levels, check_tensor
+from mera._utils.checks import check_count, check_latents, check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
@@ -47,6 +47,8 @@ class Restriction:
         cone: the inference cone of the masked pixels.
         mask: whether a pixel is masked: bool, (H, W).
         prior: the flow's prior.
+        runner: the flow's runner with bijectors whose parameters count as constants.
+        evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
 
     Raises:
         ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape, dtype
@@ -68,7 +70,7 @@ class Restriction:
             self._executor = SubplanExecutor(self._subplan, x.device)
             bijectors = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
             frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}
-            self._runner = replace(runner, bijectors=frozen)
+            self.runner = replace(runner, bijectors=frozen)
             steps = self._subplan.steps
             self._contexts = {s.step: _select_events(contexts(s.step), s.positions) for s in steps}
             self._latents, self._constants, self._rest = _full_pass(self._subplan, runner, self._x, contexts)
@@ -78,7 +80,7 @@ class Restriction:
             for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
         ]
         self._event_shape = (plan.input.channels, len(sites))
-        self._log_prob = Recorded(self._evaluate_log_prob)
+        self.evaluation = Recorded(self._evaluate_log_prob)
         self._encode = Recorded(self._evaluate_latents)
         self._decode = Recorded(self._evaluate_pixels)
 
@@ -125,7 +127,7 @@ class Restriction:
             ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
-        return self._log_prob(pixels)
+        return self.evaluation(pixels)
 
     def compile(self, n_settings: int = 1) -> None:
         """Compile `log_prob` for calls with K settings that do not need gradients.
@@ -141,7 +143,7 @@ class Restriction:
             RuntimeError: if a compiler is missing, or a bijector looks at its data; torch raises other errors too.
         """
         check_count(n_settings, "settings")
-        self._log_prob.compile(self.pixels.repeat(n_settings, 1, 1))
+        self.evaluation.compile(self.pixels.repeat(n_settings, 1, 1))
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The latents in the cone for new values of the masked pixels; latents outside of the cone do not change.
@@ -173,7 +175,7 @@ class Restriction:
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
-        check_levels("the cone's latents", latents, self.latent_shapes, self._x, "K")
+        check_latents("the cone's latents", latents, self.latent_shapes, self._x, "K")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ class Restriction:
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
-        transform = self._runner.forward_transform(self._repeated_context(pixels.shape[0]))
+        transform = self.runner.forward_transform(self._repeated_context(pixels.shape[0]))
         rows, log_det = self._executor.forward(pixels.flatten(1), self._constants, transform)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
 
@@ -217,7 +219,7 @@ class Restriction:
             if columns is not None:
                 level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
             rows.append(level.flatten(1))
-        transform = self._runner.inverse_transform(self._repeated_context(rows[0].shape[0]))
+        transform = self.runner.inverse_transform(self._repeated_context(rows[0].shape[0]))
         return self._executor.inverse(rows, transform).unflatten(1, self._event_shape)
 
     def _repeated_context(self, n_settings: int) -> ContextOfStep:

@@ -70,7 +70,8 @@ def _check_fields(plan: Plan) -> None:
     for step in plan.steps:
         operation = step.operation
         if isinstance(operation, Apply) and operation.is_field and operation.lattice.sites > MAX_FIELD_SITES:
-            raise ValueError(
-                f"node {step.node!r}: Expected a bijector of patches for windows of so large a lattice; "
-                f"got a field bijector, which needs all of {operation.lattice}"
+            raise InputError(
+                "a bijector of patches for windows of so large a lattice",
+                f"a field bijector, which needs all of {operation.lattice}",
+                where=f"node {step.node!r}",
             )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import length_hint
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -101,11 +101,11 @@ class DataSplits:
     def __repr__(self) -> str:
         """The name, the numbers of examples, and the shape and dtype of an example."""
         with seeded(0):
-            example = self.train[0] if len(self.train) else torch.empty(0)
+            example = self.train[0] if length_hint(self.train, 1) else torch.empty(0)
         sizes = " x ".join(map(str, example.shape))
         classes = f"; classes {', '.join(self.classes)}" if self.classes else ""
         return (
-            f"{self.name}: {_count(self.train)} training and {_count(self.test)} test examples of {sizes}, "
+            f"{self.name}: {count_of(self.train)} training and {count_of(self.test)} test examples of {sizes}, "
             f"{str(example.dtype).removeprefix('torch.')}{classes}"
         )
 
@@ -128,9 +128,9 @@ The function is called with its own options, and with `L` (an integer for a line
 group "mera.data"."""
 
 
-def _count(examples: Examples) -> str:
-    """The number of examples as text."""
-    return f"{len(examples):,}" if len(examples) < sys.maxsize else "a stream of"
+def count_of(examples: Examples) -> str:
+    """The number of examples as text; a stream has no length."""
+    return f"{length_hint(examples):,}" if hasattr(examples, "__len__") else "a stream of"
 
 
 def names() -> list[str]:
@@ -188,7 +188,7 @@ def first(images: Examples, n: int) -> Tensor:
         images: the data set.
         n: the number of examples.
     """
-    return torch.stack([images[i] for i in range(min(n, len(images)))])
+    return torch.stack([images[i] for i in range(min(n, length_hint(images, n)))])
 
 
 def labels(images: Examples, name: str = "class") -> Tensor:

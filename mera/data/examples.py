@@ -112,8 +112,8 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
     return DataSplits("your own data", shape[0], train, test)
 
 
-def _as_examples(data: Any, shape: Sequence[int]) -> Examples:
-    """Convert data of any kind to one data set."""
+def _as_examples(data: Any, shape: Sequence[int]) -> Any:
+    """Convert data of any kind to `Examples`, or to a `StreamDataset`, which has no length."""
     if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)):
         return data
     if isinstance(data, (tuple, list)) and len(data) == 2 and _is_labels(data[1], data[0]):

@@ -76,5 +76,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("its values are of no known range")
+        raise InputError("an image of 8 or 16 bits per value", "one of floating-point values of unknown range")
     return image

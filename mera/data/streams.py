@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -46,10 +45,6 @@ class StreamDataset(Dataset):
         self._items: Iterator[Any] = iter(())
         self._position = 0
         self._item: Any = None
-
-    def __len__(self) -> int:
-        """The largest length that Python allows, since the length of a stream is unknown."""
-        return sys.maxsize
 
     def __getitem__(self, index: int) -> Tensor:
         if index < 0:
@@ -107,5 +102,5 @@ def split_stream(stream: Iterable[Any], shape: Sequence[int]) -> DataSplits:
     if count < 2:
         raise InputError("a stream of at least 2 examples", str(count))
     test = [example_of(item, shape) for item in head[: max(1, count // HELD_OUT)]]
-    train = StreamDataset(stream, shape, len(test))
+    train: Any = StreamDataset(stream, shape, len(test))  # `Examples` without a length
     return DataSplits("your own data", shape[0], train, ArrayDataset(torch.stack(test)))

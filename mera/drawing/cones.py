@@ -90,7 +90,7 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
 
 
 def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None:
-    """Draw a lattice of 2 dimensions with the given sites, (n,), filled."""
+    """Draw a lattice of 2 dimensions with the sites (n,) filled."""
     y, x = sites // lattice.shape[1], sites % lattice.shape[1]
     rows, columns = (View.around(_middle(c), n, WIDEST) for c, n in zip((y, x), lattice.shape, strict=True))
     is_visible = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)

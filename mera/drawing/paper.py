@@ -128,7 +128,7 @@ def traversals(subject: Subject) -> Picture:
     return figure
 
 
-def mixing(subject: Subject) -> Picture:
+def mixed_images(subject: Subject) -> Picture:
     """Fig. 5: coarse levels of one image with fine levels of another, at each level, and the other way round."""
     flow, images = subject.flow, subject.images
     if len(images) < 4:
@@ -206,7 +206,7 @@ FIGURES = {
     "3b": PaperFigure("the strongest receptive fields of each level", fields),
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
-    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixing, least=4),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, least=4),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
     "8": PaperFigure("samples at the mixed temperature", samples),
     "9": PaperFigure(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis import leading, receptive_fields
-from mera.analysis.latents import LatentIndex, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent
 from mera.cones.incremental import Change, Wiring
 from mera.density import Density
 from mera.drawing.colours import coloured
@@ -73,7 +73,7 @@ class Learnt:
     def leads(self, level: int) -> list[Lead]:
         """The latents of a level, 0 for the finest, with the strongest receptive fields, strongest first; cached."""
         with self._lock:  # forward-mode derivatives of two threads must not overlap
-            level = check_level(self.flow.plan, level)
+            level = self.flow.plan.check_level(level)
             if level not in self._leads:
                 latents = leading(self.flow, level, LEADS, samples=FIELD_SAMPLES)
                 fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)

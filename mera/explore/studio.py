@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import combine, decompose, mix, subtree
-from mera.analysis.latents import LatentIndex, check_latent, check_level
+from mera.analysis.latents import LatentIndex, check_latent
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.incremental import IncrementalPass
 from mera.data.dataset import resize
@@ -111,7 +111,7 @@ class Studio:
 
     def redraw(self, level: int) -> None:
         """Redraw all latents of a level, 0 for the finest."""
-        check_level(self.flow.plan, level)
+        self.flow.plan.check_level(level)
         fresh = self.flow.sample_latents(1, self.temperatures)
         z = tuple(new if h == level else old for h, (new, old) in enumerate(zip(fresh, self.latents, strict=True)))
         self.replace(self._decode(z))
@@ -128,7 +128,7 @@ class Studio:
         """
         if not mask.any():
             raise InputError("marked pixels", "none")
-        lattice = self.flow.plan.latents[check_level(self.flow.plan, level)].lattice
+        lattice = self.flow.plan.latents[self.flow.plan.check_level(level)].lattice
         fresh, z = self.flow.sample_latents(1, self.temperatures), self.latents
         sites = {
             tuple(lattice.cell_of(p, d, n) for d, (p, n) in enumerate(zip(pixel, mask.shape, strict=True)))

@@ -82,7 +82,7 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)
     first, other, first_operation = keys.setdefault(key, (name, node, operation))
     if node.share != other.share:
-        raise LayoutError("a share that is no node's name", f"{key!r}, also of {first!r}", node=name)
+        raise LayoutError("a share that is not the name of a node", f"{key!r}, also of {first!r}", node=name)
     if node.bijector is not other.bijector and node.bijector != other.bijector:
         raise LayoutError(f"the bijector of {first!r}, whose module it shares", "another", node=name)
     if operation.event_shape != first_operation.event_shape:

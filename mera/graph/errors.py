@@ -59,6 +59,8 @@ class LayoutError(InputError):
         """
         if not isinstance(error, InputError):
             return cls("", str(error), **where)
+        if error.where:
+            return cls("", str(error), **where, kind=error.kind)
         attributes = {name: getattr(error, name, None) for name in ("node", "field", "source", "kind")}
         kept: dict[str, Any] = {name: value for name, value in attributes.items() if value is not None}
         return cls(error.expected, error.got, **where | kept)

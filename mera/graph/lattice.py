@@ -22,7 +22,7 @@ _MODULE_DICT = nn.ModuleDict()
 def check_key(text: object, field: str) -> None:
     """Raise a LayoutError if a value for the setting `field` is not a valid name of a node or key of a module."""
     if not isinstance(text, str) or not text or "." in text or hasattr(_MODULE_DICT, text):
-        expected = f"a {field} that is not empty, has no dot and is no attribute of torch.nn.ModuleDict"
+        expected = f"a {field} that is not empty, has no dot and is not an attribute of torch.nn.ModuleDict"
         raise LayoutError(expected, repr(text), field=field)
 
 

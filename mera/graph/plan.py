@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from typing_extensions import assert_never
 
+from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
 from mera.display.notebook import html
 from mera.display.table import Table
 from mera.graph.lattice import Lattice
@@ -80,6 +82,12 @@ class Plan:
     steps: tuple[Step, ...]
     latents: tuple[LatentLevel, ...]
     context: tuple[int, ...] | None = None
+
+    def check_level(self, level: object) -> int:
+        """Return a level of latents as an integer, and refuse a level that the plan does not have."""
+        if not is_integer(level) or not 0 <= level < len(self.latents):  # type: ignore[operator]
+            raise InputError(f"a level from 0 to {len(self.latents) - 1}", repr(level))
+        return int(level)  # type: ignore[call-overload]
 
     def rows_of(self, levels: Sequence[Tensor]) -> Tensor:
         """Concatenate latents (B, C_h, *shape_h) of all levels, finest first, to rows (B, variables)."""

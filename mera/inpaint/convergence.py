@@ -1,4 +1,4 @@
-"""Diagnostics of the mixing of an inpainting's chains."""
+"""Convergence diagnostics of an inpainting's chains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mera.chains.diagnostics import MIXED
 
 @dataclass(frozen=True)
 class Convergence:
-    """Diagnostics of the mixing of the chains that draw posterior samples.
+    """Convergence diagnostics of the chains that draw posterior samples.
 
     Args:
         acceptance: the mean acceptance rate.

@@ -69,7 +69,7 @@ class SearchOptions:
     ] = 0
     warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 300
     iterations: Annotated[
-        int, Option("number of iterations of a chain after the warm-up, from which mixing is estimated.", count(4))
+        int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
     ] = 200
     leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 16
 

@@ -130,7 +130,7 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
         ValueError: if the description has another format, or an option is invalid.
     """
     if description["format"] != FORMAT:
-        raise ValueError(f"format {description['format']}, where this version reads {FORMAT}")
+        raise InputError(f"a flow of format {FORMAT}", f"format {description['format']}")
     flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     flow.load_state_dict(tensors)
     return flow

@@ -51,7 +51,9 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     except KeyError as error:
         raise InputError("a checkpoint of the authors' RG-Flow", f"none with {error}", where=str(path)) from error
     except (TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path}: Expected a checkpoint of the authors' RG-Flow; {error}") from error
+        raise InputError(
+            "a checkpoint of the authors' RG-Flow", f"a file with an error: {error}", where=str(path)
+        ) from error
     return flow
 
 
@@ -59,10 +61,10 @@ def _check_weights(weights: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not finite, or not of one floating-point dtype."""
     dtypes = {tensor.dtype for tensor in weights.values()}
     if len(dtypes) != 1 or not next(iter(dtypes)).is_floating_point:
-        raise ValueError(f"weights of one floating-point dtype are expected; got {sorted(map(str, dtypes))}")
+        raise InputError("weights of one floating-point dtype", str(sorted(map(str, dtypes))))
     for name, tensor in weights.items():
         if not tensor.isfinite().all():
-            raise ValueError(f"finite weights are expected; got infinite or NaN ones in {name}")
+            raise InputError("finite weights", f"infinite values or NaN in {name}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -70,13 +72,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):  # torch does not check checksums
-            raise ValueError(f"{broken} has a wrong checksum")
+            raise InputError(f"the checksum of {broken}", "another")
     except OSError:
         raise
     except Exception as error:  # unpickling other bytes may raise any kind of error
-        raise ValueError(
-            f"{path}: Expected a checkpoint of tensors; it is damaged or holds other objects, and nothing in it was run"
-        ) from error
+        got = "a damaged file or one with other objects, of which no code was run"
+        raise InputError("a checkpoint of tensors", got, where=str(path)) from error
     state = content.get("flow") if isinstance(content, Mapping) else None
     items = state.items() if isinstance(state, Mapping) else ()
     if not items or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
@@ -88,16 +89,18 @@ def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, 
     """The options of `mera.build`, from the names and shapes of the tensors."""
     blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:
-        raise ValueError(f"two blocks an RG step are expected; got {blocks} blocks")
+        raise InputError("two blocks for each RG step", f"{blocks} blocks")
     channels, *sites = state["layers.0.mask_left"].shape
     if len(sites) != 2 or sites[0] != sites[1]:
-        raise ValueError(f"masks of square patches are expected; got shape {(channels, *sites)}")
+        raise InputError("masks of square patches", f"shape {(channels, *sites)}")
     even = checkerboard((channels, *sites))
     for block in range(blocks):
         for side, mask in (("left", even), ("right", ~even)):
             saved = state[f"layers.{block}.mask_{side}"]
             if not torch.equal(saved, mask.to(saved.dtype)):
-                raise ValueError(f"mask_{side} of block {block} is expected to be a checkerboard, the first site left")
+                raise InputError(
+                    f"a checkerboard, the first site left, as mask_{side} of block {block}", "another mask"
+                )
     layers, residual_blocks, hidden = zip(*(_depths(state, 2 * h) for h in range(blocks // 2)), strict=True)
     return {
         "preset": "authors",
@@ -129,7 +132,7 @@ def _prior(scale: Tensor) -> str:
     for name, scale_of_unit_variance in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
         if scale.numel() == 1 and math.isclose(scale.item(), scale_of_unit_variance, rel_tol=1e-6):
             return name
-    raise ValueError(f"a prior of scale 1 or 1/sqrt(2) is expected; got {scale.tolist()}: say which with prior=")
+    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", f"scale {scale.tolist()}")
 
 
 def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -170,7 +173,7 @@ def _location(authors_name: str) -> tuple[str, int, int] | None:
         return None
     match = BLOCK.fullmatch(authors_name)
     if match is None:
-        raise ValueError(f"a tensor of that name is not expected: {authors_name!r}")
+        raise InputError("names of tensors of an RG-Flow", repr(authors_name))
     if CONSTANT.fullmatch(match["rest"]):
         return None
     block = int(match["block"])
@@ -182,5 +185,5 @@ def _location(authors_name: str) -> tuple[str, int, int] | None:
     elif weight := SCALE.fullmatch(match["rest"]):
         tail, residual = "scale", 0
     else:
-        raise ValueError(f"a tensor of that name is not expected: {authors_name!r}")
+        raise InputError("names of tensors of an RG-Flow", repr(authors_name))
     return f"{node}.members.{weight['layer']}.networks.0.networks.{tail}", residual, "st".index(weight["net"])

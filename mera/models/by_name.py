@@ -7,7 +7,8 @@ from typing import Any, TypeVar, cast
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.flow import Flow, Recipe
+from mera.density import Recipe
+from mera.flow import Flow
 from mera.names.options import documented, with_options_checked
 from mera.names.registry import Registry, plain
 
@@ -16,7 +17,13 @@ B = TypeVar("B", bound=Builder)
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Maps all options of a model, with the values they have without the preset, to the options that the preset changes."""
 
-_models: Registry[Builder] = Registry("a model", "mera.models", lambda build: documented(with_options_checked(build)))
+
+def _prepare(function: Builder, defaults: Mapping[str, Any] | None = None) -> Builder:
+    """A function whose options are checked at each call, and documented."""
+    return documented(with_options_checked(function, defaults))
+
+
+_models: Registry[Builder] = Registry("a model", "mera.models", _prepare)
 _presets: dict[str, Mapping[str, Preset]] = {}
 
 
@@ -40,7 +47,7 @@ def register(name: str, presets: Mapping[str, Preset] | None = None, **defaults:
     """
 
     def decorate(function: B) -> B:
-        registered = _models.register(name)(with_options_checked(function, defaults))
+        registered = _models.register(name, defaults=defaults)(function)
         _presets[name] = presets or {}
         return cast(B, registered)
 

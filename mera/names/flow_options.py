@@ -154,7 +154,10 @@ class DensityOptions(TypedDict, total=False):
     dim: Annotated[int, Option("number of dimensions of the lattice, if L is one number.", default=2)]
 
 
-PRIOR = 'prior of the latents: "laplace", "gaussian", or any univariate distribution of torch, "StudentT(df=5)".'
+PRIOR = (
+    'prior of the latents: "laplace", "gaussian", or a univariate distribution of torch whose parameters are numbers, '
+    '"StudentT(df=5)".'
+)
 
 
 class BlockOptions(TypedDict, total=False):

@@ -43,14 +43,9 @@ class Option:
     check: Check | None = None
     default: Any = REQUIRED
 
-    def per_step(self, default: Any = REQUIRED) -> Option:
-        """A variant of the option that takes one value for all RG steps of a flow, or one for each.
-
-        Args:
-            default: default of the variant; if left out, the default of this option.
-        """
-        text = f"{self.help} {PER_STEP}"
-        return replace(self, help=text, check=None, default=self.default if default is REQUIRED else default)
+    def per_step(self) -> Option:
+        """A variant of the option that takes one value for all RG steps of a flow, or one for each."""
+        return replace(self, help=f"{self.help} {PER_STEP}", check=None)
 
 
 def choice(choices: Iterable[str], what: str) -> Check:

@@ -26,15 +26,16 @@ class Registry(Generic[F]):
     Args:
         what: the word for a registered function in messages, with an article, such as "a model".
         group: the group of entry points with which other packages offer functions, name = "module:function".
-        prepare: called with each function that is registered; returns the function to use.
+        prepare: called with each function that is registered, and the options of `register`; returns the function to
+            use.
     """
 
-    def __init__(self, what: str, group: str, prepare: Callable[[F], F] = lambda function: function) -> None:
+    def __init__(self, what: str, group: str, prepare: Callable[..., F] = lambda function: function) -> None:
         self.what, self.group, self._prepare = what, group, prepare
         self._functions: dict[str, F] = {}
 
-    def register(self, name: str) -> Callable[[F], F]:
-        """A decorator that registers a function under a name.
+    def register(self, name: str, **options: Any) -> Callable[[F], F]:
+        """A decorator that registers a function under a name; `options` are passed to `prepare`.
 
         Registering the same function again, by module and qualified name, replaces it, so that notebook cells can be
         run again.
@@ -48,7 +49,7 @@ class Registry(Generic[F]):
         def decorate(function: F) -> F:
             if name in self._functions and _origin(self._functions[name]) != _origin(function):
                 raise InputError(f"a name of {self.what} that is not taken", repr(name))
-            self._functions[name] = self._prepare(function)
+            self._functions[name] = self._prepare(function, **options)
             return self._functions[name]
 
         return decorate

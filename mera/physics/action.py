@@ -28,7 +28,10 @@ def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
     A package may instead declare its actions as entry points of the group "mera.actions".
 
     Args:
-        name: the name; a ValueError is raised if it is taken.
+        name: the name.
+
+    Raises:
+        ValueError: if the name is taken.
 
     >>> from mera import physics
     >>> @physics.register("sextic")
@@ -141,7 +144,9 @@ class _Checked(Action):
 
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site, for an action that defines it."""
-        return self.action.density(phi)  # type: ignore[attr-defined]
+        if not hasattr(self.action, "density"):
+            raise InputError("an action with the contribution of each site (density)", repr(self))
+        return self.action.density(phi)
 
     def order_parameter(self, phi: Tensor) -> Tensor:
         """The order parameter that the action defines, or the field itself."""

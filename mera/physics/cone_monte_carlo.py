@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_positive, is_integer
+from mera._utils.checks import check_choice, check_count, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.density import Density
@@ -101,10 +101,9 @@ def cone_monte_carlo(
     n_levels = len(bare.plan.latents)
     if levels is not None and not isinstance(levels, Sequence):
         raise InputError("a list of levels", repr(levels))
-    levels = list(default_levels(bare) if levels is None else levels)
-    for level in levels:
-        if not is_integer(level) or not 0 <= level < n_levels or levels.count(level) > 1:
-            raise InputError(f"different levels from 0 to {n_levels - 1}", repr(levels))
+    levels = [bare.plan.check_level(level) for level in (default_levels(bare) if levels is None else levels)]
+    if len(set(levels)) < len(levels):
+        raise InputError("different levels", repr(levels))
     if not levels:
         raise InputError("at least one level that moves", "none")
     event_shape = bare.plan.input.event_shape

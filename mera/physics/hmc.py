@@ -102,6 +102,14 @@ def hmc(
         observables: your own observables by name, functions from fields to numbers (B,).
         console: a rich console for the progress bar; None to show nothing.
 
+    Returns:
+        The observables of all draws, the acceptance rate, and the last fields of the chains.
+
+    Raises:
+        ValueError: if a number is out of its range, the initial fields are of another shape or not finite, or the flow
+            does not suit the action.
+        FloatingPointError: if the action or its gradient is not finite at the initial fields.
+
     >>> from mera import physics
     >>> chain = physics.hmc((1, 4, 4), physics.FreeField(mass2=1.0), draws=50, warmup=50)
     >>> chain.fields.shape, chain.history["m2"].shape

@@ -50,6 +50,19 @@ def metropolis(
         warmup: the number of proposals before the measurement.
         observables: your own observables by name, functions from fields to numbers (B,).
         console: a rich console for the progress bar; None to show nothing.
+
+    Returns:
+        The observables of all draws, the acceptance rate, and the last fields of the chains.
+
+    Raises:
+        ValueError: if a number is out of its range, or the flow does not suit the action.
+
+    >>> import mera
+    >>> from mera import physics
+    >>> flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(8,), prior="gaussian")
+    >>> chains = physics.metropolis(flow, physics.FreeField(mass2=1.0), draws=20, warmup=5)
+    >>> chains.history["m2"].shape
+    torch.Size([20, 16])
     """
     check_count(chains, "a number of chains")
     check_count(draws, "a number of draws", 4)

@@ -63,11 +63,14 @@ class Observables:
         own: your own observables by name, functions from fields (B, C, *shape) to numbers (B,).
 
     Raises:
-        ValueError: if one of your own observables has a built-in name, or a name that begins with "_".
+        ValueError: if one of your own observables is not a function, or has a built-in name or a name that begins with
+            "_".
     """
 
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
-        for name in own or {}:
+        for name, function in (own or {}).items():
+            if not callable(function):
+                raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(function))
             if name in NAMES or name.startswith("_"):
                 raise InputError("a name of an observable of your own that is not taken", repr(name))
         self.action, self.own = as_action(action), dict(own or {})

@@ -98,8 +98,8 @@ def estimate(
         n: the number of samples.
         batch_size: the number of samples that are drawn in one batch.
         observables: your own observables by name, functions from fields to numbers (B,).
-        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields`; a warning is
-            given if some of them lie where the flow has no samples.
+        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields`; warns
+            if any of these fields lies where the flow has no samples.
         console: a rich console for the progress bar; None to show nothing.
 
     Raises:
@@ -163,7 +163,7 @@ def _missed(flow: Density, action: Action, fields: Tensor, log_weights: Tensor, 
     missed = (torch.cat(parts).cpu() > log_weights.max() + MISSED).double().mean().item()
     if missed > 0:
         warnings.warn(
-            f"Expected fields of the target where the flow has samples; got {missed:.1%} of the given fields with "
+            f"Expected fields of the target where the flow has samples; got {missed:.1%} of the fields with "
             f"weights above e^{MISSED:g} times the largest weight of a sample: the flow misses a part of the target, "
             "and averages are wrong",
             stacklevel=5,

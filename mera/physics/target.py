@@ -59,7 +59,7 @@ def check_sampled(flow: object, action: ActionLike) -> Action:
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
     action = as_action(action)
-    check_domain(action, flow.flow.prior)
+    check_domain(action, flow.prior)
     return action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import distributions
@@ -88,11 +88,7 @@ def _family_of_distribution(distribution: Any) -> Family:
     declared = _declared(distribution, "arg_constraints") or {}
     names = set(inspect.signature(kind).parameters)
     if any(parameter not in names | {"logits"} for parameter in declared) or kind in _COMPOSED:
-        raise InputError(
-            "a prior that is made of numbers",
-            f"a {kind.__name__}, which is made of other distributions: a bijector in front of a plain prior, such as "
-            '"pointwise-spline", can make such a density',
-        )
+        _refuse_composed(kind)
     parameters = {}
     for name in [name for name in declared if name != "logits" or "probs" not in declared]:
         value, constraint = torch.as_tensor(getattr(distribution, name)).double(), declared[name]
@@ -116,6 +112,15 @@ def _family_of_distribution(distribution: Any) -> Family:
 
 
 _COMPOSED = (distributions.TransformedDistribution, distributions.MixtureSameFamily, distributions.Independent)
+
+
+def _refuse_composed(kind: type) -> NoReturn:
+    """Raise the error for a class of distributions that are composed of other distributions."""
+    raise InputError(
+        "a prior that is made of numbers",
+        f"a {kind.__name__}, which is made of other distributions: a bijector in front of a plain prior, such as "
+        '"pointwise-spline", can make such a density',
+    )
 
 
 def _declared(distribution: Any, name: str) -> Any:
@@ -145,6 +150,8 @@ def _parse(text: str) -> dict[str, Any]:
     except TypeError as error:
         names = ", ".join(key for key in signature.parameters if key != "validate_args")
         raise InputError(f"parameters {names} of {name}", f"{text!r}: {error}") from None
+    if kind in _COMPOSED:
+        _refuse_composed(kind)
     required = [key for key, parameter in signature.parameters.items() if parameter.default is inspect.Parameter.empty]
     parameters = {key: STANDARD[key] for key in required if key in STANDARD} | passed.arguments
     if missing := [key for key in required if key not in parameters]:

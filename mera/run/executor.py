@@ -123,9 +123,10 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
     if is_recording():  # recorded code must not branch on shapes; an earlier call checked them
         return changed, log_det
     if changed.shape != events.shape or log_det.shape != events.shape[:1]:
-        raise ValueError(
-            f"node {step.node!r}: Expected events {tuple(events.shape)} and one log-det for each from the bijector; "
-            f"got {tuple(changed.shape)} and {tuple(log_det.shape)}"
+        raise InputError(
+            f"events {tuple(events.shape)} and one log-det for each from the bijector",
+            f"{tuple(changed.shape)} and {tuple(log_det.shape)}",
+            where=f"node {step.node!r}",
         )
     return changed, log_det
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, context_arguments
+from mera.graph.errors import LayoutError
 from mera.graph.plan import Plan, Step
 from mera.priors import Prior
 from mera.run.contexts import ContextEncoder, ContextOfStep, context_per_step
@@ -130,7 +131,7 @@ class Runner:
             try:
                 initialized = self.bijector(step).initialize(events, contexts(step))
             except ValueError as error:
-                raise ValueError(f"node {step.node!r}: {error}") from error
+                raise LayoutError.from_error(error, node=step.node) from error
             return initialized, events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)

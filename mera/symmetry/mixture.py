@@ -13,10 +13,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones import Cone, Region, Site
-from mera.density import Density, Temperature
-from mera.flow import Flow, Recipe
+from mera.density import Density, Recipe, Temperature
+from mera.flow import Flow
 from mera.graph import Layout, Plan
 from mera.graph.summary import Summary
+from mera.priors import Prior
 from mera.run.contexts import ContextEncoder
 from mera.symmetry.groups import symmetries
 
@@ -218,7 +219,12 @@ class Symmetrized(Density):
         return self.flow.preprocess
 
     @property
-    def recipe(self) -> Recipe | None:
+    def prior(self) -> Prior:  # type: ignore[override]
+        """The density of the flow's latents."""
+        return self.flow.prior
+
+    @property
+    def recipe(self) -> Recipe | None:  # type: ignore[override]
         """The model and the options of the flow; None for a flow that was made by hand."""
         return self.flow.recipe
 

@@ -90,7 +90,7 @@ def check_callbacks(callbacks: object) -> list[Callback]:
 def check_enough(flow: Density, objective: Objective) -> None:
     """Refuse fewer than `MIN_IMAGES` training examples if a normalisation layer still has to be initialised."""
     if 0 < objective.size < MIN_IMAGES and is_starting(flow):
-        expected = f"at least {MIN_IMAGES} training images, from which normalisation layers start"
+        expected = f"at least {MIN_IMAGES} training examples, from which normalisation layers start"
         raise InputError(expected, str(objective.size))
 
 

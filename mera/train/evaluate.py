@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import length_hint
 
 import torch
 from torch import Tensor
@@ -31,9 +32,9 @@ def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_siz
     """
     if n is None and isinstance(examples, StreamDataset):
         raise InputError("a number of examples to evaluate, of a stream", "None")
-    n = len(examples) if n is None else min(n, len(examples))
+    n = length_hint(examples) if n is None else min(n, length_hint(examples, n))
     if n < 1:
-        raise InputError("at least one image to evaluate", str(n))
+        raise InputError("at least one example to evaluate", str(n))
     return losses(flow, likelihood(flow, examples), n, batch_size, seed).mean().item()
 
 
@@ -70,7 +71,7 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     Raises:
         ValueError: if there is no image, or the examples are not uint8.
     """
-    if len(images) and likelihood_of(images[0]) is not ImageLikelihood:
+    if length_hint(images, 1) and likelihood_of(images[0]) is not ImageLikelihood:
         raise InputError("uint8 images for bits per dimension", str(images[0].dtype))
     return mean_loss(flow, images, n, batch_size, seed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from operator import length_hint
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Likelihood(Objective):
     parts = ("examples", "noise", "context")
 
     def __init__(self, examples: Examples, contexts: Tensor | None = None, order: Order | None = None) -> None:
-        self.examples, self.contexts, self.order, self.size = examples, contexts, order, len(examples)
+        self.examples, self.contexts, self.order, self.size = examples, contexts, order, length_hint(examples)
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """Examples with noise, each a function of seed, step and row."""
@@ -162,7 +163,7 @@ def likelihood(flow: Density, examples: Examples, order: Order | None = None) ->
     """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order`.
 
     Raises:
-        InputError: if the examples are neither images nor fields, or lack the contexts that a conditional flow needs.
+        ValueError: if the examples are neither images nor fields, or lack the contexts that a conditional flow needs.
     """
     return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order)
 
@@ -173,7 +174,7 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
     The contexts are the labels "class" of the data set for a flow with classes, or else the labels "context".
 
     Raises:
-        InputError: if there are no such labels, their number differs from that of the examples, or a class number is
+        ValueError: if there are no such labels, their number differs from that of the examples, or a class number is
             not an integer from 0 to the flow's number of classes - 1.
     """
     if flow.plan.context is None:
@@ -183,6 +184,6 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
     if classes is not None and len(contexts) and not 0 <= contexts.min() <= contexts.max() < classes:
         got = f"{contexts.min().item()} to {contexts.max().item()}"
         raise InputError(f"class numbers from 0 to {classes - 1}", got)
-    if len(contexts) != len(examples):
-        raise InputError(f"a label for each of {len(examples)} images", str(len(contexts)))
+    if len(contexts) != (n := length_hint(examples)):
+        raise InputError(f"a label for each of {n} examples", str(len(contexts)))
     return contexts

@@ -120,7 +120,7 @@ class Loop:
         """Indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
 
         Raises:
-            InputError: if the processes cannot share a batch equally.
+            ValueError: if the processes cannot share a batch equally.
         """
         rows = rows_per_step(self.settings.batch_size, self.objective.size, self.world_size)
         share = rows // self.world_size

@@ -60,7 +60,8 @@ class Muon(Optimizer):
     A matrix W, (m, n), takes the step :math:`-s \sqrt{\max(m, n)} \, \mathrm{lr} \, O` along the orthogonal factor O of
     its momentum. With the default scale s the step is about as large as a step of AdamW (Liu et al. 2025,
     https://arxiv.org/abs/2502.16982). Matrices of one shape are stacked, and multiplied in bfloat16 on hardware where
-    bfloat16 is fast.
+    bfloat16 is fast. `torch.optim.Muon` refuses kernels of convolutions, multiplies one matrix after another, and
+    always in bfloat16, which most CPUs emulate.
 
     Args:
         params: parameters, of which those with two dimensions and edges of at least 8 are the matrices; or groups such

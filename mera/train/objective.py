@@ -41,6 +41,7 @@ class Objective(ABC):
         """Rows of the batch of a step, on the CPU, as a function of the seed, the step and the rows alone.
 
         Args:
+            seed: the seed of the run.
             step: the step, from 1 on; 0 for an evaluation, in which row i is the i-th example.
             rows: indices of rows in the batch of all processes.
         """
@@ -50,6 +51,7 @@ class Objective(ABC):
         """The loss of each row per variable, (rows,), in the unit of the objective.
 
         Args:
+            flow: the flow.
             batch: rows as `batch` makes them, on the device of the flow.
         """
 
@@ -58,6 +60,7 @@ class Objective(ABC):
         """The rows as data in the flow's own space and dtype, (rows, C, *shape); and their contexts.
 
         Args:
+            flow: the flow.
             batch: rows as `batch` makes them, on the device of the flow.
         """
 

@@ -55,7 +55,7 @@ def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Opti
             `functools.partial(torch.optim.SGD, lr=0.1)`.
 
     Raises:
-        InputError: if `own` neither is nor returns an optimiser, or if the optimiser has other parameters or needs a
+        ValueError: if `own` neither is nor returns an optimiser, or if the optimiser has other parameters or needs a
             closure for each step.
     """
     parameters = list(parameters)

@@ -24,7 +24,7 @@ def rows_per_step(batch_size: int, n: int, processes: int) -> int:
     """
     rows = min(batch_size, n - n % processes) if n else batch_size
     if rows < 1 or rows % processes:
-        raise InputError(f"a batch_size that {processes} processes can share", f"{rows} of {n} images")
+        raise InputError(f"a batch_size that {processes} processes can share", f"{rows} of {n} examples")
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import length_hint
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ FAR = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
 
 
-class Learnt(NamedTuple):
+class Objectives(NamedTuple):
     """The objectives of training and of evaluations.
 
     Args:
@@ -46,7 +47,7 @@ def recognize(
     settings: Settings,
     loss: Callable[[Density, Any], Tensor] | None = None,
     processes: int = 1,
-) -> Learnt:
+) -> Objectives:
     """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
 
     Args:
@@ -54,7 +55,7 @@ def recognize(
         loss: a loss of the user's own on examples.
 
     Raises:
-        InputError: if the data is of another kind, or does not fit the flow or the other arguments.
+        ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
         FloatingPointError: see `check_action`.
     """
     action, examples = _split(data)
@@ -65,16 +66,16 @@ def recognize(
         fields = None if examples is None else _fields(examples, flow)
         options = (settings.estimator, settings.anneal, settings.alpha)
         objective = ReverseKL(flow, action, *options, fields, settings.field_share)
-        return Learnt(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
+        return Objectives(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
     splits = as_splits(examples, flow.plan.input.event_shape)
     check_data(splits, flow)
-    n, in_order = len(splits.train), getattr(splits.train, "in_order", False)
+    n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
     rows = rows_per_step(settings.batch_size, n, processes)
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order))
     test = likelihood(flow, splits.test)
     if loss is not None:
-        return Learnt(OwnLoss(train, loss), OwnLoss(test, loss), splits.source, in_order)
-    return Learnt(train, test, splits.source, in_order)
+        return Objectives(OwnLoss(train, loss), OwnLoss(test, loss), splits.source, in_order)
+    return Objectives(train, test, splits.source, in_order)
 
 
 def _split(data: Any) -> tuple[Any, Any]:
@@ -96,8 +97,9 @@ def _is_action(data: Any) -> bool:
 
 def check_data(data: DataSplits, flow: Density) -> None:
     """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's data."""
-    if not len(data.train) or not len(data.test):
-        raise InputError("training and test examples", f"{len(data.train)} and {len(data.test)}")
+    sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
+    if 0 in sizes:
+        raise InputError("training and test examples", f"{sizes[0]} and {sizes[1]}")
     firsts = data.train[0], data.test[0]
     kinds = [likelihood_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
@@ -121,14 +123,14 @@ def check_action(action: Any, flow: Density) -> Action:
     """Refuse an action that a flow cannot learn; returns the action as an `Action`.
 
     Raises:
-        InputError: if the action does not return one number for each field, if it is not bounded from below, or if the
+        ValueError: if the action does not return one number for each field, if it is not bounded from below, or if the
             flow takes a context or has variables of another domain than the action.
         FloatingPointError: if the action of a field of unit size is not finite.
     """
     if flow.plan.context is not None:
         raise InputError("a flow without context to learn an action", f"one with context {flow.plan.context}")
     action = as_action(action)
-    check_domain(action, flow.flow.prior)
+    check_domain(action, flow.prior)
     with torch.no_grad(), seeded(0):
         x = torch.randn(PROBES, *flow.plan.input.event_shape, dtype=flow.dtype).to(flow.device)
         sizes = x[PROBES // 2 :].flatten(2)[:, :, :1]

@@ -47,7 +47,7 @@ class ReverseKL(Objective):
         share: the fraction of the rows that are fields of the target, 0 to 1, if there are fields.
 
     Raises:
-        InputError: if `anneal` is not 0 although there are fields of the target, which belong to the final action.
+        ValueError: if `anneal` is not 0 although there are fields of the target, which belong to the final action.
     """
 
     name, unit, metric = "fields", "nats/variable", "nats"

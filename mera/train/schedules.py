@@ -106,7 +106,7 @@ def own_schedule(own: OwnSchedule, optimizer: Optimizer) -> TorchSchedule:
             `functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)`.
 
     Raises:
-        InputError: if `own` neither is nor returns a schedule, or the schedule belongs to another optimiser.
+        ValueError: if `own` neither is nor returns a schedule, or the schedule belongs to another optimiser.
     """
     schedule = own if isinstance(own, lr_scheduler.LRScheduler) or not callable(own) else own(optimizer)
     if not isinstance(schedule, lr_scheduler.LRScheduler):

@@ -60,7 +60,8 @@ class Settings:
     """The settings of training. The options of the command line have the same names.
 
     Raises:
-        ValueError: if a number is out of its range, or torch has no such optimiser, schedule or option.
+        ValueError: if a number is out of its range; or if the name of an optimiser, of one of its options, or of a
+            schedule is unknown.
     """
 
     steps: Annotated[int, Option("steps of the optimiser.", count())] = 2000

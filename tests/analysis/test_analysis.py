@@ -1,4 +1,4 @@
-"""What a flow has learnt: against autograd's Jacobians, against log_prob, and against cases that are known."""
+"""Analyses of a flow against autograd's Jacobians, against log_prob, and against cases that are known."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What `mera explain` prints: factors of data, what mixing changes, and tables that agree with their sources."""
+"""The tables of `mera explain`: factors of data, effects of mixing, and agreement with their sources."""
 
 import json
 
@@ -134,7 +134,7 @@ def test_the_command_prints_tables_and_standard_errors(tmp_path):
     options = ["--images", "80", "--samples", "2"]
     one = runner.invoke(app, ["explain", str(tmp_path / "0"), *options])
     assert one.exit_code == 0, one.output
-    assert "which level knows which factor" in one.output
+    assert "factors that each level predicts" in one.output
     assert "±" not in one.output
     both = runner.invoke(app, ["explain", str(tmp_path / "0"), str(tmp_path / "1"), *options])
     assert both.exit_code == 0, both.output

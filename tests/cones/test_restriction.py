@@ -130,7 +130,7 @@ def test_recorded_calls_equal_those_before():
         (expected,) = torch.autograd.grad(flow.log_prob(whole).sum(), whole)
         torch.testing.assert_close(gradient, expected[:, :, mask])
         torch.testing.assert_close(local.decode(local.encode(pixels)), pixels)
-    assert [recording is not None for recording in local._log_prob._recordings.values()] == [True]
+    assert local.evaluation.recorded == [True]
     mapped = torch.func.vmap(lambda p: local.log_prob(p[None])[0])(pixels)
     torch.testing.assert_close(mapped, local.log_prob(pixels))
     curvature = torch.func.jacrev(torch.func.grad(lambda p: local.log_prob(p).sum()))(pixels.detach())
@@ -175,7 +175,7 @@ def test_what_hides_gradients_is_not_replayed(size):
     gradients = []
     for _ in range(2 * HOT):
         gradients.append(torch.autograd.grad(local.log_prob(pixels).sum(), pixels)[0])
-    assert list(local._log_prob._recordings.values()) == [None]
+    assert local.evaluation.recorded == [False]
     assert all(torch.equal(g, gradients[0]) for g in gradients)
 
 
@@ -213,7 +213,7 @@ def test_what_looks_at_its_data_is_not_replayed():
     for _ in range(3 * HOT):
         pixels = torch.randn(1, 1, 1, dtype=torch.float64)
         torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
-    assert list(local._log_prob._recordings.values()) == [None]
+    assert local.evaluation.recorded == [False]
 
 
 def test_recordings_are_few(monkeypatch):
@@ -233,13 +233,13 @@ def test_without_a_recorder_everything_runs_eagerly(monkeypatch):
     x, pixels = torch.randn(1, 3, 8, 8, dtype=torch.float64), torch.randn(3, 3, 6, dtype=torch.float64)
     recorded, eager = flow.restrict(x, MASK), flow.restrict(x, MASK)
     expected = [recorded.log_prob(pixels) for _ in range(2 * HOT)]
-    assert recorded._log_prob._recordings
+    assert recorded.evaluation.recorded
     monkeypatch.delattr(torch.jit, "trace")
     monkeypatch.delattr(torch.jit, "is_tracing")
     monkeypatch.delattr(torch.jit, "optimized_execution")
     for value in expected:
         torch.testing.assert_close(eager.log_prob(pixels), value)
-    assert not any(eager._log_prob._recordings.values())
+    assert not any(eager.evaluation.recorded)
     torch.testing.assert_close(eager.decode(eager.encode(pixels)), pixels)
     torch.testing.assert_close(flow.inverse(flow(x)[0])[0], x)
 
@@ -261,7 +261,7 @@ def test_parameters_count_as_constants():
     local.log_prob(pixels).sum().backward()
     assert pixels.grad is not None
     assert all(p.grad is None and p.requires_grad for p in flow.parameters())
-    held = next(p for b in local._runner.bijectors.values() for p in b.parameters())
+    held = next(p for b in local.runner.bijectors.values() for p in b.parameters())
     assert held.data_ptr() in {p.data_ptr() for p in flow.parameters()}  # no copy of the weights
 
 
@@ -271,7 +271,7 @@ def test_only_the_cone_is_evaluated():
     mask[20:24, 20:24] = True
     local = flow.restrict(torch.randn(1, 3, 64, 64), mask)
     rows = []
-    for bijector in local._runner.bijectors.values():
+    for bijector in local.runner.bijectors.values():
         bijector.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
     local.log_prob(torch.randn(5, 3, 16))
     assert rows == [5 * n for n in local.cone.blocks]
@@ -364,7 +364,7 @@ def test_published_networks_are_recorded(conditioner):
         for _ in range(HOT + 1):
             pixels = torch.randn(rows, 1, 2, dtype=torch.float64)
             torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
-    assert [recording is not None for recording in local._log_prob._recordings.values()] == [True, True]
+    assert local.evaluation.recorded == [True, True]
 
 
 def test_a_recording_is_freed_with_its_restriction():
@@ -393,7 +393,7 @@ def test_compiled_calls_equal_those_before(monkeypatch):
     expected = local.log_prob(pixels)
     local.compile(3)
     with monkeypatch.context() as patch:
-        patch.delattr(local._log_prob, "function")  # the compiled function does without it
+        patch.delattr(local.evaluation, "function")  # the compiled function does without it
         torch.testing.assert_close(local.log_prob(pixels.detach()), expected.detach())
         same = pixels[:1].detach().expand(3, -1, -1)  # not contiguous
         torch.testing.assert_close(local.log_prob(same), expected[:1].detach().expand(3))

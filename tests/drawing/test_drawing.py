@@ -21,7 +21,7 @@ def layout_of(name, **options):
 
 
 def points(axes, colour):
-    """Where the dots or crosses of a colour are."""
+    """The positions of the dots or crosses of a colour."""
     lines = [line for line in axes.lines if line.get_color() == colour]
     return [(float(x), float(y)) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 

@@ -1,4 +1,4 @@
-"""What the explorer does with an image, without a browser."""
+"""The explorer's operations on an image, without a browser."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor

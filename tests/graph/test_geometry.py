@@ -1,4 +1,4 @@
-"""Layouts that are no bijection are refused, with the node, what was expected and what was given."""
+"""Refusals of layouts that are not bijections, with the node, the expected and the actual value."""
 
 import pickle
 import re
@@ -226,7 +226,7 @@ def test_a_share_may_not_be_the_name_of_a_node():
     layout = Layout((4,), 1)
     x = layout.local(layout.input, ActNorm, 2, share="b", name="a")
     layout.latent(layout.local(x, ActNorm, 2, name="b"))
-    refuses(lambda: compile(layout), "b", "a share that is no node's name", "'b'")
+    refuses(lambda: compile(layout), "b", "a share that is not the name of a node", "'b'")
 
 
 def test_what_is_no_layout_or_node():

@@ -175,7 +175,7 @@ def test_other_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Expected a file .*nothing\.toml; got none"):
         mera.load_layout(tmp_path / "nothing.toml")
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(mera.LayoutError, match="Expected TOML; got a file that is no text"):
+    with pytest.raises(mera.LayoutError, match="Expected TOML; got a file that is not UTF-8 text"):
         mera.load_layout(tmp_path / "x")
     with pytest.raises(ValueError, match="Expected a path; got 3"):
         mera.load_layout(3)

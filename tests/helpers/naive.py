@@ -16,7 +16,7 @@ def naive_forward(flow: Flow, x: torch.Tensor) -> tuple[dict[str, torch.Tensor],
 
 
 def naive_cone(layout: Layout, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which latents of each node change with the pixels (H, W): masks of ones go the same way as data."""
+    """Masks of the latents of each node that change with the pixels (H, W); masks of ones go the same way as data."""
     lattice = layout.input.lattice
 
     def spreads(name, node):

@@ -98,12 +98,12 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
     assert ((drawn.mean(0) - mean).abs() < 4 * deviation / 20).all()
     whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (drawn - mean).T, upper=False)
     assert (whitened.cov() - torch.eye(6)).abs().max() < 5 / math.sqrt(400)
-    mixing = result.convergence
-    assert mixing.draws == 36_000
-    assert mixing.r_hat < 1.05
-    assert 0.6 < mixing.acceptance < 1
-    assert mixing.effective > 400
-    assert str(mixing).endswith(": mixed")
+    convergence = result.convergence
+    assert convergence.draws == 36_000
+    assert convergence.r_hat < 1.05
+    assert 0.6 < convergence.acceptance < 1
+    assert convergence.effective > 400
+    assert str(convergence).endswith(": mixed")
     assert repr(result).startswith(f"Inpainting(log_prob={result.log_prob:.1f}, ")
 
 

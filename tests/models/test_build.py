@@ -1,4 +1,4 @@
-"""What the options of models build, and what flows do with images."""
+"""Options of models, and flows on images."""
 
 import math
 import time

@@ -21,7 +21,7 @@ from mera.names.registry import Registry
 
 
 def third_party(event_shape, slope=0.3):
-    """What an entry point of another package names."""
+    """A factory that an entry point of another package names."""
     return LeakyReLU(event_shape, slope)
 
 

@@ -50,7 +50,7 @@ def moments(phi):
 
 
 def scores(before, after):
-    """How far means of two sets of fields are apart, in standard errors."""
+    """The distance between the means of two sets of fields, in standard errors."""
     a, b = moments(before), moments(after)
     return (a.mean(0) - b.mean(0)) / ((a.var(0) + b.var(0)) / len(a)).sqrt()
 
@@ -168,7 +168,7 @@ def test_steps_are_tuned_in_the_warm_up():
     [
         (lambda flow: physics.cone_monte_carlo(flow, FREE, chains=0), "a number of chains"),
         (lambda flow: physics.cone_monte_carlo(flow, FREE, sweeps=2), "a number of sweeps"),
-        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[7]), "different levels from 0 to 1"),
+        (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[7]), "a level from 0 to 1"),
         (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[1, 1]), "different levels"),
         (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=1), "a list of levels"),
         (lambda flow: physics.cone_monte_carlo(flow, FREE, levels=[]), "at least one level"),

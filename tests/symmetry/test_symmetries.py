@@ -79,7 +79,7 @@ def test_samples_are_moved_by_the_inverse_of_the_chosen_element():
 
 
 def test_some_elements_of_a_large_group():
-    """The mixture of some images, which are no group, has the densities of its samples and is normalised."""
+    """A mixture of images that do not form a group has the densities of its samples and is normalised."""
     p = symmetric(("translations", "rotations", "reflections", "flip"), elements=6)
     assert len(p.elements) == 6
     samples, log_prob = p.rsample_and_log_prob(400)

@@ -1,4 +1,4 @@
-"""What `fit` refuses, before anything is trained or written."""
+"""Arguments that `fit` refuses before anything is trained or written."""
 
 import warnings
 from dataclasses import replace
@@ -57,7 +57,7 @@ def inference_flow():
         (lambda run: fit(small_flow().half(), IMAGES, SHORT, run), r"got torch\.float16: train flow\.float\(\)"),
         (
             lambda run: fit(small_flow(), ONE_IMAGE, SHORT, run),
-            "Expected at least 2 training images, from which normalisation layers start; got 1",
+            "Expected at least 2 training examples, from which normalisation layers start; got 1",
         ),
         (lambda run: RunFolder(None), "Expected a path; got None"),
         (lambda run: RunFolder(b"run"), "Expected a path; got b'run'"),
@@ -131,7 +131,7 @@ def test_class_numbers_of_any_integer_dtype(dtype):
         (torch.zeros(60), r"Expected class numbers, integers \(N,\); got .* torch\.float32"),
         (torch.zeros(60, dtype=torch.bool), r"Expected class numbers, integers \(N,\); got .* torch\.bool"),
         (torch.zeros(60, 1, dtype=torch.int64), r"Expected class numbers, integers \(N,\); got .* shape \(60, 1\)"),
-        (torch.zeros(59, dtype=torch.int64), "Expected a label for each of 60 images; got 59"),
+        (torch.zeros(59, dtype=torch.int64), "Expected a label for each of 60 examples; got 59"),
         (torch.full((60,), 3), "Expected class numbers from 0 to 2; got 3 to 3"),
         ([0] * 60, "Expected labels 'class' as a tensor; got list"),
     ],

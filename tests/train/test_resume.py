@@ -188,7 +188,7 @@ def test_a_mean_starts_where_the_flow_does(tmp_path):
 
 
 def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
-    """What was saved last can go on; what diverged is neither saved nor the best."""
+    """A run continues from its last checkpoint; a step that diverged is neither saved nor counted as the best."""
     found, run = iter([4.0, 3.0, 5.0, math.inf]), RunFolder(tmp_path)
     run.create({})
     monkeypatch.setattr(loop, "losses", lambda *_, **__: torch.tensor([next(found)]))

@@ -155,7 +155,7 @@ def test_shares_make_up_the_batch():
     shares = [objective.batch(0, 3, range(start, start + 2)) for start in (0, 2, 4)]
     for tensor, *parts in zip(whole, *shares, strict=True):
         assert torch.equal(torch.cat(parts), tensor)
-    with pytest.raises(ValueError, match="Expected a batch_size that 4 processes can share; got 6 of 60 images"):
+    with pytest.raises(ValueError, match="Expected a batch_size that 4 processes can share; got 6 of 60 examples"):
         recognize(small_flow(), IMAGES, Settings(batch_size=6), processes=4)
 
 
@@ -173,7 +173,7 @@ def test_sets_without_images():
     empty = data.ArrayDataset(IMAGES.test.array[:0])
     with pytest.raises(ValueError, match="Expected training and test examples; got 60 and 0"):
         fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, empty), SHORT)
-    with pytest.raises(ValueError, match="Expected at least one image to evaluate; got -3"):
+    with pytest.raises(ValueError, match="Expected at least one example to evaluate; got -3"):
         bits_per_dim(small_flow(), IMAGES.test, -3)
 
 

@@ -16,7 +16,7 @@ WORKERS = [0, 1]
 
 
 class CorruptImageError(ValueError):
-    """An error of a data set with arguments that are no message, which cannot be unpickled."""
+    """An error of a data set whose arguments are not a message, so that it cannot be unpickled."""
 
     def __init__(self, file, offset):
         super().__init__(f"{file}: corrupt at byte {offset}")
