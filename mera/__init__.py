@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from mera.display.notebook import register_painter
+from mera.display.painter import register_painter
 
 if TYPE_CHECKING:
     from mera import analysis, bijectors, cones, data, drawing, graph, models, physics, train

@@ -24,7 +24,8 @@ from mera.cones.indexing import (
     spread,
 )
 from mera.cones.regions import Region, Site, latents_at, sites_of
-from mera.display.notebook import html, picture_of
+from mera.display.notebook import html
+from mera.display.painter import picture_of
 from mera.display.table import Table
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan

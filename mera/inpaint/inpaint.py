@@ -13,7 +13,7 @@ from mera._utils.errors import InputError
 from mera.chains.diagnostics import split_r_hat
 from mera.chains.effective_size import effective_size
 from mera.cones import Region, Restriction
-from mera.display.notebook import Pictured
+from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.inpaint.convergence import Convergence
 from mera.inpaint.hmc import hmc
