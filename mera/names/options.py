@@ -10,7 +10,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from typing_extensions import Unpack
@@ -69,7 +69,7 @@ flag: Check = check_flag
 
 def types_of(target: Callable[..., Any]) -> dict[str, Any]:
     """The types of a function's parameters or a dataclass's fields, by name, without their `Option`."""
-    return _hints(target)
+    return {name: _without_option(hint) for name, hint in _hints(target).items()}
 
 
 def options_of(target: Callable[..., Any]) -> dict[str, Option]:
@@ -77,7 +77,7 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
 
     Parameters without an `Option` are left out.
     """
-    hints = _hints(target, include_extras=True)
+    hints = _hints(target)
     options = {name: _option_of(hints.get(name)) for name in signature_of(target).parameters}
     return {name: option for name, option in options.items() if option is not None}
 
@@ -173,16 +173,10 @@ def _unless_none(check: Check) -> Check:
     return lambda value, name: None if value is None else check(value, name)
 
 
-def _hints(target: Callable[..., Any], include_extras: bool = False) -> dict[str, Any]:
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of parameters or fields, including shared options; empty if names cannot be resolved."""
-    try:
-        own = get_type_hints(_annotated(target), include_extras=True)
-        for hint in list(own.values()):
-            if get_origin(hint) is Unpack:
-                own = get_type_hints(get_args(hint)[0], include_extras=True) | own
-        return own if include_extras else {name: _without_option(hint) for name, hint in own.items()}
-    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
-        return {}
+    own = {name: hint for name, hint in _annotations(target).items() if get_origin(hint) is not Unpack}
+    return _shared(target) | own
 
 
 def _without_option(hint: Any) -> Any:
@@ -192,12 +186,22 @@ def _without_option(hint: Any) -> Any:
 
 def _shared(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of the options that a function takes as `**options: Unpack[...]`."""
+    declared = [get_args(hint)[0] for hint in _annotations(target).values() if get_origin(hint) is Unpack]
+    return _type_hints(declared[0]) if declared else {}
+
+
+def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of parameters or fields; empty if names cannot be resolved."""
     try:
-        hints = get_type_hints(_annotated(target), include_extras=True).values()
-    except (NameError, TypeError, AttributeError):
+        return _type_hints(_annotated(target))
+    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
         return {}
-    declared = [get_args(hint)[0] for hint in hints if get_origin(hint) is Unpack]
-    return get_type_hints(declared[0], include_extras=True) if declared else {}
+
+
+@cache
+def _type_hints(owner: Any) -> dict[str, Any]:
+    """`typing.get_type_hints` of a function, class or `TypedDict`; cached, because Python compiles each annotation."""
+    return get_type_hints(owner, include_extras=True)
 
 
 def _option_of(hint: Any) -> Option | None:
