@@ -23,6 +23,7 @@ from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, c
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.preprocess import ImagePreprocess
 from mera.bijectors.reshape import Conditioned, Squeezed
+from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
@@ -62,6 +63,7 @@ __all__ = [
     "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",
+    "Scaled",
     "SeparateMLPs",
     "Spectral",
     "Squeezed",

@@ -25,6 +25,7 @@ from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import Gather
 from mera.bijectors.permutation import Permutation
+from mera.bijectors.scaled import Scaled
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
 from mera.names.flow_options import (
@@ -89,8 +90,8 @@ def additive(event_shape: Shape, **options: Unpack[CouplingOptions]) -> Bijector
 def spline(
     event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0, odd: Odd = False, **options: Unpack[CouplingOptions]
 ) -> Bijector:
-    """Couplings of a patch by rational-quadratic splines; see `RationalQuadratic`."""
-    return _patch(event_shape, RationalQuadratic(bins, bound), options, odd)
+    """Couplings of a patch by scaled rational-quadratic splines; see `RationalQuadratic` and `Scaled`."""
+    return _patch(event_shape, Scaled(RationalQuadratic(bins, bound)), options, odd)
 
 
 @register("logistic-mixture")
@@ -138,14 +139,14 @@ def spline_maf(
     event_shape: Shape, *, layers: Layers = 2, hidden: HiddenWidths = (128,), bins: Bins = 8, bound: Bound = 4.0,
     context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
-    """Autoregressive rational-quadratic splines; see `Autoregressive` and `RationalQuadratic`."""
-    return _autoregressive(event_shape, RationalQuadratic(bins, bound), layers, hidden, False, context_shape)
+    """Autoregressive scaled rational-quadratic splines; see `Autoregressive`, `RationalQuadratic` and `Scaled`."""
+    return _autoregressive(event_shape, Scaled(RationalQuadratic(bins, bound)), layers, hidden, False, context_shape)
 
 
 @register("pointwise-spline")
 def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) -> Bijector:
-    """A learnt spline for each single variable; see `Elementwise` and `RationalQuadratic`."""
-    return Elementwise(event_shape, RationalQuadratic(bins, bound))
+    """A learnt scaled spline for each single variable; see `Elementwise`, `RationalQuadratic` and `Scaled`."""
+    return Elementwise(event_shape, Scaled(RationalQuadratic(bins, bound)))
 
 
 @register("permutation")

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
+LEAST = 8
+"""The least number of draws of a chain from which autocorrelations can be judged."""
 S = 1.5
 """The assumed ratio of the exponential to the integrated autocorrelation time (Wolff's recommendation)."""
 
@@ -38,24 +40,26 @@ def gamma_method(chains: Tensor) -> GammaResult:
         \sigma^2 = \frac{2 \tau}{N} \Gamma(0)
 
     The window W is chosen as in Section 3.3 of the paper, and the bias of :math:`\Gamma` from the estimated mean is
-    corrected (Eq. 49). Chains are replicas with a common mean.
+    corrected (Eq. 49). For anticorrelated draws, for which Section 3.3 has no window, W is the end of Geyer's initial
+    monotone sequence (Geyer 1992, https://doi.org/10.1214/ss/1177011137). Chains are replicas with a common mean.
 
     Args:
         chains: a quantity along K chains, (draws, K).
 
     Raises:
-        ValueError: if there are fewer than four draws, or a draw is not finite.
+        ValueError: if the argument is not a tensor (draws, K) of finite numbers, with at least 8 draws of each chain.
 
     >>> import torch
     >>> result = gamma_method(torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)))
     >>> round(result.tau, 1)
     0.5
     """
-    if chains.ndim != 2:
-        raise InputError("a quantity along chains, (draws, K)", str(tuple(chains.shape)))
+    if not isinstance(chains, Tensor) or chains.ndim != 2 or chains.is_complex() or not chains.shape[1]:
+        got = str(tuple(chains.shape)) if isinstance(chains, Tensor) else type(chains).__name__
+        raise InputError("a quantity along chains as a tensor of real numbers, (draws, K)", got)
     n, k = chains.shape
-    if n < 4:
-        raise InputError("at least 4 draws of each chain", str(n))
+    if n < LEAST:
+        raise InputError(f"at least {LEAST} draws of each chain", str(n))
     if not chains.isfinite().all():
         raise InputError("finite draws", f"{int((~chains.isfinite()).sum())} that are infinite or NaN")
     total = n * k
@@ -65,10 +69,11 @@ def gamma_method(chains: Tensor) -> GammaResult:
     gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))
     if gamma[0] <= 0:  # a constant series
         return GammaResult(0.0, 0.5, 0.0, 0)
-    window = _window(gamma, total)
+    window = _window(gamma, total) if gamma[1] >= 0 else _geyer_window(gamma)
     summed = gamma[0] + 2 * gamma[1 : window + 1].sum()
     gamma = gamma + summed / total
-    summed = (gamma[0] + 2 * gamma[1 : window + 1].sum()).clamp(min=1e-12 * gamma[0].item())
+    least = gamma[0] / math.log10(10 * total)  # anticorrelations that so few draws cannot establish
+    summed = torch.maximum(gamma[0] + 2 * gamma[1 : window + 1].sum(), least)
     tau = (summed / (2 * gamma[0])).item()
     tau_error = tau * math.sqrt(4 / total * max(0.5, window + 0.5 - tau))
     return GammaResult(math.sqrt(summed.item() / total), tau, tau_error, window)
@@ -83,3 +88,10 @@ def _window(gamma: Tensor, total: int) -> int:
         if math.exp(-t / decay) - decay / math.sqrt(t * total) < 0:
             return t
     return max(1, len(gamma) // 2 - 1)
+
+
+def _geyer_window(gamma: Tensor) -> int:
+    """The last lag of Geyer's initial monotone sequence: pairs of neighbouring lags that are positive and decrease."""
+    pairs = gamma[: len(gamma) // 4 * 2].unflatten(0, (-1, 2)).sum(1)
+    keeps = (pairs > 0) & (pairs <= pairs.cummin(0).values)
+    return 2 * max(1, int(keeps.long().cumprod(0).sum())) - 1

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
 from mera import physics
+from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
+from mera._utils.random import fixed_seed
+from mera.chains.gamma import LEAST
 from mera.cli.common import Device, Json, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import folder_of, learnt_action, load_flow
+from mera.physics.check_target import check_sampled
+from mera.physics.short_run import is_differentiable, short_run
+from mera.physics.verdicts import is_upper_estimate
 from mera.symmetry import Symmetrized
 from mera.train.run import RunFolder
 
 app = typer.Typer(**OPTIONS)
+
+
+CHAINS, SNAPSHOTS = 64, 4
+"""The numbers of chains, and of fields of each chain, of the short run of Hamiltonian Monte Carlo."""
 
 
 class Sampler(str, Enum):
@@ -45,6 +57,14 @@ def _measure(
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Group elements in the mixture; all if left out.")] = None,
     chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
+    fields: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fields of the action, (N, C, *shape) in a .npy file, that show what the samples of the flow miss; if "
+            "left out, those of a short run of Hamiltonian Monte Carlo.",
+            metavar="FILE",
+        ),
+    ] = None,
     warmup: Annotated[
         int | None,
         typer.Option(min=0, help="Steps of each chain before the first draw; if left out, the sampler's default."),
@@ -67,7 +87,9 @@ def _measure(
         flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
-    result = _sample(flow.double() if double else flow, physics.make(text), sampler, samples, chains, warmup, seed)
+    flow, target = flow.double() if double else flow, physics.make(text)
+    of_target = _fields(fields, flow, target, seed) if sampler is Sampler.reweighting or fields is not None else None
+    result = _sample(flow, target, sampler, samples, chains, warmup, seed, of_target)
     out = folder_of(run) / "report" if out is None else out
     make_folder(out)
     report = _plain({"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)})
@@ -80,14 +102,21 @@ def _measure(
     console.print(f"report: {out / 'report.json'}, {out / 'report.png'}")
 
 
-def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, warmup: int | None, seed: int) -> Any:
+def _sample(
+    flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, warmup: int | None, seed: int,
+    fields: torch.Tensor | None,
+) -> Any:  # fmt: skip
     """Run a sampler, with `samples` draws over all chains, and return its result."""
     torch.manual_seed(seed)
-    draws = max(4, samples // chains)
+    draws = max(LEAST, samples // chains)
     if sampler is Sampler.reweighting:
         if warmup is not None:
             raise typer.BadParameter("Expected a sampler of chains beside --warmup; got reweighting")
-        return physics.estimate(flow, action, samples, console=console)
+        with warnings.catch_warnings():  # the verdict is printed with the table
+            warnings.simplefilter("ignore", UserWarning)
+            return physics.estimate(flow, action, samples, fields=fields, console=console)
+    if fields is not None:
+        raise typer.BadParameter(f"Expected --fields beside reweighting; got {sampler.value}")
     options: dict[str, Any] = {"chains": chains, "console": console}
     if warmup is not None:
         options["warmup"] = warmup
@@ -96,6 +125,19 @@ def _sample(flow: Any, action: Any, sampler: Sampler, samples: int, chains: int,
     if sampler is Sampler.cones:
         return physics.cone_monte_carlo(flow, action, sweeps=draws, **options)
     return physics.hmc(flow, action, "field" if sampler is Sampler.hmc else "latent", draws=draws, **options)
+
+
+def _fields(path: Path | None, flow: Any, action: Any, seed: int) -> torch.Tensor | None:
+    """Fields of a file; or of a short run of Hamiltonian Monte Carlo from noise, for a differentiable action."""
+    if path is None:
+        action = check_sampled(flow, action)
+        with fixed_seed(seed):
+            start = torch.randn(CHAINS, *flow.plan.input.event_shape).to(flow.device, flow.dtype)
+            return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False)).to(flow.device, flow.dtype)
+    except (ValueError, TypeError, EOFError) as error:
+        raise InputError(f"fields (N, C, *shape) in the .npy file {path}", str(error)[:200]) from None
 
 
 def _figures(result: Any) -> dict[str, Any]:
@@ -107,6 +149,11 @@ def _figures(result: Any) -> dict[str, Any]:
         return {
             "samples": result.n,
             "ess": result.ess,
+            "ess_is_upper_estimate": is_upper_estimate(result.pareto_k),
+            "pareto_k": result.pareto_k,
+            "missed": result.missed,
+            "forward_ess": result.forward_ess,
+            "verdict": result.verdict,
             "log_z": [result.log_z, result.log_z_error],
             "free_energy": list(result.free_energy),
             "observables": observables,
@@ -120,6 +167,7 @@ def _figures(result: Any) -> dict[str, Any]:
         "tau_error": dict(result.tau_error),
         "r_hat": dict(result.r_hat),
         "seconds": result.seconds,
+        "verdict": result.verdict,
         "observables": observables,
     }
 

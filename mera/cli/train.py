@@ -38,9 +38,10 @@ from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.physics.action import as_action
+from mera.physics.check_target import check_sampled
 from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
-from mera.train.recognize import check_action, check_data
+from mera.train.recognize import check_data
 
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "hidden": (64,)}
@@ -160,7 +161,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
     if symmetrize:
         flow = Symmetrized(flow)  # type: ignore[arg-type]
-    check_action(action, flow)
+    check_sampled(flow, action)
     if is_main():
         run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
     _train(flow, action, settings, run, resume=False)

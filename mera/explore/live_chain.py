@@ -10,10 +10,11 @@ from torch import Tensor
 from mera.chains.gamma import gamma_method
 from mera.flow import Flow
 from mera.physics.action import ActionLike
+from mera.physics.check_target import check_sampled
 from mera.physics.cone_monte_carlo import Sweep, default_levels
-from mera.physics.hmc import Trajectories
 from mera.physics.observables import Observables
-from mera.physics.target import check_sampled, field_target
+from mera.physics.target import field_target
+from mera.physics.trajectories import Trajectories
 
 TUNED = 30
 """The number of sweeps that tune the step sizes; measurements begin after them."""

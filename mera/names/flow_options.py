@@ -91,7 +91,9 @@ ContextShape = Annotated[
 ]
 MaxLogScale = Annotated[float, Option("bound of the logarithms of the scales.")]
 Bins = Annotated[int, Option("number of bins of the spline.")]
-Bound = Annotated[float, Option("the spline acts within [-bound, bound]; beyond, the map is the identity.")]
+Bound = Annotated[
+    float, Option("the spline acts within [-bound, bound] after a learnt scale and shift; beyond, the map is a line.")
+]
 Components = Annotated[int, Option("number of logistic distributions in the mixture.")]
 Padding = Annotated[
     str, Option('padding mode of the convolutions: "zeros" for open borders, "circular" for a periodic lattice.')

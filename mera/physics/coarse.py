@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mera.flow import Flow
 from mera.physics.action import Action
-from mera.physics.hmc import Trajectories
 from mera.physics.target import Target
+from mera.physics.trajectories import Trajectories
 
 LENGTH = math.pi / 2
 """The mean length of a trajectory: a quarter of the period of a latent that follows a Gaussian of unit variance."""

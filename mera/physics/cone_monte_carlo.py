@@ -14,16 +14,18 @@ from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
+from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.display.progress import ProgressBar, check_console
 from mera.flow import Flow
 from mera.physics.action import Action, ActionLike
+from mera.physics.check_target import check_sampled
 from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
-from mera.physics.hmc import Trajectories
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
-from mera.physics.target import check_fields, check_sampled, field_target, in_domain
+from mera.physics.target import check_fields, field_target, in_domain
+from mera.physics.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,7 +94,7 @@ def cone_monte_carlo(
     tune_allocator()
     action = check_sampled(flow, action)
     check_count(chains, "a number of chains")
-    check_count(sweeps, "a number of sweeps", 4)
+    check_count(sweeps, "a number of sweeps", LEAST)
     check_count(warmup, "a number of sweeps before the draws", 0)
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     check_positive(length, "the length of a trajectory")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,63 +10,20 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_positive, is_integer
+from mera._utils.checks import check_choice, check_count, check_positive
 from mera._utils.errors import InputError
-from mera.chains.hamiltonian import HamiltonianChains
-from mera.chains.step_size import StepSize
+from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.display.progress import ProgressBar, check_console
-from mera.physics.action import ActionLike, as_action
+from mera.physics.action import ActionLike
+from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
-from mera.physics.target import Target, check_fields, check_sampled, field_target, latent_target
+from mera.physics.target import check_fields, field_target, latent_target
+from mera.physics.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-FIRST_STEP = 0.1
-MOST_STEPS = 1000
-"""The largest number of leapfrog steps in a trajectory of mean length."""
-
-
-class Trajectories:
-    """Hamiltonian trajectories of many chains, of random lengths with a common step.
-
-    Args:
-        length: the mean length of a trajectory with unit masses; lengths vary by half of it, so that no mode of the
-            field has a period that always matches the length.
-        step: the initial step size.
-    """
-
-    def __init__(self, target: Target, length: float, step: float = FIRST_STEP) -> None:
-        self.target, self.length = target, length
-        self._step = StepSize(step, least=length / MOST_STEPS)
-
-    @property
-    def step(self) -> float:
-        """The step size; `run(tune=True)` changes it."""
-        return float(self._step.value)
-
-    def run(self, row: Tensor, n: int = 1, tune: bool = False) -> tuple[Tensor, float]:
-        """Run n trajectories one after the other; return the new variables (K, d) and the mean acceptance rate.
-
-        Args:
-            tune: whether to tune the step towards an acceptance rate of 0.8, which is allowed in the warm-up only.
-
-        Raises:
-            FloatingPointError: if the action or its gradient is not finite at the start.
-        """
-        chains = HamiltonianChains(self.target.log_prob, row)
-        if not (chains.value.isfinite().all() and chains.gradient.isfinite().all()):
-            raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
-        rates = 0.0
-        for _ in range(n):
-            length = self.length * (0.5 + torch.rand(()).item())
-            rate = chains.trajectory(min(self.step, length), max(1, math.ceil(length / self.step))).mean().item()
-            rates += rate / n
-            if tune:
-                self._step.tune(rate)
-        return chains.x, rates
 
 
 @torch.no_grad()
@@ -119,13 +75,13 @@ def hmc(
     check_choice(space, ("field", "latent"), "a space")
     check_count(chains, "a number of chains")
     check_count(thin, "trajectories for each draw")
-    check_count(draws, "a number of draws", 4)
+    check_count(draws, "a number of draws", LEAST)
     check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory")
     if space == "latent" and not isinstance(flow, Density):
         raise InputError("a flow for dynamics of its latents", type(flow).__name__)
-    shape = _event_shape(flow)
-    action = check_sampled(flow, action) if space == "latent" else as_action(action)
+    shape = event_shape_of(flow)
+    action = check_target(flow if space == "latent" else shape, action)
     if start is not None:
         fields = check_fields(start, shape)
     else:
@@ -149,13 +105,3 @@ def hmc(
             progress_bar.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate:.2f}")
     seconds = time.perf_counter() - began
     return recorder.chain(target.to_fields(row).detach(), accepted, seconds, trajectories.step)
-
-
-def _event_shape(flow: Density | Sequence[int]) -> tuple[int, ...]:
-    """The shape (C, *shape) of a field, from the argument `flow` of `hmc`."""
-    if isinstance(flow, Density):
-        return tuple(flow.plan.input.event_shape)
-    shape = tuple(flow) if isinstance(flow, Sequence) else ()
-    if len(shape) < 2 or not all(is_integer(n) and n > 0 for n in shape):
-        raise InputError("a flow, or the shape (C, *shape) of a field", repr(flow))
-    return shape

@@ -16,6 +16,9 @@ from mera.display.painter import Pictured
 from mera.display.table import Table
 from mera.physics.observables import Observables, Quantity, summarize
 
+LONG = 20
+"""The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
+
 
 @dataclass(frozen=True, repr=False)
 class MarkovChains(Pictured):
@@ -52,20 +55,40 @@ class MarkovChains(Pictured):
     def table(self) -> Table:
         """A table with a row for each observable: value, autocorrelation time and R-hat."""
         rows = []
+        n_effective = next(iter(self.history.values())).numel() / (2 * max(self.tau.values()))
         for name, quantity in self.observables.items():
             tau = f"{self.tau[name]:.3g} +- {self.tau_error[name]:.2g}" if name in self.tau else ""
-            rows.append((name, str(quantity), tau, f"{self.r_hat[name]:.3f}" if name in self.r_hat else ""))
+            rows.append(
+                (name, quantity.text(n_effective), tau, f"{self.r_hat[name]:.3f}" if name in self.r_hat else "")
+            )
         return Table(["observable", "value", "autocorrelation time", "R-hat"], rows)
 
+    @property
+    def verdict(self) -> str:
+        """A sentence that says whether averages and errors can be trusted."""
+        slowest = max(self.tau, key=lambda name: self.tau[name])
+        apart = max(self.r_hat, key=lambda name: self.r_hat[name])
+        draws = len(self.history[slowest])
+        if not any(rate > 0 for rate in self._rates):
+            return "errors mean nothing: the chains do not move"
+        if self.r_hat[apart] >= MIXED:
+            return f"errors mean nothing: the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
+        if draws < LONG * self.tau[slowest]:
+            times = draws / self.tau[slowest]
+            return f"errors may be too small: a chain has {times:.0f} autocorrelation times of {slowest}, below {LONG}"
+        return f"errors can be trusted (R-hat below {MIXED}, and {LONG} autocorrelation times or more)"
+
+    @property
+    def _rates(self) -> Sequence[float]:
+        """The acceptance rate of each level, or the only acceptance rate."""
+        return self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
+
     def __repr__(self) -> str:
-        """The table as text, followed by the numbers of draws and chains and the acceptance rates."""
+        """The table as text, followed by the numbers of draws and chains, the acceptance rates, and the verdict."""
         draws, chains = next(iter(self.history.values())).shape
-        verdict = "" if max(self.r_hat.values()) < MIXED else "; the chains do not agree yet (R-hat)"
-        rates = self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
-        if not any(rate > 0 for rate in rates):
-            verdict = "; the chains do not move, and errors mean nothing"
-        accepted = ", ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in rates)
-        return f"{self.table}\n{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {accepted}{verdict}"
+        accepted = ", ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in self._rates)
+        counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {accepted}"
+        return f"{self.table}\n{counts}\n{self.verdict}"
 
 
 class Recorder:

@@ -12,12 +12,14 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
+from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.display.progress import ProgressBar, check_console
 from mera.physics.action import Action, ActionLike
+from mera.physics.check_target import check_sampled
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
-from mera.physics.target import check_sampled
+from mera.physics.verdicts import finite_log_weights
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +67,7 @@ def metropolis(
     torch.Size([20, 16])
     """
     check_count(chains, "a number of chains")
-    check_count(draws, "a number of draws", 4)
+    check_count(draws, "a number of draws", LEAST)
     check_count(warmup, "a number of proposals before the draws", 0)
     action = check_sampled(flow, action)
     tune_allocator()
@@ -95,4 +97,4 @@ def _weighted(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Te
     """Draw n samples of the flow; return the samples, the actions and the log-weights (in double precision)."""
     phi, log_q = flow.rsample_and_log_prob(n)
     value = action(phi)
-    return phi, value, (-value.double() - log_q.double()).nan_to_num(nan=-torch.inf)
+    return phi, value, finite_log_weights(-value.double() - log_q.double())

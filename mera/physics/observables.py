@@ -20,6 +20,10 @@ NAMES = (
 """The names of the built-in observables."""
 
 
+ROUNDING, ROUGH = 1e-13, 50
+"""The relative error below which an error is rounding, and the number of samples below which an error is rough."""
+
+
 class Quantity(NamedTuple):
     """A measured quantity.
 
@@ -37,9 +41,22 @@ class Quantity(NamedTuple):
         >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4))
         ('0.25839 +- 0.00061', '12.0 +- 3.4')
         """
-        if not (math.isfinite(self.error) and self.error > 0):
-            return f"{self.value:.6g} +- {self.error:.2g}"
-        digits = max(0, 1 - math.floor(math.log10(self.error)))
+        return self.text()
+
+    def text(self, n: float = math.inf) -> str:
+        """The value and its error, rounded as the error deserves: to its second digit, or its first if it is rough.
+
+        An error below the rounding error of the value is unknown, as is an error from fewer than two samples.
+
+        Args:
+            n: the number of independent samples behind the error.
+
+        >>> Quantity(0.25839, 0.00061).text(30), Quantity(2.2996, 1.7e-19).text()
+        ('0.2584 +- 0.0006', '2.2996 +- unknown')
+        """
+        if not (math.isfinite(self.error) and self.error > ROUNDING * abs(self.value)) or n < 2:
+            return f"{self.value:.6g} +- unknown"
+        digits = max(0, (1 if n >= ROUGH else 0) - math.floor(math.log10(self.error)))
         return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 
 

@@ -20,15 +20,13 @@ from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike
+from mera.physics.check_target import check_sampled
 from mera.physics.observables import Observables, Quantity, summarize
-from mera.physics.target import check_fields, check_sampled
+from mera.physics.target import check_fields
+from mera.physics.verdicts import finite_log_weights, format_ess, forward_ess, missed, pareto_k, verdict_on_weights
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-MISSED = 5.0
-"""A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
-this many nats."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,7 +43,11 @@ class Report(Pictured):
         observables: by name, the value and the standard error; see `Observables`.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         log_weights: :math:`-S - \ln q` of the samples, (n,).
+        pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
+            NaN for fewer than 100 samples.
+        verdict: a sentence that says whether averages and errors can be trusted.
         missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without `fields`.
+        forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without `fields`.
     """
 
     n: int
@@ -56,21 +58,28 @@ class Report(Pictured):
     observables: Mapping[str, Quantity]
     correlator: tuple[Tensor, Tensor] | None
     log_weights: Tensor
+    pareto_k: float
+    verdict: str
     missed: float | None = None
+    forward_ess: float | None = None
 
     @property
     def table(self) -> Table:
-        """A table with a row for each quantity."""
+        """A table with a row for each quantity; errors from few effective samples have one digit."""
+        n_effective = self.ess * self.n
+        quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
         rows = [
-            ("ESS", f"{self.ess:.4f} of {self.n:,} samples"),
-            ("ln Z", str(Quantity(self.log_z, self.log_z_error))),
+            ("ESS", f"{format_ess(self.ess, self.pareto_k)} of {self.n:,} samples"),
             ("variational free energy", str(self.free_energy)),
+            *((name, quantity.text(n_effective)) for name, quantity in quantities.items()),
         ]
-        return Table(["quantity", "value"], [*rows, *((name, str(q)) for name, q in self.observables.items())])
+        if self.forward_ess is not None:
+            rows.insert(1, ("ESS from fields of the target", f"{self.forward_ess:.4f}"))
+        return Table(["quantity", "value"], rows)
 
     def __repr__(self) -> str:
-        """The table as text."""
-        return str(self.table)
+        """The table as text, followed by the verdict."""
+        return f"{self.table}\n{self.verdict}"
 
 
 @torch.no_grad()
@@ -89,8 +98,9 @@ def estimate(
 
     Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
     many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
-    mode, the averages and their errors are wrong. The effective sample size does not reveal a mode that no sample
-    reaches; fields of the target from another sampler do (argument `fields`).
+    mode, the averages and their errors are wrong, and `Report.verdict` says so. The tail of the weights (Pareto k)
+    shows a variance that is not finite; a mode that no sample reaches is shown by fields of the target from another
+    sampler (argument `fields`).
 
     Args:
         flow: the flow.
@@ -98,20 +108,25 @@ def estimate(
         n: the number of samples.
         batch_size: the number of samples that are drawn in one batch.
         observables: your own observables by name, functions from fields to numbers (B,).
-        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields`; warns
-            if any of these fields lies where the flow has no samples.
+        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` or
+            `short_run`; they show regions that the samples miss.
         console: a rich console for the progress bar; None to show nothing.
 
     Raises:
-        ValueError: if an argument is invalid, or the action does not return one number for each field.
-        FloatingPointError: if a weight is NaN.
+        ValueError: if an argument is invalid, or the action has none of the properties that it declares.
+        FloatingPointError: if a weight is not finite.
+
+    Warns:
+        UserWarning: with the verdict, if averages are wrong or errors mean nothing.
 
     >>> import mera
     >>> from mera import physics
     >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(8,), prior="gaussian")
-    >>> report = physics.estimate(flow, physics.FreeField(mass2=1.0), n=1000)
-    >>> 0 < report.ess <= 1, sorted(report.observables)[:3]
-    (True, ['abs_m', 'binder', 'correlation_length'])
+    >>> action = physics.FreeField(mass2=1.0)
+    >>> _ = mera.train.fit(flow, action, steps=60, lr=1e-2, batch_size=64)
+    >>> report = physics.estimate(flow, action, n=1000)
+    >>> report.verdict.split(" (")[0], sorted(report.observables)[:3]
+    ('errors can be trusted', ['abs_m', 'binder', 'correlation_length'])
     """
     tune_allocator()
     check_count(n, "a number of samples", 2)
@@ -128,9 +143,7 @@ def estimate(
             weights.append((-value.double() - log_q.double()).cpu())
             parts.append(measured.measure(phi, value))
             progress_bar.update(start + len(phi), (start + len(phi)) / n)
-    log_w = torch.cat(weights)
-    if log_w.isnan().any():
-        raise FloatingPointError(f"Expected finite weights; got NaN for {int(log_w.isnan().sum())} of {n} samples")
+    log_w = finite_log_weights(torch.cat(weights))
     w = log_w.softmax(0)
     ess = effective_number(log_w).item() / n
     shape = flow.plan.input.shape
@@ -140,7 +153,11 @@ def estimate(
         lambda values: w @ values,
         lambda centred: (w * centred).square().sum().sqrt().item(),
     )
-    log_z = log_w.logsumexp(0).item() - math.log(n)
+    log_z, k = log_w.logsumexp(0).item() - math.log(n), pareto_k(log_w)
+    forward = None if fields is None else _forward(flow, action, fields, log_w, batch_size)
+    verdict = verdict_on_weights(log_w, k, forward)
+    if verdict.startswith(("averages are wrong", "errors mean nothing")):
+        warnings.warn(f"Expected weights that give averages with errors; got {verdict}", stacklevel=4)
     return Report(
         n,
         ess,
@@ -150,22 +167,19 @@ def estimate(
         quantities,
         correlator,
         log_w,
-        None if fields is None else _missed(flow, action, fields, log_w, batch_size),
+        k,
+        verdict,
+        *(forward or (None, None)),
     )
 
 
-def _missed(flow: Density, action: Action, fields: Tensor, log_weights: Tensor, batch_size: int) -> float:
-    """The fraction of fields whose log-weights exceed the largest log-weight of the samples by more than `MISSED`."""
+def _forward(
+    flow: Density, action: Action, fields: Tensor, log_weights: Tensor, batch_size: int
+) -> tuple[float, float]:
+    """The fraction of fields of the target that the samples of a flow miss, and the `forward_ess`."""
     parts = [
         -action(part).double() - flow.log_prob(part).double()
         for part in fields.to(flow.device, flow.dtype).split(batch_size)
     ]
-    missed = (torch.cat(parts).cpu() > log_weights.max() + MISSED).double().mean().item()
-    if missed > 0:
-        warnings.warn(
-            f"Expected fields of the target where the flow has samples; got {missed:.1%} of the fields with "
-            f"weights above e^{MISSED:g} times the largest weight of a sample: the flow misses a part of the target, "
-            "and averages are wrong",
-            stacklevel=5,
-        )
-    return missed
+    of_fields = torch.cat(parts)
+    return missed(of_fields, log_weights), forward_ess(of_fields)

@@ -2,7 +2,6 @@ r"""Target densities of samplers: :math:`e^{-S}` over fields, or over the latent
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -10,10 +9,8 @@ from torch import Tensor
 from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors.circular import wrap
-from mera.density import Density
 from mera.flow import Flow
-from mera.physics.action import Action, ActionLike, as_action
-from mera.priors import Prior
+from mera.physics.action import Action
 
 
 class Target:
@@ -52,25 +49,6 @@ def latent_target(flow: Flow, action: Action) -> Target:
 def in_domain(action: Action, phi: Tensor) -> Tensor:
     """Wrap fields to [-pi, pi) for an action of angles, and return other fields unchanged."""
     return wrap(phi) if action.is_compact else phi
-
-
-def check_sampled(flow: object, action: ActionLike) -> Action:
-    """Check that the arguments of a sampler are a flow and an action that suit each other; return the `Action`."""
-    if not isinstance(flow, Density):
-        raise InputError("a flow", type(flow).__name__)
-    action = as_action(action)
-    check_domain(action, flow.prior)
-    return action
-
-
-def check_domain(action: Action, prior: Prior) -> None:
-    """Refuse a prior whose support is not [-pi, pi] for an action of angles."""
-    low, high = prior.support
-    if action.is_compact and max(abs(low + math.pi), abs(high - math.pi)) > 1e-6:
-        raise InputError(
-            f"a flow of angles for {action!r}, as mera.build makes one with its flow_options",
-            f"a flow with the prior {prior.family.kind.__name__}",
-        )
 
 
 def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:

@@ -6,25 +6,17 @@ from collections.abc import Callable
 from operator import length_hint
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.random import seeded
 from mera.data import DataSplits, Examples, as_splits
 from mera.density import Density
-from mera.physics.action import Action, as_action
-from mera.physics.target import check_domain
+from mera.physics.check_target import check_sampled
 from mera.train.likelihoods import FieldLikelihood, OwnLoss, likelihood, likelihood_of
 from mera.train.objective import Objective
 from mera.train.order import Order, rows_per_step
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import Settings
-
-PROBES = 16
-"""The number of fields on which an action is tried before a run."""
-FAR = (1e3, 1e6, 1e9)
-"""Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
 
 
 class Objectives(NamedTuple):
@@ -56,13 +48,13 @@ def recognize(
 
     Raises:
         ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
-        FloatingPointError: see `check_action`.
+        FloatingPointError: see `check_target`.
     """
     action, examples = _split(data)
     if action is not None:
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
-        action = check_action(action, flow)
+        action = check_sampled(flow, action)
         fields = None if examples is None else _fields(examples, flow)
         options = (settings.estimator, settings.anneal, settings.alpha)
         objective = ReverseKL(flow, action, *options, fields, settings.field_share)
@@ -117,32 +109,3 @@ def _fields(data: Any, flow: Density) -> Examples:
     if likelihood_of(splits.train[0]) is not FieldLikelihood or getattr(splits.train, "in_order", False):
         raise InputError("fields of floats that can be read in any order", type(data).__name__)
     return splits.train
-
-
-def check_action(action: Any, flow: Density) -> Action:
-    """Refuse an action that a flow cannot learn; returns the action as an `Action`.
-
-    Raises:
-        ValueError: if the action does not return one number for each field, if it is not bounded from below, or if the
-            flow takes a context or has variables of another domain than the action.
-        FloatingPointError: if the action of a field of unit size is not finite.
-    """
-    if flow.plan.context is not None:
-        raise InputError("a flow without context to learn an action", f"one with context {flow.plan.context}")
-    action = as_action(action)
-    check_domain(action, flow.prior)
-    with torch.no_grad(), seeded(0):
-        x = torch.randn(PROBES, *flow.plan.input.event_shape, dtype=flow.dtype).to(flow.device)
-        sizes = x[PROBES // 2 :].flatten(2)[:, :, :1]
-        x[PROBES // 2 :] = sizes.view(*sizes.shape[:2], *(1 for _ in flow.plan.input.shape))  # constant fields
-        values = action(x)
-        if not values.isfinite().all():
-            value = values[~values.isfinite()][0].item()
-            raise FloatingPointError(f"Expected a finite action of fields of unit size; got {value}")
-        far = torch.stack([values, *(action(scale * x) for scale in FAR)])
-    falls = (far[1:] < far[:-1]).all(0)
-    if not action.is_compact and falls.any():
-        numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
-        scales = ", ".join(f"{scale:g}" for scale in FAR)
-        raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
-    return action

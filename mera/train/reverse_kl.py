@@ -14,17 +14,15 @@ from mera.chains.effective_size import effective_number
 from mera.data import Examples
 from mera.density import Density
 from mera.physics.action import Action
-from mera.physics.hmc import Trajectories
-from mera.physics.target import field_target
+from mera.physics.short_run import short_run
 from mera.train.objective import Batch, Objective, is_starting, stretched
 
 CHUNK = 16
 """Rows whose noise is drawn together, so that a process with a part of a batch draws little more than its own noise."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 """The golden ratio less 1, whose multiples modulo 1 are spread evenly over the interval from 0 to 1."""
-START, BETWEEN, SNAPSHOTS = 100, 10, 8
-"""Initialisation of layers from Hamiltonian Monte Carlo: trajectories before the first field of a chain, trajectories
-between fields, and the most fields of a chain."""
+SNAPSHOTS = 8
+"""The most fields of a chain of Hamiltonian Monte Carlo from which layers are initialised."""
 VALUES = 2**20
 """Approximate upper limit of the numbers in the fields from which layers are initialised."""
 LEAST_CHAINS = 16
@@ -191,14 +189,7 @@ class ReverseKL(Objective):
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
         if not is_starting(flow):
             return phi, None
-        target = field_target(self.action, lattice.event_shape)
-        trajectories, snapshots = Trajectories(target, length=1.0), []
-        with torch.no_grad():
-            row, _ = trajectories.run(phi.flatten(1), START, tune=True)
-            for _ in range(max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables)))):
-                row, _ = trajectories.run(row, BETWEEN)
-                snapshots.append(target.to_fields(row))
-        return torch.cat(snapshots), None
+        return short_run(self.action, phi, max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables)))), None
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
         """The effective sample size, from 0 to 1, and the variational free energy in nats, an upper bound of -ln Z."""

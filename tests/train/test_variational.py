@@ -10,8 +10,8 @@ import mera
 from mera.bijectors import ActNorm
 from mera.physics import XY, DoubleWell, FreeField, Phi4
 from mera.physics.action import as_action
+from mera.physics.check_target import check_sampled
 from mera.train import RunFolder, fit
-from mera.train.recognize import check_action
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import ESTIMATORS
 from tests.helpers.callbacks import At, interrupt
@@ -210,7 +210,7 @@ def test_other_arguments_that_are_refused():
     with pytest.raises(ValueError, match="at least 2 samples"):
         fit(small_flow(), FreeField(1.0), estimator="score", accumulate=8, steps=1, **SHORT)
     for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
-        assert check_action(bounded, small_flow()).channels in (1, None)
+        assert check_sampled(small_flow(), bounded).channels in (1, None)
     with pytest.raises(ValueError, match="an estimator"):
         fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
     with pytest.raises(ValueError, match="alpha"):
@@ -219,7 +219,7 @@ def test_other_arguments_that_are_refused():
         fit(small_flow(), FreeField(1.0), anneal=1.5, steps=1)
     conditional = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=3)
     with pytest.raises(ValueError, match="without context"):
-        check_action(FreeField(1.0), conditional)
+        check_sampled(conditional, FreeField(1.0))
 
 
 def test_a_symmetrized_flow_mirrors_half_of_its_samples():

@@ -1,0 +1,103 @@
+"""Verdicts on importance weights: whether averages and errors can be trusted, from the tail of the weights."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from mera.chains.effective_size import effective_number
+
+GOOD, USABLE = 0.5, 0.7
+"""Pareto k below which weights have a finite variance, and below which errors are still usable."""
+LEAST = 100
+"""The least number of samples from which the tail of the weights can be judged."""
+MISSED = 5.0
+"""A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
+this many nats."""
+EQUAL = 1e-9
+"""Weights count as equal if their logarithms differ by less."""
+DISAGREE = 2.0
+"""The ratio of the effective sample sizes from samples and from fields of the target that is reported."""
+
+
+def finite_log_weights(log_weights: Tensor) -> Tensor:
+    """Return log-weights, and raise a `FloatingPointError` for NaN or an infinite weight; a weight of 0 is allowed."""
+    wrong = log_weights.isnan() | (log_weights == math.inf)
+    if wrong.any():
+        raise FloatingPointError(f"Expected finite weights; got others for {int(wrong.sum())} of {len(wrong)} samples")
+    return log_weights
+
+
+def pareto_k(log_weights: Tensor) -> float:
+    r"""The shape k of the generalised Pareto distribution of the largest weights.
+
+    Weights have finite moments of an order below :math:`1 / k` only (Vehtari et al., https://arxiv.org/abs/1507.02646).
+
+    Args:
+        log_weights: the logarithms of the weights of samples, (n,).
+
+    Returns:
+        k; NaN for fewer than 100 samples, and 0 for equal weights, which have no tail.
+    """
+    values = log_weights.detach().double().cpu()
+    values = values[values > -math.inf]
+    if len(values) < LEAST:
+        return math.nan
+    if values.max() - values.min() < EQUAL:
+        return 0.0
+    from arviz_stats.base import array_stats
+
+    return float(array_stats.psislw(values.numpy())[1])
+
+
+def forward_ess(log_weights: Tensor) -> float:
+    r"""The effective sample size of a flow, from 0 to 1, from weights of fields of the target.
+
+    With averages over the target, it is :math:`1 / (\langle w \rangle \langle 1 / w \rangle)`
+    (Nicoli et al. 2023, https://arxiv.org/abs/2302.14082). Regions that samples of the flow miss lower it.
+
+    Args:
+        log_weights: :math:`-S - \ln q` of fields of the target, (N,).
+    """
+    w = log_weights.double()
+    return math.exp(min(0.0, 2 * math.log(len(w)) - (w.logsumexp(0) + (-w).logsumexp(0)).item()))
+
+
+def missed(fields: Tensor, samples: Tensor) -> float:
+    """The fraction of fields of the target in regions where a flow has no samples, from the log-weights of both."""
+    return (fields.cpu() > samples.cpu().max() + MISSED).double().mean().item()
+
+
+def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, float] | None = None) -> str:
+    """A sentence: whether averages from weights, and the errors of the averages, can be trusted.
+
+    Args:
+        log_weights: the log-weights of the samples, (n,).
+        k: their Pareto k.
+        forward: from fields of the target, the fraction that the flow misses, and `forward_ess`; None without fields.
+    """
+    n_effective = effective_number(log_weights).item()
+    if forward is not None and forward[0] > 0:
+        return f"averages are wrong: the flow misses {100 * forward[0]:.2g} % of the fields of the target"
+    if math.isnan(k):
+        return f"errors mean nothing: fewer than {LEAST} samples do not show the tail of the weights"
+    if k >= USABLE:
+        return f"errors mean nothing: the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})"
+    if n_effective < LEAST:
+        return f"errors are rough: there are {n_effective:.0f} effective samples, below {LEAST}"
+    if forward is not None and forward[1] * DISAGREE < n_effective / len(log_weights):
+        return f"errors are too small: fields of the target give an ESS of {forward[1]:.2g}"
+    if k >= GOOD:
+        return f"errors are usable, and may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})"
+    return f"errors can be trusted (Pareto k {k:.2f}, below {GOOD})"
+
+
+def is_upper_estimate(k: float) -> bool:
+    """Whether an effective sample size is an upper estimate: more samples would find larger weights."""
+    return not k < GOOD
+
+
+def format_ess(ess: float, k: float) -> str:
+    """An effective sample size as text, "<= 0.2380" for an upper estimate."""
+    return f"{'<= ' if is_upper_estimate(k) else ''}{ess:.4f}"
