@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_images, check_noise, check_window
+from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Plan
@@ -285,6 +286,8 @@ class Density(nn.Module, ABC):
     def _check_images(self, images: Tensor) -> None:
         """Refuse images that are not uint8, or not of the flow's shape and device."""
         check_images(images, self.plan.input.event_shape, self.device)
+        if self.flow.of_angles:
+            raise InputError("a flow of real numbers for images", "a flow of angles")
 
     # Description
 

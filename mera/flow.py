@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_count, check_latents, check_tensor, is_integer
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, ImagePreprocess
+from mera.bijectors.circular import check_angles
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
 from mera.density import Density, Recipe, Temperature
 from mera.graph import Layout, Step, compile
@@ -57,11 +58,13 @@ class Flow(Density):
         prior: the density of the latents.
         context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
         preprocess: the bijector from uint8 images to the flow's own space.
+        of_angles: whether the flow acts on angles in [-pi, pi), and its density is periodic.
 
     Raises:
         LayoutError: if the layout is not a bijection.
         ValueError: if the prior is not a univariate density, the preprocessing is not a bijector, or the number of
-            classes is not positive.
+            classes is not positive; or if bijectors of angles stand beside bijectors of real numbers, or have a prior
+            of real numbers.
     """
 
     _reference: Tensor
@@ -82,6 +85,8 @@ class Flow(Density):
         self.bijectors = make_bijectors(self.plan, self.layout)
         self.context_encoder = ContextEncoder(self.plan, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
+        by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.steps if step.module}
+        self.of_angles = check_angles(by_node, self.prior.support)
         if preprocess is not None and not isinstance(preprocess, Bijector):
             raise InputError("a bijector to preprocess images", type(preprocess).__name__)
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()

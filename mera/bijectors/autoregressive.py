@@ -36,6 +36,8 @@ class Autoregressive(Bijector):
         ValueError: if there is one variable and no context, no hidden width, or a width is not a positive integer.
     """
 
+    of_angles = None
+
     def __init__(
         self, event_shape: tuple[int, ...], transform: Univariate | None = None, hidden: Sequence[int] = (64,),
         context_shape: tuple[int, ...] | None = None,

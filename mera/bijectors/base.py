@@ -36,7 +36,13 @@ class Bijector(nn.Module, ABC):
         event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
         context_shape: shape of the context of one event: (K,), or (K, *sites) for a context at each site; None for a
             map that takes no context.
+
+    Attributes:
+        of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
+            map that may act on either, such as a permutation, or that acts as its parts do, such as a chain.
     """
+
+    of_angles: bool | None = False
 
     def __init__(
         self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None

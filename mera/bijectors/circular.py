@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.conditioners.base import Conditioner, Shape
@@ -17,6 +18,7 @@ from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.coupling_stack import couplings, parse_mask
 from mera.bijectors.partition import Gather
 from mera.bijectors.spline import RationalQuadratic
+from mera.bijectors.univariate import Univariate
 from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, Odd, ResidualBlocks
 
 
@@ -40,7 +42,8 @@ class CircularSpline(RationalQuadratic):
     r"""A monotone rational-quadratic spline with equal slopes at :math:`\pm \pi`, then a rotation of the circle.
 
     Each variable has 3 K + 1 parameters: K for the widths of the bins, K for their heights, K for the slopes at the
-    knots, where the two ends count as one, and the angle of the rotation. Angles are wrapped to :math:`[-\pi, \pi)`.
+    knots, where the two ends count as one, and r for the angle of the rotation, :math:`2 \pi \tanh(r / 2 \pi)`, which
+    stays exact for any r. Angles are wrapped to :math:`[-\pi, \pi)`.
 
     Args:
         bins: K.
@@ -51,6 +54,8 @@ class CircularSpline(RationalQuadratic):
         ValueError: if an argument is out of its range.
     """
 
+    of_angles = True
+
     def __init__(self, bins: int = 8, smallest: float = 0.5, strongest: float = 2.0) -> None:
         super().__init__(bins, math.pi, smallest, strongest)
         self.n_params = 3 * self.bins + 1
@@ -58,11 +63,11 @@ class CircularSpline(RationalQuadratic):
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the spline, then the rotation."""
         y, log_slope = super().forward(wrap(x), params[:, :-1])
-        return wrap(y + params[:, -1].to(y.dtype)), log_slope
+        return wrap(y + _rotation(params).to(y.dtype)), log_slope
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the rotation, then the spline."""
-        x, log_slope = super().inverse(wrap(y - params[:, -1].to(y.dtype)), params[:, :-1])
+        x, log_slope = super().inverse(wrap(y - _rotation(params).to(y.dtype)), params[:, :-1])
         return wrap(x), log_slope
 
     def mirrored(self, params: Tensor) -> Tensor:
@@ -73,6 +78,41 @@ class CircularSpline(RationalQuadratic):
     def _ends(self, slopes: Tensor) -> Tensor:
         """Repeat the parameter of the first knot at the last knot, along dimension 1: K to K + 1 knots."""
         return torch.cat([slopes, slopes[:, :1]], dim=1)
+
+
+def _rotation(params: Tensor) -> Tensor:
+    """The angle of the rotation, within two turns, from the last parameter."""
+    return 2 * math.pi * torch.tanh(params[:, -1] / (2 * math.pi))
+
+
+def check_angles(bijectors: Mapping[str, Bijector], support: tuple[float, float]) -> bool:
+    """Whether bijectors act on angles; refuses a mixture with bijectors of real numbers, and a prior of real numbers.
+
+    Angles that become real numbers on the way to the latents, or the reverse, have no normalised density.
+
+    Args:
+        bijectors: the bijectors of a flow by the names of nodes.
+        support: the bounds of the support of the prior.
+    """
+    of_angles = {name: _of_angles(bijector) for name, bijector in bijectors.items()}
+    first = next((name for name, value in of_angles.items() if value), None)
+    if first is None:
+        return False
+    other = next((name for name, value in of_angles.items() if value is False), None)
+    if other is not None:
+        raise InputError(f"bijectors of angles beside node {first!r}", f"one of real numbers, node {other!r}")
+    if max(abs(support[0] + math.pi), abs(support[1] - math.pi)) > 1e-6:
+        prior = "VonMises(loc=0, concentration=1) or Uniform(low=-3.141592653589793, high=3.141592653589793)"
+        got = f"one on [{support[0]:g}, {support[1]:g}]"
+        raise InputError(f"a prior of angles, such as {prior}, for the bijector of angles {first!r}", got)
+    return True
+
+
+def _of_angles(bijector: Bijector) -> bool | None:
+    """Whether all parts of a bijector act on angles; None if all of its parts act on either."""
+    parts = [part.of_angles for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
+    declared = {value for value in parts if value is not None}
+    return None if not declared else declared == {True}
 
 
 class Periodic(Conditioner):

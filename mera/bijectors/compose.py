@@ -22,6 +22,8 @@ class Chain(Bijector):
         ValueError: if there is no member, or two members disagree on the shape of events or of contexts.
     """
 
+    of_angles = None
+
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         members = list(bijectors)
         if not members:
@@ -98,6 +100,8 @@ class Invert(Bijector):
     Args:
         bijector: the inner bijector.
     """
+
+    of_angles = None
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__(bijector.event_shape, bijector.context_shape)

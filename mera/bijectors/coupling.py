@@ -40,6 +40,8 @@ class Coupling(Bijector):
         ValueError: if the conditioner cannot make a network for these halves.
     """
 
+    of_angles = None
+
     def __init__(
         self, partition: Partition, conditioner: ConditionerFactory, transform: Univariate | None = None,
         context_shape: tuple[int, ...] | None = None,

@@ -86,6 +86,8 @@ class Elementwise(_Elementwise):
         transform: the map, for example `RationalQuadratic()`.
     """
 
+    of_angles = None
+
     def __init__(self, event_shape: tuple[int, ...], transform: Univariate) -> None:
         super().__init__(event_shape)
         self.transform = transform

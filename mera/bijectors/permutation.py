@@ -28,6 +28,8 @@ class Permutation(Bijector):
 
     order: Tensor
 
+    of_angles = None
+
     def __init__(self, event_shape: tuple[int, ...], order: Tensor | None = None, per_site: bool = True) -> None:
         super().__init__(event_shape)
         self.per_site = check_flag(per_site, "per_site")

@@ -29,6 +29,8 @@ class Squeezed(Bijector):
         ValueError: if the stride does not divide the sites, or the inner bijector takes a context at each site.
     """
 
+    of_angles = None
+
     def __init__(
         self, event_shape: tuple[int, ...], make: Callable[[tuple[int, ...]], Bijector], stride: int = 2
     ) -> None:
@@ -93,6 +95,8 @@ class Conditioned(Bijector):
     Raises:
         ValueError: if no channel or every channel is kept, or :math:`f` has another context shape.
     """
+
+    of_angles = None
 
     def __init__(
         self, event_shape: tuple[int, ...], passive: int,

@@ -24,9 +24,14 @@ class Univariate(nn.Module, ABC):
     Variables are (B, *shape), parameters (B, n_params, *shape). Both methods return the new variables and the logarithm
     of the derivative at each variable, (B, *shape). A coupling starts with parameters of zero, for which the map should
     be the identity or close to it.
+
+    Attributes:
+        n_params: the number of parameters of each variable.
+        of_angles: whether the map takes angles in [-pi, pi) to such angles, rather than real numbers.
     """
 
     n_params: int
+    of_angles = False
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

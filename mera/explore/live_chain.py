@@ -35,7 +35,7 @@ class LiveChain:
     """
 
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
-        action = check_sampled(flow, action)
+        action = check_sampled(flow, action, alone=False)
         levels = default_levels(flow)
         trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
         self._sweep = Sweep(flow, action, levels, flow.sample(chains), trajectories, TRAJECTORIES)

@@ -11,6 +11,8 @@ from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweighting import Report, estimate
 from mera.physics.scalar import ON, DoubleWell, FreeField, Phi4
+from mera.physics.short_run import short_run
+from mera.physics.verdicts import pareto_k
 from mera.physics.xy import XY
 
 __all__ = [
@@ -36,5 +38,7 @@ __all__ = [
     "make",
     "metropolis",
     "names",
+    "pareto_k",
     "register",
+    "short_run",
 ]

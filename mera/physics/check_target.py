@@ -35,7 +35,7 @@ def check_target(flow: object, action: ActionLike) -> Action:
     Raises:
         ValueError: if the flow or the action is of another type, the action does not return one number for each field,
             is not bounded from below, or has none of the properties that it declares (`Action.channels`, `is_even`,
-            `is_compact`, `reach`), or the flow takes a context or cannot reach fields of the target.
+            `is_compact`, `reach`), or the flow takes a context or has another domain than the action.
         FloatingPointError: if the action of a field is not finite.
     """
     shape = event_shape_of(flow)
@@ -61,16 +61,21 @@ def check_target(flow: object, action: ActionLike) -> Action:
             _refuse_unequal("is_even", "S(-phi) = S(phi)", difference, values, shape)
         if action.reach is not None and action.periodic:
             _check_reach(action, fields, values)
-        if isinstance(flow, Density) and not all(map(math.isinf, flow.prior.support)):
-            _check_support(flow, fields)
     return action
 
 
-def check_sampled(flow: object, action: ActionLike) -> Action:
-    """Check a flow and an action, as `check_target` does; refuse anything but a flow."""
+def check_sampled(flow: object, action: ActionLike, alone: bool = True) -> Action:
+    """Check a flow and an action, as `check_target` does; refuse anything but a flow.
+
+    Args:
+        alone: whether fields come from the flow alone, so that it must give a density to every field of the target.
+    """
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
-    return check_target(flow, action)
+    action = check_target(flow, action)
+    if alone and not all(map(math.isinf, flow.prior.support)):
+        _check_support(flow, action)
+    return action
 
 
 def event_shape_of(flow: object) -> tuple[int, ...]:
@@ -151,18 +156,20 @@ def _check_reach(action: Action, fields: Tensor, values: Tensor) -> None:
 
 
 def _check_domain(action: Action, flow: Density) -> None:
-    """Refuse a prior whose support is not [-pi, pi] for an action of angles."""
-    low, high = flow.prior.support
-    if action.is_compact and max(abs(low + math.pi), abs(high - math.pi)) > 1e-6:
-        raise InputError(
-            f"a flow of angles for {action!r}, as mera.build makes one with its flow_options",
-            f"a flow with the prior {flow.prior.family.kind.__name__}",
-        )
+    """Refuse a flow of real numbers for an action of angles, and the reverse."""
+    prior = flow.prior.family.kind.__name__
+    if action.is_compact and not flow.flow.of_angles:
+        expected = f"a flow of angles for {action!r}, as mera.build makes one with XY.flow_options"
+        raise InputError(expected, f"a flow of real numbers with the prior {prior}")
+    if flow.flow.of_angles and not action.is_compact:
+        raise InputError(f"a flow of real numbers for {action!r}", f"a flow of angles with the prior {prior}")
 
 
-def _check_support(flow: Density, fields: Tensor) -> None:
+def _check_support(flow: Density, action: Action) -> None:
     """Refuse a flow that gives fields of the target no density, which a prior on an interval may do."""
-    missed = (flow.log_prob(fields) == -math.inf).double().mean().item()
+    with torch.no_grad(), fixed_seed(0):
+        noise = _random_fields(event_shape_of(flow), torch.empty(0, dtype=flow.dtype, device=flow.device))
+        missed = (flow.log_prob(_fields_of_a_chain(action, noise)) == -math.inf).double().mean().item()
     if missed:
         got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family.kind.__name__}"
         raise InputError("a flow with a density for every field of the target", got)

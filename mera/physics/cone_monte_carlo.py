@@ -92,11 +92,11 @@ def cone_monte_carlo(
     (2, torch.Size([10, 8]))
     """
     tune_allocator()
-    action = check_sampled(flow, action)
     check_count(chains, "a number of chains")
     check_count(sweeps, "a number of sweeps", LEAST)
     check_count(warmup, "a number of sweeps before the draws", 0)
     check_count(trajectories, "a number of trajectories in a sweep", 0)
+    action = check_sampled(flow, action, alone=trajectories == 0)
     check_positive(length, "the length of a trajectory")
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
     bare: Flow = flow.flow

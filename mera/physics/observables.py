@@ -46,7 +46,8 @@ class Quantity(NamedTuple):
     def text(self, n: float = math.inf) -> str:
         """The value and its error, rounded as the error deserves: to its second digit, or its first if it is rough.
 
-        An error below the rounding error of the value is unknown, as is an error from fewer than two samples.
+        An error below the rounding error of the value is unknown, as is an error from fewer than two samples; the error
+        of a constant is 0.
 
         Args:
             n: the number of independent samples behind the error.
@@ -54,8 +55,10 @@ class Quantity(NamedTuple):
         >>> Quantity(0.25839, 0.00061).text(30), Quantity(2.2996, 1.7e-19).text()
         ('0.2584 +- 0.0006', '2.2996 +- unknown')
         """
-        if not (math.isfinite(self.error) and self.error > ROUNDING * abs(self.value)) or n < 2:
+        if not (math.isfinite(self.error) and (self.error > ROUNDING * abs(self.value) or self.error == 0)) or n < 2:
             return f"{self.value:.6g} +- unknown"
+        if self.error == 0:
+            return f"{self.value:.6g} +- 0"
         digits = max(0, (1 if n >= ROUGH else 0) - math.floor(math.log10(self.error)))
         return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from torch import Tensor
 
 from mera.chains.effective_size import effective_number
@@ -48,7 +49,8 @@ def pareto_k(log_weights: Tensor) -> float:
         return 0.0
     from arviz_stats.base import array_stats
 
-    return float(array_stats.psislw(values.numpy())[1])
+    with np.errstate(divide="ignore"):  # of smoothed weights, which are not used
+        return float(array_stats.psislw(-values.numpy())[1])  # its argument is a log-likelihood
 
 
 def forward_ess(log_weights: Tensor) -> float:
@@ -79,7 +81,7 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
     """
     n_effective = effective_number(log_weights).item()
     if forward is not None and forward[0] > 0:
-        return f"averages are wrong: the flow misses {100 * forward[0]:.2g} % of the fields of the target"
+        return f"averages are wrong: the flow misses {100 * forward[0]:.3g} % of the fields of the target"
     if math.isnan(k):
         return f"errors mean nothing: fewer than {LEAST} samples do not show the tail of the weights"
     if k >= USABLE:

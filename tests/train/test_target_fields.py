@@ -91,7 +91,7 @@ def test_elements_are_drawn_in_proportion_to_the_densities_of_their_images():
 def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
     """A double well of one site: samples of a flow that sits in one well never hear of the other one."""
     action = DoubleWell(6.0, 2.0)
-    fields = physics.hmc((1, 4, 4), action, chains=64, draws=4, warmup=100).fields
+    fields = physics.hmc((1, 4, 4), action, chains=64, draws=8, warmup=100).fields
     signs = torch.randint(0, 2, (64, 1, 4, 4)) * 2.0 - 1
     fields = (fields.abs() * signs).float()  # all wells alike
     torch.manual_seed(0)

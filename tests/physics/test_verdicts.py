@@ -1,0 +1,117 @@
+"""Reports and chains judge themselves: Pareto k, fields of the target, and how many digits an error deserves."""
+
+import math
+import warnings
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.physics import FreeField, Phi4, pareto_k
+from mera.physics.observables import Quantity
+from mera.physics.verdicts import LEAST, format_ess, forward_ess, verdict_on_weights
+
+
+@pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
+def test_pareto_k_of_known_tails(k):
+    """Weights u^(-k) of a uniform u have the tail k."""
+    torch.manual_seed(0)
+    values = torch.tensor([pareto_k(-k * torch.rand(10_000, dtype=torch.float64).log()) for _ in range(20)])
+    assert values.mean().item() == pytest.approx(k, abs=0.06)
+    assert values.std().item() < 0.15
+
+
+def test_pareto_k_of_special_weights():
+    assert pareto_k(torch.zeros(500)) == 0
+    assert math.isnan(pareto_k(torch.randn(LEAST - 1)))
+    weights = torch.randn(500)
+    weights[:100] = -math.inf
+    assert pareto_k(weights) == pytest.approx(pareto_k(weights[100:]))
+
+
+def test_forward_ess_of_gaussians():
+    """For q = N(0, s^2) and p = N(0, 1) with s > 1, both effective sample sizes are sqrt(2 s^2 - 1) / s^2."""
+    torch.manual_seed(0)
+    s, x = 1.3, torch.randn(200_000, dtype=torch.float64)
+    log_weights = (x / s).square() / 2 - x.square() / 2 + 5.0
+    assert forward_ess(log_weights) == pytest.approx(math.sqrt(2 * s**2 - 1) / s**2, rel=0.01)
+
+
+def test_sentences():
+    torch.manual_seed(0)
+    light, heavy = 0.1 * torch.randn(2000), -1.5 * torch.rand(2000).log()
+    assert verdict_on_weights(light, pareto_k(light)).startswith("errors can be trusted (Pareto k")
+    assert verdict_on_weights(heavy, pareto_k(heavy)).startswith("errors mean nothing: the weights have too heavy a t")
+    assert "fewer than 100 samples" in verdict_on_weights(light[:50], pareto_k(light[:50]))
+    assert "rough: there are" in verdict_on_weights(light[:99].repeat(2)[:150] * 30, 0.1)
+    assert "usable, and may be too small" in verdict_on_weights(light, 0.6)
+    assert "misses 25 % of the fields" in verdict_on_weights(light, 0.1, (0.25, 0.5))
+    assert "fields of the target give an ESS of 0.1" in verdict_on_weights(light, 0.1, (0.0, 0.1))
+    assert format_ess(0.5, 0.2) == "0.5000"
+    assert format_ess(0.5, 0.6) == format_ess(0.5, math.nan) == "<= 0.5000"
+
+
+def test_an_untrained_flow_says_so_everywhere():
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(16,), prior="gaussian")
+    with pytest.warns(UserWarning, match="got errors mean nothing: the weights have too heavy a tail"):
+        report = physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
+    assert report.pareto_k > 0.7
+    assert repr(report).splitlines()[-1] == report.verdict
+    assert "<= 0.0" in repr(report)
+
+
+def test_errors_of_a_good_flow_cover():
+    """20 repetitions against the exact value, all of which trust their errors."""
+    torch.manual_seed(1)
+    action = FreeField(1.0)
+    flow = mera.build("rgflow", L=4, m=2, channels=1, layers=2, hidden=(16,), norm=False, prior="gaussian")
+    mera.train.fit(flow, action, steps=150, batch_size=64, lr=5e-3, eval_every=150, eval_images=100)
+    scores = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            report = physics.estimate(flow, action, n=2000)
+            assert report.verdict.startswith(("errors can be trusted", "errors are usable"))
+            scores.append((report.log_z - action.log_z((4, 4))) / report.log_z_error)
+    assert 0.5 < torch.tensor(scores).square().mean().sqrt() < 1.5
+
+
+def test_chains_too_short_or_apart():
+    short = physics.hmc((1, 8, 8), Phi4(-1.2723, 0.25), draws=20, chains=4, warmup=100, length=0.1)
+    assert short.verdict.startswith(
+        ("errors may be too small: a chain has", "errors mean nothing: the chains do not a")
+    )
+    good = physics.hmc((1, 4, 4), FreeField(2.0), draws=400, warmup=100)
+    assert good.verdict.startswith("errors can be trusted")
+    assert repr(good).splitlines()[-1] == good.verdict
+
+
+@pytest.mark.parametrize("rho", [-0.3, -0.4, -0.6])
+def test_anticorrelated_chains_have_honest_errors(rho):
+    torch.manual_seed(0)
+    scores = []
+    for _ in range(200):
+        x, rows = torch.randn(4, dtype=torch.float64), []
+        for _ in range(200):
+            x = rho * x + math.sqrt(1 - rho**2) * torch.randn(4, dtype=torch.float64)
+            rows.append(x)
+        chains = torch.stack(rows)
+        scores.append(chains.mean().item() / physics.gamma_method(chains).error)
+    assert 0.85 < torch.tensor(scores).square().mean().sqrt() < 1.15
+
+
+@pytest.mark.parametrize(
+    "chains", [torch.ones(8), [[1.0]], None, torch.ones(8, 0), torch.ones(8, 1, dtype=torch.cfloat)]
+)
+def test_series_that_are_refused(chains):
+    with pytest.raises(ValueError, match=r"a quantity along chains as a tensor of real numbers, \(draws, K\)"):
+        physics.gamma_method(chains)
+
+
+def test_errors_have_no_more_digits_than_they_deserve():
+    assert Quantity(2.29962791303217528593, 1.7e-19).text() == "2.29963 +- unknown"
+    assert Quantity(3.14159, 0.0123).text(10) == "3.14 +- 0.01"
+    assert Quantity(3.14159, 0.0123).text(1.5) == "3.14159 +- unknown"
+    assert str(Quantity(3.14159, 0.0123)) == "3.142 +- 0.012"

@@ -1,0 +1,101 @@
+"""Densities integrate to 1: every prior over its support, and every bijector with every prior that it accepts."""
+
+import math
+
+import pytest
+import torch
+from torch import distributions as D
+
+import mera
+from mera import Prior, bijectors
+from mera.graph import Layout
+from tests.helpers.laws import randomize
+
+PRIORS = {
+    prior if isinstance(prior, str) else type(prior).__name__: prior
+    for prior in (
+        "gaussian", "laplace", D.StudentT(5.0), D.Cauchy(0.0, 1.0), D.Gumbel(0.0, 2.0), D.VonMises(0.3, 4.0),
+        D.Uniform(-math.pi, math.pi), D.Uniform(0.0, 1.0), D.Beta(2.0, 3.0), D.Kumaraswamy(2.0, 3.0),
+        D.ContinuousBernoulli(0.3), D.Exponential(1.0), D.Gamma(2.0, 1.0), D.Chi2(4.0), D.HalfNormal(1.0),
+        D.HalfCauchy(1.0), D.LogNormal(0.0, 0.5), D.Pareto(1.0, 2.0), D.Weibull(1.0, 2.0), D.InverseGamma(3.0, 1.0),
+        D.FisherSnedecor(4.0, 6.0),
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_integrates_to_one_over_its_support(name):
+    """By the substitution x = sinh(t), which reaches far tails; a bounded support by itself."""
+    prior = Prior(PRIORS[name])
+    low, high = prior.support
+    if math.isfinite(low) and math.isfinite(high):
+        x = torch.linspace(low, high, 400_002, dtype=torch.float64)[1:-1]
+        slope = torch.ones_like(x)
+    else:
+        t = torch.linspace(-25, 25, 400_001, dtype=torch.float64)
+        x, slope = t.sinh(), t.cosh()
+    density = torch.exp(prior.log_density(x)) * slope
+    total = torch.trapezoid(density, x / slope if math.isfinite(low) and math.isfinite(high) else t)
+    assert total.item() == pytest.approx(1, abs=2e-4)
+    inside = prior.sample([(1000,)], [1.0], x)[0]
+    assert inside.min() >= low
+    assert inside.max() <= high
+    if math.isfinite(high):
+        assert (prior.log_density(torch.tensor([high + 0.1, high + 100])) == -math.inf).all()
+
+
+ANGLES = {"VonMises": D.VonMises(0.3, 4.0), "Uniform": D.Uniform(-math.pi, math.pi)}
+LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D.Uniform(0.0, 1.0)}
+EVENT = {"per_site": False}  # variables of two sites are mixed
+NEEDS = {"linear": EVENT, "orthogonal": EVENT, "permutation": {"order": [1, 0], **EVENT}}
+NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
+
+
+def flow_of_two(name, prior):
+    """A flow of one or two variables with a registered bijector and random parameters."""
+    channels = 2 if name == "glow-steps" else 1
+    layout = Layout(shape=(1,) if channels == 2 else (2,), channels=channels)
+    kernel = 1 if channels == 2 else 2
+    takes_hidden = bijectors.by_name.takes(bijectors.by_name.factory(name), "hidden")
+    options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {})
+    x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel)
+    layout.latent(x)
+    torch.manual_seed(0)
+    return randomize(mera.Flow(layout, prior), 0.2).double()
+
+
+@pytest.mark.parametrize("name", sorted(set(bijectors.names()) - NEEDS_FOUR))
+@pytest.mark.parametrize("prior", LINES)
+def test_flows_of_two_real_numbers_integrate_to_one(name, prior):
+    if name == "circular-spline":
+        with pytest.raises(ValueError, match="Expected a prior of angles"):
+            flow_of_two(name, LINES[prior])
+        return
+    flow = flow_of_two(name, LINES[prior])
+    t = torch.linspace(-5, 5, 400, dtype=torch.float64)  # x = sinh(t) reaches far tails
+    tolerance = {"gaussian": 2e-3, "StudentT": 1e-2, "Uniform(0, 1)": 5e-2}[prior]  # tails beyond the grid, and edges
+    assert integral(flow, t.sinh(), t.cosh(), t[1] - t[0]) == pytest.approx(1, abs=tolerance)
+
+
+@pytest.mark.parametrize("prior", ANGLES)
+def test_flows_of_two_angles_integrate_to_one(prior):
+    flow = flow_of_two("circular-spline", ANGLES[prior])
+    step = 2 * math.pi / 800
+    axis = torch.arange(800, dtype=torch.float64) * step - math.pi + step / 3
+    assert integral(flow, axis, torch.ones_like(axis), step) == pytest.approx(1, abs=1e-3)
+    x = flow.sample(500)
+    assert (x.abs() <= math.pi).all()
+    again, log_q = flow.rsample_and_log_prob(500)
+    torch.testing.assert_close(flow.log_prob(again), log_q, rtol=0, atol=1e-8)
+
+
+@torch.no_grad()
+def integral(flow, axis, slope, step):
+    """The integral of the density over a grid of two variables."""
+    shape = flow.plan.input.event_shape
+    total = 0.0
+    for first, weight in zip(axis.split(50), slope.split(50), strict=True):
+        points = torch.cartesian_prod(first, axis).view(-1, *shape)
+        weights = torch.cartesian_prod(weight, slope).prod(1)
+        total += (flow.log_prob(points).exp() * weights).sum().item() * step**2
+    return float(total)
