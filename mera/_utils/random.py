@@ -50,6 +50,16 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+@contextmanager
+def restored_states() -> Iterator[None]:
+    """A context after which the random states of torch, numpy and Python are as before."""
+    states = get_states()
+    try:
+        yield
+    finally:
+        set_states(states)
+
+
 def get_states() -> dict[str, Any]:
     """The random states of torch (on the CPU and on every CUDA device in use), of numpy and of Python, by name."""
     name, key, *rest = np.random.get_state()

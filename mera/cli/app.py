@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
     "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis, HMC or cone Monte Carlo.",
     "compare": "Train several models on the same data, and write a report with standard errors.",
-    "runs": "List the runs in a folder: model, data, steps, time, best test loss, parameters.",
+    "runs": "List the runs in a folder: model, data, steps, time, test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
     "figures": "Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples.",
     "explain": "Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing.",

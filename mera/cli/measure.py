@@ -16,22 +16,17 @@ import typer
 from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
-from mera._utils.random import fixed_seed
 from mera.chains.gamma import LEAST
 from mera.cli.common import Device, Json, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.physics.check_target import check_sampled
-from mera.physics.short_run import is_differentiable, short_run
+from mera.physics.short_run import fields_of
 from mera.physics.verdicts import is_upper_estimate
 from mera.symmetry import Symmetrized
 from mera.train.run import RunFolder
 
 app = typer.Typer(**OPTIONS)
-
-
-CHAINS, SNAPSHOTS = 64, 4
-"""The numbers of chains, and of fields of each chain, of the short run of Hamiltonian Monte Carlo."""
 
 
 class Sampler(str, Enum):
@@ -88,7 +83,7 @@ def _measure(
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
     flow, target = flow.double() if double else flow, physics.make(text)
-    of_target = _fields(fields, flow, target, seed) if sampler is Sampler.reweighting or fields is not None else None
+    of_target = _fields(fields, flow, target) if sampler is Sampler.reweighting or fields is not None else None
     result = _sample(flow, target, sampler, samples, chains, warmup, seed, of_target)
     out = folder_of(run) / "report" if out is None else out
     make_folder(out)
@@ -127,13 +122,10 @@ def _sample(
     return physics.hmc(flow, action, "field" if sampler is Sampler.hmc else "latent", draws=draws, **options)
 
 
-def _fields(path: Path | None, flow: Any, action: Any, seed: int) -> torch.Tensor | None:
+def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:
     """Fields of a file; or of a short run of Hamiltonian Monte Carlo from noise, for a differentiable action."""
     if path is None:
-        action = check_sampled(flow, action)
-        with fixed_seed(seed):
-            start = torch.randn(CHAINS, *flow.plan.input.event_shape).to(flow.device, flow.dtype)
-            return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None
+        return fields_of(check_sampled(flow, action), flow)
     try:
         return torch.from_numpy(np.load(path, allow_pickle=False)).to(flow.device, flow.dtype)
     except (ValueError, TypeError, EOFError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ def _runs(
     folder: Annotated[Path, typer.Argument(help="A folder with runs in it, at any depth.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List the runs in a folder: model, data, steps, training time, best test loss and parameters."""
+    """List the runs in a folder: model, data, steps, training time, test loss of the weights kept, and parameters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
     folders = (RunFolder(path.parent) for path in sorted(folder.rglob("config.json")))
@@ -51,8 +52,9 @@ def _is_run(run: RunFolder) -> bool:
 def _row(run: RunFolder, folder: Path) -> dict[str, Any]:
     """The entries of one run by column, None where the run lacks them."""
     config, metrics = run.config(), run.metrics()
-    tests = [(line[f"test_{name}"], unit) for line in metrics for name, unit in UNITS.items() if f"test_{name}" in line]
-    best, unit = min(tests, default=(None, None))
+    kept, weights = _kept(metrics)
+    name = next((name for name in UNITS if f"test_{name}" in kept), None)
+    test = None if name is None else kept[f"test_{name}"]
     try:
         parameters = count_parameters(configured_flow(run))
     except ValueError:
@@ -63,7 +65,19 @@ def _row(run: RunFolder, folder: Path) -> dict[str, Any]:
         "data": config.get("action") or config.get("data", {}).get("name"),
         "steps": max(run.steps(), default=0),
         "minutes": round(metrics[-1]["seconds"] / 60, 2) if metrics and "seconds" in metrics[-1] else None,
-        "best test": None if best is None else round(best, 4),
-        "unit": unit,
+        "test": None if test is None else round(test, 4),
+        "unit": None if name is None else UNITS[name],
+        "weights": weights,
         "parameters": parameters,
     }
+
+
+def _kept(metrics: list[dict[str, Any]]) -> tuple[dict[str, Any], str | None]:
+    """The metrics of the weights that a run keeps, and which weights these are: the last, or those of its best step."""
+    if not metrics:
+        return {}, None
+    validation = next((key for key in metrics[-1] if key.startswith("validation_")), None)
+    if validation is None:
+        return metrics[-1], "last"
+    best = min(metrics, key=lambda line: line.get(validation, math.inf))
+    return best, f"best, step {best['step']}"

@@ -39,6 +39,7 @@ from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.physics.action import as_action
 from mera.physics.check_target import check_sampled
+from mera.physics.verdicts import format_ess
 from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_data
@@ -231,11 +232,12 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
         console.print(f"{subject} {data} on {flow.plan.input}{mirrored}")
     if resume:
         console.print(f"going on from step {run.state()['step']} of {settings.steps}")
-    result = fit(flow, data, settings, run, resume, console)
+    result = fit(flow, data, settings, run, resume, console, on_signal="return")
     done = "interrupted and saved" if result.interrupted else "finished"
     console.print(f"{done} after {result.steps} steps{_loss(result, data, settings)}; see {run.path}")
-    if result.best is not None and result.best[0] < result.steps and result.best[1] < result.test_loss:
-        console.print(f"the best were {result.best[1]:.3f} {result.unit} after {result.best[0]} steps: {run.best}")
+    if settings.keep == "best" and result.best is not None and not result.interrupted:
+        console.print(f"the weights are those of step {result.best[0]}, the best on examples that were held out")
+    console.print(result.verdict)
     if result.interrupted:
         console.print(f"resume with: mera train --resume {run.path}")
     return result
@@ -251,7 +253,8 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
     last = result.history.metrics[-1] if result.history.metrics else {}
     if "ess" not in last:
         return f": {result.test_loss:.3f} {result.unit}"
-    return f": ESS {last['ess']:.3f}, variational free energy {last['free_energy']:.3f}"
+    ess = format_ess(last["ess"], last.get("pareto_k", math.nan))
+    return f": ESS {ess}, variational free energy {last['free_energy']:.3f}"
 
 
 @dataclass(kw_only=True)

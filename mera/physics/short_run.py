@@ -5,12 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mera._utils.random import fixed_seed
+from mera.density import Density
 from mera.physics.action import Action
 from mera.physics.target import field_target
 from mera.physics.trajectories import Trajectories
 
 START, BETWEEN = 100, 10
 """The trajectories of each chain before its first field, and between its fields."""
+CHAINS, LEAST_CHAINS, SNAPSHOTS = 64, 16, 4
+"""The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
+VALUES = 2**18
+"""The approximate upper limit of the numbers in a field of all chains that check a flow."""
 
 
 def is_differentiable(action: Action, fields: Tensor) -> bool:
@@ -41,3 +47,19 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
             row, _ = trajectories.run(row, BETWEEN)
         fields.append(target.to_fields(row))
     return torch.cat(fields)
+
+
+def fields_of(action: Action, flow: Density) -> Tensor | None:
+    """Approximate samples of a target for a check of a flow, (N, C, *shape); None for an action without a gradient.
+
+    The chains start from unit noise, with the same random numbers at each call.
+
+    Args:
+        action: the action.
+        flow: the flow, which says the shape, the dtype and the device of a field.
+    """
+    lattice = flow.plan.input
+    chains = max(LEAST_CHAINS, min(CHAINS, VALUES // lattice.variables))
+    with fixed_seed(0):
+        start = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
+        return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
@@ -13,25 +14,26 @@ from rich.console import Console
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from mera._utils.checks import check_flag
+from mera._utils.checks import check_choice, check_flag
 from mera._utils.errors import InputError
-from mera._utils.random import seed_all
+from mera._utils.random import restored_states, seed_all
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_enough, check_run, check_trainable
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
+from mera.train.health import Verdict, judge
 from mera.train.likelihoods import Likelihood
 from mera.train.loop import Loop
 from mera.train.objective import Objective
 from mera.train.optimizers import OwnOptimizer
 from mera.train.processes import world_size
-from mera.train.recognize import recognize
+from mera.train.recognize import Objectives, recognize
 from mera.train.reverse_kl import ReverseKL
 from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
-from mera.train.signals import StopSignal
+from mera.train.signals import StopSignal, raise_signal
 
 INITIAL_IMAGES = 256
 """Number of training images from which normalisation layers are initialised."""
@@ -47,9 +49,14 @@ class Result:
         unit: the unit of the loss: "bits/dim" for images, "nats/variable" for fields and actions, "loss" for the user's
             own loss.
         measured: the data of evaluations: "test images", "test fields", or "samples" of the flow for an action.
-        best: the step with the lowest test loss, and that loss; None without an evaluation.
+        best: the step with the lowest loss of all evaluations, and that loss; of the test examples, or with keep="best"
+            of the held-out part of the training examples; None without an evaluation.
         interrupted: whether the run was asked to stop before it was over.
-        flow: the flow to use: the running mean of the weights if there is one, else the trained flow.
+        diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the loss is
+            worse than at the start.
+        verdict: a sentence about divergence, examples that are learnt by heart, or weights of samples of an action.
+        flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
+            that `Settings.keep` names.
         history: the metrics of all evaluations, which plot themselves in a notebook.
     """
 
@@ -61,12 +68,15 @@ class Result:
     interrupted: bool
     flow: Any
     history: History
+    diverged: bool = False
+    verdict: str = ""
 
     def __repr__(self) -> str:
-        """The number of steps and the losses."""
+        """The number of steps, the losses and the verdict."""
         best = "" if self.best is None else f", best {self.best[1]:.4f} after {self.best[0]} steps"
         state = "interrupted after" if self.interrupted else "finished after"
-        return f"Result({state} {self.steps} steps, {self.test_loss:.4f} {self.unit} on {self.measured}{best})"
+        losses = f"{self.test_loss:.4f} {self.unit} on {self.measured}{best}"
+        return f"Result({state} {self.steps} steps, {losses}; {self.verdict})"
 
     def _repr_png_(self) -> bytes | None:
         """The curves of the history, which notebooks ask for."""
@@ -85,14 +95,16 @@ def fit(
     loss: Callable[[Density, Any], Tensor] | None = None,
     optimizer: str | OwnOptimizer | None = None,
     schedule: str | OwnSchedule | None = None,
+    on_signal: str = "raise",
     **options: Any,
 ) -> Result:
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
     Processes that torchrun or accelerate launch started share each batch, with a copy of the flow on the device of each
     process; the result equals that of a single process. All processes need the same `run` and `callbacks`. On SIGINT
-    (Ctrl-C) or SIGTERM the current step is finished, everything is saved, and the call returns. A second SIGINT ends
-    the process as usual.
+    (Ctrl-C) or SIGTERM the current step is finished and everything is saved; then `KeyboardInterrupt` or `SystemExit`
+    is raised, so that a script ends (see `on_signal`). A second SIGINT ends the process at once. At the end the random
+    states of torch, numpy and Python are as they were.
 
     Args:
         flow: the flow to train. Normalisation layers that are not initialised yet are set from the first images.
@@ -105,6 +117,8 @@ def fit(
             notebook cells can be re-run.
         console: the console on which progress is shown; None shows progress on terminals and in notebooks only.
         quiet: show no progress.
+        on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
+            "return" the result.
         callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
         loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
             number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -139,6 +153,11 @@ def fit(
         FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and the last checkpoint stays as it is.
+        KeyboardInterrupt: after SIGINT, with everything saved, unless `on_signal` is "return".
+        SystemExit: after SIGTERM, with everything saved, unless `on_signal` is "return".
+
+    Warns:
+        UserWarning: if the run diverged.
 
     >>> import mera, torch
     >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian")
@@ -147,6 +166,7 @@ def fit(
     (20, True)
     """
     check_trainable(flow)
+    check_choice(on_signal, ("raise", "return"), "on_signal")
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     check_run(flow, settings, run, resume, console)
     resume = bool(run is not None and run.steps()) if resume == "auto" else bool(resume)
@@ -164,7 +184,8 @@ def fit(
     if run is not None and not resume and loop.is_main:
         source = {} if learnt.source is None else {"data": learnt.source}
         run.complete(describe_flow(flow) | source | {"settings": asdict(settings)})
-    with run.locked() if run is not None and loop.is_main else nullcontext(), StopSignal() as signal:
+    locked = run.locked() if run is not None and loop.is_main else nullcontext()
+    with locked, restored_states(), StopSignal() as signal:
         if resume and run is not None:
             _resume(loop, run)
         else:
@@ -175,10 +196,28 @@ def fit(
             seconds = loop.compile(next(iter(batches)))
             if console is not None:
                 console.print(f"compiled in {seconds:.0f} s")
-        _train(loop, batches, learnt.test, callbacks, signal)
+        _train(loop, batches, learnt, callbacks, signal)
+        verdict = judge(loop.ema, history.metrics, learnt.test.metric, loop.first_loss)
+        if settings.keep == "best" and loop.progress == 1:
+            loop.use_best(learnt.test)
+        if not verdict.diverged and loop.progress == 1:
+            verdict = Verdict(False, learnt.test.verdict(loop.ema) or verdict.text)
+    if verdict.diverged:
+        warnings.warn(f"Expected a run that converges; got one that {verdict.text}", stacklevel=2)
+    if (number := loop.signal or signal.number) and on_signal == "raise":
+        raise_signal(number)
     measured = "samples" if isinstance(learnt.test, ReverseKL) else f"test {learnt.test.name}"
-    interrupted = loop.progress < 1
-    return Result(loop.step, loop.test_loss, learnt.test.unit, measured, loop.best, interrupted, loop.ema, history)
+    return Result(
+        loop.step,
+        loop.test_loss,
+        learnt.test.unit,
+        measured,
+        loop.best,
+        loop.progress < 1,
+        loop.ema,
+        history,
+        *verdict,
+    )
 
 
 def _settings(
@@ -235,7 +274,7 @@ def _resume(loop: Loop, run: RunFolder) -> None:
         run.rewind(loop.step)
 
 
-def _train(loop: Loop, batches: BatchLoader, test: Objective, callbacks: list[Callback], signal: StopSignal) -> None:
+def _train(loop: Loop, batches: BatchLoader, learnt: Objectives, callbacks: list[Callback], signal: StopSignal) -> None:
     """Run steps, evaluations and checkpoints until the run is over or asked to stop."""
     with ExitStack() as stack:
         for callback in callbacks:
@@ -246,13 +285,13 @@ def _train(loop: Loop, batches: BatchLoader, test: Objective, callbacks: list[Ca
             metrics = loop.training_step(batch)
             for callback in callbacks:
                 callback.on_step(loop, metrics)
-            loop.synchronize(time.monotonic() - start, signal.is_set)
+            loop.synchronize(time.monotonic() - start, signal.number)
             finished = loop.progress == 1
             if finished or loop.step % loop.settings.eval_every == 0:
-                metrics = loop.evaluate(test) | metrics
+                metrics = loop.evaluate(learnt.test, learnt.validation) | metrics
                 for callback in callbacks:
                     callback.on_evaluation(loop, metrics)
-                loop.synchronize(time.monotonic() - start, signal.is_set)
+                loop.synchronize(time.monotonic() - start, signal.number)
                 loop.save()
             elif loop.stopping:
                 loop.save()

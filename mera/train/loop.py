@@ -20,6 +20,7 @@ from mera.train.batches import micro_batches
 from mera.train.compiled import compile_couplings
 from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import losses
+from mera.train.health import inverse_error
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
 from mera.train.order import rows_per_step
@@ -27,6 +28,7 @@ from mera.train.processes import make_accelerator
 from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
+from mera.train.signals import SIGNALS
 
 Metrics = dict[str, float]
 
@@ -64,8 +66,11 @@ class Loop:
         step: steps taken.
         elapsed: seconds of training, including earlier parts of a resumed run.
         test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first evaluation.
-        best: step and loss of the best evaluation; None before the first evaluation.
+        best: step and loss of the best evaluation, on the held-out part of the training examples if the best weights
+            are kept, else on the test examples; None before the first evaluation.
+        first_loss: the loss of the first batch, once the objective is final; NaN before it.
         stopping: whether the run ends after the current step, in all processes.
+        signal: the number of the signal that asked any of the processes to stop; 0 for none.
     """
 
     def __init__(
@@ -94,8 +99,11 @@ class Loop:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
         self.step, self.elapsed, self.test_loss = 0, 0.0, math.nan
         self.best: tuple[int, float] | None = None
+        self.first_loss, self.signal = math.nan, 0
         self.stopping = False
         self._stop_requested = False
+        self._best_weights: dict[str, Tensor] | None = None
+        self._since_evaluation = (0.0, 0)  # the sum of the training losses, and their number
 
     def _make_optimizer(self, user_optimizer: OwnOptimizer | None) -> Optimizer:
         """The user's own optimiser, or the optimiser that the settings name."""
@@ -197,6 +205,9 @@ class Loop:
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
+        if math.isnan(self.first_loss) and self.objective.is_final:
+            self.first_loss = loss
+        self._since_evaluation = self._since_evaluation[0] + loss, self._since_evaluation[1] + 1
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
@@ -206,28 +217,31 @@ class Loop:
             self._average.update_parameters(self.flow)
         return metrics
 
-    def synchronize(self, elapsed: float, stop_requested: bool) -> None:
+    def synchronize(self, elapsed: float, signal: int) -> None:
         """Synchronize the elapsed time (that of the main process) and the requests to stop (of any process).
 
         Args:
             elapsed: seconds of training by the clock of this process.
-            stop_requested: whether this process received a signal to stop.
+            signal: the number of the signal to stop that this process received; 0 for none.
         """
-        stop_requested = stop_requested or self._stop_requested
+        requests = [self._stop_requested, *(signal == number for number in SIGNALS)]
         if self.accelerator is not None:
-            values = [elapsed if self.is_main else 0.0, float(stop_requested)]
+            values = [elapsed if self.is_main else 0.0, *map(float, requests)]
             sums = self._reduce(torch.tensor(values, dtype=torch.float64, device=self.device), "sum")
-            elapsed, stop_requested = sums[0].item(), bool(sums[1])
-        self.elapsed, self.stopping = elapsed, stop_requested
+            elapsed, requests = sums[0].item(), [bool(value) for value in sums[1:]]
+        self.elapsed, self.stopping = elapsed, any(requests)
+        self.signal = next((int(n) for n, is_sent in zip(SIGNALS, requests[1:], strict=True) if is_sent), 0)
 
-    def evaluate(self, test: Objective) -> Metrics:
+    def evaluate(self, test: Objective, validation: Objective | None = None) -> Metrics:
         """Compute the loss on test examples, and remember the best step.
 
         Args:
             test: the objective of evaluations.
+            validation: the objective that chooses the weights to keep; None to keep the last weights.
 
         Returns:
-            step, seconds (of training) and test_bits or test_nats; for an action also ess and free_energy.
+            step, seconds (of training), test_bits or test_nats, mean_bits or mean_nats (of the training batches since
+            the last evaluation) and inverse_error; for an action also ess, pareto_k and free_energy.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -239,17 +253,36 @@ class Loop:
             raise FloatingPointError(
                 f"Expected finite {test.unit} on test {test.name}; got {self.test_loss} after step {self.step}"
             )
-        if self.best is None or self.test_loss < self.best[1]:
-            self.best = self.step, self.test_loss
-        self.schedule.after_evaluation(self.test_loss)
         metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{test.metric}": self.test_loss}
-        return metrics | test.metrics(values, self.ema)
+        chosen_by = self.test_loss
+        if validation is not None:
+            chosen_by = losses(self.ema, validation, min(n, validation.size)).mean().item()
+            metrics[f"validation_{test.metric}"] = chosen_by
+        if self.best is None or chosen_by < self.best[1]:
+            self.best = self.step, chosen_by
+            self._best_weights = None if validation is None else _copied(self.ema.state_dict())
+        self.schedule.after_evaluation(chosen_by)
+        total, count = self._since_evaluation
+        self._since_evaluation = 0.0, 0
+        if count:
+            metrics[f"mean_{test.metric}"] = total / count
+        return metrics | {"inverse_error": inverse_error(self.ema, test)} | test.metrics(values, self.ema)
 
     def save(self) -> None:
         """Write a checkpoint; only the main process writes."""
         if self.run is not None and self.is_main:
-            best_step = None if self.best is None else self.best[0]
-            self.run.save(self.ema, self.state_dict(), self.step, self.settings.keep, best_step)
+            keeps_older = self.settings.keep == "best" and self.best is not None and self.best[0] != self.step
+            flow = None if keeps_older else self.ema
+            self.run.save(flow, self.state_dict(), self.step, self.settings.checkpoints)
+
+    def use_best(self, test: Objective) -> None:
+        """Load the best weights of the run into `ema`, from memory or from its folder, and evaluate them."""
+        weights = self._best_weights
+        if weights is None and self.run is not None:  # the run was resumed after its best step
+            weights = self.run.flow().state_dict()
+        if weights is not None:
+            self.ema.load_state_dict(weights)
+            self.test_loss = losses(self.ema, test, min(self.settings.eval_images, test.size)).mean().item()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume the run, in one dict, so that all parts belong to one step."""
@@ -260,6 +293,8 @@ class Loop:
             "elapsed": self.elapsed,
             "test_loss": self.test_loss,
             "best": self.best,
+            "first_loss": self.first_loss,
+            "since_evaluation": list(self._since_evaluation),
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -288,6 +323,9 @@ class Loop:
             self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
+            self.first_loss = float(state.get("first_loss", math.nan))  # older runs have no such entries
+            total, count = state.get("since_evaluation", (0.0, 0))
+            self._since_evaluation = total, count
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError("the state of a run of this flow", f"another: {error}") from error
@@ -330,3 +368,8 @@ class Loop:
             f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
         )
         return text if path is None else f"{text}; the batch is in {path}"
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Tensor]:
+    """A copy of weights on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

@@ -64,6 +64,11 @@ class Objective(ABC):
             batch: rows as `batch` makes them, on the device of the flow.
         """
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the loss stays the same function in all later steps; see `advance`."""
+        return True
+
     @abstractmethod
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
         """About `n` rows of data (B, C, *shape), and their contexts, that initialise normalisation layers."""
@@ -86,6 +91,14 @@ class Objective(ABC):
     def not_finite(self, x: Tensor) -> str | None:
         """The name of a quantity that is infinite or NaN for finite data x, (B, C, *shape); None if all are finite."""
         return None
+
+    def verdict(self, flow: Density) -> str:
+        """A sentence about the trained flow beside what its loss says; "" for none.
+
+        Args:
+            flow: the trained flow.
+        """
+        return ""
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if samples are not pictures."""

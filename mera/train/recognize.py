@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from operator import length_hint
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.data import DataSplits, Examples, as_splits
+from mera.data.examples import Part
 from mera.density import Density
 from mera.physics.check_target import check_sampled
 from mera.train.likelihoods import FieldLikelihood, OwnLoss, likelihood, likelihood_of
@@ -23,12 +25,14 @@ class Objectives(NamedTuple):
     """The objectives of training and of evaluations.
 
     Args:
+        validation: the objective that chooses the weights to keep; None to keep the last weights.
         source: the arguments of `mera.data.load` that load the examples again; None for other data.
         in_order: whether examples are read in their own order, so that worker processes cannot share the reading.
     """
 
     train: Objective
     test: Objective
+    validation: Objective | None = None
     source: dict[str, Any] | None = None
     in_order: bool = False
 
@@ -56,18 +60,32 @@ def recognize(
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
         action = check_sampled(flow, action)
         fields = None if examples is None else _fields(examples, flow)
+        if settings.keep == "best":
+            raise InputError('keep="last" beside an action, which has no examples to hold out', 'keep="best"')
         options = (settings.estimator, settings.anneal, settings.alpha)
         objective = ReverseKL(flow, action, *options, fields, settings.field_share)
         return Objectives(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
     splits = as_splits(examples, flow.plan.input.event_shape)
     check_data(splits, flow)
+    held_out = None
+    if settings.keep == "best":
+        splits, held_out = _hold_out(splits)
     n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
     rows = rows_per_step(settings.batch_size, n, processes)
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order))
     test = likelihood(flow, splits.test)
+    validation = None if held_out is None else likelihood(flow, held_out)
     if loss is not None:
-        return Objectives(OwnLoss(train, loss), OwnLoss(test, loss), splits.source, in_order)
-    return Objectives(train, test, splits.source, in_order)
+        own = None if validation is None else OwnLoss(validation, loss)
+        return Objectives(OwnLoss(train, loss), OwnLoss(test, loss), own, splits.source, in_order)
+    return Objectives(train, test, validation, splits.source, in_order)
+
+
+def _hold_out(splits: DataSplits) -> tuple[DataSplits, Examples]:
+    """Hold out every tenth training example, which chooses the weights to keep."""
+    if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
+        raise InputError('at least 2 training examples that can be read in any order, for keep="best"', repr(splits))
+    return replace(splits, train=Part(splits.train, False)), Part(splits.train, True)
 
 
 def _split(data: Any) -> tuple[Any, Any]:

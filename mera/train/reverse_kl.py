@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.random import seeded
+from mera._utils.random import fixed_seed, seeded
 from mera.chains.effective_size import effective_number
 from mera.data import Examples
 from mera.density import Density
 from mera.physics.action import Action
-from mera.physics.short_run import short_run
+from mera.physics.reweighting import estimate
+from mera.physics.short_run import fields_of, short_run
+from mera.physics.verdicts import pareto_k
 from mera.train.objective import Batch, Objective, is_starting, stretched
 
 CHUNK = 16
@@ -26,6 +29,8 @@ SNAPSHOTS = 8
 VALUES = 2**20
 """Approximate upper limit of the numbers in the fields from which layers are initialised."""
 LEAST_CHAINS = 16
+JUDGED = 2000
+"""The number of samples whose weights are judged at the end of a run."""
 
 
 class ReverseKL(Objective):
@@ -140,6 +145,11 @@ class ReverseKL(Objective):
         uncoupled = 0 if self.action.is_compact else phi.square().flatten(1).sum(1) / 2
         return self.weight * self.action(phi) + (1 - self.weight) * uncoupled
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the action has replaced that of uncoupled Gaussian variables."""
+        return self.weight == 1
+
     def advance(self, progress: float) -> None:
         """Set the weight of the action."""
         self.weight = min(1.0, progress / self.anneal) if self.anneal else 1.0
@@ -192,9 +202,23 @@ class ReverseKL(Objective):
         return short_run(self.action, phi, max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables)))), None
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
-        """The effective sample size, from 0 to 1, and the variational free energy in nats, an upper bound of -ln Z."""
+        r"""The effective sample size, from 0 to 1, the Pareto k of 100 samples or more, and the variational free energy.
+
+        The free energy is in nats, and an upper bound of :math:`-\ln Z`.
+        """
         actions = losses * flow.plan.input.variables
-        return {"ess": effective_number(-actions).item() / len(actions), "free_energy": actions.mean().item()}
+        metrics = {"ess": effective_number(-actions).item() / len(actions), "free_energy": actions.mean().item()}
+        k = pareto_k(-actions)
+        return metrics if math.isnan(k) else metrics | {"pareto_k": k}
+
+    @torch.no_grad()
+    def verdict(self, flow: Density) -> str:
+        """The verdict on the weights of samples, beside fields of the target from a short run."""
+        fields = fields_of(self.action, flow)
+        with fixed_seed(0), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
+            report = estimate(flow, self.action, JUDGED, fields=fields)
+        return f"of {JUDGED:,} samples, {report.verdict}"
 
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""

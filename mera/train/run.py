@@ -1,9 +1,8 @@
 """The folder of a run: its configuration, checkpoints and results.
 
 config.json         the model, the data and the settings
-flow.safetensors    the last saved flow, for `mera.load`
-best.safetensors    the flow with the best test loss so far
-checkpoints/        everything that is needed to resume the run, for the last few steps and the best step
+flow.safetensors    the flow to use, for `mera.load`: with the last weights, or with keep="best" the best weights so far
+checkpoints/        everything that is needed to resume the run, for the last few steps
 metrics.jsonl       one line for each evaluation
 tensorboard/        curves of the metrics
 samples/            one grid of samples for each evaluation
@@ -49,7 +48,6 @@ class RunFolder:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = as_path(path)
         self.weights = self.path / WEIGHTS
-        self.best = self.path / "best.safetensors"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
@@ -155,24 +153,20 @@ class RunFolder:
         matches = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
         return sorted(int(match[1]) for match in matches if match is not None)
 
-    def save(
-        self, flow: Density, state: dict[str, Any], step: int, keep: int = 2, best_step: int | None = None
-    ) -> None:
+    def save(self, flow: Density | None, state: dict[str, Any], step: int, keep: int = 2) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.
 
         Args:
-            flow: the flow to use later: the running mean of the weights, if there is one.
+            flow: the flow to use later: the running mean of the weights, if there is one; None to keep the file.
             state: the state of training, made of tensors and plain values.
             step: steps taken.
             keep: the number of latest checkpoints to keep.
-            best_step: the step of the best checkpoint, which is kept too.
         """
         make_folder(self.checkpoints)
         for folder in (self.path, self.checkpoints):
             remove_leftovers(folder)
-        save(flow, self.weights)
-        if step == best_step:
-            save(flow, self.best)
+        if flow is not None:
+            save(flow, self.weights)
         tensors: dict[str, Tensor] = {}
         packed = pack(state, tensors)  # last: a run killed before this line resumes from an earlier checkpoint
         write_archive(self._checkpoint(step), {"step": step, STATE: packed}, tensors)
@@ -180,8 +174,7 @@ class RunFolder:
             if later > step:
                 self._checkpoint(later).unlink()
         for old in self.steps()[:-keep]:
-            if old != best_step:
-                self._checkpoint(old).unlink()
+            self._checkpoint(old).unlink()
 
     def state(self) -> dict[str, Any]:
         """The state of training in the last checkpoint; if that file is damaged, an older state, with a warning.
@@ -218,7 +211,7 @@ class RunFolder:
         except InputError:
             raise
         except ValueError as error:
-            raise ValueError(f"{error}. --resume writes it again; {self.best.name} may be whole") from error
+            raise ValueError(f"{error}. --resume writes it again") from error
 
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}.safetensors"

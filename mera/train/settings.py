@@ -167,7 +167,15 @@ class Settings:
     ] = 0.0
     eval_every: Annotated[int, Option("steps between evaluations, checkpoints and grids of samples.", count())] = 200
     eval_images: Annotated[int, Option("test images in an evaluation.", count())] = 500
-    keep: Annotated[int, Option("how many of the last checkpoints are kept, beside the best one.", count())] = 2
+    keep: Annotated[
+        str,
+        Option(
+            'weights to use at the end: "last", or "best", which have the lowest loss on one in ten of the training '
+            "examples; these are held out and not learnt. The test examples never choose.",
+            choice(("last", "best"), "the weights to keep"),
+        ),
+    ] = "last"
+    checkpoints: Annotated[int, Option("how many of the last checkpoints are kept.", count())] = 2
     workers: Annotated[
         int,
         Option(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """A context in which a signal sets `is_set`; a second SIGINT has the effect that it had before the context.
+    """A context in which a signal sets `number`; a second SIGINT has the effect that it had before the context.
 
     A second SIGTERM has no effect, since launchers that forward signals may send one request to stop twice. Outside the
-    main thread, where no signals arrive, `is_set` stays False.
+    main thread, where no signals arrive, `number` stays 0.
+
+    Attributes:
+        number: the number of the signal that arrived; 0 if none did.
     """
 
-    is_set = False
+    number = 0
 
     def __enter__(self) -> StopSignal:
         self.previous_handlers: dict[int, Any] = {}
@@ -29,6 +32,11 @@ class StopSignal:
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: object) -> None:
-        self.is_set = True
+        self.number = number
         if number == signal.SIGINT:
             signal.signal(number, self.previous_handlers[number])
+
+
+def raise_signal(number: int) -> NoReturn:
+    """Raise what Python raises for SIGINT, `KeyboardInterrupt`; or `SystemExit` with the usual status for SIGTERM."""
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

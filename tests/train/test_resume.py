@@ -49,7 +49,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     flow = small_flow()
     expected = fit(flow, images, settings, whole, **own)
     before = signal.getsignal(signal.SIGINT)
-    result = fit(small_flow(), images, settings, cut, callbacks=[At(step, interrupt)], **own)
+    result = fit(small_flow(), images, settings, cut, callbacks=[At(step, interrupt)], on_signal="return", **own)
     assert (result.steps, result.interrupted) == (step, True)
     assert signal.getsignal(signal.SIGINT) == before
     torch.manual_seed(99)

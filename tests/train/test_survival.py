@@ -23,7 +23,7 @@ from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
 OPTIONS = [
     "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1", "--train-size", "60", "--eval-every", "5",
-    "--eval-images", "10", "--batch-size", "8", "--keep", "3", "--ema", "0.9",
+    "--eval-images", "10", "--batch-size", "8", "--checkpoints", "3", "--ema", "0.9",
 ]  # fmt: skip
 
 
@@ -92,7 +92,6 @@ def survive(path, whole, startup, steps, kills, rng):
     assert process.communicate()[1] == ""
     assert lines(run) == lines(whole)
     assert same(run.flow(), whole.flow())
-    assert same(mera.load(run.best), mera.load(whole.best))
     assert archive_equal(run.state(), whole.state())
     assert not list(path.rglob("*.part"))
 
@@ -248,7 +247,7 @@ def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
 def test_nothing_that_is_loaded_can_run(tmp_path):
     run, newest = damaged_run(tmp_path)
     trace = tmp_path / "trace"
-    for path in (newest, run.checkpoints / "step_00000003.safetensors", run.weights, run.best):
+    for path in (newest, run.checkpoints / "step_00000003.safetensors", run.weights):
         path.write_bytes(pickle.dumps(Malicious(trace)))
     with pytest.raises(ValueError, match="Expected a file that mera wrote"):
         run.state()
@@ -260,11 +259,11 @@ def test_nothing_that_is_loaded_can_run(tmp_path):
     assert not trace.exists()
 
 
-def test_the_best_and_the_last_checkpoints_stay(tmp_path):
+def test_the_last_checkpoints_stay(tmp_path):
     run = RunFolder(tmp_path)
     for step in range(0, 60, 10):
-        run.save(small_flow(), {"step": step}, step, keep=2, best_step=20 if step >= 20 else step)
-    assert run.steps() == [20, 40, 50]
+        run.save(small_flow(), {"step": step}, step, keep=2)
+    assert run.steps() == [40, 50]
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):

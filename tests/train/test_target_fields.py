@@ -109,7 +109,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
     settings = SHORT | {"steps": 6, "field_share": 0.3, "accumulate": 2}
     flow, again = small_flow(), small_flow()
     fit(flow, data, run=whole, **settings)
-    assert fit(small_flow(), data, run=cut, callbacks=[At(3, interrupt)], **settings).steps == 3
+    assert fit(small_flow(), data, run=cut, callbacks=[At(3, interrupt)], on_signal="return", **settings).steps == 3
     fit(again, data, run=cut, resume=True, **settings)
     assert same(flow, again)
     assert lines(cut) == lines(whole)

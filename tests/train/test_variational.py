@@ -133,6 +133,9 @@ def test_draws_are_functions_of_seed_step_and_row():
     assert 0.8 < whole.std() < 1.2
 
 
+INTERRUPTED = {"callbacks": [At(3, interrupt)], "on_signal": "return"}
+
+
 @pytest.mark.parametrize("symmetrized", [False, True])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, symmetrized):
     action = Phi4(0.5, 0.3)
@@ -140,7 +143,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, symmetrized)
     settings = SHORT | {"steps": 6, "anneal": 0.5}
     flow, again = small_flow(symmetrized=symmetrized), small_flow(symmetrized=symmetrized)
     fit(flow, action, run=whole, **settings)
-    result = fit(small_flow(symmetrized=symmetrized), action, run=cut, callbacks=[At(3, interrupt)], **settings)
+    result = fit(small_flow(symmetrized=symmetrized), action, run=cut, **settings, **INTERRUPTED)
+
     assert (result.steps, result.interrupted) == (3, True)
     fit(again, action, run=cut, resume=True, **settings)
     assert same(flow, again)
