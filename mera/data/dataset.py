@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_count, is_integer
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
+from mera.data.gate import check_array, check_finite, check_labels
 from mera.display.notebook import html
 from mera.names.registry import Registry
 
@@ -53,6 +54,10 @@ class ArrayDataset(Dataset):
         labels: tensors (N, ...) by name; see `Examples`.
         factors: the known factors of the examples by name, (N,) or (N, k); None if the labels are the factors. See
             `mera.data.factors`.
+
+    Raises:
+        ValueError: if the array is not one of numbers, an array in memory has an example that is not finite, or the
+            number of labels is not that of the examples.
     """
 
     def __init__(
@@ -61,8 +66,8 @@ class ArrayDataset(Dataset):
         labels: dict[str, Tensor] | None = None,
         factors: dict[str, Tensor] | None = None,
     ) -> None:
-        self.array = array
-        self.labels = labels or {}
+        self.array = check_array(array)
+        self.labels = check_labels(labels, len(array))
         self.factors = factors
 
     def __repr__(self) -> str:
@@ -75,7 +80,7 @@ class ArrayDataset(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         example = self.array[index]
-        return example if isinstance(example, Tensor) else torch.from_numpy(np.array(example))
+        return check_finite(example if isinstance(example, Tensor) else torch.from_numpy(np.array(example)), index)
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,8 +192,14 @@ def first(images: Examples, n: int) -> Tensor:
     Args:
         images: the data set.
         n: the number of examples.
+
+    Raises:
+        ValueError: if the number is not positive, or there is no example.
     """
-    return torch.stack([images[i] for i in range(min(n, length_hint(images, n)))])
+    n = min(check_count(n, "a number of examples"), length_hint(images, n))
+    if not n:
+        raise InputError("at least one example", "none")
+    return torch.stack([images[i] for i in range(n)])
 
 
 def labels(images: Examples, name: str = "class") -> Tensor:

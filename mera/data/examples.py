@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
+from mera.data.gate import check_array, check_finite, check_labels
 from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
 from mera.data.splitting import HELD_OUT
 from mera.data.streams import StreamDataset, is_stream, split_stream
@@ -33,7 +34,7 @@ class ItemDataset(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Tensor:
-        return example_of(self.data[index], self.shape)
+        return check_finite(example_of(self.data[index], self.shape), index)
 
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:
@@ -41,7 +42,7 @@ class ItemDataset(Dataset):
         data = self.data
         labels = getattr(data, "labels", None)
         if isinstance(labels, Mapping):
-            return labels
+            return check_labels(labels, len(self))
         if labels is None:
             labels = getattr(data, "targets", None)
         if labels is None and hasattr(data, "column_names"):
@@ -49,7 +50,7 @@ class ItemDataset(Dataset):
             labels = None if column is None else data[column][:]
         elif labels is None and len(data) and label_of(data[0]) is not None:
             labels = [label_of(data[index]) for index in range(len(data))]
-        return {} if labels is None else _as_labels(labels)
+        return {} if labels is None else check_labels(_as_labels(labels), len(self))
 
 
 class Part(Dataset):
@@ -82,7 +83,7 @@ class Part(Dataset):
         return index + index // (self.period - 1)
 
 
-def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
+def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> DataSplits:
     """Convert data of any kind to training and test examples.
 
     Args:
@@ -93,6 +94,8 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
             dict of training and test examples, each of any kind above. Without test examples, every tenth example is
             held out; of an iterable, the first examples are held out.
         shape: the shape (C, *sites) of an example of the flow.
+        conditional: whether the flow takes a context, so that a pair of arrays is (examples, labels); without a
+            context, a pair of arrays of the same rank is training and test examples.
 
     Raises:
         ValueError: if the data is of another kind.
@@ -106,20 +109,22 @@ def as_splits(data: Any, shape: Sequence[int]) -> DataSplits:
     if isinstance(data, Mapping) and "train" in data:
         held_out = key_of(data, ("test", "validation"))
         data = data["train"] if held_out is None else (data["train"], data[held_out])
-    if not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0])):
-        return split_stream(data, shape) if is_stream(data) else _held_out(_as_examples(data, shape), shape[0])
-    train, test = (_as_examples(part, shape) for part in data)
+    if not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0], conditional)):
+        if is_stream(data):
+            return split_stream(data, shape)
+        return _held_out(_as_examples(data, shape, conditional), shape[0])
+    train, test = (_as_examples(part, shape, conditional) for part in data)
     return DataSplits("your own data", shape[0], train, test)
 
 
-def _as_examples(data: Any, shape: Sequence[int]) -> Any:
+def _as_examples(data: Any, shape: Sequence[int], conditional: bool = False) -> Any:
     """Convert data of any kind to `Examples`, or to a `StreamDataset`, which has no length."""
     if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)):
         return data
-    if isinstance(data, (tuple, list)) and len(data) == 2 and _is_labels(data[1], data[0]):
+    if isinstance(data, (tuple, list)) and len(data) == 2 and _is_labels(data[1], data[0], conditional):
         return ArrayDataset(_with_channels(data[0], shape), _as_labels(data[1]))
-    if isinstance(data, (Tensor, np.ndarray)):
-        return ArrayDataset(_with_channels(data, shape))
+    if isinstance(data, (Tensor, np.ndarray)) or hasattr(data, "to_numpy"):
+        return ArrayDataset(_with_channels(check_array(data), shape))
     if is_stream(data):
         return StreamDataset(data, shape)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, Mapping)):
@@ -131,12 +136,12 @@ def _as_examples(data: Any, shape: Sequence[int]) -> Any:
     )
 
 
-def _is_labels(labels: Any, examples: Any) -> bool:
+def _is_labels(labels: Any, examples: Any, conditional: bool) -> bool:
     """Whether the second entry of a pair is the labels of the first entry, rather than test examples."""
     if not isinstance(examples, (Tensor, np.ndarray)) or not isinstance(labels, (Tensor, np.ndarray, list)):
         return False
     ndim = labels.ndim if isinstance(labels, (Tensor, np.ndarray)) else np.ndim(labels)
-    return ndim == 1 or (ndim < examples.ndim and len(labels) == len(examples))
+    return conditional or ndim == 1 or (ndim < examples.ndim and len(labels) == len(examples))
 
 
 def _as_labels(values: Any) -> dict[str, Tensor]:

@@ -96,6 +96,7 @@ def fit(
     optimizer: str | OwnOptimizer | None = None,
     schedule: str | OwnSchedule | None = None,
     on_signal: str = "raise",
+    as_images: bool = False,
     **options: Any,
 ) -> Result:
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
@@ -119,6 +120,8 @@ def fit(
         quiet: show no progress.
         on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
             "return" the result.
+        as_images: convert examples to uint8 images: floats in [0, 1], integers from 0 to 255, 16 bits, and arrays with
+            channels last.
         callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
         loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
             number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -137,7 +140,8 @@ def fit(
     data set of torch or of the library datasets   the same; items are examples, or tuples or dicts with a label
     iterable, such as an `IterableDataset`         the same, read in its own order
     name of a registered data set                  the same; see `mera.data.names`
-    pair or dict of training and test examples     each of the kinds above; otherwise one in ten is held out
+    pair or dict of training and test examples     each of the kinds above; otherwise one in ten is held out. A pair of
+                                                   arrays is (examples, labels) for a flow that takes a context
     `mera.data.DataSplits`                         its two splits
     action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
     pair (action, fields)                          the same, and fields of that density; see `Settings.field_share`
@@ -173,7 +177,7 @@ def fit(
     callbacks = check_callbacks(callbacks)
     console = None if check_flag(quiet, "quiet") else _console() if console is None else console
     settings, own_optimizer, own_schedule = _settings(settings, optimizer, schedule, options)
-    learnt = recognize(flow, data, settings, loss, world_size())
+    learnt = recognize(flow, data, settings, loss, world_size(), check_flag(as_images, "as_images"))
     if "field_share" in options and getattr(learnt.train, "fields", None) is None:
         raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
     if not resume:

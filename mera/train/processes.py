@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ import torch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
+
+GRACE = 0.2
+"""The seconds before Python ends in which threads of the process group release their tensors."""
 
 
 def is_main() -> bool:
@@ -36,8 +40,20 @@ def process_state(device: torch.device) -> PartialState | None:
 
 @cache
 def _leave_group_at_exit() -> None:
-    """Destroy the process group before Python ends: threads that outlive the interpreter can abort the process."""
-    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
+    """Leave the process group before Python ends: threads that outlive the interpreter can abort the process."""
+    atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    """Destroy the process group, after its threads have released the tensors of the last exchange.
+
+    Gloo releases them shortly after the exchange, in a thread that then waits for the lock of the interpreter; where
+    Python already ends, it ends this thread, and the C++ runtime aborts the process ("terminate called without an
+    active exception").
+    """
+    if torch.distributed.is_initialized():
+        time.sleep(GRACE)  # releases the lock
+        torch.distributed.destroy_process_group()
 
 
 def make_accelerator(device: torch.device) -> Accelerator | None:

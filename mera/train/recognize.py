@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from operator import length_hint
@@ -12,6 +14,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.data import DataSplits, Examples, as_splits
 from mera.data.examples import Part
+from mera.data.gate import AS_IMAGES, Pictures, check_example, look_like_images
 from mera.density import Density
 from mera.physics.check_target import check_sampled
 from mera.train.likelihoods import FieldLikelihood, OwnLoss, likelihood, likelihood_of
@@ -43,12 +46,14 @@ def recognize(
     settings: Settings,
     loss: Callable[[Density, Any], Tensor] | None = None,
     processes: int = 1,
+    as_images: bool = False,
 ) -> Objectives:
     """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
 
     Args:
         data: an action, a pair (action, fields), or examples of any kind.
         loss: a loss of the user's own on examples.
+        as_images: whether examples of other dtypes and layouts are converted to uint8 images; see `Pictures`.
 
     Raises:
         ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
@@ -56,6 +61,8 @@ def recognize(
     """
     action, examples = _split(data)
     if action is not None:
+        if as_images:
+            raise InputError("as_images=False beside an action", "as_images=True")
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
         action = check_sampled(flow, action)
@@ -65,7 +72,10 @@ def recognize(
         options = (settings.estimator, settings.anneal, settings.alpha)
         objective = ReverseKL(flow, action, *options, fields, settings.field_share)
         return Objectives(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
-    splits = as_splits(examples, flow.plan.input.event_shape)
+    splits = as_splits(examples, flow.plan.input.event_shape, flow.plan.context is not None)
+    if as_images:
+        parts = [_pictures(part, flow) for part in (splits.train, splits.test)]
+        splits = replace(splits, train=parts[0], test=parts[1])
     check_data(splits, flow)
     held_out = None
     if settings.keep == "best":
@@ -79,6 +89,13 @@ def recognize(
         own = None if validation is None else OwnLoss(validation, loss)
         return Objectives(OwnLoss(train, loss), OwnLoss(test, loss), own, splits.source, in_order)
     return Objectives(train, test, validation, splits.source, in_order)
+
+
+def _pictures(examples: Examples, flow: Density) -> Any:
+    """Examples as uint8 images; refuses a stream, whose items can do the same."""
+    if getattr(examples, "in_order", False):
+        raise InputError("examples that can be read in any order beside as_images=True", "a stream")
+    return Pictures(examples, flow.plan.input.event_shape)
 
 
 def _hold_out(splits: DataSplits) -> tuple[DataSplits, Examples]:
@@ -106,18 +123,36 @@ def _is_action(data: Any) -> bool:
 
 
 def check_data(data: DataSplits, flow: Density) -> None:
-    """Refuse training and test examples that are empty, of two kinds, or of another shape than the flow's data."""
+    """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
+
+    Warns:
+        UserWarning: if fields of floats look like images.
+    """
     sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
     if 0 in sizes:
         raise InputError("training and test examples", f"{sizes[0]} and {sizes[1]}")
-    firsts = data.train[0], data.test[0]
+    firsts, expected = (data.train[0], data.test[0]), flow.plan.input.event_shape
+    for example in firsts:
+        check_example(example, expected)
+        _check_domain(example, flow)
     kinds = [likelihood_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
-    expected = flow.plan.input.event_shape
-    for example in firsts:
-        if tuple(example.shape) != expected:
-            raise InputError(f"{kinds[0].name} of shape {expected}, as the flow's", str(tuple(example.shape)))
+    is_stream = getattr(data.train, "in_order", False)
+    if kinds[0] is FieldLikelihood and not is_stream and look_like_images(data.train, expected):
+        warnings.warn(
+            "Expected uint8 images or fields; got floats in [0, 1] in the shape of images, which are learnt as fields, "
+            f"in nats for each variable: {AS_IMAGES} to learn images in bits per dimension",
+            stacklevel=3,
+        )
+
+
+def _check_domain(example: Tensor, flow: Density) -> None:
+    """Refuse an example outside of [-pi, pi] for a flow of angles."""
+    if flow.flow.of_angles and not (example.is_floating_point() and example.abs().max() <= math.pi + 1e-4):
+        is_field = example.is_floating_point()
+        got = f"values up to {example.abs().max().item():.4g}" if is_field else f"images of {example.dtype}"
+        raise InputError("angles from -pi to pi, as floats, for a flow of angles", got)
 
 
 def _fields(data: Any, flow: Density) -> Examples:

@@ -202,7 +202,7 @@ class ReverseKL(Objective):
         return short_run(self.action, phi, max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables)))), None
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
-        r"""The effective sample size, from 0 to 1, the Pareto k of 100 samples or more, and the variational free energy.
+        r"""The effective sample size (0 to 1), the Pareto k of 100 samples or more, and the variational free energy.
 
         The free energy is in nats, and an upper bound of :math:`-\ln Z`.
         """

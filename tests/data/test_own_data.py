@@ -90,7 +90,7 @@ def test_what_is_no_data(examples):
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        (torch.randn(20, 3, 4, 4), r"Expected fields of shape \(3, 8, 8\), as the flow's; got \(3, 4, 4\)"),
+        (torch.randn(20, 3, 4, 4), r"Expected examples of shape \(3, 8, 8\), as the flow's; got \(3, 4, 4\)"),
         ((PIXELS, torch.randn(5, 3, 8, 8)), "Expected training and test examples of one kind; got images and fields"),
         (PIXELS.int(), "Expected examples that are uint8 images or fields of floats; got torch.int32"),
     ],

@@ -131,7 +131,7 @@ def test_class_numbers_of_any_integer_dtype(dtype):
         (torch.zeros(60), r"Expected class numbers, integers \(N,\); got .* torch\.float32"),
         (torch.zeros(60, dtype=torch.bool), r"Expected class numbers, integers \(N,\); got .* torch\.bool"),
         (torch.zeros(60, 1, dtype=torch.int64), r"Expected class numbers, integers \(N,\); got .* shape \(60, 1\)"),
-        (torch.zeros(59, dtype=torch.int64), "Expected a label for each of 60 examples; got 59"),
+        (torch.zeros(59, dtype=torch.int64), "Expected labels 'class' for each of 60 examples; got labels of shape"),
         (torch.full((60,), 3), "Expected class numbers from 0 to 2; got 3 to 3"),
         ([0] * 60, "Expected labels 'class' as a tensor; got list"),
     ],

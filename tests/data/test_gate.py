@@ -1,0 +1,128 @@
+"""The gate of examples and labels: counts, dtypes, ranges, layouts, and the line that mends them."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+import mera
+from mera.data import ArrayDataset
+from mera.train import fit
+
+X = torch.rand(40, 1, 8, 8)
+Y = torch.arange(40) % 2
+PIXELS = (255 * X).to(torch.uint8)
+SHORT = {"steps": 1, "eval_images": 2, "batch_size": 4}
+
+
+def flow_of(channels=1, **options):
+    return mera.build("rgflow", L=8, m=4, channels=channels, hidden=(4,), **options)
+
+
+ANGLES = {"bijector": "circular-spline", "prior": "VonMises(loc=0, concentration=1)", "norm": False}
+
+
+class Frame:
+    """Looks like a table of pandas."""
+
+    columns = ("a", "b")
+
+    def to_numpy(self):
+        return np.zeros((3, 2))
+
+
+def with_nan(x):
+    x = 5 * x.clone()
+    x[7, 0, 2, 3] = float("nan")
+    return x
+
+
+REFUSED = {
+    "int64": (flow_of, PIXELS.long(), "torch.int64: pass as_images=True to fit"),
+    "uint16": (flow_of, (X * 65535).numpy().astype(np.uint16), "torch.uint16: pass as_images=True to fit"),
+    "bool": (flow_of, X > 0.5, "torch.bool: pass as_images=True to fit"),
+    "large integers": (flow_of, (X * 9999).long(), r"torch.int64: for fields, convert them by \.float\(\)"),
+    "channels last": (
+        lambda: flow_of(3),
+        np.zeros((40, 8, 8, 3), np.uint8),
+        r"got \(8, 8, 3\), channels last: examples.transpose\(0, 3, 1, 2\) of an array",
+    ),
+    "frame": (flow_of, Frame(), r"a DataFrame: pass frame.to_numpy\(\) in the shape"),
+    "objects": (flow_of, np.array([np.zeros(2), None], dtype=object), r"np.stack\(list\(array\)\) makes one array"),
+    "text": (flow_of, np.array(["a", "b"]), "examples of numbers; got an array of dtype <U1"),
+    "sparse": (flow_of, X.to_sparse(), "a dense tensor of real numbers; got a torch.sparse_coo tensor"),
+    "complex": (flow_of, X.cfloat(), "a dense tensor of real numbers; got a complex tensor"),
+    "meta": (flow_of, X.to("meta"), "a dense tensor of real numbers; got a meta tensor"),
+    "nan": (flow_of, with_nan(X), "infinite values or NaN in the one with index 7"),
+    "nan in a data set": (flow_of, TensorDataset(with_nan(X)), "infinite values or NaN in the one with index 7"),
+    "too many labels": (lambda: flow_of(classes=2), (5 * X[10:], Y), r"labels 'class' for each of 30 examples; got"),
+    "too few labels": (lambda: flow_of(classes=2), (5 * X, Y[:9]), r"for each of 40 examples; got .* shape \(9,\)"),
+    "labels of no use": (flow_of, (5 * X[10:], Y), "labels 'class' for each of 30 examples"),
+    "angles beyond": (lambda: flow_of(**ANGLES), 9 * X, "angles from -pi to pi.*got values up to"),
+    "images of angles": (lambda: flow_of(**ANGLES), PIXELS, "angles from -pi to pi.*got images of torch.uint8"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_data_that_cannot_be_learnt(name):
+    make, data, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        fit(make(), data, **SHORT)
+
+
+@pytest.mark.parametrize("array", [None, "a", [1], 3, np.float64(2), torch.tensor(1.0)])
+def test_arrays_that_are_none(array):
+    with pytest.raises(ValueError, match="Expected examples"):
+        ArrayDataset(array)
+
+
+@pytest.mark.parametrize("labels", [{"class": Y[:3]}, {"class": [1] * 40}, Y, {"class": torch.tensor(1)}])
+def test_labels_are_counted(labels):
+    with pytest.raises(ValueError, match="labels"):
+        ArrayDataset(X, labels)
+
+
+PICTURES = {
+    "floats": X, "int64": PIXELS.long(), "uint16": (X * 65535).numpy().astype(np.uint16), "bool": X > 0.5,
+    "channels last": (255 * np.random.default_rng(0).random((40, 8, 8, 1))).astype(np.uint8), "uint8": PIXELS,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_as_images(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = fit(flow_of(), PICTURES[name], as_images=True, **SHORT)
+    assert result.unit == "bits/dim"
+
+
+def test_pixels_out_of_range():
+    with pytest.raises(ValueError, match="pixels from 0 to 1 in each image; got 0"):
+        fit(flow_of(), 5 * X, as_images=True, **SHORT)
+    with pytest.raises(ValueError, match="as_images=False beside an action"):
+        fit(flow_of(), mera.physics.FreeField(), as_images=True, **SHORT)
+
+
+def test_floats_that_look_like_images():
+    with pytest.warns(UserWarning, match="floats in \\[0, 1\\] in the shape of images.*pass as_images=True"):
+        assert fit(flow_of(), X, **SHORT).unit == "nats/variable"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(flow_of(), X - 0.5, **SHORT)
+
+
+def test_a_context_of_the_rank_of_the_examples():
+    result = fit(flow_of(context=(1, 8, 8)), (5 * X, torch.randn(40, 1, 8, 8)), **SHORT)
+    assert result.measured == "test fields"
+    assert fit(flow_of(), (5 * X, 5 * X[:5]), **SHORT).steps == 1  # training and test examples
+
+
+def test_a_memory_map_is_checked_as_it_is_read(tmp_path):
+    values = np.memmap(tmp_path / "fields", dtype=np.float32, mode="w+", shape=(40, 1, 8, 8))
+    values[:] = with_nan(X).numpy()
+    examples = ArrayDataset(values)
+    assert examples[6].isfinite().all()
+    with pytest.raises(ValueError, match="NaN in the one with index 7"):
+        examples[7]
