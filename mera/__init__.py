@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mera.graph import Layout, LayoutError
     from mera.io.flows import load, load_pretrained, save
     from mera.io.layouts import load_layout, save_layout
+    from mera.laws import check
     from mera.models import build, load_rgflow_checkpoint
     from mera.priors import Prior
     from mera.symmetry.mixture import Symmetrized
@@ -39,6 +40,7 @@ __all__ = [
     "analysis",
     "bijectors",
     "build",
+    "check",
     "cones",
     "data",
     "drawing",
@@ -66,6 +68,7 @@ _HOMES = {
     "Prior": "priors",
     "Symmetrized": "symmetry",
     "build": "models",
+    "check": "laws",
     "fixed_weights": "bijectors.conditioners.fixed_weights",
     "load": "io.flows",
     "load_layout": "io.layouts",

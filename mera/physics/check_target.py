@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,30 +38,39 @@ def check_target(flow: object, action: ActionLike) -> Action:
             `is_compact`, `reach`), or the flow takes a context or has another domain than the action.
         FloatingPointError: if the action of a field is not finite.
     """
-    shape = event_shape_of(flow)
-    action = as_action(action)
-    if action.channels is not None and shape[0] != action.channels:
-        got = f"a field of shape {shape}, which has {shape[0]}: the shape is (channels, *lattice)"
-        raise InputError(f"a field of {action.channels} channel{'s'[: action.channels - 1]} for {action!r}", got)
+    shape, action = event_shape_of(flow), as_action(action)
     like = torch.empty(0, dtype=torch.float64)
     if isinstance(flow, Density):
         if flow.plan.context is not None:
             raise InputError("a flow without context beside an action", f"one with context {flow.plan.context}")
         _check_domain(action, flow)
         like = like.to(flow.device, flow.dtype)
-    with torch.no_grad(), fixed_seed(0):
-        fields = _random_fields(shape, like)
-        values = _finite(action, fields)
-        _check_bounded(action, fields, values)
-        fields = torch.cat([fields, _fields_of_a_chain(action, fields)])
-        values = _finite(action, fields)
-        _check_periods(action, fields, values)
-        if action.is_even:
-            difference = (action(-fields) - values).abs()
-            _refuse_unequal("is_even", "S(-phi) = S(phi)", difference, values, shape)
-        if action.reach is not None and action.periodic:
-            _check_reach(action, fields, values)
+    for law in laws_of(shape, action, like).values():
+        law()
     return action
+
+
+def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None) -> dict[str, Callable[[], None]]:
+    """The laws of an action by name, functions that raise an error where a law does not hold, in their order.
+
+    Args:
+        shape: the shape (C, *shape) of a field.
+        action: the action.
+        like: a tensor with the dtype and the device of fields; None for double precision on the CPU.
+    """
+    trial = _Trial(tuple(shape), as_action(action), torch.empty(0, dtype=torch.float64) if like is None else like)
+    laws = {
+        "the field has the channels that the action declares": trial.check_channels,
+        "one finite number for each field": trial.check_finite,
+        "bounded from below": trial.check_bounded,
+        "finite along a short chain": trial.check_chain,
+        "a function of angles if and only if is_compact": trial.check_periods,
+    }
+    if trial.action.is_even:
+        laws["is_even: S(-phi) = S(phi)"] = trial.check_even
+    if trial.action.reach is not None and trial.action.periodic:
+        laws["the density adds up to S, and depends on sites within reach alone"] = trial.check_reach
+    return {name: trial.apart(law) for name, law in laws.items()}
 
 
 def check_sampled(flow: object, action: ActionLike, alone: bool = True) -> Action:
@@ -102,57 +111,99 @@ def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:
     return short_run(action, fields[: PROBES // 2], warmup=TRAJECTORIES) if is_possible else fields[:0]
 
 
-def _finite(action: Action, fields: Tensor) -> Tensor:
-    """The action of each field; refuses infinite values and NaN."""
-    values = action(fields)
-    if not values.isfinite().all():
-        value = values[~values.isfinite()][0].item()
-        raise FloatingPointError(f"Expected a finite action of each field; got {value}")
-    return values
+class _Trial:
+    """The laws of an action at random fields, to which `check_chain` adds fields of a short chain."""
 
+    def __init__(self, shape: tuple[int, ...], action: Action, like: Tensor) -> None:
+        self.shape, self.action = shape, action
+        with fixed_seed(0):
+            self.fields = _random_fields(shape, like)
+        self.values = self.fields.new_empty(0)
 
-def _check_bounded(action: Action, fields: Tensor, values: Tensor) -> None:
-    """Refuse an action that decreases without end along a ray."""
-    if action.is_compact:
-        return
-    far = torch.stack([values, *(action(scale * fields) for scale in FAR)])
-    falls = (far[1:] < far[:-1]).all(0)
-    if falls.any():
-        numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
-        scales = ", ".join(f"{scale:g}" for scale in FAR)
-        raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
+    def apart(self, law: Callable[[], None]) -> Callable[[], None]:
+        """A law that leaves random states as they are, and makes no graph for gradients."""
 
+        def apart() -> None:
+            with torch.no_grad(), fixed_seed(0):
+                law()
 
-def _check_periods(action: Action, fields: Tensor, values: Tensor) -> None:
-    """Compare the action before and after multiples of 2 pi are added to the variables."""
-    turns = 2 * math.pi * torch.randint(-2, 3, fields.shape).to(fields)
-    difference = (action(fields + turns) - values).abs()
-    if action.is_compact:
-        _refuse_unequal("is_compact", "S(phi + 2 pi) = S(phi)", difference, values, fields.shape[1:])
-    elif (difference <= _tolerance(values, fields.shape[1:])).all():
-        raise InputError(
-            "an action that grows with the field, or is_compact = True for an action of angles",
-            f"{action!r}, which is the same after 2 pi is added to a variable",
-        )
+        return apart
 
+    def check_channels(self) -> None:
+        """Refuse a field of another number of channels, such as a shape from which the channels are missing."""
+        channels = self.action.channels
+        if channels is not None and self.shape[0] != channels:
+            got = f"a field of shape {self.shape}, which has {self.shape[0]}: the shape is (channels, *lattice)"
+            raise InputError(f"a field of {channels} channel{'s'[: channels - 1]} for {self.action!r}", got)
 
-def _check_reach(action: Action, fields: Tensor, values: Tensor) -> None:
-    """Compare the density before and after the field changes at one site, and before and after a translation."""
-    density, reach, edges = action.density(fields), action.reach or 0, fields.shape[2:]
-    _refuse_unequal("density", "a sum equal to S", (density.flatten(1).sum(1) - values).abs(), values, fields.shape[1:])
-    axes = tuple(range(1, density.ndim))
-    moved = action.density(fields.roll([1] * len(axes), tuple(axis + 1 for axis in axes)))
-    unequal = (moved - density.roll([1] * len(axes), axes)).abs().flatten(1).amax(1)
-    _refuse_unequal("reach", "one function at every site", unequal, values, fields.shape[1:])
-    changed = fields.clone()
-    changed.flatten(2)[:, :, 0] += 1  # a view
-    difference = (action.density(changed) - density).abs()
-    for axis, n in enumerate(edges):
-        distance = torch.minimum(torch.arange(n), n - torch.arange(n)).to(difference.device)
-        beyond = difference.index_select(axis + 1, (distance > reach).nonzero()[:, 0]).flatten(1)
-        if beyond.shape[1]:
-            expected = f"the same density more than {reach} sites away from a change"
-            _refuse_unequal(f"reach = {reach}", expected, beyond.amax(1), values, fields.shape[1:])
+    def check_finite(self) -> None:
+        """Refuse infinite values and NaN."""
+        self.values = self.action(self.fields)
+        if not self.values.isfinite().all():
+            value = self.values[~self.values.isfinite()][0].item()
+            raise FloatingPointError(f"Expected a finite action of each field; got {value}")
+
+    def check_bounded(self) -> None:
+        """Refuse an action that decreases without end along a ray."""
+        if self.action.is_compact:
+            return
+        far = torch.stack([self.values, *(self.action(scale * self.fields) for scale in FAR)])
+        falls = (far[1:] < far[:-1]).all(0)
+        if falls.any():
+            numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
+            scales = ", ".join(f"{scale:g}" for scale in FAR)
+            raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
+
+    def check_chain(self) -> None:
+        """Add fields of a short chain, and check that they are finite."""
+        self.fields = torch.cat([self.fields, _fields_of_a_chain(self.action, self.fields)])
+        self.check_finite()
+
+    def check_periods(self) -> None:
+        """Compare the action before and after multiples of 2 pi are added to the variables."""
+        turns = 2 * math.pi * torch.randint(-2, 3, self.fields.shape).to(self.fields)
+        difference = (self.action(self.fields + turns) - self.values).abs()
+        if self.action.is_compact:
+            self._refuse_unequal("is_compact", "S(phi + 2 pi) = S(phi)", difference)
+        elif (difference <= self._tolerance()).all():
+            raise InputError(
+                "an action that grows with the field, or is_compact = True for an action of angles",
+                f"{self.action!r}, which is the same after 2 pi is added to a variable",
+            )
+
+    def check_even(self) -> None:
+        """Compare the actions of opposite fields."""
+        self._refuse_unequal("is_even", "S(-phi) = S(phi)", (self.action(-self.fields) - self.values).abs())
+
+    def check_reach(self) -> None:
+        """Compare the density before and after the field changes at one site, and before and after a translation."""
+        fields, reach, edges = self.fields, self.action.reach or 0, self.shape[1:]
+        density = self.action.density(fields)
+        self._refuse_unequal("density", "a sum equal to S", (density.flatten(1).sum(1) - self.values).abs())
+        axes = tuple(range(1, density.ndim))
+        moved = self.action.density(fields.roll([1] * len(axes), tuple(axis + 1 for axis in axes)))
+        unequal = (moved - density.roll([1] * len(axes), axes)).abs().flatten(1).amax(1)
+        self._refuse_unequal("reach", "one function at every site", unequal)
+        changed = fields.clone()
+        changed.flatten(2)[:, :, 0] += 1  # a view
+        difference = (self.action.density(changed) - density).abs()
+        for axis, n in enumerate(edges):
+            distance = torch.minimum(torch.arange(n), n - torch.arange(n)).to(difference.device)
+            beyond = difference.index_select(axis + 1, (distance > reach).nonzero()[:, 0]).flatten(1)
+            if beyond.shape[1]:
+                expected = f"the same density more than {reach} sites away from a change"
+                self._refuse_unequal(f"reach = {reach}", expected, beyond.amax(1))
+
+    def _tolerance(self) -> Tensor:
+        """The difference between two actions that rounding errors explain."""
+        return ROUNDING * torch.finfo(self.values.dtype).eps * (self.values.abs() + math.prod(self.shape))
+
+    def _refuse_unequal(self, name: str, expected: str, difference: Tensor) -> None:
+        """Refuse a declared property that differences between actions contradict."""
+        excess = difference - self._tolerance()
+        if excess.max() > 0 or difference.isnan().any():
+            got = f"{difference.max().item():.3g} for an action of {self.values[excess.argmax()].item():.4g}"
+            raise InputError(f"{expected} for an action that declares {name}", f"a difference of {got}")
 
 
 def _check_domain(action: Action, flow: Density) -> None:
@@ -173,16 +224,3 @@ def _check_support(flow: Density, action: Action) -> None:
     if missed:
         got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family.kind.__name__}"
         raise InputError("a flow with a density for every field of the target", got)
-
-
-def _tolerance(values: Tensor, shape: Sequence[int]) -> Tensor:
-    """The difference between two actions that rounding errors explain."""
-    return ROUNDING * torch.finfo(values.dtype).eps * (values.abs() + math.prod(shape))
-
-
-def _refuse_unequal(name: str, expected: str, difference: Tensor, values: Tensor, shape: Sequence[int]) -> None:
-    """Refuse a declared property that differences between actions contradict."""
-    excess = difference - _tolerance(values, shape)
-    if excess.max() > 0 or difference.isnan().any():
-        got = f"{difference.max().item():.3g} for an action of {values[excess.argmax()].item():.4g}"
-        raise InputError(f"{expected} for an action that declares {name}", f"a difference of {got}")

@@ -27,6 +27,7 @@ from mera.train.likelihoods import Likelihood
 from mera.train.loop import Loop
 from mera.train.objective import Objective
 from mera.train.optimizers import OwnOptimizer
+from mera.train.own_bijectors import check_own_bijectors
 from mera.train.processes import world_size
 from mera.train.recognize import Objectives, recognize
 from mera.train.reverse_kl import ReverseKL
@@ -153,7 +154,8 @@ def fit(
     Raises:
         ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is float16, its
             parameters are frozen, gradients are switched off), the images are too few, do not fit the flow, or lack
-            the classes that a conditional flow needs, or processes cannot share a batch equally.
+            the classes that a conditional flow needs, processes cannot share a batch equally, or a bijector of your own
+            breaks a law at the first batch; see `mera.check`.
         FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and the last checkpoint stays as it is.
@@ -266,7 +268,9 @@ def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) ->
 def _start(loop: Loop) -> None:
     """Initialise the normalisation layers, and save a first checkpoint, from which the run can be resumed."""
     seed_all(loop.settings.seed)
-    loop.flow.initialize(*loop.objective.start(loop.flow, INITIAL_IMAGES))
+    x, context = loop.objective.start(loop.flow, INITIAL_IMAGES)
+    loop.flow.initialize(x, context)
+    check_own_bijectors(loop.flow, x, context)
     loop.ema.load_state_dict(loop.flow.state_dict())
     loop.save()
 

@@ -1,0 +1,91 @@
+"""How far a bijector is from the laws that a density needs: its inverse, its log-dets, and its batches."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mera._utils.errors import InputError
+from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.univariate import Univariate
+
+MOST = 256
+"""The largest number of variables of an event whose Jacobian is computed."""
+
+
+def double_copy(module: Any) -> Any:
+    """A copy of a module in double precision, in which rounding hides no error."""
+    return copy.deepcopy(module).double()
+
+
+def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> dict[str, float]:
+    """The largest error in each law of a bijector at events x; infinite where a value is infinite or NaN.
+
+    Args:
+        bijector: the bijector, in the dtype of x.
+        x: events, (B, *event_shape).
+        context: their contexts; None for a bijector without context.
+
+    Returns:
+        By name: "inverse", relative to the largest value of x; "inverse log-det", the sum of both log-dets; "events",
+        the first event alone against the same event in the batch; and for events of up to 256 variables "log-det",
+        against the log-determinant of the Jacobian from automatic differentiation.
+
+    Raises:
+        ValueError: if a method returns something other than a value of the shape of x and a log-det of shape (B,).
+    """
+    arguments = context_arguments(bijector, context)
+    with torch.no_grad():
+        y, log_det = _checked(bijector(x.clone(), *arguments), x, "forward")
+        again, opposite = _checked(bijector.inverse(y.clone(), *arguments), x, "inverse")
+        first = [None if part is None else part[:1] for part in arguments]
+        alone, alone_log_det = bijector(x[:1].clone(), *first)
+    difference = again - x
+    if any(isinstance(part, Univariate) and part.of_angles for part in bijector.modules()):
+        difference = torch.remainder(difference + math.pi, 2 * math.pi) - math.pi
+    errors = {
+        "inverse": _largest(difference) / max(1.0, _largest(x)),
+        "inverse log-det": _largest(log_det + opposite),
+        "events": max(_largest(alone - y[:1]), _largest(alone_log_det - log_det[:1])),
+    }
+    if x[0].numel() <= MOST:
+        errors["log-det"] = jacobian_error(lambda event: bijector(event, *first)[0], x[:1], log_det[:1])
+    return errors
+
+
+def jacobian_error(f: Callable[[Tensor], Tensor], x: Tensor, log_det: Tensor) -> float:
+    """The difference between a log-det (1,) and that of the Jacobian of f at one event x, (1, ...)."""
+    with torch.enable_grad():
+        jacobian = torch.autograd.functional.jacobian(lambda event: f(event[None]).flatten(), x[0])
+    n = x[0].numel()
+    return _largest(torch.linalg.slogdet(jacobian.reshape(n, n)).logabsdet - log_det)
+
+
+def dead_parameters(module: nn.Module, loss: Tensor) -> list[str]:
+    """The names of parameters without a gradient of a loss, or with the gradient 0."""
+    parameters = {name: value for name, value in module.named_parameters() if value.requires_grad and value.numel()}
+    if not parameters or not loss.requires_grad:
+        return list(parameters)
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    return [name for name, g in zip(parameters, gradients, strict=True) if g is None or not g.abs().sum() > 0]
+
+
+def _checked(result: Any, x: Tensor, method: str) -> tuple[Tensor, Tensor]:
+    """The value and the log-det that a method returned; refuses other shapes."""
+    expected = f"a value {tuple(x.shape)} and a log-det {tuple(x.shape[:1])} from {method}"
+    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(part, Tensor) for part in result):
+        raise InputError(expected, type(result).__name__)
+    if result[0].shape != x.shape or result[1].shape != x.shape[:1]:
+        raise InputError(expected, f"{tuple(result[0].shape)} and {tuple(result[1].shape)}")
+    return result
+
+
+def _largest(values: Tensor) -> float:
+    """The largest absolute value; infinite if one is infinite or NaN, 0 if there are none."""
+    largest = values.detach().abs().max().item() if values.numel() else 0.0
+    return largest if math.isfinite(largest) else math.inf

@@ -1,0 +1,35 @@
+"""The command `mera check`: the laws of a run, a flow or a data set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from mera.cli.common import Json, show
+from mera.cli.lazy import OPTIONS
+from mera.laws import check
+
+app = typer.Typer(**OPTIONS)
+
+
+@app.command()
+def _check(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a run, a file that mera.save wrote, or the name of a trained flow or a data set."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check the laws of a run, a flow or a data set; the exit status is 1 if a law fails."""
+    report = check(subject)
+    if as_json:
+        show(json.dumps({"ok": report.ok, "laws": [asdict(law) for law in report.laws]}))
+    else:
+        show(report.subject, report.table(), repr(report).splitlines()[-1])
+    if not report.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,36 @@
+"""The laws of lattice actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.laws.report import CheckReport
+from mera.physics.action import ActionLike
+from mera.physics.check_target import laws_of
+from mera.physics.short_run import is_differentiable
+
+
+def check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] | None) -> None:
+    """Check what an action declares, one law after the other; see `mera.physics.check_target`.
+
+    Args:
+        shape: the shape (C, *shape) of a field; None for a square lattice of 6 x 6, of the action's channels.
+    """
+    channels = getattr(action, "channels", None) or 1
+    event_shape = (channels, 6, 6) if shape is None else tuple(shape)
+    with fixed_seed(0):
+        for name, law in laws_of(event_shape, action).items():
+            report.attempt(name, law)
+    if not report.ok:
+        return
+    fields = torch.randn(2, *event_shape, dtype=torch.float64)
+    if is_differentiable(action, fields):  # type: ignore[arg-type]
+        report.add("the action has a gradient", True)
+    else:
+        report.skip("the action has a gradient", 'none: train with estimator="score", and sample without HMC')
+    if not event_shape:
+        raise InputError("a shape (C, *shape)", repr(shape))

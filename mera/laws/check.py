@@ -1,0 +1,145 @@
+"""`check`: the laws that apply to an object, by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.bijectors import Bijector
+from mera.data import DataSplits, as_splits, names
+from mera.data import load as load_data
+from mera.data.items import example_of
+from mera.density import Density
+from mera.graph import Layout
+from mera.io.flows import load, load_pretrained
+from mera.laws.actions import check_action
+from mera.laws.bijectors import check_bijector
+from mera.laws.data import check_splits
+from mera.laws.flows import check_flow, check_layout, check_prior
+from mera.laws.report import CheckReport
+from mera.laws.runs import check_run
+from mera.priors import Prior
+from mera.train.run import RunFolder
+from mera.weights import pretrained
+
+
+def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
+    r"""Check the laws that apply to an object, with the same random numbers at each call.
+
+    ========================  ==========================================================================================
+    subject                   laws
+    ========================  ==========================================================================================
+    a bijector                the inverse, the log-det against the Jacobian, opposite log-dets, independent events, a
+                              gradient for every parameter; in one or two variables, that a density integrates to 1
+    a factory of bijectors    the same, for the bijector that it makes for events of shape `shape`
+    a layout, a flow          the same, and cones: nothing else changes, and both directions agree
+    a prior                   the density integrates to 1 over its support
+    an action                 finite, bounded from below, and what it declares: channels, even, compact, reach
+    a data set, an array      shapes, dtypes, finite values, labels; no test example among the training examples
+    a run, by its folder      files, checkpoints, metrics, finite weights; then its flow
+    a file of `mera.save`     its flow
+    a name                    the trained flow of the package, or the data set, of that name
+    ========================  ==========================================================================================
+
+    Args:
+        subject: the object.
+        shape: for an action the shape (C, *shape) of a field, for a factory the shape of an event, for an array the
+            shape of an example; None for a usual one.
+
+    Returns:
+        A report with `ok`, `table()` and `raise_if_failed()`.
+
+    Raises:
+        ValueError: if no laws are known for the object.
+
+    >>> from mera import bijectors
+    >>> report = check(bijectors.named("coupling", {"hidden": (4,)})((1, 2, 2)))
+    >>> report.ok, len(report.laws)
+    (True, 9)
+    """
+    with fixed_seed(0):
+        return _check(subject, None if shape is None else tuple(shape))
+
+
+def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
+    """Choose the laws by the kind of the object."""
+    name = type(subject).__name__
+    if isinstance(subject, (str, PathLike)):
+        return _check_path(Path(subject))
+    if isinstance(subject, RunFolder):
+        return _check_path(subject.path)
+    report = CheckReport(name)
+    if isinstance(subject, Density):
+        check_flow(subject, report)
+    elif isinstance(subject, Bijector):
+        check_bijector(subject, report, any(getattr(part, "of_angles", False) for part in subject.modules()))
+    elif isinstance(subject, Layout):
+        check_layout(subject, report)
+    elif isinstance(subject, Prior):
+        check_prior(subject, report)
+    elif isinstance(subject, (DataSplits, Tensor, np.ndarray, tuple, list, Mapping)) or _is_data_set(subject):
+        check_splits(_splits(subject, shape), report)
+    elif callable(subject) and _is_factory(subject, shape):
+        return _check(subject(shape), None)
+    elif callable(subject):
+        check_action(subject, report, shape)
+    else:
+        expected = "a bijector, a layout, a flow, a prior, an action, a data set or a run to check"
+        raise InputError(expected, f"{name} {str(subject)[:60]!r}")
+    return report
+
+
+def _check_path(path: Path) -> CheckReport:
+    """Check a run and its flow, the flow of a file or of the package, or a registered data set."""
+    report, name = CheckReport(str(path)), str(path)
+    if not path.exists() and name in names():
+        return _check(load_data(name), None)
+    is_pretrained = not path.exists() and name in pretrained()
+    flow: Any
+    if is_pretrained or path.is_file():
+        flow = load_pretrained(name) if is_pretrained else load(path)
+    else:
+        flow = check_run(RunFolder(path), report)
+    if flow is not None:
+        check_flow(flow, report)
+    return report
+
+
+def _is_data_set(subject: Any) -> bool:
+    """Whether an object can be indexed or iterated, as data sets can."""
+    return not isinstance(subject, torch.nn.Module) and any(
+        hasattr(subject, name) for name in ("__getitem__", "__iter__")
+    )
+
+
+def _is_factory(subject: Callable[..., Any], shape: tuple[int, ...] | None) -> bool:
+    """Whether a callable makes a bijector from the shape of an event."""
+    if shape is None or isinstance(subject, torch.nn.Module):
+        return False
+    try:
+        return isinstance(subject(shape), Bijector)
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        return False
+
+
+def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
+    """The data as training and test examples; the shape of an array's examples is its own if `shape` is None."""
+    if isinstance(subject, DataSplits):
+        return subject
+    first = subject[0] if isinstance(subject, (tuple, list)) and len(subject) == 2 else subject
+    if shape is None and isinstance(first, (Tensor, np.ndarray)):
+        shape = tuple(first.shape[1:])
+    if shape is None:
+        item = next(iter(first), None)
+        if item is None:
+            raise InputError("at least one example", "none")
+        shape = tuple(example_of(item).shape)
+    return as_splits(subject, shape)

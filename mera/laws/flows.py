@@ -1,0 +1,173 @@
+"""The laws of flows, layouts and priors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mera.bijectors.circular import wrap
+from mera.bijectors.laws import dead_parameters, double_copy, jacobian_error
+from mera.cones.dense import all_generation_cones, all_inference_cones
+from mera.density import Density
+from mera.flow import Flow
+from mera.graph import Layout, Plan
+from mera.graph.plan import Step
+from mera.laws.bijectors import TOLERANCE, check_bijector, with_noise_on_parameters
+from mera.laws.report import CheckReport
+from mera.priors import Prior
+
+MOST = 400
+"""The largest number of variables of a flow whose Jacobian is computed as a whole; of larger flows, by nodes."""
+SITES = 4096
+"""The largest number of pixels of a flow all of whose cones are compared."""
+RANDOM = 1e-5
+"""The largest error in double precision of a flow with noise on trained parameters, which amplifies rounding errors."""
+PLACES = 3
+"""The number of pixels, and of latents of each level, that are changed to compare what changes with their cones."""
+
+
+def check_layout(layout: Layout, report: CheckReport) -> None:
+    """Check that a layout is a bijection, by its flow; and that its cones in both directions agree."""
+    flow = Flow(layout)
+    report.add("the layout compiles to a plan", True, f"{len(flow.plan.steps)} steps")
+    check_flow(flow, report)
+
+
+def check_flow(density: Density, report: CheckReport) -> None:
+    """Check the laws of a flow, or of the flow of a mixture, as it is and with noise on its parameters."""
+    bare = density.flow
+    x, context = _data(bare)
+    versions = {"": double_copy(bare), ", random parameters": with_noise_on_parameters(double_copy(bare))}
+    for suffix, flow in versions.items():
+        with torch.no_grad():
+            z, log_det = flow(x, context)
+            again, opposite = flow.inverse(z, context)
+            first = None if context is None else context[:1]
+            alone = flow.log_prob(x[:1], first)
+            tolerance = RANDOM if suffix else 1e-7
+            report.bound(f"inverse undoes forward{suffix}", _difference(again, x, bare.of_angles), tolerance)
+            report.bound(f"log-dets of both directions cancel{suffix}", _largest(log_det + opposite), tolerance)
+            difference = _largest(flow.log_prob(x, context)[:1] - alone) / max(1.0, _largest(alone))
+            report.bound(f"images do not depend on each other{suffix}", difference, TOLERANCE)
+        if flow.plan.input.variables <= MOST:
+            _check_jacobian(flow, x[:1], first, log_det[:1], report, suffix)
+    flow = versions[", random parameters"]
+    if flow.plan.input.variables > MOST:
+        _check_nodes(bare, report)
+    _check_cones(flow, x[:1], None if context is None else context[:1], report)
+    z, log_det = flow(x, context)
+    dead = dead_parameters(flow.bijectors, sum((level.square().sum() for level in z), log_det.square().sum()))
+    report.add("a gradient for every parameter", not dead, ", ".join(dead)[:300])
+    _check_samples(density, report)
+
+
+def check_prior(prior: Prior, report: CheckReport) -> None:
+    """Check by quadrature that a prior integrates to 1 over its support."""
+    low, high = prior.support
+    if math.isfinite(low) and math.isfinite(high):
+        x = torch.linspace(low, high, 400_002, dtype=torch.float64)[1:-1]
+        total = torch.trapezoid(prior.log_density(x).exp(), x)
+    else:
+        t = torch.linspace(-25, 25, 400_001, dtype=torch.float64)
+        total = torch.trapezoid(prior.log_density(t.sinh()).exp() * t.cosh(), t)
+    report.bound("the density integrates to 1", abs(total.item() - 1), 1e-3)
+
+
+def _data(flow: Flow) -> tuple[Tensor, Tensor | None]:
+    """Two random events of a flow in double precision, and their contexts."""
+    x = 0.7 * torch.randn(2, *flow.plan.input.event_shape, dtype=torch.float64)
+    x = wrap(2 * x) if flow.of_angles else x
+    if flow.plan.context is None:
+        return x, None
+    if flow.context_encoder.classes is not None:
+        return x, torch.arange(2) % flow.context_encoder.classes
+    return x, torch.randn(2, *flow.plan.context, dtype=torch.float64)
+
+
+def _check_jacobian(
+    flow: Flow, x: Tensor, context: Tensor | None, log_det: Tensor, report: CheckReport, suffix: str
+) -> None:
+    """Compare the log-det of a whole flow with that of its Jacobian."""
+    error = jacobian_error(lambda value: flow.plan.rows_of(flow(value, context)[0]), x, log_det)
+    report.bound(f"log-det is that of the Jacobian{suffix}", error, 1e-7)
+
+
+def _check_nodes(flow: Flow, report: CheckReport) -> None:
+    """Check each different bijector of a large flow by itself; the plan only moves variables between them."""
+    for step in _different(flow.plan):
+        node = CheckReport(step.node)
+        check_bijector(flow.bijectors[step.module], node, flow.of_angles)  # type: ignore[arg-type]
+        failed = "; ".join(f"{law.name}: {law.found}" for law in node.failures)
+        skipped = sum(law.status == "not checked" for law in node.laws)
+        found = failed or (f"{skipped} laws of large events not checked" if skipped else "")
+        report.add(f"laws of node {step.node!r}", node.ok, found)
+
+
+def _different(plan: Plan) -> list[Step]:
+    """The steps with a bijector, one for each module, at most one for each level and kernel of large flows."""
+    steps: dict[Any, Step] = {}
+    for step in plan.steps:
+        if step.module:
+            steps.setdefault(step.module, step)
+    return list(steps.values())
+
+
+@torch.no_grad()
+def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckReport) -> None:
+    """Compare what changes with what cones say, at random places; and the cones of both directions."""
+    wrong, z = 0, flow(x, context)[0]
+    places = [int(i) for i in torch.randperm(flow.plan.input.sites)[:PLACES]]
+    for place in places:
+        mask = torch.zeros(flow.plan.input.sites, dtype=torch.bool)
+        mask[place] = True
+        changed = x.flatten(2).clone()
+        changed[..., place] += 0.3
+        levels = flow(changed.view_as(x), context)[0]
+        cone = flow.inference_cone(mask.view(flow.plan.input.shape)).levels
+        wrong += sum(int(((a != b).any(1)[0] & ~sites).sum()) for a, b, sites in zip(levels, z, cone, strict=True))
+    for h, level in enumerate(z):
+        for place in [int(i) for i in torch.randperm(level[0, 0].numel())[:PLACES]]:
+            changed = level.flatten(2).clone()
+            changed[..., place] += 0.3
+            moved = flow.inverse([*z[:h], changed.view_as(level), *z[h + 1 :]], context)[0]
+            site = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), level.shape[2:]))
+            pixels = flow.generation_cone(level=h, site=site).pixels
+            wrong += int((((moved - flow.inverse(z, context)[0]) != 0).any(1)[0] & ~pixels).sum())
+    report.add(
+        "nothing changes beyond a cone", not wrong, f"{wrong} sites" if wrong else f"{len(places)} places a level"
+    )
+    if flow.plan.input.sites <= SITES:
+        inference = torch.cat(list(all_inference_cones(flow.plan)))
+        generation = torch.cat(list(all_generation_cones(flow.plan)))
+        unequal = int((inference != generation.mT).sum())
+        report.add("cones of both directions agree", not unequal, f"{unequal} pairs" if unequal else "all sites")
+
+
+@torch.no_grad()
+def _check_samples(density: Density, report: CheckReport) -> None:
+    """Compare the two ways to the log-density of samples, and the inverse, in the dtype of the flow."""
+    context = _data(density.flow)[1]
+    if context is not None and context.is_floating_point():
+        context = context.to(density.dtype)
+    x, log_q = density.rsample_and_log_prob(2, None if context is None else context.to(density.device))
+    again = density.log_prob(x, None if context is None else context.to(density.device))
+    tolerance = 1e3 * torch.finfo(density.dtype).eps
+    scale = max(1.0, _largest(log_q), density.plan.input.variables)
+    report.bound(f"samples have the density of log_prob, {density.dtype}", _largest(again - log_q) / scale, tolerance)
+
+
+def _difference(again: Tensor, x: Tensor, of_angles: bool) -> float:
+    """The largest error of a round trip, relative to the largest value."""
+    difference = again - x
+    if of_angles:
+        difference = wrap(difference)
+    return _largest(difference) / max(1.0, _largest(x))
+
+
+def _largest(values: Tensor) -> float:
+    """The largest absolute value; infinite if one is infinite or NaN."""
+    largest = values.detach().abs().max().item() if values.numel() else 0.0
+    return largest if math.isfinite(largest) else math.inf

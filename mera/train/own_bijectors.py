@@ -1,0 +1,75 @@
+"""A check of a user's own bijectors at the first batch: the cheapest laws, at a few events."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.bijectors.base import Bijector
+from mera.bijectors.laws import double_copy, errors_of
+from mera.bijectors.univariate import Univariate
+from mera.density import Density
+from mera.graph import Step
+from mera.run.executor import run_forward
+
+EVENTS = 2
+"""The number of events at which a bijector is checked."""
+TOLERANCE = 1e-3
+"""The largest error in double precision: a wrong law is wrong by far more, and approximate inverses are allowed."""
+EXPECTED = {
+    "inverse": "an inverse that undoes forward",
+    "log-det": "a log-det equal to that of the Jacobian",
+    "inverse log-det": "log-dets of forward and inverse that cancel",
+    "events": "events that do not depend on other events of the batch",
+}
+
+
+def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
+    """Check the laws of bijectors that are not from this package, at events of the first batch.
+
+    Args:
+        density: the flow, after its layers are initialised.
+        x: data (B, C, *shape).
+        context: the contexts of the data; None for a flow without context.
+
+    Raises:
+        ValueError: if a law does not hold; the message names the node, the law and the error.
+    """
+    flow = density.flow
+    own = {step.module for step in flow.plan.steps if step.module and is_own(flow.bijectors[step.module])}
+    if not own:
+        return
+    runner = flow.runner
+    checked: set[str] = set()
+    x, context = x[:EVENTS], None if context is None else context[:EVENTS]
+    transform = runner.forward_transform(runner.contexts(context, x))
+
+    def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        if step.module in own - checked:
+            checked.add(step.module)
+            bijector: Bijector = flow.bijectors[step.module]
+            if bijector.context_shape is None:
+                _check(step.node, bijector, events[:EVENTS])
+        return transform(step, events)
+
+    with torch.no_grad():
+        run_forward(flow.plan, x, transform_and_check)
+
+
+def is_own(bijector: object) -> bool:
+    """Whether a bijector, or a part of it, is of a class that is not from this package."""
+    parts = bijector.modules() if isinstance(bijector, Bijector) else []
+    kinds = [type(part) for part in parts if isinstance(part, (Bijector, Univariate))]
+    return any(
+        kind.__module__.partition(".")[0] != "mera" or kind.__module__ == "mera.bijectors.adapt" for kind in kinds
+    )
+
+
+def _check(node: str, bijector: Bijector, events: Tensor) -> None:
+    """Refuse a bijector that breaks a law, by an error that names the node."""
+    errors = errors_of(double_copy(bijector), events.double())
+    for name, expected in EXPECTED.items():
+        if errors.get(name, 0.0) > TOLERANCE * max(1.0, events[0].numel() ** 0.5):
+            got = f"an error of {errors[name]:.3g} in {type(bijector).__name__}: mera.check shows all laws"
+            raise InputError(expected, got, where=f"node {node!r}")

@@ -1,0 +1,233 @@
+"""`mera.check` finds each broken law, and passes everything of the package."""
+
+import json
+import math
+
+import pytest
+import torch
+
+import mera
+from mera import data, physics
+from mera.bijectors import ActNorm, Bijector, named
+from mera.laws import LawError
+from mera.train import RunFolder, fit
+from tests.helpers.command import plain, run
+from tests.helpers.training import IMAGES, SHORT, small_flow
+from tests.tables.bijectors import BIJECTORS
+from tests.tables.models import ONE_EACH
+
+SHAPE = (2, 3, 2)
+
+
+class Scale(Bijector):
+    """y = x e^s, right in every respect; a subclass breaks one law."""
+
+    def __init__(self, event_shape=SHAPE):
+        super().__init__(event_shape)
+        self.log_scale = torch.nn.Parameter(torch.tensor(0.3))
+
+    def log_det(self, x):
+        return self.log_scale * x[0].numel() + torch.zeros(len(x)).to(x)
+
+    def forward(self, x):
+        return x * self.log_scale.exp(), self.log_det(x)
+
+    def inverse(self, y):
+        return y * (-self.log_scale).exp(), -self.log_det(y)
+
+
+class WrongLogDet(Scale):
+    def log_det(self, x):
+        return self.log_scale + torch.zeros(len(x)).to(x)
+
+
+class WrongInverse(Scale):
+    def inverse(self, y):
+        return y * (-0.9 * self.log_scale).exp(), -self.log_det(y)
+
+
+class WrongSign(Scale):
+    def inverse(self, y):
+        return y * (-self.log_scale).exp(), self.log_det(y)
+
+
+class OfTheBatch(Scale):
+    def forward(self, x):
+        shift = x.mean() if len(x) > 1 else 0
+        return x * self.log_scale.exp() + shift, self.log_det(x)
+
+
+class Dead(Scale):
+    def __init__(self, event_shape=SHAPE):
+        super().__init__(event_shape)
+        self.unused = torch.nn.Parameter(torch.zeros(2))
+
+
+class WrongShape(Scale):
+    def log_det(self, x):
+        return super().log_det(x)[:, None]
+
+
+class Passive(Scale):
+    passive = 1
+
+
+class Narrow(Scale):
+    receptive_kernel = (1, 1)
+
+    def forward(self, x):
+        return x * self.log_scale.exp() + 0.1 * x.roll(1, 2), self.log_det(x)
+
+
+BROKEN = {
+    WrongLogDet: "log-det is that of the Jacobian",
+    WrongInverse: "inverse undoes forward",
+    WrongSign: "log-dets of both directions cancel",
+    OfTheBatch: "events do not depend on each other",
+    Dead: "a gradient for every parameter",
+    WrongShape: "forward and inverse run",
+    Passive: "the first 1 channels stay as they are",
+    Narrow: "nothing changes beyond the kernel (1, 1)",
+}
+
+
+@pytest.mark.parametrize("cls", BROKEN)
+def test_broken_bijectors(cls):
+    report = mera.check(cls())
+    assert BROKEN[cls] in {law.name for law in report.failures}
+    assert not report.ok
+    with pytest.raises(LawError, match="laws fail"):
+        report.raise_if_failed()
+
+
+def test_a_right_bijector_of_your_own():
+    report = mera.check(Scale())
+    report.raise_if_failed()
+    assert report.ok
+    assert mera.check(Scale, shape=(1, 2)).ok
+    assert str(report.table()).count("holds") == len(report.laws)
+    assert "holds" in report._repr_html_()
+    assert repr(report).endswith("all checked laws hold")
+
+
+def test_a_density_of_two_variables_is_integrated():
+    laws = {law.name: law.status for law in mera.check(Scale((1, 2))).laws}
+    assert laws["a density integrates to 1"] == "holds"
+    assert {law.name for law in mera.check(WrongLogDet((1, 2))).failures} >= {"a density integrates to 1"}
+
+
+@pytest.mark.parametrize("name", BIJECTORS)
+def test_bijectors_of_the_package(name):
+    bijector = BIJECTORS[name]()
+    if name == "dense":  # whose inverse is a sinh
+        return
+    mera.check(bijector).raise_if_failed()
+
+
+@pytest.mark.parametrize("name", sorted(ONE_EACH.values()))
+def test_models_of_the_package(name):
+    channels = {} if name in ("glow", "realnvp", "wavelet") else {"channels": 1}
+    mera.check(mera.build(name, L=9 if name == "ternary" else 8, hidden=(6,), **channels)).raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    "options", [{"context": 3}, {"classes": 4}, {"bijector": "spline"}, {"prior": "StudentT(df=5)"}]
+)
+def test_flows_with_options(options):
+    mera.check(mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), **options)).raise_if_failed()
+
+
+def test_other_densities():
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), prior="gaussian")
+    mera.check(mera.Symmetrized(flow)).raise_if_failed()
+    mera.check(flow.layout).raise_if_failed()
+    mera.check(mera.Prior("laplace")).raise_if_failed()
+    mera.check(mera.load_pretrained("msds2")).raise_if_failed()
+    angles = mera.build("rgflow", L=4, m=2, channels=1, hidden=(6,), norm=False, **physics.XY.flow_options)
+    mera.check(angles).raise_if_failed()
+
+
+def test_a_flow_with_a_wrong_bijector():
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=WrongLogDet)
+    assert "log-det is that of the Jacobian" in {law.name for law in mera.check(flow).failures}
+    large = mera.build("rgflow", L=32, m=4, channels=1, bijector=WrongLogDet)
+    assert "laws of node 'decimator0'" in {law.name for law in mera.check(large).failures}
+
+
+@pytest.mark.parametrize("action", [physics.Phi4(), physics.Ising(), physics.XY(), physics.ON(), physics.DoubleWell()])
+def test_actions(action):
+    mera.check(action).raise_if_failed()
+
+
+def test_wrong_actions():
+    report = mera.check(lambda phi: phi.pow(3).sum((1, 2, 3)))
+    assert [law.name for law in report.failures] == ["bounded from below"]
+    assert not mera.check(physics.Phi4(), shape=(2, 4, 4)).ok
+
+
+def test_data_sets():
+    mera.check(IMAGES).raise_if_failed()
+    mera.check("msds1").raise_if_failed()
+    mera.check(torch.randn(20, 1, 4, 4)).raise_if_failed()
+    mera.check([torch.randn(1, 4, 4) for _ in range(12)]).raise_if_failed()
+    leak = data.DataSplits("leak", 3, IMAGES.train, data.ArrayDataset(IMAGES.train.array[:5]))
+    assert [law.found for law in mera.check(leak).failures] == ["5 in common"]
+    x = torch.arange(80, dtype=torch.uint8).view(20, 1, 2, 2)
+    classes = data.DataSplits(
+        "classes", 1, data.ArrayDataset(x[:10], {"class": torch.zeros(10, dtype=torch.long)}),
+        data.ArrayDataset(x[10:], {"class": torch.ones(10, dtype=torch.long)}),
+    )  # fmt: skip
+    assert [law.name for law in mera.check(classes).failures] == ["every class of the test is in the training"]
+
+
+def test_runs(tmp_path):
+    folder = tmp_path / "run"
+    fit(small_flow(), IMAGES, SHORT, folder)
+    mera.check(folder).raise_if_failed()
+    mera.check(RunFolder(folder)).raise_if_failed()
+    mera.check(folder / "flow.safetensors").raise_if_failed()
+    result = run("check", folder)
+    assert result.exit_code == 0, result.output
+    assert "all checked laws hold" in plain(result)
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": 1, "test_bits": math.nan}) + "\n")
+    result = run("check", folder, "--json")
+    assert result.exit_code == 1
+    assert [law["name"] for law in json.loads(result.output)["laws"] if law["status"] == "fails"] == [
+        "metrics are finite and in order"
+    ]
+    (folder / "flow.safetensors").write_bytes(b"nothing")
+    assert "the flow can be loaded" in {law.name for law in mera.check(folder).failures}
+
+
+def test_the_same_numbers_at_each_call():
+    bijector = named("coupling", {"hidden": (5,)})(SHAPE)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = repr(mera.check(bijector))
+    assert torch.equal(torch.rand(1), expected)
+    assert repr(mera.check(bijector)) == first
+
+
+@pytest.mark.parametrize("subject", [None, 3, object()])
+def test_objects_without_laws(subject):
+    with pytest.raises(ValueError, match="Expected a bijector, a layout, a flow, a prior, an action, a data set or a"):
+        mera.check(subject)
+
+
+def test_a_function_that_is_no_action():
+    assert not mera.check(torch.nn.Linear(2, 2)).ok
+
+
+@pytest.mark.parametrize("cls", [WrongLogDet, WrongInverse, WrongSign, OfTheBatch])
+def test_fit_checks_a_bijector_of_your_own(cls):
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=cls)
+    with pytest.raises(ValueError, match=r"node '\w+0': Expected .*; got an error of .* in .*mera\.check"):
+        fit(flow, torch.randn(40, 1, 4, 4), steps=1)
+
+
+def test_fit_accepts_a_right_bijector_of_your_own():
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=Scale)
+    assert fit(flow, torch.randn(40, 1, 4, 4), steps=1).steps == 1
+    assert mera.check(ActNorm(SHAPE)).ok
