@@ -170,7 +170,7 @@ def test_a_run_of_fields_on_a_line(tmp_path):
     )
     wrong = mera_command(tmp_path, "--import", "own", "train", "--layout", "chain.toml", "--data", "msds1",
                          "--train-size", 20, "--out", "wrong", "--steps", 1)  # fmt: skip
-    assert "Expected images of shape (1, 8), as the flow's; got (3, 8, 8)" in wrong.stderr
+    assert "Expected examples of shape (1, 8), as the flow's; got (3, 8, 8)" in wrong.stderr
     assert not (tmp_path / "wrong").exists()
     done = mera_command(tmp_path, "--import", "own", "train", "--layout", "chain.toml", "--data", "lines",
                         "--out", "run", "--steps", 3, "--eval-images", 5)  # fmt: skip

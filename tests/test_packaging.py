@@ -1,18 +1,13 @@
 """The declared dependencies are the tested ones."""
 
 import re
-import sys
+import tomllib
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
 import mera
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 

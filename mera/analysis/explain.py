@@ -145,7 +145,7 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
     """The table of strengths and extents of receptive fields."""
     rows = []
     with fixed_seed(seed):
-        norms = strengths(flow, samples)
+        norms = strengths(flow, samples, reduce="median")
         for h, level in enumerate(norms):
             latents = latents_of_level(flow.plan, h)
             latents = [latents[i] for i in torch.randperm(len(latents))[:FIELDS].tolist()]
@@ -162,8 +162,8 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
         torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64),
         3,
         f"cone: pixels that a latent can change. field: participation ratio of its receptive field; radius: its root "
-        f"mean square; both for {FIELDS} latents at random. strength: Euclidean norm. top tenth: the part of all "
-        "strength that the strongest tenth of the latents have.",
+        f"mean square; both for {FIELDS} latents at random. strength: Euclidean norm, the median over samples. top "
+        "tenth: the part of all strength that the strongest tenth of the latents have.",
     )
 
 

@@ -103,6 +103,8 @@ def _inpaint(
         "log_prob_of_image": flow.log_prob(x, context).item(),
         "bits_per_dim_of_image": flow.bits_per_dim(before, context=context).item(),
     }
+    if result.convergence is not None:
+        numbers |= {"r_hat": result.convergence.r_hat, "mixed": result.convergence.mixed}
     if as_json:
         console.print(json.dumps(numbers | {"pictures": [str(path) for path in pictures]}))
     else:
@@ -155,6 +157,8 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
     )
     if result.convergence is not None:
         console.print(f"samples: {result.convergence}")
+        if not result.convergence.mixed:
+            console.print("filled.png is one possible filling: unmixed chains do not say which fillings are typical")
     for path in pictures:
         console.print(f"  {path}")
 

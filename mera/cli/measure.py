@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ from mera.train.run import RunFolder
 app = typer.Typer(**OPTIONS)
 
 
-class Sampler(str, Enum):
+class Sampler(StrEnum):
     """The samplers by name."""
 
     reweighting = "reweighting"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import assert_never
 
 from mera._utils.errors import InputError
 from mera.graph.lattice import Lattice

@@ -80,7 +80,8 @@ class ArrayDataset(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         example = self.array[index]
-        return check_finite(example if isinstance(example, Tensor) else torch.from_numpy(np.array(example)), index)
+        example = example if isinstance(example, Tensor) else torch.from_numpy(np.array(example))
+        return check_finite(example, index) if isinstance(self.array, np.memmap) else example
 
 
 @dataclass(frozen=True, repr=False)

@@ -100,7 +100,7 @@ def strength_histogram(subject: Subject) -> Picture:
         label = f"h = {h}: median {values.median():.2g}, {int((values > 1).sum())} of {len(values)} above 1"
         axes.hist(values.tolist(), bins=bins, histtype="step", lw=1.8, label=label)
     axes.set_yscale("log")
-    axes.set(xlabel="strength of the receptive field (Euclidean norm)", ylabel="number of latents")
+    axes.set(xlabel="strength of the receptive field (median Euclidean norm)", ylabel="number of latents")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-
-from typing_extensions import assert_never
+from typing import assert_never
 
 from mera.cones.indexing import Tiling, cell_tiling
 from mera.drawing.figures import View

@@ -32,7 +32,7 @@ of `mera.bijectors.names()`, or a table of the name and options.
 from __future__ import annotations
 
 import re
-import sys
+import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -47,11 +47,6 @@ from mera.graph.layout import Layout, Port
 from mera.graph.nodes import Decimate, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import walk
 from mera.names.registry import plain
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 KINDS: dict[str, type[Any]] = {
     "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,

@@ -23,8 +23,16 @@ class Convergence:
     effective: float
     draws: int
 
+    @property
+    def mixed(self) -> bool:
+        """Whether the chains agree, so that their draws are samples of the fillings."""
+        return self.r_hat < MIXED
+
     def __str__(self) -> str:
-        verdict = "mixed" if self.r_hat < MIXED else "not mixed; more warm-up and iterations may help"
+        verdict = "mixed" if self.mixed else (
+            "not mixed, so that the draws are possible fillings, but in other proportions than p(masked pixels | other "
+            "pixels) has; more warm-up and iterations may help"
+        )  # fmt: skip
         return (
             f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws worth "
             f"{self.effective:.0f} independent ones where they are worth least: {verdict}"

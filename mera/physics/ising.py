@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_positive
+from mera._utils.checks import check_positive, is_integer
 from mera._utils.errors import InputError
 from mera.physics.action import Action, register
 
@@ -95,10 +95,10 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     >>> round(kaufman((4, 4), 2.0), 6)
     17.105367
     """
-    if len(shape) != 2 or min(shape) < 3:
+    if len(shape) != 2 or not all(is_integer(edge) and edge >= 3 for edge in shape):
         raise InputError("a lattice of two dimensions, each at least 3", str(tuple(shape)))
     n, m = shape
-    if temperature < COLDEST:
+    if check_positive(temperature, "temperature") < COLDEST:
         raise InputError(f"a temperature of at least {COLDEST} for the exact solution", repr(temperature))
     k = 1 / temperature
     r = torch.arange(2 * n, dtype=torch.float64)

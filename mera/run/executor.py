@@ -7,11 +7,11 @@ calls its bijectors in `transform`; other callers only move or mark variables.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
-from typing_extensions import assert_never
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording

@@ -128,7 +128,7 @@ def test_what_is_refused():
     fields = torch.randn(20, 1, 4, 4)
     for data, options, message in (
         (fields, {"anneal": 0.5}, "anneal=0 beside fields of the target"),
-        (fields[:, :, 1:], {}, "fields of shape"),
+        (fields[:, :, 1:], {}, "examples of shape"),
         ((fields * 9).byte(), {}, "fields of floats that can be read in any order"),
         (fields, {"field_share": 1.5}, "field_share"),
     ):
