@@ -71,6 +71,15 @@ def _as_float(value: object) -> float:
     return float(cast(float, value)) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
 
 
+def check_shape(value: object, what: str, least: int = 1) -> tuple[int, ...]:
+    """Return a sequence of `least` or more positive integers below 2^31 as a tuple, and refuse any other value."""
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    sizes = tuple(cast(Sequence[Any], value)) if is_sequence else ()
+    if len(sizes) < least or not all(is_integer(size) and 0 < size < 2**31 for size in sizes):
+        raise InputError(f"{what} as {least} or more positive integers", repr(value)[:80])
+    return tuple(int(size) for size in sizes)
+
+
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
     """Refuse a value that is not a dense tensor (B, *shape) of the expected dtype and device.
 
@@ -83,6 +92,8 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
         raise InputError(f"{what} as a tensor", type(value).__name__)
     if value.layout != torch.strided:
         raise InputError(f"{what} as a dense tensor", f"one of layout {value.layout}")
+    if value.is_meta and not (like is not None and like.is_meta):
+        raise InputError(f"{what} as a tensor with values", "one on the device meta")
     if tuple(value.shape[1:]) != shape or value.ndim != 1 + len(shape):
         sizes = ", ".join(map(str, shape))
         raise InputError(f"{what} of shape ({batch}, {sizes})", str(tuple(value.shape)))
@@ -133,6 +144,8 @@ def check_noise(noise: Any, images: Tensor) -> None:
 
 def check_window(x: Any, channels: int, dim: int) -> None:
     """Refuse a value that is not floating-point data without NaN, of these numbers of channels and dimensions."""
+    if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_meta):
+        raise InputError("data as a dense tensor with values", f"{'a meta' if x.is_meta else x.layout} tensor")
     if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
         got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
         raise InputError(f"data of {channels} channels in {dim} dimensions, (B, C, ...)", got)

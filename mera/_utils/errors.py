@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+MOST = 450
+"""The most characters of each half of a message."""
 UNKNOWN_NAME = "unknown name"
 """The kind of an error about a name that no registry has; importing the module that registers the name may help."""
 
@@ -22,12 +24,18 @@ class InputError(ValueError):
     """
 
     def __init__(self, expected: str, got: str, *, where: str = "", kind: str = "") -> None:
+        expected, got = _clipped(expected), _clipped(got)
         super().__init__(f"{where}: Expected {expected}; got {got}" if where else f"Expected {expected}; got {got}")
         self.expected, self.got, self.where, self.kind = expected, got, where, kind
 
     def __reduce__(self) -> Any:
         """Support for pickling, which would otherwise call the class with the message alone."""
         return partial(type(self), where=self.where, kind=self.kind), (self.expected, self.got)
+
+
+def _clipped(text: str) -> str:
+    """A text of at most `MOST` characters: its beginning and its end, if it is longer."""
+    return text if len(text) <= MOST else f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}"
 
 
 def closest(word: object, choices: Iterable[str]) -> str:

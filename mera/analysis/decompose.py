@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.cones.indexing import event_tiling
 from mera.flow import Flow
@@ -67,6 +68,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     if not isinstance(flow, Flow):
         raise InputError("a mera.Flow, whose log p is a sum over levels and nodes", f"a {type(flow).__name__}")
     plan = flow.plan
+    check_tensor("data", x, plan.input.event_shape, None)
     flow.log_prob(x[:1], None if context is None else context[:1])  # checks shape, dtype and device of the data
     transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
     changes: list[tuple[Step, Tensor]] = []

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.cones import Site
 from mera.flow import Flow, Latents
 
 
+@checked
 @torch.no_grad()
 def traverse(
     flow: Flow,
@@ -47,9 +50,11 @@ def traverse(
     """
     level, *place = check_latent(flow.plan, latent)
     index: tuple[Any, ...] = (slice(None), *place)
-    if len(z) != len(flow.plan.latents) or len(z[0]) != 1:
+    if len(z) != len(flow.plan.latents) or not z[0].ndim or len(z[0]) != 1:
         raise InputError(f"latents of one image, {len(flow.plan.latents)} levels of batch size 1", _sizes(z))
     numbers = torch.as_tensor(values, dtype=z[0].dtype, device=z[0].device)
+    if numbers.ndim != 1:
+        raise InputError("values as a sequence of numbers", f"a tensor of shape {tuple(numbers.shape)}")
     changed = [values_h.repeat(len(numbers), *(1 for _ in values_h.shape[1:])) for values_h in z]
     changed[level][index] = numbers
     if context is not None and len(context) == 1:
@@ -57,6 +62,7 @@ def traverse(
     return flow.inverse(changed, context)[0]
 
 
+@checked
 def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     r"""Combine the coarse levels of A with the fine levels of B (RG-Flow, Eq. 9).
 
@@ -79,11 +85,14 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     [1.0, 0.0]
     """
     _check_pair(z_a, z_b)
+    if len(batches := {len(part) for part in (*z_a, *z_b)}) > 1:
+        raise InputError("latents of one batch size", f"batches of {sorted(batches)}")
     if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= len(z_a):
         raise InputError(f"a level from 0 to {len(z_a)}", repr(level))
     return (*z_b[:level], *z_a[level:])
 
 
+@checked
 def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor]) -> Latents:
     """Take the latents of A in one part of the tree, and the latents of B elsewhere.
 
@@ -105,6 +114,7 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
     return tuple(torch.where(mask.to(a.device), a, b) for a, b, mask in zip(z_a, z_b, where, strict=True))
 
 
+@checked
 def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     """Masks of the latents below a site on the tree: at the site itself, and at finer levels in the cell of the site.
 
@@ -122,7 +132,9 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
         ValueError: if the level or the site does not exist.
     """
     plan = flow.plan
-    level, _, *coordinates = check_latent(plan, (level, 0, *site))  # type: ignore[misc]
+    values = site.tolist() if isinstance(site, (Tensor, np.ndarray)) else site
+    place = tuple(values) if isinstance(values, Sequence) else (values,)
+    level, _, *coordinates = check_latent(plan, (level, 0, *place))
     top = plan.latents[level].lattice
     masks = []
     for h, latent in enumerate(plan.latents):
@@ -134,6 +146,7 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     return tuple(masks)
 
 
+@checked
 @torch.no_grad()
 def project(
     flow: Flow,
@@ -171,6 +184,9 @@ def project(
 
 def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:
     """Refuse latents with different numbers of levels or different shapes, except for the batch size."""
+    for z in (z_a, z_b):
+        if not z or not all(isinstance(level, Tensor) and level.ndim for level in z):
+            raise InputError("a tensor of latents for each level", f"{len(z)} values")
     shapes = [[tuple(level.shape[1:]) for level in z] for z in (z_a, z_b)]
     if shapes[0] != shapes[1]:
         raise InputError("latents of one flow", f"{_sizes(z_a)} and {_sizes(z_b)}")

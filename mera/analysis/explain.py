@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.decompose import decompose
@@ -49,6 +50,7 @@ class Finding:
     note: str
 
 
+@checked
 def explain(
     flow: Flow,
     images: Tensor,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.encode import encode_levels
 from mera.analysis.scores import dci, mig, sap
@@ -45,6 +46,7 @@ class FactorTable:
     sap: Tensor
 
 
+@checked
 @torch.no_grad()
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
     """Score how well the latents of each level predict known factors of images, and how disentangled they are.

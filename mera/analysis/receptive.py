@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count
+from mera._utils.door import checked
+from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
@@ -18,6 +20,7 @@ OUTLIER = 1 / 3
 """The relative error of the largest strength of a level from which a warning is given."""
 
 
+@checked
 @torch.no_grad()
 def receptive_fields(
     flow: Flow,
@@ -64,6 +67,7 @@ def receptive_fields(
     return fields.unflatten(1, flow.plan.input.event_shape)
 
 
+@checked
 def strengths(
     flow: Flow,
     samples: int = 64,
@@ -132,6 +136,7 @@ def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -
         )
 
 
+@checked
 def leading(
     flow: Flow,
     level: int,
@@ -177,6 +182,7 @@ class Extent:
     radius: Tensor
 
 
+@checked
 def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     r"""Compute the extent of receptive fields.
 
@@ -194,7 +200,14 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     >>> extent = extents(field)
     >>> extent.pixels.item(), extent.radius.item()
     (2.0, 0.5)
+
+    Raises:
+        ValueError: if the fields are of another rank or dtype, or `periodic` has another length.
     """
+    if fields.ndim < 3 or not fields.is_floating_point():
+        raise InputError("fields of floats, (n, C, *shape)", f"{fields.dtype} of shape {tuple(fields.shape)}")
+    if periodic is not None and len(periodic) != fields.ndim - 2:
+        raise InputError(f"periodic for each of {fields.ndim - 2} dimensions", f"{len(periodic)} values")
     weights = fields.square().sum(1)
     shape = weights.shape[1:]
     flat = weights.flatten(1)

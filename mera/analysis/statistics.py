@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.dependence import information_of_bins, rank_bins, squared_correlation, tree_distance
@@ -71,6 +72,7 @@ class LatentStatistics:
     tree_error: Tensor
 
 
+@checked
 @torch.no_grad()
 def statistics(
     flow: Flow, images: Tensor, context: Tensor | None = None, pairs: int = 2000, seed: int = 0
@@ -99,8 +101,8 @@ def statistics(
     True
     """
     check_count(pairs, "pairs", 2)
-    if len(images) < LEAST:
-        raise InputError(f"at least {LEAST} images", str(len(images)))
+    if not images.ndim or len(images) < LEAST:
+        raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
     with fixed_seed(seed):
         z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
         (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])

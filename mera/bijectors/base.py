@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from mera._utils.checks import check_shape
+
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
     """The dtype of log-dets: at least single precision, because they are sums over many variables."""
@@ -48,8 +50,8 @@ class Bijector(nn.Module, ABC):
         self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None
     ) -> None:
         super().__init__()
-        self.event_shape = None if event_shape is None else tuple(event_shape)
-        self.context_shape = None if context_shape is None else tuple(context_shape)
+        self.event_shape = None if event_shape is None else check_shape(event_shape, "event_shape")
+        self.context_shape = None if context_shape is None else check_shape(context_shape, "context_shape")
 
     @property
     def passive(self) -> int:

@@ -31,6 +31,8 @@ def wrap(angle: Tensor) -> Tensor:
     >>> wrap(torch.tensor([0.5, 4.0, -7.0]))
     tensor([ 0.5000, -2.2832, -0.7168])
     """
+    if not isinstance(angle, Tensor) or not angle.is_floating_point() or angle.layout != torch.strided:
+        raise InputError("angles as a dense tensor of floats", type(angle).__name__)
     wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     if angle.dtype == torch.float64:
         return torch.where(wrapped >= math.pi, -math.pi, wrapped)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
@@ -42,6 +43,7 @@ class Coupling(Bijector):
 
     of_angles = None
 
+    @checked
     def __init__(
         self, partition: Partition, conditioner: ConditionerFactory, transform: Univariate | None = None,
         context_shape: tuple[int, ...] | None = None,
@@ -52,7 +54,11 @@ class Coupling(Bijector):
         first, second = partition.shapes
 
         def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
-            network = conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
+            shapes = joined_shape(read, context_shape), changed
+            try:
+                network = conditioner(*shapes, self.transform.n_params)
+            except TypeError as error:
+                raise InputError("a conditioner that takes (in_shape, out_shape, n_params)", str(error)) from error
             if not isinstance(network, nn.Module):
                 raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
             return network
@@ -97,6 +103,7 @@ class Couplings(Chain):
         ValueError: if there is no member, or the members have different partitions.
     """
 
+    @checked
     def __init__(self, couplings: Iterable[Coupling]) -> None:
         members = list(couplings)
         super().__init__(members)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_interval
+from mera._utils.door import checked
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.univariate import Univariate
 
@@ -15,6 +16,7 @@ from mera.bijectors.univariate import Univariate
 class _Elementwise(Bijector):
     """A bijector that transforms each variable independently and takes no context."""
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
 
@@ -37,6 +39,7 @@ class LeakyReLU(_Elementwise):
         ValueError: if the slope is not a number above 0, up to 1e6.
     """
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
         super().__init__(event_shape)
         self.slope = check_interval(slope, "the slope", 0, 1e6)
@@ -88,6 +91,7 @@ class Elementwise(_Elementwise):
 
     of_angles = None
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...], transform: Univariate) -> None:
         super().__init__(event_shape)
         self.transform = transform

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
 
@@ -28,6 +29,7 @@ class Haar(Bijector):
         ValueError: if an event is not a patch of 2 sites in each dimension.
     """
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         if len(event_shape) < 2 or set(event_shape[1:]) != {2}:

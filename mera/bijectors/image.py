@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_positive
+from mera._utils.checks import check_count, check_noise, check_positive
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
@@ -59,13 +60,18 @@ class Dequantize(Bijector):
         return torch.full((x.shape[0],), value, dtype=log_det_dtype(self.like), device=x.device)
 
 
+@checked
 def with_noise(x: Tensor, noise: Tensor) -> Tensor:
     """Add noise u in [0, 1) to integers k: floats in [k, k + 1).
 
     Args:
         x: the integers, of any shape.
         noise: the noise, floats of the same shape.
+
+    Raises:
+        ValueError: if the noise is of another shape, not floats, or not in [0, 1), which is checked on the CPU only.
     """
+    check_noise(noise, x)
     return x + noise * (1 - 2**-15)  # without the factor, k + u could round up to k + 1 in float32
 
 

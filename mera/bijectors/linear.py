@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_choice, check_flag
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
@@ -83,6 +84,7 @@ class LULinear(_Linear):
     permutation: Tensor
     sign: Tensor
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, identity: bool = False) -> None:
         super().__init__(event_shape, per_site)
         n = self.size
@@ -157,6 +159,7 @@ class Orthogonal(_Linear):
         ValueError: if W would act on a single variable, or the parametrisation is unknown.
     """
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, how: str = "matrix_exp") -> None:
         super().__init__(event_shape, per_site)
         self.how = check_choice(how, ORTHOGONAL_MAPS, "a parametrisation")

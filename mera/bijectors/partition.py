@@ -7,9 +7,12 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from mera._utils.checks import check_shape
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 
 
+@checked
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     """A bool mask (C, *sites) that is true where the sum of a site's coordinates is even.
 
@@ -23,7 +26,7 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     tensor([[[1, 0, 1, 0],
              [0, 1, 0, 1]]], dtype=torch.int32)
     """
-    channels, *sites = event_shape
+    channels, *sites = check_shape(event_shape, "event_shape")
     if not sites:
         raise InputError("an event shape of channels and sites", str(tuple(event_shape)))
     coordinates = torch.meshgrid(*(torch.arange(n) for n in sites), indexing="ij")
@@ -70,6 +73,7 @@ class Gather(Partition):
     order: Tensor
     back: Tensor
 
+    @checked
     def __init__(self, mask: Tensor) -> None:
         _check_mask(mask)
         flat = mask.flatten()
@@ -103,6 +107,7 @@ class Masked(Partition):
 
     masks: Tensor
 
+    @checked
     def __init__(self, mask: Tensor) -> None:
         _check_mask(mask)
         super().__init__(tuple(mask.shape), (tuple(mask.shape), tuple(mask.shape)))
@@ -131,8 +136,9 @@ class ChannelHalves(Partition):
         ValueError: if there are fewer than 2 channels.
     """
 
+    @checked
     def __init__(self, event_shape: tuple[int, ...]) -> None:
-        channels, *sites = event_shape
+        channels, *sites = check_shape(event_shape, "event_shape")
         if channels < 2:
             raise InputError("at least 2 channels to halve", f"event shape {tuple(event_shape)}")
         count = (channels + 1) // 2

@@ -8,7 +8,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_shape
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.context import join, joined_shape
@@ -31,14 +32,21 @@ class Squeezed(Bijector):
 
     of_angles = None
 
+    @checked
     def __init__(
         self, event_shape: tuple[int, ...], make: Callable[[tuple[int, ...]], Bijector], stride: int = 2
     ) -> None:
-        channels, *sites = event_shape
+        channels, *sites = check_shape(event_shape, "event_shape")
         check_count(stride, "the stride", 2)
         if any(n % stride for n in sites):
             raise InputError(f"sites that the stride {stride} divides", str(tuple(event_shape)))
-        bijector = make((channels * stride ** len(sites), *(n // stride for n in sites)))
+        squeezed = (channels * stride ** len(sites), *(n // stride for n in sites))
+        try:
+            bijector = make(squeezed)
+        except TypeError as error:
+            raise InputError("a function make that takes an event shape", f"{make!r}: {error}") from error
+        if not isinstance(bijector, Bijector):
+            raise InputError("a bijector from make", type(bijector).__name__)
         if bijector.context_shape is not None and len(bijector.context_shape) > 1:
             raise InputError("a bijector of one context for all sites", str(bijector.context_shape))
         super().__init__(event_shape, bijector.context_shape)
@@ -98,6 +106,7 @@ class Conditioned(Bijector):
 
     of_angles = None
 
+    @checked
     def __init__(
         self, event_shape: tuple[int, ...], passive: int,
         make: Callable[[tuple[int, ...], tuple[int, ...]], Bijector], context_shape: tuple[int, ...] | None = None,

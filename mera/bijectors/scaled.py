@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mera._utils.door import checked
 from mera.bijectors.univariate import Affine, Univariate, in_single
 
 
@@ -23,6 +24,7 @@ class Scaled(Univariate):
         ValueError: if the bound is not a number above 0, up to 20.
     """
 
+    @checked
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:
         super().__init__()
         self.outer, self.inner = Affine(max_log_scale), inner

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import is_integer
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
@@ -28,6 +29,7 @@ Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several sites."""
 
 
+@checked
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
     """The flat indices of the sites of a region, sorted.
 
@@ -139,6 +141,7 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
     return start, stop
 
 
+@checked
 def parse_region(text: str) -> tuple[slice, ...]:
     """Parse a region of the command line to a slice for each dimension.
 
@@ -154,6 +157,8 @@ def parse_region(text: str) -> tuple[slice, ...]:
     try:
         parts = [[int(end) for end in part.split(":")] for part in text.split(",")]
         pairs = [(part[0], part[0] + 1) if len(part) == 1 else part for part in parts]
+        if any(start >= stop for start, stop in pairs):
+            raise ValueError("a region that ends before it starts")
         return tuple(slice(start, stop) for start, stop in pairs)
     except ValueError:
         raise InputError("a region such as 8:16,8:16, START:STOP for each dimension", repr(text)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import length_hint
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import check_count, is_integer
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.data.gate import check_array, check_finite, check_labels
@@ -144,6 +145,7 @@ def names() -> list[str]:
     return _loaders.names()
 
 
+@checked
 def takes(name: str, option: str) -> bool:
     """Whether a data set has an option.
 
@@ -157,6 +159,7 @@ def takes(name: str, option: str) -> bool:
     return _loaders.takes(name, option)
 
 
+@checked
 def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
     """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
@@ -187,6 +190,7 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     return replace(splits, source=source)
 
 
+@checked
 def first(images: Examples, n: int) -> Tensor:
     """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
 
@@ -197,12 +201,17 @@ def first(images: Examples, n: int) -> Tensor:
     Raises:
         ValueError: if the number is not positive, or there is no example.
     """
+    is_single = getattr(images, "ndim", 1) == 0
+    if not hasattr(images, "__getitem__") or isinstance(images, (str, bytes, Mapping)) or is_single:
+        raise InputError("a data set whose items are examples", type(images).__name__)
     n = min(check_count(n, "a number of examples"), length_hint(images, n))
-    if not n:
-        raise InputError("at least one example", "none")
-    return torch.stack([images[i] for i in range(n)])
+    examples = [images[i] for i in range(n)]
+    if not examples or not all(isinstance(example, Tensor) for example in examples):
+        raise InputError("one example or more, tensors (C, *shape)", f"{len(examples)} of other types")
+    return torch.stack(examples)
 
 
+@checked
 def labels(images: Examples, name: str = "class") -> Tensor:
     """The labels of a data set by name, (N, ...).
 
@@ -241,7 +250,7 @@ def class_numbers(images: Examples) -> Tensor:
 def edges(L: Edges) -> tuple[int, int]:
     """Height and width of images from a positive integer or a pair of positive integers; refuses any other value."""
     pair = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L, L)
-    if len(pair) != 2 or not all(is_integer(edge) and edge > 0 for edge in pair):
+    if len(pair) != 2 or not all(is_integer(edge) and 0 < edge < 2**31 for edge in pair):
         raise InputError("L as a positive integer, or a pair of them", repr(L))
     return int(pair[0]), int(pair[1])
 
@@ -257,6 +266,7 @@ def largest_crop(size: Sequence[int], L: Edges) -> tuple[int, int]:
     return max(1, round(lattice[0] * scale)), max(1, round(lattice[1] * scale))
 
 
+@checked
 def resize(images: Tensor, L: Edges) -> Tensor:
     """Crop images at their centre to the aspect ratio of a lattice, and resize them to it, bicubic and antialiased.
 
@@ -265,6 +275,8 @@ def resize(images: Tensor, L: Edges) -> Tensor:
         L: edge of the resized images, or both edges.
     """
     size = tuple(images.shape[-2:])
+    if images.ndim < 3 or not images.numel():
+        raise InputError("images (..., C, H, W)", f"a tensor of shape {tuple(images.shape)}")
     if size == edges(L):
         return images
     from torchvision.transforms import InterpolationMode

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mera._utils.checks import check_shape
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
 from mera.data.gate import check_array, check_finite, check_labels
@@ -83,6 +85,7 @@ class Part(Dataset):
         return index + index // (self.period - 1)
 
 
+@checked
 def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> DataSplits:
     """Convert data of any kind to training and test examples.
 
@@ -100,6 +103,7 @@ def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> Dat
     Raises:
         ValueError: if the data is of another kind.
     """
+    check_shape(shape, "shape")
     if isinstance(data, str):
         data = load(data, L=tuple(shape[1:]))
     if isinstance(data, DataSplits):

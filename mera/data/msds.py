@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Edges, register, resize
 
@@ -44,8 +44,7 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
         raise InputError("MSDS kind 1 or 2", repr(kind))
     if split not in ("train", "test"):
         raise InputError("split 'train' or 'test'", repr(split))
-    if not is_integer(n) or n < 1:
-        raise InputError("a positive number of images", repr(n))
+    check_count(n, "a number of images")
     images: list[np.ndarray] = []
     labels: list[dict[str, np.ndarray]] = []
     for start in range(0, n, CHUNK):

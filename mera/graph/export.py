@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mera._utils.door import checked
 from mera.graph.layout import Layout
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.plan import brief
 from mera.graph.topology import walk
 
 
+@checked
 def to_mermaid(layout: Layout) -> str:
     """The graph of a layout as a Mermaid flowchart, for GitHub and many editors, with the data at the bottom.
 
@@ -36,6 +38,7 @@ def to_mermaid(layout: Layout) -> str:
     return "\n".join(lines + _edges(layout, lambda a, b, o: f"    {number[a]} -->{f'|{o}|' if o else ''} {number[b]}"))
 
 
+@checked
 def to_graphviz(layout: Layout) -> str:
     """The graph of a layout in the DOT language of Graphviz, whose command `dot -Tpng` draws it.
 

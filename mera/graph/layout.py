@@ -10,6 +10,7 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
+from mera._utils.door import checked
 from mera.display.painter import Pictured
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice, check_key
@@ -80,6 +81,7 @@ class Layout(Pictured):
         ['1 x 4', '1 x 4']
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mera._utils.door import checked
 from mera._utils.errors import UNKNOWN_NAME, InputError
 from mera._utils.files import as_path
 from mera.bijectors.preprocess import ImagePreprocess
@@ -26,6 +27,7 @@ FORMAT = 1
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
+@checked
 def save(flow: Density, path: str | PathLike[str]) -> None:
     """Write a flow to a file: its model and options, or else its layout, and its weights in their dtype.
 
@@ -77,6 +79,7 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
 
 
+@checked
 def load(path: str | PathLike[str]) -> Any:
     """Load a flow that `save` wrote, in its dtype, on the CPU.
 
@@ -102,6 +105,7 @@ def load(path: str | PathLike[str]) -> Any:
         raise InputError("a flow that mera.save wrote", str(error), where=str(path)) from error
 
 
+@checked
 def load_pretrained(name: str) -> Flow:
     """Load a trained flow that comes with the package, on the CPU.
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors import Bijector
@@ -31,6 +32,7 @@ from mera.train.run import RunFolder
 from mera.weights import pretrained
 
 
+@checked
 def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
     r"""Check the laws that apply to an object, with the same random numbers at each call.
 
@@ -138,7 +140,7 @@ def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
     if shape is None and isinstance(first, (Tensor, np.ndarray)):
         shape = tuple(first.shape[1:])
     if shape is None:
-        item = next(iter(first), None)
+        item = next(iter(first), None) if hasattr(first, "__iter__") else None
         if item is None:
             raise InputError("at least one example", "none")
         shape = tuple(example_of(item).shape)

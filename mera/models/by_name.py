@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from mera._utils.checks import check_choice
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.density import Recipe
 from mera.flow import Flow
@@ -84,6 +85,7 @@ def presets(name: str) -> list[str]:
     return list(_presets.get(name, {}))
 
 
+@checked
 def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
     """Build a flow by the name of a model.
 

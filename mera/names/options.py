@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from typing_extensions import Unpack
 
 from mera._utils.checks import check_choice, check_count, check_flag, check_positive
+from mera._utils.errors import InputError
 
 T = TypeVar("T")
 Check = Callable[[Any, str], Any]
@@ -135,6 +136,8 @@ def with_options_checked(function: Callable[..., T], defaults: Mapping[str, Any]
     def checked(*args: Any, **kwargs: Any) -> T:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
+            if hasattr(value, "is_meta") and (value.is_meta or str(value.layout) != "torch.strided"):
+                raise InputError(f"{name} as a plain value", "a sparse tensor, or one on the device meta")
             if name in checks:
                 bound.arguments[name] = checks[name](value, name)
         bound.apply_defaults()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.checks import check_choice, check_count, check_interval
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
@@ -25,7 +25,7 @@ from mera.physics.cone_sampler import ConeSampler
 from mera.physics.markov_chains import MarkovChains, Recorder
 from mera.physics.observables import Observables
 from mera.physics.target import check_fields, field_target, in_domain
-from mera.physics.trajectories import Trajectories
+from mera.physics.trajectories import LONGEST, Trajectories
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,7 @@ def cone_monte_carlo(
     check_count(warmup, "a number of sweeps before the draws", 0)
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     action = check_sampled(flow, action, alone=trajectories == 0)
-    check_positive(length, "the length of a trajectory")
+    check_interval(length, "the length of a trajectory", 0, LONGEST)
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
     bare: Flow = flow.flow
     n_levels = len(bare.plan.latents)

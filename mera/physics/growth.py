@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mera._utils.checks import check_choice
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors import Spectral
 from mera.density import Density
@@ -16,6 +17,7 @@ from mera.graph.plan import Step
 from mera.models import build
 
 
+@checked
 @torch.no_grad()
 def grow(flow: Density, copy: str = "coarse") -> Density:
     """Make a flow for a lattice of twice the edge, with one more level, initialised with the weights of a trained flow.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, as_action
 
@@ -87,6 +88,7 @@ class Observables:
             "_".
     """
 
+    @checked
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
         for name, function in (own or {}).items():
             if not callable(function):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_count
+from mera._utils.door import checked
+from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.density import Density
 from mera.physics.action import Action
@@ -25,6 +28,7 @@ def is_differentiable(action: Action, fields: Tensor) -> bool:
         return action(fields[:1].detach().clone().requires_grad_()).requires_grad
 
 
+@checked
 @torch.no_grad()
 def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
     """Fields of chains of Hamiltonian Monte Carlo: approximate samples of the target, (snapshots * K, C, *shape).
@@ -39,6 +43,10 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
         ValueError: if the action is not differentiable.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
     """
+    check_count(snapshots, "snapshots")
+    check_count(warmup, "warmup", 0)
+    if start.ndim < 3 or not len(start) or not start.is_floating_point():
+        raise InputError("initial fields of floats, (K, C, *shape)", f"{start.dtype} of shape {tuple(start.shape)}")
     target = field_target(action, start.shape[1:])
     trajectories, fields = Trajectories(target, length=1.0), []
     row, _ = trajectories.run(start.flatten(1), warmup, tune=True)

@@ -12,6 +12,8 @@ from mera.chains.step_size import StepSize
 from mera.physics.target import Target
 
 FIRST_STEP = 0.1
+LONGEST = 1e4
+"""The longest mean length of a trajectory."""
 MOST_STEPS = 1000
 """The largest number of leapfrog steps in a trajectory of mean length."""
 

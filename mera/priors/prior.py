@@ -16,6 +16,8 @@ from mera._utils.random import seeded
 from mera.names.flow_options import PriorLike
 from mera.priors.families import Family, family_of
 
+HOTTEST = 1e6
+"""The highest temperature: samples at far higher temperatures leave the range of numbers."""
 CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
 """Candidates for a point in the support of a distribution."""
 
@@ -166,6 +168,8 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     Raises:
         ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
     """
+    if isinstance(temperature, Tensor) and (temperature.layout != torch.strided or temperature.is_meta):
+        raise InputError("temperatures as a dense tensor with values", f"one of layout {temperature.layout}")
     values = temperature.tolist() if isinstance(temperature, Tensor) else temperature
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
     temperatures = list(values) if is_sequence else [values] * levels
@@ -197,8 +201,8 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
 def _check_temperature(temperature: Any) -> float:
     """Return a temperature as a float, and refuse a value that is not a finite positive number."""
     is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not is_number or not 0 < temperature < math.inf:
-        raise InputError("a positive temperature", repr(temperature))
+    if not is_number or not 0 < temperature <= HOTTEST:
+        raise InputError(f"a positive temperature up to {HOTTEST:g}", repr(temperature))
     return float(temperature)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones import Cone, Region, Site
@@ -54,6 +55,7 @@ class Symmetrized(Density):
     True
     """
 
+    @checked
     def __init__(self, flow: Flow, group: str | Sequence[str] = "flip", elements: int | None = None) -> None:
         super().__init__()
         if not isinstance(flow, Flow):

@@ -65,7 +65,7 @@ def check_run(flow: Density, settings: object, run: object, resume: object, cons
         raise InputError("the folder of a run as a path or a mera.train.RunFolder", _type_name(run))
     if console is not None and not isinstance(console, Console):
         raise InputError("a rich.console.Console to show progress", _type_name(console))
-    if not isinstance(resume, bool) and resume != "auto":
+    if not isinstance(resume, bool) and not (isinstance(resume, str) and resume == "auto"):
         raise InputError('resume as True, False or "auto"', repr(resume))
     if run is None:
         if resume is True:
@@ -78,7 +78,7 @@ def check_run(flow: Density, settings: object, run: object, resume: object, cons
 
 def check_callbacks(callbacks: object) -> list[Callback]:
     """Return callbacks as a list, and refuse anything but an iterable of `Callback` objects."""
-    if not isinstance(callbacks, Iterable):
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, torch.Tensor):
         raise InputError("a list of mera.train.Callback objects as callbacks", _type_name(callbacks))
     members = list(callbacks)
     for member in members:

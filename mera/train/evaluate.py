@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
+from mera._utils.checks import check_count
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
@@ -58,6 +60,7 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, s
     return torch.tensor(gather_object(values.tolist()), dtype=torch.float64)
 
 
+@checked
 def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean bits per dimension of the first `n` images; see `mean_loss`.
 
@@ -76,6 +79,7 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     return mean_loss(flow, images, n, batch_size, seed)
 
 
+@checked
 @torch.no_grad()
 def sample(
     flow: Density, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0, context: Tensor | None = None
@@ -92,6 +96,7 @@ def sample(
     Returns:
         Samples (n, C, *shape).
     """
+    check_count(seed, "seed", 0)
     if context is None and flow.context_encoder.classes is not None:
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
     state = process_state(flow.device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from mera._utils.checks import check_count, check_positive
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 
 SMALLEST = 8
@@ -86,6 +87,7 @@ class Muon(Optimizer):
     >>> optimizer.step()
     """
 
+    @checked
     def __init__(
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
@@ -100,6 +102,7 @@ class Muon(Optimizer):
     ) -> None:
         if not 0 <= momentum < 1:
             raise InputError("a momentum from 0 to below 1", repr(momentum))
+        check_positive(lr, "lr", or_zero=True)
         check_count(iterations, "iterations")
         check_positive(scale, "scale")
         check_positive(decay, "decay", or_zero=True)
@@ -107,6 +110,8 @@ class Muon(Optimizer):
         # AdamW for the groups without matrices; `step` hands it these groups and the state
         self._adamw = AdamW([torch.zeros(1)], lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
         entries: list[Any] = list(params)
+        if not entries or not all(isinstance(entry, (Tensor, dict)) for entry in entries):
+            raise InputError("one parameter or more, or groups of parameters", f"{len(entries)} values")
         groups = entries if entries and isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
         super().__init__(groups, self._adamw.defaults | defaults)
 

@@ -25,7 +25,7 @@ def _named(what: str, names: Iterable[str], module: Any) -> Check:
     """A check of a name; for another class of a torch module the message says how to pass the class to `fit`."""
 
     def check(value: Any, name: str) -> str:
-        if value not in names and isinstance(value, str) and hasattr(module, value):
+        if isinstance(value, str) and value not in names and hasattr(module, value):
             got = f"{value!r}: pass {module.__name__}.{value} itself to fit, or a function that makes one"
             raise InputError(f"{what} among {list(names)} by name", got)
         return check_choice(value, names, what)

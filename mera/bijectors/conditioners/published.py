@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_count
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
@@ -99,10 +100,12 @@ class SeparateMLPs(Conditioner):
         ValueError: if there is no residual block, or a width is not a positive integer.
     """
 
+    @checked
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
         super().__init__()
+        check_count(n_params, "n_params")
         before, after = math.prod(in_shape), math.prod(out_shape)
         self.n_params, self.in_features, self.out_shape = n_params, before, tuple(out_shape)
         self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
@@ -137,10 +140,12 @@ class PatchMLPs(Conditioner):
 
     shared_between_halves = True
 
+    @checked
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
         super().__init__()
+        check_count(n_params, "n_params")
         if in_shape != out_shape or len(in_shape) != 1:
             raise InputError(
                 "halves that are vectors of one length, and no context", f"{in_shape} to read, {out_shape} to transform"

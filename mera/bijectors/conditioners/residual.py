@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import check_choice, check_count, check_shape
+from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
@@ -80,11 +81,12 @@ class ResidualMLP(Conditioner):
         ValueError: if there is no hidden width, or a width is not a positive integer.
     """
 
+    @checked
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 1
     ) -> None:
         super().__init__()
-        self.out_shape = (n_params, *out_shape)
+        self.out_shape = (check_count(n_params, "n_params"), *check_shape(out_shape, "out_shape"))
         self.network = _ResidualNetwork(
             lambda i, o, wide: nn.Linear(i, o), math.prod(in_shape), math.prod(self.out_shape), hidden, blocks
         )
@@ -114,11 +116,14 @@ class ResidualConv(Conditioner):
             hidden width, or a width is not a positive integer.
     """
 
+    @checked
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
         *, hidden: Sequence[int] = (32,), blocks: int = 2, kernel: int = 3, padding: str = "zeros",
     ) -> None:  # fmt: skip
         super().__init__()
+        in_shape, out_shape = check_shape(in_shape, "in_shape", 2), check_shape(out_shape, "out_shape", 2)
+        check_count(n_params, "n_params")
         if check_count(kernel, "the kernel") % 2 == 0:
             raise InputError("an odd kernel", str(kernel))
         if check_choice(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
