@@ -26,12 +26,16 @@ def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
     return word
 
 
-def check_count(value: object, what: str, least: int = 1) -> int:
-    """Return an integer from `least` to 2^31 - 1 as a Python int, and refuse any other value."""
+DEEPEST = 1000
+"""The largest number of layers of one kind that are built one after the other."""
+
+
+def check_count(value: object, what: str, least: int = 1, most: int = 2**31 - 1) -> int:
+    """Return an integer from `least` to `most` as a Python int, and refuse any other value."""
     if not is_integer(value) or cast(int, value) < least:
         raise InputError(f"{what} as an integer >= {least}", repr(value))
-    if cast(int, value) >= 2**31:
-        raise InputError(f"{what} as an integer below 2^31", repr(value))
+    if cast(int, value) > most:
+        raise InputError(f"{what} as an integer up to {'2^31 - 1' if most == 2**31 - 1 else most}", repr(value)[:60])
     return int(cast(int, value))
 
 

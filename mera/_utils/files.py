@@ -25,6 +25,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         ValueError: if `path` is not a path.
         IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if there is no folder for the file.
+        PermissionError: if the folder cannot be written to.
     """
     path = as_path(path)
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -32,6 +33,8 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
     if path.is_dir():
         raise IsADirectoryError(f"Expected the name of a file; got {path}, which is a folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"Expected a folder that can be written to; got {path.parent}, for {path.name}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         yield temporary

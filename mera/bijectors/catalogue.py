@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from typing_extensions import Unpack
 
-from mera._utils.checks import check_count
+from mera._utils.checks import DEEPEST, check_count
 from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
@@ -108,7 +108,7 @@ def _autoregressive(
 ) -> Bijector:  # fmt: skip
     """Autoregressive maps; the order of the variables is reversed between them."""
     members: list[Bijector] = []
-    for layer in range(check_count(layers, "layers")):
+    for layer in range(check_count(layers, "layers", most=DEEPEST)):
         step = Autoregressive(event_shape, transform, tuple(hidden), context_shape)
         if layer:
             members.append(Permutation(event_shape, torch.arange(step.variables).flip(0), per_site=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import DEEPEST, check_choice, check_count
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
@@ -71,7 +71,7 @@ def glow_steps(
     halves, transform = ChannelHalves(event_shape), Affine(max_log_scale)
     return Chain(
         member
-        for _ in range(check_count(layers, "layers"))
+        for _ in range(check_count(layers, "layers", most=DEEPEST))
         for member in (
             ActNorm(event_shape, per_channel=True),
             LULinear(event_shape),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count, check_flag
+from mera._utils.checks import DEEPEST, check_choice, check_count, check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.compose import Chain
@@ -42,7 +42,10 @@ def couplings(
         if norm or context_shape is not None:
             raise InputError("norm=False and no context for odd couplings", f"{norm=}, {context_shape=}")
         conditioner = partial(OddConditioner, conditioner, transform)
-    members = [Coupling(partition, conditioner, transform, context_shape) for _ in range(check_count(layers, "layers"))]
+    members = [
+        Coupling(partition, conditioner, transform, context_shape)
+        for _ in range(check_count(layers, "layers", most=DEEPEST))
+    ]
     if not check_flag(norm, "norm"):
         return Couplings(members)
     shape = partition.event_shape

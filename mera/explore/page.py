@@ -168,8 +168,8 @@ class Page:
 
     async def _upload(self, event: events.UploadEventArguments) -> None:
         content = await event.file.read()
+        await self.visit.slowly("opening the picture", self.visit.studio.upload, content)
         with self.visit.reporting():
-            self.visit.studio.upload(content)
             self.visit.changed()
         self.opener.reset()
 

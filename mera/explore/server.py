@@ -8,7 +8,12 @@ import socket
 import threading
 import warnings
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -71,9 +76,10 @@ class Explorer:
             show: whether to open the page in a browser.
         """
         torch.seed()  # a different first image in each process
-        if show:
-            threading.Timer(1.0, webbrowser.open, [self.address]).start()
-        self._server.run(sockets=[self._socket])
+        with private_page(self.address) as page:
+            if show:
+                threading.Timer(1.0, webbrowser.open, [page.as_uri()]).start()
+            self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
         """Ask the server to stop."""
@@ -115,6 +121,23 @@ class Explorer:
             largest=LARGEST_UPLOAD + 2**20,
         )
         return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+
+
+@contextmanager
+def private_page(address: str) -> Iterator[Path]:
+    """A context with an HTML file that only its owner can read, and that leads a browser to an address with a token.
+
+    Every user of a machine can read the command line of a browser; as with Jupyter, it has only the path of this file.
+    """
+    with TemporaryDirectory(prefix="mera-explore-") as folder:  # which only its owner can enter
+        page = Path(folder) / "open.html"
+        page.touch(mode=0o600)
+        link = escape(address, quote=True)
+        page.write_text(
+            f'<!DOCTYPE html><meta charset="utf-8"><title>mera explore</title>'
+            f'<meta http-equiv="refresh" content="0; url={link}"><a href="{link}">The explorer</a>'
+        )
+        yield page
 
 
 def _check_installed() -> None:

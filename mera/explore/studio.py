@@ -24,8 +24,8 @@ from mera.flow import Latents
 
 LARGEST_UPLOAD = 20 * 2**20
 """The largest size of an uploaded picture, in bytes."""
-LARGEST_EDGE = 10_000
-"""The longest edge of an uploaded picture, in pixels, before it is resized to the lattice of the flow."""
+LARGEST_PICTURE, REDUCED = 24_000_000, 1024
+"""The most pixels of an uploaded picture, and the longest edge to which it is reduced as it is decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SEARCH: dict[str, Any] = {"draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "iterations": 10, "leapfrog": 8}
 """Options of the search for fillings."""
@@ -203,10 +203,15 @@ def _open_image(content: bytes) -> Image.Image:
     if len(content) > LARGEST_UPLOAD:
         raise InputError(f"a picture of at most {LARGEST_UPLOAD // 2**20} MiB", f"{len(content) / 2**20:.0f} MiB")
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if max(image.size) > LARGEST_EDGE:
-            raise InputError(f"a picture of at most {LARGEST_EDGE:,} pixels an edge", f"{image.width} x {image.height}")
+        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if image.width * image.height > LARGEST_PICTURE:
+            most = f"a picture of at most {LARGEST_PICTURE // 10**6} million pixels"
+            raise InputError(most, f"{image.width} x {image.height}")
+        image.draft("RGB", (REDUCED, REDUCED))  # a JPEG is then decoded at a lower resolution
         image.load()
+        if max(image.size) > REDUCED and image.mode in ("L", "RGB", "RGBA", "P"):
+            image = image.convert("RGBA" if image.mode == "P" else image.mode)
+            image.thumbnail((REDUCED, REDUCED), Image.Resampling.BOX)
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"a picture: {', '.join(FORMATS)}", "a file that is none, or a broken one") from error
     return image

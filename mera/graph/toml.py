@@ -52,6 +52,8 @@ KINDS: dict[str, type[Any]] = {
     "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
 }  # fmt: skip
 """The names of the kinds of node in files."""
+LONGEST = 2**20
+"""The most characters of a layout in a file."""
 LATTICE = ("shape", "channels", "boundary", "context")
 """The fields of the table `lattice`, which are arguments of `Layout`."""
 
@@ -101,6 +103,8 @@ def loads(text: str, source: str = "layout") -> Layout:
     """
     if not isinstance(text, str):
         raise LayoutError("TOML as text", type(text).__name__, source=source)
+    if len(text) > LONGEST:
+        raise LayoutError(f"a layout of at most {LONGEST:,} characters", f"{len(text):,}", source=source)
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits

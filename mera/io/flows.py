@@ -27,7 +27,6 @@ FORMAT = 1
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
-@checked
 def save(flow: Density, path: str | PathLike[str]) -> None:
     """Write a flow to a file: its model and options, or else its layout, and its weights in their dtype.
 
@@ -79,7 +78,6 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
 
 
-@checked
 def load(path: str | PathLike[str]) -> Any:
     """Load a flow that `save` wrote, in its dtype, on the CPU.
 
@@ -88,7 +86,8 @@ def load(path: str | PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the file is damaged or was not written by `save`.
+        ValueError: if the file is damaged or was not written by `save`, or its weights are infinite, NaN or of another
+            dtype than the file says.
     """
     path = as_path(path)
     path = path / WEIGHTS if path.is_dir() else path
@@ -136,6 +135,12 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
     if description["format"] != FORMAT:
         raise InputError(f"a flow of format {FORMAT}", f"format {description['format']}")
     flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
+    for name, expected in flow.state_dict().items():
+        value = tensors.get(name, expected)
+        if value.dtype != expected.dtype:
+            raise InputError(f"{name} of {expected.dtype}, as the file says", str(value.dtype))
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError("finite weights", f"infinite values or NaN in {name}")
     flow.load_state_dict(tensors)
     return flow
 

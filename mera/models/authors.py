@@ -26,6 +26,8 @@ from mera.names.flow_options import PriorLike
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
 WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
 SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
+EXPANDED = 4
+"""The largest ratio of the content of a file to its size; torch does not compress its files."""
 CONSTANT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
 
 
@@ -69,11 +71,13 @@ def _check_weights(weights: Mapping[str, Tensor]) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Read the state dict in a file; no code in the file is run."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a file {path}; got {'a folder' if path.is_dir() else 'none'}")
     try:
+        if zipfile.is_zipfile(path):
+            _check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):  # torch does not check checksums
-            raise InputError(f"the checksum of {broken}", "another")
-    except OSError:
+    except PermissionError:
         raise
     except Exception as error:  # unpickling other bytes may raise any kind of error
         got = "a damaged file or one with other objects, of which no code was run"
@@ -82,7 +86,21 @@ def _read(path: Path) -> dict[str, Tensor]:
     items = state.items() if isinstance(state, Mapping) else ()
     if not items or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
         raise InputError("a dict with the state dict of a flow under 'flow'", "something else", where=str(path))
+    for name, value in items:
+        if value.layout != torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            got = f"{name} of shape {tuple(value.shape)}, larger than what is stored of it"
+            raise InputError("dense tensors that are stored whole", got, where=str(path))
     return dict(items)
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse an archive with a wrong checksum, which torch does not check, or with far more content than bytes."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > EXPANDED * path.stat().st_size:
+            raise InputError("an archive that is not compressed", f"{size:,} bytes of content")
+        if broken := archive.testzip():
+            raise InputError(f"the checksum of {broken}", "another")
 
 
 def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, Any]:
@@ -132,7 +150,8 @@ def _prior(scale: Tensor) -> str:
     for name, scale_of_unit_variance in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
         if scale.numel() == 1 and math.isclose(scale.item(), scale_of_unit_variance, rel_tol=1e-6):
             return name
-    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", f"scale {scale.tolist()}")
+    got = f"scale {scale.item()}" if scale.numel() == 1 else f"a scale of shape {tuple(scale.shape)}"
+    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", got)
 
 
 def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import DEEPEST, is_integer
 from mera._utils.errors import InputError
 from mera.names.flow_options import Edges, Hidden, PerStep
-
-MOST = 10_000
-"""The largest number of layers or residual blocks of an RG step, so that no file can request a million."""
 
 
 def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
@@ -64,14 +61,14 @@ def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
     """One positive integer for each RG step, finest first, from one for all steps or one for each.
 
     Raises:
-        ValueError: if the number of integers is not the number of steps, or an integer is not from 1 to 10,000. The
+        ValueError: if the number of integers is not the number of steps, or an integer is not from 1 to 1,000. The
             message calls the value `what`.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
     if len(values) != steps or not all(is_integer(v) and v > 0 for v in values):
         raise InputError(f"{what} as one positive integer or one for each of {steps} RG steps", repr(value))
-    if max(values) > MOST:
-        raise InputError(f"{what} up to {MOST:,}", repr(value))
+    if max(values) > DEEPEST:
+        raise InputError(f"{what} up to {DEEPEST:,}", repr(value))
     return values
 
 

@@ -14,7 +14,7 @@ from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
-from mera.data import Examples, StreamDataset
+from mera.data import Examples, StreamDataset, first
 from mera.density import Density
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
@@ -74,6 +74,11 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     Raises:
         ValueError: if there is no image, or the examples are not uint8.
     """
+    first(images, 1)  # refuses anything but a data set of tensors
+    check_count(batch_size, "batch_size")
+    check_count(seed, "seed", 0)
+    if n is not None:
+        check_count(n, "n")
     if length_hint(images, 1) and likelihood_of(images[0]) is not ImageLikelihood:
         raise InputError("uint8 images for bits per dimension", str(images[0].dtype))
     return mean_loss(flow, images, n, batch_size, seed)

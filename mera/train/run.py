@@ -237,8 +237,8 @@ class RunFolder:
         """
         if not self._metrics.exists():
             return []
-        lines = self._metrics.read_text().rpartition("\n")[0].splitlines()
         try:
+            lines = self._metrics.read_text().rpartition("\n")[0].splitlines()
             metrics = [json.loads(line) for line in lines]
             [line["step"] + 0 for line in metrics]
         except (ValueError, TypeError, KeyError) as error:

@@ -93,3 +93,31 @@ def test_messages():
         XY(0.0)
     with pytest.raises(ValueError, match="ln Z is known"):
         XY().log_z((4, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e12])
+def test_rotations_of_any_size_are_exact(size, dtype):
+    spline = CircularSpline(4)
+    params = torch.randn(50, spline.n_params, 3, dtype=dtype)
+    params[:, -1] *= size
+    x = wrap(3 * torch.randn(50, 3, dtype=dtype))
+    y, log_slope = spline(x, params)
+    again, opposite = spline.inverse(y, params)
+    assert wrap(again - x).abs().max() < (1e-5 if dtype == torch.float32 else 1e-12)
+    torch.testing.assert_close(opposite, -log_slope, atol=1e-4, rtol=1e-4)
+
+
+def test_flows_of_angles_are_of_angles_alone():
+    layout = mera.Layout((4,))
+    x = layout.local(layout.input, named("circular-spline", {"hidden": (4,)}), kernel=2, name="angles")
+    x = layout.local(x, named("coupling", {"hidden": (4,)}), kernel=2, name="numbers")
+    layout.latent(x)
+    with pytest.raises(ValueError, match="bijectors of angles beside node 'angles'; got one of real numbers, node 'nu"):
+        mera.Flow(layout, XY.flow_options["prior"])
+    with pytest.raises(ValueError, match=r"a prior of angles, such as VonMises.*; got one on \[-inf, inf\]"):
+        mera.build("rgflow", L=4, m=2, channels=1, bijector="circular-spline")
+    angles = mera.build("rgflow", L=4, m=2, channels=1, norm=False, **XY.flow_options)
+    assert angles.of_angles
+    with pytest.raises(ValueError, match="a flow of real numbers for images; got a flow of angles"):
+        angles.bits_per_dim(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))

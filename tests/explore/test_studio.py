@@ -12,7 +12,8 @@ from mera import physics
 from mera.analysis import mix
 from mera.explore.learnt import Learnt
 from mera.explore.live_chain import TUNED, LiveChain
-from mera.explore.studio import LARGEST_UPLOAD, Studio
+from mera.explore.server import private_page
+from mera.explore.studio import LARGEST_UPLOAD, Studio, _open_image
 from mera.train import RunFolder, fit
 from tests.helpers.command import run
 from tests.helpers.laws import randomize
@@ -135,7 +136,7 @@ def test_a_picture_is_cut_and_reduced(studio):
         (b"PK\x03\x04 a zip", "Expected a picture: PNG, .*; got a file that is none, or a broken one"),
         (b"", "a file that is none"),
         (png(300, 200)[:60], "a broken one"),
-        (png(20_000, 1), "at most 10,000 pixels an edge; got 20000 x 1"),
+        (png(10_000, 2500), "at most 24 million pixels; got 10000 x 2500"),
         (bytes(LARGEST_UPLOAD + 1), "at most 20 MiB"),
     ],
 )
@@ -209,3 +210,17 @@ def test_live_chains_measure_the_order_parameter_of_angles():
         chain.sweep()
     spins = torch.cat([chain.fields.cos(), chain.fields.sin()], dim=1)
     torch.testing.assert_close(chain.m2[0].float(), spins.mean((2, 3)).square().sum(1).float())
+
+
+def test_large_pictures_are_reduced_as_they_are_decoded():
+    assert max(_open_image(png(4000, 3000)).size) == 1024
+    assert _open_image(png(30, 20)).size == (30, 20)
+
+
+def test_the_page_that_opens_the_browser_is_private():
+    with private_page("http://127.0.0.1:1/?token=secret") as page:
+        assert page.stat().st_mode & 0o077 == 0
+        assert page.parent.stat().st_mode & 0o077 == 0
+        assert 'url=http://127.0.0.1:1/?token=secret"' in page.read_text()
+        assert "secret" not in page.as_uri()
+    assert not page.exists()

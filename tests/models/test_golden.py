@@ -135,3 +135,24 @@ def test_damaged_or_other_files(tmp_path):
         mera.load_rgflow_checkpoint(path)
     with pytest.raises(FileNotFoundError):
         mera.load_rgflow_checkpoint(tmp_path / "missing.state")
+
+
+def test_tensors_larger_than_what_is_stored_are_refused(tmp_path):
+    """An expanded scale of 2^30 numbers takes four bytes in a file, and would take gigabytes in memory."""
+    state = torch.load((DATA / f"{GOLDEN[0]}.state"), weights_only=True)
+    state["flow"]["prior.scale"] = torch.ones(1).expand(2**15, 2**15)
+    torch.save(state, tmp_path / "large.state")
+    with pytest.raises(ValueError, match=r"dense tensors that are stored whole; got prior\.scale") as caught:
+        mera.load_rgflow_checkpoint(tmp_path / "large.state")
+    assert len(str(caught.value)) < 1000
+    for path, message in ((tmp_path, "got a folder"), (tmp_path / "none", "got none")):
+        with pytest.raises(FileNotFoundError, match=message):
+            mera.load_rgflow_checkpoint(path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 1000, 5000, 20_000])
+def test_truncated_checkpoints(tmp_path, length):
+    content = (DATA / f"{GOLDEN[0]}.state").read_bytes()
+    (tmp_path / "cut.state").write_bytes(content[:length])
+    with pytest.raises(ValueError, match=r"cut\.state"):
+        mera.load_rgflow_checkpoint(tmp_path / "cut.state")

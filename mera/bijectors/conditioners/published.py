@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count
+from mera._utils.checks import DEEPEST, check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
@@ -65,7 +65,7 @@ class ResidualStack(nn.Module):
 
     def __init__(self, networks: int, features: int, hidden: Sequence[int], blocks: int) -> None:
         super().__init__()
-        check_count(blocks, "residual blocks")
+        check_count(blocks, "residual blocks", most=DEEPEST)
         widths = (features, *(check_count(width, "a hidden width") for width in hidden), features)
         self.blocks = blocks
         self.sizes = networks, widths, blocks

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_choice, check_count, check_shape
+from mera._utils.checks import DEEPEST, check_choice, check_count, check_shape
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
@@ -47,7 +47,7 @@ class _ResidualNetwork(nn.Module):
             raise InputError("at least one hidden width", repr(hidden))
         for width in hidden:
             check_count(width, "a hidden width")
-        check_count(blocks, "residual blocks", 0)
+        check_count(blocks, "residual blocks", 0, DEEPEST)
         width = hidden[0]
         widths = (width, *hidden, width)
         self.stem = layer(in_width, width, True)

@@ -1,0 +1,147 @@
+"""Runs that went wrong say so; weights are chosen by held-out examples; signals end a script; random states stay."""
+
+import math
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.data import ArrayDataset, DataSplits
+from mera.train import RunFolder, fit
+from mera.train.health import judge
+from tests.helpers.callbacks import At, interrupt
+from tests.helpers.training import IMAGES, SHORT, small_flow
+
+
+def line(step, test, mean, **more):
+    return {"step": step, "test_nats": test, "mean_nats": mean, "inverse_error": 1e-6} | more
+
+
+def flow_of(**options):
+    torch.manual_seed(0)
+    return mera.build("rgflow", L=4, m=2, channels=1, prior="gaussian", **{"hidden": (8,)} | options)
+
+
+@pytest.mark.parametrize(
+    ("history", "diverged", "text"),
+    [
+        ([line(50, 2.0, 2.0), line(100, 1.9, 1.9)], False, "no sign of divergence"),
+        ([line(50, 2.0, 2.0), line(100, 9.0, 9.0)], True, "the training loss is 9, and was 3 in the first step"),
+        ([line(50, 2.0, 2.0), line(100, 2.5, 1.5)], False, r"learns by heart: the test loss rose by 0.5 since step 50"),
+        ([line(50, 2.0, 2.0), line(100, 2.5, 2.4)], False, "unsteady: the test loss rose by 0.5 since step 50"),
+        ([line(100, 2.0, 2.0, inverse_error=math.inf)], True, "the inverse is wrong by inf"),
+        ([line(100, 2.0, 2.0, inverse_error=0.2)], True, "the inverse is wrong by 0.2 of the data's range"),
+        ([], False, "not evaluated"),
+    ],
+)
+def test_verdicts(history, diverged, text):
+    verdict = judge(flow_of(), history, "nats", 3.0)
+    assert verdict.diverged is diverged
+    assert text in verdict.text
+
+
+def test_weights_that_left_their_range():
+    for value, text in ((math.nan, "weights are infinite or NaN"), (1e7, "the largest weight is 1e+07")):
+        flow = flow_of()
+        with torch.no_grad():
+            next(flow.parameters()).view(-1)[0] = value
+        assert text in judge(flow, [line(1, 1.0, 1.0)], "nats", 1.0).text
+
+
+def test_a_run_that_diverges_is_called_so():
+    def disturb(loop):
+        with torch.no_grad():
+            for parameter in loop.flow.parameters():
+                parameter += 0.4 * torch.randn_like(parameter)
+
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="got one that diverged: .*; lower lr, or raise warmup or batch_size"):
+        result = fit(flow_of(), torch.randn(60, 1, 4, 4), steps=60, eval_every=30, lr=1e-6, callbacks=[At(40, disturb)])
+    assert result.diverged
+    assert "diverged" in repr(result)
+
+
+def test_examples_that_are_learnt_by_heart():
+    torch.manual_seed(0)
+    x = torch.randn(40, 1, 4, 4)
+    result = fit(flow_of(hidden=(64,)), x, steps=150, eval_every=30)
+    assert not result.diverged
+    assert result.verdict.startswith("learns by heart: the test loss rose")
+
+
+def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
+    torch.manual_seed(0)
+    data = DataSplits("noise", 1, ArrayDataset(torch.randn(60, 1, 4, 4)), ArrayDataset(torch.randn(20, 1, 4, 4)))
+    settings = {"steps": 120, "eval_every": 20, "keep": "best"}
+    flow = flow_of(hidden=(64,))
+    result = fit(flow, data, run=tmp_path / "run", **settings)
+    metrics = RunFolder(tmp_path / "run").metrics()
+    best = min(metrics, key=lambda entry: entry["validation_nats"])
+    assert result.best == (best["step"], best["validation_nats"])
+    assert best["step"] < 120
+    assert result.test_loss == pytest.approx(best["test_nats"])
+    saved = mera.load(tmp_path / "run").state_dict()
+    assert all(torch.equal(saved[name], value) for name, value in flow.state_dict().items())
+    again = fit(flow_of(hidden=(64,)), data, run=tmp_path / "run", resume=True, **settings)
+    assert again.test_loss == pytest.approx(result.test_loss)
+    last = fit(flow_of(hidden=(64,)), data, **settings | {"keep": "last"})
+    assert last.test_loss > result.test_loss
+
+
+def test_keep_best_needs_examples():
+    with pytest.raises(ValueError, match='keep="last" beside an action'):
+        fit(flow_of(), physics.FreeField(), steps=1, keep="best")
+    with pytest.raises(ValueError, match="can be read in any order"):
+        fit(flow_of(), Endless(), steps=1, keep="best")
+
+
+class Endless(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        while True:
+            yield torch.randn(1, 4, 4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_script_after_everything_is_saved(tmp_path, number):
+    script = f"""
+import os
+from tests.helpers.callbacks import At
+from tests.helpers.training import IMAGES, SHORT, small_flow
+from mera.train import fit
+kill = At(2, lambda loop: os.kill(os.getpid(), {int(number)}))
+fit(small_flow(), IMAGES, SHORT, {str(tmp_path / "run")!r}, callbacks=[kill])
+print("the next training")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "the next training" not in done.stdout
+    assert done.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT)
+    assert RunFolder(tmp_path / "run").state()["step"] == 2
+
+
+def test_a_signal_raises_or_returns():
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_flow(), IMAGES, SHORT, callbacks=[At(2, interrupt)])
+    assert fit(small_flow(), IMAGES, SHORT, callbacks=[At(2, interrupt)], on_signal="return").interrupted
+    with pytest.raises(ValueError, match="on_signal among"):
+        fit(small_flow(), IMAGES, SHORT, on_signal="ignore")
+
+
+def test_random_states_are_as_they_were():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    flow = small_flow()
+    torch.manual_seed(7)
+    fit(flow, IMAGES, SHORT)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_verdict_on_an_action():
+    result = fit(flow_of(norm=False), physics.FreeField(1.0), steps=100, batch_size=64, lr=5e-3)
+    assert result.verdict.startswith("of 2,000 samples, errors ")
+    assert "pareto_k" in result.history.metrics[-1]
+    poor = fit(flow_of(norm=False), physics.Phi4(-6.0, 0.25), steps=2, batch_size=64)
+    assert "averages are wrong: the flow misses" in poor.verdict
