@@ -45,17 +45,23 @@ def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> d
         again, opposite = _checked(bijector.inverse(y.clone(), *arguments), x, "inverse")
         first = [None if part is None else part[:1] for part in arguments]
         alone, alone_log_det = bijector(x[:1].clone(), *first)
-    difference = again - x
-    if any(isinstance(part, Univariate) and part.of_angles for part in bijector.modules()):
-        difference = torch.remainder(difference + math.pi, 2 * math.pi) - math.pi
+    of_angles = any(isinstance(part, Univariate) and part.of_angles for part in bijector.modules())
     errors = {
-        "inverse": _largest(difference) / max(1.0, _largest(x)),
-        "inverse log-det": _largest(log_det + opposite),
-        "events": max(_largest(alone - y[:1]), _largest(alone_log_det - log_det[:1])),
+        "inverse": round_trip_error(x, again, of_angles),
+        "inverse log-det": largest(log_det + opposite),
+        "events": max(largest(alone - y[:1]), largest(alone_log_det - log_det[:1])),
     }
     if x[0].numel() <= MOST:
         errors["log-det"] = jacobian_error(lambda event: bijector(event, *first)[0], x[:1], log_det[:1])
     return errors
+
+
+def round_trip_error(x: Tensor, again: Tensor, of_angles: bool) -> float:
+    """The largest difference of x and x after a round trip, relative to the largest value; -pi and pi are one angle."""
+    difference = again - x
+    if of_angles:
+        difference = torch.remainder(difference + math.pi, 2 * math.pi) - math.pi
+    return largest(difference) / max(1.0, largest(x))
 
 
 def jacobian_error(f: Callable[[Tensor], Tensor], x: Tensor, log_det: Tensor) -> float:
@@ -63,7 +69,7 @@ def jacobian_error(f: Callable[[Tensor], Tensor], x: Tensor, log_det: Tensor) ->
     with torch.enable_grad():
         jacobian = torch.autograd.functional.jacobian(lambda event: f(event[None]).flatten(), x[0])
     n = x[0].numel()
-    return _largest(torch.linalg.slogdet(jacobian.reshape(n, n)).logabsdet - log_det)
+    return largest(torch.linalg.slogdet(jacobian.reshape(n, n)).logabsdet - log_det)
 
 
 def dead_parameters(module: nn.Module, loss: Tensor) -> list[str]:
@@ -85,7 +91,7 @@ def _checked(result: Any, x: Tensor, method: str) -> tuple[Tensor, Tensor]:
     return result
 
 
-def _largest(values: Tensor) -> float:
+def largest(values: Tensor) -> float:
     """The largest absolute value; infinite if one is infinite or NaN, 0 if there are none."""
     largest = values.detach().abs().max().item() if values.numel() else 0.0
     return largest if math.isfinite(largest) else math.inf

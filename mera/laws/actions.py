@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mera._utils.errors import InputError
+from mera._utils.checks import check_shape
 from mera._utils.random import fixed_seed
 from mera.laws.report import CheckReport
 from mera.physics.action import ActionLike
@@ -21,7 +21,7 @@ def check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] |
         shape: the shape (C, *shape) of a field; None for a square lattice of 6 x 6, of the action's channels.
     """
     channels = getattr(action, "channels", None) or 1
-    event_shape = (channels, 6, 6) if shape is None else tuple(shape)
+    event_shape = (channels, 6, 6) if shape is None else check_shape(shape, "shape", 2)
     with fixed_seed(0):
         for name, law in laws_of(event_shape, action).items():
             report.attempt(name, law)
@@ -32,5 +32,3 @@ def check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] |
         report.add("the action has a gradient", True)
     else:
         report.skip("the action has a gradient", 'none: train with estimator="score", and sample without HMC')
-    if not event_shape:
-        raise InputError("a shape (C, *shape)", repr(shape))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera.bijectors.circular import wrap
-from mera.bijectors.laws import dead_parameters, double_copy, jacobian_error
+from mera.bijectors.laws import dead_parameters, double_copy, jacobian_error, largest, round_trip_error
 from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.density import Density
 from mera.flow import Flow
@@ -48,9 +48,9 @@ def check_flow(density: Density, report: CheckReport) -> None:
             first = None if context is None else context[:1]
             alone = flow.log_prob(x[:1], first)
             tolerance = RANDOM if suffix else 1e-7
-            report.bound(f"inverse undoes forward{suffix}", _difference(again, x, bare.of_angles), tolerance)
-            report.bound(f"log-dets of both directions cancel{suffix}", _largest(log_det + opposite), tolerance)
-            difference = _largest(flow.log_prob(x, context)[:1] - alone) / max(1.0, _largest(alone))
+            report.bound(f"inverse undoes forward{suffix}", round_trip_error(x, again, bare.of_angles), tolerance)
+            report.bound(f"log-dets of both directions cancel{suffix}", largest(log_det + opposite), tolerance)
+            difference = largest(flow.log_prob(x, context)[:1] - alone) / max(1.0, largest(alone))
             report.bound(f"images do not depend on each other{suffix}", difference, TOLERANCE)
         if flow.plan.input.variables <= MOST:
             _check_jacobian(flow, x[:1], first, log_det[:1], report, suffix)
@@ -155,19 +155,5 @@ def _check_samples(density: Density, report: CheckReport) -> None:
     x, log_q = density.rsample_and_log_prob(2, None if context is None else context.to(density.device))
     again = density.log_prob(x, None if context is None else context.to(density.device))
     tolerance = 1e3 * torch.finfo(density.dtype).eps
-    scale = max(1.0, _largest(log_q), density.plan.input.variables)
-    report.bound(f"samples have the density of log_prob, {density.dtype}", _largest(again - log_q) / scale, tolerance)
-
-
-def _difference(again: Tensor, x: Tensor, of_angles: bool) -> float:
-    """The largest error of a round trip, relative to the largest value."""
-    difference = again - x
-    if of_angles:
-        difference = wrap(difference)
-    return _largest(difference) / max(1.0, _largest(x))
-
-
-def _largest(values: Tensor) -> float:
-    """The largest absolute value; infinite if one is infinite or NaN."""
-    largest = values.detach().abs().max().item() if values.numel() else 0.0
-    return largest if math.isfinite(largest) else math.inf
+    scale = max(1.0, largest(log_q), density.plan.input.variables)
+    report.bound(f"samples have the density of log_prob, {density.dtype}", largest(again - log_q) / scale, tolerance)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
+from mera.bijectors.laws import round_trip_error
 from mera.density import Density
 from mera.train.objective import Objective
 
@@ -50,11 +51,7 @@ def inverse_error(flow: Density, objective: Objective) -> float:
     x, context = objective.data(flow, batch)
     bare = flow.flow
     again = bare.inverse(bare(x, context)[0], context)[0]
-    difference = again - x
-    if bare.of_angles:  # -pi and pi are one angle
-        difference = torch.remainder(difference + math.pi, 2 * math.pi) - math.pi
-    error = (difference.abs().max() / x.abs().max().clamp(min=1)).item()
-    return error if math.isfinite(error) else math.inf
+    return round_trip_error(x, again, bare.of_angles)
 
 
 def judge(flow: Density, history: Sequence[dict[str, float]], metric: str, first_loss: float) -> Verdict:
