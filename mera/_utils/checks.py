@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,8 @@ def check_count(value: object, what: str, least: int = 1, most: int = 2**31 - 1)
     if not is_integer(value) or cast(int, value) < least:
         raise InputError(f"{what} as an integer >= {least}", repr(value))
     if cast(int, value) > most:
-        raise InputError(f"{what} as an integer up to {'2^31 - 1' if most == 2**31 - 1 else most}", repr(value)[:60])
+        bound = "below 2^31" if most == 2**31 - 1 else f"up to {most:,}"
+        raise InputError(f"{what} as an integer {bound}", repr(value)[:60])
     return int(cast(int, value))
 
 
@@ -84,6 +86,15 @@ def check_shape(value: object, what: str, least: int = 1) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def as_plain(value: Any, what: str) -> Any:
+    """A tensor or an array as Python's numbers and lists, any other value as it is; refuses tensors without values."""
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta):
+        raise InputError(
+            f"{what} as a dense tensor with values", "a meta tensor" if value.is_meta else str(value.layout)
+        )
+    return value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
+
+
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
     """Refuse a value that is not a dense tensor (B, *shape) of the expected dtype and device.
 
@@ -96,7 +107,7 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
         raise InputError(f"{what} as a tensor", type(value).__name__)
     if value.layout != torch.strided:
         raise InputError(f"{what} as a dense tensor", f"one of layout {value.layout}")
-    if value.is_meta and not (like is not None and like.is_meta):
+    if value.is_meta and like is None:
         raise InputError(f"{what} as a tensor with values", "one on the device meta")
     if tuple(value.shape[1:]) != shape or value.ndim != 1 + len(shape):
         sizes = ", ".join(map(str, shape))

@@ -25,13 +25,24 @@ WORDS: dict[Any, str] = {
 """Types in words, for messages."""
 
 
-def checked(function: F) -> F:
-    """Check the arguments of each call by the annotations of the parameters; a decorator of public functions.
+def checked(*names: Any) -> Any:
+    """Check arguments of each call by the annotations of the parameters; a decorator of public functions.
 
     An argument of another type raises an `InputError` with the name of the parameter. A tensor must be dense, real and
     not on the device "meta"; a number must not be NaN. A parameter whose annotation is `Any`, or cannot be resolved at
     run time, is not checked.
+
+    Args:
+        names: the function; or the names of the parameters to check, where the function itself says more about others,
+            as in `@checked("plan")`.
     """
+    if len(names) == 1 and callable(names[0]):
+        return _with_door(names[0], ())
+    return lambda function: _with_door(function, names)
+
+
+def _with_door(function: F, names: tuple[str, ...]) -> F:
+    """The function, with a check of the named arguments before each call; of all arguments if there are no names."""
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -42,7 +53,7 @@ def checked(function: F) -> F:
         except TypeError:
             return function(*args, **kwargs)  # raises Python's own error
         for name, value in arguments.items():
-            if name in hints and not _fits(value, hints[name]):
+            if name in hints and (not names or name in names) and not _fits(value, hints[name]):
                 raise InputError(f"{name} as {_in_words(hints[name])}", _got(value))
         return function(*args, **kwargs)
 
@@ -130,7 +141,8 @@ def _in_words(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(_in_words(part) for part in get_args(hint)))
     parts = [_in_words(part).partition(" ")[2] + "s" for part in get_args(hint)[:1] if part in (int, float)]
-    word = WORDS.get(origin or hint, getattr(hint, "__name__", str(hint)))
+    name = getattr(hint, "__name__", str(hint))
+    word = WORDS.get(origin or hint, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")
     return f"{word} of {parts[0]}" if parts else word
 
 
@@ -141,6 +153,5 @@ def _got(value: Any) -> str:
             "meta" if value.is_meta else "complex" if value.is_complex() else str(value.layout).removeprefix("torch.")
         )
         return f"a {kind} tensor of shape {tuple(value.shape)}"
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return repr(value)[:80]
-    return type(value).__name__
+    is_plain = value is None or isinstance(value, (bool, int, float, str, list, tuple))
+    return repr(value)[:80] if is_plain else type(value).__name__

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import as_plain, check_choice
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
@@ -62,7 +61,7 @@ def traverse(
     return flow.inverse(changed, context)[0]
 
 
-@checked
+@checked("z_a", "z_b")
 def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     r"""Combine the coarse levels of A with the fine levels of B (RG-Flow, Eq. 9).
 
@@ -92,7 +91,7 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     return (*z_b[:level], *z_a[level:])
 
 
-@checked
+@checked("z_a", "z_b")
 def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor]) -> Latents:
     """Take the latents of A in one part of the tree, and the latents of B elsewhere.
 
@@ -114,7 +113,7 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
     return tuple(torch.where(mask.to(a.device), a, b) for a, b, mask in zip(z_a, z_b, where, strict=True))
 
 
-@checked
+@checked("flow")
 def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     """Masks of the latents below a site on the tree: at the site itself, and at finer levels in the cell of the site.
 
@@ -132,7 +131,7 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
         ValueError: if the level or the site does not exist.
     """
     plan = flow.plan
-    values = site.tolist() if isinstance(site, (Tensor, np.ndarray)) else site
+    values = as_plain(site, "a site")
     place = tuple(values) if isinstance(values, Sequence) else (values,)
     level, _, *coordinates = check_latent(plan, (level, 0, *place))
     top = plan.latents[level].lattice

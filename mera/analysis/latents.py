@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from torch import Tensor
-
-from mera._utils.checks import is_integer
+from mera._utils.checks import as_plain, is_integer
 from mera._utils.errors import InputError
 from mera.graph import Plan
 
@@ -17,7 +15,7 @@ LatentIndex = tuple[int, ...]
 
 def check_latent(plan: Plan, latent: object) -> LatentIndex:
     """Return (level, channel, *site) as a tuple of integers, and refuse a latent that the flow does not have."""
-    values = latent.tolist() if isinstance(latent, Tensor) else latent
+    values = as_plain(latent, "a latent")
     if not isinstance(values, Iterable) or isinstance(values, str):
         raise InputError("a latent (level, channel, *site)", repr(latent))
     numbers = tuple(values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import as_plain, check_choice, check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
@@ -20,7 +20,7 @@ OUTLIER = 1 / 3
 """The relative error of the largest strength of a level from which a warning is given."""
 
 
-@checked
+@checked("flow", "samples")
 @torch.no_grad()
 def receptive_fields(
     flow: Flow,
@@ -55,7 +55,9 @@ def receptive_fields(
     >>> analysis.receptive_fields(flow, [(0, 2, 1, 1), (1, 0, 3, 0)], samples=4).shape
     torch.Size([2, 1, 8, 8])
     """
-    indices = [check_latent(flow.plan, latent) for latent in latents]
+    if not isinstance(latents, Iterable) or (isinstance(latents, Tensor) and latents.ndim == 0):
+        raise InputError("latents as a list of (level, channel, *site)", repr(latents))
+    indices = [check_latent(flow.plan, latent) for latent in as_plain(latents, "latents")]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
     fields = z[0].new_zeros(len(indices), flow.plan.input.variables)
@@ -136,7 +138,7 @@ def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -
         )
 
 
-@checked
+@checked("flow", "n", "samples")
 def leading(
     flow: Flow,
     level: int,

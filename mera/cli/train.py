@@ -161,7 +161,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     flow: Density = models.build(model, **options).to(choose_device(values["device"]))
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
     if symmetrize:
-        flow = Symmetrized(flow)  # type: ignore[arg-type]
+        flow = Symmetrized(flow)
     check_sampled(flow, action)
     if is_main():
         run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})

@@ -117,7 +117,7 @@ class Cone:
         return html(self.table, self.legend, picture_of(self))
 
 
-@checked
+@checked("plan")
 def inference_cone(plan: Plan, region: Region) -> Cone:
     r"""The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
@@ -133,7 +133,7 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
 
 
-@checked
+@checked("plan")
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import as_plain, is_integer
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.cones.indexing import indices_at
@@ -29,7 +29,7 @@ Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several sites."""
 
 
-@checked
+@checked("lattice")
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
     """The flat indices of the sites of a region, sorted.
 
@@ -80,7 +80,7 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     array = _tensor(site) if isinstance(site, np.ndarray) else site
     if isinstance(array, Tensor) and array.dtype == torch.bool:
         return {level: indices_at(sites_of(array, lattice), lattice).flatten()}
-    values = array.tolist() if isinstance(array, Tensor) else array
+    values = as_plain(array, "a site")
     coordinates = tuple(values) if isinstance(values, Sequence) else (values,)
     if len(coordinates) != lattice.dim or not all(
         is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)

@@ -159,7 +159,6 @@ def takes(name: str, option: str) -> bool:
     return _loaders.takes(name, option)
 
 
-@checked
 def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
     """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
@@ -190,7 +189,7 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     return replace(splits, source=source)
 
 
-@checked
+@checked("n")
 def first(images: Examples, n: int) -> Tensor:
     """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
 
@@ -211,7 +210,7 @@ def first(images: Examples, n: int) -> Tensor:
     return torch.stack(examples)
 
 
-@checked
+@checked("name")
 def labels(images: Examples, name: str = "class") -> Tensor:
     """The labels of a data set by name, (N, ...).
 

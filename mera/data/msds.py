@@ -44,7 +44,7 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
         raise InputError("MSDS kind 1 or 2", repr(kind))
     if split not in ("train", "test"):
         raise InputError("split 'train' or 'test'", repr(split))
-    check_count(n, "a number of images")
+    check_count(n, "a positive number of images")
     images: list[np.ndarray] = []
     labels: list[dict[str, np.ndarray]] = []
     for start in range(0, n, CHUNK):

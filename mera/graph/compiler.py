@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import count
 
-from mera._utils.door import checked
 from mera.bijectors.base import Bijector
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice
@@ -15,7 +14,6 @@ from mera.graph.plan import LatentLevel, Plan, Step
 from mera.graph.topology import find_input, walk
 
 
-@checked
 def compile(layout: Layout) -> Plan:
     """Check that a layout is complete, and compile it to a `Plan`.
 

@@ -67,7 +67,7 @@ class Lattice:
             raise LayoutError("a positive number of channels", f"{self.channels!r}", field="channels")
         if not isinstance(self.shape, tuple) or len(self.shape) not in (1, 2, 3):
             raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{self.shape!r}", field="shape")
-        if not all(is_integer(n) and 0 < n < 2**31 for n in self.shape):
+        if not all(is_integer(n) and n > 0 for n in self.shape):
             raise LayoutError("positive edge lengths", f"{self.shape!r}", field="shape")
         periodic = self.periodic if isinstance(self.periodic, tuple) else ()
         if len(periodic) != self.dim or not all(type(value) is bool for value in periodic):

@@ -10,7 +10,6 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera._utils.door import checked
 from mera.display.painter import Pictured
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice, check_key
@@ -81,7 +80,6 @@ class Layout(Pictured):
         ['1 x 4', '1 x 4']
     """
 
-    @checked
     def __init__(
         self,
         shape: Sequence[int],
@@ -278,8 +276,11 @@ def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str])
     """The lattice of the data, from the arguments of `Layout`."""
     if not isinstance(shape, Sequence):
         raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
-    boundaries = (boundary,) * len(shape) if isinstance(boundary, str) or not boundary else boundary
-    if not isinstance(boundaries, Sequence) or not all(b in ("periodic", "open") for b in boundaries):
+    is_word = isinstance(boundary, str) or not isinstance(boundary, Sequence) or not boundary
+    boundaries = (boundary,) * len(shape) if is_word else boundary
+    if not isinstance(boundaries, Sequence) or not all(
+        isinstance(b, str) and b in ("periodic", "open") for b in boundaries
+    ):
         expected = "boundary 'periodic' or 'open', for all dimensions or for each"
         raise LayoutError(expected, f"{boundary!r}", field="boundary")
     channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # converts integers of numpy

@@ -9,10 +9,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import as_plain, check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 from mera.names.options import signature_of
 
@@ -152,6 +151,4 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return tuple(plain(item) for item in value)
-    if isinstance(value, Tensor) and (value.is_meta or value.layout != torch.strided):
-        raise InputError("options as plain values", "a sparse tensor, or one on the device meta")
-    return plain(value.tolist()) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
+    return plain(as_plain(value, "an option")) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value

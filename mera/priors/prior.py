@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, constraints
 
+from mera._utils.checks import as_plain
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.names.flow_options import PriorLike
@@ -168,9 +169,7 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     Raises:
         ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
     """
-    if isinstance(temperature, Tensor) and (temperature.layout != torch.strided or temperature.is_meta):
-        raise InputError("temperatures as a dense tensor with values", f"one of layout {temperature.layout}")
-    values = temperature.tolist() if isinstance(temperature, Tensor) else temperature
+    values = as_plain(temperature, "temperatures")
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
     temperatures = list(values) if is_sequence else [values] * levels
     if len(temperatures) != levels:
@@ -201,8 +200,10 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
 def _check_temperature(temperature: Any) -> float:
     """Return a temperature as a float, and refuse a value that is not a finite positive number."""
     is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not is_number or not 0 < temperature <= HOTTEST:
-        raise InputError(f"a positive temperature up to {HOTTEST:g}", repr(temperature))
+    if not is_number or not 0 < temperature < math.inf:
+        raise InputError("a positive temperature", repr(temperature))
+    if temperature > HOTTEST:
+        raise InputError(f"a temperature up to {HOTTEST:g}", repr(temperature))
     return float(temperature)
 
 

@@ -55,7 +55,7 @@ class Symmetrized(Density):
     True
     """
 
-    @checked
+    @checked("group")
     def __init__(self, flow: Flow, group: str | Sequence[str] = "flip", elements: int | None = None) -> None:
         super().__init__()
         if not isinstance(flow, Flow):

@@ -60,7 +60,7 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, s
     return torch.tensor(gather_object(values.tolist()), dtype=torch.float64)
 
 
-@checked
+@checked("flow", "n", "batch_size", "seed")
 def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean bits per dimension of the first `n` images; see `mean_loss`.
 

@@ -67,7 +67,7 @@ def test_arguments_that_do_not_fit(name):
 
 
 def test_words():
-    with pytest.raises(InputError, match="Expected sizes as a sequence of integers; got list"):
+    with pytest.raises(InputError, match=r"Expected sizes as a sequence of integers; got \[1\.5\]"):
         function(sizes=[1.5])
     with pytest.raises(InputError, match="Expected rates as a number or a sequence of numbers; got None"):
         function(rates=None)

@@ -193,7 +193,7 @@ def test_unknown_set_or_option():
         data.load("msds1", train_siz=3)
     with pytest.raises(ValueError, match="Expected L as a positive integer, or several of them; got 0"):
         data.load("msds1", L=0)
-    with pytest.raises(ValueError, match="Expected a positive number of images; got 0"):
+    with pytest.raises(ValueError, match="Expected a positive number of images as an integer >= 1; got 0"):
         data.load("msds1", train_size=0)
     with pytest.raises(ValueError, match=r"Expected a data set among .*'msds1'.*; got 'imagenet'"):
         data.load("imagenet")

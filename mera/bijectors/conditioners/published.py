@@ -100,7 +100,7 @@ class SeparateMLPs(Conditioner):
         ValueError: if there is no residual block, or a width is not a positive integer.
     """
 
-    @checked
+    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
@@ -140,7 +140,7 @@ class PatchMLPs(Conditioner):
 
     shared_between_halves = True
 
-    @checked
+    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:

@@ -81,7 +81,7 @@ class ResidualMLP(Conditioner):
         ValueError: if there is no hidden width, or a width is not a positive integer.
     """
 
-    @checked
+    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 1
     ) -> None:
@@ -116,7 +116,7 @@ class ResidualConv(Conditioner):
             hidden width, or a width is not a positive integer.
     """
 
-    @checked
+    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
         *, hidden: Sequence[int] = (32,), blocks: int = 2, kernel: int = 3, padding: str = "zeros",
