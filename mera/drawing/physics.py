@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mera.drawing.figures import Picture
 from mera.physics import MarkovChains, Report
+from mera.physics.verdicts import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
 """The observables whose histories are drawn."""
@@ -21,8 +22,9 @@ def report_figure(report: Report) -> Picture:
     centred = report.log_weights - report.log_z
     weights.hist(centred.numpy(), bins=60, color="tab:blue", alpha=0.8)
     weights.set(xlabel="ln w - ln Z", ylabel="samples", yscale="log")
-    weights.set_title(f"ESS {report.ess:.3f} of {report.n:,} samples", fontsize=10)
+    weights.set_title(f"ESS {format_ess(report.ess, report.pareto_k)} of {report.n:,} samples", fontsize=10)
     _draw_correlator(correlator, report.correlator)
+    figure.suptitle(report.verdict, fontsize=9)
     return figure
 
 
@@ -39,6 +41,7 @@ def chain_figure(chain: MarkovChains) -> Picture:
         axes.grid(alpha=0.3)
     panels[-1].set_xlabel("draw")
     _draw_correlator(right.subplots(), chain.correlator)
+    figure.suptitle(chain.verdict, fontsize=9)
     return figure
 
 
