@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_choice
+from mera._utils.checks import as_plain, check_choice, is_integer
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
@@ -86,7 +86,7 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     _check_pair(z_a, z_b)
     if len(batches := {len(part) for part in (*z_a, *z_b)}) > 1:
         raise InputError("latents of one batch size", f"batches of {sorted(batches)}")
-    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= len(z_a):
+    if not is_integer(level) or not 0 <= level <= len(z_a):
         raise InputError(f"a level from 0 to {len(z_a)}", repr(level))
     return (*z_b[:level], *z_a[level:])
 

@@ -16,11 +16,21 @@ from mera.bijectors.univariate import Univariate
 
 MOST = 256
 """The largest number of variables of an event whose Jacobian is computed."""
+SPREAD = 0.1
+"""The standard deviation of the noise on parameters, since many bijectors start as the identity."""
 
 
 def double_copy(module: Any) -> Any:
     """A copy of a module in double precision, in which rounding hides no error."""
     return copy.deepcopy(module).double()
+
+
+def with_noise_on_parameters(module: Any) -> Any:
+    """Add noise to all parameters of a module in place, and return it."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(SPREAD * torch.randn_like(parameter))
+    return module
 
 
 def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> dict[str, float]:

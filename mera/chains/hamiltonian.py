@@ -10,6 +10,9 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
+ORDINARY = 1e3
+"""Variables of ordinary size, at which a log-density that is NaN is an error."""
+
 
 class HamiltonianChains:
     """K Markov chains that move along Hamiltonian trajectories with a Metropolis test at the end of each trajectory.
@@ -60,6 +63,8 @@ class HamiltonianChains:
             value, gradient = self.evaluate(x)
             momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
         change = value - momentum.square().sum(1) / 2 - energy
+        if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # beyond, inf - inf is that of a diverging trajectory
+            raise FloatingPointError("Expected a finite log-density of finite variables; got NaN")
         change = torch.where(change.isfinite(), change, -math.inf)
         accepted = torch.rand_like(change).log() < change
         self.x = torch.where(accepted[:, None], x, self.x)

@@ -157,7 +157,7 @@ def parse_region(text: str) -> tuple[slice, ...]:
     try:
         parts = [[int(end) for end in part.split(":")] for part in text.split(",")]
         pairs = [(part[0], part[0] + 1) if len(part) == 1 else part for part in parts]
-        if any(start >= stop for start, stop in pairs):
+        if any(not 0 <= start < stop for start, stop in pairs):
             raise ValueError("a region that ends before it starts")
         return tuple(slice(start, stop) for start, stop in pairs)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from mera._utils.checks import check_shape
 from mera._utils.random import fixed_seed
@@ -22,12 +23,14 @@ def check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] |
     """
     channels = getattr(action, "channels", None) or 1
     event_shape = (channels, 6, 6) if shape is None else check_shape(shape, "shape", 2)
+    parameters = action.parameters() if isinstance(action, nn.Module) else iter(())
+    like = next(parameters, torch.empty(0, dtype=torch.float64)).detach()
     with fixed_seed(0):
-        for name, law in laws_of(event_shape, action).items():
+        for name, law in laws_of(event_shape, action, like).items():
             report.attempt(name, law)
     if not report.ok:
         return
-    fields = torch.randn(2, *event_shape, dtype=torch.float64)
+    fields = torch.randn(2, *event_shape).to(like)
     if is_differentiable(action, fields):  # type: ignore[arg-type]
         report.add("the action has a gradient", True)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 from mera.bijectors.circular import wrap
-from mera.bijectors.laws import MOST, dead_parameters, double_copy, errors_of
+from mera.bijectors.laws import MOST, dead_parameters, double_copy, errors_of, with_noise_on_parameters
 from mera.laws.report import CheckReport
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""
+SINGLE = 1e-3
+"""The largest error of a bijector that runs in single precision alone."""
 LAWS = {
     "inverse": "inverse undoes forward",
     "log-det": "log-det is that of the Jacobian",
@@ -22,8 +25,6 @@ LAWS = {
     "events": "events do not depend on each other",
 }
 """The laws in words, by their names in `errors_of`."""
-SPREAD = 0.1
-"""The standard deviation of the noise on parameters, since many bijectors start as the identity."""
 
 
 def check_bijector(bijector: Bijector, report: CheckReport, of_angles: bool = False) -> None:
@@ -36,9 +37,13 @@ def check_bijector(bijector: Bijector, report: CheckReport, of_angles: bool = Fa
         raise InputError("a bijector with an event_shape", f"{type(bijector).__name__} with event_shape None")
     x = events(bijector.event_shape, of_angles)
     context = None if bijector.context_shape is None else torch.randn(len(x), *bijector.context_shape).double()
-    versions = {"": double_copy(bijector)}
+    tolerance, version = TOLERANCE, double_copy(bijector)
+    if not runs(version, x, context):  # with constants of its own in single precision
+        tolerance, version, x = SINGLE, copy.deepcopy(bijector), x.float()
+        context = None if context is None else context.float()
+    versions = {"": version}
     if any(parameter.requires_grad for parameter in bijector.parameters()):
-        versions[", random parameters"] = with_noise_on_parameters(double_copy(bijector))
+        versions[", random parameters"] = with_noise_on_parameters(copy.deepcopy(version))
     for suffix, version in versions.items():
         try:
             errors = errors_of(version, x, context)
@@ -47,7 +52,7 @@ def check_bijector(bijector: Bijector, report: CheckReport, of_angles: bool = Fa
             continue
         for name, law in LAWS.items():
             if name in errors:
-                report.bound(f"{law}{suffix}", errors[name], TOLERANCE)
+                report.bound(f"{law}{suffix}", errors[name], tolerance)
             else:
                 report.skip(f"{law}{suffix}", f"more than {MOST} variables")
         if suffix:
@@ -82,18 +87,19 @@ def _check_geometry(bijector: Bijector, x: Tensor, context: Tensor | None, repor
     report.add(name, not beyond, f"{beyond} sites" if beyond else "")
 
 
+def runs(bijector: Bijector, x: Tensor, context: Tensor | None) -> bool:
+    """Whether a bijector can be evaluated in the dtype of x."""
+    try:
+        bijector(x, *(() if context is None else (context,)))
+    except RuntimeError:
+        return False
+    return True
+
+
 def events(shape: tuple[int, ...], of_angles: bool) -> Tensor:
     """Random events (3, *shape) in double precision, of real numbers or of angles."""
     x = 0.7 * torch.randn(3, *shape, dtype=torch.float64)
     return wrap(2 * x) if of_angles else x
-
-
-def with_noise_on_parameters(module: torch.nn.Module) -> torch.nn.Module:
-    """Add noise to all parameters of a module in place, and return it."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(SPREAD * torch.randn_like(parameter))
-    return module
 
 
 @torch.no_grad()

@@ -67,7 +67,7 @@ def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
     >>> report.ok, len(report.laws)
     (True, 9)
     """
-    with fixed_seed(0):
+    with torch.inference_mode(False), torch.enable_grad(), fixed_seed(0):
         return _check(subject, None if shape is None else tuple(shape))
 
 
@@ -136,11 +136,15 @@ def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
     """The data as training and test examples; the shape of an array's examples is its own if `shape` is None."""
     if isinstance(subject, DataSplits):
         return subject
-    first = subject[0] if isinstance(subject, (tuple, list)) and len(subject) == 2 else subject
+    first = subject.get("train", subject) if isinstance(subject, Mapping) else subject
+    first = first[0] if isinstance(first, (tuple, list)) and len(first) == 2 else first
     if shape is None and isinstance(first, (Tensor, np.ndarray)):
         shape = tuple(first.shape[1:])
     if shape is None:
-        item = next(iter(first), None) if hasattr(first, "__iter__") else None
+        if hasattr(first, "__getitem__") and hasattr(first, "__len__"):
+            item = first[0] if len(first) else None
+        else:
+            item = next(iter(first), None) if hasattr(first, "__iter__") else None
         if item is None:
             raise InputError("at least one example", "none")
         shape = tuple(example_of(item).shape)

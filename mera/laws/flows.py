@@ -9,13 +9,20 @@ import torch
 from torch import Tensor
 
 from mera.bijectors.circular import wrap
-from mera.bijectors.laws import dead_parameters, double_copy, jacobian_error, largest, round_trip_error
+from mera.bijectors.laws import (
+    dead_parameters,
+    double_copy,
+    jacobian_error,
+    largest,
+    round_trip_error,
+    with_noise_on_parameters,
+)
 from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout, Plan
 from mera.graph.plan import Step
-from mera.laws.bijectors import TOLERANCE, check_bijector, with_noise_on_parameters
+from mera.laws.bijectors import TOLERANCE, check_bijector
 from mera.laws.report import CheckReport
 from mera.priors import Prior
 

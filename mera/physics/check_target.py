@@ -19,6 +19,8 @@ PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
 FAR = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
+MOST = 4096
+"""The largest number of variables of fields in which single variables are tried."""
 ROUNDING = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
 
@@ -62,6 +64,7 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None
     laws = {
         "the field has the channels that the action declares": trial.check_channels,
         "one finite number for each field": trial.check_finite,
+        "fields do not depend on each other": trial.check_independent,
         "bounded from below": trial.check_bounded,
         "finite along a short chain": trial.check_chain,
         "a function of angles if and only if is_compact": trial.check_periods,
@@ -105,6 +108,13 @@ def _random_fields(shape: Sequence[int], like: Tensor) -> Tensor:
     return x
 
 
+def _spikes(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Fields that are 1 in one variable and 0 elsewhere, for variables that are spread over the lattice."""
+    n = math.prod(shape)
+    places = torch.arange(0, n, max(1, n // PROBES), device=like.device)
+    return torch.eye(n, dtype=like.dtype, device=like.device)[places].view(-1, *shape) if n <= MOST else like[:0]
+
+
 def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:
     """Fields of short chains that start at the first half of the fields; none if the action has no gradient."""
     is_possible = is_differentiable(action, fields)
@@ -116,7 +126,7 @@ class _Trial:
 
     def __init__(self, shape: tuple[int, ...], action: Action, like: Tensor) -> None:
         self.shape, self.action = shape, action
-        with fixed_seed(0):
+        with torch.inference_mode(False), fixed_seed(0):
             self.fields = _random_fields(shape, like)
         self.values = self.fields.new_empty(0)
 
@@ -124,7 +134,7 @@ class _Trial:
         """A law that leaves random states as they are, and makes no graph for gradients."""
 
         def apart() -> None:
-            with torch.no_grad(), fixed_seed(0):
+            with torch.inference_mode(False), torch.no_grad(), fixed_seed(0):
                 law()
 
         return apart
@@ -142,12 +152,27 @@ class _Trial:
         if not self.values.isfinite().all():
             value = self.values[~self.values.isfinite()][0].item()
             raise FloatingPointError(f"Expected a finite action of each field; got {value}")
+        largest = self.values.abs().max().item()
+        if torch.finfo(self.values.dtype).eps * largest > 1:
+            got = f"values of about {largest:.0e}: subtract a constant, or use double precision"
+            raise InputError(f"an action whose differences {self.values.dtype} can hold", got)
+
+    def check_independent(self) -> None:
+        """Refuse an action of one field that depends on other fields of the batch, or on chance."""
+        torch.rand(())  # so that an action that draws numbers draws others than before
+        alone = torch.cat([self.action(field[None]) for field in self.fields[:2]])
+        difference = (alone - self.values[:2]).abs()
+        if not (difference <= self._tolerance()[:2]).all():
+            expected = "an action of each field that depends neither on other fields nor on chance"
+            raise InputError(expected, f"a difference of {difference.max().item():.3g}")
 
     def check_bounded(self) -> None:
         """Refuse an action that decreases without end along a ray."""
         if self.action.is_compact:
             return
-        far = torch.stack([self.values, *(self.action(scale * self.fields) for scale in FAR)])
+        spikes = _spikes(self.shape, self.fields)
+        fields = torch.cat([self.fields, spikes])
+        far = torch.stack([self.action(scale * fields) for scale in (1.0, *FAR)])
         falls = (far[1:] < far[:-1]).all(0)
         if falls.any():
             numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])

@@ -100,7 +100,8 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     if len(shape) != 2 or not all(is_integer(edge) and edge >= 3 for edge in shape):
         raise InputError("a lattice of two dimensions, each at least 3", str(tuple(shape)))
     n, m = shape
-    if check_positive(temperature, "temperature") < COLDEST:
+    temperature = check_positive(temperature, "temperature")
+    if temperature < COLDEST:
         raise InputError(f"a temperature of at least {COLDEST} for the exact solution", repr(temperature))
     k = 1 / temperature
     r = torch.arange(2 * n, dtype=torch.float64)

@@ -153,6 +153,7 @@ class Observables:
         return functions
 
 
+@torch.inference_mode(False)
 @torch.enable_grad()
 def summarize(
     series: Mapping[str, Tensor],

@@ -51,7 +51,7 @@ def pareto_k(log_weights: Tensor) -> float:
         return 0.0
     from arviz_stats.base import array_stats
 
-    with np.errstate(divide="ignore"):  # of smoothed weights, which are not used
+    with np.errstate(all="ignore"):  # of smoothed weights, which are not used
         return float(array_stats.psislw(-values.numpy())[1])  # its argument is a log-likelihood
 
 
@@ -89,7 +89,7 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
     if k >= USABLE:
         return f"errors mean nothing: the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})"
     if n_effective < LEAST:
-        return f"errors are rough: there are {n_effective:.0f} effective samples, below {LEAST}"
+        return f"errors are rough: there are {n_effective:.3g} effective samples, below {LEAST}"
     if forward is not None and forward[1] * DISAGREE < n_effective / len(log_weights):
         return f"errors are too small: fields of the target give an ESS of {forward[1]:.2g}"
     if k >= GOOD:

@@ -168,5 +168,5 @@ def _from_description(description: Mapping[str, Any]) -> Distribution:
     try:
         tensors: dict[str, Any] = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
         return kind(**tensors)
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"the parameters of {kind.__name__}", str(parameters)) from error

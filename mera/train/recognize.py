@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import length_hint
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.data import DataSplits, Examples, as_splits
@@ -118,6 +118,8 @@ def _is_action(data: Any) -> bool:
     """Whether data is an action rather than examples."""
     if isinstance(data, type):
         raise InputError("data or an action to learn from", f"the class {data.__name__}")
+    if isinstance(data, nn.Module):  # a Sequential can be indexed, too
+        return not isinstance(data, Density)
     has_items = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))
     return callable(data) and not has_items and not isinstance(data, Density)
 

@@ -231,3 +231,53 @@ def test_fit_accepts_a_right_bijector_of_your_own():
     flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=Scale)
     assert fit(flow, torch.randn(40, 1, 4, 4), steps=1).steps == 1
     assert mera.check(ActNorm(SHAPE)).ok
+
+
+class SingleOnly(Scale):
+    """Multiplies by a matrix of its own in single precision."""
+
+    def forward(self, x):
+        y = (x.flatten(1) @ torch.eye(x[0].numel())).view_as(x)
+        return y * self.log_scale.exp(), self.log_det(x)
+
+
+class WrongAwayFromTheStart(Scale):
+    """The log-det is right where the scale is 1 alone."""
+
+    def __init__(self, event_shape=SHAPE):
+        super().__init__(event_shape)
+        self.log_scale.data.zero_()
+
+    def log_det(self, x):
+        return super().log_det(x) + self.log_scale
+
+
+def test_bijectors_that_run_in_single_precision_alone():
+    assert mera.check(SingleOnly()).ok
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=SingleOnly)
+    assert fit(flow, torch.randn(40, 1, 4, 4), steps=1).steps == 1
+
+
+def test_a_law_that_is_broken_away_from_the_start():
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=WrongAwayFromTheStart)
+    with pytest.raises(ValueError, match="a log-det equal to that of the Jacobian"):
+        fit(flow, torch.randn(40, 1, 4, 4), steps=1)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_check_without_gradients_around_it(mode):
+    with mode():
+        assert mera.check(named("coupling", {"hidden": (4,)})(SHAPE)).ok
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: torch.utils.data.TensorDataset(x),
+        lambda x: torch.utils.data.TensorDataset(x, torch.arange(len(x)) % 2),
+        lambda x: torch.utils.data.Subset(torch.utils.data.TensorDataset(x), range(15)),
+        lambda x: {"train": x, "test": torch.randn(4, 1, 4, 4)},
+    ],
+)
+def test_data_sets_of_torch(make):
+    mera.check(make(torch.randn(20, 1, 4, 4))).raise_if_failed()

@@ -69,6 +69,22 @@ WRONG = {
     "not the same at every site": (Rough(1.0), ValueError, "one function at every site"),
     "not the sum": (Other(1.0), ValueError, "a sum equal to S"),
     "unbounded": (lambda phi: phi.pow(3).flatten(1).sum(1), ValueError, "bounded from below"),
+    "one direction": (
+        lambda phi: phi.square().flatten(1).sum(1) - 2 * phi[:, 0, 0, 0].square(),
+        ValueError,
+        "bounded from below",
+    ),
+    "of the batch": (
+        lambda phi: phi.square().flatten(1).sum(1) + phi.mean(),
+        ValueError,
+        "neither on other fields nor",
+    ),
+    "of chance": (lambda phi: phi.square().flatten(1).sum(1) + torch.rand(len(phi)), ValueError, "nor on chance"),
+    "huge": (
+        lambda phi: phi.square().flatten(1).sum(1) + 1e18,
+        ValueError,
+        "whose differences .* can hold",
+    ),
     "flat": (lambda phi: 0 * phi.flatten(1).sum(1), ValueError, "an action that grows with the field"),
     "function of angles": (angles, ValueError, "is_compact = True for an action of angles"),
     "NaN": (lambda phi: (phi - 9).sqrt().flatten(1).sum(1), FloatingPointError, "a finite action of each field"),
@@ -129,4 +145,18 @@ def test_right_actions_pass_and_leave_random_numbers_alone(action, dtype):
 
 def test_an_action_without_a_gradient():
     report = physics.estimate(flow_of(), lambda phi: phi.detach().square().flatten(1).sum(1) / 2, n=200)
+    assert math.isfinite(report.log_z)
+
+
+def test_a_trajectory_that_meets_nan():
+    def holed(phi):
+        return torch.where(phi.abs().amax((1, 2, 3)) > 4.5, math.nan, phi.square().flatten(1).sum(1) / 2)
+
+    with pytest.raises(FloatingPointError, match=r"got NaN|got nan"):
+        physics.hmc((1, 4, 4), holed, draws=500, warmup=50)
+
+
+def test_estimates_in_inference_mode():
+    with torch.inference_mode():
+        report = physics.estimate(flow_of(), lambda phi: phi.square().flatten(1).sum(1) / 2, n=200)
     assert math.isfinite(report.log_z)
