@@ -168,9 +168,11 @@ class Page:
 
     async def _upload(self, event: events.UploadEventArguments) -> None:
         content = await event.file.read()
-        await self.visit.slowly("opening the picture", self.visit.studio.upload, content)
-        with self.visit.reporting():
-            self.visit.changed()
+        pixels = await self.visit.slowly("opening the picture", self.visit.studio.read, content)
+        if pixels is not None:
+            with self.visit.reporting():
+                self.visit.studio.show(pixels)
+                self.visit.changed()
         self.opener.reset()
 
     def _reject(self) -> None:

@@ -90,7 +90,11 @@ class Studio:
             self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def upload(self, content: bytes) -> None:
-        """Replace the image by the contents of an image file, cropped to the flow's aspect ratio and resized.
+        """Replace the image by the contents of an image file; see `read`."""
+        self.show(self.read(content))
+
+    def read(self, content: bytes) -> Tensor:
+        """The pixels (C, H, W) of an image file, cropped to the flow's aspect ratio and resized; the image stays.
 
         Raises:
             ValueError: if the bytes are not an image file, or the image is too large.
@@ -98,7 +102,10 @@ class Studio:
         if not self.learnt.is_image:
             raise InputError("a flow of images, for a picture", "a flow of fields")
         lattice = self.flow.plan.input
-        pixels = resize(pixels_of(_open_image(content), lattice.channels), lattice.shape)
+        return resize(pixels_of(_open_image(content), lattice.channels), lattice.shape)
+
+    def show(self, pixels: Tensor) -> None:
+        """Replace the image by pixels (C, H, W), uint8."""
         with torch.no_grad():
             self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 

@@ -173,7 +173,7 @@ def test_sets_without_images():
     empty = data.ArrayDataset(IMAGES.test.array[:0])
     with pytest.raises(ValueError, match="Expected training and test examples; got 60 and 0"):
         fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, empty), SHORT)
-    with pytest.raises(ValueError, match="Expected at least one example to evaluate; got -3"):
+    with pytest.raises(ValueError, match="Expected n as an integer >= 1; got -3"):
         bits_per_dim(small_flow(), IMAGES.test, -3)
 
 
