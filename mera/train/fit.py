@@ -97,7 +97,7 @@ def fit(
     optimizer: str | OwnOptimizer | None = None,
     schedule: str | OwnSchedule | None = None,
     on_signal: str = "raise",
-    as_images: bool = False,
+    as_images: bool | None = None,
     **options: Any,
 ) -> Result:
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
@@ -121,8 +121,8 @@ def fit(
         quiet: show no progress.
         on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
             "return" the result.
-        as_images: convert examples to uint8 images: floats in [0, 1], integers from 0 to 255, 16 bits, and arrays with
-            channels last.
+        as_images: whether to convert examples to uint8 images: floats in [0, 1], integers from 0 to 255, 16 bits, and
+            arrays with channels last. None does not, and warns about floats that look like images; False does not warn.
         callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
         loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
             number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -179,7 +179,9 @@ def fit(
     callbacks = check_callbacks(callbacks)
     console = None if check_flag(quiet, "quiet") else _console() if console is None else console
     settings, own_optimizer, own_schedule = _settings(settings, optimizer, schedule, options)
-    learnt = recognize(flow, data, settings, loss, world_size(), check_flag(as_images, "as_images"))
+    learnt = recognize(
+        flow, data, settings, loss, world_size(), None if as_images is None else check_flag(as_images, "as_images")
+    )
     if "field_share" in options and getattr(learnt.train, "fields", None) is None:
         raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
     if not resume:

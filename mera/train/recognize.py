@@ -46,14 +46,15 @@ def recognize(
     settings: Settings,
     loss: Callable[[Density, Any], Tensor] | None = None,
     processes: int = 1,
-    as_images: bool = False,
+    as_images: bool | None = None,
 ) -> Objectives:
     """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
 
     Args:
         data: an action, a pair (action, fields), or examples of any kind.
         loss: a loss of the user's own on examples.
-        as_images: whether examples of other dtypes and layouts are converted to uint8 images; see `Pictures`.
+        as_images: whether examples of other dtypes and layouts are converted to uint8 images (see `Pictures`); with
+            None, floats that look like images give a warning.
 
     Raises:
         ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
@@ -76,7 +77,7 @@ def recognize(
     if as_images:
         parts = [_pictures(part, flow) for part in (splits.train, splits.test)]
         splits = replace(splits, train=parts[0], test=parts[1])
-    check_data(splits, flow)
+    check_data(splits, flow, warn=as_images is None)
     held_out = None
     if settings.keep == "best":
         splits, held_out = _hold_out(splits)
@@ -124,7 +125,7 @@ def _is_action(data: Any) -> bool:
     return callable(data) and not has_items and not isinstance(data, Density)
 
 
-def check_data(data: DataSplits, flow: Density) -> None:
+def check_data(data: DataSplits, flow: Density, warn: bool = True) -> None:
     """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
 
     Warns:
@@ -141,10 +142,11 @@ def check_data(data: DataSplits, flow: Density) -> None:
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
     is_stream = getattr(data.train, "in_order", False)
-    if kinds[0] is FieldLikelihood and not is_stream and look_like_images(data.train, expected):
+    if warn and kinds[0] is FieldLikelihood and not is_stream and look_like_images(data.train, expected):
         warnings.warn(
             "Expected uint8 images or fields; got floats in [0, 1] in the shape of images, which are learnt as fields, "
-            f"in nats for each variable: {AS_IMAGES} to learn images in bits per dimension",
+            f"in nats for each variable: {AS_IMAGES} to learn images in bits per dimension, or as_images=False for "
+            "fields",
             stacklevel=3,
         )
 

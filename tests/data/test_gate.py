@@ -111,6 +111,7 @@ def test_floats_that_look_like_images():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(flow_of(), X - 0.5, **SHORT)
+        fit(flow_of(), X, as_images=False, **SHORT)
 
 
 def test_a_context_of_the_rank_of_the_examples():
