@@ -114,7 +114,7 @@ def _check_nodes(flow: Flow, report: CheckReport) -> None:
 
 
 def _different(plan: Plan) -> list[Step]:
-    """The steps with a bijector, one for each module, at most one for each level and kernel of large flows."""
+    """The steps with a bijector, the first one for each module."""
     steps: dict[Any, Step] = {}
     for step in plan.steps:
         if step.module:
