@@ -13,9 +13,9 @@ from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.context import join, joined_shape
+from mera.bijectors.cosine import DCT, Haar
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
-from mera.bijectors.haar import Haar
 from mera.bijectors.image import Dequantize, Logit, with_noise
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
@@ -29,6 +29,7 @@ from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
 
 __all__ = [
+    "DCT",
     "MADE",
     "ActNorm",
     "Additive",

@@ -81,6 +81,12 @@ class Named:
         """Make the bijector for events of shape `event_shape` and contexts of shape `context_shape`."""
         return make(factory(self.name), event_shape, context_shape, **self.options)
 
+    @property
+    def title(self) -> str:
+        """The name; of a chain, the names of its members."""
+        members = self.options["members"] if self.name == "chain" else [self.name]
+        return " + ".join(str(member["name"] if isinstance(member, Mapping) else member) for member in members)
+
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name and the options of a bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,13 +14,13 @@ from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
-from mera.bijectors.by_name import register
+from mera.bijectors.by_name import make, named, register
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualMLP
+from mera.bijectors.cosine import DCT, Haar
 from mera.bijectors.coupling_stack import couplings, parse_mask
 from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
-from mera.bijectors.haar import Haar
 from mera.bijectors.linear import LULinear, Orthogonal
 from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import Gather
@@ -29,6 +29,7 @@ from mera.bijectors.scaled import Scaled
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
 from mera.names.flow_options import (
+    BijectorLike,
     Bins,
     Bound,
     Components,
@@ -167,8 +168,23 @@ def permutation(
     return Permutation(event_shape, indices, per_site)
 
 
+@register("chain")
+def chain(
+    event_shape: Shape,
+    *,
+    members: Annotated[
+        Sequence[BijectorLike],
+        Option('the bijectors, each a name with or without options, as in ["dct", {"name": "spline", "bins": 5}].'),
+    ],
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """A composition of bijectors, in the order from data to latents; see `Chain`."""
+    factories = (named(member) if isinstance(member, (str, Mapping)) else member for member in members)
+    return Chain(make(factory, event_shape, context_shape) for factory in factories)
+
+
 for name, kind in {
-    "actnorm": ActNorm, "asinh": Asinh, "haar": Haar, "leaky-relu": LeakyReLU, "linear": LULinear,
+    "actnorm": ActNorm, "asinh": Asinh, "dct": DCT, "haar": Haar, "leaky-relu": LeakyReLU, "linear": LULinear,
     "orthogonal": Orthogonal,
 }.items():  # fmt: skip
     register(name)(kind)

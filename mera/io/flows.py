@@ -16,14 +16,17 @@ from mera.flow import Flow
 from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
-from mera.models import build
+from mera.models.by_name import build, builder
+from mera.names.options import options_of
 from mera.symmetry.mixture import Symmetrized
 from mera.weights import card
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
-FORMAT = 1
+FORMAT = 2
 """The version of the description in files."""
+BEFORE = {"block_spins": False}
+"""Options of models that files of format 1 do not have, with the values that they had then."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
@@ -41,7 +44,7 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
             custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()` instead.
         OSError: if the file cannot be written.
     """
-    description = describe_flow(flow) | {"format": FORMAT, "dtype": str(flow.dtype).removeprefix("torch.")}
+    description = describe_flow(flow) | {"dtype": str(flow.dtype).removeprefix("torch.")}
     write_archive(as_path(path), description, flow.state_dict())
 
 
@@ -52,8 +55,8 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         flow: the flow.
 
     Returns:
-        A dict with "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its group, and
-        "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
+        A dict with "format", "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its
+        group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
 
     Raises:
         ValueError: if the flow has a bijector that is not registered under a name, custom preprocessing, or a prior
@@ -70,9 +73,10 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     recipe = flow.recipe
     if recipe is not None and not callable(recipe.options.get("bijector")):
         options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
-        return {"model": recipe.model, "options": options}
+        return {"format": FORMAT, "model": recipe.model, "options": options}
     try:
-        return {"layout": dumps(flow.layout), "options": {"prior": prior, "classes": flow.context_encoder.classes}}
+        options = {"prior": prior, "classes": flow.context_encoder.classes}
+        return {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
     except LayoutError as error:
         got = f"one made by hand: {error}; save its state_dict() instead"
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
@@ -126,14 +130,14 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
     """Build a flow from a description and a state dict.
 
     Args:
-        description: the result of `describe_flow`, with "format" and "dtype".
+        description: the result of `describe_flow`, with "dtype".
         tensors: the state dict of the flow.
 
     Raises:
         ValueError: if the description has another format, or an option is invalid.
     """
-    if description["format"] != FORMAT:
-        raise InputError(f"a flow of format {FORMAT}", f"format {description['format']}")
+    if description["format"] not in range(1, FORMAT + 1):
+        raise InputError(f"a flow of format 1 to {FORMAT}", f"format {description['format']}")
     flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     for name, expected in flow.state_dict().items():
         value = tensors.get(name, expected)
@@ -149,11 +153,16 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     """Build a flow from a description, with new weights.
 
     Args:
-        description: the result of `describe_flow`.
+        description: the result of `describe_flow`; without "format" it has format 1.
     """
+    options = description["options"]
     if "layout" in description:
-        flow = Flow(loads(description["layout"]), **description["options"])
+        flow = Flow(loads(description["layout"]), **options)
     else:
-        flow = build(description["model"], **description["options"])
+        model = description["model"]
+        if description.get("format", 1) == 1:
+            accepted = options_of(builder(model))
+            options = {name: value for name, value in BEFORE.items() if name in accepted} | options
+        flow = build(model, **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow

@@ -10,14 +10,14 @@ from mera.flow import Flow
 from mera.graph import Port
 from mera.models.by_name import register
 from mera.models.patches import Patches
-from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, PatchOptions
+from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, StepOptions
 
 MANY_STEPS = 7
 """Number of RG steps beyond which a warning gives the number of bijectors, which is then in the hundreds."""
 
 
 @register("branching", hidden=(64,))
-def branching(L: LatticeEdges = 32, m: EvenKernel = 4, channels: Channels = 3, **options: Unpack[PatchOptions]) -> Flow:
+def branching(L: LatticeEdges = 32, m: EvenKernel = 4, channels: Channels = 3, **options: Unpack[StepOptions]) -> Flow:
     """Branching MERA: the sites that a step decimates go through further RG steps too.
 
     Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the

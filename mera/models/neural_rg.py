@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.patches import Patches
-from mera.names.flow_options import Channels, Edges, PatchOptions
+from mera.names.flow_options import Channels, Edges, StepOptions
 from mera.names.options import Option, count
 
 
@@ -19,7 +19,7 @@ def neuralrg(
     channels: Channels = 1,
     *,
     repeats: Annotated[int, Option("how often blocks at both offsets act at each scale.", count())] = 1,
-    **options: Unpack[PatchOptions],
+    **options: Unpack[StepOptions],
 ) -> Flow:
     r"""NeuralRG: a MERA of 2-wide blocks, for lattice physics.
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mera._utils.errors import InputError
-from mera.bijectors.by_name import factory, name_and_options, named, takes
+from mera.bijectors.by_name import Named, factory, name_and_options, named, takes
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
-from mera.names.flow_options import Edges, PatchOptions
+from mera.names.flow_options import Edges, PatchOptions, StepOptions
 
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
@@ -27,7 +27,7 @@ class Patches:
         L: edge of the lattice, or all its edges.
         channels: number of variables at a site.
         kernel: width of the patches.
-        options: options that models of patches share.
+        options: options that models of patches share; `StepOptions` if steps decimate the lattice.
         stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
         steps: number of RG steps; None for steps until the smallest edge of the lattice is `kernel`.
         share: whether all levels use the same modules.
@@ -42,7 +42,7 @@ class Patches:
     """
 
     def __init__(
-        self, L: Edges, channels: int, kernel: int, options: PatchOptions,
+        self, L: Edges, channels: int, kernel: int, options: PatchOptions | StepOptions,
         *, stride: int = 2, steps: int | None = None, share: bool = False,
     ) -> None:  # fmt: skip
         self.options, self.kernel, self.stride, self.share = options, kernel, stride, share
@@ -61,14 +61,20 @@ class Patches:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
 
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
-        open borders, where no patch fits at an offset.
+        open borders, where no patch fits at an offset. Block spins, if they are an option, are a part of the bijectors
+        of the first row at offset 0, so that no causal cone grows. The last step has none, unless all levels share one
+        module.
         """
+        spins = bool(self.options.get("block_spins")) and (self.share or step < len(self.bijectors) - 1)
         for role, offset in rows:
+            bijector = self.bijectors[step]
+            if spins and not offset:
+                bijector, spins = after_block_spins(bijector, self.stride), False
             sizes = zip(x.shape, x.lattice.periodic, strict=True)
             if offset and any(n == self.kernel and not periodic for n, periodic in sizes):
                 continue
             x = self.layout.local(
-                x, self.bijectors[step], kernel=self.kernel, offset=offset, share=role if self.share else None,
+                x, bijector, kernel=self.kernel, offset=offset, share=role if self.share else None,
                 name=f"{role}{suffix}",
             )  # fmt: skip
         return x
@@ -90,6 +96,12 @@ class Patches:
     def flow(self) -> Flow:
         """The flow of the layout, which must be complete."""
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
+
+
+def after_block_spins(bijector: Callable[..., Any], cell: int) -> Named:
+    """A bijector behind the cosine transform of the cells of a patch, whose first variables are the means of cells."""
+    member = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
+    return named("chain", {"members": [{"name": "dct", "cell": cell}, member]})
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:

@@ -11,7 +11,7 @@ from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.geometry import lattice_shape, levels
 from mera.models.patches import Patches
-from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, PatchOptions, check_even
+from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, StepOptions, check_even
 from mera.names.options import Option, choice, flag
 
 LAYERS = (8, 6, 4, 2)
@@ -25,6 +25,7 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"))
     return {
+        "block_spins": False,
         "order": "authors",
         "conditioner": "authors",
         "layers": tuple(LAYERS[min(h, len(LAYERS) - 1)] for h in range(steps)),
@@ -33,7 +34,7 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@register("rgflow", presets={"authors": authors})
+@register("rgflow", presets={"authors": authors}, block_spins=True)
 def rgflow(
     L: LatticeEdges = 32,
     m: EvenKernel = 4,
@@ -59,7 +60,7 @@ def rgflow(
             flag,
         ),
     ] = False,
-    **options: Unpack[PatchOptions],
+    **options: Unpack[StepOptions],
 ) -> Flow:
     r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
 

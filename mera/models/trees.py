@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.patches import Patches
-from mera.names.flow_options import Channels, Edges, PatchOptions
+from mera.names.flow_options import Channels, Edges, StepOptions
 from mera.names.options import Option, count
 
 
@@ -26,7 +26,7 @@ def tree(
         int, Option("kernel size of the decimators; a step divides the edges of the lattice by m.", count(2))
     ] = 2,
     channels: Channels = 3,
-    **options: Unpack[PatchOptions],
+    **options: Unpack[StepOptions],
 ) -> Flow:
     """Tree tensor network: decimators on m-wide patches, without disentanglers.
 
@@ -45,7 +45,7 @@ def tree(
 def ternary(
     L: Annotated[Edges, Option("edge of the lattice, or all its edges: 3, 9, 27, ...")] = 27,
     channels: Channels = 3,
-    **options: Unpack[PatchOptions],
+    **options: Unpack[StepOptions],
 ) -> Flow:
     """Ternary MERA: disentanglers and decimators on patches that are 3 sites wide.
 

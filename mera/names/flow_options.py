@@ -189,6 +189,21 @@ class PatchOptions(BlockOptions, DensityOptions, total=False):
     boundary: Annotated[str, Option('borders of the lattice: "periodic" or "open".', default="periodic")]
 
 
+class StepOptions(PatchOptions, total=False):
+    """Options that models of patches share whose steps decimate the lattice."""
+
+    block_spins: Annotated[
+        bool,
+        Option(
+            "whether the site that a decimation keeps of a cell begins as the block spin, the mean of the cell: in "
+            "front of the blocks at offset 0 of each level but the coarsest, an orthonormal cosine transform of each "
+            "cell, for cells of edge 2 the Haar transform.",
+            flag,
+            False,
+        ),
+    ]
+
+
 class FieldOptions(DensityOptions, total=False):
     """Options that models of whole lattices share."""
 

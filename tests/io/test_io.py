@@ -100,6 +100,17 @@ def test_other_files(tmp_path):
         mera.load(tmp_path / "missing")
 
 
+def test_a_file_without_later_options_is_read_with_their_values_at_the_time(tmp_path):
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), block_spins=False)
+    options = {name: value for name, value in flow.recipe.options.items() if name != "block_spins"}
+    description = {"format": 1, "model": "rgflow", "options": options, "dtype": "float32"}
+    write_archive(tmp_path / "flow", description, flow.state_dict())
+    again = mera.load(tmp_path / "flow")
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(again.log_prob(x), flow.log_prob(x))
+    assert again.recipe.options["block_spins"] is False
+
+
 def test_every_flipped_byte_is_found(tmp_path):
     path = tmp_path / "flow"
     mera.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,)), path)

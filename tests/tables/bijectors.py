@@ -5,6 +5,7 @@ from functools import partial
 import torch
 
 from mera.bijectors import (
+    DCT,
     ActNorm,
     Additive,
     Affine,
@@ -62,6 +63,8 @@ NAMED = {
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
+    "chain": ({"members": ["dct", {"name": "coupling", "hidden": (5,)}]}, PATCH),
+    "dct": ({"cell": 2}, EVEN),
     "haar": ({}, (2, 2, 2)),
     "iaf": ({"hidden": (9,)}, LINE),
     "leaky-relu": ({"slope": 2.0}, LINE),
@@ -139,6 +142,8 @@ BIJECTORS = {
     "orthogonal-householder": lambda: Orthogonal(LINE, per_site=False, how="householder"),
     "permutation": lambda: Permutation(PATCH, per_site=False),
     "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
+    "dct": lambda: DCT(PATCH),
+    "dct-cells": lambda: DCT((2, 6, 3, 9), cell=3),
     "haar-1d": lambda: Haar((3, 2)),
     "haar": lambda: Haar((3, 2, 2)),
     "haar-3d": lambda: Haar((1, 2, 2, 2)),

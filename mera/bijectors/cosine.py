@@ -1,0 +1,118 @@
+"""The orthonormal cosine transform of a patch; for patches of 2 sites in each dimension, the Haar transform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from mera._utils.door import checked
+from mera._utils.errors import InputError
+from mera.bijectors.base import Bijector, zero_log_det
+from mera.names.options import Option
+
+
+class DCT(Bijector):
+    r"""The orthonormal discrete cosine transform (DCT-II) of each cell, channel by channel; the log-det is 0.
+
+    In each dimension, n neighbours are mapped to
+
+    .. math:: y_k = \sqrt{\frac{2 - \delta_{k0}}{n}} \sum_{j=0}^{n-1} x_j \cos\frac{\pi k (2j + 1)}{2n}
+
+    (Ahmed, Natarajan and Rao 1974, https://doi.org/10.1109/T-C.1974.223784). The first variable of a cell is then its
+    block spin (Kadanoff 1966), the mean times the square root of the number of sites, and the others are the details. A
+    decimation that keeps the first site of each cell therefore keeps the means. With n = 2 this is the Haar transform.
+
+    Args:
+        event_shape: shape (C, *sites) of one event.
+        cell: edge n of the cells, which divides the edges of the event; None for one cell.
+
+    Raises:
+        ValueError: if an event has no sites, or the cells do not divide it.
+
+    >>> import torch
+    >>> DCT((1, 4))(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]))[0][0, 0, 0]  # the mean, 3, times 2
+    tensor(6.)
+    """
+
+    matrix: Tensor
+
+    @checked
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        cell: Annotated[int | None, Option("edge of the cells of a patch; None for one cell.")] = None,
+    ) -> None:
+        super().__init__(event_shape)
+        sites = event_shape[1:]
+        if not sites or (cell is not None and (cell < 1 or any(n % cell for n in sites))):
+            expected = "events (C, *sites)" if cell is None else f"events (C, *sites) that cells of edge {cell} divide"
+            raise InputError(expected, str(tuple(event_shape)))
+        self.sites, self.cell = sites, cell
+        self.register_buffer("matrix", cosines(sites, cell).to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transform to the block spin and the details."""
+        return self._product(x, self._exact(x).mT), zero_log_det(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply the transposed matrix, which is the inverse."""
+        return self._product(y, self._exact(y)), zero_log_det(y)
+
+    def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return (x.flatten(2) @ matrix).reshape(x.shape)
+
+    def _exact(self, x: Tensor) -> Tensor:
+        """The matrix in the dtype of the variables, which differs from the dtype of the module under autocast."""
+        return self.matrix if self.matrix.dtype == x.dtype else cosines(self.sites, self.cell).to(x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DCT:
+        super()._apply(fn, recurse)
+        self.matrix = cosines(self.sites, self.cell).to(self.matrix)  # a conversion would keep the digits of float32
+        return self
+
+
+class Haar(DCT):
+    r"""The Haar transform of a patch of 2 sites in each dimension (Haar 1910); the log-det is 0.
+
+    In each dimension, two neighbours are mapped to their normalised sum and difference:
+
+    .. math:: (a, b) \mapsto \left(\frac{a + b}{\sqrt{2}}, \frac{a - b}{\sqrt{2}}\right).
+
+    In d dimensions the first site of the patch then holds :math:`2^{d/2}` times the mean, and the other sites hold the
+    details. A decimation that keeps the first site of each patch therefore keeps the image at half its resolution.
+
+    Args:
+        event_shape: shape (C, 2, ..., 2) of one event.
+
+    Raises:
+        ValueError: if an event is not a patch of 2 sites in each dimension.
+    """
+
+    @checked
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        if len(event_shape) < 2 or set(event_shape[1:]) != {2}:
+            raise InputError("patches of 2 sites in each dimension, (C, 2, ...)", str(tuple(event_shape)))
+        super().__init__(event_shape)
+
+
+def cosines(sites: Sequence[int], cell: int | None = None) -> Tensor:
+    """The matrix of the orthonormal cosine transforms of the cells of a patch, (variables, sites), float64.
+
+    Args:
+        sites: the edges of the patch; its sites are in row-major order.
+        cell: the edge of the cells; None for one cell.
+    """
+    edges = []
+    for length in sites:
+        n = length if cell is None else cell
+        k, j = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+        edge = torch.cos(math.pi / (2 * n) * k * (2 * j + 1)) * math.sqrt(2 / n)
+        edge[0] = math.sqrt(1 / n)
+        edges.append(torch.kron(torch.eye(length // n, dtype=torch.float64), edge))
+    return reduce(torch.kron, edges)

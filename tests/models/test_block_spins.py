@@ -1,0 +1,139 @@
+"""Block spins: the site that a decimation keeps begins as the mean of its cell, and no causal cone grows."""
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import mera
+from tests.helpers.laws import randomize
+
+POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+def build(model, **options):
+    return mera.build(model, channels=2, layers=1, hidden=(3,), **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "edge", "options"),
+    [
+        ("rgflow", 2, {"L": 16, "m": 4}),
+        ("rgflow", 2, {"L": (24, 12), "m": 6, "order": "authors"}),
+        ("rgflow", 2, {"L": 8, "m": 2, "dim": 3, "boundary": "open"}),
+        ("neuralrg", 2, {"L": 16, "dim": 1, "repeats": 2}),
+        ("tree", 3, {"L": (9, 27), "m": 3}),
+        ("ternary", 3, {"L": 9}),
+        ("branching", 2, {"L": 8, "m": 2}),
+    ],
+)
+def test_a_new_flow_is_a_wavelet_transform(model, edge, options):
+    """Each decimation keeps the means of cells, times the root of the number of sites."""
+    flow = build(model, block_spins=True, **options).double()
+    shape = flow.plan.input.shape
+    x = torch.randn(2, 2, *shape, dtype=torch.float64)
+    z, log_det = flow(x)
+    kept = {level.lattice.shape: value for level, value in zip(flow.plan.latents, z, strict=True)}
+    coarsest = min(kept, key=lambda edges: edges[0])
+    cell = shape[0] // coarsest[0]
+    mean = POOL[len(shape)](x, cell) * cell ** (len(shape) / 2)
+    if model == "branching":  # the branch of kept sites ends in its first level of latents
+        kept = {coarsest: z[0]}
+    torch.testing.assert_close(kept[coarsest][:, :2], mean)
+    assert not log_det.any()
+    total = sum(level.square().flatten(1).sum(1) for level in z)
+    torch.testing.assert_close(total, x.square().flatten(1).sum(1))
+
+
+@pytest.mark.parametrize("order", ["paper", "authors"])
+def test_it_is_a_cosine_transform_in_front_of_the_blocks_at_offset_0(order):
+    """The same flow, declared by hand with a node for the transform."""
+    flow = randomize(build("rgflow", L=16, m=4, order=order))
+    layout = mera.Layout((16, 16), 2)
+    x, offsets = layout.input, (("disentangler", 2), ("decimator", 0))
+    if order == "authors":
+        offsets = ("disentangler", 0), ("decimator", 2)
+    for level, (role, offset) in itertools.product(range(3), offsets):
+        bijector = flow.bijectors[f"{role}{level}"]
+        if level < 2 and not offset:
+            x, bijector = layout.local(x, "haar", kernel=2), bijector.bijectors[1]
+        x = layout.local(x, bijector, kernel=4, offset=offset)
+        if role == "decimator":
+            fine = None
+            if level < 2:
+                x, fine = layout.decimate(x)
+            layout.latent(x if fine is None else fine)
+    by_hand = mera.Flow(layout)
+    data = torch.randn(3, 2, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(by_hand.log_prob(data), flow.log_prob(data))
+
+
+@pytest.mark.parametrize("order", ["paper", "authors"])
+@pytest.mark.parametrize(("L", "m", "boundary"), [(16, 2, "periodic"), (16, 4, "open"), ((24, 12), 6, "periodic"),
+                                                   (32, 8, "periodic")])  # fmt: skip
+def test_no_cone_changes(L, m, boundary, order):
+    on, off = (build("rgflow", L=L, m=m, boundary=boundary, order=order, block_spins=spins) for spins in (True, False))
+    _same_cones(on, off)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("rgflow", {"L": 8, "m": 2, "dim": 3}),
+        ("rgflow", {"L": 16, "m": 4, "share_levels": True}),
+        ("neuralrg", {"L": 16}),
+        ("tree", {"L": 27, "m": 3}),
+        ("ternary", {"L": 27, "dim": 1}),
+        ("branching", {"L": 8, "m": 2}),
+    ],
+)
+def test_no_cone_of_another_model_changes(model, options):
+    _same_cones(*(build(model, block_spins=spins, **options) for spins in (True, False)))
+
+
+def _same_cones(on, off):
+    """The cones of some pixels and latents, their sizes and the blocks in them, are those without block spins."""
+    shape = on.plan.input.shape
+    for _ in range(5):
+        mask = torch.rand(shape) < 0.03
+        mask[tuple(torch.randint(n, ()) for n in shape)] = True
+        cones = [flow.inference_cone(mask) for flow in (on, off)]
+        assert cones[0].count == cones[1].count
+        assert cones[0].blocks == cones[1].blocks
+        assert all(torch.equal(a, b) for a, b in zip(cones[0].levels, cones[1].levels, strict=True))
+    for level, latent in enumerate(on.plan.latents):
+        site = tuple(int(torch.randint(n, ())) for n in latent.lattice.shape)
+        assert torch.equal(on.generation_cone(level, site).pixels, off.generation_cone(level, site).pixels)
+
+
+@pytest.mark.parametrize("order", ["paper", "authors"])
+def test_the_cone_holds_every_derivative(order):
+    """By autograd: latents beyond the cone of a pixel do not depend on it, and all latents within it do."""
+    flow = randomize(mera.build("rgflow", L=16, m=2, channels=2, layers=2, hidden=(3,), order=order))
+    x = torch.randn(1, 2, 16, 16, dtype=torch.float64)
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[5, 10] = True
+    tangent = torch.zeros_like(x)
+    tangent[:, :, mask] = 1
+    _, changes = torch.func.jvp(lambda data: flow(data)[0], (x,), (tangent,))
+    for change, inside in zip(changes, flow.inference_cone(mask).levels, strict=True):
+        assert torch.equal(change[0].abs().sum(0) > 0, inside)
+
+
+def test_shared_levels_share_the_transform():
+    flow = build("rgflow", L=16, m=4, share_levels=True)
+    assert len(flow.bijectors) == 2
+    z = flow(torch.ones(1, 2, 16, 16))[0]
+    assert torch.allclose(z[-1][0, 0, ::2, ::2], torch.tensor(8.0))
+    assert not z[-1][0, 0, 1::2].any()
+
+
+def test_only_the_authors_preset_has_none():
+    assert build("rgflow", L=16).recipe.options["block_spins"] is True
+    for model, options in (("rgflow", {"preset": "authors"}), ("neuralrg", {}), ("tree", {}), ("branching", {})):
+        flow = build(model, L=16, **options)
+        assert flow.recipe.options["block_spins"] is False
+        assert not any(isinstance(module, mera.bijectors.DCT) for module in flow.modules())
+    with pytest.raises(ValueError, match="Expected an option"):
+        build("tebd", L=16, block_spins=True)
