@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 from PIL import Image
 
 from mera import data
-from mera.data import dataset
+from mera.data import dataset, wallpapers
 from mera.data.msds import msds
+from mera.data.wallpapers import Windows
 from mera.names.registry import Registry
 
 
@@ -349,3 +351,42 @@ def test_missing_pictures_say_what_to_install(monkeypatch):
 def test_faces_need_people_in_both_splits():
     with pytest.raises(ValueError, match="train_people from 1 to 39"):
         data.load("faces", train_people=40)
+
+
+def test_windows_of_wallpapers(tmp_path):
+    folder = tmp_path / "usr/share/backgrounds"
+    (folder / "budgie").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    for name in ("budgie/b.jpg", "budgie/a.jpg", "view_by_someone.jpg", "other.jpg"):
+        Image.fromarray(pixels).save(folder / name)
+    splits = data.load("wallpapers", L=(8, 12), root=tmp_path, train_windows=5, test_windows=4, longest=45)
+    assert (len(splits.train), len(splits.test)) == (10, 4)
+    assert splits.train.labels["photograph"].tolist() == [0] * 5 + [1] * 5
+    assert splits.train.images[0].shape == (3, 25, 45)
+    again = data.load(**splits.source)
+    assert torch.equal(data.first(again.test, 4), data.first(splits.test, 4))
+    for index in range(10):
+        top, left = splits.train.places[index].tolist()
+        window = splits.train.images[index // 5][:, top : top + 8, left : left + 12]
+        item = splits.train[index]
+        assert torch.equal(item, window) or torch.equal(item, window.flip(-1))
+    with pytest.raises(IndexError):
+        splits.test[4]
+    with pytest.raises(ValueError, match="Expected images of at least 26 x 12 pixels; got one of 25 x 45"):
+        data.load("wallpapers", L=(26, 12), root=tmp_path, longest=45)
+
+
+def test_every_place_of_a_window_is_drawn():
+    image = torch.arange(12, dtype=torch.uint8).view(1, 3, 4)
+    windows = Windows([image], (2, 3), 2000)
+    corners, counts = torch.stack([window[0, 0, 0] for window in windows]).unique(return_counts=True)
+    assert corners.tolist() == [0, 1, 4, 5]
+    assert counts.min() > 400
+    flipped = Windows([image], (2, 3), 200, flip=True)
+    assert {int(window[0, 0, 0] < window[0, 0, 2]) for window in flipped} == {0, 1}
+
+
+def test_missing_wallpapers_say_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(wallpapers, "FOLDER", Path("no/such/folder"))
+    with pytest.raises(data.DataMissingError, match=r"package budgie-backgrounds in .*: apt download budgie-back"):
+        data.load("wallpapers", root=tmp_path)
