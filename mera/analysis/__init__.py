@@ -6,8 +6,9 @@ from mera.analysis.explain import Finding, explain
 from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import LatentIndex
 from mera.analysis.mixing import MixingTable, mixing
-from mera.analysis.receptive import Extent, extents, leading, receptive_fields, strengths
+from mera.analysis.receptive import Extent, extents, receptive_fields
 from mera.analysis.statistics import LatentStatistics, statistics
+from mera.analysis.strengths import Strengths, leading, strengths
 
 __all__ = [
     "Extent",
@@ -17,6 +18,7 @@ __all__ = [
     "LatentStatistics",
     "MixingTable",
     "Parts",
+    "Strengths",
     "combine",
     "decompose",
     "explain",

@@ -18,8 +18,9 @@ from mera.analysis.decompose import decompose
 from mera.analysis.factors import factors as factor_table
 from mera.analysis.latents import latents_of_level
 from mera.analysis.mixing import mixing
-from mera.analysis.receptive import extents, receptive_fields, strengths
+from mera.analysis.receptive import extents, receptive_fields
 from mera.analysis.statistics import statistics
+from mera.analysis.strengths import strengths
 from mera.flow import Flow
 
 FIELDS = 16
@@ -147,7 +148,7 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
     """The table of strengths and extents of receptive fields."""
     rows = []
     with fixed_seed(seed):
-        norms = strengths(flow, samples, reduce="median")
+        norms = strengths(flow)
         for h, level in enumerate(norms):
             latents = latents_of_level(flow.plan, h)
             latents = [latents[i] for i in torch.randperm(len(latents))[:FIELDS].tolist()]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_choice, check_count
+from mera._utils.checks import as_plain, check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
-
-OUTLIER = 1 / 3
-"""The relative error of the largest strength of a level from which a warning is given."""
 
 
 @checked("flow", "samples")
@@ -67,108 +63,6 @@ def receptive_fields(
         variables, values = pass_to_data.fields(addresses)
         fields[torch.tensor(rows)[:, None], variables] = values.mean(1)
     return fields.unflatten(1, flow.plan.input.event_shape)
-
-
-@checked
-def strengths(
-    flow: Flow,
-    samples: int = 64,
-    temperature: float | Sequence[float] = 1.0,
-    context: Tensor | None = None,
-    levels: Iterable[int] | None = None,
-    reduce: str = "mean",
-) -> tuple[Tensor, ...]:
-    r"""The strengths of all receptive fields: Euclidean norms over all variables of the data (Fig. 3c, 14b).
-
-    The mean over samples, :math:`\|\mathbb{E}_z \, \partial G / \partial z_l\|`, is the norm of Eq. 8. Few samples with
-    steep derivatives can dominate it. The median over samples of :math:`\|\partial G / \partial z_l\|` hardly depends
-    on such samples, and ranks latents reliably.
-
-    Args:
-        flow: the flow.
-        samples: the number of samples z of the prior over which the mean is taken.
-        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
-        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
-        levels: the levels to compute; all levels if None.
-        reduce: "mean" for the norms of mean fields, "median" for the medians of the norms of single samples.
-
-    Returns:
-        The strengths of each computed level, (C_h, *shape_h), in the order of `levels`.
-
-    Raises:
-        ValueError: if an argument is invalid.
-
-    Warns:
-        UserWarning: if the error of the largest mean, from the spread over the samples, exceeds a third of it.
-    """
-    check_choice(reduce, ("mean", "median"), "reduce")
-    plan = flow.plan
-    selected = range(len(plan.latents)) if levels is None else [plan.check_level(level) for level in levels]
-    z = flow.sample_latents(check_count(samples, "samples"), temperature)
-    pass_to_data = Linearization(flow.runner, z, context, for_many=True)
-    norms_by_level = []
-    for level in selected:
-        addresses_of_sites = pass_to_data.wiring.latents[level].flatten(1).unbind(1)
-        pairs = [_norms(pass_to_data.fields(addresses)[1], reduce) for addresses in addresses_of_sites]
-        norms, errors = (torch.stack(parts, dim=1) for parts in zip(*pairs, strict=True))
-        _warn_of_outliers(norms, errors, level, samples)
-        norms_by_level.append(norms.unflatten(1, plan.latents[level].lattice.shape))
-    return tuple(norms_by_level)
-
-
-def _norms(fields: Tensor, reduce: str) -> tuple[Tensor, Tensor]:
-    """The strengths (C,) of fields (C, samples, variables), and the errors of the means; errors of medians are 0."""
-    if reduce == "median":
-        norms = fields.norm(dim=2).median(dim=1).values
-        return norms, torch.zeros_like(norms)
-    n = fields.shape[1]
-    spread = fields.var(1).sum(1) if n > 1 else fields.new_zeros(len(fields))
-    return fields.mean(1).norm(dim=1), (spread / n).sqrt()
-
-
-def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -> None:
-    """Warn if the largest strength of a level is no more than an outlier."""
-    largest = norms.flatten().argmax()
-    norm, error = norms.flatten()[largest].item(), errors.flatten()[largest].item()
-    if error > OUTLIER * norm:
-        warnings.warn(
-            f"Expected strengths with small errors; got {norm:.3g} +- {error:.2g} for the strongest latent of level "
-            f'{level}, from {samples} samples: reduce="median" ranks latents reliably',
-            stacklevel=4,
-        )
-
-
-@checked("flow", "n", "samples")
-def leading(
-    flow: Flow,
-    level: int,
-    n: int = 8,
-    samples: int = 64,
-    temperature: float | Sequence[float] = 1.0,
-    context: Tensor | None = None,
-) -> list[LatentIndex]:
-    """The latents of a level with the strongest receptive fields, by medians over samples, the strongest first.
-
-    Args:
-        flow: the flow.
-        level: the level, 0 for the finest.
-        n: the number of latents; all latents of the level if there are fewer.
-        samples: the number of samples z of the prior over which the mean is taken.
-        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
-        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
-
-    Raises:
-        ValueError: if the level does not exist, or another argument is invalid.
-    """
-    (norms,) = strengths(flow, samples, temperature, context, [flow.plan.check_level(level)], "median")
-    return strongest(norms, level, n)
-
-
-def strongest(norms: Tensor, level: int, n: int) -> list[LatentIndex]:
-    """The n latents of a level with the largest strengths (C_h, *shape_h), the largest first."""
-    order = norms.flatten().argsort(descending=True)[: check_count(n, "a number of latents")].cpu()
-    places = torch.stack(torch.unravel_index(order, norms.shape), dim=1).tolist()
-    return [(level, *place) for place in places]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import mix, receptive_fields, traverse
 from mera.analysis.latents import LatentIndex, latents_of_level
-from mera.analysis.receptive import strongest
 from mera.analysis.statistics import LEAST
+from mera.analysis.strengths import strongest
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, progression, save_figure, stretch
 from mera.drawing.latents import dependence, histograms
@@ -70,7 +70,7 @@ def generation(subject: Subject) -> Picture:
 
 def fields(subject: Subject) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
-    rows = [strongest(norms, level, COLUMNS) for level, norms in enumerate(subject.norms)]
+    rows = [strongest(norms, level, COLUMNS, distinct=True) for level, norms in enumerate(subject.norms)]
     return _field_rows(subject.flow, rows, "the strongest receptive fields of each level, each on a scale of its own")
 
 
@@ -112,7 +112,7 @@ def traversals(subject: Subject) -> Picture:
     levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
     with fixed_seed(SEED):
         z = flow.sample_latents(1, subject.temperatures)
-        latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
+        latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3, distinct=True)]
         latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES)
     figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
     axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)

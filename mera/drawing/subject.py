@@ -51,9 +51,9 @@ class Subject:
 
     @cached_property
     def norms(self) -> tuple[Tensor, ...]:
-        """The strengths of all receptive fields, medians over samples, level by level."""
+        """The strengths of all receptive fields, pooled medians over samples, level by level."""
         with fixed_seed(SEED):
-            return strengths(self.flow, FIELD_SAMPLES, reduce="median")
+            return strengths(self.flow)
 
     @cached_property
     def statistics(self) -> LatentStatistics:

@@ -14,7 +14,7 @@ from mera._utils.checks import check_count
 from mera._utils.files import as_path, write_atomically
 from mera._utils.random import fixed_seed
 from mera.analysis import traverse
-from mera.analysis.receptive import strongest
+from mera.analysis.strengths import strongest
 from mera.drawing.images import grid, to_pil
 from mera.drawing.subject import Subject
 
@@ -39,7 +39,7 @@ def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
     tiles = []
     for level in reversed(range(len(flow.plan.latents))):
         largest = 1.5 if level > 1 else 6.0
-        for latent in strongest(subject.norms[level], level, EACH):
+        for latent in strongest(subject.norms[level], level, EACH, distinct=True):
             tiles.append(flow.to_images(traverse(flow, latent, (largest * phase.sin()).to(z[0]), z)).cpu())
     return [to_pil(grid(torch.stack([tile[i] for tile in tiles]), columns=EACH)) for i in range(frames)]
 

@@ -20,6 +20,8 @@ LEADS = 6
 """The number of latents of a level that have sliders."""
 FIELD_SAMPLES = 8
 """The number of samples over which receptive fields are averaged, enough for a thumbnail."""
+STRENGTH_SAMPLES = 512
+"""The number of samples from which the strongest latents are found."""
 
 
 class Lead(NamedTuple):
@@ -75,7 +77,7 @@ class Learnt:
         with self._lock:  # forward-mode derivatives of two threads must not overlap
             level = self.flow.plan.check_level(level)
             if level not in self._leads:
-                latents = leading(self.flow, level, LEADS, samples=FIELD_SAMPLES)
+                latents = leading(self.flow, level, LEADS, samples=STRENGTH_SAMPLES)
                 fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
                 thumbnails = map(coloured, fields.mean(1).cpu())
                 self._leads[level] = [Lead(*pair) for pair in zip(latents, thumbnails, strict=True)]

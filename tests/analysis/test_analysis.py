@@ -1,6 +1,7 @@
 """Analyses of a flow against autograd's Jacobians, against log_prob, and against cases that are known."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 import mera
 from mera import analysis
 from mera.analysis.latents import latents_of_level
+from mera.analysis.tangents import Linearization
+from mera.bijectors import ActNorm
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, batch, contexts
 
@@ -77,19 +80,89 @@ def test_strengths_are_norms_of_receptive_fields(name, kept, monkeypatch):
     monkeypatch.setattr("mera.analysis.tangents.MOST_KEPT", kept)
     flow = randomize(MODELS[name](), 0.2)
     torch.manual_seed(0)
-    norms = analysis.strengths(flow, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
+    norms = analysis.strengths(flow, SAMPLES, temperature=[0.5] * len(flow.plan.latents), reduce="mean")
     assert [tuple(level.shape) for level in norms] == [latent.lattice.event_shape for latent in flow.plan.latents]
     for level, expected in enumerate(norms):
         torch.manual_seed(0)
         latents = latents_of_level(flow.plan, level)
         fields = analysis.receptive_fields(flow, latents, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
         torch.testing.assert_close(fields.flatten(1).norm(dim=1), expected.flatten())
-    torch.manual_seed(0)
-    leading = analysis.leading(flow, 0, 5, SAMPLES, temperature=[0.5] * len(flow.plan.latents))
-    torch.manual_seed(0)
-    medians = analysis.strengths(flow, SAMPLES, temperature=[0.5] * len(flow.plan.latents), reduce="median")[0]
-    strong = [medians[tuple(place)].item() for _, *place in leading]
-    assert strong == pytest.approx(sorted(medians.flatten().tolist(), reverse=True)[:5])
+
+
+@pytest.mark.parametrize("name", ["rgflow-open", "rgflow-1d", "glow"])
+def test_strengths_from_backward_passes_are_geometric_means_of_norms(name):
+    """The estimate agrees with exact norms of other samples, and its errors are honest."""
+    flow = randomize(MODELS[name](), 0.2)
+    level = len(flow.plan.latents) - 1
+    (norms,), (errors,) = (found := analysis.strengths(flow, 2000, levels=[level])), found.errors
+    z = flow.sample_latents(400)
+    fields = Linearization(flow.runner, z, for_many=True)
+    addresses = fields.wiring.latents[level].flatten()
+    logs = fields.fields(addresses)[1].norm(dim=2).log()
+    exact, error = logs.mean(1).exp(), logs.std(1) / 20
+    distance = (norms.flatten() - exact) / (errors.flatten().square() + (exact * error).square()).sqrt()
+    assert 0.4 < distance.square().mean().sqrt() < 1.7
+    assert (errors < 0.1 * norms).all()
+
+
+def test_latents_that_are_alike_share_a_strength():
+    """All latents of a channel at equal places in a patch; not those that a coarser level treats differently."""
+    layout = mera.Layout((16,), 1)
+    coarse, details = layout.decimate(
+        layout.local(layout.input, {"name": "coupling", "layers": 1, "hidden": (4,)}, kernel=4)
+    )
+    layout.latent(details, name="fine")
+    layout.latent(layout.local(coarse, ActNorm, kernel=8), name="coarse")
+    flow = randomize(mera.Flow(layout), 0.3)
+    fine, coarse = analysis.strengths(flow, 500)
+    assert torch.equal(fine[0], fine[0, :2].repeat(4))
+    assert len(coarse.unique()) == 8
+    assert [latent[2] for latent in analysis.leading(flow, 0, 8, samples=500)] in ([4, 3], [4, 5], [3, 4], [5, 4])
+    everything = analysis.leading(flow, 0, 8, samples=500, distinct=False)
+    assert len({place % 2 for _, _, place in everything[:4]}) == 1
+    assert len({place % 2 for _, _, place in everything}) == 2
+
+
+def test_a_latent_without_effect_has_no_strength():
+    class Forget(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * torch.tensor([1.0, 0.0], dtype=gradient.dtype)
+
+    class Half(ActNorm):
+        def inverse(self, y, context=None):
+            return Forget.apply(y), y.new_zeros(len(y))
+
+    layout = mera.Layout((2,), 1)
+    layout.latent(layout.local(layout.input, Half, kernel=2))
+    found = analysis.strengths(mera.Flow(layout), 300)
+    assert found[0][0, 0] == pytest.approx(1, abs=0.2)
+    assert found[0][0, 1] == found.errors[0][0, 1] == 0
+
+
+def test_the_strongest_latents_do_not_depend_on_the_seed():
+    flow = mera.load_pretrained("msds1")
+    leaders = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        leaders.append([set(analysis.leading(flow, level, samples=1000)) for level in (1, 2, 3)])
+    assert all(len(first & second) >= 7 for first, second in zip(*leaders, strict=True))
+
+
+def test_strengths_keep_their_errors():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    found = analysis.strengths(flow, 50)
+    again = pickle.loads(pickle.dumps(found))
+    assert all(torch.equal(a, b) for a, b in zip(again.errors, found.errors, strict=True))
+    assert repr(found).startswith("Strengths(3x4x4 up to ")
+    for reduce in ("median", "mean"):
+        assert all((level > 0).all() for level in analysis.strengths(flow, 50, reduce=reduce).errors)
+    with pytest.warns(UserWarning, match="for the strongest latent of level .: take more than 1 samples"):
+        assert analysis.strengths(flow, 1).errors[0].isinf().all()
 
 
 def test_extents_of_known_fields():

@@ -1,0 +1,319 @@
+"""Strengths of receptive fields: how much the generated data changes with each latent (RG-Flow, Fig. 3c)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_choice, check_count, check_flag
+from mera._utils.door import checked
+from mera.analysis.latents import LatentIndex
+from mera.analysis.tangents import Linearization
+from mera.flow import Flow
+from mera.graph import Plan
+from mera.graph.operations import Apply
+
+SAMPLES = {"geometric": 4096, "median": 64, "mean": 64}
+"""The default number of samples of each estimate."""
+BATCH, VARIABLES = 64, 2**20
+"""The largest number of samples in a pass, and of variables in them."""
+MEAN_OF_LOG = -(0.5772156649015329 + math.log(2)) / 2
+"""The mean of ln |x| for a standard Gaussian x."""
+OUTLIER = 1 / 3
+"""The relative error of the largest strength of a level from which a warning is given."""
+DEVIATIONS = 3.0
+"""The excess of chi-squared, in standard deviations, from which equivalent latents count as different."""
+
+
+class Strengths(tuple[Tensor, ...]):
+    """The strengths of receptive fields, a tensor (C_h, *shape_h) for each level, with standard errors.
+
+    Attributes:
+        errors: the standard errors, in the same shapes.
+    """
+
+    errors: tuple[Tensor, ...]
+
+    def __new__(cls, norms: Iterable[Tensor], errors: Iterable[Tensor]) -> Strengths:
+        """Make a tuple of the strengths that also holds the errors."""
+        strengths = super().__new__(cls, tuple(norms))
+        strengths.errors = tuple(errors)
+        return strengths
+
+    def __reduce__(self) -> tuple[type[Strengths], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        """Copy and pickle with the errors."""
+        return Strengths, (tuple(self), self.errors)
+
+    def __repr__(self) -> str:
+        """The largest strength of each level, with its error."""
+        largest = [(norms.flatten().argmax(), norms, errors) for norms, errors in zip(self, self.errors, strict=True)]
+        texts = [
+            f"{'x'.join(map(str, norms.shape))} up to {norms.flatten()[i]:.3g} +- {errors.flatten()[i]:.1g}"
+            for i, norms, errors in largest
+        ]
+        return f"Strengths({', '.join(texts)})"
+
+
+@checked
+def strengths(
+    flow: Flow,
+    samples: int | None = None,
+    temperature: float | Sequence[float] = 1.0,
+    context: Tensor | None = None,
+    levels: Iterable[int] | None = None,
+    reduce: str = "geometric",
+) -> Strengths:
+    r"""The strengths of all receptive fields: Euclidean norms over all variables of the data (Fig. 3c, 14b).
+
+    - "geometric": the geometric mean over samples of the norms, :math:`\exp \mathbb{E}_z \ln \|\partial G / \partial
+      z_l\|`. One backward pass gives :math:`g = (\partial G / \partial z)^T v` for all latents at once. For a Gaussian
+      v, each :math:`g_l` is Gaussian of deviation :math:`\|\partial G / \partial z_l\|`, so that the mean of
+      :math:`\ln |g_l|` is that of the logarithm of the norm, plus :math:`-(\gamma + \ln 2) / 2` with Euler's
+      :math:`\gamma`. Samples with steep derivatives hardly change it. Equivalent latents share one mean, unless they
+      differ by more than their errors; latents are equivalent if a translation by whole patches maps one to the other,
+      so that the same bijectors generate them. An order among them would be chance.
+    - "median": the median over samples of the norms, from exact derivatives.
+    - "mean": the norm of the mean field, :math:`\|\mathbb{E}_z \, \partial G / \partial z_l\|` (Eq. 8), from exact
+      derivatives. A few samples with steep derivatives dominate it.
+
+    Args:
+        flow: the flow.
+        samples: the number of samples z of the prior; if None, 4,096 for "geometric", 64 for exact derivatives.
+        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
+        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
+        levels: the levels to compute; all levels if None.
+        reduce: the estimate: "geometric", "median" or "mean".
+
+    Returns:
+        The strengths of each computed level, (C_h, *shape_h), in the order of `levels`; the attribute `errors` has the
+        standard errors.
+
+    Raises:
+        ValueError: if an argument is invalid.
+
+    Warns:
+        UserWarning: if the error of the largest strength of a level exceeds a third of it.
+    """
+    number = SAMPLES[check_choice(reduce, SAMPLES, "reduce")] if samples is None else check_count(samples, "samples")
+    plan = flow.plan
+    selected = list(range(len(plan.latents))) if levels is None else [plan.check_level(level) for level in levels]
+    if reduce == "geometric":
+        pairs = _geometric(flow, number, temperature, context, selected)
+    else:
+        pairs = _exact(flow, number, temperature, context, selected, reduce)
+    for level, (norms, errors) in zip(selected, pairs, strict=True):
+        _warn_of_outliers(norms, errors, level, number)
+    shapes = [plan.latents[level].lattice.event_shape for level in selected]
+    norms, errors = (
+        [part.view(s) for part, s in zip(parts, shapes, strict=True)] for parts in zip(*pairs, strict=True)
+    )
+    return Strengths(norms, errors)
+
+
+def _geometric(
+    flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int]
+) -> list[tuple[Tensor, Tensor]]:
+    """For each level the geometric means over samples of the norms, (C, sites), and their errors."""
+    groups = [[sites.to(flow.device) for sites in _equivalent_sites(flow.plan, level)] for level in levels]
+    moments = [[Moments() for _ in of_level] for of_level in groups]
+    at_once = max(1, min(BATCH, VARIABLES // flow.plan.input.variables))
+    for start in range(0, samples, at_once):
+        z = [level.requires_grad_() for level in flow.sample_latents(min(at_once, samples - start), temperature)]
+        of_batch = context if context is None or len(context) == 1 else context[start : start + at_once]
+        with torch.enable_grad():
+            x = flow.inverse(z, of_batch)[0]
+        gradients = torch.autograd.grad(x, [z[level] for level in levels], torch.randn_like(x), materialize_grads=True)
+        for gradient, of_level, parts in zip(gradients, groups, moments, strict=True):
+            logs = gradient.double().abs().log().flatten(2)
+            for sites, part in zip(of_level, parts, strict=True):
+                part.add(logs[:, :, sites].mean(3))
+    return [_pooled(parts, of_level, flow.dtype) for parts, of_level in zip(moments, groups, strict=True)]
+
+
+class Moments:
+    """The mean and its standard error, from values that are added in batches."""
+
+    def __init__(self) -> None:
+        self.n, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, values: Tensor) -> None:
+        """Add a batch of values, (n, ...)."""
+        self.n += len(values)
+        self.sum, self.squares = self.sum.to(values) + values.sum(0), self.squares.to(values) + values.square().sum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of all values."""
+        return self.sum / self.n
+
+    @property
+    def error(self) -> Tensor:
+        """The standard error of the mean, infinite for one value."""
+        variance = (self.squares / self.n - self.mean.square()).clamp(min=0) / (self.n - 1 or 1)
+        return torch.full_like(variance, math.inf) if self.n == 1 else variance.sqrt()
+
+
+def _pooled(moments: Sequence[Moments], groups: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Strengths and errors (C, sites) from the logarithms of norms, with one mean for latents that are alike.
+
+    Args:
+        moments: for each partition of the sites into groups, moments of the means over groups, (C, groups). The last
+            partition has one site in each group.
+        groups: for each partition the sites of each group, (groups, members).
+    """
+    places = [_inverse(sites) for sites in groups]
+    mean, error = moments[-1].mean[:, places[-1]], moments[-1].error[:, places[-1]]
+    log, deviation, pending = mean.clone(), error.clone(), torch.ones_like(mean, dtype=torch.bool)
+    for part, sites, group in zip(moments, groups, places, strict=True):
+        degrees = sites.shape[1] - 1
+        differences = (mean - part.mean[:, group]).square()
+        chi_squared = (differences / error.square())[:, sites].sum(-1)
+        are_alike = (chi_squared <= degrees + DEVIATIONS * math.sqrt(2 * degrees))[:, group] & pending
+        log = torch.where(are_alike, part.mean[:, group], log)
+        spread = (differences - error.square())[:, sites].mean(-1).clamp(min=0)[:, group]  # of the members of a group
+        deviation = torch.where(are_alike, (part.error[:, group].square() + spread).sqrt(), deviation)
+        pending &= ~are_alike
+    norms = (log - MEAN_OF_LOG).exp()
+    return norms.to(dtype), (norms * deviation).nan_to_num(0.0, math.inf).to(dtype)  # 0 for a latent without effect
+
+
+def _inverse(sites: Tensor) -> Tensor:
+    """The group of each site, (sites,), from the sites of each group, (groups, members)."""
+    return sites.flatten().argsort() // sites.shape[1]
+
+
+def _exact(
+    flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int], reduce: str
+) -> list[tuple[Tensor, Tensor]]:
+    """For each level medians of norms, or norms of mean fields, (C, sites), and their errors."""
+    of_fields = _median if reduce == "median" else _mean
+    pass_to_data = Linearization(flow.runner, flow.sample_latents(samples, temperature), context, for_many=True)
+    results = []
+    for level in levels:
+        sites = pass_to_data.wiring.latents[level].flatten(1).unbind(1)
+        pairs = [of_fields(pass_to_data.fields(addresses)[1]) for addresses in sites]
+        norms, errors = (torch.stack(parts, dim=1) for parts in zip(*pairs, strict=True))
+        results.append((norms, errors))
+    return results
+
+
+def _mean(fields: Tensor) -> tuple[Tensor, Tensor]:
+    """The norms (C,) of the means of fields (C, samples, variables), and their errors."""
+    n = fields.shape[1]
+    spread = fields.var(1).sum(1) if n > 1 else fields.new_full((len(fields),), math.inf)
+    return fields.mean(1).norm(dim=1), (spread / n).sqrt()
+
+
+def _median(fields: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The medians (C,) over samples of the norms of fields (C, samples, variables), and their errors.
+
+    The error is :math:`1 / (2 f \sqrt n)` for the density f of the norms at the median, from the spacing of quantiles.
+    """
+    norms = fields.norm(dim=2).sort(dim=1).values
+    n = norms.shape[1]
+    median = (norms[:, (n - 1) // 2] + norms[:, n // 2]) / 2
+    if n == 1:
+        return median, torch.full_like(median, math.inf)
+    low, high = (round((n - 1) * (0.5 + sign * min(0.5, n**-0.5))) for sign in (-1, 1))
+    return median, (norms[:, high] - norms[:, low]) * (n - 1) / (high - low) / (2 * math.sqrt(n))
+
+
+def _equivalent_sites(plan: Plan, level: int) -> list[Tensor]:
+    """Partitions of the sites of a level into groups that translations map to each other, each (groups, members).
+
+    The first partition is by translations by whole patches of all steps between the data and the level. The periods of
+    the next partitions are twice as long each, for data with a period of its own, down to single sites.
+    """
+    lattice = plan.latents[level].lattice
+    makers = {target: step for step in plan.steps for target in step.targets}
+    periods = [1] * lattice.dim
+    value = plan.latents[level].value
+    while value in makers:
+        step = makers[value]
+        if isinstance(step.operation, Apply):
+            for d, (n, stride) in enumerate(zip(step.operation.lattice.shape, step.operation.stride, strict=True)):
+                sites = n // lattice.shape[d]  # of the lattice of the step, in a site of the level
+                periods[d] = math.lcm(periods[d], stride // math.gcd(stride, sites))
+        value = step.source
+    partitions = []
+    while not partitions or partitions[-1].shape[1] > 1:
+        periods = [period if n % period == 0 else n for period, n in zip(periods, lattice.shape, strict=True)]
+        partitions.append(_by_period(lattice.shape, periods))
+        periods = [2 * period for period in periods]
+    return partitions
+
+
+def _by_period(shape: Sequence[int], periods: Sequence[int]) -> Tensor:
+    """The sites of a lattice in groups of the same place modulo the periods, (groups, members)."""
+    blocks = [length for period, n in zip(periods, shape, strict=True) for length in (n // period, period)]
+    sites = torch.arange(math.prod(shape)).view(blocks)
+    return sites.permute(*range(1, len(blocks), 2), *range(0, len(blocks), 2)).reshape(math.prod(periods), -1)
+
+
+def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -> None:
+    """Warn if the largest strength of a level is no more than an outlier."""
+    largest = norms.flatten().argmax()
+    norm, error = norms.flatten()[largest].item(), errors.flatten()[largest].item()
+    if error > OUTLIER * norm:
+        warnings.warn(
+            f"Expected strengths with small errors; got {norm:.3g} +- {error:.2g} for the strongest latent of level "
+            f"{level}: take more than {samples} samples",
+            stacklevel=4,
+        )
+
+
+@checked("flow", "n", "samples")
+def leading(
+    flow: Flow,
+    level: int,
+    n: int = 8,
+    samples: int | None = None,
+    temperature: float | Sequence[float] = 1.0,
+    context: Tensor | None = None,
+    distinct: bool = True,
+) -> list[LatentIndex]:
+    """The latents of a level with the largest strengths, the strongest first; see `strengths`.
+
+    Args:
+        flow: the flow.
+        level: the level, 0 for the finest.
+        n: the number of latents; all latents of the level if there are fewer.
+        samples: the number of samples z of the prior; the default of `strengths` if None.
+        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
+        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
+        distinct: whether to list, of latents that are equivalent and equally strong, only the one next to the centre.
+
+    Raises:
+        ValueError: if the level does not exist, or another argument is invalid.
+    """
+    (norms,) = strengths(flow, samples, temperature, context, [flow.plan.check_level(level)])
+    return strongest(norms, level, n, distinct)
+
+
+def strongest(norms: Tensor, level: int, n: int, distinct: bool = False) -> list[LatentIndex]:
+    """The n latents of a level with the largest strengths (C_h, *shape_h), the largest first, equals in their order.
+
+    Args:
+        norms: the strengths.
+        level: the level.
+        n: the number of latents.
+        distinct: whether to list, of latents with equal strengths, only the one next to the centre of the lattice.
+    """
+    check_count(n, "a number of latents")
+    order = norms.flatten().argsort(descending=True, stable=True).cpu()
+    places = torch.stack(torch.unravel_index(order, norms.shape), dim=1).tolist()
+    if not check_flag(distinct, "distinct"):
+        return [(level, *place) for place in places[:n]]
+    groups: dict[float, list[list[int]]] = {}
+    for place, norm in zip(places, norms.flatten()[order].tolist(), strict=True):
+        groups.setdefault(norm, []).append(place)
+
+    def from_centre(place: list[int]) -> float:
+        return sum((2 * site - n) ** 2 for site, n in zip(place[1:], norms.shape[1:], strict=True))
+
+    return [(level, *min(group, key=from_centre)) for group in list(groups.values())[:n]]
