@@ -61,15 +61,16 @@ class Patches:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
 
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
-        open borders, where no patch fits at an offset. Block spins, if they are an option, are a part of the bijectors
-        of the first row at offset 0, so that no causal cone grows. The last step has none, unless all levels share one
-        module.
+        open borders, where no patch fits at an offset. The bijectors may be `with_block_spins`, which does not make
+        causal cones grow; those of the last step are not, unless all levels share one module.
         """
-        spins = bool(self.options.get("block_spins")) and (self.share or step < len(self.bijectors) - 1)
-        for role, offset in rows:
+        rows = list(rows)
+        keeps_means = bool(self.options.get("block_spins")) and (self.share or step < len(self.bijectors) - 1)
+        last = [offset for _, offset in rows].index(0) if keeps_means else -1
+        for index, (role, offset) in enumerate(rows):
             bijector = self.bijectors[step]
-            if spins and not offset:
-                bijector, spins = after_block_spins(bijector, self.stride), False
+            if index <= last:
+                bijector = with_block_spins(bijector, self.stride, back=index < last)
             sizes = zip(x.shape, x.lattice.periodic, strict=True)
             if offset and any(n == self.kernel and not periodic for n, periodic in sizes):
                 continue
@@ -98,10 +99,17 @@ class Patches:
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
 
 
-def after_block_spins(bijector: Callable[..., Any], cell: int) -> Named:
-    """A bijector behind the cosine transform of the cells of a patch, whose first variables are the means of cells."""
+def with_block_spins(bijector: Callable[..., Any], cell: int, back: bool) -> Named:
+    """A bijector that acts on the cosine transforms of the cells of a patch, whose first variables are the means.
+
+    Args:
+        bijector: makes the bijector.
+        cell: the edge of a cell.
+        back: whether to transform back behind it.
+    """
     member = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
-    return named("chain", {"members": [{"name": "dct", "cell": cell}, member]})
+    transform = {"name": "dct", "cell": cell}
+    return named("chain", {"members": [transform, member, *([{**transform, "inverted": True}] if back else [])]})
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:

@@ -195,9 +195,9 @@ class StepOptions(PatchOptions, total=False):
     block_spins: Annotated[
         bool,
         Option(
-            "whether the site that a decimation keeps of a cell begins as the block spin, the mean of the cell: in "
-            "front of the blocks at offset 0 of each level but the coarsest, an orthonormal cosine transform of each "
-            "cell, for cells of edge 2 the Haar transform.",
+            "whether the blocks of each level but the coarsest act on an orthonormal cosine transform of each cell, "
+            "for cells of edge 2 the Haar transform, so that the site that a decimation keeps of a cell begins as its "
+            "block spin, the mean.",
             flag,
             False,
         ),
