@@ -83,9 +83,9 @@ class Named:
 
     @property
     def title(self) -> str:
-        """The name; of a chain, the names of its members."""
-        members = self.options["members"] if self.name == "chain" else [self.name]
-        return " + ".join(str(member["name"] if isinstance(member, Mapping) else member) for member in members)
+        """The name; with the name of the bijector within it, if there is one."""
+        inner = self.options.get("inner")
+        return f"{inner['name'] if isinstance(inner, Mapping) else inner}, {self.name}" if inner else self.name
 
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

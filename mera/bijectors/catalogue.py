@@ -40,12 +40,13 @@ from mera.names.flow_options import (
     Layers,
     Mask,
     MaxLogScale,
+    Mix,
     Odd,
     OptionalNorm,
     ResidualBlocks,
     Shape,
 )
-from mera.names.options import Option
+from mera.names.options import Option, flag
 
 CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
 
@@ -53,8 +54,9 @@ CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": Se
 @register("coupling")
 def coupling(
     event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
-    norm: OptionalNorm = None, conditioner: Conditioners = "joint", mask: Mask = "checkerboard",
-    max_log_scale: MaxLogScale = 1.0, odd: Odd = False, context_shape: ContextShape = None,
+    norm: OptionalNorm = None, mix_channels: Mix = None, conditioner: Conditioners = "joint",
+    mask: Mask = "checkerboard", max_log_scale: MaxLogScale = 1.0, odd: Odd = False,
+    context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Affine couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     return couplings(
@@ -63,6 +65,7 @@ def coupling(
         Affine(max_log_scale),
         layers=layers,
         norm=conditioner == "joint" and not odd if norm is None else norm,
+        mix=conditioner == "joint" if mix_channels is None else mix_channels,
         odd=odd,
         context_shape=context_shape,
     )
@@ -76,6 +79,7 @@ def _patch(event_shape: Shape, transform: Univariate, options: CouplingOptions, 
         transform,
         layers=options["layers"],
         norm=options["norm"],
+        mix=options["mix_channels"] is not False,
         odd=odd,
         context_shape=options["context_shape"],
     )
@@ -168,19 +172,25 @@ def permutation(
     return Permutation(event_shape, indices, per_site)
 
 
-@register("chain")
-def chain(
+@register("block-spins")
+def block_spins(
     event_shape: Shape,
     *,
-    members: Annotated[
-        Sequence[BijectorLike],
-        Option('the bijectors, each a name with or without options, as in ["dct", {"name": "spline", "bins": 5}].'),
-    ],
+    inner: Annotated[BijectorLike, Option('the bijector, such as "spline" or {"name": "spline", "bins": 5}.')],
+    cell: Annotated[int | None, Option("edge of the cells of a patch; None for one cell.")] = 2,
+    back: Annotated[bool, Option("transform back behind the bijector.", flag)] = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
-    """A composition of bijectors, in the order from data to latents; see `Chain`."""
-    factories = (named(member) if isinstance(member, (str, Mapping)) else member for member in members)
-    return Chain(make(factory, event_shape, context_shape) for factory in factories)
+    """A bijector that acts on the block spins and details of cells; see `DCT`.
+
+    Angles have no mean that a rotation commutes with: a bijector of angles acts on the angles themselves.
+    """
+    factory = named(inner) if isinstance(inner, (str, Mapping)) else inner
+    bijector = make(factory, event_shape, context_shape)
+    if any(getattr(part, "of_angles", None) for part in bijector.modules()):
+        return bijector
+    transform = DCT(event_shape, cell)
+    return Chain([transform, bijector, Invert(transform)] if back else [transform, bijector])
 
 
 for name, kind in {

@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
-from mera.names.options import Option, flag
+from mera.names.options import Option
 
 
 class DCT(Bijector):
@@ -30,7 +30,6 @@ class DCT(Bijector):
     Args:
         event_shape: shape (C, *sites) of one event.
         cell: edge n of the cells, which divides the edges of the event; None for one cell.
-        inverted: whether the two directions are exchanged.
 
     Raises:
         ValueError: if an event has no sites, or the cells do not divide it.
@@ -47,28 +46,26 @@ class DCT(Bijector):
         self,
         event_shape: tuple[int, ...],
         cell: Annotated[int | None, Option("edge of the cells of a patch; None for one cell.")] = None,
-        inverted: Annotated[bool, Option("exchange the two directions.", flag)] = False,
     ) -> None:
         super().__init__(event_shape)
         sites = event_shape[1:]
         if not sites or (cell is not None and (cell < 1 or any(n % cell for n in sites))):
             expected = "events (C, *sites)" if cell is None else f"events (C, *sites) that cells of edge {cell} divide"
             raise InputError(expected, str(tuple(event_shape)))
-        self.sites, self.cell, self.inverted = sites, cell, inverted
+        self.sites, self.cell = sites, cell
         self.register_buffer("matrix", cosines(sites, cell).to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each cell to its block spin and its details."""
-        return self._product(x, self.inverted), zero_log_det(x)
+        return self._product(x, self._exact(x).mT), zero_log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the transposed matrix, which is the inverse."""
-        return self._product(y, not self.inverted), zero_log_det(y)
+        return self._product(y, self._exact(y)), zero_log_det(y)
 
-    def _product(self, x: Tensor, transposed: bool) -> Tensor:
-        matrix = self._exact(x)
+    def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return (x.flatten(2) @ (matrix if transposed else matrix.mT)).reshape(x.shape)
+            return (x.flatten(2) @ matrix).reshape(x.shape)
 
     def _exact(self, x: Tensor) -> Tensor:
         """The matrix in the dtype of the variables, which differs from the dtype of the module under autocast."""

@@ -12,10 +12,12 @@ from torch import Tensor
 from mera._utils.checks import DEEPEST, check_choice, check_count, check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
+from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.coupling import Coupling, Couplings
+from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import Partition, checkerboard
 from mera.bijectors.univariate import Univariate
 
@@ -24,7 +26,8 @@ Shape = tuple[int, ...]
 
 def couplings(
     partition: Partition, conditioner: ConditionerFactory, transform: Univariate,
-    *, layers: int, norm: bool, norm_per_channel: bool = False, odd: bool = False, context_shape: Shape | None = None,
+    *, layers: int, norm: bool, norm_per_channel: bool = False, mix: bool = False, odd: bool = False,
+    context_shape: Shape | None = None,
 ) -> Chain:  # fmt: skip
     """Stack couplings over one partition; for `partition`, `conditioner`, `transform` and the context see `Coupling`.
 
@@ -32,11 +35,12 @@ def couplings(
         layers: number of couplings.
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
+        mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
         odd: whether the couplings are odd; see `OddConditioner`.
 
     Raises:
-        ValueError: if the number of layers is not a positive integer, `norm` or `odd` is not a bool, or couplings are
-            odd and have an ActNorm, a context, or a transform without a mirror image.
+        ValueError: if the number of layers is not a positive integer, `norm`, `mix` or `odd` is not a bool, or
+            couplings are odd and have an ActNorm, a context, or a transform without a mirror image.
     """
     if check_flag(odd, "odd"):
         if norm or context_shape is not None:
@@ -46,10 +50,16 @@ def couplings(
         Coupling(partition, conditioner, transform, context_shape)
         for _ in range(check_count(layers, "layers", most=DEEPEST))
     ]
-    if not check_flag(norm, "norm"):
-        return Couplings(members)
     shape = partition.event_shape
-    return Chain(step for member in members for step in (ActNorm(shape, norm_per_channel), member))
+    mix = check_flag(mix, "mix_channels") and shape[0] > 1
+    if not check_flag(norm, "norm") and not mix:
+        return Couplings(members)
+    steps: list[Bijector] = []
+    for member in members:
+        steps += [ActNorm(shape, norm_per_channel), member] if norm else [member]
+        if mix:
+            steps.append(LULinear(shape, identity=True))
+    return Chain(steps)
 
 
 def parse_mask(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:

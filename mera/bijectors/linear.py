@@ -105,14 +105,16 @@ class LULinear(_Linear):
 
     def _map(self, columns: Tensor) -> Tensor:
         lower, upper = self._factors()
-        return (lower @ (upper @ columns)).index_select(1, self.permutation.argsort())
+        weight = (lower @ upper).index_select(0, self.permutation.argsort())
+        return torch.einsum("ij,bjs->bis", weight, columns)
 
     def _solve(self, columns: Tensor) -> Tensor:
         dtype = log_det_dtype(columns)  # torch solves no linear systems in half precision
         lower, upper = (factor.to(dtype) for factor in self._factors())
-        inner = columns.index_select(1, self.permutation).to(dtype)
-        inner = torch.linalg.solve_triangular(lower, inner, upper=False, unitriangular=True)
-        return torch.linalg.solve_triangular(upper, inner, upper=True).to(columns.dtype)
+        inner = columns.index_select(1, self.permutation).to(dtype).movedim(1, 0)
+        inner = torch.linalg.solve_triangular(lower, inner.flatten(1), upper=False, unitriangular=True)
+        inner = torch.linalg.solve_triangular(upper, inner, upper=True)
+        return inner.view(len(lower), len(columns), -1).movedim(1, 0).to(columns.dtype)
 
     def _log_abs_det(self) -> Tensor:
         return self.log_diagonal.sum()

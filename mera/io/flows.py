@@ -25,7 +25,7 @@ WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 2
 """The version of the description in files."""
-BEFORE = {"block_spins": False}
+BEFORE = {"block_spins": False, "mix_channels": False}
 """Options of models that files of format 1 do not have, with the values that they had then."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 

@@ -18,6 +18,8 @@ from mera.names.flow_options import Edges, PatchOptions, StepOptions
 
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
+FOR_ALL = ("conditioner", "norm", "mix_channels")
+FOR_ALL = ("conditioner", "norm", "mix_channels")
 
 
 class Patches:
@@ -61,8 +63,9 @@ class Patches:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
 
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
-        open borders, where no patch fits at an offset. The bijectors may be `with_block_spins`, which does not make
-        causal cones grow; those of the last step are not, unless all levels share one module.
+        open borders, where no patch fits at an offset. With the option `block_spins`, bijectors act on block spins up
+        to the row at offset 0; all but the last of them transform back, so that no causal cone grows. The last step has
+        no block spins, unless all levels share one module.
         """
         rows = list(rows)
         keeps_means = bool(self.options.get("block_spins")) and (self.share or step < len(self.bijectors) - 1)
@@ -100,29 +103,22 @@ class Patches:
 
 
 def with_block_spins(bijector: Callable[..., Any], cell: int, back: bool) -> Named:
-    """A bijector that acts on the cosine transforms of the cells of a patch, whose first variables are the means.
-
-    Args:
-        bijector: makes the bijector.
-        cell: the edge of a cell.
-        back: whether to transform back behind it.
-    """
-    member = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
-    transform = {"name": "dct", "cell": cell}
-    return named("chain", {"members": [transform, member, *([{**transform, "inverted": True}] if back else [])]})
+    """A bijector, by name or as a callable, that acts on the block spins of cells; see the bijector "block-spins"."""
+    inner = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
+    return named("block-spins", {"inner": inner, "cell": cell, "back": back})
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
     """For each RG step, finest first, a callable that makes its bijectors, from the options of a model of patches.
 
-    A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden` and `norm` that
-    is a parameter of it; options in the description of the bijector take precedence.
+    A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden`, `norm` and
+    `mix_channels` that is a parameter of it; options in the description of the bijector take precedence.
 
     Raises:
         ValueError: if the value of an option is invalid, or no bijector is registered under the name.
     """
     bijector = "coupling" if options["bijector"] is None else options["bijector"]
-    for_all_steps = {name: options[name] for name in ("conditioner", "norm") if options[name] is not None}
+    for_all_steps = {name: options[name] for name in FOR_ALL if options[name] is not None}
     per_step = options_per_step(steps, *(options[name] for name in BLOCKS))
     if isinstance(bijector, (str, Mapping)):
         name, own = name_and_options(bijector)

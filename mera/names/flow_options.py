@@ -69,6 +69,14 @@ OPTIONAL_NORM = Option(
     None,
 )
 
+MIX = Option(
+    "a learnt linear map of the channels of each site behind each coupling layer, which begins as the identity (Glow, "
+    "Kingma and Dhariwal 2018); there is none if a site has one channel. If None, only with the joint conditioner, "
+    "since neither the RG-Flow paper nor the authors' code has these maps.",
+    flag,
+    None,
+)
+
 Layers = Annotated[int, LAYERS]
 ResidualBlocks = Annotated[int, RESIDUAL_BLOCKS]
 HiddenWidths = Annotated[Sequence[int], HIDDEN]
@@ -76,6 +84,7 @@ HiddenChannels = Annotated[Sequence[int], HIDDEN_CHANNELS]
 Conditioners = Annotated[str, CONDITIONER]
 Norm = Annotated[bool, NORM]
 OptionalNorm = Annotated[bool | None, OPTIONAL_NORM]
+Mix = Annotated[bool | None, MIX]
 Odd = Annotated[
     bool,
     Option("odd couplings, which map -x to -y if they map x to y; the flow then gives x and -x the same density."),
@@ -109,6 +118,7 @@ class CouplingOptions(TypedDict, total=False):
     residual_blocks: ResidualBlocks
     hidden: HiddenWidths
     norm: Norm
+    mix_channels: Mix
     mask: Mask
     context_shape: ContextShape
 
@@ -170,13 +180,14 @@ class BlockOptions(TypedDict, total=False):
     hidden: Annotated[Hidden, HIDDEN.per_step()]
     conditioner: Conditioners
     norm: OptionalNorm
+    mix_channels: Mix
     bijector: Annotated[
         BijectorLike | None,
         Option(
             "bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, with or without "
             'options, "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes a bijector from an '
             "event shape. A named bijector gets each of the options `layers`, `residual_blocks`, `hidden`, "
-            "`conditioner` and `norm` that it has.",
+            "`conditioner`, `norm` and `mix_channels` that it has.",
             default=None,
         ),
     ]

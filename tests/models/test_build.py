@@ -76,9 +76,9 @@ def test_parameters_of_each_step():
     flow = mera.build("rgflow", L=16, layers=(3, 2, 1), hidden=[(4,), (5,), (6, 7)], residual_blocks=(1, 2, 3))
     for h, (layers, blocks, widths) in enumerate([(3, 1, (4, 4)), (2, 2, (5, 5)), (1, 3, (6, 7, 6))]):
         for node in (f"disentangler{h}", f"decimator{h}"):
-            members = flow.bijectors[node].members
-            assert len(members) == 2 * layers
-            network = members[1].networks[0].network
+            couplings = [part for part in flow.bijectors[node].modules() if isinstance(part, mera.bijectors.Coupling)]
+            assert len(couplings) == layers
+            network = couplings[0].networks[0].network
             assert len(network.blocks) == blocks
             assert tuple(m.out_features for m in network.blocks[0] if hasattr(m, "out_features")) == widths
 
