@@ -5,6 +5,7 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
+from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import Named, named, names, register
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
@@ -37,6 +38,7 @@ __all__ = [
     "Asinh",
     "Autoregressive",
     "Bijector",
+    "BlockSpins",
     "Chain",
     "ChannelHalves",
     "CircularSpline",

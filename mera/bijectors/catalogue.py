@@ -14,6 +14,7 @@ from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
+from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import make, named, register
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
@@ -181,7 +182,7 @@ def block_spins(
     back: Annotated[bool, Option("transform back behind the bijector.", flag)] = False,
     context_shape: ContextShape = None,
 ) -> Bijector:
-    """A bijector that acts on the block spins and details of cells; see `DCT`.
+    """A bijector that acts on the block spins and details of cells; see `BlockSpins`, or `DCT` if it transforms back.
 
     Angles have no mean that a rotation commutes with: a bijector of angles acts on the angles themselves.
     """
@@ -189,8 +190,10 @@ def block_spins(
     bijector = make(factory, event_shape, context_shape)
     if any(getattr(part, "of_angles", None) for part in bijector.modules()):
         return bijector
+    if not back:
+        return Chain([BlockSpins(event_shape, cell), bijector])
     transform = DCT(event_shape, cell)
-    return Chain([transform, bijector, Invert(transform)] if back else [transform, bijector])
+    return Chain([transform, bijector, Invert(transform)])
 
 
 for name, kind in {

@@ -85,6 +85,7 @@ CALLS = {
     "Elementwise": (bijectors.Elementwise, lambda: {"event_shape": SHAPE, "transform": Additive()}),
     "Gather": (bijectors.Gather, lambda: {"mask": checkerboard(SHAPE)}),
     "Masked": (bijectors.Masked, lambda: {"mask": checkerboard(SHAPE)}),
+    "BlockSpins": (bijectors.BlockSpins, lambda: {"event_shape": SHAPE, "cell": 2}),
     "DCT": (bijectors.DCT, lambda: {"event_shape": SHAPE, "cell": 2}),
     "Haar": (bijectors.Haar, lambda: {"event_shape": SHAPE}),
     "Invert": (bijectors.Invert, lambda: {"bijector": ActNorm(SHAPE)}),
