@@ -48,7 +48,7 @@ def hmc(
     positions, values, accepted = [], [], 0.0
     for i in range(warmup + iterations):
         if i in {0, warmup // 3, 2 * warmup // 3}:
-            chains.scale = _whitening(metric(chains.x))
+            chains.scale = whitening(metric(chains.x))
             step.restart()
         rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
         if i < warmup:
@@ -61,7 +61,7 @@ def hmc(
     return torch.stack(positions), torch.stack(values), accepted
 
 
-def _whitening(metric: Tensor) -> Tensor:
+def whitening(metric: Tensor) -> Tensor:
     """For each metric M (K, d, d) a matrix S with S S^T = M^-1, after clamping the eigenvalues of M from below."""
     values, vectors = torch.linalg.eigh(metric.double().nan_to_num())
     floor = MIN_EIGENVALUE * values[:, -1:].clamp(min=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,10 @@ from mera.chains.effective_size import effective_size
 from mera.cones import Region, Restriction
 from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
+from mera.inpaint.annealing import anneal
 from mera.inpaint.convergence import Convergence
+from mera.inpaint.curvature import curvature
+from mera.inpaint.gaussian import gaussian_filling
 from mera.inpaint.hmc import hmc
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
 
 KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
-ROWS = 128
-"""The number of rows of a Jacobian that are computed together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +118,9 @@ def inpaint(
     Masked pixels are first filled with noise. Groups of random settings of the varied variables compete, the coarsest
     level first, and the likeliest of each group are starting points of Adam, which maximises log p of the filled image.
     Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. If samples are
-    requested, chains of Hamiltonian Monte Carlo begin at the same starting points, and draw fillings from p(masked
-    pixels | other pixels). The likeliest filling of a picture is often blank; the medoid of the draws is a typical one.
+    requested, particles are annealed from a Gaussian, which is learnt from samples of the flow, to p(masked pixels |
+    other pixels), so that they start by mass; the likeliest filling of a picture is often blank, and holds next to no
+    mass. Chains of Hamiltonian Monte Carlo then begin at some of the particles, and draw fillings.
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
@@ -136,11 +139,14 @@ def inpaint(
     search = SearchOptions(**options)
     progress_console = check_console(console)
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
-        return _search(Restriction(runner, x, mask, context), search, progress_console)
+        return _search(runner, x, mask, context, search, progress_console)
 
 
-def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
+def _search(
+    runner: Runner, x: Tensor, mask: Region, context: Tensor | None, search: SearchOptions, console: Console
+) -> Inpainting:
     """Search for the likeliest filling, then draw samples if they are requested."""
+    local = Restriction(runner, x, mask, context)
     space = choose_space(local, search.space, search.latents)
     groups = min(max(search.starts, search.samples), search.draws)
     start = populate(local, space, groups, search.draws // groups, search.sweeps)
@@ -150,7 +156,17 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
     likeliest = Inpainting(local.fill(pixels[top : top + 1]), log_prob[top], history, space.size, mask=local.mask)
     if not search.samples:
         return likeliest
-    starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
+    if any(getattr(part, "of_angles", None) for bijector in runner.bijectors.values() for part in bijector.modules()):
+        starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]  # no Gaussian of angles
+    else:
+        with ProgressBar("anneal", console) as progress_bar:
+            gaussian = gaussian_filling(runner, x, local.mask, context)
+            particles = max(search.particles, search.samples)
+            rows = anneal(
+                partial(_log_prob, local), partial(curvature, local), gaussian, particles, search.moves,
+                search.leapfrog, progress_bar,
+            )  # fmt: skip
+        starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as progress_bar:
         chains, convergence = _sample(local, starts, search, progress_bar)
     draws_per_chain = min(len(chains), -(-KEPT // search.samples))
@@ -159,37 +175,19 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
     return replace(likeliest, samples=samples, draws=draws, convergence=convergence)
 
 
+def _log_prob(local: Restriction, row: Tensor) -> Tensor:
+    """log p (K,) of the images with fillings (K, C n)."""
+    return local.log_prob(row.unflatten(1, local.pixels.shape[1:]))
+
+
 def _sample(
     local: Restriction, start: Tensor, search: SearchOptions, progress_bar: ProgressBar
 ) -> tuple[Tensor, Convergence]:
     """Draw fillings (iterations, K, C n) from p(masked pixels | other pixels), and measure how well the chains mix."""
-    shape = local.pixels.shape[1:]
-
-    def log_prob(row: Tensor) -> Tensor:
-        """log p (K,) of the images with fillings (K, C n)."""
-        return local.log_prob(row.unflatten(1, shape))
-
-    def metric(row: Tensor) -> Tensor:
-        """J^T J for the Jacobian J of the latents: minus the second derivatives of log p for a unit Gaussian prior."""
-        jacobians = torch.stack([_jacobian(local, filling.unflatten(0, shape)) for filling in row])
-        return jacobians.mT @ jacobians
-
     chains, values, acceptance = hmc(
-        log_prob, metric, start, search.warmup, search.iterations, search.leapfrog, progress_bar
-    )
+        partial(_log_prob, local), partial(curvature, local), start, search.warmup, search.iterations, search.leapfrog,
+        progress_bar,
+    )  # fmt: skip
     quantities = torch.cat([chains, values[..., None]], dim=2)
     r_hat, effective = split_r_hat(quantities).max().item(), effective_size(quantities).min().item()
     return chains, Convergence(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
-
-
-def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
-    """The Jacobian (latents, C n) of the cone's latents with respect to the masked pixels (C, n)."""
-    latents = sum(channels * n for channels, n in local.latent_shapes)
-    rows = []
-    for part in torch.arange(latents, device=pixels.device).split(ROWS):
-        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # ROWS also for the last part
-        z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
-        diagonal = z[torch.arange(len(part), device=z.device), part]  # latent part[i] of copy i
-        (gradient,) = torch.autograd.grad(diagonal.sum(), copies)
-        rows.append(gradient[: len(part)].flatten(1))
-    return torch.cat(rows)

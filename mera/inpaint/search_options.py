@@ -67,6 +67,12 @@ class SearchOptions:
             "number of samples of plausible fillings; each is the end of a chain of Hamiltonian Monte Carlo.", count(0)
         ),
     ] = 0
+    particles: Annotated[
+        int, Option("number of particles that are annealed to find the starting points of the chains.", count(8))
+    ] = 64
+    moves: Annotated[
+        int, Option("number of Hamiltonian trajectories of each particle in a stage of the annealing.", count(1))
+    ] = 2
     warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 300
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))

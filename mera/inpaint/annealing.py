@@ -1,0 +1,103 @@
+"""Fillings by their mass rather than their density: annealed from a Gaussian to p(masked pixels | other pixels)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.chains.effective_size import effective_number
+from mera.chains.hamiltonian import HamiltonianChains
+from mera.chains.step_size import StepSize
+from mera.display.progress import ProgressBar
+from mera.inpaint.gaussian import Gaussian
+from mera.inpaint.hmc import whitening
+
+SURVIVORS = 0.5
+"""The effective sample size of the weights of a stage, as a fraction of the particles."""
+SEEN = 4
+"""The number of particles whose curvature is the metric of a stage."""
+MOST_STAGES, BISECTIONS = 1000, 40
+
+
+def anneal(
+    log_prob: Callable[[Tensor], Tensor],
+    curvature: Callable[[Tensor], Tensor],
+    start: Gaussian,
+    particles: int,
+    moves: int,
+    leapfrog: int,
+    progress_bar: ProgressBar,
+) -> Tensor:
+    r"""Sequential Monte Carlo from a Gaussian g to a density p (Del Moral, Doucet and Jasra 2006).
+
+    The stages are :math:`g^{1 - \beta} p^\beta`. Each :math:`\beta` is chosen such that the weights of the particles
+    have an effective sample size of half their number. The particles are then resampled, and moved by Hamiltonian Monte
+    Carlo. A mode thus gets particles by its mass under g and under p, however high a narrow peak of p may be.
+
+    Args:
+        log_prob: ln p up to a constant, from (K, d) to (K,), differentiable.
+        curvature: from (K, d) to approximations of minus the second derivatives of `log_prob`, (K, d, d).
+        start: the Gaussian.
+        particles: the number of particles.
+        moves: the number of Hamiltonian trajectories of each particle in a stage.
+        leapfrog: the largest number of leapfrog steps in a trajectory.
+        progress_bar: the progress bar.
+
+    Returns:
+        The particles, (particles, d).
+
+    Raises:
+        ValueError: if no particle has a finite density, or the density has no end of stages.
+    """
+    x, beta = start.draw(particles), 0.0
+    step = StepSize(0.5 / x.shape[1] ** 0.25)
+    for stage in range(MOST_STAGES):
+        with torch.no_grad():
+            ratio = log_prob(x) - start.log_prob(x)
+        ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
+        if ratio.max() == -torch.inf:
+            raise InputError("a filling of finite density", f"none among {particles}")
+        change = _largest_change(ratio, 1 - beta)
+        beta = min(1.0, beta + change)
+        x = x[_resampled((change * ratio).softmax(0))]
+        seen = x[torch.randperm(particles)[:SEEN]]
+        metric = (1 - beta) * start.precision + beta * curvature(seen).mean(0)
+
+        def log_stage(row: Tensor, beta: float = beta) -> Tensor:
+            return beta * log_prob(row) + (1 - beta) * start.log_prob(row)
+
+        chains = HamiltonianChains(log_stage, x)
+        chains.scale = whitening(metric[None])[0]
+        step.restart()
+        for _ in range(moves):
+            step.tune(chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ()))).mean().item())
+        x = chains.x
+        progress_bar.update(stage + 1, beta, f"beta {beta:.3f}")
+        if beta == 1:
+            return x
+    raise InputError("a density that a Gaussian reaches in stages", f"beta = {beta:.3g} after {MOST_STAGES} stages")
+
+
+def _largest_change(ratio: Tensor, most: float) -> float:
+    """The largest change of beta, up to `most`, at which the weights exp(change * ratio) keep half the particles."""
+
+    def is_small(change: float) -> bool:
+        return effective_number(change * ratio).item() >= SURVIVORS * int(ratio.isfinite().sum())
+
+    if is_small(most):
+        return most
+    low, high = 0.0, most
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_small(middle) else (low, middle)
+    return max(low, 1e-9)
+
+
+def _resampled(weights: Tensor) -> Tensor:
+    """Systematic resampling: the indices of the successors of particles with normalised weights, (K,)."""
+    n = len(weights)
+    places = (torch.arange(n, device=weights.device) + torch.rand((), device=weights.device)) / n
+    return torch.searchsorted(weights.cumsum(0), places.to(weights)).clamp(max=n - 1)

@@ -1,0 +1,116 @@
+"""A Gaussian for masked pixels given the pixels around them, learnt from samples of the flow itself."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mera.run.runner import Runner
+
+SAMPLES, VARIABLES = 4096, 2**24
+"""The largest number of samples of a flow, and of variables in all samples."""
+PIECE = 256
+"""The number of samples that are generated together."""
+FEATURES = 1024
+"""The largest number of variables around the mask that the mean depends on."""
+RIDGES = tuple(10.0**k for k in range(-5, 2))
+"""The penalties that are tried, relative to the mean variance of the features."""
+HELD_OUT = 8
+"""One sample in so many chooses the penalty."""
+POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+
+
+class Gaussian:
+    """A normal distribution of masked pixels, (K, d).
+
+    Args:
+        mean: the mean, (d,).
+        covariance: the covariance, (d, d).
+    """
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        self.mean = mean
+        factor = torch.linalg.cholesky(covariance.double())
+        self.precision = torch.cholesky_inverse(factor).to(mean)
+        self._factor = factor.to(mean)
+        self._constant = -factor.diagonal().log().sum().item() - len(mean) / 2 * math.log(2 * math.pi)
+
+    def draw(self, n: int) -> Tensor:
+        """Draw fillings, (n, d)."""
+        return self.mean + torch.randn(n, len(self.mean), dtype=self.mean.dtype).to(self.mean) @ self._factor.mT
+
+    def log_prob(self, row: Tensor) -> Tensor:
+        """The log-density (K,) of fillings (K, d)."""
+        centred = row - self.mean
+        return self._constant - (centred @ self.precision * centred).sum(1) / 2
+
+
+@torch.no_grad()
+def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Gaussian:
+    """Learn the mean and the covariance of masked pixels given pixels around them, by ridge regression.
+
+    Samples of the flow are the examples, so that no data are needed. Up to 1,024 variables around the mask are the
+    features; a part of the samples chooses the penalty. The covariance is that of the residuals, drawn towards its
+    diagonal where there are few samples.
+
+    Args:
+        runner: the plan of the flow with its bijectors, prior and contexts.
+        x: the image, (1, C, *shape).
+        mask: the masked pixels, a bool mask of the lattice.
+        context: the context of the image; None for a flow without context.
+    """
+    variables = runner.plan.input.variables
+    samples = _samples(runner, max(64, min(SAMPLES, VARIABLES // variables)), context)
+    around = _around(mask, x.shape[1])
+    features, targets = (samples[:, :, place].flatten(1).double() for place in (around, mask))
+    seen = x[:, :, around].flatten(1).double()
+    means = features.mean(0), targets.mean(0)
+    features, targets = features - means[0], targets - means[1]
+    held_out = torch.arange(len(samples)) % HELD_OUT == 0
+    penalty = min(RIDGES, key=lambda ridge: _error(features, targets, held_out, ridge))
+    predicted = _predict(features, targets, torch.cat([features, seen - means[0]]), penalty)
+    residuals = targets - predicted[:-1]
+    covariance = residuals.mT @ residuals / len(samples)
+    share = covariance.shape[0] / (covariance.shape[0] + len(samples))
+    covariance = (1 - share) * covariance + share * covariance.diagonal().diag()
+    floor = 1e-6 * covariance.diagonal().mean().clamp(min=torch.finfo(x.dtype).tiny)
+    covariance.diagonal().add_(floor)
+    return Gaussian((means[1] + predicted[-1]).to(x), covariance)
+
+
+def _samples(runner: Runner, n: int, context: Tensor | None) -> Tensor:
+    """Samples of the flow, (n, C, *shape)."""
+    parts = []
+    for start in range(0, n, PIECE):
+        shapes = [(min(PIECE, n - start), *latent.lattice.event_shape) for latent in runner.plan.latents]
+        z = runner.prior.sample(shapes, [1.0] * len(shapes), runner.reference)
+        parts.append(runner.inverse(z, context)[0])
+    return torch.cat(parts)
+
+
+def _around(mask: Tensor, channels: int) -> Tensor:
+    """The unmasked pixels nearest to the mask, as many whole rings of pixels as have at most 1,024 variables."""
+    pool, around, grown = POOL[mask.ndim], torch.zeros_like(mask), mask
+    while True:
+        grown = pool(grown[None, None].double(), 3, 1, 1)[0, 0] > 0
+        wider = grown & ~mask
+        if (channels * int(wider.sum()) > FEATURES and around.any()) or torch.equal(wider, around):
+            return around
+        around = wider
+
+
+def _error(features: Tensor, targets: Tensor, held_out: Tensor, ridge: float) -> float:
+    """The mean square error of a ridge regression on the samples that are held out."""
+    predicted = _predict(features[~held_out], targets[~held_out], features[held_out], ridge)
+    return (predicted - targets[held_out]).square().mean().item()
+
+
+def _predict(features: Tensor, targets: Tensor, at: Tensor, ridge: float) -> Tensor:
+    """The prediction of a ridge regression at other features; all are centred."""
+    gram = features.mT @ features
+    penalty = ridge * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
+    gram.diagonal().add_(penalty)
+    return at @ torch.linalg.solve(gram, features.mT @ targets)
