@@ -1,0 +1,124 @@
+"""Starting points of chains by mass: a Gaussian from samples, and its annealing to densities with known odds."""
+
+import math
+
+import pytest
+import torch
+from rich.console import Console
+
+import mera
+from mera.display.progress import ProgressBar
+from mera.inpaint.annealing import anneal
+from mera.inpaint.gaussian import Gaussian, gaussian_filling
+from tests.inpaint.test_inpaint import conditional
+from tests.tables.models import MODELS
+
+
+@pytest.fixture
+def progress():
+    with ProgressBar("anneal", Console(quiet=True)) as progress_bar:
+        yield progress_bar
+
+
+def test_a_gaussian_has_its_density():
+    covariance = torch.tensor([[2.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
+    mean = torch.tensor([1.0, -3.0], dtype=torch.float64)
+    gaussian = Gaussian(mean, covariance)
+    expected = torch.distributions.MultivariateNormal(mean, covariance)
+    row = torch.randn(5, 2, dtype=torch.float64)
+    torch.testing.assert_close(gaussian.log_prob(row), expected.log_prob(row))
+    drawn = gaussian.draw(20_000)
+    assert (drawn.mean(0) - mean).abs().max() < 0.05
+    assert (drawn.mT.cov() - covariance).abs().max() < 0.1
+
+
+def test_the_gaussian_of_a_gaussian_flow_is_exact_up_to_the_number_of_samples():
+    flow, image, mask, mean, covariance = conditional(16, [5, 6, 11])
+    found = gaussian_filling(flow.runner, image, mask)
+    deviation = covariance.diagonal().sqrt()
+    assert ((found.mean - mean).abs() < 0.25 * deviation).all()
+    assert torch.allclose(found.precision.inverse().diagonal(), covariance.diagonal(), rtol=0.15)
+
+
+@pytest.mark.parametrize("name", ["rgflow-3d-box-open", "rgflow-1d", "rgflow-paper"])
+def test_any_lattice_has_one(name):
+    flow = MODELS[name]()
+    mask = torch.zeros(flow.plan.input.shape, dtype=torch.bool)
+    mask.view(-1)[0] = mask.view(-1)[-1] = True
+    found = gaussian_filling(flow.runner, flow.sample(1), mask)
+    assert found.mean.isfinite().all()
+    assert len(found.mean) == 2 * flow.plan.input.channels
+
+
+def test_modes_get_particles_by_mass_and_not_by_density(progress):
+    """A peak of 0.3 of the mass, whose density is 27 times that of the other mode."""
+    d, widths, odds = 6, torch.tensor([0.15, 0.3]), torch.tensor([0.3, 0.7])
+    centres = torch.stack([torch.ones(d), -torch.ones(d)]) * 0.7
+
+    def log_prob(row):
+        squares = (row[:, None] - centres).square().sum(2)
+        return (odds.log() - d * widths.log() - squares / (2 * widths**2)).logsumexp(1)
+
+    def curvature(row):
+        nearest = (row[:, None] - centres).square().sum(2).argmin(1)
+        return torch.eye(d) / widths[nearest, None, None] ** 2
+
+    start = Gaussian(torch.zeros(d), torch.eye(d))
+    shares = []
+    for _ in range(8):
+        particles = anneal(log_prob, curvature, start, 200, 4, 8, progress)
+        shares.append((particles.sum(1) > 0).double().mean().item())
+        spread = [particles[(particles.sum(1) > 0) == (k == 0)].std(0).mean() for k in range(2)]
+        assert spread == pytest.approx(widths.tolist(), rel=0.4)
+    error = torch.tensor(shares).std().item() / math.sqrt(8)
+    assert sum(shares) / 8 == pytest.approx(0.3, abs=max(4 * error, 0.05))
+    assert error < 0.06
+
+
+def test_a_start_with_the_right_density_needs_one_stage(progress):
+    start = Gaussian(torch.ones(3), 4 * torch.eye(3))
+    curvatures = start.precision.expand(4, -1, -1)
+    particles = anneal(start.log_prob, lambda row: curvatures, start, 4000, 1, 4, progress)
+    assert (particles.mean(0) - 1).abs().max() < 0.2
+    assert (particles.std(0) - 2).abs().max() < 0.2
+
+
+def test_densities_that_cannot_be_annealed(progress):
+    start = Gaussian(torch.zeros(2), torch.eye(2))
+    with pytest.raises(ValueError, match="Expected a filling of finite density; got none among 8"):
+        anneal(lambda row: row.sum(1) * math.nan, lambda row: None, start, 8, 1, 2, progress)
+
+
+def test_chains_that_start_at_particles():
+    """The fillings of a flow with two modes, 0.25 and 0.75 of the mass, come in these proportions."""
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, Bimodal, kernel=4))
+    flow = mera.Flow(layout, "gaussian").double()
+    torch.manual_seed(0)
+    image = torch.zeros(1, 1, 4, dtype=torch.float64)
+    result = flow.inpaint(image, ((1, 3),), samples=400, particles=400, moves=4, warmup=10, iterations=10, steps=5)
+    assert (result.samples[:, 0, 1] > 0).double().mean().item() == pytest.approx(0.25, abs=0.08)
+
+
+class Bimodal(mera.bijectors.Bijector):
+    """Each site by itself: site 1 has modes of width 0.1 and 0.5 at 2 and -2; the other sites stay."""
+
+    weights, centres, widths = (torch.tensor(v, dtype=torch.float64) for v in ((0.25, 0.75), (2.0, -2.0), (0.1, 0.5)))
+
+    def forward(self, x, context=None):
+        normal = torch.distributions.Normal(self.centres, self.widths)
+        value = x[:, 0, 1, None]
+        below = (self.weights * normal.cdf(value)).sum(1).clamp(1e-15, 1 - 1e-15)
+        z = math.sqrt(2) * torch.erfinv(2 * below - 1)
+        log_p = (self.weights.log() + normal.log_prob(value)).logsumexp(1)
+        log_slope = log_p + (z.square() + math.log(2 * math.pi)) / 2
+        return torch.cat([x[:, :, :1], z[:, None, None], x[:, :, 2:]], 2), log_slope
+
+    def inverse(self, y, context=None):
+        low, high = torch.full_like(y[:, 0, 1], -9.0), torch.full_like(y[:, 0, 1], 9.0)
+        for _ in range(60):
+            middle = (low + high) / 2
+            x = torch.cat([y[:, :, :1], middle[:, None, None], y[:, :, 2:]], 2)
+            is_below = self(x)[0][:, 0, 1] < y[:, 0, 1]
+            low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
+        return x, -self(x)[1]
