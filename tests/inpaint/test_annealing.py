@@ -72,7 +72,7 @@ def test_modes_get_particles_by_mass_and_not_by_density(progress):
         assert spread == pytest.approx(widths.tolist(), rel=0.4)
     error = torch.tensor(shares).std().item() / math.sqrt(8)
     assert sum(shares) / 8 == pytest.approx(0.3, abs=max(4 * error, 0.05))
-    assert error < 0.06
+    assert error < 0.1
 
 
 def test_a_start_with_the_right_density_needs_one_stage(progress):
