@@ -12,11 +12,10 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count, check_flag
 from mera._utils.door import checked
+from mera.analysis.alike import Moments, equivalent_sites, pooled
 from mera.analysis.latents import LatentIndex
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
-from mera.graph import Plan
-from mera.graph.operations import Apply
 
 SAMPLES = {"geometric": 4096, "median": 64, "mean": 64}
 """The default number of samples of each estimate."""
@@ -26,8 +25,6 @@ MEAN_OF_LOG = -(0.5772156649015329 + math.log(2)) / 2
 """The mean of ln |x| for a standard Gaussian x."""
 OUTLIER = 1 / 3
 """The relative error of the largest strength of a level from which a warning is given."""
-DEVIATIONS = 3.0
-"""The excess of chi-squared, in standard deviations, from which equivalent latents count as different."""
 
 
 class Strengths(tuple[Tensor, ...]):
@@ -119,72 +116,26 @@ def _geometric(
     flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int]
 ) -> list[tuple[Tensor, Tensor]]:
     """For each level the geometric means over samples of the norms, (C, sites), and their errors."""
-    groups = [[sites.to(flow.device) for sites in _equivalent_sites(flow.plan, level)] for level in levels]
+    groups = [[sites.to(flow.device) for sites in equivalent_sites(flow.plan, level)] for level in levels]
     moments = [[Moments() for _ in of_level] for of_level in groups]
     at_once = max(1, min(BATCH, VARIABLES // flow.plan.input.variables))
     for start in range(0, samples, at_once):
-        z = [level.requires_grad_() for level in flow.sample_latents(min(at_once, samples - start), temperature)]
         of_batch = context if context is None or len(context) == 1 else context[start : start + at_once]
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+            z = [level.requires_grad_() for level in flow.sample_latents(min(at_once, samples - start), temperature)]
             x = flow.inverse(z, of_batch)[0]
         gradients = torch.autograd.grad(x, [z[level] for level in levels], torch.randn_like(x), materialize_grads=True)
         for gradient, of_level, parts in zip(gradients, groups, moments, strict=True):
             logs = gradient.double().abs().log().flatten(2)
             for sites, part in zip(of_level, parts, strict=True):
                 part.add(logs[:, :, sites].mean(3))
-    return [_pooled(parts, of_level, flow.dtype) for parts, of_level in zip(moments, groups, strict=True)]
-
-
-class Moments:
-    """The mean and its standard error, from values that are added in batches."""
-
-    def __init__(self) -> None:
-        self.n, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
-
-    def add(self, values: Tensor) -> None:
-        """Add a batch of values, (n, ...)."""
-        self.n += len(values)
-        self.sum, self.squares = self.sum.to(values) + values.sum(0), self.squares.to(values) + values.square().sum(0)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean of all values."""
-        return self.sum / self.n
-
-    @property
-    def error(self) -> Tensor:
-        """The standard error of the mean, infinite for one value."""
-        variance = (self.squares / self.n - self.mean.square()).clamp(min=0) / (self.n - 1 or 1)
-        return torch.full_like(variance, math.inf) if self.n == 1 else variance.sqrt()
-
-
-def _pooled(moments: Sequence[Moments], groups: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Strengths and errors (C, sites) from the logarithms of norms, with one mean for latents that are alike.
-
-    Args:
-        moments: for each partition of the sites into groups, moments of the means over groups, (C, groups). The last
-            partition has one site in each group.
-        groups: for each partition the sites of each group, (groups, members).
-    """
-    places = [_inverse(sites) for sites in groups]
-    mean, error = moments[-1].mean[:, places[-1]], moments[-1].error[:, places[-1]]
-    log, deviation, pending = mean.clone(), error.clone(), torch.ones_like(mean, dtype=torch.bool)
-    for part, sites, group in zip(moments, groups, places, strict=True):
-        degrees = sites.shape[1] - 1
-        differences = (mean - part.mean[:, group]).square()
-        chi_squared = (differences / error.square())[:, sites].sum(-1)
-        are_alike = (chi_squared <= degrees + DEVIATIONS * math.sqrt(2 * degrees))[:, group] & pending
-        log = torch.where(are_alike, part.mean[:, group], log)
-        spread = (differences - error.square())[:, sites].mean(-1).clamp(min=0)[:, group]  # of the members of a group
-        deviation = torch.where(are_alike, (part.error[:, group].square() + spread).sqrt(), deviation)
-        pending &= ~are_alike
-    norms = (log - MEAN_OF_LOG).exp()
-    return norms.to(dtype), (norms * deviation).nan_to_num(0.0, math.inf).to(dtype)  # 0 for a latent without effect
-
-
-def _inverse(sites: Tensor) -> Tensor:
-    """The group of each site, (sites,), from the sites of each group, (groups, members)."""
-    return sites.flatten().argsort() // sites.shape[1]
+    results = []
+    for parts, of_level in zip(moments, groups, strict=True):
+        log, error = pooled(parts, of_level)
+        norms = (log - MEAN_OF_LOG).exp()
+        error = (norms * error).nan_to_num(0.0, math.inf)  # a latent without any effect has strength 0
+        results.append((norms.to(flow.dtype), error.to(flow.dtype)))
+    return results
 
 
 def _exact(
@@ -221,38 +172,6 @@ def _median(fields: Tensor) -> tuple[Tensor, Tensor]:
         return median, torch.full_like(median, math.inf)
     low, high = (round((n - 1) * (0.5 + sign * min(0.5, n**-0.5))) for sign in (-1, 1))
     return median, (norms[:, high] - norms[:, low]) * (n - 1) / (high - low) / (2 * math.sqrt(n))
-
-
-def _equivalent_sites(plan: Plan, level: int) -> list[Tensor]:
-    """Partitions of the sites of a level into groups that translations map to each other, each (groups, members).
-
-    The first partition is by translations by whole patches of all steps between the data and the level. The periods of
-    the next partitions are twice as long each, for data with a period of its own, down to single sites.
-    """
-    lattice = plan.latents[level].lattice
-    makers = {target: step for step in plan.steps for target in step.targets}
-    periods = [1] * lattice.dim
-    value = plan.latents[level].value
-    while value in makers:
-        step = makers[value]
-        if isinstance(step.operation, Apply):
-            for d, (n, stride) in enumerate(zip(step.operation.lattice.shape, step.operation.stride, strict=True)):
-                sites = n // lattice.shape[d]  # of the lattice of the step, in a site of the level
-                periods[d] = math.lcm(periods[d], stride // math.gcd(stride, sites))
-        value = step.source
-    partitions = []
-    while not partitions or partitions[-1].shape[1] > 1:
-        periods = [period if n % period == 0 else n for period, n in zip(periods, lattice.shape, strict=True)]
-        partitions.append(_by_period(lattice.shape, periods))
-        periods = [2 * period for period in periods]
-    return partitions
-
-
-def _by_period(shape: Sequence[int], periods: Sequence[int]) -> Tensor:
-    """The sites of a lattice in groups of the same place modulo the periods, (groups, members)."""
-    blocks = [length for period, n in zip(periods, shape, strict=True) for length in (n // period, period)]
-    sites = torch.arange(math.prod(shape)).view(blocks)
-    return sites.permute(*range(1, len(blocks), 2), *range(0, len(blocks), 2)).reshape(math.prod(periods), -1)
 
 
 def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -> None:
