@@ -83,7 +83,7 @@ def equivalent_sites(plan: Plan, level: int) -> list[Tensor]:
                 sites = n // lattice.shape[d]  # of the lattice of the step, in a site of the level
                 periods[d] = math.lcm(periods[d], stride // math.gcd(stride, sites))
         value = step.source
-    partitions = []
+    partitions: list[Tensor] = []
     while not partitions or partitions[-1].shape[1] > 1:
         periods = [period if n % period == 0 else n for period, n in zip(periods, lattice.shape, strict=True)]
         partitions.append(_by_period(lattice.shape, periods))

@@ -106,10 +106,8 @@ def strengths(
     for level, (norms, errors) in zip(selected, pairs, strict=True):
         _warn_of_outliers(norms, errors, level, number)
     shapes = [plan.latents[level].lattice.event_shape for level in selected]
-    norms, errors = (
-        [part.view(s) for part, s in zip(parts, shapes, strict=True)] for parts in zip(*pairs, strict=True)
-    )
-    return Strengths(norms, errors)
+    shaped = [[part.view(shape) for part in pair] for pair, shape in zip(pairs, shapes, strict=True)]
+    return Strengths([norms for norms, _ in shaped], [errors for _, errors in shaped])
 
 
 def _geometric(

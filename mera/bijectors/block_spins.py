@@ -29,6 +29,7 @@ class BlockSpins(Bijector):
         ValueError: if an event has no sites, or the cells do not divide it.
     """
 
+    means: Tensor
     initialized: Tensor
 
     @checked
@@ -54,8 +55,8 @@ class BlockSpins(Bijector):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the factor from a batch (B, *event_shape), unless it was set before; a constant batch leaves it."""
-        if not self.initialized:
+        """Set the factor from a batch (B, *event_shape), unless it was set before, is frozen, or the batch is constant."""
+        if not self.initialized and self.log_scale.requires_grad:
             means = self.transform(x)[0][..., self.means.bool()]
             fine, coarse = (values.flatten(2).movedim(1, 0).flatten(1).var(1).mean().item() for values in (x, means))
             if fine > 0 and coarse > 0:

@@ -177,7 +177,7 @@ def permutation(
 def block_spins(
     event_shape: Shape,
     *,
-    inner: Annotated[BijectorLike, Option('the bijector, such as "spline" or {"name": "spline", "bins": 5}.')],
+    inner: Annotated[BijectorLike, Option('the bijector, such as {"name": "spline", "bins": 5}.')] = "coupling",
     cell: Annotated[int | None, Option("edge of the cells of a patch; None for one cell.")] = 2,
     back: Annotated[bool, Option("transform back behind the bijector.", flag)] = False,
     context_shape: ContextShape = None,

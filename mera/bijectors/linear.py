@@ -114,7 +114,7 @@ class LULinear(_Linear):
         inner = columns.index_select(1, self.permutation).to(dtype).movedim(1, 0)
         inner = torch.linalg.solve_triangular(lower, inner.flatten(1), upper=False, unitriangular=True)
         inner = torch.linalg.solve_triangular(upper, inner, upper=True)
-        return inner.view(len(lower), len(columns), -1).movedim(1, 0).to(columns.dtype)
+        return inner.view(len(lower), len(columns), columns.shape[2]).movedim(1, 0).to(columns.dtype)
 
     def _log_abs_det(self) -> Tensor:
         return self.log_diagonal.sum()

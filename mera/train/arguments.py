@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 
 from mera._utils.errors import InputError
+from mera.bijectors import BlockSpins
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback
-from mera.train.objective import Objective, is_starting
+from mera.train.objective import Objective
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
@@ -88,8 +89,12 @@ def check_callbacks(callbacks: object) -> list[Callback]:
 
 
 def check_enough(flow: Density, objective: Objective) -> None:
-    """Refuse fewer than `MIN_IMAGES` training examples if a normalisation layer still has to be initialised."""
-    if 0 < objective.size < MIN_IMAGES and is_starting(flow):
+    """Refuse fewer than `MIN_IMAGES` training examples if a normalisation layer still has to be initialised.
+
+    Block spins start from a single example too, which has many cells.
+    """
+    starting = [module for module in flow.modules() if not getattr(module, "initialized", True)]
+    if 0 < objective.size < MIN_IMAGES and not all(isinstance(module, BlockSpins) for module in starting):
         expected = f"at least {MIN_IMAGES} training examples, from which normalisation layers start"
         raise InputError(expected, str(objective.size))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from mera.data import Examples
 from mera.density import Density
 from mera.physics.action import Action
 from mera.physics.reweighting import estimate
-from mera.physics.short_run import fields_of, short_run
+from mera.physics.short_run import fields_of, is_differentiable, short_run
 from mera.physics.verdicts import pareto_k
 from mera.train.objective import Batch, Objective, is_starting, stretched
 
@@ -193,13 +194,18 @@ class ReverseKL(Objective):
         return torch.cat([samples, *batch[self._tensors : self._tensors + 1]]), None
 
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """Fields of a short run of Hamiltonian Monte Carlo; noise if no layer has to be initialised from data."""
+        """Fields of a short run of Hamiltonian Monte Carlo, from which layers start.
+
+        Noise if no layer has to start, the action is not differentiable, or it is not finite in the run.
+        """
         lattice = flow.plan.input
         chains = min(n, max(LEAST_CHAINS, VALUES // lattice.variables))
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
-        if not is_starting(flow):
+        if not is_starting(flow) or not is_differentiable(self.action, phi):
             return phi, None
-        return short_run(self.action, phi, max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables)))), None
+        with suppress(FloatingPointError):  # the first steps say where the action is not finite
+            phi = short_run(self.action, phi, max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables))))
+        return phi, None
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
         r"""The effective sample size (0 to 1), the Pareto k of 100 samples or more, and the variational free energy.

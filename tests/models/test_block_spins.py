@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import mera
+from mera.bijectors import DCT, BlockSpins
 from tests.helpers.laws import randomize
 
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -27,18 +28,19 @@ def build(model, **options):
     ],
 )
 def test_a_new_flow_is_a_wavelet_transform(model, edge, options):
-    """Each decimation keeps the means of cells, times the root of the number of sites."""
+    """Each decimation keeps the means of cells, times the root of the number of sites; so does the last transform."""
     flow = build(model, block_spins=True, **options).double()
     shape = flow.plan.input.shape
     x = torch.randn(2, 2, *shape, dtype=torch.float64)
     z, log_det = flow(x)
     kept = {level.lattice.shape: value for level, value in zip(flow.plan.latents, z, strict=True)}
     coarsest = min(kept, key=lambda edges: edges[0])
-    cell = shape[0] // coarsest[0]
-    mean = POOL[len(shape)](x, cell) * cell ** (len(shape) / 2)
     if model == "branching":  # the branch of kept sites ends in its first level of latents
         kept = {coarsest: z[0]}
-    torch.testing.assert_close(kept[coarsest][:, :2], mean)
+    cell = edge * shape[0] // coarsest[0]
+    mean = POOL[len(shape)](x, cell) * cell ** (len(shape) / 2)
+    firsts = (slice(None), slice(2), *(slice(None, None, edge) for _ in shape))
+    torch.testing.assert_close(kept[coarsest][firsts], mean)
     assert not log_det.any()
     total = sum(level.square().flatten(1).sum(1) for level in z)
     torch.testing.assert_close(total, x.square().flatten(1).sum(1))
@@ -46,18 +48,20 @@ def test_a_new_flow_is_a_wavelet_transform(model, edge, options):
 
 @pytest.mark.parametrize("order", ["paper", "authors"])
 def test_it_is_a_haar_transform_in_front_of_the_blocks(order):
-    """The same flow, declared by hand with a node for the transform of the lattice of each level but the coarsest."""
+    """The same flow, declared by hand with a node for the transform of the lattice of each level."""
     flow = randomize(build("rgflow", L=16, m=4, order=order))
+    for module in flow.modules():
+        if isinstance(module, BlockSpins):
+            module.log_scale.detach().zero_()
     layout = mera.Layout((16, 16), 2)
     x, offsets = layout.input, {"disentangler": 2, "decimator": 0}
     if order == "authors":
         offsets = {"disentangler": 0, "decimator": 2}
     for level in range(3):
-        if level < 2:
-            x = layout.local(x, "haar", kernel=2)
+        x = layout.local(x, "haar", kernel=2)
         for role, offset in offsets.items():
             bijector = flow.bijectors[f"{role}{level}"]
-            is_behind = level < 2 and isinstance(bijector.bijectors[0], mera.bijectors.DCT)
+            is_behind = isinstance(bijector.bijectors[0], (BlockSpins, DCT))
             x = layout.local(x, bijector.bijectors[1] if is_behind else bijector, kernel=4, offset=offset)
         fine = None
         if level < 2:
@@ -120,6 +124,23 @@ def test_the_cone_holds_every_derivative(order):
         assert torch.equal(change[0].abs().sum(0) > 0, inside)
 
 
+def test_the_factor_starts_from_data():
+    """The means of independent sites vary less than the sites, by the root of the number of sites in a cell."""
+    block = BlockSpins((2, 4, 4), cell=2)
+    x = 3 * torch.randn(4000, 2, 4, 4) + 5
+    y = block.initialize(x)
+    assert block.log_scale.item() == pytest.approx(0, abs=0.03)
+    coarse = x.unflatten(3, (2, 2)).mean(4, keepdim=True).expand(-1, -1, -1, -1, 2).flatten(3)  # equal neighbours
+    again = BlockSpins((2, 4, 4), cell=2)
+    again.initialize(coarse)
+    assert again.log_scale.exp().item() == pytest.approx(2**-0.5, rel=0.03)
+    assert torch.equal(block.initialize(coarse), block(coarse)[0])  # it starts once
+    assert y[:, :, ::2, ::2].std() == pytest.approx(x.std().item(), rel=0.05)
+    constant = BlockSpins((1, 2, 2))
+    constant.initialize(torch.ones(5, 1, 2, 2))
+    assert not constant.initialized
+
+
 def test_shared_levels_share_the_transform():
     flow = build("rgflow", L=16, m=4, share_levels=True)
     assert len(flow.bijectors) == 2
@@ -133,6 +154,6 @@ def test_only_the_authors_preset_has_none():
     for model, options in (("rgflow", {"preset": "authors"}), ("neuralrg", {}), ("tree", {}), ("branching", {})):
         flow = build(model, L=16, **options)
         assert flow.recipe.options["block_spins"] is False
-        assert not any(isinstance(module, mera.bijectors.DCT) for module in flow.modules())
+        assert not any(isinstance(module, DCT) for module in flow.modules())
     with pytest.raises(ValueError, match="Expected an option"):
         build("tebd", L=16, block_spins=True)
