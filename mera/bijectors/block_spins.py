@@ -55,7 +55,7 @@ class BlockSpins(Bijector):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the factor from a batch (B, *event_shape), unless it was set before, is frozen, or the batch is constant."""
+        """Set the factor from a batch (B, *event_shape); one that was set before or is frozen stays."""
         if not self.initialized and self.log_scale.requires_grad:
             means = self.transform(x)[0][..., self.means.bool()]
             fine, coarse = (values.flatten(2).movedim(1, 0).flatten(1).var(1).mean().item() for values in (x, means))
