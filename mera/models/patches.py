@@ -64,10 +64,12 @@ class Patches:
 
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
         open borders, where no patch fits at an offset. With the option `block_spins`, bijectors act on block spins up
-        to the row at offset 0; all but the last of them transform back, so that no causal cone grows.
+        to the row at offset 0; all but the last of them transform back, so that no causal cone grows. The last step has
+        no block spins, whose means no further step would couple, unless all levels share one module.
         """
         rows = list(rows)
-        last = [offset for _, offset in rows].index(0) if self.options.get("block_spins") else -1
+        keeps_means = bool(self.options.get("block_spins")) and (self.share or step < len(self.bijectors) - 1)
+        last = [offset for _, offset in rows].index(0) if keeps_means else -1
         for index, (role, offset) in enumerate(rows):
             bijector = self.bijectors[step]
             if index <= last:

@@ -206,9 +206,9 @@ class StepOptions(PatchOptions, total=False):
     block_spins: Annotated[
         bool,
         Option(
-            "whether blocks act on an orthonormal cosine transform of each cell, for cells of edge 2 the Haar "
-            "transform, so that the site that a decimation keeps of a cell begins as its block spin, the mean, times a "
-            "learnt factor.",
+            "whether the blocks of each level but the coarsest act on an orthonormal cosine transform of each cell, "
+            "for cells of edge 2 the Haar transform, so that the site that a decimation keeps of a cell begins as its "
+            "block spin, the mean, times a learnt factor. Levels that share modules have it at the coarsest level too.",
             flag,
             False,
         ),

@@ -11,6 +11,7 @@ from mera._utils.checks import check_choice
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors import Spectral
+from mera.bijectors.block_spins import without_block_spins
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
@@ -58,7 +59,9 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
         if len(before) != len(steps):
             raise InputError("levels with as many bijectors each", f"{len(before)} and {len(steps)}")
         for step, old in zip(steps, before, strict=True):
-            target, source = larger.bijectors[step.module], trained.bijectors[old.module]
+            target, source = (f.runner.bijector(s) for f, s in ((larger, step), (trained, old)))
+            if target.state_dict().keys() != source.state_dict().keys():  # the coarsest level has no block spins
+                target, source = without_block_spins(target), without_block_spins(source)
             try:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
