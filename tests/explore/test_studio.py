@@ -22,7 +22,7 @@ from tests.helpers.laws import randomize
 @pytest.fixture(scope="module")
 def learnt():
     torch.manual_seed(0)
-    return Learnt(randomize(mera.build("rgflow", L=(8, 16), m=4, channels=3, hidden=(6,)), 0.2).float())
+    return Learnt(randomize(mera.build("rgflow", L=(8, 16), m=4, channels=3, hidden=(6,)), 0.1).float())
 
 
 @pytest.fixture
