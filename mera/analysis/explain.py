@@ -165,8 +165,8 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
         torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64),
         3,
         f"cone: pixels that a latent can change. field: participation ratio of its receptive field; radius: its root "
-        f"mean square; both for {FIELDS} latents at random. strength: Euclidean norm, the median over samples. top "
-        "tenth: the part of all strength that the strongest tenth of the latents have.",
+        f"mean square; both for {FIELDS} latents at random. strength: Euclidean norm, the geometric mean over samples. "
+        "top tenth: the part of all strength that the strongest tenth of the latents have.",
     )
 
 

@@ -83,7 +83,7 @@ class Named:
 
     @property
     def title(self) -> str:
-        """The name; with the name of the bijector within it, if there is one."""
+        """The name; after the name of the inner bijector, if there is one."""
         inner = self.options.get("inner")
         return f"{inner['name'] if isinstance(inner, Mapping) else inner}, {self.name}" if inner else self.name
 

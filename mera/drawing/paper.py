@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +94,15 @@ def strength_histogram(subject: Subject) -> Picture:
     norms = subject.norms
     figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    largest = max(level.max().item() for level in norms)
-    bins = torch.linspace(0, largest, 41).tolist()
+    values = torch.cat([level.flatten() for level in norms])
+    low, high = values[values > 0].min().item(), values.max().item()
+    bins = torch.logspace(math.log10(low), math.log10(1.01 * high), 41).tolist()
     for h, level in enumerate(norms):
         values = level.flatten()
         label = f"h = {h}: median {values.median():.2g}, {int((values > 1).sum())} of {len(values)} above 1"
         axes.hist(values.tolist(), bins=bins, histtype="step", lw=1.8, label=label)
-    axes.set_yscale("log")
-    axes.set(xlabel="strength of the receptive field (median Euclidean norm)", ylabel="number of latents")
+    axes.set(xscale="log", yscale="log", ylabel="number of latents")
+    axes.set_xlabel("strength of the receptive field (geometric mean of Euclidean norms)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -51,7 +51,7 @@ class Subject:
 
     @cached_property
     def norms(self) -> tuple[Tensor, ...]:
-        """The strengths of all receptive fields, pooled medians over samples, level by level."""
+        """The strengths of all receptive fields, level by level; see `mera.analysis.strengths`."""
         with fixed_seed(SEED):
             return strengths(self.flow)
 

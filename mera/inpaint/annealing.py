@@ -35,7 +35,8 @@ def anneal(
 
     The stages are :math:`g^{1 - \beta} p^\beta`. Each :math:`\beta` is chosen such that the weights of the particles
     have an effective sample size of half their number. The particles are then resampled, and moved by Hamiltonian Monte
-    Carlo. A mode thus gets particles by its mass under g and under p, however high a narrow peak of p may be.
+    Carlo. A mode thus gets particles by its mass along the way, not by the height of its peak; a peak that is far
+    narrower than other modes has little mass on the way, and may be lost.
 
     Args:
         log_prob: ln p up to a constant, from (K, d) to (K,), differentiable.
@@ -84,15 +85,15 @@ def anneal(
 def _largest_change(ratio: Tensor, most: float) -> float:
     """The largest change of beta, up to `most`, at which the weights exp(change * ratio) keep half the particles."""
 
-    def is_small(change: float) -> bool:
+    def keeps_enough(change: float) -> bool:
         return effective_number(change * ratio).item() >= SURVIVORS * int(ratio.isfinite().sum())
 
-    if is_small(most):
+    if keeps_enough(most):
         return most
     low, high = 0.0, most
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if is_small(middle) else (low, middle)
+        low, high = (middle, high) if keeps_enough(middle) else (low, middle)
     return max(low, 1e-9)
 
 

@@ -25,7 +25,7 @@ def small_pieces(monkeypatch):
 )
 def test_pieces_change_nothing(options, small_pieces):
     options = dict(options)
-    flow = randomize(mera.build(options.pop("name"), L=8, m=4, hidden=(6,), **options), 0.3)
+    flow = randomize(mera.build(options.pop("name"), L=8, m=4, hidden=(6,), **options), 0.2)
     x = torch.randn(7, 3, 8, 8, dtype=torch.float64)
     context = torch.randn(7, 3, dtype=torch.float64) if "context" in options else None
     z, log_det = flow(x, context)  # with gradients: at once
@@ -34,7 +34,7 @@ def test_pieces_change_nothing(options, small_pieces):
         back, _ = flow.inverse(z_pieces, context)
     torch.testing.assert_close(z_pieces, tuple(level.detach() for level in z))
     torch.testing.assert_close(log_det_pieces, log_det.detach())
-    torch.testing.assert_close(back, x, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(back, x)
 
 
 def test_events_come_in_pieces_without_gradients_only(small_pieces):
