@@ -72,7 +72,7 @@ def generation(subject: Subject) -> Picture:
 def fields(subject: Subject) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
     rows = [strongest(norms, level, COLUMNS, distinct=True) for level, norms in enumerate(subject.norms)]
-    return _field_rows(subject.flow, rows, "the strongest receptive fields of each level, each on a scale of its own")
+    return _field_rows(subject, rows, "the strongest receptive fields of each level, each on a scale of its own")
 
 
 def random_fields(level: int) -> Callable[[Subject], Picture]:
@@ -84,7 +84,7 @@ def random_fields(level: int) -> Callable[[Subject], Picture]:
         with fixed_seed(SEED):
             latents = _random_latents(flow, h, 4 * COLUMNS)
         rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
-        return _field_rows(flow, rows, f"receptive fields at random, level {h}, each on a scale of its own")
+        return _field_rows(subject, rows, f"receptive fields at random, level {h}, each on a scale of its own")
 
     return draw
 
@@ -167,7 +167,9 @@ def random_fields_of_all(subject: Subject) -> Picture:
     flow = subject.flow
     with fixed_seed(SEED):
         rows = [_random_latents(flow, h, COLUMNS) for h in reversed(range(len(flow.plan.latents)))]
-    return _field_rows(flow, rows, "receptive fields at random, the coarsest level first, each on a scale of its own")
+    return _field_rows(
+        subject, rows, "receptive fields at random, the coarsest level first, each on a scale of its own"
+    )
 
 
 def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
@@ -176,10 +178,10 @@ def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
     return [latents[i] for i in torch.randperm(len(latents))[:count].tolist()]
 
 
-def _field_rows(flow: Flow, rows: Sequence[Sequence[LatentIndex]], title: str) -> Picture:
+def _field_rows(subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: str) -> Picture:
     """Draw receptive fields in rows, each below the index and the strength of its latent."""
     with fixed_seed(SEED):
-        drawn = receptive_fields(flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
+        drawn = receptive_fields(subject.flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
     columns = max(map(len, rows))
     figure = Picture(figsize=(1.2 * columns, 1.45 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -191,7 +193,8 @@ def _field_rows(flow: Flow, rows: Sequence[Sequence[LatentIndex]], title: str) -
                 continue
             field, latent = next(remaining), latents[column]
             draw_image(axes[row, column], _field_image(field))
-            axes[row, column].set_title(f"h={latent[0]} c={latent[1]} {latent[2:]}\n{field.norm():.2f}", fontsize=6)
+            strength = subject.norms[latent[0]][tuple(latent[1:])].item()
+            axes[row, column].set_title(f"h={latent[0]} c={latent[1]} {latent[2:]}\n{strength:.2f}", fontsize=6)
     figure.suptitle(title, fontsize=10)
     return figure
 
