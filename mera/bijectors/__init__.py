@@ -27,7 +27,7 @@ from mera.bijectors.reshape import Conditioned, Squeezed
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, Univariate
+from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
 
 __all__ = [
     "DCT",
@@ -68,6 +68,7 @@ __all__ = [
     "ResidualMLP",
     "Scaled",
     "SeparateMLPs",
+    "SmoothLaplace",
     "Spectral",
     "Squeezed",
     "Univariate",

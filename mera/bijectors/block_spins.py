@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mera._utils.door import checked
 from mera.bijectors.base import Bijector
-from mera.bijectors.compose import Chain
 from mera.bijectors.cosine import DCT
 
 
@@ -64,9 +63,3 @@ class BlockSpins(Bijector):
                 self.log_scale.fill_(0.5 * math.log(fine / coarse))
                 self.initialized.fill_(True)
         return self(x)[0]
-
-
-def without_block_spins(bijector: Bijector) -> Bijector:
-    """The bijector that acts on block spins within a bijector; another one is returned as it is."""
-    members = bijector.bijectors if isinstance(bijector, Chain) else []
-    return members[1] if members and isinstance(members[0], (BlockSpins, DCT)) else bijector

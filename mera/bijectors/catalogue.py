@@ -16,7 +16,7 @@ from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import make, named, register
-from mera.bijectors.compose import Chain, Invert
+from mera.bijectors.compose import Around, Chain, Invert
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.cosine import DCT, Haar
@@ -28,7 +28,7 @@ from mera.bijectors.partition import Gather
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, Univariate
+from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
 from mera.names.flow_options import (
     BijectorLike,
     Bins,
@@ -173,6 +173,11 @@ def permutation(
     return Permutation(event_shape, indices, per_site)
 
 
+def has_angles(bijector: Bijector) -> bool:
+    """Whether a bijector acts on angles, whose mean is none of their cell, and whose prior is no Laplace density."""
+    return any(getattr(part, "of_angles", None) for part in bijector.modules())
+
+
 @register("block-spins")
 def block_spins(
     event_shape: Shape,
@@ -184,16 +189,39 @@ def block_spins(
 ) -> Bijector:
     """A bijector that acts on the block spins and details of cells; see `BlockSpins`, or `DCT` if it transforms back.
 
-    Angles have no mean that a rotation commutes with: a bijector of angles acts on the angles themselves.
+    A bijector of angles acts on the angles themselves.
     """
     factory = named(inner) if isinstance(inner, (str, Mapping)) else inner
     bijector = make(factory, event_shape, context_shape)
-    if any(getattr(part, "of_angles", None) for part in bijector.modules()):
+    if has_angles(bijector):
         return bijector
     if not back:
-        return Chain([BlockSpins(event_shape, cell), bijector])
+        return Around([BlockSpins(event_shape, cell)], bijector, [])
     transform = DCT(event_shape, cell)
-    return Chain([transform, bijector, Invert(transform)])
+    return Around([transform], bijector, [Invert(transform)])
+
+
+@register("smooth-latents")
+def smooth_latents(
+    event_shape: Shape,
+    *,
+    inner: Annotated[BijectorLike, Option('the bijector, such as {"name": "spline", "bins": 5}.')] = "coupling",
+    cell: Annotated[int | None, Option("edge of the cells of which a decimation keeps a site; None for none.")] = None,
+    offset: Annotated[int, Option("offset of the patch on the lattice.")] = 0,
+    context_shape: ContextShape = None,
+) -> Bijector:
+    """A bijector, then a learnt map onto Laplace's density of each variable that leaves; see `SmoothLaplace`.
+
+    The variables of sites that a decimation keeps stay as they are, and so does a bijector of angles.
+    """
+    factory = named(inner) if isinstance(inner, (str, Mapping)) else inner
+    bijector = make(factory, event_shape, context_shape)
+    if has_angles(bijector):
+        return bijector
+    leaves = torch.ones(event_shape[1:], dtype=torch.bool)
+    if cell is not None:
+        leaves[tuple(slice(-offset % cell, None, cell) for _ in event_shape[1:])] = False
+    return Around([], bijector, [Elementwise(event_shape, SmoothLaplace(), leaves)])
 
 
 for name, kind in {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_interval
 from mera._utils.door import checked
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.univariate import Univariate
 
@@ -87,22 +89,42 @@ class Elementwise(_Elementwise):
     Args:
         event_shape: shape (C, *sites) of one event.
         transform: the map, for example `RationalQuadratic()`.
+        sites: a bool mask of the sites of an event whose variables are transformed; None for all. Other variables stay.
+
+    Raises:
+        ValueError: if the mask has another shape than the sites, or is false everywhere.
     """
 
     of_angles = None
+    sites: Tensor | None
 
     @checked
-    def __init__(self, event_shape: tuple[int, ...], transform: Univariate) -> None:
+    def __init__(self, event_shape: tuple[int, ...], transform: Univariate, sites: Tensor | None = None) -> None:
         super().__init__(event_shape)
         self.transform = transform
-        self.params = nn.Parameter(torch.zeros(transform.n_params, *event_shape))
+        shape: tuple[int, ...] = event_shape
+        if sites is not None:
+            if sites.dtype != torch.bool or tuple(sites.shape) != tuple(event_shape[1:]) or not sites.any():
+                raise InputError(
+                    f"a bool mask {tuple(event_shape[1:])} of some sites", f"{sites.dtype} {tuple(sites.shape)}"
+                )
+            sites = sites.flatten().nonzero()[:, 0]
+            shape = event_shape[0], len(sites)
+        self.params = nn.Parameter(torch.zeros(transform.n_params, *shape))
+        self.register_buffer("sites", sites, persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable with its own parameters."""
-        y, log_slope = self.transform(x, self.params.expand(x.shape[0], *self.params.shape))
-        return y, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
+        return self._map(self.transform, x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable back with its own parameters."""
-        x, log_slope = self.transform.inverse(y, self.params.expand(y.shape[0], *self.params.shape))
-        return x, log_slope.flatten(1).sum(1, dtype=log_det_dtype(y))
+        return self._map(self.transform.inverse, y)
+
+    def _map(self, transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the map, or its inverse, to the variables that it transforms."""
+        changed = x if self.sites is None else x.flatten(2).index_select(2, self.sites)
+        changed, log_slope = transform(changed, self.params.expand(x.shape[0], *self.params.shape))
+        if self.sites is not None:
+            changed = x.flatten(2).index_copy(2, self.sites, changed).view(x.shape)
+        return changed, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))

@@ -25,11 +25,11 @@ def double_copy(module: Any) -> Any:
     return copy.deepcopy(module).double()
 
 
-def with_noise_on_parameters(module: Any) -> Any:
-    """Add noise to all parameters of a module in place, and return it."""
+def with_noise_on_parameters(module: Any, spread: float = SPREAD) -> Any:
+    """Add noise of a standard deviation to all parameters of a module in place, and return it."""
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.add_(SPREAD * torch.randn_like(parameter))
+            parameter.add_(spread * torch.randn_like(parameter))
     return module
 
 

@@ -55,7 +55,7 @@ def contestants(
         ValueError: if a text is not a model with options, two texts are the same, or there are no texts.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
-    [(30,), (14,)]
+    [(18,), (14,)]
     """
     parsed = [_contestant(text.strip(), common or {}, parameters) for text in texts]
     if not parsed or len({contestant.folder for contestant in parsed}) < len(parsed):

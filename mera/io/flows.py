@@ -25,8 +25,8 @@ WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 2
 """The version of the description in files."""
-BEFORE = {"block_spins": False, "mix_channels": False}
-"""Options of models that files of format 1 do not have, with the values that they had then."""
+BEFORE = {"block_spins": False, "mix_channels": False, "smooth_prior": False}
+"""Options of models that older files do not have, with what the models then did."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
@@ -153,16 +153,15 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     """Build a flow from a description, with new weights.
 
     Args:
-        description: the result of `describe_flow`; without "format" it has format 1.
+        description: the result of `describe_flow`.
     """
     options = description["options"]
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
     else:
         model = description["model"]
-        if description.get("format", 1) == 1:
-            accepted = options_of(builder(model))
-            options = {name: value for name, value in BEFORE.items() if name in accepted} | options
+        accepted = options_of(builder(model))
+        options = {name: value for name, value in BEFORE.items() if name in accepted} | options
         flow = build(model, **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow

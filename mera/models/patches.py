@@ -15,6 +15,7 @@ from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
 from mera.names.flow_options import Edges, PatchOptions, StepOptions
+from mera.priors.families import family_of
 
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
@@ -56,6 +57,10 @@ class Patches:
                 "the same layers, residual_blocks and hidden at all levels, which share them",
                 "{layers!r}, {residual_blocks!r} and {hidden!r}".format_map(options),
             )
+        smooth = options.get("smooth_prior", False)
+        if smooth is None:
+            smooth = options["conditioner"] == "joint" and family_of(options["prior"]).name == "laplace"
+        self.smooths = smooth
         context = context_shape(options["context"], options["classes"], self.shape)
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 
@@ -65,18 +70,21 @@ class Patches:
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
         open borders, where no patch fits at an offset. With the option `block_spins`, bijectors act on block spins up
         to the row at offset 0; all but the last of them transform back, so that no causal cone grows. The last step has
-        no block spins, whose means no further step would couple, unless all levels share one module.
+        no block spins, whose means no further step would couple, unless all levels share one module. With the option
+        `smooth_prior`, the last row maps each variable that leaves onto the prior.
         """
-        rows = list(rows)
-        keeps_means = bool(self.options.get("block_spins")) and (self.share or step < len(self.bijectors) - 1)
+        is_patch = any(n == self.kernel and not p for n, p in zip(x.shape, x.lattice.periodic, strict=True))
+        rows = [(role, offset) for role, offset in rows if not (offset and is_patch)]
+        decimates = self.share or step < len(self.bijectors) - 1
+        keeps_means = bool(self.options.get("block_spins")) and decimates
         last = [offset for _, offset in rows].index(0) if keeps_means else -1
         for index, (role, offset) in enumerate(rows):
             bijector = self.bijectors[step]
+            if self.smooths and index == len(rows) - 1:
+                cell = self.stride if decimates else None
+                bijector = around("smooth-latents", bijector, cell=cell, offset=offset)
             if index <= last:
-                bijector = with_block_spins(bijector, self.stride, back=index < last)
-            sizes = zip(x.shape, x.lattice.periodic, strict=True)
-            if offset and any(n == self.kernel and not periodic for n, periodic in sizes):
-                continue
+                bijector = around("block-spins", bijector, cell=self.stride, back=index < last)
             x = self.layout.local(
                 x, bijector, kernel=self.kernel, offset=offset, share=role if self.share else None,
                 name=f"{role}{suffix}",
@@ -102,10 +110,10 @@ class Patches:
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
 
 
-def with_block_spins(bijector: Callable[..., Any], cell: int, back: bool) -> Named:
-    """A bijector, by name or as a callable, that acts on the block spins of cells; see the bijector "block-spins"."""
+def around(name: str, bijector: Callable[..., Any], **options: Any) -> Named:
+    """The registered bijector "block-spins" or "smooth-latents" around another one, by name or as a callable."""
     inner = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
-    return named("block-spins", {"inner": inner, "cell": cell, "back": back})
+    return named(name, {"inner": inner, **options})
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:

@@ -26,6 +26,7 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"))
     return {
         "block_spins": False,
+        "smooth_prior": False,
         "order": "authors",
         "conditioner": "authors",
         "layers": tuple(LAYERS[min(h, len(LAYERS) - 1)] for h in range(steps)),
@@ -34,7 +35,7 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@register("rgflow", presets={"authors": authors}, block_spins=True)
+@register("rgflow", presets={"authors": authors}, block_spins=True, smooth_prior=None, layers=4, hidden=(64,))
 def rgflow(
     L: LatticeEdges = 32,
     m: EvenKernel = 4,

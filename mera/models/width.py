@@ -28,7 +28,7 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})
     >>> options["hidden"]
-    (30,)
+    (18,)
     """
     check_count(parameters, "parameters")
     if "hidden" not in options_of(builder(model)):

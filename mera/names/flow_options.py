@@ -213,6 +213,16 @@ class StepOptions(PatchOptions, total=False):
             False,
         ),
     ]
+    smooth_prior: Annotated[
+        bool | None,
+        Option(
+            "whether a learnt map of each latent, in front of a Laplace prior, takes the cusp off its density. It "
+            "begins as the map of a logistic density onto Laplace's. If None, only with the joint conditioner and a "
+            "Laplace prior.",
+            flag,
+            False,
+        ),
+    ]
 
 
 class FieldOptions(DensityOptions, total=False):

@@ -10,8 +10,8 @@ from torch import nn
 from mera._utils.checks import check_choice
 from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.bijectors import Spectral
-from mera.bijectors.block_spins import without_block_spins
+from mera.bijectors import Bijector, Spectral
+from mera.bijectors.compose import innermost
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
@@ -60,8 +60,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             raise InputError("levels with as many bijectors each", f"{len(before)} and {len(steps)}")
         for step, old in zip(steps, before, strict=True):
             target, source = (f.runner.bijector(s) for f, s in ((larger, step), (trained, old)))
-            if target.state_dict().keys() != source.state_dict().keys():  # the coarsest level has no block spins
-                target, source = without_block_spins(target), without_block_spins(source)
+            if _shapes(target) != _shapes(source):  # the coarsest level keeps no sites: all leave
+                target, source = innermost(target), innermost(source)
             try:
                 target.load_state_dict(source.state_dict())
             except RuntimeError as error:
@@ -72,6 +72,11 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
         target.interpolate(source)
     larger.context_encoder.load_state_dict(trained.context_encoder.state_dict())
     return flow.with_flow(larger)
+
+
+def _shapes(bijector: Bijector) -> dict[str, torch.Size]:
+    """The shapes of the tensors of a bijector."""
+    return {name: value.shape for name, value in bijector.state_dict().items()}
 
 
 def _spectra(flow: Flow) -> list[Spectral]:

@@ -8,7 +8,7 @@ import torch
 import mera
 from mera import physics
 from mera.bijectors import Spectral
-from mera.bijectors.block_spins import without_block_spins
+from mera.bijectors.compose import innermost
 from mera.symmetry import Symmetrized
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, plain, run
@@ -123,7 +123,7 @@ def test_growth(name, copy):
     shift = len({step.level for step in new}) - len({step.level for step in old}) if copy == "coarse" else 0
     for step in old:
         (grown,) = (s for s in new if s.level == step.level + shift and _place(new, s) == _place(old, step))
-        inner = [without_block_spins(f.bijectors[s.module]) for f, s in ((flow, step), (larger, grown))]
+        inner = [innermost(f.bijectors[s.module]) for f, s in ((flow, step), (larger, grown))]
         before, after = (bijector.state_dict() for bijector in inner)
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert larger.memory[grown.node] == flow.memory[step.node]

@@ -103,7 +103,8 @@ def test_weights_that_change_before_the_way_back():
 
 def kept(depth, memory):
     """Bytes that the graph of a flow of one node of so many layers holds on to."""
-    flow = mera.build("rgflow", L=4, layers=depth, hidden=(8,), memory={"decimator0": memory, "disentangler0": "store"})
+    sizes = {"L": 4, "layers": depth, "hidden": (8,), "smooth_prior": False}
+    flow = mera.build("rgflow", memory={"decimator0": memory, "disentangler0": "store"}, **sizes)
     weights = {tensor.untyped_storage().data_ptr() for tensor in [*flow.parameters(), *flow.buffers()]}
     saved = {}
 

@@ -33,6 +33,7 @@ from mera.bijectors import (
     ResidualMLP,
     Scaled,
     SeparateMLPs,
+    SmoothLaplace,
     Spectral,
     Squeezed,
     checkerboard,
@@ -75,6 +76,7 @@ NAMED = {
     "orthogonal": ({"how": "householder"}, EVEN),
     "permutation": ({"order": [1, 0]}, PATCH),
     "pointwise-spline": ({"bins": 3}, LINE),
+    "smooth-latents": ({"inner": {"name": "coupling", "hidden": (5,)}, "cell": 2, "offset": 1}, PATCH),
     "spectral": ({}, CUBE),
     "spline": ({"hidden": (5,), "mask": "channels"}, PATCH),
     "spline-maf": ({"hidden": (9,), "bins": 3}, LINE),
@@ -154,6 +156,10 @@ BIJECTORS = {
     "asinh": lambda: Asinh(PATCH),
     "pointwise-spline": lambda: Elementwise(PATCH, Scaled(RationalQuadratic(4))),
     "pointwise-logistic": lambda: Elementwise(LINE, LogisticMixture()),
+    "smooth-laplace": lambda: Elementwise(PATCH, SmoothLaplace()),
+    "smooth-laplace-sites": lambda: Elementwise(
+        PATCH, SmoothLaplace(), torch.arange(PATCH[1] * PATCH[2]).view(PATCH[1:]) % 3 > 0
+    ),
     "spectral-line": lambda: Spectral(LINE),
     "spectral": lambda: Spectral(PATCH),
     "squeezed": lambda: Squeezed(

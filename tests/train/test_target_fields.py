@@ -97,7 +97,7 @@ def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
     torch.manual_seed(0)
     flow = mera.build(
         "rgflow", L=4, m=2, channels=1, hidden=(16,), norm=False, prior="gaussian", bijector="spline(bound=6)",
-        block_spins=False,
+        block_spins=False, layers=2,
     )  # fmt: skip
     fit(flow, (action, fields), steps=150, batch_size=32, lr=1e-2, eval_every=150)
     share = (flow.sample(500) > 0).float().mean()
