@@ -113,7 +113,7 @@ def test_options_in_a_text(text):
     written = dumps(layout)
     assert dumps(loads(written.replace('{name = "spline", bins = 5}', f'"{text}"'))) == written
     flow = mera.build("rgflow", L=4, m=2, hidden=(4,), bijector=text)
-    assert flow.layout.nodes["decimator0"].bijector.options["inner"]["bins"] == 5
+    assert flow.layout.nodes["decimator0"].bijector.options["inner"]["inner"]["bins"] == 5
 
 
 @pytest.mark.parametrize(

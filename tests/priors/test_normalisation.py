@@ -48,7 +48,10 @@ ANGLES = {"VonMises": D.VonMises(0.3, 4.0), "Uniform": D.Uniform(-math.pi, math.
 LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D.Uniform(0.0, 1.0)}
 EVENT = {"per_site": False}  # variables of two sites are mixed
 INNER = {"inner": {"name": "coupling", "hidden": (5,)}}
-NEEDS = {"block-spins": INNER, "linear": EVENT, "orthogonal": EVENT, "permutation": {"order": [1, 0], **EVENT}}
+NEEDS = {
+    "block-spins": INNER, "linear": EVENT, "orthogonal": EVENT, "permutation": {"order": [1, 0], **EVENT},
+    "smooth-latents": INNER,
+}  # fmt: skip
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
 
 

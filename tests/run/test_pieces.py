@@ -17,7 +17,7 @@ def small_pieces(monkeypatch):
     "options",
     [
         {"name": "rgflow", "conditioner": "paper"},
-        {"name": "rgflow", "context": (3,)},
+        {"name": "rgflow", "context": (3,), "layers": 2},
         {"name": "rgflow", "boundary": "open"},
         {"name": "realnvp"},
     ],
