@@ -34,7 +34,7 @@ PATCH = 4
 def setup(L: int, K: int) -> tuple[mera.Flow, Tensor, Tensor, Tensor]:
     """A flow, an image, the mask of a patch, K fillings of it."""
     torch.manual_seed(0)
-    flow = mera.build("rgflow", L=L, m=4, channels=3, hidden=(64,))
+    flow = mera.build("rgflow", L=L, m=4, channels=3, layers=2, hidden=(64,))
     mask = torch.zeros(L, L, dtype=torch.bool)
     mask[L // 2 - PATCH : L // 2, L // 2 - PATCH : L // 2] = True
     return flow, torch.randn(1, 3, L, L), mask, torch.randn(K, 3, PATCH**2)

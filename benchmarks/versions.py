@@ -25,12 +25,16 @@ HERE = Path(__file__).resolve().parent.parent
 MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
     "rgflow": ("rgflow", {"L": 32, "m": 4}, 32),
     "rgflow, batch 4": ("rgflow", {"L": 32, "m": 4}, 4),
-    "rgflow, splines": ("rgflow", {"L": 16, "m": 4, "channels": 1, "bijector": "spline", "hidden": (64,)}, 64),
+    "rgflow, splines": (
+        "rgflow",
+        {"L": 16, "m": 4, "channels": 1, "bijector": "spline", "layers": 2, "hidden": (64,)},
+        64,
+    ),
     "rgflow, published, 64": ("rgflow", {"L": 32, "preset": "authors", "hidden": (64, 64)}, 32),
     "rgflow, published, 512": ("rgflow", {"L": 32, "preset": "authors", "hidden": (512, 512)}, 8),
     "realnvp": ("realnvp", {"L": 32}, 32),
     "glow": ("glow", {"L": 32}, 32),
-    "rgflow, L=128": ("rgflow", {"L": 128, "m": 4, "hidden": (64, 64), "residual_blocks": 2}, 64),
+    "rgflow, L=128": ("rgflow", {"L": 128, "m": 4, "layers": 2, "hidden": (64, 64), "residual_blocks": 2}, 64),
 }
 """Model, options and batch by name."""
 CASES = ("training step", "forward", "inverse")
@@ -78,7 +82,7 @@ def restricted(places: int) -> Callable[[], object]:
     import mera
 
     torch.manual_seed(0)
-    flow = mera.build("rgflow", L=256, m=4, hidden=(64,))
+    flow = mera.build("rgflow", L=256, m=4, layers=2, hidden=(64,))
     mask = torch.zeros(256, 256, dtype=torch.bool)
     mask[124:128, 124:128] = True
     pixels = torch.randn(places, 3, 16)

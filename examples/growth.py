@@ -33,7 +33,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     console = Console(highlight=False)
     action = physics.Phi4(arguments.mass2, arguments.coupling)
-    options = {"norm": False, "prior": "gaussian", "bijector": "spline(bound=6, bins=8)", "hidden": (64,)}
+    options = {"norm": False, "prior": "gaussian", "bijector": "spline(bound=6, bins=8)", "layers": 2, "hidden": (64,)}
     flow = mera.build("rgflow", L=arguments.L, m=4, channels=1, **options)
     settings = {"batch_size": 64, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
     settings |= {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}}

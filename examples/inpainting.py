@@ -38,7 +38,7 @@ from mera.display.means import with_error
 from mera.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 
-MODELS = {"rgflow": {"hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1, "residual_blocks": 1}}
+MODELS = {"rgflow": {"layers": 2, "hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1, "residual_blocks": 1}}
 """Two models with about the same number of parameters."""
 console = Console(highlight=False, soft_wrap=True)
 

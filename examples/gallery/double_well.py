@@ -27,7 +27,9 @@ def main(seconds: float = 30, out: str = "double_well.png") -> None:
     density = torch.exp(-action(grid.view(-1, 1, 1, 1)))
     for (name, (bijector, source)), axes in zip(ways.items(), figure.subplots(1, 3, sharey=True), strict=True):
         torch.manual_seed(0)
-        flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(64,), norm=False, prior="gaussian", bijector=bijector)
+        flow = mera.build(
+            "rgflow", L=4, m=4, channels=1, layers=2, hidden=(64,), norm=False, prior="gaussian", bijector=bijector
+        )
         mera.train.fit(flow, source, minutes=seconds / 60, steps=10**6, batch_size=64, lr=5e-3, weight_decay=0)
         report = physics.estimate(flow, action, 4000)
         missed = 16 * action.log_z((1,)) - report.log_z

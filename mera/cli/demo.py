@@ -25,7 +25,7 @@ from mera.models import build
 from mera.train import RunFolder, Settings, bits_per_dim
 
 MODELS: dict[str, dict[str, Any]] = {
-    "rgflow": {"L": 32, "m": 4, "hidden": (64,)},
+    "rgflow": {"L": 32, "m": 4, "layers": 2, "hidden": (64,)},
     "realnvp": {"L": 32, "m": 4, "hidden": (48,), "layers": 1, "residual_blocks": 1},
 }
 """Two models with about the same number of parameters."""
