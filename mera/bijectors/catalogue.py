@@ -173,9 +173,14 @@ def permutation(
     return Permutation(event_shape, indices, per_site)
 
 
-def has_angles(bijector: Bijector) -> bool:
-    """Whether a bijector acts on angles, whose mean is none of their cell, and whose prior is no Laplace density."""
-    return any(getattr(part, "of_angles", None) for part in bijector.modules())
+def _surrounded(
+    inner: BijectorLike, event_shape: Shape, context_shape: Shape | None, around: Callable[[Bijector], Bijector]
+) -> Bijector:
+    """The bijector `inner` with maps around it, or alone if it acts on angles, which have no arithmetic mean."""
+    factory = named(inner) if isinstance(inner, (str, Mapping)) else inner
+    bijector = make(factory, event_shape, context_shape)
+    has_angles = any(getattr(part, "of_angles", None) for part in bijector.modules())
+    return bijector if has_angles else around(bijector)
 
 
 @register("block-spins")
@@ -191,14 +196,9 @@ def block_spins(
 
     A bijector of angles acts on the angles themselves.
     """
-    factory = named(inner) if isinstance(inner, (str, Mapping)) else inner
-    bijector = make(factory, event_shape, context_shape)
-    if has_angles(bijector):
-        return bijector
-    if not back:
-        return Around([BlockSpins(event_shape, cell)], bijector, [])
-    transform = DCT(event_shape, cell)
-    return Around([transform], bijector, [Invert(transform)])
+    before = DCT(event_shape, cell) if back else BlockSpins(event_shape, cell)
+    after = [Invert(before)] if back else []
+    return _surrounded(inner, event_shape, context_shape, lambda bijector: Around([before], bijector, after))
 
 
 @register("smooth-latents")
@@ -214,14 +214,11 @@ def smooth_latents(
 
     The variables of sites that a decimation keeps stay as they are, and so does a bijector of angles.
     """
-    factory = named(inner) if isinstance(inner, (str, Mapping)) else inner
-    bijector = make(factory, event_shape, context_shape)
-    if has_angles(bijector):
-        return bijector
     leaves = torch.ones(event_shape[1:], dtype=torch.bool)
     if cell is not None:
         leaves[tuple(slice(-offset % cell, None, cell) for _ in event_shape[1:])] = False
-    return Around([], bijector, [Elementwise(event_shape, SmoothLaplace(), leaves)])
+    after = Elementwise(event_shape, SmoothLaplace(), leaves)
+    return _surrounded(inner, event_shape, context_shape, lambda bijector: Around([], bijector, [after]))
 
 
 for name, kind in {
