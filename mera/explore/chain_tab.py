@@ -32,7 +32,7 @@ class ChainTab:
             self.field = picture_element("the field of a chain", 64)
             with ui.column():
                 self.facts = ui.label().classes("whitespace-pre-line").props('role="status"')
-                self.curve = ui.interactive_image(size=(200, 60)).classes("w-64")
+                self.curve = ui.interactive_image(size=(200, 60), sanitize=False).classes("w-64")
                 self.curve.props('role="img" aria-label="m^2 along a chain"')
 
     async def _run(self) -> None:

@@ -14,7 +14,9 @@ from mera.drawing.images import to_pil
 
 def picture_element(label: str, width: int, picture: Tensor | None = None) -> ui.interactive_image:
     """Add a picture, (1 or 3, H, W) uint8, to the page; `label` is for screen readers, `width` in units of 0.25 rem."""
-    element = ui.interactive_image("" if picture is None else address_of(picture))
+    source = "" if picture is None else address_of(picture)
+    # What is drawn on pictures is mera's own: a sanitizer, loaded while the picture may already be gone, is not needed.
+    element = ui.interactive_image(source, sanitize=False)
     return element.classes(f"picture w-{width}").props(f'role="img" aria-label="{label}"')
 
 
