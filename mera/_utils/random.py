@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,6 +77,16 @@ def set_states(states: dict[str, Any]) -> None:
     name, key, *rest = states["numpy"]
     np.random.set_state((name, key.numpy().astype(np.uint32), *rest))
     random.setstate(states["python"])
+
+
+def torch_states() -> dict[str, Tensor]:
+    """The random states of torch by device, "cpu" and "cuda-0", for `set_torch_states`."""
+    return {"cpu": torch.get_rng_state()} | {f"cuda-{i}": state for i, state in enumerate(_cuda_states())}
+
+
+def set_torch_states(states: Mapping[str, Tensor]) -> None:
+    """Restore the random states that `torch_states` returned; states of devices that are missing here are ignored."""
+    _set_torch(states["cpu"], [states[f"cuda-{i}"] for i in range(len(states) - 1)])
 
 
 def _cuda_states() -> list[Tensor]:

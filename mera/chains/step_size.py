@@ -42,6 +42,15 @@ class StepSize:
         else:
             self.value = min(self.most, max(self.least, float(self.value) * math.exp(change)))
 
+    def state(self) -> Tensor:
+        """The step size (or step sizes) and the count of proposals, for `restore`."""
+        return torch.cat([torch.as_tensor(self.value, dtype=torch.float64).flatten(), torch.tensor([self._proposals])])
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from a `state`."""
+        values, self._proposals = state[:-1], int(state[-1])
+        self.value = values.view_as(self.value).to(self.value) if isinstance(self.value, Tensor) else values.item()
+
     def restart(self) -> None:
         """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
         self._proposals = 0

@@ -16,6 +16,7 @@ from rich.console import Console
 from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
+from mera._utils.processes import is_main
 from mera.cli.declared_options import assignments, options_for, with_options
 from mera.cli.lazy import OPTIONS
 from mera.density import Density
@@ -23,7 +24,6 @@ from mera.display.table import Table
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.train.likelihoods import ImageLikelihood, likelihood_of
-from mera.train.processes import is_main
 
 tune_allocator()
 console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())

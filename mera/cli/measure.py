@@ -15,13 +15,15 @@ import typer
 
 from mera import physics
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder, write_atomically
-from mera.chains.gamma import LEAST
+from mera._utils.files import write_atomically
+from mera._utils.processes import is_main
 from mera.cli.common import Device, Json, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import folder_of, learnt_action, load_flow
+from mera.display.table import Table
 from mera.physics.check_target import check_sampled
 from mera.physics.short_run import fields_of
+from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
 from mera.symmetry import Symmetrized
 from mera.train.run import RunFolder
@@ -52,6 +54,10 @@ def _measure(
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Group elements in the mixture; all if left out.")] = None,
     chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
+    every: Annotated[
+        int,
+        typer.Option(min=0, help="Keep every k-th field of a chain (of samples: every k-th batch); 0 to keep none."),
+    ] = 10,
     fields: Annotated[
         Path | None,
         typer.Option(
@@ -66,14 +72,33 @@ def _measure(
     ] = None,
     double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the measurement; the sampler if left out.", rich_help_panel="Output"),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the report; RUN/report if left out.", metavar="DIR", rich_help_panel="Output"),
+        typer.Option(
+            help="Folder of the measurement; RUN/measure/NAME if left out.", metavar="DIR", rich_help_panel="Output"
+        ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the measurement, up to --samples.", rich_help_panel="Output"),
+    ] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List the measurements of the run.", rich_help_panel="Output")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure a lattice action with the flow of a run, with errors; print a table, and write a picture and JSON."""
+    """Measure a lattice action with the flow of a run, with errors; keep fields, histories, weights and a report.
+
+    What is measured is written as it is made, so that Ctrl-C or a kill loses nothing: --resume goes on.
+    """
+    if listing:
+        _list(folder_of(run) / "measure", as_json)
+        return
     text = action if action is not None else None if run.is_file() else learnt_action(RunFolder(run))
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
@@ -83,10 +108,21 @@ def _measure(
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
     flow, target = flow.double() if double else flow, physics.make(text)
-    of_target = _fields(fields, flow, target) if sampler is Sampler.reweighting or fields is not None else None
-    result = _sample(flow, target, sampler, samples, chains, warmup, seed, of_target)
-    out = folder_of(run) / "report" if out is None else out
-    make_folder(out)
+    if sampler is Sampler.reweighting:
+        if warmup is not None:
+            raise typer.BadParameter("Expected a sampler of chains beside --warmup; got reweighting")
+    elif fields is not None:
+        raise typer.BadParameter(f"Expected --fields beside reweighting; got {sampler.value}")
+    of_target = _fields(fields, flow, target) if sampler is Sampler.reweighting else None
+    out = folder_of(run) / "measure" / (sampler.value if name is None else name) if out is None else out
+    with warnings.catch_warnings():  # the verdict is printed with the table
+        warnings.simplefilter("ignore", UserWarning)
+        result = physics.measure(
+            flow, text, out, sampler=sampler.value, samples=samples, chains=chains, warmup=warmup, every=every,
+            seed=seed, fields=of_target, resume=resume, console=console,
+        ).result  # fmt: skip
+    if not is_main():
+        return
     report = _plain({"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)})
     write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
     write_atomically(out / "report.png", result._repr_png_() or b"")
@@ -94,32 +130,24 @@ def _measure(
         show(json.dumps(report))
         return
     show(f"{text} on {flow.plan.input}, {sampler.value}", str(result))
-    console.print(f"report: {out / 'report.json'}, {out / 'report.png'}")
+    console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
 
 
-def _sample(
-    flow: Any, action: Any, sampler: Sampler, samples: int, chains: int, warmup: int | None, seed: int,
-    fields: torch.Tensor | None,
-) -> Any:  # fmt: skip
-    """Run a sampler, with `samples` draws over all chains, and return its result."""
-    torch.manual_seed(seed)
-    draws = max(LEAST, samples // chains)
-    if sampler is Sampler.reweighting:
-        if warmup is not None:
-            raise typer.BadParameter("Expected a sampler of chains beside --warmup; got reweighting")
-        with warnings.catch_warnings():  # the verdict is printed with the table
-            warnings.simplefilter("ignore", UserWarning)
-            return physics.estimate(flow, action, samples, fields=fields, console=console)
-    if fields is not None:
-        raise typer.BadParameter(f"Expected --fields beside reweighting; got {sampler.value}")
-    options: dict[str, Any] = {"chains": chains, "console": console}
-    if warmup is not None:
-        options["warmup"] = warmup
-    if sampler is Sampler.metropolis:
-        return physics.metropolis(flow, action, draws=draws, **options)
-    if sampler is Sampler.cones:
-        return physics.cone_monte_carlo(flow, action, sweeps=draws, **options)
-    return physics.hmc(flow, action, "field" if sampler is Sampler.hmc else "latent", draws=draws, **options)
+def _list(folder: Path, as_json: bool) -> None:
+    """Print the measurements of a run."""
+    rows = []
+    for path in sorted(path.parent for path in folder.glob("*/measurement.json")):
+        facts = Storage(path).facts()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                found = physics.load_chain(path)
+            done, verdict = next(iter(found.history.values())).numel(), found.verdict
+        except InputError:  # too few draws yet
+            done, verdict = 0, "too few draws yet"
+        rows.append((path.name, facts["sampler"], facts["action"], f"{done:,} of {facts['samples']:,}", verdict))
+    table = Table(["measurement", "sampler", "action", "samples", "verdict"], rows)
+    show(json.dumps([dict(zip(table.header, row, strict=True)) for row in rows]) if as_json else str(table))
 
 
 def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:

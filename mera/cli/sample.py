@@ -12,6 +12,7 @@ import typer
 from torch import Tensor
 
 from mera._utils.files import make_folder, write_atomically
+from mera._utils.processes import is_main
 from mera.cli.common import Device, choose_device, console
 from mera.cli.declared_options import integers, numbers
 from mera.cli.lazy import OPTIONS
@@ -20,7 +21,6 @@ from mera.density import Density
 from mera.drawing.images import png_path, save_grid
 from mera.train.evaluate import sample as draw
 from mera.train.objective import are_pictures, stretched
-from mera.train.processes import is_main
 
 app = typer.Typer(**OPTIONS)
 

@@ -7,6 +7,8 @@ from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.markov_chains import MarkovChains
+from mera.physics.measure import measure
+from mera.physics.measurement import Measurement, load_chain
 from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweighting import Report, estimate
@@ -25,6 +27,7 @@ __all__ = [
     "GammaResult",
     "Ising",
     "MarkovChains",
+    "Measurement",
     "Observables",
     "Phi4",
     "Quantity",
@@ -35,7 +38,9 @@ __all__ = [
     "grow",
     "hmc",
     "kaufman",
+    "load_chain",
     "make",
+    "measure",
     "metropolis",
     "names",
     "pareto_k",

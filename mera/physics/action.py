@@ -79,6 +79,7 @@ class Action(ABC):
         periodic: whether the lattice is periodic. If not, its borders are open.
         is_compact: whether the field consists of angles in :math:`[-\pi, \pi)`.
         channels: the number of channels of a field; None for any.
+        inverse_temperature: the factor of the energy in the exponent of the weight, for the specific heat.
         flow_options: options of `mera.build` that a flow needs to learn the action.
     """
 
@@ -87,6 +88,7 @@ class Action(ABC):
     periodic: bool = True
     is_compact: bool = False
     channels: int | None = 1
+    inverse_temperature: float = 1.0
     flow_options: ClassVar[Mapping[str, Any]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:
@@ -113,6 +115,14 @@ class Action(ABC):
         """
         return phi
 
+    def energy(self, order: Tensor) -> Tensor | None:
+        """The energy of each order parameter, (B,), where it is something else than the action; None where it is not.
+
+        Args:
+            order: the order parameters, (B, C', *shape).
+        """
+        return None
+
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The logarithm of the integral of :math:`e^{-S}` over all fields, exact, where it is known.
 
@@ -132,6 +142,7 @@ class _Checked(Action):
         self.periodic = bool(getattr(action, "periodic", True))
         self.is_compact = bool(getattr(action, "is_compact", False))
         self.channels = getattr(action, "channels", None)
+        self.inverse_temperature = float(getattr(action, "inverse_temperature", 1.0))
         self.flow_options = dict(getattr(action, "flow_options", {}))  # type: ignore[misc]
 
     def __call__(self, phi: Tensor) -> Tensor:
@@ -151,6 +162,10 @@ class _Checked(Action):
     def order_parameter(self, phi: Tensor) -> Tensor:
         """The order parameter that the action defines, or the field itself."""
         return getattr(self.action, "order_parameter", super().order_parameter)(phi)
+
+    def energy(self, order: Tensor) -> Tensor | None:
+        """The energy that the action defines for order parameters, or None."""
+        return getattr(self.action, "energy", super().energy)(order)
 
     def log_z(self, shape: Sequence[int]) -> float:
         """The exact ln Z, for an action that defines it."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mera.chains.step_size import StepSize
 from mera.flow import Flow
 from mera.physics.action import Action
 from mera.physics.target import Target
@@ -29,6 +30,11 @@ class LatentTrajectories:
         self._latents: list[Tensor] = []
         self._sizes = [flow.plan.latents[level].lattice.variables for level in self.levels]
         self._trajectories = Trajectories(Target(self._log_prob, self._generate), LENGTH, step=0.3)
+
+    @property
+    def tuning(self) -> StepSize:
+        """The step size as it is tuned."""
+        return self._trajectories.tuning
 
     @property
     def step(self) -> float:

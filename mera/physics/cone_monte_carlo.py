@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,16 @@ from mera._utils.checks import check_choice, check_count, check_interval
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
+from mera.chains.step_size import StepSize
 from mera.density import Density
-from mera.display.progress import ProgressBar, check_console
 from mera.flow import Flow
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
 from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
-from mera.physics.markov_chains import MarkovChains, Recorder
+from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
+from mera.physics.sampler import Draw, Sampler, State
 from mera.physics.target import check_fields, field_target, in_domain
 from mera.physics.trajectories import LONGEST, Trajectories
 
@@ -99,8 +99,22 @@ def cone_monte_carlo(
     action = check_sampled(flow, action, alone=trajectories == 0)
     check_interval(length, "the length of a trajectory", 0, LONGEST)
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
+    sampler = cone_sampler(flow, action, chains, levels, dynamics, trajectories, length, start)
+    return run(sampler, Observables(action, observables), warmup, sweeps, console)
+
+
+def cone_sampler(
+    flow: Density,
+    action: Action,
+    chains: int,
+    levels: Sequence[int] | None = None,
+    dynamics: str = "walk",
+    trajectories: int = 10,
+    length: float = 1.0,
+    start: Tensor | None = None,
+) -> Sweeps:
+    """The sampler of `cone_monte_carlo`, with the same arguments; the action has been checked."""
     bare: Flow = flow.flow
-    n_levels = len(bare.plan.latents)
     if levels is not None and not isinstance(levels, Sequence):
         raise InputError("a list of levels", repr(levels))
     levels = [bare.plan.check_level(level) for level in (default_levels(bare) if levels is None else levels)]
@@ -112,23 +126,7 @@ def cone_monte_carlo(
     target = Trajectories(field_target(action, event_shape), length)
     fields = _start(flow, action, chains, target) if start is None else check_fields(start, event_shape)
     sweep = Sweep(bare, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
-    recorder = Recorder(Observables(action, observables))
-    rates, began = dict.fromkeys(levels, 0.0), 0.0
-    with ProgressBar("sweep", check_console(console)) as progress_bar:
-        for i in range(warmup + sweeps):
-            if i == warmup:
-                began = time.perf_counter()
-            accepted = sweep.run(tune=i < warmup)
-            if i >= warmup:
-                rates = {level: rate + accepted[level] / sweeps for level, rate in rates.items()}
-                phi = sweep.fields
-                value = action(phi)
-                recorder.add(phi, value, -value - flow.log_prob_given(phi, sweep.log_q))
-            note = ", ".join(f"{accepted[level]:.2f}" for level in sorted(accepted))
-            progress_bar.update(i + 1, (i + 1) / (warmup + sweeps), f"accepted {note}")
-    seconds = time.perf_counter() - began
-    by_level = [[values.get(level, math.nan) for level in range(n_levels)] for values in (rates, sweep.steps)]
-    return recorder.chain(sweep.fields.clone(), by_level[0], seconds, by_level[1])
+    return Sweeps(sweep, flow)
 
 
 def default_levels(flow: Flow) -> range:
@@ -179,11 +177,21 @@ class Sweep:
             return dict.fromkeys(self.levels, self._coarse.step)
         return {level: float(step.value) for level, step in self._sampler.steps.items()}
 
+    @property
+    def tuning(self) -> dict[str, StepSize]:
+        """By name, the step sizes that a sweep tunes."""
+        coarse = {} if self._coarse is None else {"latents": self._coarse.tuning}
+        return {"trajectories": self.target.tuning} | coarse | {
+            f"level {level}": step for level, step in self._sampler.steps.items()
+        }  # fmt: skip
+
+    def set_fields(self, phi: Tensor) -> None:
+        """Replace the current fields, (K, C, *shape)."""
+        self._sampler.state.data = in_domain(self.action, phi)
+
     def run(self, tune: bool = False) -> dict[int, float]:
         """Run one sweep, which tunes the step sizes if `tune`; return the acceptance rate of each level."""
         rates = self._sampler.sweep(tune)
-        if not (self.trajectories or self.action.is_even or self._coarse is not None):
-            return rates
         phi = self.fields
         if self._coarse is not None:
             phi, rate = self._coarse.run(phi, tune)
@@ -192,8 +200,56 @@ class Sweep:
             phi = self.target.run(phi.flatten(1), self.trajectories, tune=tune)[0].view_as(phi)
         if self.action.is_even:
             phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in phi.shape[1:])), device=phi.device) - 1)
-        self._sampler.state.data = in_domain(self.action, phi)
+        self.set_fields(phi)  # also where nothing has changed: rounding errors of local updates do not add up
         return rates
+
+
+class Sweeps(Sampler):
+    """Chains that move by sweeps.
+
+    Args:
+        sweep: the sweeps.
+        flow: the flow whose density the weights have, which may be a mixture that wraps the flow of the sweeps.
+    """
+
+    title = "sweep"
+
+    def __init__(self, sweep: Sweep, flow: Density) -> None:
+        self._sweep, self._flow = sweep, flow
+        self._n_levels = len(flow.plan.latents)
+
+    @property
+    def fields(self) -> Tensor:  # type: ignore[override]
+        """The current fields, (K, C, *shape)."""
+        return self._sweep.fields
+
+    @property
+    def steps(self) -> list[float]:
+        """The step size of each level, NaN for levels that do not move."""
+        return self._by_level(self._sweep.steps)
+
+    def _by_level(self, values: Mapping[int, float]) -> list[float]:
+        """A value for each level, finest first, with NaN for levels that do not move."""
+        return [values.get(level, math.nan) for level in range(self._n_levels)]
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Run a sweep."""
+        rates = torch.tensor(self._by_level(self._sweep.run(tune)))
+        phi = self.fields
+        if tune:
+            return [Draw(phi, rates)]
+        value = self._sweep.action(phi)
+        return [Draw(phi, rates, value, -value - self._flow.log_prob_given(phi, self._sweep.log_q))]
+
+    def state(self) -> State:
+        """The fields and the step sizes."""
+        return {"fields": self.fields} | {name: step.state() for name, step in self._sweep.tuning.items()}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._sweep.set_fields(state["fields"].to(self.fields))
+        for name, step in self._sweep.tuning.items():
+            step.restore(state[name])
 
 
 def _start(flow: Density, action: Action, chains: int, trajectories: Trajectories) -> Tensor:

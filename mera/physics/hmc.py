@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,12 @@ from mera._utils.checks import check_choice, check_count, check_interval
 from mera._utils.errors import InputError
 from mera.chains.gamma import LEAST
 from mera.density import Density
-from mera.display.progress import ProgressBar, check_console
-from mera.physics.action import ActionLike
+from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
-from mera.physics.markov_chains import MarkovChains, Recorder
+from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
-from mera.physics.target import check_fields, field_target, latent_target
+from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.target import Target, check_fields, field_target, latent_target
 from mera.physics.trajectories import LONGEST, Trajectories
 
 if TYPE_CHECKING:
@@ -82,6 +81,21 @@ def hmc(
         raise InputError("a flow for dynamics of its latents", type(flow).__name__)
     shape = event_shape_of(flow)
     action = check_target(flow if space == "latent" else shape, action)
+    sampler = hmc_sampler(flow, action, space, chains, thin, length, start)
+    return run(sampler, Observables(action, observables), warmup, draws, console)
+
+
+def hmc_sampler(
+    flow: Density | Sequence[int],
+    action: Action,
+    space: str,
+    chains: int,
+    thin: int = 1,
+    length: float = 1.0,
+    start: Tensor | None = None,
+) -> FieldOrLatents:
+    """The sampler of `hmc`, with the same arguments; the action has been checked."""
+    shape = event_shape_of(flow)
     if start is not None:
         fields = check_fields(start, shape)
     else:
@@ -91,17 +105,44 @@ def hmc(
         row = flow.plan.rows_of(flow.flow(fields)[0])
     else:
         target, row = field_target(action, shape), fields.flatten(1)
-    trajectories = Trajectories(target, length)
-    recorder = Recorder(Observables(action, observables))
-    accepted, began = 0.0, 0.0
-    with ProgressBar("HMC", check_console(console)) as progress_bar:
-        for i in range(warmup + draws):
-            if i == warmup:
-                began = time.perf_counter()
-            row, rate = trajectories.run(row, 1 if i < warmup else thin, tune=i < warmup)
-            if i >= warmup:
-                accepted += rate / draws
-                recorder.add(target.to_fields(row))
-            progress_bar.update(i + 1, (i + 1) / (warmup + draws), f"accepted {rate:.2f}")
-    seconds = time.perf_counter() - began
-    return recorder.chain(target.to_fields(row).detach(), accepted, seconds, trajectories.step)
+    return FieldOrLatents(target, row, length, thin)
+
+
+class FieldOrLatents(Sampler):
+    """Hamiltonian trajectories of fields, or of the latents of fields.
+
+    Args:
+        row: the variables of the chains at the start, (K, d).
+        length: the mean length of a trajectory.
+        thin: the number of trajectories for each measured draw.
+    """
+
+    title = "HMC"
+
+    def __init__(self, target: Target, row: Tensor, length: float, thin: int) -> None:
+        self._target, self._row, self._thin = target, row, thin
+        self._trajectories = Trajectories(target, length)
+
+    @property
+    def fields(self) -> Tensor:  # type: ignore[override]
+        """The current fields, (K, C, *shape)."""
+        return self._target.to_fields(self._row)
+
+    @property
+    def steps(self) -> float:
+        """The step size."""
+        return self._trajectories.step
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Run a trajectory in the warm-up, and `thin` trajectories for a measured draw."""
+        self._row, rate = self._trajectories.run(self._row, 1 if tune else self._thin, tune)
+        return [Draw(self.fields, torch.tensor([rate]))]
+
+    def state(self) -> State:
+        """The variables and the step size."""
+        return {"row": self._row, "step": self._trajectories.tuning.state()}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._row = state["row"].to(self._row)
+        self._trajectories.tuning.restore(state["step"])

@@ -33,7 +33,8 @@ class Ising(Action):
 
     with the adjacency matrix A of the lattice (NeuralRG, https://arxiv.org/abs/1802.02840). The spin at a site is
     :math:`\pm 1` with the mean :math:`\tanh \phi(x)`, independent of the other spins given the field. The action is not
-    local, since the inverse of K is not.
+    local, since the inverse of K is not. Samplers measure spins, which are drawn given the field: magnetisation,
+    energy, specific heat and two-point function are those of the Ising model, and only phi2 is that of the field.
 
     Args:
         temperature: T, positive, in units of the coupling between spins.
@@ -64,6 +65,32 @@ class Ising(Action):
         inverse = _eigenvalues(tuple(shape), self.temperature).reciprocal().to(phi)
         smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
         return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
+
+    @property
+    def inverse_temperature(self) -> float:  # type: ignore[override]
+        """1 / T."""
+        return 1 / self.temperature
+
+    def spins(self, phi: Tensor) -> Tensor:
+        r"""Draw spins given the field, :math:`\pm 1` with the probabilities :math:`(1 \pm \tanh \phi) / 2`, like phi.
+
+        Args:
+            phi: the fields, (B, C, *shape).
+        """
+        return torch.where(torch.rand_like(phi) < torch.sigmoid(2 * phi), 1.0, -1.0).to(phi)
+
+    def order_parameter(self, phi: Tensor) -> Tensor:
+        """Spins that are drawn given the field; see `spins`."""
+        return self.spins(phi)
+
+    def energy(self, order: Tensor) -> Tensor:
+        """The energy of spins, minus the sum of the products of neighbours, (B,).
+
+        Args:
+            order: the spins, (B, C, *shape).
+        """
+        products = torch.stack([order * order.roll(-1, axis) for axis in range(2, order.ndim)])
+        return -products.sum(0).flatten(1).sum(1)
 
     def log_z(self, shape: Sequence[int]) -> float:
         """The exact ln Z of the field on a square lattice, from Kaufman's solution.

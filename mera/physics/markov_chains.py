@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,8 +13,13 @@ from torch import Tensor
 from mera.chains.diagnostics import MIXED, split_r_hat
 from mera.chains.gamma import gamma_method
 from mera.display.painter import Pictured
+from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
-from mera.physics.observables import Observables, Quantity, summarize
+from mera.physics.observables import Average, Observables, Quantity, summarize
+from mera.physics.sampler import Recorder, Sampler, Series, advance, note
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LONG = 20
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
@@ -91,41 +96,62 @@ class MarkovChains(Pictured):
         return f"{self.table}\n{counts}\n{self.verdict}"
 
 
-class Recorder:
-    """A recorder of observables along Markov chains."""
+def chains_of(
+    series: Series, fields: Tensor, functions: Mapping[str, Average], seconds: float, steps: Any = None
+) -> MarkovChains:
+    """Summarise the series of a `Recorder`.
 
-    def __init__(self, observables: Observables) -> None:
-        self.observables = observables
-        self._parts: list[dict[str, Tensor]] = []
-        self._log_weights: list[Tensor] = []
+    Args:
+        series: by name, what was measured, (draws, K, ...).
+        fields: the last field of each chain, (K, C, *shape).
+        functions: by name, functions of averages; see `averages_of`.
+        seconds: the time of all draws together, in seconds.
+        steps: the tuned step size or step sizes.
+    """
+    measured = {name: values for name, values in series.items() if name not in {"_rates", "_log_weights", "_fields"}}
+    quantities, correlator = summarize(measured, functions, torch.mean, lambda centred: gamma_method(centred).error)
+    history = {name: values for name, values in measured.items() if values.ndim == 2 and not name.startswith("_")}
+    gammas = {name: gamma_method(values) for name, values in history.items()}
+    rates = series["_rates"].mean(0).tolist()
+    return MarkovChains(
+        fields,
+        history,
+        quantities,
+        {name: gamma.tau for name, gamma in gammas.items()},
+        {name: gamma.tau_error for name, gamma in gammas.items()},
+        {
+            name: split_r_hat(values[..., None]).nan_to_num(nan=1.0, posinf=math.inf).item()
+            for name, values in history.items()
+        },
+        correlator,
+        rates if isinstance(steps, list) else rates[0],
+        seconds,
+        steps,
+        series.get("_log_weights"),
+    )
 
-    def add(self, phi: Tensor, action: Tensor | None = None, log_weights: Tensor | None = None) -> None:
-        """Measure the fields (K, C, *shape) of all chains; pass their actions (K,) if these are already computed."""
-        self._parts.append(self.observables.measure(phi, action))
-        if log_weights is not None:
-            self._log_weights.append(log_weights.double().cpu())
 
-    def chain(self, phi: Tensor, acceptance: Any, seconds: float, steps: Any = None) -> MarkovChains:
-        """Summarise the recorded draws; phi are the last fields, (K, C, *shape), and the rest as in `MarkovChains`."""
-        series = {name: torch.stack([part[name] for part in self._parts]) for name in self._parts[0]}
-        shape = phi.shape[2:]
-        derived = self.observables.derived(math.prod(shape), max(shape))
-        quantities, correlator = summarize(series, derived, torch.mean, lambda centred: gamma_method(centred).error)
-        history = {name: values for name, values in series.items() if values.ndim == 2 and not name.startswith("_")}
-        gammas = {name: gamma_method(values) for name, values in history.items()}
-        return MarkovChains(
-            phi,
-            history,
-            quantities,
-            {name: gamma.tau for name, gamma in gammas.items()},
-            {name: gamma.tau_error for name, gamma in gammas.items()},
-            {
-                name: split_r_hat(values[..., None]).nan_to_num(nan=1.0, posinf=math.inf).item()
-                for name, values in history.items()
-            },
-            correlator,
-            acceptance,
-            seconds,
-            steps,
-            torch.stack(self._log_weights) if self._log_weights else None,
-        )
+def run(
+    sampler: Sampler,
+    observables: Observables,
+    warmup: int,
+    draws: int,
+    console: Console | None,
+) -> MarkovChains:
+    """Run a sampler, and summarise its draws.
+
+    Args:
+        sampler: the sampler.
+        observables: what is measured on each draw.
+        warmup: the number of draws before the measurement, which tune step sizes.
+        draws: the number of measured draws.
+        console: a rich console for the progress bar; None to show nothing.
+    """
+    recorder, total = Recorder(observables), warmup + draws
+    with ProgressBar(sampler.title, check_console(console)) as progress_bar:
+        advance(
+            sampler, recorder, warmup, total,
+            after=lambda done, rates: progress_bar.update(done, done / total, note(rates)),
+        )  # fmt: skip
+    fields = sampler.fields.detach().clone()
+    return chains_of(recorder.take(), fields, observables.averages(fields.shape[2:]), recorder.seconds, sampler.steps)

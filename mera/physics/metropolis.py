@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,12 @@ from mera._utils.checks import check_count
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
-from mera.display.progress import ProgressBar, check_console
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.markov_chains import MarkovChains, Recorder
+from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
+from mera.physics.reweighting import weighted_samples
+from mera.physics.sampler import Draw, Sampler, State
 from mera.physics.verdicts import finite_log_weights
 
 if TYPE_CHECKING:
@@ -71,30 +71,43 @@ def metropolis(
     check_count(warmup, "a number of proposals before the draws", 0)
     action = check_sampled(flow, action)
     tune_allocator()
-    recorder = Recorder(Observables(action, observables))
-    began, total = time.perf_counter(), warmup + draws
-    phi, value, log_weight = _weighted(flow, action, chains)
-    accepted, done = 0.0, 0
-    with ProgressBar("Metropolis", check_console(console)) as progress_bar:
-        while done < total:
-            n = min(max(1, AT_ONCE // chains), total - done)
-            parts = [part.split(chains) for part in _weighted(flow, action, n * chains)]
-            for new, new_value, new_weight in zip(*parts, strict=True):
-                accept = torch.rand_like(new_weight).log() < new_weight - log_weight
-                phi = torch.where(accept.view(-1, *(1 for _ in phi.shape[1:])), new, phi)
-                value = torch.where(accept, new_value, value)
-                log_weight = torch.where(accept, new_weight, log_weight)
-                if done >= warmup:
-                    accepted += accept.double().mean().item() / draws
-                    recorder.add(phi, value, log_weight)
-                done += 1
-            progress_bar.update(done, done / total)
-    seconds = (time.perf_counter() - began) * draws / total  # a batch can hold proposals of warm-up and measurement
-    return recorder.chain(phi, accepted, seconds)
+    return run(Proposals(flow, action, chains), Observables(action, observables), warmup, draws, console)
 
 
-def _weighted(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw n samples of the flow; return the samples, the actions and the log-weights (in double precision)."""
-    phi, log_q = flow.rsample_and_log_prob(n)
-    value = action(phi)
-    return phi, value, finite_log_weights(-value.double() - log_q.double())
+class Proposals(Sampler):
+    """Chains whose proposals are samples of a flow; a batch of proposals is made at once."""
+
+    title = "Metropolis"
+
+    def __init__(self, flow: Density, action: Action, chains: int) -> None:
+        self._flow, self._action, self._chains = flow, action, chains
+        self.fields, self._value, self._log_weight = self._propose(chains)
+
+    def _propose(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples of the flow, their actions, and their log-weights."""
+        phi, value, log_weights = weighted_samples(self._flow, self._action, n)
+        return phi, value, finite_log_weights(log_weights)
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Accept or reject a batch of proposals, one after the other."""
+        n = min(max(1, AT_ONCE // self._chains), most)
+        parts = [part.split(self._chains) for part in self._propose(n * self._chains)]
+        draws = []
+        for new, value, log_weight in zip(*parts, strict=True):
+            accept = torch.rand_like(log_weight).log() < log_weight - self._log_weight
+            self.fields = torch.where(accept.view(-1, *(1 for _ in new.shape[1:])), new, self.fields)
+            self._value = torch.where(accept, value, self._value)
+            self._log_weight = torch.where(accept, log_weight, self._log_weight)
+            draws.append(Draw(self.fields, accept.double().mean()[None], self._value, self._log_weight))
+        return draws
+
+    def state(self) -> State:
+        """The fields with their actions and log-weights."""
+        return {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.fields, self._value, self._log_weight = (
+            state[name].to(old)
+            for name, old in (("fields", self.fields), ("value", self._value), ("log_weight", self._log_weight))
+        )

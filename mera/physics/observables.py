@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,8 +15,11 @@ from mera.physics.action import ActionLike, as_action
 
 Observable = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to a number for each field, (B,)."""
+Average = Callable[[Mapping[str, Tensor]], Tensor]
+"""A function from the averages of observables, by name, to a quantity."""
 NAMES = (
-    "m", "abs_m", "m2", "m4", "phi2", "energy", "susceptibility", "binder", "correlation_length", "correlator",
+    "m", "abs_m", "m2", "m4", "phi2", "energy", "susceptibility", "binder", "specific_heat", "correlation_length",
+    "correlator",
 )  # fmt: skip
 """The names of the built-in observables."""
 
@@ -65,11 +68,15 @@ class Quantity(NamedTuple):
 
 
 class Observables:
-    r"""The observables that are measured on each field; for angles, :math:`\phi` below is the unit vector of the angle.
+    r"""The observables that are measured on each field, or on its order parameter.
 
-    The observables of a single field are m (the magnetisation; its modulus for several channels), abs_m, m2, m4 (the
-    powers of its modulus), phi2 (:math:`\phi^2`) and energy (the action per site). Computed from averages are
+    Where an action has an order parameter, such as the spins of `Ising` and the unit vectors of `XY`, it takes the
+    place of :math:`\phi` below. The observables of a single field are m (the magnetisation; its modulus for several
+    channels), abs_m, m2, m4 (the powers of its modulus), phi2 (:math:`\phi^2`; for Ising, of the field itself) and
+    energy (the action per site; for Ising, the energy of the spins per site). Computed from averages are
 
+    - specific_heat, :math:`V (\langle e^2 \rangle - \langle e \rangle^2) / T^2` for the energy e per site, with T = 1
+      for actions without a temperature;
     - susceptibility, :math:`V (\langle m^2 \rangle - \langle |m| \rangle^2)` for V sites;
     - binder, the cumulant :math:`1 - \langle m^4 \rangle / (3 \langle m^2 \rangle^2)`;
     - correlation_length, the second-moment definition :math:`\xi^2 = (G(0) / G(k) - 1) / (4 \sin^2(k / 2))` with the
@@ -111,9 +118,13 @@ class Observables:
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
-        value = self.action(phi) if action is None else action
         own = {name: function(phi) for name, function in self.own.items()}
-        phi = self.action.order_parameter(phi)
+        field, phi = phi, self.action.order_parameter(phi)
+        energy = self.action.energy(phi)
+        if energy is None:
+            energy = self.action(field) if action is None else action
+        energy = energy.double() / sites
+        squared = phi if self.action.is_compact else field
         mean = phi.mean(axes)
         square = mean.square().sum(1)
         values = {
@@ -121,8 +132,9 @@ class Observables:
             "abs_m": square.sqrt(),
             "m2": square,
             "m4": square.square(),
-            "phi2": phi.square().sum(1).flatten(1).mean(1),
-            "energy": value / sites,
+            "phi2": squared.square().sum(1).flatten(1).mean(1),
+            "energy": energy,
+            "_energy2": energy.square(),
         } | own
         for name, result in own.items():
             if not isinstance(result, Tensor) or result.shape != phi.shape[:1]:
@@ -136,28 +148,36 @@ class Observables:
             values["correlator"] = _correlator(phi)
         return {name: value.double().cpu() for name, value in values.items()}
 
-    def derived(self, sites: int, edge: int) -> dict[str, Callable[[Mapping[str, Tensor]], Tensor]]:
-        """The quantities that are computed from averages: by name, a function of the averages of the observables.
+    def averages(self, shape: Sequence[int]) -> dict[str, Average]:
+        """The quantities that are computed from averages on a lattice of this shape; see `averages_of`."""
+        return averages_of(shape, self.periodic, self.action.inverse_temperature)
 
-        Args:
-            sites: the number of sites of the lattice.
-            edge: the number of sites along its longest edge.
-        """
-        functions: dict[str, Callable[[Mapping[str, Tensor]], Tensor]] = {
-            "susceptibility": lambda mean: sites * (mean["m2"] - mean["abs_m"].square()),
-            "binder": lambda mean: 1 - mean["m4"] / (3 * mean["m2"].square()),
-        }
-        if self.periodic:
-            k_hat = 2 * math.sin(math.pi / edge)  # the lattice momentum of the smallest wave number
-            functions["correlation_length"] = lambda mean: (mean["m2"] / mean["_structure"] - 1).sqrt() / k_hat
-        return functions
+
+def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float) -> dict[str, Average]:
+    """The quantities that are computed from averages: by name, a function of the averages of the observables.
+
+    Args:
+        shape: the shape of the lattice.
+        periodic: whether the lattice is periodic.
+        inverse_temperature: the factor of the energy in the exponent of the weight.
+    """
+    sites = math.prod(shape)
+    functions: dict[str, Average] = {
+        "susceptibility": lambda mean: sites * (mean["m2"] - mean["abs_m"].square()),
+        "binder": lambda mean: 1 - mean["m4"] / (3 * mean["m2"].square()),
+        "specific_heat": lambda mean: inverse_temperature**2 * sites * (mean["_energy2"] - mean["energy"].square()),
+    }
+    if periodic:
+        k_hat = 2 * math.sin(math.pi / max(shape))  # the lattice momentum of the smallest wave number
+        functions["correlation_length"] = lambda mean: (mean["m2"] / mean["_structure"] - 1).sqrt() / k_hat
+    return functions
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def summarize(
     series: Mapping[str, Tensor],
-    functions: Mapping[str, Callable[[Mapping[str, Tensor]], Tensor]],
+    functions: Mapping[str, Average],
     average: Callable[[Tensor], Tensor],
     error: Callable[[Tensor], float],
 ) -> tuple[dict[str, Quantity], tuple[Tensor, Tensor] | None]:
@@ -165,7 +185,7 @@ def summarize(
 
     Args:
         series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
-        functions: by name, functions of averages; see `Observables.derived`.
+        functions: by name, functions of averages; see `averages_of`.
         average: a function from values to their average.
         error: a function from values less their average to the standard error of the average.
 

@@ -21,7 +21,8 @@ from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.observables import Observables, Quantity, summarize
+from mera.physics.observables import Average, Observables, Quantity, summarize
+from mera.physics.sampler import Draw, Sampler, State
 from mera.physics.target import check_fields
 from mera.physics.verdicts import finite_log_weights, format_ess, forward_ess, missed, pareto_k, verdict_on_weights
 
@@ -138,26 +139,84 @@ def estimate(
     parts, weights = [], []
     with ProgressBar("sample", check_console(console)) as progress_bar:
         for start in range(0, n, batch_size):
-            phi, log_q = flow.rsample_and_log_prob(min(batch_size, n - start))
-            value = action(phi)
-            weights.append((-value.double() - log_q.double()).cpu())
+            phi, value, log_weights = weighted_samples(flow, action, min(batch_size, n - start))
+            weights.append(log_weights.cpu())
             parts.append(measured.measure(phi, value))
             progress_bar.update(start + len(phi), (start + len(phi)) / n)
-    log_w = finite_log_weights(torch.cat(weights))
-    w = log_w.softmax(0)
+    series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    of_fields = None if fields is None else weights_of(flow, action, fields, batch_size)
+    return report_of(series, torch.cat(weights), measured.averages(flow.plan.input.shape), of_fields)
+
+
+def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw n samples of a flow; return them, their actions, and their log-weights -S - ln q in double precision."""
+    phi, log_q = flow.rsample_and_log_prob(n)
+    value = action(phi)
+    return phi, value, -value.double() - log_q.double()
+
+
+class Samples(Sampler):
+    """Samples of a flow with their weights, n at once."""
+
+    title = "sample"
+
+    def __init__(self, flow: Density, action: Action, n: int) -> None:
+        self._flow, self._action, self._n = flow, action, n
+        self.fields = torch.empty(0, *flow.plan.input.event_shape)
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Draw a batch of samples."""
+        self.fields, value, log_weights = weighted_samples(self._flow, self._action, self._n)
+        return [Draw(self.fields, torch.ones(1), value, log_weights)]
+
+    def state(self) -> State:
+        """Nothing: samples are independent."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Nothing changes."""
+
+
+def weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:
+    """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU."""
+    parts = fields.to(flow.device, flow.dtype).split(batch_size)
+    return torch.cat([-action(part).double() - flow.log_prob(part).double() for part in parts]).cpu()
+
+
+def report_of(
+    series: Mapping[str, Tensor],
+    log_weights: Tensor,
+    functions: Mapping[str, Average],
+    of_fields: Tensor | None,
+) -> Report:
+    """Average the series of n samples with their weights.
+
+    Args:
+        series: by name, what was measured, (n, ...).
+        log_weights: -S - ln q of the samples, (n,).
+        functions: by name, functions of averages; see `averages_of`.
+        of_fields: -S - ln q of fields of the target from another sampler, (N,); None without such fields.
+
+    Raises:
+        FloatingPointError: if a weight is not finite.
+
+    Warns:
+        UserWarning: with the verdict, if averages are wrong or errors mean nothing.
+    """
+    log_w = finite_log_weights(log_weights)
+    n, w = len(log_w), log_w.softmax(0)
     ess = effective_number(log_w).item() / n
-    shape = flow.plan.input.shape
     quantities, correlator = summarize(
-        {name: torch.cat([part[name] for part in parts]) for name in parts[0]},
-        measured.derived(math.prod(shape), max(shape)),
+        series,
+        functions,
         lambda values: w @ values,
         lambda centred: (w * centred).square().sum().sqrt().item(),
     )
     log_z, k = log_w.logsumexp(0).item() - math.log(n), pareto_k(log_w)
-    forward = None if fields is None else _forward(flow, action, fields, log_w, batch_size)
+    forward = None if of_fields is None else (missed(of_fields, log_w), forward_ess(of_fields))
     verdict = verdict_on_weights(log_w, k, forward)
     if verdict.startswith(("averages are wrong", "errors mean nothing")):
-        warnings.warn(f"Expected weights that give averages with errors; got {verdict}", stacklevel=4)
+        warnings.warn(f"Expected weights that give averages with errors; got {verdict}", stacklevel=5)
     return Report(
         n,
         ess,
@@ -171,15 +230,3 @@ def estimate(
         verdict,
         *(forward or (None, None)),
     )
-
-
-def _forward(
-    flow: Density, action: Action, fields: Tensor, log_weights: Tensor, batch_size: int
-) -> tuple[float, float]:
-    """The fraction of fields of the target that the samples of a flow miss, and the `forward_ess`."""
-    parts = [
-        -action(part).double() - flow.log_prob(part).double()
-        for part in fields.to(flow.device, flow.dtype).split(batch_size)
-    ]
-    of_fields = torch.cat(parts)
-    return missed(of_fields, log_weights), forward_ess(of_fields)

@@ -83,9 +83,8 @@ class Phi4(Action):
         S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
         + \text{coupling}\, \phi(x)^4
 
-    `from_lambda` takes the other convention, :math:`S = \sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda
-    \varphi^4`. In two dimensions, a coupling of 0.25 is critical at mass2 = -1.2723 (Schaich and Loinaz 2009,
-    https://arxiv.org/abs/0902.0045).
+    `from_lambda` and `from_hopping` take other conventions. In two dimensions, a coupling of 0.25 is critical at
+    mass2 = -1.2723 (Schaich and Loinaz 2009, https://arxiv.org/abs/0902.0045).
 
     Args:
         mass2: the squared mass, which may be negative.
@@ -125,6 +124,29 @@ class Phi4(Action):
         Phi4(mass2=-4, coupling=2.0, periodic=True)
         """
         return cls(m2, check_positive(lam, "lambda", or_zero=True) / 4, periodic)
+
+    @classmethod
+    def from_hopping(cls, kappa: float, lam: float, dimensions: int = 2) -> Phi4:
+        r"""Make the action from its hopping parameter, on a periodic lattice.
+
+        .. math::
+            S = \sum_x -2 \kappa \sum_\mu \varphi(x) \varphi(x + \mu) + \varphi(x)^2 + \lambda (\varphi(x)^2 - 1)^2
+
+        Here :math:`\phi = \sqrt{2 \kappa}\, \varphi`, mass2 :math:`= (1 - 2 \lambda) / \kappa - 2 D` in D dimensions,
+        and the coupling is :math:`\lambda / (4 \kappa^2)`. The constant :math:`\lambda` of each site is left out.
+
+        Args:
+            kappa: :math:`\kappa`, positive.
+            lam: :math:`\lambda`, positive; 0 gives the free field and needs :math:`\kappa < 1 / (2 D)`.
+            dimensions: the number D of dimensions of the lattice.
+
+        >>> Phi4.from_hopping(kappa=0.25, lam=0.5)
+        Phi4(mass2=-4.0, coupling=2.0, periodic=True)
+        """
+        check_positive(kappa, "kappa")
+        check_positive(lam, "lambda", or_zero=True)
+        check_count(dimensions, "a number of dimensions")
+        return cls((1 - 2 * lam) / kappa - 2 * dimensions, lam / (4 * kappa**2))
 
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site to the action, (B, *shape)."""

@@ -29,12 +29,12 @@ class Trajectories:
 
     def __init__(self, target: Target, length: float, step: float = FIRST_STEP) -> None:
         self.target, self.length = target, length
-        self._step = StepSize(step, least=length / MOST_STEPS)
+        self.tuning = StepSize(step, least=length / MOST_STEPS)
 
     @property
     def step(self) -> float:
         """The step size; `run(tune=True)` changes it."""
-        return float(self._step.value)
+        return float(self.tuning.value)
 
     def run(self, row: Tensor, n: int = 1, tune: bool = False) -> tuple[Tensor, float]:
         """Run n trajectories one after the other; return the new variables (K, d) and the mean acceptance rate.
@@ -54,5 +54,5 @@ class Trajectories:
             rate = chains.trajectory(min(self.step, length), max(1, math.ceil(length / self.step))).mean().item()
             rates += rate / n
             if tune:
-                self._step.tune(rate)
+                self.tuning.tune(rate)
         return chains.x, rates

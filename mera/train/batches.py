@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from mera._utils.signals import SIGNALS
 from mera.train.objective import Batch, Objective
-from mera.train.signals import SIGNALS
 from mera.train.worker_errors import ReadFailure
 
 

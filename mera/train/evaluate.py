@@ -12,13 +12,13 @@ from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
+from mera._utils.processes import process_state
 from mera._utils.random import fixed_seed
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples, StreamDataset, first
 from mera.density import Density
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
-from mera.train.processes import process_state
 
 
 def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:

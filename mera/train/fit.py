@@ -16,7 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.checks import check_choice, check_flag
 from mera._utils.errors import InputError
+from mera._utils.processes import world_size
 from mera._utils.random import restored_states, seed_all
+from mera._utils.signals import StopSignal, raise_signal
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_enough, check_run, check_trainable
@@ -28,13 +30,11 @@ from mera.train.loop import Loop
 from mera.train.objective import Objective
 from mera.train.optimizers import OwnOptimizer
 from mera.train.own_bijectors import check_own_bijectors
-from mera.train.processes import world_size
 from mera.train.recognize import Objectives, recognize
 from mera.train.reverse_kl import ReverseKL
 from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
-from mera.train.signals import StopSignal, raise_signal
 
 INITIAL_IMAGES = 256
 """Number of training images from which normalisation layers are initialised."""

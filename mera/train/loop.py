@@ -13,7 +13,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
+from mera._utils.processes import make_accelerator
 from mera._utils.random import get_states, set_states
+from mera._utils.signals import SIGNALS
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.batches import micro_batches
@@ -24,11 +26,9 @@ from mera.train.health import inverse_error
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
 from mera.train.order import rows_per_step
-from mera.train.processes import make_accelerator
 from mera.train.run import RunFolder
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
-from mera.train.signals import SIGNALS
 
 Metrics = dict[str, float]
 

@@ -59,10 +59,9 @@ def test_measure(folder, tmp_path, sampler):
 
 def test_measure_with_images_of_the_flow(folder, tmp_path):
     """The mixture of more images is another density of the same target."""
-    options = ["--samples", 400, "--out", tmp_path, "--json"]
     reports = []
     for more in ([], ["--symmetries", "flip,rotations,translations", "--images", 12]):
-        result = run("measure", folder, *options, *more)
+        result = run("measure", folder, "--samples", 400, "--out", tmp_path / str(len(more)), "--json", *more)
         assert result.exit_code == 0, result.output
         reports.append(json.loads(result.output.splitlines()[-1]))
     few, many = reports
@@ -83,6 +82,20 @@ def test_another_action_and_latents(folder, tmp_path):
     result = run("measure", saved, "--action", "free(mass2=2)", *options)
     assert result.exit_code == 0, result.output
     assert json.loads(result.output.splitlines()[-1])["sampler"] == "latent-hmc"
+
+
+def test_measurements_are_kept_listed_and_prolonged(folder):
+    options = ["measure", folder, "--sampler", "hmc", "--chains", 4, "--warmup", 5]
+    first = run(*options, "--samples", 80)
+    assert first.exit_code == 0, first.output
+    assert "--resume" in str(run(*options, "--samples", 80).exception)
+    assert run(*options, "--samples", 80, "--name", "again", "--seed", 1).exit_code == 0
+    assert run(*options, "--samples", 160, "--resume").exit_code == 0
+    chain = physics.load_chain(folder / "measure" / "hmc")
+    assert chain.history["m2"].shape == (40, 4)
+    assert chain.facts["action"] == ACTION
+    listed = json.loads(run("measure", folder, "--list", "--json").output)
+    assert [(row["measurement"], row["samples"]) for row in listed] == [("again", "80 of 80"), ("hmc", "160 of 160")]
 
 
 @pytest.mark.parametrize(

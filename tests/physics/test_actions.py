@@ -63,6 +63,19 @@ def test_two_ways_to_write_phi4():
     torch.testing.assert_close(Phi4.from_lambda(-4, 6.975)(math.sqrt(2) * phi), other)
 
 
+@pytest.mark.parametrize("shape", [(5,), (4, 6), (3, 4, 5)])
+def test_hopping_parameters(shape):
+    kappa, lam = 0.19, 0.6
+    phi = torch.randn(4, 1, *shape, dtype=torch.float64)
+    hops = sum(phi * phi.roll(-1, axis) for axis in range(2, phi.ndim))
+    hopping = -2 * kappa * hops + phi.square() + lam * (phi.square() - 1).square()
+    action = Phi4.from_hopping(kappa, lam, dimensions=len(shape))
+    value = action(math.sqrt(2 * kappa) * phi) + lam * math.prod(shape)
+    torch.testing.assert_close(value, hopping.flatten(1).sum(1))
+    with pytest.raises(ValueError, match="Expected kappa as a positive number"):
+        Phi4.from_hopping(0.0, 1.0)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("periodic", [True, False])
 def test_free_field_is_the_gaussian_of_its_hessian(shape, periodic):

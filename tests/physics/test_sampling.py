@@ -8,8 +8,9 @@ import torch
 import mera
 from mera import physics
 from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
-from mera.physics.markov_chains import Recorder
+from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, Quantity
+from mera.physics.sampler import Draw, Recorder
 
 FREE = FreeField(mass2=1.25)
 
@@ -209,10 +210,11 @@ def test_chains_that_do_not_move(flow):
     chain = physics.metropolis(flow, Phi4(-40.0, 0.25), chains=2, draws=10, warmup=300)
     assert chain.acceptance < 0.01
     assert len(max(repr(chain).splitlines(), key=len)) < 150
-    recorder = Recorder(Observables(FREE))
+    observables = Observables(FREE)
+    recorder = Recorder(observables)
     for _ in range(8):
-        recorder.add(chain.fields)
-    stuck = recorder.chain(chain.fields, 0.0, 1.0)
+        recorder.add(Draw(chain.fields, torch.zeros(1)))
+    stuck = chains_of(recorder.take(), chain.fields, observables.averages((4, 4)), 1.0)
     assert stuck.r_hat["m2"] == math.inf
     assert "the chains do not move" in repr(stuck)
 

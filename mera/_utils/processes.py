@@ -19,7 +19,12 @@ GRACE = 0.2
 
 def is_main() -> bool:
     """Whether this process is the first of the processes that were started together; it writes all files."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0
+
+
+def rank() -> int:
+    """The number of this process among those that were started together, from 0 on."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:

@@ -1,0 +1,199 @@
+"""A measurement that was kept: its fields, series and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.files import as_path, replacing
+from mera.chains.gamma import LEAST
+from mera.physics.markov_chains import MarkovChains, chains_of
+from mera.physics.observables import Average, Quantity, averages_of
+from mera.physics.resampling import function_of_averages
+from mera.physics.reweighting import Report, report_of
+from mera.physics.sampler import Series
+from mera.physics.storage import Storage
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Measurement:
+    """What `measure` keeps.
+
+    Args:
+        facts: action, sampler, options, seed and version, by name.
+        fields: every k-th field, (N, C, *shape), in the order of the draws; k is `facts["every"]`.
+        history: by name, each observable: (draws, K) along K chains, (n,) for samples of a flow.
+        log_weights: -S - ln q, of the same shape; None for a sampler that does not evaluate the density q of the flow.
+        result: observables with errors and a verdict: `MarkovChains` of a sampler of chains, or the `Report` of samples
+            of a flow.
+    """
+
+    facts: Mapping[str, Any]
+    fields: Tensor
+    history: Mapping[str, Tensor]
+    log_weights: Tensor | None
+    result: MarkovChains | Report
+
+    @property
+    def observables(self) -> Mapping[str, Quantity]:
+        """By name, the value and the standard error."""
+        return self.result.observables
+
+    @property
+    def verdict(self) -> str:
+        """A sentence that says whether averages and errors can be trusted."""
+        return self.result.verdict
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all samples that were asked for have been measured."""
+        return next(iter(self.history.values())).numel() >= self.facts["samples"]
+
+    def derive(self, function: Average, method: str = "gamma", bin_size: int | None = None) -> Quantity:
+        r"""A function of averages, with an error that has all correlations between the averages.
+
+        Args:
+            function: a function from the averages by name, tensors without dimensions, to one number; differentiable
+                for the method "gamma".
+            method: "gamma", "jackknife" or "bootstrap".
+            bin_size: the number of successive draws in a bin of jackknife or bootstrap; if None, four autocorrelation
+                times of the slowest observable.
+
+        Raises:
+            ValueError: if there are too few draws, or the function does not return one number.
+
+        >>> from mera import physics
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     chain = physics.measure((1, 4, 4), physics.FreeField(1.0), folder, sampler="hmc", samples=400)
+        >>> chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 1
+        True
+        """
+        weights = self.log_weights if isinstance(self.result, Report) else None
+        rows = {name: values if values.ndim == 2 else values[:, None] for name, values in self.history.items()}
+        return function_of_averages(rows, function, None if weights is None else weights[:, None], method, bin_size)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all series into one file for other programs, .npz, or .h5 with h5py.
+
+        The arrays are "fields", "log_weights" and "history/NAME"; the facts are attributes of the HDF5 file, and the
+        array "facts" of JSON text in the other. Units are those of the lattice: everything is dimensionless.
+
+        Args:
+            path: a name that ends in .npz or .h5.
+
+        Raises:
+            ValueError: if the name ends otherwise.
+        """
+        path = as_path(path)
+        arrays = {"fields": self.fields} | {f"history/{name}": values for name, values in self.history.items()}
+        if self.log_weights is not None:
+            arrays["log_weights"] = self.log_weights
+        contents: dict[str, Any] = {name: values.numpy() for name, values in arrays.items()}
+        if path.suffix == ".npz":
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, facts=np.array(json.dumps(self.facts)), **contents)
+        elif path.suffix == ".h5":
+            _write_hdf5(path, contents, self.facts, self.result)
+        else:
+            raise InputError("the name of a file .npz or .h5", str(path))
+
+    def __repr__(self) -> str:
+        counts = "" if self.is_complete else f"{self.facts['samples']:,} samples were asked for\n"
+        return f"{counts}{self.result!r}"
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture of the result."""
+        return self.result._repr_png_()
+
+
+def load_chain(path: str | PathLike[str]) -> Measurement:
+    """Load what `measure`, or `mera measure`, has kept; also while it goes on.
+
+    Args:
+        path: the folder of the measurement.
+
+    Raises:
+        FileNotFoundError: if the folder holds no measurement.
+        ValueError: if the measurement has too few draws yet, or a file is damaged.
+    """
+    storage = Storage(path)
+    facts = storage.facts()
+    parts = [(series, last) for series, last in (part.read() for part in storage.parts()) if "_rates" in series]
+    draws = [len(series["_rates"]) for series, _ in parts]
+    functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
+    if facts["sampler"] == "reweighting":
+        if not parts:
+            raise InputError("a measurement with samples", f"none yet in {storage.path}")
+        names = dict.fromkeys(name for part, _ in parts for name in part)
+        series = {name: torch.cat([part[name].flatten(0, 1) for part, _ in parts if name in part]) for name in names}
+        fields, log_weights = _fields(facts, series), series.pop("_log_weights")
+        series.pop("_rates")
+        of_fields = None if facts["of_fields"] is None else torch.tensor(facts["of_fields"], dtype=torch.float64)
+        report = report_of(series, log_weights, functions, of_fields)
+        history = {name: values for name, values in series.items() if values.ndim == 1 and not name.startswith("_")}
+        return Measurement(facts, fields, history, report.log_weights, report)
+    if not parts or min(draws) < LEAST:
+        raise InputError(f"a measurement with at least {LEAST} draws of each chain", f"fewer yet in {storage.path}")
+    chains = _chains(parts, min(draws))
+    fields = _fields(facts, chains)
+    result = chains_of(
+        chains, torch.cat([last["last"] for _, last in parts]), functions,
+        sum(last["seconds"].item() for _, last in parts), _steps([last for _, last in parts]),
+    )  # fmt: skip
+    return Measurement(facts, fields, result.history, result.log_weights, result)
+
+
+def _chains(parts: list[tuple[Series, dict[str, Tensor]]], draws: int) -> Series:
+    """The series of all chains side by side, (draws, K, ...); acceptance rates are averages over the parts."""
+    series = {
+        name: torch.cat([part[name][:draws] for part, _ in parts], 1)
+        for name in parts[0][0]
+        if name not in {"_rates", "_fields"}
+    }
+    series["_rates"] = torch.stack([part["_rates"][:draws] for part, _ in parts]).mean(0)
+    if all("_fields" in part for part, _ in parts):
+        kept = min(len(part["_fields"]) for part, _ in parts)
+        series["_fields"] = torch.cat([part["_fields"][:kept] for part, _ in parts], 1)
+    return series
+
+
+def _fields(facts: Mapping[str, Any], series: Series) -> Tensor:
+    """The fields that were kept, (N, C, *shape); none if there are none."""
+    shape = tuple(facts["shape"])
+    kept = series.pop("_fields", None)
+    return torch.empty(0, *shape) if kept is None else kept.reshape(-1, *shape)
+
+
+def _steps(last: list[dict[str, Tensor]]) -> Any:
+    """The mean of the step sizes over the parts: a number, a list by level, or None."""
+    if "steps" not in last[0]:
+        return None
+    steps = torch.stack([part["steps"].double() for part in last]).mean(0)
+    return steps.tolist()
+
+
+def _write_hdf5(
+    path: Path, contents: Mapping[str, Any], facts: Mapping[str, Any], result: MarkovChains | Report
+) -> None:
+    """Write arrays as datasets, with the facts and autocorrelation times as attributes."""
+    try:
+        import h5py
+    except ImportError:
+        raise InputError('the package h5py for a file .h5 (pip install "mera-flow[hdf5]")', "none") from None
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, value in facts.items():
+            file.attrs[name] = value if isinstance(value, str | int | float | bool) else json.dumps(value)
+        for name, values in contents.items():
+            file.create_dataset(name, data=values)
+        for name, tau in getattr(result, "tau", {}).items():
+            file[f"history/{name}"].attrs["autocorrelation_time"] = tau

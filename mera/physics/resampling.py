@@ -1,0 +1,106 @@
+"""Errors of functions of averages, from series that were measured: linear expansion, jackknife and bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_choice, check_count
+from mera._utils.errors import InputError
+from mera._utils.random import seeded
+from mera.chains.gamma import gamma_method
+from mera.physics.observables import Average, Quantity, summarize
+
+METHODS = ("gamma", "jackknife", "bootstrap")
+RESAMPLES = 1000
+"""The number of samples of a bootstrap."""
+TIMES = 2
+"""The length of a bin in units of twice the longest autocorrelation time, for jackknife and bootstrap."""
+FEWEST = 8
+"""The smallest number of bins."""
+
+
+def function_of_averages(
+    history: Mapping[str, Tensor],
+    function: Average,
+    log_weights: Tensor | None = None,
+    method: str = "gamma",
+    bin_size: int | None = None,
+) -> Quantity:
+    r"""A function of averages, with an error that has all correlations between the averages.
+
+    Args:
+        history: by name, the values along chains, (draws, K).
+        function: a differentiable function from the averages by name, scalars, to a scalar.
+        log_weights: the logarithms of the weights of the draws, (draws, K); None for equal weights.
+        method: "gamma" for linear expansion, with the error of the Gamma method (with weights: of independent draws);
+            "jackknife" or "bootstrap" for averages without, or of random, bins of successive draws.
+        bin_size: the number of draws in a bin; if None, four autocorrelation times of the slowest series, and 1 with
+            weights, whose draws are independent.
+
+    Raises:
+        ValueError: if there are fewer than 8 bins, or the function does not return one number.
+    """
+    check_choice(method, METHODS, "a method")
+    log_w = next(iter(history.values())).new_zeros(()).expand_as(next(iter(history.values())))
+    log_w = log_w if log_weights is None else log_weights
+    w = (log_w - log_w.max()).exp()
+    n = w.numel()
+    if method == "gamma":
+        error = _of_weights if log_weights is not None else _of_chains
+        quantities, _ = summarize(
+            history,
+            {"_": _checked(function)},
+            lambda values: (w * values).sum() / w.sum(),
+            lambda centred: error(centred, w),
+        )
+        return quantities["_"]
+    if bin_size is None:
+        tau = 0.5 if log_weights is not None else max(gamma_method(values).tau for values in history.values())
+        bin_size = max(1, round(2 * TIMES * tau)) if log_weights is None else 1
+    check_count(bin_size, "draws in a bin")
+    bins = len(w) // bin_size * w.shape[1]
+    if bins < FEWEST:
+        raise InputError(f"at least {FEWEST} bins of {bin_size} draws", f"{n} draws")
+    weight = _bins(w, bin_size)
+    sums = {name: _bins(w * values, bin_size) for name, values in history.items()}
+    whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
+    if method == "jackknife":
+        total = weight.sum()
+        left = {name: (values.sum() - values) / (total - weight) for name, values in sums.items()}
+        values = torch.stack([function({name: row[i] for name, row in left.items()}) for i in range(bins)])
+        return Quantity(whole, (values.var(correction=0) * (bins - 1)).sqrt().item())
+    with seeded(0):
+        counts = torch.multinomial(torch.ones(RESAMPLES, bins), bins, replacement=True)
+    picked = {name: values[counts].sum(1) / weight[counts].sum(1) for name, values in sums.items()}
+    values = torch.stack([function({name: row[i] for name, row in picked.items()}) for i in range(RESAMPLES)])
+    return Quantity(whole, values.std().item())
+
+
+def _of_chains(centred: Tensor, w: Tensor) -> float:
+    """The error of the Gamma method."""
+    return gamma_method(centred).error
+
+
+def _of_weights(centred: Tensor, w: Tensor) -> float:
+    """The error of an average of independent draws with weights."""
+    return ((w / w.sum()) * centred).square().sum().sqrt().item()
+
+
+def _bins(values: Tensor, size: int) -> Tensor:
+    """The sums of `size` successive draws of each chain, from (draws, K) to (bins,)."""
+    return values[: len(values) // size * size].unflatten(0, (-1, size)).sum(1).flatten()
+
+
+def _checked(function: Average) -> Average:
+    """The function, with a check that it returns one number."""
+
+    def checked(mean: Mapping[str, Tensor]) -> Tensor:
+        value = function(mean)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise InputError("a function that returns one number, made of the averages", repr(value))
+        return value.reshape(())
+
+    return checked

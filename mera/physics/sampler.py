@@ -1,0 +1,143 @@
+"""Samplers of Markov chains that move draw by draw, and the loop that measures their draws."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mera.physics.observables import Observables
+
+State = Mapping[str, Tensor]
+"""Everything that the next draws of a sampler depend on, beside random numbers, by name."""
+Series = dict[str, Tensor]
+"""What is measured on draws, by name, each (draws, K, ...); see `Recorder`."""
+
+
+class Draw(NamedTuple):
+    """One draw of K chains.
+
+    Args:
+        fields: the fields, (K, C, *shape).
+        rates: the acceptance rates of the moves of this draw, (levels,), or (1,) for samplers without levels.
+        action: the actions of the fields, (K,), if they are computed.
+        log_weights: -S - ln q of the fields, (K,), for samplers that evaluate the density q of the flow.
+    """
+
+    fields: Tensor
+    rates: Tensor
+    action: Tensor | None = None
+    log_weights: Tensor | None = None
+
+
+class Sampler(ABC):
+    """A sampler of K Markov chains.
+
+    Attributes:
+        title: a word for the progress bar.
+        fields: the current fields, (K, C, *shape).
+        steps: the tuned step size or step sizes; None for a sampler without a step size.
+    """
+
+    title: str
+    fields: Tensor
+    steps: Any = None
+
+    @abstractmethod
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Move all chains; return the next draws, one or more.
+
+        Args:
+            tune: whether step sizes are tuned, which is allowed in the warm-up only.
+            most: the largest number of draws.
+        """
+
+    @abstractmethod
+    def state(self) -> State:
+        """The state from which `restore` goes on."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Go on from a state, with the same draws as the sampler that had it, given the same random numbers."""
+
+
+class Recorder:
+    """A recorder of what is measured along chains.
+
+    The names of the series are those of the observables, and "_rates" (acceptance rates), "_log_weights" and "_fields".
+
+    Args:
+        observables: the observables.
+        every: keep the fields of every k-th draw; 0 to keep none.
+    """
+
+    def __init__(self, observables: Observables, every: int = 0) -> None:
+        self.observables, self.every = observables, every
+        self.seconds = 0.0
+        self._draws = 0
+        self._parts: list[dict[str, Tensor]] = []
+
+    def add(self, draw: Draw) -> None:
+        """Measure a draw."""
+        part = self.observables.measure(draw.fields, draw.action)
+        part["_rates"] = draw.rates.double().cpu()
+        if draw.log_weights is not None:
+            part["_log_weights"] = draw.log_weights.double().cpu()
+        self._draws += 1
+        if self.every and self._draws % self.every == 0:
+            part["_fields"] = draw.fields.cpu()
+        self._parts.append(part)
+
+    def take(self) -> Series:
+        """The series since the last call, each (draws, ...); no names if there are no draws."""
+        names = dict.fromkeys(name for part in self._parts for name in part)
+        series = {name: torch.stack([part[name] for part in self._parts if name in part]) for name in names}
+        self._parts = []
+        return series
+
+    def skip(self, draws: int, seconds: float) -> None:
+        """Count draws that are recorded elsewhere, and their time in seconds."""
+        self._draws, self.seconds = self._draws + draws, self.seconds + seconds
+
+
+def advance(
+    sampler: Sampler,
+    recorder: Recorder,
+    warmup: int,
+    until: int,
+    done: int = 0,
+    after: Callable[[int, list[float]], bool | None] = lambda done, rates: None,
+) -> int:
+    """Move chains and record their draws; return the number of draws with those of the warm-up.
+
+    Args:
+        sampler: the sampler.
+        recorder: the recorder of the measured draws.
+        warmup: the number of draws before the measurement, which tune step sizes.
+        until: the number of draws, with those of the warm-up, at which the chains stop.
+        done: the number of draws before this call.
+        after: a function that is called after every move, with the number of draws so far and the acceptance rates; it
+            stops the chains by returning True.
+    """
+    while done < until:
+        tune = done < warmup
+        began = time.perf_counter()
+        new = sampler.draw(tune, (min(warmup, until) if tune else until) - done)
+        if not tune:
+            for draw in new:
+                recorder.add(draw)
+            recorder.seconds += time.perf_counter() - began
+        done += len(new)
+        if after(done, torch.stack([draw.rates for draw in new]).mean(0).tolist()):
+            break
+    return done
+
+
+def note(rates: list[float]) -> str:
+    """Acceptance rates as a note beside a progress bar."""
+    return "accepted " + ", ".join(f"{rate:.2f}" for rate in rates if not math.isnan(rate))

@@ -1,0 +1,61 @@
+"""The observables of Ising spins, drawn from exact fields, against the sum over all configurations."""
+
+import math
+
+import pytest
+import torch
+
+from mera import physics
+from mera.physics import Ising
+from mera.physics.observables import Observables, summarize
+from tests.physics.test_cone_monte_carlo import ising_fields
+
+SHAPE, N = (4, 4), 40_000
+
+
+def configurations():
+    """All configurations of 16 spins, (2^16, 1, 4, 4)."""
+    return (2 * ((torch.arange(2**16)[:, None] >> torch.arange(16)) & 1) - 1).double().view(-1, 1, *SHAPE)
+
+
+@pytest.mark.parametrize("temperature", [1.7, 3.1])
+def test_against_all_configurations(temperature):
+    action, spins = Ising(temperature), configurations()
+    energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (2, 3))
+    weight = (-energy / temperature).softmax(0)
+    assert (-energy / temperature).logsumexp(0).item() == pytest.approx(physics.kaufman(SHAPE, temperature))
+    m = spins.mean((1, 2, 3))
+    neighbour = (spins * spins.roll(2, 2)).mean((1, 2, 3))  # the mean over both directions is the same
+    exact = {name: (weight @ values).item() for name, values in
+             {"abs_m": m.abs(), "m2": m**2, "m4": m**4, "energy": energy / 16}.items()}  # fmt: skip
+    exact["binder"] = 1 - exact["m4"] / (3 * exact["m2"] ** 2)
+    exact["susceptibility"] = 16 * (exact["m2"] - exact["abs_m"] ** 2)
+    exact["specific_heat"] = (weight @ (energy - weight @ energy) ** 2).item() / temperature**2 / 16
+
+    observables = Observables(action)
+    series = observables.measure(ising_fields(N, action))
+    found, (correlator, errors) = summarize(
+        series, observables.averages(SHAPE), torch.mean, lambda values: values.std().item() / math.sqrt(N)
+    )
+    for name, value in exact.items():
+        assert abs(found[name].value - value) < 5 * found[name].error, name
+        assert found[name].error < 0.03 * abs(value) + 1e-3
+    assert correlator[0].item() == pytest.approx(1)
+    assert abs(correlator[2] - weight @ neighbour) < 5 * errors[2]
+
+
+def test_spins_of_a_field():
+    """The mean of the spin at a site is tanh phi."""
+    phi = torch.linspace(-3, 3, 16, dtype=torch.float64).view(1, 1, *SHAPE)
+    spins = Ising(2.0).spins(phi.expand(N, -1, -1, -1))
+    assert set(spins.unique().tolist()) == {-1.0, 1.0}
+    assert ((spins.mean(0) - phi[0].tanh()).abs() < 5 / math.sqrt(N)).all()
+
+
+def test_hmc_of_the_field_measures_spins():
+    """The energy of spins at T = 3 on 8 x 8, against the derivative of Kaufman's ln Z."""
+    action, beta, h = Ising(3.0), 1 / 3, 1e-5
+    exact = -(physics.kaufman((8, 8), 1 / (beta + h)) - physics.kaufman((8, 8), 1 / (beta - h))) / (2 * h) / 64
+    chain = physics.hmc((1, 8, 8), action, draws=1200, warmup=100, length=2.0)
+    assert abs(chain.observables["energy"].value - exact) < 5 * chain.observables["energy"].error
+    assert chain.observables["energy"].error < 0.01
