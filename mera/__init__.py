@@ -5,9 +5,9 @@ Names are imported on first use, so that `import mera` is fast.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from mera._utils.version import VERSION
 from mera.display.painter import register_painter
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from mera.priors import Prior
     from mera.symmetry.mixture import Symmetrized
 
-try:
-    __version__ = version("mera-flow")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "unknown"
+__version__ = VERSION
 
 __all__ = [
     "Flow",

@@ -14,6 +14,7 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main, process_state, rank, world_size
+from mera._utils.version import VERSION
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
@@ -136,10 +137,8 @@ def _facts(
     seed: int,
 ) -> dict[str, Any]:
     """What a measurement that is resumed must have in common with the one before."""
-    import mera
-
     return {
-        "version": mera.__version__,
+        "version": VERSION,
         "action": name,
         "sampler": sampler,
         "chains": chains,
