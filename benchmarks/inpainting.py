@@ -51,7 +51,7 @@ def field(options: argparse.Namespace) -> None:
     covered, shifts, ratios, r_hats = [], [], [], []
     for _ in range(options.fields):
         x = flow.sample(1)
-        result = flow.inpaint(x, mask, samples=8, draws=20, sweeps=0, steps=20)
+        result = flow.inpaint(x, mask, draws=20, sweeps=0, steps=20, **options.chains)
         truth, (mean, spread) = x[0, 0, mask], (a[0, 0, mask] for a in (result.mean, result.spread))
         known = -covariance @ precision[hidden][:, ~hidden] @ x.flatten()[~hidden]
         covered.append(((truth - mean).abs() < spread).double().mean())
@@ -88,7 +88,7 @@ def angle(options: argparse.Namespace) -> None:
     filled, within, r_hats = [], [], []
     for index in range(options.images):
         x = flow.from_images(test[index][None])
-        result = flow.inpaint(x, ((8, 16), (8, 16)), samples=8)
+        result = flow.inpaint(x, ((8, 16), (8, 16)), draws=20, sweeps=0, steps=20, **options.chains)
         angles = orientation(flow.to_images(result.samples)[:, :, 8:16, 8:16])
         filled.append(angles)
         within.append(1 - torch.exp(2j * angles).mean().abs())
@@ -115,7 +115,8 @@ def sizes(options: argparse.Namespace) -> None:
         for index in range(options.images):
             pixels = test[index][None]
             start = time.perf_counter()
-            result = flow.inpaint(flow.from_images(pixels), ((low, low + size), (low, low + size)), samples=4)
+            hole = (low, low + size), (low, low + size)
+            result = flow.inpaint(flow.from_images(pixels), hole, **options.chains)
             truth = pixels[0][:, result.mask].float() / 255
             draws = flow.to_images(result.draws)[:, :, result.mask].float() / 255
             likeliest = flow.to_images(result.image)[0][:, result.mask].float() / 255
@@ -135,7 +136,11 @@ def main() -> None:
     parser.add_argument("--root", default="data")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--chains", nargs="+", metavar="NAME=VALUE", help="options of the chains", default=["samples=8"]
+    )
     options = parser.parse_args()
+    options.chains = {name: int(value) for name, value in (text.split("=") for text in options.chains)}
     torch.manual_seed(options.seed)
     {"field": field, "angle": angle, "sizes": sizes}[options.what](options)
 

@@ -42,7 +42,7 @@ def _sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The PNG to write; .npy if samples are not images.", metavar="FILE", rich_help_panel="Output"
+            help="The PNG to write; or .npy for all samples as an array.", metavar="FILE", rich_help_panel="Output"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
@@ -55,7 +55,10 @@ def _sample(
         class_numbers = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)
         context = class_numbers[torch.arange(n, device=flow.device) % len(class_numbers)]
     samples = draw(flow, n, temperature, seed, context)
-    pictures = _pictures(flow, samples, run)
+    as_array = out is not None and out.suffix == ".npy"
+    pictures = None if as_array else _pictures(flow, samples, run)
+    if as_array and are_pictures(flow) and not learnt_fields(run):
+        samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, class_numbers.tolist()))}"
     folder = folder_of(run)

@@ -261,7 +261,10 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
 class RunOptions:
     """Options of `mera train` in addition to those of the model and of the settings."""
 
-    data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(names())}.", rich_help_panel="Data")] = None
+    data: Annotated[
+        str | None,
+        typer.Option(help=f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5.", rich_help_panel="Data"),
+    ] = None
     action: Annotated[
         str | None, typer.Option(help=ACTION_HELP, metavar="NAME[(NAME=VALUE ...)]", rich_help_panel="Data")
     ] = None

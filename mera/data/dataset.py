@@ -21,6 +21,8 @@ from mera.data.gate import check_array, check_finite, check_labels
 from mera.display.notebook import html
 from mera.names.registry import Registry
 
+ARRAYS = (".npy", ".npz", ".h5")
+"""The suffixes of files of arrays."""
 SHOWN = 16
 """The number of examples that a notebook shows."""
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
@@ -163,7 +165,7 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`; or a file .npy, .npz or .h5 of examples (N, C, *shape), which are taken as they are.
         L: edge of the images, or height and width; a data set of other lattices may take other numbers of edges.
         root: the folder of the files, or to which they are downloaded; for "folder", the folder of images.
         download: download missing files, if the data set can be downloaded.
@@ -173,6 +175,8 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
         ValueError: if the name or an option is unknown.
         DataMissingError: if files are missing; the message says what to do.
     """
+    if isinstance(name, str) and name.endswith(ARRAYS):
+        name, root = "array", name
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
         raise InputError("L as a positive integer, or several of them", repr(L))

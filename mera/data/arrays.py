@@ -1,0 +1,69 @@
+"""Examples in one file of arrays: .npy, .npz or HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mera._utils.errors import InputError
+from mera.data.dataset import ARRAYS, ArrayDataset, DataMissingError, DataSplits, register
+from mera.data.splitting import HELD_OUT
+
+USUAL = ("fields", "images", "x", "data")
+"""The names under which examples are looked for in a file of several arrays."""
+
+
+@register("array")
+def array(root: Path, key: str | None = None) -> DataSplits:
+    """Images or fields of one file, (N, C, *shape), whose last tenth is for the test; neighbours may be correlated.
+
+    Args:
+        root: the file, .npy, .npz or .h5, such as that of `Measurement.save`.
+        key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
+
+    Raises:
+        DataMissingError: if there is no such file.
+        ValueError: if the file or its array is not readable, or has fewer than two examples.
+    """
+    path = Path(root)
+    if not path.is_file():
+        raise DataMissingError(f"Expected a file {path} with an array of examples; got none")
+    found = _read(path, key)
+    if found.ndim < 3 or len(found) < 2:
+        raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {found.shape}")
+    first = len(found) - max(1, len(found) // HELD_OUT)
+    return DataSplits(path.stem, found.shape[1], ArrayDataset(found[:first]), ArrayDataset(found[first:]))
+
+
+def _read(path: Path, key: str | None) -> np.ndarray:
+    """The array of a file; that of a .npy file stays on the disk."""
+    if path.suffix not in ARRAYS:
+        raise InputError(f"a file {', '.join(ARRAYS)}", str(path))
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        if path.suffix == ".npz":
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                return file[_key(list(file.files), key, path)]
+        import h5py
+
+        with h5py.File(path) as file:
+            return np.asarray(file[_key(list(file), key, path)])
+    except ImportError:
+        raise InputError('the package h5py for a file .h5 (pip install "mera-flow[hdf5]")', "none") from None
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"an array in {path}", str(error)[:200]) from None
+
+
+def _key(names: list[Any], key: str | None, path: Path) -> str:
+    """The name of the array of examples among those of a file."""
+    if key is None:
+        key = names[0] if len(names) == 1 else next((name for name in USUAL if name in names), None)
+    if key is None or key not in names:
+        expected = f"one of the arrays {', '.join(map(str, names))} of {path} (key=...)"
+        raise InputError(expected, "none" if key is None else repr(key))
+    return key

@@ -1,0 +1,56 @@
+"""Examples in files of arrays, from Python and on the command line."""
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+from mera import physics
+from tests.helpers.command import run
+
+FIELDS = torch.randn(40, 1, 8, 8, dtype=torch.float64)
+
+
+def test_files_of_all_kinds(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    np.save(tmp_path / "a.npy", FIELDS.numpy())
+    np.savez(tmp_path / "a.npz", fields=FIELDS.numpy(), other=np.zeros(3))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["mine"] = FIELDS.numpy()
+    for name, options in (("a.npy", {}), ("a.npz", {}), ("a.h5", {}), ("a.h5", {"key": "mine"})):
+        splits = mera.data.load(str(tmp_path / name), **options)
+        assert len(splits.train) == 36
+        found = torch.stack([splits.test[i] for i in range(4)])
+        assert torch.equal(found, FIELDS[36:])
+        assert splits.source["name"] == "array"
+        assert len(mera.data.load(**splits.source).train) == 36
+
+
+def test_what_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.zeros((3, 1, 4)), b=np.zeros((3, 1, 4)))
+    np.save(tmp_path / "flat.npy", np.zeros(3))
+    np.save(tmp_path / "objects.npy", np.array([None, {}]), allow_pickle=True)
+    (tmp_path / "broken.h5").write_bytes(b"no")
+    for name, message in {
+        "a.npz": "Expected one of the arrays a, b",
+        "flat.npy": r"Expected two examples or more \(N, C, \*shape\)",
+        "objects.npy": "Expected an array in",
+        "broken.h5": "Expected an array in",
+        "none.npy": "Expected a file",
+    }.items():
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            mera.data.load(str(tmp_path / name))
+
+
+def test_fields_of_a_measurement_are_learnt(tmp_path):
+    """Fields of Hamiltonian Monte Carlo, learnt on the command line; the samples of the flow as an array."""
+    chain = physics.measure((1, 8, 8), physics.FreeField(1.0), tmp_path / "chain", sampler="hmc", samples=320, every=2)
+    chain.save(tmp_path / "chain.npz")
+    options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 4, "--batch-size", 8, "--out", tmp_path / "run"]
+    result = run("train", "rgflow", "--data", tmp_path / "chain.npz", *options)
+    assert result.exit_code == 0, result.output
+    result = run("sample", tmp_path / "run", "--n", 5, "--out", tmp_path / "samples.npy")
+    assert result.exit_code == 0, result.output
+    samples = np.load(tmp_path / "samples.npy")
+    assert samples.shape == (5, 1, 8, 8)
+    assert samples.dtype.kind == "f"
