@@ -66,6 +66,11 @@ def make(text: str) -> Callable[[Tensor], Tensor]:
     return _actions.get(name)(**options)
 
 
+def takes(name: str, option: str) -> bool:
+    """Whether a registered action has an option; a ValueError is raised if there is no such action."""
+    return _actions.takes(name, option)
+
+
 class Action(ABC):
     r"""The action S of a lattice field: the field has the density :math:`e^{-S(\phi)} / Z`.
 

@@ -1,0 +1,124 @@
+"""One point of a sweep: a run that learns an action, and a measurement."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+from mera._utils.files import make_folder
+from mera.train.run import RunFolder
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run that learns an action, and a measurement; both go on where they ended before.
+
+    Args:
+        folder: the folder of the run.
+        values: by name, the values of the parameters of the sweep.
+        seed: the seed of the run and of the measurement.
+        model: the model by name.
+        action: the action with its options.
+        train: options of `mera train`, by name.
+        measure: options of `mera measure`, by name.
+        imports: modules to import first.
+    """
+
+    folder: Path
+    values: Mapping[str, Any]
+    seed: int
+    model: str
+    action: str
+    train: Mapping[str, Any]
+    measure: Mapping[str, Any]
+    imports: Sequence[str] = ()
+
+    @property
+    def report(self) -> Path:
+        """The report of the measurement, which is written at its end."""
+        name = self.measure.get("name", self.measure.get("sampler", "reweighting"))
+        return self.folder / "measure" / str(name) / "report.json"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the measurement has ended."""
+        return self.report.is_file()
+
+    def result(self) -> dict[str, Any]:
+        """The report of the measurement."""
+        return json.loads(self.report.read_text())
+
+    def commands(self) -> list[list[str]]:
+        """The commands that remain: training, anew or from its last checkpoint, then the measurement."""
+        mera = [sys.executable, "-m", "mera", *(part for name in self.imports for part in ("--import", name))]
+        run, commands = RunFolder(self.folder), []
+        if not run.steps():
+            new = [self.model, "--action", self.action, *_flags(self.train), "--out", str(self.folder)]
+            commands.append([*mera, "train", *new])
+        elif not self._has_learnt(run):
+            commands.append([*mera, "train", "--resume", str(self.folder)])
+        commands.append([*mera, "measure", str(self.folder), *_flags(self.measure), "--resume"])
+        return commands
+
+    @staticmethod
+    def _has_learnt(run: RunFolder) -> bool:
+        """Whether the training has reached its steps or its minutes."""
+        settings, state = run.config()["settings"], run.state()
+        minutes = settings.get("minutes")
+        return state["step"] >= settings["steps"] or (minutes is not None and state["elapsed"] >= 60 * minutes)
+
+    def __call__(self) -> int:
+        """Run the commands that remain, with their output in `log.txt`; return the first exit status that is not 0."""
+        make_folder(self.folder)
+        for command in self.commands():
+            with (self.folder / "log.txt").open("a") as log, running(command, log) as process:
+                status = process.wait()
+            if status:
+                return status
+        return 0
+
+
+_processes: list[subprocess.Popen[bytes]] = []
+
+
+@contextmanager
+def running(command: Sequence[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A context in which a command runs; an exception, such as an interruption, lets it save and end."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE"}}
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+    _processes.append(process)
+    try:
+        yield process
+    finally:
+        stop_running()
+        _processes.remove(process)
+
+
+def stop_running() -> None:
+    """Let the command that runs save and end, and wait for it."""
+    for process in _processes:
+        if process.poll() is None:
+            process.send_signal(SIGINT)
+            process.wait()
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    """Options as arguments of a command."""
+    flags = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            flags.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, (list, tuple)):
+            flags += [flag, ",".join(map(str, value))]
+        else:
+            flags += [flag, str(value)]
+    return flags
