@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
+from pathlib import Path
 
 from mera._utils.errors import UNKNOWN_NAME, InputError
 
@@ -14,7 +16,7 @@ __all__ = ["import_modules", "main"]
 
 
 def import_modules(arguments: Sequence[str]) -> None:
-    """Import the modules that `--import` names, in the working directory too, before the commands are made.
+    """Import what `--import` names, modules (in the working directory too) or files, before the commands are made.
 
     Models, bijectors and data that these modules register then have commands and options like those of the package.
 
@@ -29,7 +31,19 @@ def import_modules(arguments: Sequence[str]) -> None:
     if names:
         sys.path.insert(0, os.getcwd())
     for name in names:
-        import_module(name.removesuffix(".py"))
+        _import_file(Path(name)) if name.endswith(".py") else import_module(name)
+
+
+def _import_file(path: Path) -> None:
+    """Import a module from a file, with the name of the file."""
+    if not path.is_file():
+        raise ModuleNotFoundError(f"Expected a file {path} to import; got none")
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"Expected a file of Python to import; got {path}")
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
 
 
 def main() -> None:

@@ -60,7 +60,9 @@ def _show_version(is_requested: bool) -> None:
 Modules = Annotated[
     list[str],
     typer.Option(
-        "--import", metavar="MODULE", help="A Python module to import first, which registers models, bijectors or data."
+        "--import",
+        metavar="MODULE",
+        help="A Python module, or a file .py, to import first, which registers models, bijectors, data or actions.",
     ),
 ]
 
