@@ -152,6 +152,17 @@ class Density(nn.Module, ABC):
             The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
         """
 
+    def given(self, context: Tensor) -> Density:
+        """The density for one context, as a density without context, with the same parameters.
+
+        Args:
+            context: the context of all samples, (1, *plan.context), or a class number, (1,).
+
+        Raises:
+            ValueError: if the context is not that of one sample of the flow.
+        """
+        return self.with_flow(self.flow.given(context))
+
     @abstractmethod
     def with_flow(self, flow: Any) -> Density:
         """A density of this kind with another flow: a mixture over the same group, or the other flow itself.

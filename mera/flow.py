@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -242,6 +243,17 @@ class Flow(Density):
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The data and context, unchanged: the symmetry group of a flow is trivial."""
         return x, context
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
+        return self.context_encoder.needs_context
+
+    def given(self, context: Tensor) -> Flow:
+        """The flow with a fixed context, which has the same parameters; see `Density.given`."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "context_encoder": self.context_encoder.given(context)}
+        return other
 
     @property
     def flow(self) -> Flow:

@@ -43,8 +43,9 @@ def check_target(flow: object, action: ActionLike) -> Action:
     shape, action = event_shape_of(flow), as_action(action)
     like = torch.empty(0, dtype=torch.float64)
     if isinstance(flow, Density):
-        if flow.plan.context is not None:
-            raise InputError("a flow without context beside an action", f"one with context {flow.plan.context}")
+        if flow.flow.needs_context:
+            expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
+            raise InputError(expected, f"one with context {flow.plan.context}")
         _check_domain(action, flow)
         like = like.to(flow.device, flow.dtype)
     for law in laws_of(shape, action, like).values():

@@ -56,13 +56,18 @@ class Ising(Action):
         Args:
             shape: the shape of the lattice.
         """
-        return _eigenvalues(tuple(shape), self.temperature).clone()
+        return self._eigenvalues(shape).clone()
+
+    def _eigenvalues(self, shape: Sequence[int]) -> Tensor:
+        """See `eigenvalues`."""
+        scaled = _adjacency(tuple(shape)) / self.temperature
+        return scaled + GAP - scaled.min()
 
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site to the action, (B, *shape), which depends on the whole field."""
         shape = phi.shape[2:]
         axes = tuple(range(2, phi.ndim))
-        inverse = _eigenvalues(tuple(shape), self.temperature).reciprocal().to(phi)
+        inverse = self._eigenvalues(shape).reciprocal().to(phi)
         smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
         return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
 
@@ -146,13 +151,13 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
 
 
 @cache
-def _eigenvalues(shape: tuple[int, ...], temperature: float) -> Tensor:
-    """The eigenvalues of K by wave number, cached because each evaluation of the action needs them."""
+def _adjacency(shape: tuple[int, ...]) -> Tensor:
+    """The eigenvalues of the adjacency matrix by wave number, cached since each evaluation of the action needs them."""
     total = torch.zeros(shape, dtype=torch.float64)
     for axis, n in enumerate(shape):
         angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
-        total = total + 2 * angle.cos().view(-1, *(1 for _ in range(len(shape) - axis - 1))) / temperature
-    return total + GAP - total.min()
+        total = total + 2 * angle.cos().view(-1, *(1 for _ in range(len(shape) - axis - 1)))
+    return total
 
 
 def _log_cosh(x: Tensor) -> Tensor:

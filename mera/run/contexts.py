@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -31,9 +32,12 @@ class ContextEncoder(nn.Module):
         ValueError: if `classes` is not a positive integer, or the shape of a context is not (K,).
     """
 
+    fixed: Tensor | None
+
     def __init__(self, plan: Plan, classes: int | None = None) -> None:
         super().__init__()
         self.shape, self.classes = plan.context, classes
+        self.register_buffer("fixed", None, persistent=False)
         if classes is None:
             self.embedding = None
             return
@@ -43,12 +47,28 @@ class ContextEncoder(nn.Module):
             raise InputError("a context of shape (K,) to learn for each class", str(plan.context))
         self.embedding = nn.Embedding(classes, plan.context[0])
 
+    def given(self, context: Tensor) -> ContextEncoder:
+        """An encoder with the same vectors, for a flow whose context stays the same: None stands for this context.
+
+        Args:
+            context: a context of one image, (1, *shape), or a class number, (1,).
+        """
+        self(context, 1)
+        other = copy.copy(self)
+        other._buffers = {**self._buffers, "fixed": context}
+        return other
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether a context must be passed: the flow is conditional, and its context is not fixed."""
+        return self.shape is not None and self.fixed is None
+
     def forward(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
         """Check a context, and return it as floats.
 
         Args:
             context: floats (B, *shape), or class numbers (B,) for a flow with classes, with B = n or 1; None for a flow
-                without context.
+                without context, or with a fixed one.
             n: the number of samples.
             device: the device on which the context must be; None to accept any device.
 
@@ -64,6 +84,8 @@ class ContextEncoder(nn.Module):
             if context is not None:
                 raise InputError("no context, as the flow was built without", "one")
             return None
+        if context is None and self.fixed is not None:
+            context = self.fixed
         event_shape = self.shape if self.embedding is None else ()
         expected = f"(B, {', '.join(map(str, self.shape))})" if self.embedding is None else "B class numbers"
         if not isinstance(context, Tensor):

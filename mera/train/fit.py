@@ -145,6 +145,7 @@ def fit(
                                                    arrays is (examples, labels) for a flow that takes a context
     `mera.data.DataSplits`                         its two splits
     action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
+    an ActionFamily                                actions at all parameters of ranges, for a flow with a context
     pair (action, fields)                          the same, and fields of that density; see `Settings.field_share`
     ============================================== ===================================================================
 

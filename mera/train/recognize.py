@@ -17,6 +17,8 @@ from mera.data.examples import Part
 from mera.data.gate import AS_IMAGES, Pictures, check_example, look_like_images
 from mera.density import Density
 from mera.physics.check_target import check_sampled
+from mera.physics.family import ActionFamily
+from mera.train.family_kl import FamilyKL
 from mera.train.likelihoods import FieldLikelihood, OwnLoss, likelihood, likelihood_of
 from mera.train.objective import Objective
 from mera.train.order import Order, rows_per_step
@@ -66,6 +68,8 @@ def recognize(
             raise InputError("as_images=False beside an action", "as_images=True")
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
+        if isinstance(action, ActionFamily):
+            return _of_family(flow, action, examples, settings)
         action = check_sampled(flow, action)
         fields = None if examples is None else _fields(examples, flow)
         if settings.keep == "best":
@@ -90,6 +94,19 @@ def recognize(
         own = None if validation is None else OwnLoss(validation, loss)
         return Objectives(OwnLoss(train, loss), OwnLoss(test, loss), own, splits.source, in_order)
     return Objectives(train, test, validation, splits.source, in_order)
+
+
+def _of_family(flow: Density, family: ActionFamily, examples: Any, settings: Settings) -> Objectives:
+    """The objectives of a family of actions."""
+    if examples is not None:
+        raise InputError("a family of actions alone", "fields of the target beside it")
+    if flow.plan.context != (len(family.ranges),) or not flow.flow.needs_context:
+        k = len(family.ranges)
+        raise InputError(f"a flow for {family!r} that was built with context={k}", f"the context {flow.plan.context}")
+    middle = family.context(**family.middle).to(flow.device)
+    check_sampled(flow.given(middle), family.at(**family.middle))
+    train = FamilyKL(flow, family, settings.estimator, settings.anneal, settings.alpha)
+    return Objectives(train, FamilyKL(flow, family, settings.estimator, alpha=settings.alpha))
 
 
 def _pictures(examples: Examples, flow: Density) -> Any:

@@ -81,21 +81,27 @@ class ReverseKL(Objective):
         noise, fields = batch[: self._tensors], batch[self._tensors :]
         losses = []
         if len(noise[0]):
-            losses.append(self._of_samples(flow, noise))
+            losses.append(self.of_samples(flow, noise))
         if fields and len(fields[0]):
             losses.append(self._of_fields(flow, *fields))
         return torch.cat(losses) / flow.plan.input.variables
 
-    def _of_samples(self, flow: Density, noise: Batch) -> Tensor:
-        r""":math:`\ln q + S` of samples of the flow."""
+    def of_samples(self, flow: Density, noise: Batch, context: Tensor | None = None) -> Tensor:
+        r""":math:`\ln q + S` of samples of the flow, (rows,).
+
+        Args:
+            flow: the flow.
+            noise: the noise of the samples.
+            context: the contexts of the samples; None for a flow without context.
+        """
         if not torch.is_grad_enabled() or self.estimator == "total":
-            phi, log_q = flow.generate_with_log_prob(noise)
-            return log_q + self._target(phi)
+            phi, log_q = flow.generate_with_log_prob(noise, context)
+            return log_q + self._target(phi, context)
         if self.estimator == "path":
-            return self._path(flow, flow.generate(noise))
+            return self._path(flow, flow.generate(noise, context), context)
         with torch.no_grad():
-            phi = flow.generate(noise)
-        return self._score(flow, phi)
+            phi = flow.generate(noise, context)
+        return self._score(flow, phi, context)
 
     def _of_fields(self, flow: Density, phi: Tensor, uniform: Tensor) -> Tensor:
         r""":math:`-(\ln q + S)` of fields of the target."""
@@ -103,7 +109,7 @@ class ReverseKL(Objective):
             return self._path(flow, flow.regenerate(phi, uniform), sign=-1)
         return -(flow.log_prob(phi) + self._target(phi))
 
-    def _path(self, flow: Density, phi: Tensor, sign: int = 1) -> Tensor:
+    def _path(self, flow: Density, phi: Tensor, context: Tensor | None = None, sign: int = 1) -> Tensor:
         r"""The path gradient, through the samples alone (Roeder et al. 2017, https://arxiv.org/abs/1703.09194).
 
         The omitted part of the gradient has mean 0, and noise that remains even if the flow is exact. For fields of the
@@ -112,15 +118,16 @@ class ReverseKL(Objective):
 
         Args:
             phi: fields as a differentiable function of the flow's parameters, (B, C, *shape).
+            context: the contexts of the fields; None for a flow without context.
             sign: 1 for samples of the flow; -1 for fields of the target, whose loss has the opposite sign.
         """
         fixed = phi.detach().requires_grad_()
-        value = flow.log_prob(fixed) + self._target(fixed)
+        value = flow.log_prob(fixed, context) + self._target(fixed, context)
         (force,) = torch.autograd.grad(value.sum(), fixed)
         surrogate = (force * phi).flatten(1).sum(1)
         return sign * value.detach() + surrogate - surrogate.detach()
 
-    def _score(self, flow: Density, phi: Tensor) -> Tensor:
+    def _score(self, flow: Density, phi: Tensor, context: Tensor | None) -> Tensor:
         r"""A gradient through the density alone: a factor for each sample, times the score :math:`\nabla \ln q`.
 
         For the Kullback-Leibler divergence the factor is the value minus the mean of the other samples (RLOO, Kool et
@@ -130,8 +137,8 @@ class ReverseKL(Objective):
         """
         if len(phi) < 2:
             raise InputError("at least 2 samples in each part of a batch, for the score function", str(len(phi)))
-        log_q = flow.log_prob(phi)
-        value = log_q.detach() + self._target(phi)
+        log_q = flow.log_prob(phi, context)
+        value = log_q.detach() + self._target(phi, context)
         if self.estimator == "alpha":
             factor = (1 - len(value) * (-self.alpha * value).softmax(0)) / self.alpha
         else:
@@ -139,12 +146,16 @@ class ReverseKL(Objective):
         surrogate = factor * log_q
         return value + surrogate - surrogate.detach()
 
-    def _target(self, phi: Tensor) -> Tensor:
+    def _target(self, phi: Tensor, context: Tensor | None = None) -> Tensor:
         """The action in this step, (B,)."""
         if self.weight == 1:
-            return self.action(phi)
+            return self.value(phi, context)
         uncoupled = 0 if self.action.is_compact else phi.square().flatten(1).sum(1) / 2
-        return self.weight * self.action(phi) + (1 - self.weight) * uncoupled
+        return self.weight * self.value(phi, context) + (1 - self.weight) * uncoupled
+
+    def value(self, phi: Tensor, context: Tensor | None) -> Tensor:
+        """The action of fields, (B,), whatever the context is."""
+        return self.action(phi)
 
     @property
     def is_final(self) -> bool:

@@ -1,0 +1,120 @@
+"""Actions with parameters in ranges, for flows that are conditional on the parameters."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_number
+from mera._utils.errors import InputError
+from mera.density import Density
+from mera.physics.action import Action
+from mera.physics.reweighting import Report, estimate
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ActionFamily:
+    r"""An action whose parameters vary in ranges.
+
+    A flow that is conditional on the parameters, `mera.build(..., context=k)` for k parameters, learns the whole family
+    by `mera.train.fit(flow, family)`: each sample of a batch has parameters of its own, uniform in the ranges. Its
+    contexts are the parameters, scaled to -1 to 1.
+
+    Args:
+        action: the action, a frozen dataclass such as `Phi4`; its other parameters stay as they are.
+        **ranges: by the names of parameters, the smallest and the largest value.
+
+    Raises:
+        ValueError: if the action has no such parameter, or not both ends of a range are valid.
+
+    >>> from mera.physics import Phi4
+    >>> family = ActionFamily(Phi4(coupling=0.5), mass2=(-2.0, 1.0))
+    >>> family.at(mass2=0.5)
+    Phi4(mass2=0.5, coupling=0.5, periodic=True)
+    >>> family.context(mass2=0.25)
+    tensor([[0.5000]])
+    """
+
+    def __init__(self, action: Action, **ranges: tuple[float, float]) -> None:
+        names: list[str] = []
+        if is_dataclass(action) and not isinstance(action, type):
+            names = [f.name for f in fields(action)]
+        if not ranges or not set(ranges) <= set(names):
+            known = ", ".join(names) or "which has none"
+            raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))
+        for name, ends in ranges.items():
+            if not isinstance(ends, (tuple, list)) or len(ends) != 2 or not ends[0] < ends[1]:
+                raise InputError(f"a range (smallest, largest) of {name}", repr(ends))
+        self.action, self.ranges = action, {name: (float(a), float(b)) for name, (a, b) in ranges.items()}
+        for end in (0, 1):
+            self.at(**{name: ends[end] for name, ends in self.ranges.items()})
+
+    def __repr__(self) -> str:
+        ranges = ", ".join(f"{name}={ends}" for name, ends in self.ranges.items())
+        return f"ActionFamily({self.action!r}, {ranges})"
+
+    @property
+    def middle(self) -> dict[str, float]:
+        """The parameters in the middle of their ranges."""
+        return {name: (low + high) / 2 for name, (low, high) in self.ranges.items()}
+
+    def at(self, **values: float) -> Any:
+        """The action with these parameters.
+
+        Args:
+            **values: a value of each parameter that varies.
+
+        Raises:
+            ValueError: if a parameter is missing, unknown or out of its range.
+        """
+        if set(values) != set(self.ranges):
+            raise InputError(f"the parameters {', '.join(self.ranges)}", ", ".join(values) or "none")
+        for name, value in values.items():
+            low, high = self.ranges[name]
+            if not low <= check_number(float(value), name) <= high:
+                raise InputError(f"{name} from {low:g} to {high:g}", f"{float(value):g}")
+        return replace(self.action, **{name: float(value) for name, value in values.items()})  # type: ignore[type-var]
+
+    def context(self, **values: float) -> Tensor:
+        """The context of a flow for these parameters, (1, k), in single precision; see `at` for the arguments."""
+        self.at(**values)
+        scaled = [2 * (float(values[name]) - low) / (high - low) - 1 for name, (low, high) in self.ranges.items()]
+        return torch.tensor([scaled])
+
+    def __call__(self, phi: Tensor, context: Tensor) -> Tensor:
+        """The action of each field with its own parameters, (B,).
+
+        Args:
+            phi: the fields, (B, C, *shape).
+            context: the contexts, (B, k).
+        """
+        ends = torch.tensor(list(self.ranges.values()), dtype=phi.dtype, device=phi.device)
+        parameters = ends.mean(1) + context.to(phi) * (ends[:, 1] - ends[:, 0]) / 2
+
+        def one(field: Tensor, values: Tensor) -> Tensor:
+            action = copy.copy(self.action)
+            for name, value in zip(self.ranges, values.unbind(), strict=True):
+                object.__setattr__(action, name, value)  # a frozen dataclass, without its checks of numbers
+            return action(field[None])[0]
+
+        return torch.func.vmap(one)(phi, parameters)
+
+    def estimate(self, flow: Density, n: int = 10_000, *, console: Console | None = None, **values: float) -> Report:
+        """Averages at given parameters, from reweighted samples of a flow that is conditional on the parameters.
+
+        Args:
+            flow: the flow.
+            n: the number of samples.
+            console: a rich console for the progress bar; None to show nothing.
+            **values: a value of each parameter that varies.
+
+        Raises:
+            ValueError: see `at` and `estimate`.
+        """
+        return estimate(flow.given(self.context(**values)), self.at(**values), n, console=console)

@@ -1,0 +1,80 @@
+"""Learning a family of actions: each sample of a batch has parameters of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mera._utils.random import fixed_seed, seeded
+from mera.density import Density
+from mera.physics.family import ActionFamily
+from mera.physics.reweighting import estimate
+from mera.physics.short_run import fields_of
+from mera.train.objective import Batch
+from mera.train.reverse_kl import JUDGED, ReverseKL
+
+
+class FamilyKL(ReverseKL):
+    """The loss of `ReverseKL`, averaged over parameters that are uniform in their ranges.
+
+    A batch is the noise of the samples, and their contexts.
+
+    Args:
+        flow: the flow, with the parameters as its context.
+        family: the actions.
+        estimator: see `ReverseKL`.
+        anneal: see `ReverseKL`.
+        alpha: see `ReverseKL`.
+    """
+
+    def __init__(
+        self, flow: Density, family: ActionFamily, estimator: str = "path", anneal: float = 0.0, alpha: float = 0.5
+    ) -> None:
+        super().__init__(flow, family.at(**family.middle), estimator, anneal, alpha)
+        self.family = family
+        self.parts = (*self.parts, "context")
+
+    def value(self, phi: Tensor, context: Tensor | None) -> Tensor:
+        """The action of each field with its own parameters, (B,)."""
+        return self.action(phi) if context is None else self.family(phi, context)
+
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """The loss of each sample, (rows,), in nats for each variable."""
+        *noise, context = batch
+        return self.of_samples(flow, tuple(noise), context) / flow.plan.input.variables
+
+    def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
+        """Noise of the samples, and their contexts."""
+        contexts = torch.empty(len(rows), len(self.family.ranges))
+        for i, row in enumerate(rows):
+            with seeded(seed, step, row, 2):
+                contexts[i] = 2 * torch.rand(len(self.family.ranges)) - 1
+        return *self._noise(seed, step, rows), contexts
+
+    def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Samples of the flow, and their contexts."""
+        *noise, context = batch
+        return flow.generate(tuple(noise), context), context
+
+    def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
+        """Fields of a short run of Hamiltonian Monte Carlo with the middle parameters, and the context of these."""
+        phi, _ = super().start(flow, n)
+        return phi, self.family.context(**self.family.middle).to(flow.device).expand(len(phi), -1)
+
+    def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
+        """The variational free energy in nats, the mean over all parameters."""
+        return {"free_energy": losses.mean().item() * flow.plan.input.variables}
+
+    @torch.no_grad()
+    def verdict(self, flow: Density) -> str:
+        """The verdict on the weights of samples with the middle parameters, beside fields from a short run."""
+        middle = self.family.context(**self.family.middle).to(flow.device)
+        with fixed_seed(0), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
+            given = flow.given(middle)
+            report = estimate(given, self.action, JUDGED, fields=fields_of(self.action, given))
+        values = ", ".join(f"{name}={value:g}" for name, value in self.family.middle.items())
+        return f"of {JUDGED:,} samples with {values}, {report.verdict}"

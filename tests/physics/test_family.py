@@ -1,0 +1,102 @@
+"""Families of actions, and flows that are conditional on parameters."""
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.physics import ON, XY, ActionFamily, DoubleWell, FreeField, Ising, Phi4
+from tests.helpers.laws import randomize
+
+FAMILIES = [
+    ActionFamily(FreeField(), mass2=(0.5, 3.0)),
+    ActionFamily(Phi4(coupling=0.5), mass2=(-2.0, 1.0)),
+    ActionFamily(Phi4(periodic=False), coupling=(0.5, 2.0), mass2=(-2.0, 1.0)),
+    ActionFamily(ON(2), coupling=(0.1, 0.5), mass2=(-1.0, 1.0)),
+    ActionFamily(DoubleWell(), height=(1.0, 4.0), position=(0.5, 2.0)),
+    ActionFamily(XY(), beta=(0.2, 1.5)),
+    ActionFamily(Ising(), temperature=(1.8, 3.2)),
+]
+
+
+def conditional(k=1, **options):
+    options = {"channels": 1, "layers": 2, "hidden": (8,), "norm": False, "prior": "gaussian"} | options
+    return mera.build("rgflow", L=4, m=2, context=k, block_spins=False, **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
+def test_each_field_has_its_own_parameters(family):
+    """Values and gradients are those of the actions one by one."""
+    phi = torch.randn(5, family.action.channels or 1, 4, 6, dtype=torch.float64, requires_grad=True)
+    context = 2 * torch.rand(5, len(family.ranges), dtype=torch.float64) - 1
+    value = family(phi, context)
+    (gradient,) = torch.autograd.grad(value.sum(), phi)
+    for i in range(5):
+        scaled = zip(family.ranges.items(), context[i].tolist(), strict=True)
+        at = {name: (low + high) / 2 + c * (high - low) / 2 for (name, (low, high)), c in scaled}
+        torch.testing.assert_close(family.context(**at)[0].double(), context[i], atol=1e-6, rtol=0)
+        alone = phi[i : i + 1].detach().requires_grad_()
+        expected = family.at(**at)(alone)
+        torch.testing.assert_close(value[i : i + 1], expected)
+        torch.testing.assert_close(gradient[i : i + 1], torch.autograd.grad(expected.sum(), alone)[0])
+
+
+@pytest.mark.parametrize("symmetrize", [False, True])
+def test_a_flow_with_a_fixed_context(symmetrize):
+    """The same densities and samples as with the context in each call, and the same parameters."""
+    torch.manual_seed(0)
+    flow = randomize(conditional(2)).double()
+    flow = mera.Symmetrized(flow) if symmetrize else flow
+    context = torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+    given, x = flow.given(context), torch.randn(3, 1, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(given.log_prob(x), flow.log_prob(x, context))
+    noise = flow.draw_noise(3)
+    torch.testing.assert_close(given.generate(noise), flow.generate(noise, context))
+    assert {id(p) for p in given.parameters()} == {id(p) for p in flow.parameters()}
+    assert flow.flow.needs_context
+    assert not given.flow.needs_context
+    with pytest.raises(ValueError, match="Expected a context"):
+        flow.log_prob(x)
+    with pytest.raises(ValueError, match="Expected a context"):
+        flow.given(torch.zeros(1, 3))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_flow_learns_a_range_of_free_fields():
+    torch.manual_seed(0)
+    family = ActionFamily(FreeField(), mass2=(0.5, 3.0))
+    flow = conditional()
+    result = mera.train.fit(flow, family, steps=400, batch_size=64, lr=5e-3)
+    assert "with mass2=1.75" in result.verdict
+    flow.double()
+    for mass2 in (0.6, 1.3, 2.9):
+        report = family.estimate(flow, 4000, mass2=mass2)
+        assert report.ess > 0.3
+        assert abs(report.log_z - FreeField(mass2).log_z((4, 4))) < 5 * report.log_z_error
+    chain = physics.metropolis(flow.given(family.context(mass2=2.0)), family.at(mass2=2.0), draws=100)
+    assert abs(chain.observables["phi2"].value - FreeField(2.0).phi2((4, 4))) < 5 * chain.observables["phi2"].error
+
+
+def test_what_is_refused():
+    family = ActionFamily(FreeField(), mass2=(0.5, 3.0))
+    for make, message in (
+        (lambda: ActionFamily(FreeField()), "Expected ranges of parameters of"),
+        (lambda: ActionFamily(FreeField(), mass=(1, 2)), "Expected ranges of parameters of"),
+        (lambda: ActionFamily(FreeField(), mass2=(2.0, 1.0)), r"Expected a range \(smallest, largest\) of mass2"),
+        (lambda: ActionFamily(FreeField(), mass2=(-1.0, 1.0)), "Expected mass2 as a positive number"),
+        (lambda: ActionFamily(lambda phi: phi.sum(), a=(0, 1)), "which has none"),
+        (lambda: family.at(), "Expected the parameters mass2; got none"),
+        (lambda: family.at(mass2=4.0), "Expected mass2 from 0.5 to 3; got 4"),
+        (lambda: mera.train.fit(conditional(2), family, steps=1), "that was built with context=1"),
+        (
+            lambda: mera.train.fit(conditional(), (family, torch.randn(9, 1, 4, 4)), steps=1),
+            "a family of actions alone",
+        ),
+        (
+            lambda: mera.train.fit(conditional(), FreeField(), steps=1),
+            "Expected a flow without context beside an action",
+        ),
+        (lambda: physics.estimate(conditional(), FreeField()), "Expected a flow without context beside an action"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
