@@ -3,7 +3,7 @@
 from mera.chains.gamma import GammaResult, gamma_method
 from mera.physics.action import Action, make, names, register
 from mera.physics.cone_monte_carlo import cone_monte_carlo
-from mera.physics.family import ActionFamily
+from mera.physics.family import ActionFamily, slope
 from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
@@ -48,4 +48,5 @@ __all__ = [
     "pareto_k",
     "register",
     "short_run",
+    "slope",
 ]

@@ -1,8 +1,9 @@
-"""Actions with parameters in ranges, for flows that are conditional on the parameters."""
+"""Parameters of actions: derivatives by them, and ranges of them for flows that are conditional on them."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,55 @@ from mera.physics.reweighting import Report, estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def slope(action: Action, name: str) -> Callable[[Tensor], Tensor]:
+    r"""The derivative of an action by one of its parameters p, as an observable of fields.
+
+    .. math::
+        \frac{d \ln Z}{dp} = -\left\langle \frac{\partial S}{\partial p} \right\rangle, \qquad
+        \frac{d \langle O \rangle}{dp} = \langle O \rangle \left\langle \frac{\partial S}{\partial p} \right\rangle
+        - \left\langle O\, \frac{\partial S}{\partial p} \right\rangle
+
+    for an observable O that does not depend on p itself.
+
+    Args:
+        action: the action, a dataclass such as `Phi4`.
+        name: the name of the parameter.
+
+    Raises:
+        ValueError: if the action has no such parameter.
+
+    >>> from mera.physics import Phi4
+    >>> slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
+    tensor([8.])
+    """
+    names = _numbers(action)
+    if name not in names:
+        raise InputError(f"a parameter of {action!r}, {', '.join(names) or 'which has none'}", repr(name))
+
+    def observable(phi: Tensor) -> Tensor:
+        """The derivative for each field, (B,)."""
+        at = torch.tensor(float(getattr(action, name)), dtype=phi.dtype, device=phi.device)
+        return torch.func.jvp(lambda value: _with(action, {name: value})(phi), (at,), (torch.ones_like(at),))[1]
+
+    return observable
+
+
+def _numbers(action: object) -> list[str]:
+    """The names of the parameters of an action that are numbers."""
+    if not is_dataclass(action) or isinstance(action, type):
+        return []
+    values = {f.name: getattr(action, f.name) for f in fields(action)}
+    return [name for name, value in values.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
+
+
+def _with(action: Action, values: Mapping[str, Tensor]) -> Action:
+    """An action whose parameters are tensors, which passes by the checks of numbers."""
+    action = copy.copy(action)
+    for name, value in values.items():
+        object.__setattr__(action, name, value)  # the dataclass is frozen
+    return action
 
 
 class ActionFamily:
@@ -42,9 +92,7 @@ class ActionFamily:
     """
 
     def __init__(self, action: Action, **ranges: tuple[float, float]) -> None:
-        names: list[str] = []
-        if is_dataclass(action) and not isinstance(action, type):
-            names = [f.name for f in fields(action)]
+        names = _numbers(action)
         if not ranges or not set(ranges) <= set(names):
             known = ", ".join(names) or "which has none"
             raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))
@@ -98,10 +146,7 @@ class ActionFamily:
         parameters = ends.mean(1) + context.to(phi) * (ends[:, 1] - ends[:, 0]) / 2
 
         def one(field: Tensor, values: Tensor) -> Tensor:
-            action = copy.copy(self.action)
-            for name, value in zip(self.ranges, values.unbind(), strict=True):
-                object.__setattr__(action, name, value)  # a frozen dataclass, without its checks of numbers
-            return action(field[None])[0]
+            return _with(self.action, dict(zip(self.ranges, values.unbind(), strict=True)))(field[None])[0]
 
         return torch.func.vmap(one)(phi, parameters)
 

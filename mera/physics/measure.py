@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ def measure(
     every: int = 10,
     seed: int = 0,
     fields: Tensor | None = None,
+    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     resume: bool = False,
     console: Console | None = None,
 ) -> Measurement:
@@ -81,6 +82,7 @@ def measure(
         every: keep every k-th field of a chain, and the fields of every k-th batch of a flow; 0 to keep none.
         seed: the seed of all random numbers.
         fields: fields of the target from another sampler, for "reweighting"; see `estimate`.
+        observables: your own observables by name, functions from fields to numbers (B,).
         resume: whether to go on with the measurement in the folder. The number of samples may be larger than before.
         console: a rich console for the progress bar; None to show nothing.
 
@@ -112,7 +114,8 @@ def measure(
     action = make(action) if isinstance(action, str) else action
     known = check_sampled(flow, action) if isinstance(flow, Density) else check_target(event_shape_of(flow), action)
     facts = _facts(flow, known, name, sampler, chains, warmup, every, seed) | {"samples": samples}
-    storage, observables = Storage(path), Observables(known)
+    facts["observables"] = sorted(observables or {})
+    storage, measured = Storage(path), Observables(known, observables)
     if is_main():
         _start(storage, facts, resume, flow, known, fields)
     _wait(flow)
@@ -120,7 +123,7 @@ def measure(
     for i, (n, draws) in enumerate(_split(storage.facts())):
         if i % world_size() == rank():
             make_it = partial(_make_sampler, flow, known, sampler, n)
-            jobs.append(Job(storage.part(i), make_it, Recorder(observables, every), warmup, draws, (seed, i)))
+            jobs.append(Job(storage.part(i), make_it, Recorder(measured, every), warmup, draws, (seed, i)))
     run_jobs(jobs, console if is_main() else None)
     _wait(flow)
     return load_chain(storage.path)

@@ -77,6 +77,29 @@ def test_one_flow_learns_a_range_of_free_fields():
     assert abs(chain.observables["phi2"].value - FreeField(2.0).phi2((4, 4))) < 5 * chain.observables["phi2"].error
 
 
+def test_derivatives_by_a_parameter(tmp_path):
+    """Of ln Z and of <phi^2>, against the exact ones of the free field."""
+    action, h = FreeField(1.5), 1e-4
+    own = {"slope": physics.slope(action, "mass2")}
+    own["product"] = lambda phi: own["slope"](phi) * phi.square().mean((1, 2, 3))
+    chain = physics.measure((1, 4, 6), action, tmp_path, sampler="hmc", samples=16_000, observables=own)
+    higher, lower = FreeField(1.5 + h), FreeField(1.5 - h)
+    of_log_z = chain.derive(lambda mean: -mean["slope"])
+    assert abs(of_log_z.value - (higher.log_z((4, 6)) - lower.log_z((4, 6))) / (2 * h)) < 5 * of_log_z.error
+    of_phi2 = chain.derive(lambda mean: mean["phi2"] * mean["slope"] - mean["product"])
+    exact = (higher.phi2((4, 6)) - lower.phi2((4, 6))) / (2 * h)
+    assert abs(of_phi2.value - exact) < 5 * of_phi2.error < 0.5 * abs(exact)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
+def test_the_slope_is_a_derivative(family):
+    phi, h, middle = torch.randn(3, family.action.channels or 1, 4, 6, dtype=torch.float64), 1e-5, family.middle
+    for name in family.ranges:
+        higher, lower = (family.at(**{**middle, name: middle[name] + step})(phi) for step in (h, -h))
+        found = physics.slope(family.at(**middle), name)(phi)
+        torch.testing.assert_close(found, (higher - lower) / (2 * h), atol=1e-6, rtol=1e-6)
+
+
 def test_what_is_refused():
     family = ActionFamily(FreeField(), mass2=(0.5, 3.0))
     for make, message in (
@@ -85,6 +108,7 @@ def test_what_is_refused():
         (lambda: ActionFamily(FreeField(), mass2=(2.0, 1.0)), r"Expected a range \(smallest, largest\) of mass2"),
         (lambda: ActionFamily(FreeField(), mass2=(-1.0, 1.0)), "Expected mass2 as a positive number"),
         (lambda: ActionFamily(lambda phi: phi.sum(), a=(0, 1)), "which has none"),
+        (lambda: physics.slope(Phi4(), "mass"), "Expected a parameter of Phi4"),
         (lambda: family.at(), "Expected the parameters mass2; got none"),
         (lambda: family.at(mass2=4.0), "Expected mass2 from 0.5 to 3; got 4"),
         (lambda: mera.train.fit(conditional(2), family, steps=1), "that was built with context=1"),
