@@ -19,6 +19,8 @@ USUAL = ("fields", "images", "x", "data")
 def array(root: Path, key: str | None = None) -> DataSplits:
     """Images or fields of one file, (N, C, *shape), whose last tenth is for the test; neighbours may be correlated.
 
+    An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry.
+
     Args:
         root: the file, .npy, .npz or .h5, such as that of `Measurement.save`.
         key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
@@ -31,6 +33,8 @@ def array(root: Path, key: str | None = None) -> DataSplits:
     if not path.is_file():
         raise DataMissingError(f"Expected a file {path} with an array of examples; got none")
     found = _read(path, key)
+    if found.ndim == 3 and found.shape[1] > 1:
+        found = found[:, None]
     if found.ndim < 3 or len(found) < 2:
         raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {found.shape}")
     first = len(found) - max(1, len(found) // HELD_OUT)

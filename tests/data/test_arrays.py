@@ -26,6 +26,14 @@ def test_files_of_all_kinds(tmp_path):
         assert len(mera.data.load(**splits.source).train) == 36
 
 
+def test_arrays_without_channels(tmp_path):
+    for shape, expected in (((6, 4, 5), (1, 4, 5)), ((6, 1, 5), (1, 5)), ((6, 2, 4, 5), (2, 4, 5))):
+        np.save(tmp_path / "a.npy", np.zeros(shape))
+        splits = mera.data.load(str(tmp_path / "a.npy"))
+        assert tuple(splits.train[0].shape) == expected
+        assert splits.channels == expected[0]
+
+
 def test_what_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.zeros((3, 1, 4)), b=np.zeros((3, 1, 4)))
     np.save(tmp_path / "flat.npy", np.zeros(3))

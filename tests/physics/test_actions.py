@@ -72,6 +72,7 @@ def test_hopping_parameters(shape):
     action = Phi4.from_hopping(kappa, lam, dimensions=len(shape))
     value = action(math.sqrt(2 * kappa) * phi) + lam * math.prod(shape)
     torch.testing.assert_close(value, hopping.flatten(1).sum(1))
+    assert Phi4.from_hopping(0.2705, 0.022).mass2 == pytest.approx(-0.46580, abs=1e-5)
     with pytest.raises(ValueError, match="Expected kappa as a positive number"):
         Phi4.from_hopping(0.0, 1.0)
 
