@@ -97,6 +97,8 @@ def _measure(
     What is measured is written as it is made, so that Ctrl-C or a kill loses nothing: --resume goes on.
     """
     if listing:
+        if not run.exists():
+            raise typer.BadParameter(f"Expected a run; got {run}, which does not exist")
         _list(folder_of(run) / "measure", as_json)
         return
     text = action if action is not None else None if run.is_file() else learnt_action(RunFolder(run))
@@ -143,8 +145,8 @@ def _list(folder: Path, as_json: bool) -> None:
                 warnings.simplefilter("ignore", UserWarning)
                 found = physics.load_chain(path)
             done, verdict = next(iter(found.history.values())).numel(), found.verdict
-        except InputError:  # too few draws yet
-            done, verdict = 0, "too few draws yet"
+        except InputError as error:
+            done, verdict = 0, str(error)
         rows.append((path.name, facts["sampler"], facts["action"], f"{done:,} of {facts['samples']:,}", verdict))
     table = Table(["measurement", "sampler", "action", "samples", "verdict"], rows)
     show(json.dumps([dict(zip(table.header, row, strict=True)) for row in rows]) if as_json else str(table))

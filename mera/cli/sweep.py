@@ -12,9 +12,12 @@ from mera._utils.files import make_folder
 from mera.cli.common import console, show
 from mera.cli.declared_options import assignments
 from mera.cli.lazy import OPTIONS
+from mera.cli.measure import app as measure_app
+from mera.cli.train import app as train_app
 from mera.display.progress import ProgressBar
 from mera.sweep import Grid, Point, values_of, write_report
 from mera.sweep.cluster import submit
+from mera.sweep.point import flags_of
 
 app = typer.Typer(**OPTIONS)
 
@@ -73,6 +76,7 @@ def _sweep(
         if any(len(pair) != 2 for pair in pairs):
             raise typer.BadParameter(f"Expected --over NAME=VALUES; got {', '.join(over)}")
         grid = Grid(what, action, {name: values_of(text) for name, text in pairs}, seeds, train or {}, measure or {})
+    _check_options(grid)
     make_folder(out)
     imports = context.find_root().params.get("modules") or ()
     points = [replace(point, imports=tuple(imports)) for point in grid.points(out.resolve())]
@@ -84,13 +88,25 @@ def _sweep(
         return
     failed = _run(remaining)
     for point in failed:
-        lines = (point.folder / "log.txt").read_text().strip().splitlines() or ["no output"]
-        console.print(f"{point.folder.name} failed: {lines[-1]}")
+        lines = [line.strip("│ ") for line in (point.folder / "log.txt").read_text().splitlines()]
+        reason = next((line for line in reversed(lines) if any(sign.isalpha() for sign in line)), "no output")
+        console.print(f"{point.folder.name} failed: {reason}")
     table = write_report(points, out, [] if draw is None else draw.split(","))
     show(str(table))
     console.print(f"results: {out / 'results.csv'}, {out / 'results.png'}")
     if failed:
         raise typer.Exit(1)
+
+
+def _check_options(grid: Grid) -> None:
+    """Refuse options that `mera train` or `mera measure` do not have, before anything runs."""
+    (point, *_), group = grid.points(Path()), typer.main.get_command(train_app)
+    _, train, _ = group.resolve_command(typer.Context(group), [grid.model])  # type: ignore[attr-defined]
+    measure = typer.main.get_command(measure_app)
+    for name, command, options in (("train", train, point.train), ("measure", measure, point.measure)):
+        known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+        if unknown := [flag for flag in flags_of(options) if flag.startswith("--") and flag not in known]:
+            raise typer.BadParameter(f"Expected options of mera {name}; got {', '.join(unknown)}")
 
 
 def _run(points: list[Point]) -> list[Point]:

@@ -164,7 +164,7 @@ class IncrementalPass:
 
     def __init__(self, runner: Runner, wiring: Wiring, x: Tensor) -> None:
         if runner.plan.context is not None:
-            raise InputError("a flow without context", f"one with context {runner.plan.context}")
+            raise InputError("a flow without context, also a fixed one", f"one with context {runner.plan.context}")
         self.runner, self.wiring = runner, wiring
         self._values = x.new_zeros(len(x), wiring.size)
         self._log_dets = x.new_zeros(len(x), wiring.events, dtype=torch.promote_types(x.dtype, torch.float32))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mera._utils.errors import InputError
+from mera._utils.files import as_path
 from mera.data.dataset import ARRAYS, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.splitting import HELD_OUT
 
@@ -29,7 +31,7 @@ def array(root: Path, key: str | None = None) -> DataSplits:
         DataMissingError: if there is no such file.
         ValueError: if the file or its array is not readable, or has fewer than two examples.
     """
-    path = Path(root)
+    path = as_path(root)
     if not path.is_file():
         raise DataMissingError(f"Expected a file {path} with an array of examples; got none")
     found = _read(path, key)
@@ -57,7 +59,7 @@ def _read(path: Path, key: str | None) -> np.ndarray:
             return np.asarray(file[_key(list(file), key, path)])
     except ImportError:
         raise InputError('the package h5py for a file .h5 (pip install "mera-flow[hdf5]")', "none") from None
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"an array in {path}", str(error)[:200]) from None

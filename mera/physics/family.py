@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_number
 from mera._utils.errors import InputError
 from mera.density import Density
 from mera.physics.action import Action
@@ -53,12 +53,16 @@ def slope(action: Action, name: str) -> Callable[[Tensor], Tensor]:
     return observable
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, and not a bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _numbers(action: object) -> list[str]:
     """The names of the parameters of an action that are numbers."""
     if not is_dataclass(action) or isinstance(action, type):
         return []
-    values = {f.name: getattr(action, f.name) for f in fields(action)}
-    return [name for name, value in values.items() if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return [f.name for f in fields(action) if f.type in ("float", float)]
 
 
 def _with(action: Action, values: Mapping[str, Tensor]) -> Action:
@@ -97,7 +101,8 @@ class ActionFamily:
             known = ", ".join(names) or "which has none"
             raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))
         for name, ends in ranges.items():
-            if not isinstance(ends, (tuple, list)) or len(ends) != 2 or not ends[0] < ends[1]:
+            numbers = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(is_number(end) for end in ends)
+            if not numbers or not ends[0] < ends[1]:
                 raise InputError(f"a range (smallest, largest) of {name}", repr(ends))
         self.action, self.ranges = action, {name: (float(a), float(b)) for name, (a, b) in ranges.items()}
         for end in (0, 1):
@@ -125,8 +130,8 @@ class ActionFamily:
             raise InputError(f"the parameters {', '.join(self.ranges)}", ", ".join(values) or "none")
         for name, value in values.items():
             low, high = self.ranges[name]
-            if not low <= check_number(float(value), name) <= high:
-                raise InputError(f"{name} from {low:g} to {high:g}", f"{float(value):g}")
+            if not is_number(value) or not low <= value <= high:
+                raise InputError(f"{name} from {low:g} to {high:g}", repr(value))
         return replace(self.action, **{name: float(value) for name, value in values.items()})  # type: ignore[type-var]
 
     def context(self, **values: float) -> Tensor:
@@ -162,4 +167,6 @@ class ActionFamily:
         Raises:
             ValueError: see `at` and `estimate`.
         """
+        if not isinstance(flow, Density):
+            raise InputError("a flow", type(flow).__name__)
         return estimate(flow.given(self.context(**values)), self.at(**values), n, console=console)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 TURNS = 20
 """The number of turns in which a process moves all its parts."""
-EVERY = 30.0
-"""The seconds after which draws are written, within a turn."""
+EVERY = 10.0
+"""The seconds after which draws are written."""
 
 
 class Job:
@@ -44,25 +44,37 @@ class Job:
             self.sampler = make()
             self.done = part.restore(self.sampler, recorder, warmup)
             self._random = torch_states()
+        self._written = time.monotonic()
+
+    def save(self) -> None:
+        """Write the draws that are not written yet."""
+        if self.recorder.has_new:
+            with fixed_seed(0):
+                set_torch_states(self._random)
+                self.part.save(self.sampler, self.recorder, self.done)
 
     def advance(self, until: int, after: Callable[[int, list[float]], bool]) -> None:
-        """Move to a number of draws, with those of the warm-up, and write them; `after` may stop the chains."""
+        """Move to a number of draws, with those of the warm-up, and write them now and then, and at the end.
+
+        Args:
+            until: the number of draws.
+            after: a function of the number of draws so far and acceptance rates, which stops the chains by returning
+                True; the draws are then written.
+        """
         if self.done >= until:
             return
-        written = time.monotonic()
 
         def write_in_between(done: int, rates: list[float]) -> bool:
-            nonlocal written
             self.done = done
-            if time.monotonic() - written > EVERY:
+            is_stopped = after(done, rates)
+            if is_stopped or done >= self.warmup + self.draws or time.monotonic() - self._written > EVERY:
                 self.part.save(self.sampler, self.recorder, done)
-                written = time.monotonic()
-            return after(done, rates)
+                self._written = time.monotonic()
+            return is_stopped
 
         with fixed_seed(0):
             set_torch_states(self._random)
             self.done = advance(self.sampler, self.recorder, self.warmup, until, self.done, write_in_between)
-            self.part.save(self.sampler, self.recorder, self.done)
             self._random = torch_states()
 
 
@@ -81,4 +93,6 @@ def run_jobs(jobs: Sequence[Job], console: Console | None) -> None:
             for job in jobs:
                 job.advance(job.warmup + math.ceil(job.draws * turn / TURNS), after)
                 if stop.number:
+                    for other in jobs:
+                        other.save()
                     raise_signal(stop.number)

@@ -16,7 +16,7 @@ from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.observables import Average, Observables, Quantity, summarize
-from mera.physics.sampler import Recorder, Sampler, Series, advance, note
+from mera.physics.sampler import NOT_MEASURED, Recorder, Sampler, Series, advance, note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +108,7 @@ def chains_of(
         seconds: the time of all draws together, in seconds.
         steps: the tuned step size or step sizes.
     """
-    measured = {name: values for name, values in series.items() if name not in {"_rates", "_log_weights", "_fields"}}
+    measured = {name: values for name, values in series.items() if name not in NOT_MEASURED}
     quantities, correlator = summarize(measured, functions, torch.mean, lambda centred: gamma_method(centred).error)
     history = {name: values for name, values in measured.items() if values.ndim == 2 and not name.startswith("_")}
     gammas = {name: gamma_method(values) for name, values in history.items()}

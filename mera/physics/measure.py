@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import check_choice, check_count, check_flag
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main, process_state, rank, world_size
+from mera._utils.random import fixed_seed
 from mera._utils.version import VERSION
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
+from mera.display.progress import check_console
 from mera.physics.action import Action, ActionLike, make
 from mera.physics.check_target import check_sampled, check_target, event_shape_of
 from mera.physics.cone_monte_carlo import cone_sampler
@@ -37,10 +40,10 @@ if TYPE_CHECKING:
 SAMPLERS = ("reweighting", "metropolis", "hmc", "latent-hmc", "cones")
 WARMUP = {"metropolis": 100, "hmc": 200, "latent-hmc": 200, "cones": 50, "reweighting": 0}
 """The draws of each chain before the measurement, by sampler."""
-BLOCK = 8
-"""The number of chains in a part, which have their random numbers and their step size in common."""
-PARTS, BATCH = 8, 500
-"""The number of parts of the samples of a flow, and the largest number of samples that are made at once."""
+PARTS, BLOCK, BATCH = 8, 8, 500
+"""The most parts, the fewest chains in a part, and the largest number of samples of a flow that are made at once."""
+PROBES = 4
+"""The number of fields in a fingerprint."""
 
 
 @torch.no_grad()
@@ -63,11 +66,11 @@ def measure(
 ) -> Measurement:
     r"""Measure an action, and keep what is measured: fields, histories, weights, and the state of the sampler.
 
-    Draws are written as they are made, at the latest after half a minute. An interruption, also a kill, loses nothing
+    Draws are written as they are made, at the latest after ten seconds. An interruption, also a kill, loses nothing
     that was written; with `resume` the measurement goes on, with the numbers that it would have had without an
-    interruption. Chains run in blocks of eight, and samples of a flow in eight parts, each with random numbers of its
-    own. The processes that torchrun has started share these parts: the numbers are the same for any number of
-    processes.
+    interruption. Chains run in up to eight blocks of eight chains or more, and samples of a flow in eight parts, each
+    with random numbers of its own and, for chains, with its own step size. The processes that torchrun has started
+    share these parts: the numbers are the same for any number of processes.
 
     Args:
         flow: the flow; for "hmc" also the shape (C, *shape) of a field, and chains then start from noise.
@@ -79,7 +82,8 @@ def measure(
         samples: the number of samples, over all chains.
         chains: the number of chains.
         warmup: the draws of each chain before the measurement; the sampler's default if None.
-        every: keep every k-th field of a chain, and the fields of every k-th batch of a flow; 0 to keep none.
+        every: keep every k-th field of a chain, and every k-th batch of 500 samples of a flow, which are samples of
+            the action only with their weights (`Measurement.weights_of_fields`); 0 to keep none.
         seed: the seed of all random numbers.
         fields: fields of the target from another sampler, for "reweighting"; see `estimate`.
         observables: your own observables by name, functions from fields to numbers (B,).
@@ -110,21 +114,27 @@ def measure(
         raise InputError(f"a flow for {sampler}", type(flow).__name__)
     if fields is not None and sampler != "reweighting":
         raise InputError("fields of the target beside reweighting", sampler)
-    name = action if isinstance(action, str) else repr(action)
+    check_flag(resume, "resume")
+    check_console(console)
+    name = action if isinstance(action, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(action))
     action = make(action) if isinstance(action, str) else action
     known = check_sampled(flow, action) if isinstance(flow, Density) else check_target(event_shape_of(flow), action)
     facts = _facts(flow, known, name, sampler, chains, warmup, every, seed) | {"samples": samples}
-    facts["observables"] = sorted(observables or {})
     storage, measured = Storage(path), Observables(known, observables)
+    facts["fingerprint"] = _fingerprint(flow, known, observables or {})
     if is_main():
         _start(storage, facts, resume, flow, known, fields)
     _wait(flow)
-    jobs = []
-    for i, (n, draws) in enumerate(_split(storage.facts())):
-        if i % world_size() == rank():
-            make_it = partial(_make_sampler, flow, known, sampler, n)
-            jobs.append(Job(storage.part(i), make_it, Recorder(measured, every), warmup, draws, (seed, i)))
-    run_jobs(jobs, console if is_main() else None)
+    with ExitStack() as locks:
+        jobs = []
+        for i, (n, draws) in enumerate(_split(storage.facts())):
+            if i % world_size() == rank():
+                part = storage.part(i)
+                locks.enter_context(part.locked())
+                recorder = Recorder(measured, every, *((i, PARTS) if sampler == "reweighting" else ()))
+                make_it = partial(_make_sampler, flow, known, sampler, n)
+                jobs.append(Job(part, make_it, recorder, warmup, draws, (seed, i)))
+        run_jobs(jobs, console if is_main() else None)
     _wait(flow)
     return load_chain(storage.path)
 
@@ -152,17 +162,29 @@ def _facts(
         "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
         "periodic": action.periodic,
         "inverse_temperature": action.inverse_temperature,
-        "flow": _digest(flow) if isinstance(flow, Density) else None,
     }
 
 
-def _digest(flow: Density) -> str:
-    """A fingerprint of a flow: of its description and its weights."""
-    found = hashlib.sha256(repr(flow).encode())
-    for name, values in flow.state_dict().items():
-        found.update(name.encode())
-        found.update(values.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:16]
+def _fingerprint(
+    flow: Density | Sequence[int], action: Action, observables: Mapping[str, Callable[[Tensor], Tensor]]
+) -> dict[str, list[float]]:
+    """Values of the flow, the action and own observables at a few fields, by which a change of any of them shows."""
+    with fixed_seed(0):
+        if isinstance(flow, Density):
+            fields, log_q = flow.rsample_and_log_prob(PROBES)
+        else:
+            fields, log_q = torch.randn(PROBES, *event_shape_of(flow), dtype=torch.float64), torch.zeros(PROBES)
+        values = {"flow": log_q, "action": action(fields)}
+        values |= {f"observable {name}": function(fields) for name, function in observables.items()}
+    return {name: value.double().tolist() for name, value in values.items()}
+
+
+def _agree(before: object, now: Mapping[str, list[float]]) -> str | None:
+    """The first name at which two fingerprints differ by more than rounding errors; None if they agree."""
+    if not isinstance(before, dict) or set(before) != set(now):
+        return "observables"
+    pairs = {name: (torch.tensor(before[name]), torch.tensor(now[name])) for name in now}
+    return next((name for name, (a, b) in pairs.items() if a.shape != b.shape or not torch.allclose(a, b, 1e-5)), None)
 
 
 def _start(
@@ -170,10 +192,10 @@ def _start(
     fields: Tensor | None,
 ) -> None:  # fmt: skip
     """Write the facts of a new measurement, or compare them with those of the measurement to resume."""
+    of_fields = None
+    if fields is not None and isinstance(flow, Density):
+        of_fields = weights_of(flow, action, check_fields(fields, facts["shape"]), BATCH).tolist()
     if not storage.is_started():
-        of_fields = None
-        if fields is not None and isinstance(flow, Density):
-            of_fields = weights_of(flow, action, check_fields(fields, facts["shape"]), BATCH).tolist()
         batches = -(-facts["samples"] // BATCH)
         storage.write_facts(facts | {"batch": -(-facts["samples"] // batches), "of_fields": of_fields})
         return
@@ -184,9 +206,14 @@ def _start(
         )
     before = storage.facts()
     for name, value in facts.items():
-        if name not in {"samples", "version"} and before.get(name) != value:
+        if name not in {"samples", "version", "fingerprint"} and before.get(name) != value:
             raise InputError(f"the {name} of the measurement in {storage.path}, {before.get(name)!r}", repr(value))
-    storage.write_facts(before | {"samples": max(before["samples"], facts["samples"])})
+    if (other := _agree(before.get("fingerprint"), facts["fingerprint"])) is not None:
+        raise InputError(
+            f"the {other} of the measurement in {storage.path}", "one with other values at the same fields"
+        )
+    changes = {"samples": max(before["samples"], facts["samples"])}
+    storage.write_facts(before | changes | ({} if of_fields is None else {"of_fields": of_fields}))
 
 
 def _wait(flow: Density | Sequence[int]) -> None:
@@ -203,7 +230,8 @@ def _split(facts: Mapping[str, Any]) -> list[tuple[int, int]]:
         return [(facts["batch"], len(range(part, batches, PARTS))) for part in range(PARTS)]
     chains = facts["chains"]
     draws = max(LEAST, -(-facts["samples"] // chains))
-    return [(min(BLOCK, chains - first), draws) for first in range(0, chains, BLOCK)]
+    block = max(BLOCK, -(-chains // PARTS))
+    return [(min(block, chains - first), draws) for first in range(0, chains, block)]
 
 
 def _make_sampler(flow: Any, action: Action, sampler: str, chains: int) -> Sampler:

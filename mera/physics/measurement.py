@@ -20,7 +20,7 @@ from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Average, Quantity, averages_of
 from mera.physics.resampling import function_of_averages
 from mera.physics.reweighting import Report, report_of
-from mera.physics.sampler import Series
+from mera.physics.sampler import NOT_MEASURED, Series
 from mera.physics.storage import Storage
 
 
@@ -31,6 +31,8 @@ class Measurement:
     Args:
         facts: action, sampler, options, seed and version, by name.
         fields: every k-th field, (N, C, *shape), in the order of the draws; k is `facts["every"]`.
+        weights_of_fields: -S - ln q of `fields`, (N,); None if `log_weights` is. Fields of the sampler "reweighting"
+            are samples of the action only with the weights.
         history: by name, each observable: (draws, K) along K chains, (n,) for samples of a flow.
         log_weights: -S - ln q, of the same shape; None for a sampler that does not evaluate the density q of the flow.
         result: observables with errors and a verdict: `MarkovChains` of a sampler of chains, or the `Report` of samples
@@ -39,6 +41,7 @@ class Measurement:
 
     facts: Mapping[str, Any]
     fields: Tensor
+    weights_of_fields: Tensor | None
     history: Mapping[str, Tensor]
     log_weights: Tensor | None
     result: MarkovChains | Report
@@ -85,8 +88,9 @@ class Measurement:
     def save(self, path: str | PathLike[str]) -> None:
         """Write all series into one file for other programs, .npz, or .h5 with h5py.
 
-        The arrays are "fields", "log_weights" and "history/NAME"; the facts are attributes of the HDF5 file, and the
-        array "facts" of JSON text in the other. Units are those of the lattice: everything is dimensionless.
+        The arrays are "fields", "weights_of_fields", "log_weights" and "history/NAME"; the facts are attributes of the
+        HDF5 file, and the array "facts" of JSON text in the other. Units are those of the lattice: everything is
+        dimensionless.
 
         Args:
             path: a name that ends in .npz or .h5.
@@ -96,8 +100,9 @@ class Measurement:
         """
         path = as_path(path)
         arrays = {"fields": self.fields} | {f"history/{name}": values for name, values in self.history.items()}
-        if self.log_weights is not None:
-            arrays["log_weights"] = self.log_weights
+        for name in ("log_weights", "weights_of_fields"):
+            if (values := getattr(self, name)) is not None:
+                arrays[name] = values
         contents: dict[str, Any] = {name: values.numpy() for name, values in arrays.items()}
         if path.suffix == ".npz":
             with replacing(path) as temporary, temporary.open("wb") as file:
@@ -128,7 +133,8 @@ def load_chain(path: str | PathLike[str]) -> Measurement:
     """
     storage = Storage(path)
     facts = storage.facts()
-    parts = [(series, last) for series, last in (part.read() for part in storage.parts()) if "_rates" in series]
+    read = [part.read(facts["warmup"]) for part in storage.parts()]
+    parts = [(series, last) for series, last in read if "_rates" in series]
     draws = [len(series["_rates"]) for series, _ in parts]
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
     if facts["sampler"] == "reweighting":
@@ -136,21 +142,19 @@ def load_chain(path: str | PathLike[str]) -> Measurement:
             raise InputError("a measurement with samples", f"none yet in {storage.path}")
         names = dict.fromkeys(name for part, _ in parts for name in part)
         series = {name: torch.cat([part[name].flatten(0, 1) for part, _ in parts if name in part]) for name in names}
-        fields, log_weights = _fields(facts, series), series.pop("_log_weights")
-        series.pop("_rates")
         of_fields = None if facts["of_fields"] is None else torch.tensor(facts["of_fields"], dtype=torch.float64)
-        report = report_of(series, log_weights, functions, of_fields)
-        history = {name: values for name, values in series.items() if values.ndim == 1 and not name.startswith("_")}
-        return Measurement(facts, fields, history, report.log_weights, report)
+        measured = {name: values for name, values in series.items() if name not in NOT_MEASURED}
+        report = report_of(measured, series["_log_weights"], functions, of_fields)
+        history = {name: values for name, values in measured.items() if values.ndim == 1 and not name.startswith("_")}
+        return Measurement(facts, *_kept(facts, series), history, report.log_weights, report)
     if not parts or min(draws) < LEAST:
         raise InputError(f"a measurement with at least {LEAST} draws of each chain", f"fewer yet in {storage.path}")
     chains = _chains(parts, min(draws))
-    fields = _fields(facts, chains)
     result = chains_of(
         chains, torch.cat([last["last"] for _, last in parts]), functions,
         sum(last["seconds"].item() for _, last in parts), _steps([last for _, last in parts]),
     )  # fmt: skip
-    return Measurement(facts, fields, result.history, result.log_weights, result)
+    return Measurement(facts, *_kept(facts, chains), result.history, result.log_weights, result)
 
 
 def _chains(parts: list[tuple[Series, dict[str, Tensor]]], draws: int) -> Series:
@@ -158,28 +162,32 @@ def _chains(parts: list[tuple[Series, dict[str, Tensor]]], draws: int) -> Series
     series = {
         name: torch.cat([part[name][:draws] for part, _ in parts], 1)
         for name in parts[0][0]
-        if name not in {"_rates", "_fields"}
+        if name not in {"_rates", "_fields", "_weights_of_fields"}
     }
-    series["_rates"] = torch.stack([part["_rates"][:draws] for part, _ in parts]).mean(0)
-    if all("_fields" in part for part, _ in parts):
-        kept = min(len(part["_fields"]) for part, _ in parts)
-        series["_fields"] = torch.cat([part["_fields"][:kept] for part, _ in parts], 1)
+    series["_rates"] = torch.stack([part["_rates"][:draws] * len(last["last"]) for part, last in parts]).sum(0)
+    series["_rates"] /= sum(len(last["last"]) for _, last in parts)
+    for name in ("_fields", "_weights_of_fields"):
+        if all(name in part for part, _ in parts):
+            kept = min(len(part[name]) for part, _ in parts)
+            series[name] = torch.cat([part[name][:kept] for part, _ in parts], 1)
     return series
 
 
-def _fields(facts: Mapping[str, Any], series: Series) -> Tensor:
-    """The fields that were kept, (N, C, *shape); none if there are none."""
-    shape = tuple(facts["shape"])
-    kept = series.pop("_fields", None)
-    return torch.empty(0, *shape) if kept is None else kept.reshape(-1, *shape)
+def _kept(facts: Mapping[str, Any], series: Series) -> tuple[Tensor, Tensor | None]:
+    """The fields that were kept, (N, C, *shape), and their log-weights, (N,); no fields if there are none."""
+    shape, kept, weights = tuple(facts["shape"]), series.get("_fields"), series.get("_weights_of_fields")
+    fields = torch.empty(0, *shape) if kept is None else kept.reshape(-1, *shape)
+    return fields, None if "_log_weights" not in series else fields.new_empty(
+        0
+    ) if weights is None else weights.flatten()
 
 
 def _steps(last: list[dict[str, Tensor]]) -> Any:
-    """The mean of the step sizes over the parts: a number, a list by level, or None."""
+    """The mean of the step sizes over the chains: a number, a list by level, or None."""
     if "steps" not in last[0]:
         return None
-    steps = torch.stack([part["steps"].double() for part in last]).mean(0)
-    return steps.tolist()
+    chains = sum(len(part["last"]) for part in last)
+    return (torch.stack([part["steps"].double() * len(part["last"]) for part in last]).sum(0) / chains).tolist()
 
 
 def _write_hdf5(

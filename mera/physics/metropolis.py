@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
+from mera._utils.random import set_torch_states, torch_states
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
@@ -82,32 +83,49 @@ class Proposals(Sampler):
     def __init__(self, flow: Density, action: Action, chains: int) -> None:
         self._flow, self._action, self._chains = flow, action, chains
         self.fields, self._value, self._log_weight = self._propose(chains)
+        self._batch: list[tuple[Tensor, ...]] = []
+        self._used, self._random = 0, torch_states()
 
     def _propose(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Samples of the flow, their actions, and their log-weights."""
         phi, value, log_weights = weighted_samples(self._flow, self._action, n)
         return phi, value, finite_log_weights(log_weights)
 
-    def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Accept or reject a batch of proposals, one after the other."""
-        n = min(max(1, AT_ONCE // self._chains), most)
+    def _fill(self) -> None:
+        """Make a batch of proposals, with the random numbers that accept them."""
+        self._random, self._used, n = torch_states(), 0, max(1, AT_ONCE // self._chains)
         parts = [part.split(self._chains) for part in self._propose(n * self._chains)]
+        uniform = torch.rand(n, self._chains, dtype=torch.float64).to(parts[2][0].device).unbind()
+        self._batch = list(zip(*parts, uniform, strict=True))
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Accept or reject proposals of a batch, one after the other."""
+        if self._used == len(self._batch):
+            self._fill()
         draws = []
-        for new, value, log_weight in zip(*parts, strict=True):
-            accept = torch.rand_like(log_weight).log() < log_weight - self._log_weight
+        for new, value, log_weight, uniform in self._batch[self._used : self._used + most]:
+            accept = uniform.log() < log_weight - self._log_weight
             self.fields = torch.where(accept.view(-1, *(1 for _ in new.shape[1:])), new, self.fields)
             self._value = torch.where(accept, value, self._value)
             self._log_weight = torch.where(accept, log_weight, self._log_weight)
             draws.append(Draw(self.fields, accept.double().mean()[None], self._value, self._log_weight))
+        self._used += len(draws)
         return draws
 
     def state(self) -> State:
-        """The fields with their actions and log-weights."""
-        return {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
+        """The fields with their actions and log-weights, and the random numbers of the batch of proposals."""
+        current = {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
+        used = {"used": torch.tensor(self._used), "is_filled": torch.tensor(bool(self._batch))}
+        return current | used | {f"random-{name}": state for name, state in self._random.items()}
 
     def restore(self, state: State) -> None:
-        """Go on from a state."""
+        """Go on from a state; the batch of proposals is made again."""
         self.fields, self._value, self._log_weight = (
             state[name].to(old)
             for name, old in (("fields", self.fields), ("value", self._value), ("log_weight", self._log_weight))
         )
+        if state["is_filled"]:
+            prefix = "random-"
+            set_torch_states({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
+            self._fill()
+            self._used = int(state["used"])

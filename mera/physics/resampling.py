@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -16,10 +17,12 @@ from mera.physics.observables import Average, Quantity, summarize
 METHODS = ("gamma", "jackknife", "bootstrap")
 RESAMPLES = 1000
 """The number of samples of a bootstrap."""
-TIMES = 2
-"""The length of a bin in units of twice the longest autocorrelation time, for jackknife and bootstrap."""
-FEWEST = 8
-"""The smallest number of bins."""
+TIMES = 20
+"""The length of a bin in units of the longest autocorrelation time, for jackknife and bootstrap."""
+FEWEST, ENOUGH = 8, 30
+"""The smallest number of bins, and that for which shorter bins are taken."""
+CHUNK = 50
+"""The number of resamples of a bootstrap that are made at once."""
 
 
 def function_of_averages(
@@ -37,13 +40,16 @@ def function_of_averages(
         log_weights: the logarithms of the weights of the draws, (draws, K); None for equal weights.
         method: "gamma" for linear expansion, with the error of the Gamma method (with weights: of independent draws);
             "jackknife" or "bootstrap" for averages without, or of random, bins of successive draws.
-        bin_size: the number of draws in a bin; if None, four autocorrelation times of the slowest series, and 1 with
-            weights, whose draws are independent.
+        bin_size: the number of draws in a bin; if None, 20 autocorrelation times of the slowest series, or less where
+            there would be fewer than 30 bins, so that the error is a little too small; 1 with weights, whose draws are
+            independent.
 
     Raises:
         ValueError: if there are fewer than 8 bins, or the function does not return one number.
     """
     check_choice(method, METHODS, "a method")
+    if not callable(function):
+        raise InputError("a function of the averages", repr(function))
     log_w = next(iter(history.values())).new_zeros(()).expand_as(next(iter(history.values())))
     log_w = log_w if log_weights is None else log_weights
     w = (log_w - log_w.max()).exp()
@@ -57,26 +63,32 @@ def function_of_averages(
             lambda centred: error(centred, w),
         )
         return quantities["_"]
-    if bin_size is None:
-        tau = 0.5 if log_weights is not None else max(gamma_method(values).tau for values in history.values())
-        bin_size = max(1, round(2 * TIMES * tau)) if log_weights is None else 1
+    if bin_size is None and log_weights is None:
+        tau = max(gamma_method(values).tau for values in history.values())
+        bin_size = max(1, min(math.ceil(TIMES * tau) if tau > 0.6 else 1, len(w) * w.shape[1] // ENOUGH, len(w)))
+    elif bin_size is None:
+        bin_size = 1
     check_count(bin_size, "draws in a bin")
     bins = len(w) // bin_size * w.shape[1]
     if bins < FEWEST:
         raise InputError(f"at least {FEWEST} bins of {bin_size} draws", f"{n} draws")
     weight = _bins(w, bin_size)
     sums = {name: _bins(w * values, bin_size) for name, values in history.items()}
-    whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
+    with torch.no_grad():
+        whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
     if method == "jackknife":
         total = weight.sum()
         left = {name: (values.sum() - values) / (total - weight) for name, values in sums.items()}
         values = torch.stack([function({name: row[i] for name, row in left.items()}) for i in range(bins)])
         return Quantity(whole, (values.var(correction=0) * (bins - 1)).sqrt().item())
+    found = []
     with seeded(0):
-        counts = torch.multinomial(torch.ones(RESAMPLES, bins), bins, replacement=True)
-    picked = {name: values[counts].sum(1) / weight[counts].sum(1) for name, values in sums.items()}
-    values = torch.stack([function({name: row[i] for name, row in picked.items()}) for i in range(RESAMPLES)])
-    return Quantity(whole, values.std().item())
+        for _ in range(0, RESAMPLES, CHUNK):
+            counts = torch.randint(bins, (CHUNK, bins))
+            total = weight[counts].sum(1)
+            picked = {name: values[counts].sum(1) / total for name, values in sums.items()}
+            found += [function({name: row[i] for name, row in picked.items()}) for i in range(CHUNK)]
+    return Quantity(whole, torch.stack(found).std().item())
 
 
 def _of_chains(centred: Tensor, w: Tensor) -> float:
@@ -98,9 +110,13 @@ def _checked(function: Average) -> Average:
     """The function, with a check that it returns one number."""
 
     def checked(mean: Mapping[str, Tensor]) -> Tensor:
-        value = function(mean)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise InputError("a function that returns one number, made of the averages", repr(value))
+        try:
+            value = function(mean)
+        except KeyError as error:
+            known = ", ".join(name for name in mean if not name.startswith("_"))
+            raise InputError(f"averages among {known}", str(error)) from None
+        if not isinstance(value, Tensor) or value.numel() != 1 or (torch.is_grad_enabled() and not value.requires_grad):
+            raise InputError("a function that returns one number, made of the averages by torch", repr(value))
         return value.reshape(())
 
     return checked

@@ -17,6 +17,8 @@ State = Mapping[str, Tensor]
 """Everything that the next draws of a sampler depend on, beside random numbers, by name."""
 Series = dict[str, Tensor]
 """What is measured on draws, by name, each (draws, K, ...); see `Recorder`."""
+NOT_MEASURED = ("_rates", "_log_weights", "_fields", "_weights_of_fields")
+"""The names of series that are not observables."""
 
 
 class Draw(NamedTuple):
@@ -69,15 +71,18 @@ class Sampler(ABC):
 class Recorder:
     """A recorder of what is measured along chains.
 
-    The names of the series are those of the observables, and "_rates" (acceptance rates), "_log_weights" and "_fields".
+    The names of the series are those of the observables, and "_rates" (acceptance rates), "_log_weights", "_fields"
+    and "_weights_of_fields" (their log-weights).
 
     Args:
         observables: the observables.
         every: keep the fields of every k-th draw; 0 to keep none.
+        first: the number of the first draw, and
+        stride: the distance of numbers of draws, where draws of several recorders are counted together.
     """
 
-    def __init__(self, observables: Observables, every: int = 0) -> None:
-        self.observables, self.every = observables, every
+    def __init__(self, observables: Observables, every: int = 0, first: int = 0, stride: int = 1) -> None:
+        self.observables, self.every, self._first, self._stride = observables, every, first, stride
         self.seconds = 0.0
         self._draws = 0
         self._parts: list[dict[str, Tensor]] = []
@@ -88,10 +93,18 @@ class Recorder:
         part["_rates"] = draw.rates.double().cpu()
         if draw.log_weights is not None:
             part["_log_weights"] = draw.log_weights.double().cpu()
+        number = self._first + self._stride * self._draws
         self._draws += 1
-        if self.every and self._draws % self.every == 0:
-            part["_fields"] = draw.fields.cpu()
+        if self.every and (number + 1) % self.every == 0:
+            part["_fields"] = draw.fields.detach().cpu().clone()  # a sampler may move its fields in place
+            if draw.log_weights is not None:
+                part["_weights_of_fields"] = part["_log_weights"]
         self._parts.append(part)
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there are draws that `take` has not returned yet."""
+        return bool(self._parts)
 
     def take(self) -> Series:
         """The series since the last call, each (draws, ...); no names if there are no draws."""

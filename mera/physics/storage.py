@@ -19,13 +19,15 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mera._utils.errors import InputError
@@ -34,6 +36,8 @@ from mera._utils.random import set_torch_states, torch_states
 from mera.physics.sampler import Recorder, Sampler, Series
 
 FACTS = "measurement.json"
+NEEDED = {"sampler", "samples", "chains", "warmup", "every", "shape", "periodic", "inverse_temperature", "batch"}
+"""The facts without which a measurement cannot be read."""
 
 
 class Storage:
@@ -65,9 +69,12 @@ class Storage:
         if not self.is_started():
             raise FileNotFoundError(f"Expected the folder of a measurement; got {self.path}, which has no {FACTS}")
         try:
-            return json.loads((self.path / FACTS).read_text())
+            facts = json.loads((self.path / FACTS).read_text())
         except ValueError as error:
             raise InputError(f"JSON in {self.path / FACTS}", str(error)) from None
+        if not isinstance(facts, dict) or not set(facts) >= NEEDED:
+            raise InputError(f"the facts of a measurement in {self.path / FACTS}", repr(facts)[:80])
+        return facts
 
     def parts(self) -> list[Part]:
         """The parts that have been started, in their order."""
@@ -91,7 +98,8 @@ class Part:
         arrays |= {f"state/{name}": values for name, values in sampler.state().items()}
         arrays |= {f"random/{name}": state for name, state in torch_states().items()}
         arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(recorder.seconds)}
-        arrays["last"] = sampler.fields
+        if sampler.state():
+            arrays["last"] = sampler.fields
         steps = sampler.steps
         if steps is not None:
             arrays["steps"] = torch.as_tensor(steps)
@@ -119,24 +127,51 @@ class Part:
         recorder.skip(max(0, done - warmup), float(last["seconds"]))
         return done
 
-    def read(self) -> tuple[Series, dict[str, Tensor]]:
+    def read(self, warmup: int) -> tuple[Series, dict[str, Tensor]]:
         """All series, each (draws, K, ...), and the other arrays of the last file.
 
+        Args:
+            warmup: the number of draws before the measurement.
+
         Raises:
-            ValueError: if a file is damaged.
+            ValueError: if a file is damaged or missing.
         """
         files = [_read(file) for file in self._files()]
         if not files:
             return {}, {}
+        missing = {"done", "seconds"} - set(files[-1])
+        rates = [len(file["series/_rates"]) for file in files if "series/_rates" in file]
+        if missing or sum(rates) != max(0, int(files[-1]["done"]) - warmup):
+            expected = f"all draws of {self.path}"
+            raise InputError(expected, "files of another kind" if missing else f"{sum(rates)} in {len(files)} files")
         names = dict.fromkeys(name for file in files for name in file if name.startswith("series/"))
         series = {
             name.removeprefix("series/"): torch.cat([file[name] for file in files if name in file]) for name in names
         }
         return series, {name: values for name, values in files[-1].items() if not name.startswith("series/")}
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the part for this process; the system releases the lock when the process ends, even after a crash.
+
+        Raises:
+            FileExistsError: if another process has locked it.
+        """
+        make_folder(self.path)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise FileExistsError(
+                f"Expected a measurement that no other process makes; got {self.path.parent}"
+            ) from None
+
     def _files(self) -> list[Path]:
         """The files of draws in their order."""
-        return sorted(self.path.glob("[0-9]*.npz"))
+        files = sorted(self.path.glob("[0-9]*.npz"))
+        if [file.name for file in files] != [f"{i:06d}.npz" for i in range(len(files))]:
+            raise InputError(f"files of draws with successive numbers in {self.path}", f"{len(files)} with gaps")
+        return files
 
 
 def _read(path: Path) -> dict[str, Tensor]:

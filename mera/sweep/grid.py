@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,25 +18,41 @@ from mera.names.calls import parse_call
 from mera.physics.action import EXAMPLE, takes
 from mera.sweep.point import Point
 
+VALUES = r"[\w.+-]+(,[\w.+-]+)*|[^:,]+:[^:,]+:\d+"
+"""The form of the values of a parameter."""
+OWN = ("seed", "out", "action", "resume", "name", "data", "layout")
+"""Options that a sweep sets by itself, or that do not belong to it."""
 ENTRIES = ("model", "action", "over", "seeds", "train", "measure")
 
 
 def values_of(text: str) -> list[Any]:
-    """Parse the values of a parameter: a list with commas, or START:END:NUMBER for values at equal distances.
+    """Parse the values of a parameter: numbers or words with commas, or START:END:NUMBER for equal distances.
 
     Raises:
         ValueError: if the text is neither.
 
-    >>> values_of("-1.4:-1.0:5"), values_of("16,32")
-    ([-1.4, -1.3, -1.2, -1.1, -1.0], [16, 32])
+    >>> values_of("-1.4:-1.0:5"), values_of("16,32"), values_of("coupling,spline")
+    ([-1.4, -1.3, -1.2, -1.1, -1.0], [16, 32], ['coupling', 'spline'])
     """
+    if not isinstance(text, str) or not re.fullmatch(VALUES, text):
+        raise InputError("values such as 16,32 or -1.4:-1.0:9", repr(text))
+    if ":" not in text:
+        return [_number_or_word(part) for part in text.split(",")]
+    start, end, number = text.split(":")
     try:
-        if text.count(":") == 2:
-            start, end, number = text.split(":")
-            return [float(f"{value:.12g}") for value in np.linspace(float(start), float(end), int(number))]
-        return [float(part) if any(sign in part for sign in ".e") else int(part) for part in text.split(",")]
+        return [float(f"{value:.12g}") for value in np.linspace(float(start), float(end), int(number))]
     except ValueError:
-        raise InputError("values such as 16,32 or -1.4:-1.0:9", repr(text)) from None
+        raise InputError("START:END:NUMBER, such as -1.4:-1.0:9", repr(text)) from None
+
+
+def _number_or_word(text: str) -> Any:
+    """An integer, a float, or else the text itself."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @dataclass(frozen=True)
@@ -63,8 +80,22 @@ class Grid:
 
     def __post_init__(self) -> None:
         models.builder(self.model)
-        if not self.over or not all(isinstance(values, Sequence) and len(values) for values in self.over.values()):
-            raise InputError("a list of values for each parameter of the sweep", repr(dict(self.over)))
+        for entry in ("over", "train", "measure"):
+            options = getattr(self, entry)
+            if not isinstance(options, Mapping):
+                raise InputError(f"options by name as {entry}", repr(options))
+            if taken := [name for name in options if name in OWN and (entry, name) != ("measure", "name")]:
+                raise InputError(f"no {' and '.join(taken)} in {entry}, which a sweep sets by itself", repr(options))
+        if not isinstance(self.action, str):
+            raise InputError(f"an action as text, such as {EXAMPLE}", repr(self.action))
+        if not self.over:
+            raise InputError("a list of values for each parameter of the sweep", "no parameters")
+        for name, values in self.over.items():
+            is_list = isinstance(values, Sequence) and not isinstance(values, str) and len(values)
+            if not is_list or not all(isinstance(value, (int, float, str)) for value in values):
+                raise InputError(f"a list of numbers or words for the parameter {name} of the sweep", repr(values))
+            if len(set(values)) < len(values):
+                raise InputError(f"different values of the parameter {name} of the sweep", repr(values))
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
             raise InputError("a positive number of seeds", repr(self.seeds))
         for point in self.points(Path()):
@@ -85,9 +116,9 @@ class Grid:
             raise InputError(f"the entries {', '.join(ENTRIES)} in {path}", ", ".join(unknown))
         if missing := [name for name in ENTRIES[:3] if name not in entries]:
             raise InputError(f"the entries {', '.join(ENTRIES[:3])} in {path}", f"no {', '.join(missing)}")
-        over = {
-            name: values_of(values) if isinstance(values, str) else values for name, values in entries["over"].items()
-        }
+        over = entries["over"]
+        if isinstance(over, Mapping):
+            over = {name: values_of(values) if isinstance(values, str) else values for name, values in over.items()}
         return cls(**entries | {"over": over})
 
     def points(self, folder: Path) -> list[Point]:

@@ -13,8 +13,11 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
-from mera._utils.files import make_folder
+from mera._utils.errors import InputError
+from mera._utils.files import make_folder, write_atomically
 from mera.train.run import RunFolder
+
+DESCRIPTION = "point.json"
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,20 @@ class Point:
 
     @property
     def is_done(self) -> bool:
-        """Whether the measurement has ended."""
+        """Whether the measurement has ended.
+
+        Raises:
+            ValueError: if the folder holds a point of another sweep.
+        """
+        path = self.folder / DESCRIPTION
+        if path.is_file() and (before := path.read_text()) != self._description():
+            raise InputError(f"a folder of the same sweep, or a new one; {path} has {before}", self._description())
         return self.report.is_file()
+
+    def _description(self) -> str:
+        """What the point learns and measures, as JSON."""
+        entries = {"model": self.model, "action": self.action, "train": self.train, "measure": self.measure}
+        return json.dumps(entries, default=str)
 
     def result(self) -> dict[str, Any]:
         """The report of the measurement."""
@@ -61,11 +76,11 @@ class Point:
         mera = [sys.executable, "-m", "mera", *(part for name in self.imports for part in ("--import", name))]
         run, commands = RunFolder(self.folder), []
         if not run.steps():
-            new = [self.model, "--action", self.action, *_flags(self.train), "--out", str(self.folder)]
+            new = [self.model, "--action", self.action, *flags_of(self.train), "--out", str(self.folder)]
             commands.append([*mera, "train", *new])
         elif not self._has_learnt(run):
             commands.append([*mera, "train", "--resume", str(self.folder)])
-        commands.append([*mera, "measure", str(self.folder), *_flags(self.measure), "--resume"])
+        commands.append([*mera, "measure", str(self.folder), *flags_of(self.measure), "--resume"])
         return commands
 
     @staticmethod
@@ -78,6 +93,7 @@ class Point:
     def __call__(self) -> int:
         """Run the commands that remain, with their output in `log.txt`; return the first exit status that is not 0."""
         make_folder(self.folder)
+        write_atomically(self.folder / DESCRIPTION, self._description().encode())
         for command in self.commands():
             with (self.folder / "log.txt").open("a") as log, running(command, log) as process:
                 status = process.wait()
@@ -110,15 +126,18 @@ def stop_running() -> None:
             process.wait()
 
 
-def _flags(options: Mapping[str, Any]) -> list[str]:
+def flags_of(options: Mapping[str, Any]) -> list[str]:
     """Options as arguments of a command."""
     flags = []
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             flags.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, Mapping):
+            flags += [flag, " ".join(f"{key}={part}" for key, part in value.items())]
         elif isinstance(value, (list, tuple)):
-            flags += [flag, ",".join(map(str, value))]
+            parts = [",".join(map(str, part)) if isinstance(part, (list, tuple)) else str(part) for part in value]
+            flags += [flag, (";" if any(isinstance(part, (list, tuple)) for part in value) else ",").join(parts)]
         else:
             flags += [flag, str(value)]
     return flags

@@ -63,12 +63,14 @@ def write_report(points: Sequence[Point], folder: Path, drawn: Sequence[str] = (
     groups: dict[tuple[Any, ...], list[Point]] = defaultdict(list)
     for point in done:
         groups[tuple(point.values.values())].append(point)
-    shown = list(drawn or (name for name in DRAWN if name in known))
+    everywhere = [name for name in known if all(name in found for found in measured.values())]
+    if missing := [name for name in drawn if name not in everywhere]:
+        raise InputError("quantities that all points have", ", ".join(missing))
+    shown = list(drawn or [name for name in DRAWN if name in everywhere] or everywhere[:4])
     means = {
-        at: {name: combined([measured[point.folder][name] for point in group if name in measured[point.folder]])
-             for name in shown}
+        at: {name: combined([measured[point.folder][name] for point in group]) for name in shown}
         for at, group in groups.items()
-    }  # fmt: skip
+    }
     from mera.drawing.sweep import sweep_figure
 
     picture = sweep_figure(list(done[0].values), means, shown)

@@ -110,7 +110,7 @@ def test_what_is_refused():
         (lambda: ActionFamily(lambda phi: phi.sum(), a=(0, 1)), "which has none"),
         (lambda: physics.slope(Phi4(), "mass"), "Expected a parameter of Phi4"),
         (lambda: family.at(), "Expected the parameters mass2; got none"),
-        (lambda: family.at(mass2=4.0), "Expected mass2 from 0.5 to 3; got 4"),
+        (lambda: family.at(mass2=4.0), "Expected mass2 from 0.5 to 3; got 4.0"),
         (lambda: mera.train.fit(conditional(2), family, steps=1), "that was built with context=1"),
         (
             lambda: mera.train.fit(conditional(), (family, torch.randn(9, 1, 4, 4)), steps=1),

@@ -13,8 +13,9 @@ import torch
 
 import mera
 from mera import physics
-from mera.physics import FreeField, Phi4
+from mera.physics import FreeField, Phi4, jobs
 from mera.physics.storage import Storage
+from tests.helpers.laws import randomize
 
 SAMPLERS = ["reweighting", "metropolis", "hmc", "latent-hmc", "cones"]
 SHAPE = (1, 4, 6)
@@ -28,7 +29,6 @@ def small_flow(seed=0, **options):
 
 def interrupted(monkeypatch, after):
     """Let the sampler be interrupted after some moves, as Ctrl-C would."""
-    from mera.physics import jobs
 
     advance, count = jobs.advance, iter(range(10**6))
 
@@ -93,7 +93,9 @@ def test_kept_fields_are_those_that_were_measured(tmp_path):
 KILLED = """
 import sys, torch
 from mera import physics
+from mera.physics import jobs
 torch.set_num_threads(1)
+jobs.EVERY = 0
 physics.measure((1, 4, 6), "free", sys.argv[1], sampler="hmc", samples=2_000, chains=12, resume=True, every=100)
 """
 
@@ -215,9 +217,64 @@ def test_what_is_refused(tmp_path):
 
 
 def test_another_flow_is_refused(tmp_path):
-    physics.measure(small_flow(), FreeField(1.0), tmp_path, sampler="metropolis", samples=160)
-    with pytest.raises(ValueError, match="Expected the flow of the measurement"):
-        physics.measure(small_flow(1), FreeField(1.0), tmp_path, sampler="metropolis", samples=160, resume=True)
+    """Also another fixed context, another bound of a spline, another own observable and another function as action."""
+    bounded = small_flow(bijector="spline(bound=6)"), small_flow(bijector="spline(bound=0.1)")
+    conditional = randomize(small_flow(context=1))
+    given = [conditional.given(torch.tensor([[c]], dtype=torch.float64)) for c in (0.5, -1.0)]
+    for i, (one, other) in enumerate(((randomize(small_flow()), small_flow()), map(randomize, bounded), given)):
+        options = {"sampler": "metropolis", "samples": 160, "warmup": 0}
+        physics.measure(one, FreeField(1.0), tmp_path / str(i), **options)
+        with pytest.raises(ValueError, match="Expected the flow of the measurement"):
+            physics.measure(other, FreeField(1.0), tmp_path / str(i), resume=True, **options)
+
+
+def test_other_functions_of_the_same_name_are_refused(tmp_path):
+    """Own actions and observables; a function in another place of the memory is the same if its values are."""
+
+    def action(k):
+        return lambda phi: (k * phi.square()).flatten(1).sum(1)
+
+    def own(k):
+        return {"mine": lambda phi: phi[:, 0, 0, 0] + k}
+
+    options = {"sampler": "hmc", "samples": 160, "warmup": 5}
+    physics.measure(SHAPE, action(1), tmp_path, observables=own(0), **options)
+    physics.measure(SHAPE, action(1), tmp_path, observables=own(0), resume=True, **options)
+    for k, c, message in ((2, 0, "action"), (1, 1, "observable mine")):
+        with pytest.raises(ValueError, match=f"Expected the {message} of the measurement"):
+            physics.measure(SHAPE, action(k), tmp_path, observables=own(c), resume=True, **options)
+
+
+def test_two_writers_and_a_missing_file(tmp_path):
+    options = {"sampler": "hmc", "samples": 160, "warmup": 5, "resume": True}
+    with Storage(tmp_path).part(0).locked(), pytest.raises(FileExistsError, match="that no other process makes"):
+        physics.measure(SHAPE, "free", tmp_path, **options)
+    physics.measure(SHAPE, "free", tmp_path, **options)
+    physics.measure(SHAPE, "free", tmp_path, **options | {"samples": 320})
+    (tmp_path / "part-000" / "000000.npz").unlink()
+    with pytest.raises(ValueError, match="Expected files of draws with successive numbers"):
+        physics.load_chain(tmp_path)
+    with pytest.raises(ValueError, match="Expected files of draws with successive numbers"):
+        physics.measure(SHAPE, "free", tmp_path, **options | {"samples": 480})
+
+
+def test_metropolis_prolonged_is_the_longer_chain(tmp_path):
+    flow, options = small_flow(), {"sampler": "metropolis", "chains": 3, "warmup": 4}
+    long = physics.measure(flow, "free", tmp_path / "long", samples=900, **options)
+    for samples in (90, 500, 900):
+        found = physics.measure(flow, "free", tmp_path / "short", samples=samples, resume=True, **options)
+    assert_same(found, long)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_kept_samples_of_a_flow_have_weights(tmp_path):
+    """Every second batch of all parts together, with the weights of its samples."""
+    flow, action = randomize(small_flow()), FreeField(1.0)
+    kept = physics.measure(flow, action, tmp_path, samples=10_000, every=2)
+    assert kept.fields.shape == (5000, 1, 4, 8)
+    expected = -action(kept.fields) - flow.log_prob(kept.fields)
+    torch.testing.assert_close(kept.weights_of_fields, expected.detach())
+    assert physics.measure(flow, action, tmp_path / "few", samples=5000).fields.shape[0] == 500
 
 
 def test_too_few_draws_yet(tmp_path, monkeypatch):

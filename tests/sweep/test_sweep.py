@@ -40,8 +40,9 @@ def test_values():
     assert values_of("-1:1:3") == [-1.0, 0.0, 1.0]
     assert values_of("8,16") == [8, 16]
     assert values_of("0.5,1e-3") == [0.5, 1e-3]
-    for text in ("", "a:b:c", "1:2", "x"):
-        with pytest.raises(ValueError, match="Expected values such as"):
+    assert values_of("coupling,spline") == ["coupling", "spline"]
+    for text in ("", "1:2", "a:b:c", "1,,2", "1:2:x", "1:nothing:3", None):
+        with pytest.raises(ValueError, match=r"Expected (values such as|START:END:NUMBER)"):
             values_of(text)
 
 
@@ -55,7 +56,14 @@ def test_points():
     assert last.measure == {"samples": 10, "seed": 1}
     for changes, message in (
         ({"over": {}}, "Expected a list of values"),
-        ({"over": {"mass2": []}}, "Expected a list of values"),
+        ({"over": None}, "Expected options by name as over"),
+        ({"over": {"mass2": []}}, "Expected a list of numbers or words"),
+        ({"over": {"hidden": [[4, 4], [8]]}}, "Expected a list of numbers or words"),
+        ({"over": {"mass2": [1, 1.0]}}, "Expected different values of the parameter mass2"),
+        ({"over": {"seed": [1, 2]}}, "Expected no seed in over"),
+        ({"train": {"seed": 1, "out": "x"}}, "Expected no seed and out in train"),
+        ({"measure": ["x"]}, "Expected options by name as measure"),
+        ({"action": None}, "Expected an action as text"),
         ({"seeds": 0}, "Expected a positive number of seeds"),
         ({"action": "phi5"}, "Expected an action"),
         ({"model": "none"}, "Expected a model"),
@@ -106,6 +114,17 @@ def test_twelve_points_are_killed_twice(tmp_path):
     assert len(rows) == 12
 
 
+def test_a_folder_of_another_sweep(tmp_path):
+    """A result of another action is not taken for one of this sweep."""
+    first, second = (Grid("rgflow", f"phi4(coupling={c})", {"mass2": [1]}).points(tmp_path)[0] for c in (0.5, 2.5))
+    first.report.parent.mkdir(parents=True)
+    first.report.write_text("{}")
+    (first.folder / "point.json").write_text(first._description())
+    assert first.is_done
+    with pytest.raises(ValueError, match="Expected a folder of the same sweep"):
+        assert second.is_done
+
+
 def test_what_is_refused(tmp_path):
     file = tmp_path / "sweep.toml"
     file.write_text('model = "rgflow"\naction = "phi4"\nunknown = 1\n')
@@ -114,6 +133,11 @@ def test_what_is_refused(tmp_path):
         (["sweep", file, "--over", "L=4"], "Expected either a file, or a model"),
         (["sweep", "rgflow"], "Expected --action and --over beside a model"),
         (["sweep", "rgflow", "--action", "phi4", "--over", "L"], "Expected --over NAME=VALUES"),
+        (["sweep", "rgflow", "--action", "phi4", "--over", "beta=1,2"], "Expected options of mera train; got --beta"),
+        (
+            ["sweep", "rgflow", "--action", "phi4", "--over", "L=4", "--measure", "double=false"],
+            "Expected options of mera measure; got --no-double",
+        ),
     ):
         result = run(*extra)
         assert message in plain(result) + str(result.exception)
