@@ -44,9 +44,10 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
             custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()` instead.
         OSError: if the file cannot be written.
     """
+    description = describe_flow(flow)
     if flow.plan.context is not None and not flow.flow.needs_context:
         raise InputError("a flow without a fixed context, which a file cannot hold: save the flow itself", "flow.given")
-    description = describe_flow(flow) | {"dtype": str(flow.dtype).removeprefix("torch.")}
+    description |= {"dtype": str(flow.dtype).removeprefix("torch.")}
     write_archive(as_path(path), description, flow.state_dict())
 
 

@@ -42,7 +42,7 @@ def test_each_field_has_its_own_parameters(family):
 
 
 @pytest.mark.parametrize("symmetrize", [False, True])
-def test_a_flow_with_a_fixed_context(symmetrize):
+def test_a_flow_with_a_fixed_context(symmetrize, tmp_path):
     """The same densities and samples as with the context in each call, and the same parameters."""
     torch.manual_seed(0)
     flow = randomize(conditional(2)).double()
@@ -59,6 +59,8 @@ def test_a_flow_with_a_fixed_context(symmetrize):
         flow.log_prob(x)
     with pytest.raises(ValueError, match="Expected a context"):
         flow.given(torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="Expected a flow without a fixed context"):
+        mera.save(given, tmp_path / "given.safetensors")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
