@@ -94,7 +94,7 @@ def _measure(
 ) -> None:
     """Measure a lattice action with the flow of a run, with errors; keep fields, histories, weights and a report.
 
-    What is measured is written as it is made, so that Ctrl-C or a kill loses nothing: --resume goes on.
+    What is measured is written as it is made: after Ctrl-C or a kill, --resume goes on.
     """
     if listing:
         if not run.exists():
@@ -110,13 +110,9 @@ def _measure(
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
     flow, target = flow.double() if double else flow, physics.make(text)
-    if sampler is Sampler.reweighting:
-        if warmup is not None:
-            raise typer.BadParameter("Expected a sampler of chains beside --warmup; got reweighting")
-    elif fields is not None:
-        raise typer.BadParameter(f"Expected --fields beside reweighting; got {sampler.value}")
-    of_target = _fields(fields, flow, target) if sampler is Sampler.reweighting else None
     out = folder_of(run) / "measure" / (sampler.value if name is None else name) if out is None else out
+    is_new = sampler is Sampler.reweighting and not Storage(out).is_started()
+    of_target = _fields(fields, flow, target) if is_new or fields is not None else None
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
         result = physics.measure(

@@ -63,15 +63,16 @@ def _sweep(
 ) -> None:
     """Learn and measure an action at many values of parameters: one table, results.csv and one picture.
 
-    The same command goes on after an interruption, and does nothing twice.
+    The same command goes on after an interruption, and does nothing twice; with --slurm, run it again only when the
+    submitted jobs have ended.
     """
     if what.endswith(".toml"):
-        if action is not None or over or train or measure:
+        if action is not None or over or train or measure or seeds != 1:
             raise typer.BadParameter("Expected either a file, or a model with --action and --over; got both")
         grid = Grid.read(Path(what))
     else:
         if action is None or not over:
-            raise typer.BadParameter("Expected --action and --over beside a model; got none")
+            raise typer.BadParameter("Expected both --action and --over beside a model")
         pairs = [text.split("=", 1) for text in over]
         if any(len(pair) != 2 for pair in pairs):
             raise typer.BadParameter(f"Expected --over NAME=VALUES; got {', '.join(over)}")
@@ -84,7 +85,7 @@ def _sweep(
     console.print(f"{len(points)} points, of which {len(points) - len(remaining)} are done: {out / 'points'}")
     if slurm is not None and remaining:
         jobs = submit(remaining, out / "jobs", "slurm", slurm)
-        console.print(f"submitted {len(jobs)} jobs; without --slurm, the same command makes the table of what is done")
+        console.print(f"submitted {len(jobs)} jobs; run the same command again when they have ended, for the table")
         return
     failed = _run(remaining)
     for point in failed:

@@ -1,4 +1,4 @@
-"""The parts of a measurement, which a process moves in turns."""
+"""Runs the parts of a measurement that belong to one process, in turns."""
 
 from __future__ import annotations
 
@@ -46,12 +46,18 @@ class Job:
             self._random = torch_states()
         self._written = time.monotonic()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write draws."""
+        return time.monotonic() - self._written > EVERY
+
     def save(self) -> None:
         """Write the draws that are not written yet."""
         if self.recorder.has_new:
             with fixed_seed(0):
                 set_torch_states(self._random)
                 self.part.save(self.sampler, self.recorder, self.done)
+            self._written = time.monotonic()
 
     def advance(self, until: int, after: Callable[[int, list[float]], bool]) -> None:
         """Move to a number of draws, with those of the warm-up, and write them now and then, and at the end.
@@ -67,7 +73,7 @@ class Job:
         def write_in_between(done: int, rates: list[float]) -> bool:
             self.done = done
             is_stopped = after(done, rates)
-            if is_stopped or done >= self.warmup + self.draws or time.monotonic() - self._written > EVERY:
+            if is_stopped or done >= self.warmup + self.draws or self.is_due:
                 self.part.save(self.sampler, self.recorder, done)
                 self._written = time.monotonic()
             return is_stopped
@@ -79,7 +85,7 @@ class Job:
 
 
 def run_jobs(jobs: Sequence[Job], console: Console | None) -> None:
-    """Move all parts in turns, so that an interruption finds them about equally long."""
+    """Move all parts in turns, so that at an interruption all have about the same number of draws."""
     total = sum(job.warmup + job.draws for job in jobs)
     title = jobs[0].sampler.title if jobs else "wait"
     with StopSignal() as stop, ProgressBar(title, check_console(console)) as progress_bar:
@@ -92,7 +98,8 @@ def run_jobs(jobs: Sequence[Job], console: Console | None) -> None:
         for turn in range(TURNS + 1):
             for job in jobs:
                 job.advance(job.warmup + math.ceil(job.draws * turn / TURNS), after)
-                if stop.number:
-                    for other in jobs:
+                for other in jobs:
+                    if stop.number or other.is_due:
                         other.save()
+                if stop.number:
                     raise_signal(stop.number)

@@ -16,7 +16,7 @@ from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.observables import Average, Observables, Quantity, summarize
-from mera.physics.sampler import NOT_MEASURED, Recorder, Sampler, Series, advance, note
+from mera.physics.sampler import Recorder, Sampler, Series, advance, histories_in, note, observables_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,26 +108,27 @@ def chains_of(
         seconds: the time of all draws together, in seconds.
         steps: the tuned step size or step sizes.
     """
-    measured = {name: values for name, values in series.items() if name not in NOT_MEASURED}
-    quantities, correlator = summarize(measured, functions, torch.mean, lambda centred: gamma_method(centred).error)
-    history = {name: values for name, values in measured.items() if values.ndim == 2 and not name.startswith("_")}
+    history = histories_in(series, 2)
+    quantities, correlator = summarize(
+        observables_in(series), functions, torch.mean, lambda centred: gamma_method(centred).error
+    )
     gammas = {name: gamma_method(values) for name, values in history.items()}
     rates = series["_rates"].mean(0).tolist()
     return MarkovChains(
-        fields,
-        history,
-        quantities,
-        {name: gamma.tau for name, gamma in gammas.items()},
-        {name: gamma.tau_error for name, gamma in gammas.items()},
-        {
+        fields=fields,
+        history=history,
+        observables=quantities,
+        tau={name: gamma.tau for name, gamma in gammas.items()},
+        tau_error={name: gamma.tau_error for name, gamma in gammas.items()},
+        r_hat={
             name: split_r_hat(values[..., None]).nan_to_num(nan=1.0, posinf=math.inf).item()
             for name, values in history.items()
         },
-        correlator,
-        rates if isinstance(steps, list) else rates[0],
-        seconds,
-        steps,
-        series.get("_log_weights"),
+        correlator=correlator,
+        acceptance=rates if isinstance(steps, list) else rates[0],
+        seconds=seconds,
+        steps=steps,
+        log_weights=series.get("_log_weights"),
     )
 
 

@@ -29,7 +29,7 @@ from mera.physics.jobs import Job, run_jobs
 from mera.physics.measurement import Measurement, load_chain
 from mera.physics.metropolis import Proposals
 from mera.physics.observables import Observables
-from mera.physics.reweighting import Samples, weights_of
+from mera.physics.reweighting import Samples, log_weights_of
 from mera.physics.sampler import Recorder, Sampler
 from mera.physics.storage import Storage
 from mera.physics.target import check_fields
@@ -66,11 +66,11 @@ def measure(
 ) -> Measurement:
     r"""Measure an action, and keep what is measured: fields, histories, weights, and the state of the sampler.
 
-    Draws are written as they are made, at the latest after ten seconds. An interruption, also a kill, loses nothing
-    that was written; with `resume` the measurement goes on, with the numbers that it would have had without an
-    interruption. Chains run in up to eight blocks of eight chains or more, and samples of a flow in eight parts, each
-    with random numbers of its own and, for chains, with its own step size. The processes that torchrun has started
-    share these parts: the numbers are the same for any number of processes.
+    Draws are written about every ten seconds, and by an interruption. A kill loses the draws that are not written yet,
+    and `resume` makes the same draws again: the numbers are those of a measurement without interruption. Chains run in
+    up to eight blocks of eight chains or more, samples of a flow in eight parts, each with random numbers of its own
+    and, for chains, with its own step size. The processes that torchrun has started share these parts: the numbers are
+    the same for any number of processes.
 
     Args:
         flow: the flow; for "hmc" also the shape (C, *shape) of a field, and chains then start from noise.
@@ -79,20 +79,28 @@ def measure(
         sampler: "reweighting" for samples of the flow with weights (`estimate`); "metropolis" for chains that they are
             proposed to; "hmc" or "latent-hmc" for Hamiltonian Monte Carlo of the field or of the latents; "cones" for
             cone Monte Carlo.
-        samples: the number of samples, over all chains.
-        chains: the number of chains.
+        samples: the number of samples over all chains, rounded up to whole draws, at least 8 of each chain, or to whole
+            batches of samples of a flow.
+        chains: the number of chains, for all samplers but "reweighting".
         warmup: the draws of each chain before the measurement; the sampler's default if None.
         every: keep every k-th field of a chain, and every k-th batch of 500 samples of a flow, which are samples of
-            the action only with their weights (`Measurement.weights_of_fields`); 0 to keep none.
+            the action only with the weights `Measurement.field_log_weights.softmax(0)`; 0 to keep none.
         seed: the seed of all random numbers.
         fields: fields of the target from another sampler, for "reweighting"; see `estimate`.
         observables: your own observables by name, functions from fields to numbers (B,).
         resume: whether to go on with the measurement in the folder. The number of samples may be larger than before.
         console: a rich console for the progress bar; None to show nothing.
 
+    Returns:
+        The measurement, as `load_chain` loads it.
+
     Raises:
         ValueError: if an argument is invalid, or differs from that of the measurement to resume.
-        FileExistsError: if the folder holds a measurement and `resume` is false.
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
+        FloatingPointError: if an action, its gradient or a weight is not finite.
+
+    Warns:
+        UserWarning: with the verdict, if averages with weights are wrong or their errors mean nothing.
 
     >>> import tempfile
     >>> from mera import physics
@@ -109,11 +117,11 @@ def measure(
     check_count(seed, "a seed", 0)
     warmup = WARMUP[sampler] if warmup is None else check_count(warmup, "draws before the measurement", 0)
     if sampler == "reweighting" and warmup:
-        raise InputError("a sampler of chains beside a warm-up", sampler)
+        raise InputError("no warm-up for reweighting, whose samples are independent", str(warmup))
     if sampler != "hmc" and not isinstance(flow, Density):
         raise InputError(f"a flow for {sampler}", type(flow).__name__)
     if fields is not None and sampler != "reweighting":
-        raise InputError("fields of the target beside reweighting", sampler)
+        raise InputError("fields of the target for reweighting alone", f"some for {sampler}")
     check_flag(resume, "resume")
     check_console(console)
     name = action if isinstance(action, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(action))
@@ -121,7 +129,7 @@ def measure(
     known = check_sampled(flow, action) if isinstance(flow, Density) else check_target(event_shape_of(flow), action)
     facts = _facts(flow, known, name, sampler, chains, warmup, every, seed) | {"samples": samples}
     storage, measured = Storage(path), Observables(known, observables)
-    facts["fingerprint"] = _fingerprint(flow, known, observables or {})
+    facts["fingerprint"] = _fingerprint(flow, known, measured)
     if is_main():
         _start(storage, facts, resume, flow, known, fields)
     _wait(flow)
@@ -165,9 +173,7 @@ def _facts(
     }
 
 
-def _fingerprint(
-    flow: Density | Sequence[int], action: Action, observables: Mapping[str, Callable[[Tensor], Tensor]]
-) -> dict[str, list[float]]:
+def _fingerprint(flow: Density | Sequence[int], action: Action, observables: Observables) -> dict[str, list[float]]:
     """Values of the flow, the action and own observables at a few fields, by which a change of any of them shows."""
     with fixed_seed(0):
         if isinstance(flow, Density):
@@ -175,11 +181,12 @@ def _fingerprint(
         else:
             fields, log_q = torch.randn(PROBES, *event_shape_of(flow), dtype=torch.float64), torch.zeros(PROBES)
         values = {"flow": log_q, "action": action(fields)}
-        values |= {f"observable {name}": function(fields) for name, function in observables.items()}
+        measured = observables.measure(fields)
+        values |= {f"observable {name}": measured[name] for name in observables.own}
     return {name: value.double().tolist() for name, value in values.items()}
 
 
-def _agree(before: object, now: Mapping[str, list[float]]) -> str | None:
+def _first_difference(before: object, now: Mapping[str, list[float]]) -> str | None:
     """The first name at which two fingerprints differ by more than rounding errors; None if they agree."""
     if not isinstance(before, dict) or set(before) != set(now):
         return "observables"
@@ -192,28 +199,32 @@ def _start(
     fields: Tensor | None,
 ) -> None:  # fmt: skip
     """Write the facts of a new measurement, or compare them with those of the measurement to resume."""
-    of_fields = None
-    if fields is not None and isinstance(flow, Density):
-        of_fields = weights_of(flow, action, check_fields(fields, facts["shape"]), BATCH).tolist()
-    if not storage.is_started():
-        batches = -(-facts["samples"] // BATCH)
-        storage.write_facts(facts | {"batch": -(-facts["samples"] // batches), "of_fields": of_fields})
-        return
-    if not resume:
+    if storage.is_started() and not resume:
         raise FileExistsError(
             f"Expected a folder without a measurement; got {storage.path}: go on with it (resume=True in Python, "
             "--resume on the command line), or choose another"
         )
+    target_log_weights = None
+    if fields is not None and isinstance(flow, Density):
+        target_log_weights = log_weights_of(flow, action, check_fields(fields, facts["shape"]), BATCH).tolist()
+    if not storage.is_started():
+        batches = -(-facts["samples"] // BATCH)
+        storage.write_facts(
+            facts | {"batch": -(-facts["samples"] // batches), "target_log_weights": target_log_weights}
+        )
+        return
     before = storage.facts()
     for name, value in facts.items():
         if name not in {"samples", "version", "fingerprint"} and before.get(name) != value:
             raise InputError(f"the {name} of the measurement in {storage.path}, {before.get(name)!r}", repr(value))
-    if (other := _agree(before.get("fingerprint"), facts["fingerprint"])) is not None:
+    if (other := _first_difference(before.get("fingerprint"), facts["fingerprint"])) is not None:
         raise InputError(
             f"the {other} of the measurement in {storage.path}", "one with other values at the same fields"
         )
-    changes = {"samples": max(before["samples"], facts["samples"])}
-    storage.write_facts(before | changes | ({} if of_fields is None else {"of_fields": of_fields}))
+    if target_log_weights is None:
+        target_log_weights = before["target_log_weights"]
+    samples = max(before["samples"], facts["samples"])
+    storage.write_facts(before | {"samples": samples, "target_log_weights": target_log_weights})
 
 
 def _wait(flow: Density | Sequence[int]) -> None:
@@ -235,7 +246,7 @@ def _split(facts: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def _make_sampler(flow: Any, action: Action, sampler: str, chains: int) -> Sampler:
-    """A sampler by name, of some chains."""
+    """Make the named sampler of K chains."""
     if sampler == "reweighting":
         return Samples(flow, action, chains)
     if sampler == "metropolis":

@@ -20,7 +20,7 @@ from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Average, Quantity, averages_of
 from mera.physics.resampling import function_of_averages
 from mera.physics.reweighting import Report, report_of
-from mera.physics.sampler import NOT_MEASURED, Series
+from mera.physics.sampler import Series, histories_in, observables_in
 from mera.physics.storage import Storage
 
 
@@ -31,7 +31,7 @@ class Measurement:
     Args:
         facts: action, sampler, options, seed and version, by name.
         fields: every k-th field, (N, C, *shape), in the order of the draws; k is `facts["every"]`.
-        weights_of_fields: -S - ln q of `fields`, (N,); None if `log_weights` is. Fields of the sampler "reweighting"
+        field_log_weights: -S - ln q of `fields`, (N,); None if `log_weights` is. Fields of the sampler "reweighting"
             are samples of the action only with the weights.
         history: by name, each observable: (draws, K) along K chains, (n,) for samples of a flow.
         log_weights: -S - ln q, of the same shape; None for a sampler that does not evaluate the density q of the flow.
@@ -41,7 +41,7 @@ class Measurement:
 
     facts: Mapping[str, Any]
     fields: Tensor
-    weights_of_fields: Tensor | None
+    field_log_weights: Tensor | None
     history: Mapping[str, Tensor]
     log_weights: Tensor | None
     result: MarkovChains | Report
@@ -68,8 +68,8 @@ class Measurement:
             function: a function from the averages by name, tensors without dimensions, to one number; differentiable
                 for the method "gamma".
             method: "gamma", "jackknife" or "bootstrap".
-            bin_size: the number of successive draws in a bin of jackknife or bootstrap; if None, four autocorrelation
-                times of the slowest observable.
+            bin_size: the number of successive draws in a bin, for jackknife and bootstrap. If None, 20 autocorrelation
+                times of the slowest observable, or fewer where that leaves less than 30 bins; 1 for reweighting.
 
         Raises:
             ValueError: if there are too few draws, or the function does not return one number.
@@ -88,7 +88,7 @@ class Measurement:
     def save(self, path: str | PathLike[str]) -> None:
         """Write all series into one file for other programs, .npz, or .h5 with h5py.
 
-        The arrays are "fields", "weights_of_fields", "log_weights" and "history/NAME"; the facts are attributes of the
+        The arrays are "fields", "field_log_weights", "log_weights" and "history/NAME"; the facts are attributes of the
         HDF5 file, and the array "facts" of JSON text in the other. Units are those of the lattice: everything is
         dimensionless.
 
@@ -100,7 +100,7 @@ class Measurement:
         """
         path = as_path(path)
         arrays = {"fields": self.fields} | {f"history/{name}": values for name, values in self.history.items()}
-        for name in ("log_weights", "weights_of_fields"):
+        for name in ("log_weights", "field_log_weights"):
             if (values := getattr(self, name)) is not None:
                 arrays[name] = values
         contents: dict[str, Any] = {name: values.numpy() for name, values in arrays.items()}
@@ -129,7 +129,11 @@ def load_chain(path: str | PathLike[str]) -> Measurement:
 
     Raises:
         FileNotFoundError: if the folder holds no measurement.
-        ValueError: if the measurement has too few draws yet, or a file is damaged.
+        ValueError: if the measurement has too few draws yet, or a file is damaged or missing.
+        FloatingPointError: if a weight is not finite.
+
+    Warns:
+        UserWarning: with the verdict, if averages with weights are wrong or their errors mean nothing.
     """
     storage = Storage(path)
     facts = storage.facts()
@@ -142,10 +146,10 @@ def load_chain(path: str | PathLike[str]) -> Measurement:
             raise InputError("a measurement with samples", f"none yet in {storage.path}")
         names = dict.fromkeys(name for part, _ in parts for name in part)
         series = {name: torch.cat([part[name].flatten(0, 1) for part, _ in parts if name in part]) for name in names}
-        of_fields = None if facts["of_fields"] is None else torch.tensor(facts["of_fields"], dtype=torch.float64)
-        measured = {name: values for name, values in series.items() if name not in NOT_MEASURED}
-        report = report_of(measured, series["_log_weights"], functions, of_fields)
-        history = {name: values for name, values in measured.items() if values.ndim == 1 and not name.startswith("_")}
+        of_target = facts["target_log_weights"]
+        target_log_weights = None if of_target is None else torch.tensor(of_target, dtype=torch.float64)
+        report = report_of(observables_in(series), series["_log_weights"], functions, target_log_weights)
+        history = histories_in(series, 1)
         return Measurement(facts, *_kept(facts, series), history, report.log_weights, report)
     if not parts or min(draws) < LEAST:
         raise InputError(f"a measurement with at least {LEAST} draws of each chain", f"fewer yet in {storage.path}")
@@ -162,11 +166,11 @@ def _chains(parts: list[tuple[Series, dict[str, Tensor]]], draws: int) -> Series
     series = {
         name: torch.cat([part[name][:draws] for part, _ in parts], 1)
         for name in parts[0][0]
-        if name not in {"_rates", "_fields", "_weights_of_fields"}
+        if name not in {"_rates", "_fields", "_field_log_weights"}
     }
     series["_rates"] = torch.stack([part["_rates"][:draws] * len(last["last"]) for part, last in parts]).sum(0)
     series["_rates"] /= sum(len(last["last"]) for _, last in parts)
-    for name in ("_fields", "_weights_of_fields"):
+    for name in ("_fields", "_field_log_weights"):
         if all(name in part for part, _ in parts):
             kept = min(len(part[name]) for part, _ in parts)
             series[name] = torch.cat([part[name][:kept] for part, _ in parts], 1)
@@ -175,11 +179,9 @@ def _chains(parts: list[tuple[Series, dict[str, Tensor]]], draws: int) -> Series
 
 def _kept(facts: Mapping[str, Any], series: Series) -> tuple[Tensor, Tensor | None]:
     """The fields that were kept, (N, C, *shape), and their log-weights, (N,); no fields if there are none."""
-    shape, kept, weights = tuple(facts["shape"]), series.get("_fields"), series.get("_weights_of_fields")
-    fields = torch.empty(0, *shape) if kept is None else kept.reshape(-1, *shape)
-    return fields, None if "_log_weights" not in series else fields.new_empty(
-        0
-    ) if weights is None else weights.flatten()
+    fields = series.get("_fields", torch.empty(0)).reshape(-1, *facts["shape"])
+    log_weights = series.get("_field_log_weights", fields.new_empty(0)).flatten()
+    return fields, log_weights if "_log_weights" in series else None
 
 
 def _steps(last: list[dict[str, Tensor]]) -> Any:

@@ -144,8 +144,8 @@ def estimate(
             parts.append(measured.measure(phi, value))
             progress_bar.update(start + len(phi), (start + len(phi)) / n)
     series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    of_fields = None if fields is None else weights_of(flow, action, fields, batch_size)
-    return report_of(series, torch.cat(weights), measured.averages(flow.plan.input.shape), of_fields)
+    target_log_weights = None if fields is None else log_weights_of(flow, action, fields, batch_size)
+    return report_of(series, torch.cat(weights), measured.averages(flow.plan.input.shape), target_log_weights)
 
 
 def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,7 +177,7 @@ class Samples(Sampler):
         """Nothing changes."""
 
 
-def weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:
+def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:
     """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU."""
     parts = fields.to(flow.device, flow.dtype).split(batch_size)
     return torch.cat([-action(part).double() - flow.log_prob(part).double() for part in parts]).cpu()
@@ -187,7 +187,7 @@ def report_of(
     series: Mapping[str, Tensor],
     log_weights: Tensor,
     functions: Mapping[str, Average],
-    of_fields: Tensor | None,
+    target_log_weights: Tensor | None,
 ) -> Report:
     """Average the series of n samples with their weights.
 
@@ -195,7 +195,7 @@ def report_of(
         series: by name, what was measured, (n, ...).
         log_weights: -S - ln q of the samples, (n,).
         functions: by name, functions of averages; see `averages_of`.
-        of_fields: -S - ln q of fields of the target from another sampler, (N,); None without such fields.
+        target_log_weights: -S - ln q of fields of the target from another sampler, (N,); None without such fields.
 
     Raises:
         FloatingPointError: if a weight is not finite.
@@ -213,7 +213,9 @@ def report_of(
         lambda centred: (w * centred).square().sum().sqrt().item(),
     )
     log_z, k = log_w.logsumexp(0).item() - math.log(n), pareto_k(log_w)
-    forward = None if of_fields is None else (missed(of_fields, log_w), forward_ess(of_fields))
+    forward = (
+        None if target_log_weights is None else (missed(target_log_weights, log_w), forward_ess(target_log_weights))
+    )
     verdict = verdict_on_weights(log_w, k, forward)
     if verdict.startswith(("averages are wrong", "errors mean nothing")):
         warnings.warn(f"Expected weights that give averages with errors; got {verdict}", stacklevel=5)

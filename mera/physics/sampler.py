@@ -17,7 +17,7 @@ State = Mapping[str, Tensor]
 """Everything that the next draws of a sampler depend on, beside random numbers, by name."""
 Series = dict[str, Tensor]
 """What is measured on draws, by name, each (draws, K, ...); see `Recorder`."""
-NOT_MEASURED = ("_rates", "_log_weights", "_fields", "_weights_of_fields")
+NOT_MEASURED = ("_rates", "_log_weights", "_fields", "_field_log_weights")
 """The names of series that are not observables."""
 
 
@@ -68,17 +68,27 @@ class Sampler(ABC):
         """Go on from a state, with the same draws as the sampler that had it, given the same random numbers."""
 
 
+def observables_in(series: Series) -> Series:
+    """The series of observables, with those of "_structure", "_energy2" and the two-point function."""
+    return {name: values for name, values in series.items() if name not in NOT_MEASURED}
+
+
+def histories_in(series: Series, axes: int) -> Series:
+    """The series of observables that are numbers: those of so many axes, without those for internal use."""
+    return {name: values for name, values in series.items() if values.ndim == axes and not name.startswith("_")}
+
+
 class Recorder:
     """A recorder of what is measured along chains.
 
     The names of the series are those of the observables, and "_rates" (acceptance rates), "_log_weights", "_fields"
-    and "_weights_of_fields" (their log-weights).
+    and "_field_log_weights" (their log-weights).
 
     Args:
         observables: the observables.
         every: keep the fields of every k-th draw; 0 to keep none.
-        first: the number of the first draw, and
-        stride: the distance of numbers of draws, where draws of several recorders are counted together.
+        first: the index of the first draw of this recorder among the draws of all recorders.
+        stride: the step from one of its draws to the next among those of all recorders.
     """
 
     def __init__(self, observables: Observables, every: int = 0, first: int = 0, stride: int = 1) -> None:
@@ -98,7 +108,7 @@ class Recorder:
         if self.every and (number + 1) % self.every == 0:
             part["_fields"] = draw.fields.detach().cpu().clone()  # a sampler may move its fields in place
             if draw.log_weights is not None:
-                part["_weights_of_fields"] = part["_log_weights"]
+                part["_field_log_weights"] = part["_log_weights"]
         self._parts.append(part)
 
     @property

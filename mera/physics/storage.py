@@ -9,9 +9,11 @@ The arrays of a file of draws, for n draws of K chains:
 series/NAME         an observable of each draw, (n, K)
 series/_rates       acceptance rates, (n, levels)
 series/_log_weights -S - ln q, (n, K)
-series/_fields      every k-th field, (m, K, C, *shape)
+series/_fields      every k-th field, (m, K, C, *shape); series/_field_log_weights their log-weights, (m, K)
 done, seconds       all draws of the part so far, with the warm-up; and the time of the measured ones
-state/NAME          the sampler's state; random/cpu and random/cuda-0 hold those of the random numbers
+last, steps         the last field of each chain, and the step size, or one for each level
+state/NAME          the sampler's state
+random/DEVICE       the states of the random number generators
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from mera._utils.random import set_torch_states, torch_states
 from mera.physics.sampler import Recorder, Sampler, Series
 
 FACTS = "measurement.json"
-NEEDED = {"sampler", "samples", "chains", "warmup", "every", "shape", "periodic", "inverse_temperature", "batch"}
+NEEDED = {"sampler", "samples", "chains", "warmup", "every", "shape", "periodic", "inverse_temperature", "batch",
+          "action", "target_log_weights"}  # fmt: skip
 """The facts without which a measurement cannot be read."""
 
 
@@ -109,7 +112,7 @@ class Part:
         write_atomically(self.path / f"{len(self._files()):06d}.npz", content.getvalue())
 
     def restore(self, sampler: Sampler, recorder: Recorder, warmup: int) -> int:
-        """Go on from the last file: set the state of a sampler and of the random numbers; return the draws so far.
+        """Load the last file into a sampler and the random number generators; return the number of draws so far.
 
         Args:
             sampler: the sampler.
@@ -163,7 +166,7 @@ class Part:
                 yield
         except Timeout:
             raise FileExistsError(
-                f"Expected a measurement that no other process makes; got {self.path.parent}"
+                f"Expected a measurement that no other process writes to; got {self.path.parent}"
             ) from None
 
     def _files(self) -> list[Path]:

@@ -102,12 +102,12 @@ class Point:
         return 0
 
 
-_processes: list[subprocess.Popen[bytes]] = []
+_processes: list[subprocess.Popen[bytes]] = []  # global, since submitit calls a copy of the job at its time limit
 
 
 @contextmanager
 def running(command: Sequence[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A context in which a command runs; an exception, such as an interruption, lets it save and end."""
+    """Run a command; if the block is left by an exception, such as an interruption, let the command save and end."""
     environment = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE"}}
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
     _processes.append(process)

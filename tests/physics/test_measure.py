@@ -206,7 +206,7 @@ def test_what_is_refused(tmp_path):
         physics.measure(SHAPE, FreeField(2.0), tmp_path, sampler="hmc", samples=160, resume=True)
     with pytest.raises(ValueError, match="Expected a flow for cones"):
         physics.measure(SHAPE, action, tmp_path / "b", sampler="cones")
-    with pytest.raises(ValueError, match="Expected a sampler of chains beside a warm-up"):
+    with pytest.raises(ValueError, match="Expected no warm-up for reweighting"):
         physics.measure(small_flow(), action, tmp_path / "b", warmup=3)
     with pytest.raises(FileNotFoundError, match="Expected the folder of a measurement"):
         physics.load_chain(tmp_path / "c")
@@ -247,7 +247,7 @@ def test_other_functions_of_the_same_name_are_refused(tmp_path):
 
 def test_two_writers_and_a_missing_file(tmp_path):
     options = {"sampler": "hmc", "samples": 160, "warmup": 5, "resume": True}
-    with Storage(tmp_path).part(0).locked(), pytest.raises(FileExistsError, match="that no other process makes"):
+    with Storage(tmp_path).part(0).locked(), pytest.raises(FileExistsError, match="that no other process writes to"):
         physics.measure(SHAPE, "free", tmp_path, **options)
     physics.measure(SHAPE, "free", tmp_path, **options)
     physics.measure(SHAPE, "free", tmp_path, **options | {"samples": 320})
@@ -273,7 +273,7 @@ def test_kept_samples_of_a_flow_have_weights(tmp_path):
     kept = physics.measure(flow, action, tmp_path, samples=10_000, every=2)
     assert kept.fields.shape == (5000, 1, 4, 8)
     expected = -action(kept.fields) - flow.log_prob(kept.fields)
-    torch.testing.assert_close(kept.weights_of_fields, expected.detach())
+    torch.testing.assert_close(kept.field_log_weights, expected.detach())
     assert physics.measure(flow, action, tmp_path / "few", samples=5000).fields.shape[0] == 500
 
 

@@ -131,7 +131,7 @@ def test_what_is_refused(tmp_path):
     for extra, message in (
         (["sweep", file], "Expected the entries model, action"),
         (["sweep", file, "--over", "L=4"], "Expected either a file, or a model"),
-        (["sweep", "rgflow"], "Expected --action and --over beside a model"),
+        (["sweep", "rgflow"], "Expected both --action and --over beside a model"),
         (["sweep", "rgflow", "--action", "phi4", "--over", "L"], "Expected --over NAME=VALUES"),
         (["sweep", "rgflow", "--action", "phi4", "--over", "beta=1,2"], "Expected options of mera train; got --beta"),
         (
