@@ -63,8 +63,7 @@ def _sweep(
 ) -> None:
     """Learn and measure an action at many values of parameters: one table, results.csv and one picture.
 
-    The same command goes on after an interruption, and does nothing twice; with --slurm, run it again only when the
-    submitted jobs have ended.
+    The same command goes on after an interruption. With --slurm, run it again when the submitted jobs have ended.
     """
     if what.endswith(".toml"):
         if action is not None or over or train or measure or seeds != 1:
