@@ -122,7 +122,7 @@ def sizes(options: argparse.Namespace) -> None:
             likeliest = flow.to_images(result.image)[0][:, result.mask].float() / 255
             errors = [(a - truth).square().mean().sqrt().item() for a in (draws.mean(0), likeliest)]
             rows.append([time.perf_counter() - start, result.convergence.r_hat, *errors])
-        seconds, r_hat, mean, mode = torch.tensor(rows).median(0).values.tolist()
+        seconds, r_hat, mean, mode = torch.tensor(rows).quantile(0.5, 0).tolist()
         print(f"| {name} | {size} x {size} | {seconds:.0f} | {r_hat:.2f} | {mean:.3f} | {mode:.3f} |", flush=True)
 
 
