@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from mera._utils.errors import InputError
 
 SUFFIX = ".part"
@@ -62,6 +64,27 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise FileExistsError(f"Expected a folder {path}; got a file there") from None
+
+
+@contextmanager
+def locked(folder: Path, expected: str) -> Iterator[None]:
+    """A context in which this process has locked a folder, which is made if there is none.
+
+    The system releases the lock when the process ends, even after a crash.
+
+    Args:
+        folder: the folder.
+        expected: the beginning of the message if another process has locked it.
+
+    Raises:
+        FileExistsError: if another process has locked the folder.
+    """
+    make_folder(folder)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise FileExistsError(f"Expected {expected}; got {folder}") from error
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

@@ -21,19 +21,18 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.files import as_path, make_folder, remove_leftovers, write_atomically
+from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
 from mera._utils.random import set_torch_states, torch_states
 from mera.physics.sampler import Recorder, Sampler, Series
 
@@ -153,21 +152,9 @@ class Part:
         }
         return series, {name: values for name, values in files[-1].items() if not name.startswith("series/")}
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the part for this process; the system releases the lock when the process ends, even after a crash.
-
-        Raises:
-            FileExistsError: if another process has locked it.
-        """
-        make_folder(self.path)
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
-        except Timeout:
-            raise FileExistsError(
-                f"Expected a measurement that no other process writes to; got {self.path.parent}"
-            ) from None
+    def locked(self) -> AbstractContextManager[None]:
+        """A context in which no other process can write to the part; see `mera._utils.files.locked`."""
+        return locked(self.path, "a measurement that no other process writes to")
 
     def _files(self) -> list[Path]:
         """The files of draws in their order."""

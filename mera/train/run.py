@@ -22,11 +22,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.files import as_path, make_folder, remove_leftovers, write_atomically
+from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
 from mera.density import Density
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
@@ -139,12 +138,8 @@ class RunFolder:
         Raises:
             FileExistsError: if another process has locked it.
         """
-        make_folder(self.path)
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise FileExistsError(f"Expected a folder that no other run writes to; got {self.path}") from error
+        with locked(self.path, "a folder that no other run writes to"):
+            yield
 
     # Checkpoints
 
