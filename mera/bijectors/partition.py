@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -127,31 +128,43 @@ class Masked(Partition):
 
 
 class ChannelHalves(Partition):
-    """The first half of the channels, rounded up, and the remaining channels.
+    """Some channels, and the other channels; by default the first half of them, rounded up, and the remaining ones.
 
     Args:
         event_shape: shape (C, *sites) of one event, with C >= 2.
+        first: the channels of the first half, by index; None for the first half of the channels.
 
     Raises:
-        ValueError: if there are fewer than 2 channels.
+        ValueError: if there are fewer than 2 channels, or `first` holds none, all, or others than the channels.
     """
 
+    order: Tensor | None
+    back: Tensor | None
+
     @checked
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
+    def __init__(self, event_shape: tuple[int, ...], first: Sequence[int] | None = None) -> None:
         channels, *sites = check_shape(event_shape, "event_shape")
         if channels < 2:
             raise InputError("at least 2 channels to halve", f"event shape {tuple(event_shape)}")
-        count = (channels + 1) // 2
-        super().__init__(event_shape, ((count, *sites), (channels - count, *sites)))
-        self.count = count
+        chosen = sorted(set(first)) if first is not None else list(range((channels + 1) // 2))
+        rest = [channel for channel in range(channels) if channel not in chosen]
+        if not rest or len(chosen) + len(rest) != channels:
+            raise InputError(f"some of {channels} channels, by index", repr(first))
+        super().__init__(event_shape, ((len(chosen), *sites), (len(rest), *sites)))
+        order = None if chosen[-1] < rest[0] else torch.tensor(chosen + rest)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("back", None if order is None else order.argsort(), persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split events (B, C, *sites) into (B, n, *sites) and (B, C - n, *sites)."""
-        return x[:, : self.count], x[:, self.count :]
+        x = x if self.order is None else x.index_select(1, self.order)
+        count = self.shapes[0][0]
+        return x[:, :count], x[:, count:]
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """Concatenate the halves along the channels."""
-        return torch.cat([first, second], dim=1)
+        """Put the channels of both halves back in their order."""
+        x = torch.cat([first, second], dim=1)
+        return x if self.back is None else x.index_select(1, self.back)
 
 
 def _check_mask(mask: Tensor) -> None:

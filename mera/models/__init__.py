@@ -4,6 +4,7 @@ from mera.models.authors import load_rgflow_checkpoint
 from mera.models.branching_mera import branching
 from mera.models.brick_wall import tebd
 from mera.models.by_name import build, builder, names, presets, register
+from mera.models.decimation import decimation
 from mera.models.glow import glow
 from mera.models.neural_rg import neuralrg
 from mera.models.real_nvp import realnvp
@@ -23,6 +24,7 @@ __all__ = [
     "branching",
     "build",
     "builder",
+    "decimation",
     "fit_width",
     "glow",
     "load_rgflow_checkpoint",

@@ -36,7 +36,7 @@ class Fields:
         self.options = options
         shape = lattice_shape(L, options["dim"])
         self.scales = max(1, levels(shape, m) - squeezed_first)
-        self._common = {"padding": padding_of(options["boundary"]), **common}
+        self._common = {"padding": padding_of(options["boundary"]), "transform": options["transform"], **common}
         self._per_scale = options_per_step(self.scales, layers, options["residual_blocks"], options["hidden"])
         context = context_shape(options["context"], options["classes"], shape)
         self.layout = Layout(shape, channels, options["boundary"], context)

@@ -20,7 +20,6 @@ from mera.priors.families import family_of
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels")
-FOR_ALL = ("conditioner", "norm", "mix_channels")
 
 
 class Patches:

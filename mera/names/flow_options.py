@@ -93,11 +93,23 @@ Mask = Annotated[
     str | Sequence[Any],
     Option('first half of the event: "checkerboard", "channels", or nested lists of bools.', default="checkerboard"),
 ]
-MaskName = Annotated[str, Option('first half of the event: "checkerboard" or "channels".')]
+MaskName = Annotated[
+    str,
+    Option(
+        'first half of the event: "checkerboard"; "channels"; or "corners" for the corners of cells, as channels, '
+        "without the first: those whose coordinates have an even sum."
+    ),
+]
 ContextShape = Annotated[
     Shape | None,
     Option("shape of the context of a conditional bijector, which a flow passes; None for no context.", default=None),
 ]
+TRANSFORM = Option(
+    'monotone map of each variable in a coupling: "affine", "additive", "spline" or "logistic-mixture", with or '
+    'without options, "spline(bins=4)".',
+    default="affine",
+)
+Transform = Annotated[str, TRANSFORM]
 MaxLogScale = Annotated[float, Option("bound of the logarithms of the scales.")]
 Bins = Annotated[int, Option("number of bins of the spline.")]
 Bound = Annotated[
@@ -230,6 +242,7 @@ class FieldOptions(DensityOptions, total=False):
 
     residual_blocks: Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
     hidden: Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
+    transform: Transform
     prior: Annotated[PriorLike, Option(PRIOR, default="gaussian")]
     boundary: Annotated[
         str,

@@ -97,6 +97,7 @@ ARCHITECTURES = [
     ("branching", {"L": 16, "m": 4, "hidden": (3,), "channels": 1}),
     ("glow", {"L": 16, "hidden": (5,), "layers": 1}),
     ("wavelet", {"L": 16, "hidden": (5,), "layers": 1}),
+    ("decimation", {"L": (16, 32), "m": 2, "hidden": (5,)}),
     ("rgflow", {"L": 16, "hidden": (5,), "context": 3}),
     ("rgflow", {"L": 16, "hidden": (5,), "context": (2, 16, 16)}),
     ("rgflow", {"L": 16, "hidden": (5,), "classes": 4}),

@@ -171,6 +171,7 @@ def test_what_is_split_twice_is_drawn_within_the_lattice():
     [
         ("rgflow", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
         ("wavelet", {"L": 16}, {"haar": {"decimator"}, "details": {"field"}, "top": {"field"}}),
+        ("decimation", {"L": 16}, {"details": {"field"}, "top": {"decimator"}}),
         ("tree", {"L": 16}, {"decimator": {"decimator"}}),
         ("branching", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
         ("neuralrg", {"L": 8}, {"even": {"disentangler"}, "odd": {"decimator"}}),

@@ -101,6 +101,7 @@ BIJECTORS = {
     "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0)),
     "masked-additive": lambda: Coupling(Masked(checkerboard(PATCH)), mlp, Additive()),
     "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
+    "halves-by-index": lambda: Coupling(ChannelHalves((3, 4), first=[1]), mlp),
     "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp),
     "conv-checkerboard-1d": lambda: Coupling(Masked(checkerboard(LINE)), conv),
     "conv-checkerboard-2d": lambda: Coupling(Masked(checkerboard(PATCH)), conv),

@@ -55,9 +55,15 @@ MODELS = {
     "glow": lambda: small("glow", L=8, m=4, channels=1),
     "glow-periodic": lambda: small("glow", L=(4, 8), m=2, channels=2, boundary="periodic"),
     "glow-1d": lambda: small("glow", L=8, m=8, channels=3, dim=1),
+    "glow-splines": lambda: small("glow", L=4, m=2, channels=1, transform="spline(bins=3)"),
+    "decimation": lambda: small("decimation", L=(8, 4), m=2, channels=1),
+    "decimation-1d-open": lambda: small("decimation", L=16, m=4, channels=2, dim=1, boundary="open"),
+    "decimation-3d": lambda: small("decimation", L=4, m=2, channels=1, dim=3, norm=False),
+    "decimation-channels": lambda: small("decimation", L=4, m=2, channels=3, transform="affine"),
     "wavelet": lambda: small("wavelet", L=8, m=4, channels=1),
     "wavelet-periodic": lambda: small("wavelet", L=(4, 8), m=2, channels=2, boundary="periodic"),
     "wavelet-1d": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, norm=False),
+    "wavelet-mixture": lambda: small("wavelet", L=4, m=2, channels=1, transform="logistic-mixture(components=2)"),
     "wavelet-3d": lambda: small("wavelet", L=4, m=2, channels=1, dim=3),
 }  # fmt: skip
 
@@ -78,6 +84,7 @@ CONDITIONAL = {
     "branching": lambda: small("branching", L=8, channels=1, context=(1, 8, 8)),
     "glow": lambda: small("glow", L=8, channels=1, classes=3, context=2),
     "glow-per-pixel": lambda: small("glow", L=8, channels=1, context=(2, 8, 8), boundary="periodic"),
+    "decimation": lambda: small("decimation", L=8, channels=1, context=2),
     "wavelet": lambda: small("wavelet", L=8, channels=1, context=2),
     "wavelet-per-pixel": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, context=(2, 16)),
 }  # fmt: skip

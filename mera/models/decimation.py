@@ -1,0 +1,48 @@
+"""A flow that generates each lattice from one site of each of its cells, as in decimation of lattice theories."""
+
+from __future__ import annotations
+
+from typing_extensions import Unpack
+
+from mera.bijectors import named
+from mera.flow import Flow
+from mera.models.by_name import register
+from mera.models.fields import Fields
+from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
+
+
+@register("decimation", boundary="periodic", residual_blocks=1, hidden=(32,), transform="spline(bins=4)")
+def decimation(
+    L: LatticeEdges = 32,
+    m: TopWidth = 2,
+    channels: Channels = 1,
+    *,
+    layers: FieldLayers = 1,
+    norm: Norm = True,
+    **options: Unpack[FieldOptions],
+) -> Flow:
+    r"""Decimation: the sites of a lattice given one site of each cell, level by level, for lattice field theories.
+
+    .. math:: q(\phi) = q(\phi_H) \prod_{h < H} q(\text{other sites of } \phi_h \mid \phi_{h+1})
+
+    The lattice :math:`\phi_{h+1}` is :math:`\phi_h` at the first corner of each cell, unchanged. In two dimensions the
+    opposite corners follow given the first corners, then the remaining two given both: the black squares of a
+    checkerboard given the white ones. If neighbours alone interact, as in phi^4, black squares are independent of each
+    other given their neighbours, so that a convolution of one layer before a monotone map of each site is all that this
+    step needs. RiGCS generates Ising spins in this order (arXiv 2503.08918). A level of one dimension has couplings
+    between every second of its new sites. Cones are those of convolutions.
+
+    Raises:
+        ValueError: if the value of an option is invalid.
+        LayoutError: if the options do not make a bijection.
+    """
+    fields = Fields(L, m, channels, layers, options, norm=norm)
+    x = fields.layout.input
+    mask = "corners" if len(x.shape) > 1 else "checkerboard"
+    for scale, blocks in fields:
+        if scale + 1 < fields.scales:
+            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+            x = fields.add(x, "details", f"details{scale}", {"passive": channels, "mask": mask, **blocks}, channels)
+            x = fields.split(x, channels, scale)
+    top = named("spline", {"hidden": blocks["hidden"], "norm": norm})
+    return fields.flow(fields.layout.local(x, top, kernel=x.shape, name="top"))
