@@ -8,10 +8,10 @@ from mera.cones import Cone
 from mera.drawing.cones import level_masks, side_view
 from mera.drawing.images import inpainted
 from mera.drawing.layouts import draw_layout
-from mera.drawing.physics import chain_figure, report_figure
+from mera.drawing.physics import chain_figure, correlation_figure, report_figure
 from mera.graph import Layout, LayoutError
 from mera.inpaint import Inpainting
-from mera.physics import MarkovChains, Report
+from mera.physics import CorrelationLength, MarkovChains, Report
 
 MOST_PICTURES = 11
 """The largest number of images of an inpainting that are shown."""
@@ -48,6 +48,12 @@ def _(report: Report) -> bytes | None:
 def _(chain: MarkovChains) -> bytes | None:
     """The histories of observables, and the two-point function."""
     return chain_figure(chain)._repr_png_()
+
+
+@picture_of.register
+def _(found: CorrelationLength) -> bytes | None:
+    """The two-point function of slices with its fit, and effective masses."""
+    return correlation_figure(found)._repr_png_()
 
 
 @picture_of.register

@@ -3,6 +3,7 @@
 from mera.chains.gamma import GammaResult, gamma_method
 from mera.physics.action import Action, make, names, register
 from mera.physics.cone_monte_carlo import cone_monte_carlo
+from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.family import ActionFamily, slope
 from mera.physics.growth import grow
 from mera.physics.hmc import hmc
@@ -24,6 +25,7 @@ __all__ = [
     "XY",
     "Action",
     "ActionFamily",
+    "CorrelationLength",
     "DoubleWell",
     "FreeField",
     "GammaResult",
@@ -35,6 +37,7 @@ __all__ = [
     "Quantity",
     "Report",
     "cone_monte_carlo",
+    "correlation_length",
     "estimate",
     "gamma_method",
     "grow",

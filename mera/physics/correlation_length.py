@@ -1,0 +1,173 @@
+"""The correlation length by a fit of the two-point function of time slices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count
+from mera._utils.door import checked
+from mera._utils.errors import InputError
+from mera.display.painter import Pictured
+
+BINS, FEWEST = 30, 16
+"""The number of bins of the jackknife, and the fewest fields."""
+LATER, STEADY = 2, 3.0
+"""How much farther a second fit begins, and the largest change of the length, in errors, that is called steady."""
+MASSES = 1e-3, 20.0
+"""The smallest and the largest inverse correlation length, in units of the inverse lattice constant."""
+
+
+@dataclass(frozen=True, repr=False)
+class CorrelationLength(Pictured):
+    r"""A correlation length, from a fit of :math:`A \cosh((t - T / 2) / \xi)` to the two-point function of slices.
+
+    Args:
+        value: the correlation length, in lattice constants.
+        error: its standard error, by jackknife.
+        first: the first distance of the fit.
+        drift: the change of the length if the fit begins two sites farther, in units of the error of that change. The
+            sum of squared deviations from the fit would say little: points of one ensemble deviate together.
+        correlator: the two-point function of slices for t = 0 to T / 2 and its errors, (T / 2 + 1,) each.
+        fit: the fit at the same distances.
+        masses: the effective masses :math:`\mathrm{arcosh}((C(t - 1) + C(t + 1)) / 2 C(t))` for t = 1 to T / 2 - 1 and
+            their errors; NaN where noise makes the ratio smaller than 1. On a plateau they are :math:`1 / \xi`.
+    """
+
+    value: float
+    error: float
+    first: int
+    drift: float
+    correlator: tuple[Tensor, Tensor]
+    fit: Tensor
+    masses: tuple[Tensor, Tensor]
+
+    @property
+    def verdict(self) -> str:
+        """A sentence that says whether the fit can be trusted."""
+        smallest, largest = (1 / mass for mass in reversed(MASSES))
+        if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
+            return "the correlation length is not determined: noise hides how the two-point function falls"
+        change = f"from distance {self.first + LATER} on, the fit changes by {abs(self.drift):.1f} errors"
+        if not abs(self.drift) <= STEADY:
+            return f"the two-point function is not a hyperbolic cosine from distance {self.first} on: {change}"
+        return f"the fit from distance {self.first} on is steady: {change}"
+
+    def __repr__(self) -> str:
+        """The length with its error, and the verdict."""
+        return f"correlation length {self.value:.4g} +- {self.error:.2g}\n{self.verdict}"
+
+
+@checked
+@torch.no_grad()
+def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | None = None) -> CorrelationLength:
+    r"""Fit the decay of the two-point function of slices, whose momentum across the slice is zero.
+
+    With :math:`M(t)` the mean of a field over a slice across one direction,
+
+    .. math:: C(t) = \langle M(s) M(s + t) \rangle \to A \cosh((t - T / 2) / \xi),
+
+    averaged over s and over the longest directions, of length T, of a periodic lattice. For a free field this is exact
+    at all t, with :math:`\cosh(1 / \xi) = 1 + m^2 / 2`. The fit holds where the mean of the field vanishes: not in an
+    ordered phase, where C tends to a constant. Errors are those of a jackknife over 30 bins of successive fields.
+
+    Args:
+        fields: fields of a periodic lattice, (N, C, *shape), in the order of the draws, as `Measurement.fields`.
+        first: the first distance of the fit, at least 0. Higher states spoil small distances.
+        log_weights: the logarithms of the weights of the fields, as `Measurement.field_log_weights`, (N,).
+
+    Returns:
+        The length with its error, the two-point function, effective masses, and a verdict; notebooks show a picture.
+
+    Raises:
+        ValueError: if there are fewer than 16 fields, or fewer than five distances to fit.
+
+    >>> import torch
+    >>> from mera import physics
+    >>> chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), chains=64, draws=20)
+    >>> found = physics.correlation_length(chain.fields, first=0)  # the last field of each chain
+    >>> abs(found.value - 1.04) < 4 * found.error  # 1 / arcosh(1.5)
+    True
+    """
+    if fields.ndim < 3 or len(fields) < FEWEST:
+        raise InputError(f"at least {FEWEST} fields (N, C, *shape)", str(tuple(fields.shape)))
+    if log_weights is not None and log_weights.shape != fields.shape[:1]:
+        raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
+    length = max(fields.shape[2:])
+    check_count(first, "the first distance", 0)
+    if length // 2 + 1 - first < LATER + 3:
+        raise InputError(f"at least {LATER + 3} distances from {first} on", f"{max(0, length // 2 + 1 - first)}")
+    weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
+    products = _slices(fields.double(), length) * weights.double()[:, None]
+    sizes = torch.stack([part.sum() for part in weights.double().tensor_split(BINS)])
+    bins = torch.stack([part.sum(0) for part in products.tensor_split(BINS)])
+    mean = bins.sum(0) / sizes.sum()
+    left_out = (bins.sum(0) - bins) / (sizes.sum() - sizes)[:, None]
+    errors = _jackknife(left_out)
+    times, inverse = torch.arange(length // 2 + 1) - length / 2, 1 / errors.clamp(min=1e-300).square()
+    rows = (mean, *left_out)
+    lengths, later = (
+        1 / torch.tensor([_mass(row[start:], times[start:], inverse[start:]) for row in rows])
+        for start in (first, first + LATER)
+    )
+    fit = _shape(1 / lengths[0], times)
+    fit = fit * _amplitude(mean[first:], fit[first:], inverse[first:])
+    change = later - lengths
+    effective = torch.stack([_effective_masses(row) for row in rows])
+    return CorrelationLength(
+        value=lengths[0].item(),
+        error=_jackknife(lengths[1:]).item(),
+        first=first,
+        drift=(change[0] / _jackknife(change[1:])).item(),
+        correlator=(mean, errors),
+        fit=fit,
+        masses=(effective[0], _jackknife(effective[1:])),
+    )
+
+
+def _slices(fields: Tensor, length: int) -> Tensor:
+    """The product of means of slices at distance t, averaged over positions and directions, (N, T / 2 + 1)."""
+    directions = [axis for axis in range(2, fields.ndim) if fields.shape[axis] == length]
+    total = fields.new_zeros(len(fields), length // 2 + 1)
+    for axis in directions:
+        across = [other for other in range(2, fields.ndim) if other != axis]
+        means = fields.mean(across) if across else fields
+        spectrum = torch.fft.rfft(means, dim=2).abs().square()
+        total += torch.fft.irfft(spectrum, n=length, dim=2)[..., : length // 2 + 1].sum(1) / length
+    return total / len(directions)
+
+
+def _shape(mass: Tensor, times: Tensor) -> Tensor:
+    """The hyperbolic cosine, divided by its value at distance 0 so that it does not overflow."""
+    ends = mass * times.abs().max()
+    return torch.exp(mass * times.abs() - ends) * (1 + torch.exp(-2 * mass * times.abs())) / (1 + torch.exp(-2 * ends))
+
+
+def _amplitude(values: Tensor, shape: Tensor, inverse: Tensor) -> Tensor:
+    """The factor of the shape with the least squares."""
+    return (inverse * values * shape).sum() / (inverse * shape.square()).sum()
+
+
+def _mass(values: Tensor, times: Tensor, inverse: Tensor) -> float:
+    """The inverse correlation length with the least squares; the amplitude is that of `_amplitude`."""
+    from scipy.optimize import minimize_scalar  # imported late, since `import mera` is to stay light
+
+    def squares(log_mass: float) -> float:
+        shape = _shape(torch.tensor(math.exp(log_mass), dtype=torch.float64), times)
+        return ((values - _amplitude(values, shape, inverse) * shape).square() * inverse).sum().item()
+
+    found = minimize_scalar(squares, bounds=[math.log(mass) for mass in MASSES], method="bounded")
+    return math.exp(found.x)
+
+
+def _effective_masses(values: Tensor) -> Tensor:
+    """The masses that three neighbouring values would have if they were those of one hyperbolic cosine."""
+    return torch.acosh((values[:-2] + values[2:]) / (2 * values[1:-1]))
+
+
+def _jackknife(left_out: Tensor) -> Tensor:
+    """The standard errors of quantities (bins, ...) of which each bin was left out once."""
+    return (left_out.var(0, correction=0) * (len(left_out) - 1)).sqrt()

@@ -1,0 +1,60 @@
+"""Correlation lengths by fits, where they are known."""
+
+import math
+
+import pytest
+import torch
+
+from mera import physics
+
+
+def fields(mass2, shape, n, seed=0):
+    """Independent fields of a free theory, from its Fourier modes."""
+    torch.manual_seed(seed)
+    waves = [2 * torch.sin(torch.pi * torch.arange(edge) / edge).double() for edge in shape]
+    momentum = sum(grid.square() for grid in torch.meshgrid(*waves, indexing="ij"))
+    noise = torch.fft.fftn(torch.randn(n, *shape, dtype=torch.float64), dim=tuple(range(1, 1 + len(shape))))
+    return torch.fft.ifftn(noise / (momentum + mass2).sqrt(), dim=tuple(range(1, 1 + len(shape)))).real[:, None]
+
+
+@pytest.mark.parametrize(("mass2", "shape"), [(0.3, (16,)), (0.1, (12, 20)), (0.5, (8, 8)), (0.4, (4, 6, 10))])
+def test_free_fields(mass2, shape):
+    exact = 1 / math.acosh(1 + mass2 / 2)
+    deviations, steady = [], 0
+    for seed in range(20):
+        found = physics.correlation_length(fields(mass2, shape, 600, seed), first=0)
+        deviations.append((found.value - exact) / found.error)
+        steady += "is steady" in found.verdict
+        assert found.fit.shape == found.correlator[0].shape == (max(shape) // 2 + 1,)
+    deviations = torch.tensor(deviations)
+    assert deviations.square().mean().sqrt() < 1.6
+    assert deviations.mean().abs() < 4 / math.sqrt(20)
+    assert (deviations.abs() < 1).sum() >= 7  # 13.7 are expected
+    assert steady >= 16
+
+
+def test_weights():
+    """Fields of one mass, with the weights of another one."""
+    phi = fields(0.5, (8, 8), 40_000)
+    weights = physics.FreeField(0.5)(phi) - physics.FreeField(0.4)(phi)
+    found = physics.correlation_length(phi, 0, weights)
+    assert abs(found.value - 1 / math.acosh(1.2)) < 4 * found.error
+    assert abs(found.value - 1 / math.acosh(1.25)) > 4 * found.error
+
+
+def test_a_bad_fit_says_so():
+    steep = 4 * fields(3.0, (32, 8), 4000) + fields(0.02, (32, 8), 4000, 1)  # two masses
+    assert "not a hyperbolic cosine" in physics.correlation_length(steep, first=0).verdict
+    found = physics.correlation_length(steep, first=5)
+    assert "is steady" in found.verdict
+    assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
+    noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert "not determined" in physics.correlation_length(noise, first=2).verdict
+    assert found._repr_png_().startswith(b"\x89PNG")
+
+
+def test_bad_arguments():
+    phi = torch.randn(20, 1, 8, 8)
+    for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi, 0, torch.zeros(3))):
+        with pytest.raises(ValueError, match="Expected"):
+            physics.correlation_length(*arguments)
