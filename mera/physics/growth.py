@@ -53,25 +53,39 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
     larger = build(trained.recipe.model, **{**trained.recipe.options, "L": doubled}).to(trained.device, trained.dtype)
     small, large = _steps_by_level(trained), _steps_by_level(larger)
-    memory = {}
+    memory: dict[str, str] = {}
     for level, steps in enumerate(large):
-        before = small[max(0, level - 1) if copy == "coarse" else min(level, len(small) - 1)]
-        if len(before) != len(steps):
-            raise InputError("levels with as many bijectors each", f"{len(before)} and {len(steps)}")
-        for step, old in zip(steps, before, strict=True):
-            target, source = (f.runner.bijector(s) for f, s in ((larger, step), (trained, old)))
-            if _shapes(target) != _shapes(source):  # the coarsest level keeps no sites: all leave
-                target, source = innermost(target), innermost(source)
-            try:
-                target.load_state_dict(source.state_dict())
-            except RuntimeError as error:
-                raise InputError("levels with the same bijectors", f"{step.node} beside {old.node}") from error
-            memory[step.node] = trained.memory[old.node]
+        numbers = (level - 1, level) if copy == "coarse" else (level, level - 1)  # of the same scale, or else beside it
+        before = [small[number] for number in numbers if 0 <= number < len(small)]
+        for old_steps in before:
+            pairs = _pairs(larger, steps, trained, old_steps)
+            if pairs:
+                break
+        else:
+            raise InputError("levels with the same bijectors", ", ".join(s.node for s in (*before[0], *steps)))
+        for target, source in pairs:
+            target.load_state_dict(source.state_dict())
+        memory |= {step.node: trained.memory[old.node] for step, old in zip(steps, old_steps, strict=True)}
     larger.memory = memory
     for target, source in zip(_spectra(larger), _spectra(trained), strict=True):
         target.interpolate(source)
     larger.context_encoder.load_state_dict(trained.context_encoder.state_dict())
     return flow.with_flow(larger)
+
+
+def _pairs(larger: Flow, steps: list[Step], trained: Flow, before: list[Step]) -> list[tuple[Bijector, Bijector]]:
+    """The bijectors of a level beside those of a trained level; empty if they have other parameters."""
+    if len(steps) != len(before):
+        return []
+    pairs = []
+    for step, old in zip(steps, before, strict=True):
+        target, source = larger.runner.bijector(step), trained.runner.bijector(old)
+        if _shapes(target) != _shapes(source):  # the coarsest level keeps no sites: all leave
+            target, source = innermost(target), innermost(source)
+        if _shapes(target) != _shapes(source):
+            return []
+        pairs.append((target, source))
+    return pairs
 
 
 def _shapes(bijector: Bijector) -> dict[str, torch.Size]:
