@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,26 @@ class Recipe:
 
     model: str
     options: dict[str, Any]
+
+    def rebuild(self, **changes: Any) -> Any:
+        """A new flow of the same model, with some other options.
+
+        Args:
+            changes: the options that differ, by name.
+        """
+        return _build[0](self.model, **{**self.options, **changes})
+
+
+_build: list[Callable[..., Any]] = []
+
+
+def register_build(build: Callable[..., Any]) -> None:
+    """Set the function that builds a flow from the name and the options of a model, `mera.build`.
+
+    Args:
+        build: the function.
+    """
+    _build[:] = [build]
 
 
 class Density(nn.Module, ABC):
@@ -162,6 +182,15 @@ class Density(nn.Module, ABC):
             ValueError: if the context is not that of one sample of the flow.
         """
         return self.with_flow(self.flow.given(context))
+
+    def resized(self, shape: Sequence[int], levels: int | None = None) -> Density:
+        """The density on a lattice of another shape, with the same parameters; see `Flow.resized`.
+
+        Args:
+            shape: the edge lengths.
+            levels: the number of levels; None for as many as before.
+        """
+        return self.with_flow(self.flow.resized(shape, levels))
 
     @abstractmethod
     def with_flow(self, flow: Any) -> Density:

@@ -19,6 +19,7 @@ from mera.bijectors.circular import check_angles
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
 from mera.density import Density, Recipe, Temperature
 from mera.graph import Layout, Step, compile
+from mera.graph.resize import edges_of, resize
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
 from mera.inpaint.pictures import as_images
@@ -27,6 +28,7 @@ from mera.run.contexts import ContextEncoder
 from mera.run.executor import run_forward, run_inverse
 from mera.run.memory import memory_per_node
 from mera.run.modules import make_bijectors
+from mera.run.resize import share_bijectors
 from mera.run.runner import Runner
 
 Latents = tuple[Tensor, ...]
@@ -254,6 +256,50 @@ class Flow(Density):
         other = copy.copy(self)
         other._modules = {**self._modules, "context_encoder": self.context_encoder.given(context)}
         return other
+
+    def resized(self, shape: Sequence[int], levels: int | None = None) -> Flow:
+        """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
+
+        Parameters are shared, not copied: what one flow learns, the other one knows. Shapes are those that the layout
+        allows: for RG-Flow with `levels` levels, all edges that m 2^(levels - 1) divides.
+
+        Args:
+            shape: the edge lengths.
+            levels: the number of levels; None for as many as before. There may be more, or fewer, if all levels share
+                their bijectors.
+
+        Raises:
+            LayoutError: if a node does not fit the lattice, or has parameters for each of its sites; the message names
+                the node.
+            ValueError: if the number of levels cannot change.
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=32, hidden=(8,))
+        >>> large = flow.resized((64, 96))
+        >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
+        ((64, 96), True)
+        """
+        edges = edges_of(shape, self.plan.input.dim)
+        recipe, number = self.recipe, 1 + max(step.level for step in self.plan.steps)
+        same_levels = levels is None or levels == number
+        if recipe is None or "levels" not in recipe.options:
+            if not same_levels:
+                raise InputError("a flow of mera.build whose model has the option levels", "another one")
+            other = None
+        else:
+            changes = {"L": list(edges), "levels": levels or number}
+            if self.plan.context is not None and len(self.plan.context) > 1:
+                changes["context"] = [self.plan.context[0], *edges]
+            other = recipe.rebuild(**changes)
+        if other is None or (same_levels and set(other.bijectors) != set(self.bijectors)):
+            other = Flow(resize(self.layout, edges), self.prior, self.preprocess, self.context_encoder.classes)
+        other.to(self.device, self.dtype)
+        share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
+        other.prior, other.preprocess = self.prior, self.preprocess
+        other.memory = {node: value for node, value in self._memory.items() if node in other.memory}
+        if other.plan.context == self.plan.context:
+            other.context_encoder = self.context_encoder
+        return other.train(self.training)
 
     @property
     def flow(self) -> Flow:

@@ -45,4 +45,7 @@ def decimation(
             x = fields.add(x, "details", f"details{scale}", {"passive": channels, "mask": mask, **blocks}, channels)
             x = fields.split(x, channels, scale)
     top = named("spline", {"hidden": blocks["hidden"], "norm": norm})
-    return fields.flow(fields.layout.local(x, top, kernel=x.shape, name="top"))
+    for role, offset in (("disentangler", m // 2), ("decimator", 0)):
+        if not offset or all(x.lattice.periodic) or min(x.shape) > m:  # between open borders no patch has an offset
+            x = fields.layout.local(x, top, kernel=m, offset=offset, name=f"{role}{scale}")
+    return fields.flow(x)

@@ -35,7 +35,8 @@ class Fields:
     ) -> None:  # fmt: skip
         self.options = options
         shape = lattice_shape(L, options["dim"])
-        self.scales = max(1, levels(shape, m) - squeezed_first)
+        wanted = None if options["levels"] is None else options["levels"] + squeezed_first
+        self.scales = max(1, levels(shape, m, wanted=wanted) - squeezed_first)
         self._common = {"padding": padding_of(options["boundary"]), "transform": options["transform"], **common}
         self._per_scale = options_per_step(self.scales, layers, options["residual_blocks"], options["hidden"])
         context = context_shape(options["context"], options["classes"], shape)

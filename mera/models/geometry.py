@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mera._utils.checks import DEEPEST, is_integer
+from mera._utils.checks import DEEPEST, check_count, is_integer
 from mera._utils.errors import InputError
 from mera.names.flow_options import Edges, Hidden, PerStep
 
@@ -24,12 +24,25 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
     return edges
 
 
-def levels(shape: Sequence[int], m: int, stride: int = 2) -> int:
+def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = None) -> int:
     """The number of levels of a lattice whose edges are divided by the stride until the smallest edge is m.
 
+    Args:
+        shape: the edges of the lattice.
+        m: the smallest edge of the topmost lattice.
+        stride: the edge of a cell.
+        wanted: the number of levels, if it does not depend on the lattice.
+
     Raises:
-        ValueError: if the smallest edge is not m times a power of the stride, or that power does not divide all edges.
+        ValueError: if the smallest edge is not m times a power of the stride, or that power does not divide all edges;
+            or if m stride^(wanted - 1) does not divide all edges.
     """
+    if wanted is not None:
+        width = m * stride ** (check_count(wanted, "levels", most=DEEPEST) - 1)
+        if any(n % width for n in shape):
+            got = "x".join(map(str, shape))
+            raise InputError(f"edges that {width} = {m} * {stride}^{wanted - 1} divides, for {wanted} levels", got)
+        return wanted
     smallest, width, count = min(shape), m, 1
     while width < smallest:
         width, count = width * stride, count + 1

@@ -49,7 +49,8 @@ class Patches:
     ) -> None:  # fmt: skip
         self.options, self.kernel, self.stride, self.share = options, kernel, stride, share
         self.shape = lattice_shape(L, options["dim"])
-        steps = levels(self.shape, kernel, stride) if steps is None else steps
+        wanted: Any = options.get("levels")
+        steps = levels(self.shape, kernel, stride, wanted) if steps is None else steps
         self.bijectors = bijectors_per_step(steps, options)
         if share and any(bijector != self.bijectors[0] for bijector in self.bijectors):
             raise InputError(

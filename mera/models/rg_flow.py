@@ -23,7 +23,7 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
 
     If there are more levels than published numbers of layers, the remaining levels have the last number.
     """
-    steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"))
+    steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"), wanted=options["levels"])
     return {
         "block_spins": False,
         "smooth_prior": False,

@@ -212,8 +212,20 @@ class PatchOptions(BlockOptions, DensityOptions, total=False):
     boundary: Annotated[str, Option('borders of the lattice: "periodic" or "open".', default="periodic")]
 
 
+LEVELS = Annotated[
+    int | None,
+    Option(
+        "number of levels, for a lattice of any edges that m 2^(levels - 1) divides (for cells of another edge, its "
+        "powers). If None, as many as take the smallest edge to m.",
+        default=None,
+    ),
+]
+
+
 class StepOptions(PatchOptions, total=False):
     """Options that models of patches share whose steps decimate the lattice."""
+
+    levels: LEVELS
 
     block_spins: Annotated[
         bool,
@@ -240,6 +252,7 @@ class StepOptions(PatchOptions, total=False):
 class FieldOptions(DensityOptions, total=False):
     """Options that models of whole lattices share."""
 
+    levels: LEVELS
     residual_blocks: Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
     hidden: Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
     transform: Transform

@@ -15,7 +15,6 @@ from mera.bijectors.compose import innermost
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
-from mera.models import build
 
 
 @checked
@@ -51,7 +50,9 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
         raise InputError("a flow that mera.build made with an edge L", type(flow).__name__)
     edge = trained.recipe.options["L"]
     doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
-    larger = build(trained.recipe.model, **{**trained.recipe.options, "L": doubled}).to(trained.device, trained.dtype)
+    levels = trained.recipe.options.get("levels")
+    changes = {"L": doubled} if levels is None else {"L": doubled, "levels": levels + 1}
+    larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
     small, large = _steps_by_level(trained), _steps_by_level(larger)
     memory: dict[str, str] = {}
     for level, steps in enumerate(large):

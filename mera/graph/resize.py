@@ -1,0 +1,50 @@
+"""The layout of a flow on another lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mera._utils.checks import is_integer
+from mera.graph.errors import LayoutError
+from mera.graph.layout import Layout, Port
+from mera.graph.nodes import Input
+
+
+def edges_of(shape: Sequence[int], dim: int) -> tuple[int, ...]:
+    """The edge lengths of a lattice as integers.
+
+    Raises:
+        LayoutError: if there are not `dim` positive integers.
+    """
+    if isinstance(shape, Sequence) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
+        return tuple(int(n) for n in shape)
+    raise LayoutError(f"{dim} edge lengths", repr(shape), field="shape")
+
+
+def resize(layout: Layout, shape: Sequence[int]) -> Layout:
+    """The same nodes, in the same order, on a lattice of another shape.
+
+    Args:
+        layout: the layout.
+        shape: the edge lengths, as many as before.
+
+    Raises:
+        LayoutError: if the shape has another number of dimensions, or a node does not fit; the message names the node.
+    """
+    before = layout.nodes[layout.input.node]
+    if not isinstance(before, Input):
+        raise TypeError(f"Expected the input of a layout; got {before}")
+    edges = edges_of(shape, before.lattice.dim)
+    lattice, context = replace(before.lattice, shape=edges), before.context
+    boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
+    if context is not None and len(context) > 1:
+        context = (context[0], *edges)
+    other = Layout(edges, lattice.channels, boundary, context)
+    ports: dict[str, tuple[Port, ...]] = {layout.input.node: (other.input,)}
+    for name, node in layout.nodes.items():
+        if name in ports:
+            continue
+        ((source, _, output),) = layout.graph.in_edges(name, data="output")
+        ports[name] = other.add(node, ports[source][output], name)
+    return other

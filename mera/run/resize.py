@@ -1,0 +1,69 @@
+"""The bijectors of a flow on another lattice, with the same parameters."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mera.bijectors.spectral import Spectral
+from mera.graph.errors import LayoutError
+from mera.graph.operations import Apply
+from mera.graph.plan import Plan, Step
+
+
+def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, before: Plan) -> None:
+    """Give the bijectors of a plan the parameters, and the persistent buffers, of those of another plan.
+
+    Bijectors of patches are the same modules. A bijector of a whole lattice, such as couplings by convolutions, stays a
+    module of its own, whose parameters are those of the other one.
+
+    Args:
+        target: the bijectors of the plan, which are replaced or changed.
+        plan: the plan.
+        source: the bijectors that have the parameters.
+        before: the plan of `source`.
+
+    Raises:
+        LayoutError: if a bijector has other parameters on the other lattice, or acts on all of it; the message names
+            the node.
+    """
+    operations = {step.module: step.operation for step in before.steps}
+    for step in _with_bijector(plan):
+        if step.module not in source:
+            raise LayoutError("levels that share their bijectors", "a level with bijectors of its own", node=step.node)
+        module, operation = source[step.module], operations[step.module]
+        is_patch = isinstance(step.operation, Apply) and not step.operation.is_field
+        if step.operation.lattice.shape != operation.lattice.shape and _spectral(module, operation):
+            raise LayoutError("bijectors that fit another lattice", "modes of a whole lattice", node=step.node)
+        if is_patch:
+            target[step.module] = module
+            continue
+        try:
+            _share(target[step.module], module)
+        except (KeyError, AttributeError, ValueError) as error:
+            raise LayoutError("the same parameters on another lattice", str(error), node=step.node) from error
+
+
+def _with_bijector(plan: Plan) -> list[Step]:
+    """The steps with a bijector."""
+    return [step for step in plan.steps if step.module]
+
+
+def _spectral(module: nn.Module, operation: object) -> bool:
+    """Whether a bijector acts on the Fourier modes of a whole lattice."""
+    whole = isinstance(operation, Apply) and operation.events == 1
+    return whole and any(isinstance(part, Spectral) for part in module.modules())
+
+
+def _share(target: nn.Module, source: nn.Module) -> None:
+    """Let a module have the parameters and persistent buffers of another one of the same structure."""
+    names = set(source.state_dict())
+    if names != set(target.state_dict()):
+        raise ValueError(f"others: {', '.join(sorted(names ^ set(target.state_dict())))}")
+    for name, value in [*source.named_parameters(), *source.named_buffers()]:
+        if name not in names:
+            continue  # a buffer that is not persistent belongs to the lattice
+        path, _, last = name.rpartition(".")
+        owner = target.get_submodule(path)
+        if getattr(owner, last).shape != value.shape:
+            raise ValueError(f"{name} {tuple(getattr(owner, last).shape)} for {tuple(value.shape)}")
+        setattr(owner, last, value)
