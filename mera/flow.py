@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +31,7 @@ from mera.run.memory import memory_per_node
 from mera.run.modules import make_bijectors
 from mera.run.resize import share_bijectors
 from mera.run.runner import Runner
+from mera.stream import Store, StoredImage, Streamed, stream
 
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
@@ -370,15 +372,16 @@ class Flow(Density):
         """
         return generation_cone(self.plan, level, site)
 
-    def restrict(self, x: Tensor, mask: Region, context: Tensor | None = None) -> Restriction:
+    def restrict(self, x: Tensor | Store, mask: Region, context: Tensor | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
 
         This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
         evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
-        the same values as the whole flow.
+        the same values as the whole flow. With the store of `stream` in place of an image there is no such pass: only
+        the cone is read, and the store is not changed; log p is in double precision.
 
         Args:
-            x: one image, (1, C, *shape), in the flow's own space.
+            x: one image, (1, C, *shape), in the flow's own space; or the store of an image of this flow.
             mask: the pixels that change: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
                 single site.
             context: the context of the image, which does not change; None for a flow without context.
@@ -390,6 +393,11 @@ class Flow(Density):
             ValueError: if the mask is empty, of another shape, or masks every pixel; or if x is not one image, or has
                 NaN or infinite pixels, under the mask or not.
         """
+        if isinstance(x, Store):
+            if context is not None:
+                raise InputError("no context beside a store, which has the context of its image", "one")
+            x.check_flow(self.runner)
+            return Restriction(x.runner, StoredImage(x), mask)
         return Restriction(self.runner, x, mask, context)
 
     def inpaint(self, x: Tensor, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
@@ -444,6 +452,42 @@ class Flow(Density):
         torch.Size([1, 3, 64, 48])
         """
         return window(self.runner, seed, region, temperature)
+
+    def stream(self, source: Any, out: str | PathLike[str] | None = None, **options: Any) -> Streamed:
+        """Evaluate log p of an image that need not fit into memory, exactly, level by level in tiles.
+
+        Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
+        lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. Lattices, latents
+        and maps of log p go to a store of zarr (extra "large") on disk, as large as five images of single precision.
+        After a kill, `resume=True` goes on. The processes that torchrun has started share the tiles.
+
+        Args:
+            source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
+                array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
+                site; floats are data in the flow's own space.
+            out: the folder of the store; None for a temporary one, which goes when the store goes.
+            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
+                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder; `console`, a
+                `rich.console.Console` on which progress is shown.
+
+        Returns:
+            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`, whose `update(region,
+            pixels)` changes pixels at the cost of their surroundings.
+
+        Raises:
+            LayoutError: if a bijector acts on a whole lattice; the message names the node.
+            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
+                store to resume is damaged, or was made for another flow or source; or if zarr is not installed.
+            FileExistsError: if the folder holds a store, and `resume` is false.
+
+        >>> import mera, torch
+        >>> flow = mera.build("rgflow", L=32, channels=1, hidden=(8,)).resized((64, 96))
+        >>> x = torch.randn(1, 1, 64, 96)
+        >>> result = flow.stream(x[0].numpy(), tile=32)
+        >>> abs(result.log_prob - flow.log_prob(x).item()) < 0.1, result.map(1).shape
+        (True, (32, 48))
+        """
+        return stream(self.runner, self.preprocess, source, out, **options)
 
     # Description
 

@@ -18,10 +18,10 @@ from mera.cones.executor import SubplanExecutor
 from mera.cones.indexing import indices_at
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region, sites_of
-from mera.cones.subplan import Subplan, make_subplan
+from mera.cones.subplan import make_subplan
+from mera.cones.surroundings import Surroundings, WholeImage
 from mera.graph import Step
 from mera.run.contexts import ContextOfStep
-from mera.run.executor import run_forward
 from mera.run.runner import Runner
 
 
@@ -39,13 +39,14 @@ class Restriction:
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space.
+        x: one image, (1, C, *shape), in the flow's own space; or another `Surroundings`, such as a store on disk, of
+            which only the cone is read. log p is then in double precision, as it may have many digits, and
+            `unmasked_pixels` and `fill`, which need the whole image, raise a `ValueError`.
         region: the pixels that change: a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
     Attributes:
         cone: the inference cone of the masked pixels.
-        mask: whether a pixel is masked: bool, (H, W).
         prior: the flow's prior.
         runner: the flow's runner with bijectors whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
@@ -55,28 +56,30 @@ class Restriction:
             and device; if a context is missing or not of the flow's context shape; or if a bijector cannot be copied.
     """
 
-    def __init__(self, runner: Runner, x: Tensor, region: Region, context: Tensor | None = None) -> None:
-        plan = runner.plan
-        sites = _check(runner, x, region)
+    def __init__(self, runner: Runner, x: Tensor | Surroundings, region: Region, context: Tensor | None = None) -> None:
+        plan, self._reference = runner.plan, runner.reference
+        surroundings = WholeImage(runner, x, context) if isinstance(x, Tensor) else x
+        sites = sites_of(region, plan.input)
+        if len(sites) == plan.input.sites:
+            raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
         indices = indices_at(sites, plan.input).flatten()
         self.prior = runner.prior
         with torch.inference_mode(False):  # the tensors kept here take part in gradients later
-            with torch.no_grad():
-                contexts = runner.contexts(context, x)
             self.cone: Cone = cone_of_data(plan, indices)
-            self.mask = self.cone.pixels.to(x.device)
-            self._x = x.detach().clone()
+            self._image = surroundings.image
             self._subplan = make_subplan(plan, indices)
-            self._executor = SubplanExecutor(self._subplan, x.device)
+            self._executor = SubplanExecutor(self._subplan, self._reference.device)
             bijectors = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
             frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}
             self.runner = replace(runner, bijectors=frozen)
-            steps = self._subplan.steps
-            self._contexts = {s.step: _select_events(contexts(s.step), s.positions) for s in steps}
-            self._latents, self._constants, self._rest = _full_pass(self._subplan, runner, self._x, contexts)
+            self._contexts = {partial.step: surroundings.contexts_of(partial) for partial in self._subplan.steps}
+            self._pixels = surroundings.pixels_at(sites)
+            self._latents, self._constants, self._rest = surroundings.of(self._subplan)
         # for each level the columns of the sites in the cone; None if all are (a field bijector also computes others)
         self._columns = [
-            torch.searchsorted(level.sites, cone_sites).to(x.device) if len(cone_sites) < len(level.sites) else None
+            torch.searchsorted(level.sites, cone_sites).to(self._reference.device)
+            if len(cone_sites) < len(level.sites)
+            else None
             for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
         ]
         self._event_shape = (plan.input.channels, len(sites))
@@ -85,18 +88,30 @@ class Restriction:
         self._decode = Recorded(self._evaluate_pixels)
 
     def __repr__(self) -> str:
-        pixels, latents = int(self.mask.sum()), self.cone.count
+        pixels, latents = self._event_shape[1], self.cone.count
         return f"Restriction({pixels:,} pixels, and {latents:,} latents and {sum(self.cone.blocks):,} blocks)"
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Whether a pixel is masked: bool, (H, W)."""
+        return self.cone.pixels.to(self._reference.device)
 
     @property
     def pixels(self) -> Tensor:
         """The masked pixels of the image, (1, C, n)."""
-        return self._x[:, :, self.mask]
+        return self._pixels
 
     @property
     def unmasked_pixels(self) -> Tensor:
         """The unmasked pixels of the image, (1, C, n')."""
-        return self._x[:, :, ~self.mask]
+        return self._whole[:, :, ~self.mask]
+
+    @property
+    def _whole(self) -> Tensor:
+        """The whole image."""
+        if self._image is None:
+            raise InputError("a restriction of an image in memory", "one of a store")
+        return self._image
 
     @cached_property
     def latent_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -175,7 +190,7 @@ class Restriction:
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
-        check_latents("the cone's latents", latents, self.latent_shapes, self._x, "K")
+        check_latents("the cone's latents", latents, self.latent_shapes, self._reference, "K")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
@@ -191,7 +206,7 @@ class Restriction:
             ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
-        images = self._x.repeat(len(pixels), *(1 for _ in self._x.shape[1:]))
+        images = self._whole.repeat(len(pixels), *(1 for _ in self._whole.shape[1:]))
         images[:, :, self.mask] = pixels
         return images
 
@@ -233,63 +248,7 @@ class Restriction:
 
     def _check_pixels(self, pixels: Tensor) -> None:
         """Raise a ValueError unless pixels have the shape (K, C, n) and the image's dtype and device."""
-        check_tensor("pixels", pixels, self._event_shape, self._x, "K")
-
-
-def _check(runner: Runner, x: Tensor, region: Region) -> Tensor:
-    """Check the image and the region of a restriction, and return the flat indices of the region's sites."""
-    lattice = runner.plan.input
-    check_tensor("data", x, lattice.event_shape, runner.reference)
-    if len(x) != 1:
-        raise InputError("one image, (1, C, ...)", str(len(x)))
-    if not x.isfinite().all():
-        n = int((~x.isfinite()).sum())
-        raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
-    sites = sites_of(region, lattice)
-    if len(sites) == lattice.sites:
-        raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
-    return sites
-
-
-@torch.no_grad()
-def _full_pass(
-    subplan: Subplan, runner: Runner, x: Tensor, contexts: ContextOfStep
-) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Run the whole flow once, to compute all values that do not change with the variables that the subplan follows.
-
-    Returns:
-        The latents (1, C_h, n) at the sites of each level; for each partial step and then each level, the variables
-        that are not followed; and the contribution to log p of all events and latents outside of the subplan, summed
-        directly, since subtracting the subplan's contribution from the total would lose digits.
-    """
-    partial_steps = {partial.step: partial for partial in subplan.steps}
-    constants: list[Tensor] = []
-    transform = runner.forward_transform(contexts)
-
-    def transform_and_keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        transformed, log_det = transform(step, events)
-        if step in partial_steps:
-            partial = partial_steps[step]
-            touched = partial.positions.to(x.device)
-            values = events.index_select(0, touched).flatten()
-            constants.append(values[(partial.source[: len(values)] < 0).to(x.device)])
-            log_det = log_det.index_fill(0, touched, 0)
-        return transformed, log_det
-
-    z, rest = run_forward(subplan.plan, x, transform_and_keep)
-    latents, constant_latents = [], []
-    for values, level in zip(z, subplan.levels, strict=True):
-        flat, sites = values.flatten(2), level.sites.to(x.device)
-        latents.append(flat.index_select(2, sites))
-        constants.append(latents[-1].flatten()[(level.source < 0).to(x.device)])
-        outside = torch.ones(flat.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
-        constant_latents.append(flat[:, :, outside])
-    return latents, constants, rest + runner.prior.log_prob(constant_latents)
-
-
-def _select_events(context: Tensor | None, positions: Tensor) -> Tensor | None:
-    """The contexts of the events at the positions."""
-    return None if context is None else context.index_select(0, positions.to(context.device))
+        check_tensor("pixels", pixels, self._event_shape, self._reference, "K")
 
 
 def _without_gradients(bijector: Bijector) -> Bijector:

@@ -1,0 +1,120 @@
+"""Boxes of sites on a lattice, in coordinates that go on beyond a periodic border."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mera.graph.lattice import Lattice
+from mera.graph.operations import Apply
+
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of sites: for each dimension the first coordinate, and the one after the last.
+
+    On a periodic lattice coordinates may be negative, or beyond the edge, and a box may be wider than the lattice.
+    """
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The edge lengths."""
+        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+
+    def refined(self, stride: Sequence[int]) -> Box:
+        """The sites of a finer lattice whose cells are the sites of the box."""
+        start, stop = ([a * s for a, s in zip(ends, stride, strict=True)] for ends in (self.start, self.stop))
+        return Box(tuple(start), tuple(stop))
+
+    def coarsened(self, stride: Sequence[int]) -> Box:
+        """The sites of a coarser lattice whose cells have sites of the box."""
+        start = tuple(a // s for a, s in zip(self.start, stride, strict=True))
+        return Box(start, tuple(-(-b // s) for b, s in zip(self.stop, stride, strict=True)))
+
+    def around(self, operation: Apply) -> Box:
+        """The box with all patches of an operation that it meets; sites outside of all patches remain as they are."""
+        spans = [
+            (
+                a if a < first or a >= last else first + (a - first) // k * k,
+                b if b <= first or b > last else first - (first - b) // k * k,
+            )
+            for a, b, k, (first, last) in zip(self.start, self.stop, operation.kernel, patched(operation), strict=True)
+        ]
+        return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+
+    def patches(self, operation: Apply) -> Box:
+        """The part of a box from `around` that patches cover; empty if there is no patch."""
+        spans = []
+        for a, b, (first, last) in zip(self.start, self.stop, patched(operation), strict=True):
+            spans.append((max(a, first), max(min(b, last), max(a, first))))
+        return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+
+    def within(self, outer: Box) -> Slices:
+        """The slices of the box in an array of the sites of a box around it."""
+        return tuple(slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
+
+
+def patched(operation: Apply) -> list[tuple[int, int]]:
+    """For each dimension the first site that is in a patch, and the site after the last; far away if periodic."""
+    spans = []
+    sizes = zip(operation.offset, operation.kernel, operation.patches, operation.lattice.periodic, strict=True)
+    for offset, kernel, count, periodic in sizes:
+        far = 2**60 * kernel
+        spans.append((offset - far, offset + far) if periodic else (offset, offset + count * kernel))
+    return spans
+
+
+def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
+    """Boxes that cover a lattice side by side, row by row; the last ones of a row may be smaller.
+
+    Args:
+        lattice: the lattice.
+        edges: the edge lengths of a box.
+    """
+    ranges = [range(0, n, edge) for n, edge in zip(lattice.shape, edges, strict=True)]
+    return [
+        Box(start, tuple(min(a + e, n) for a, e, n in zip(start, edges, lattice.shape, strict=True)))
+        for start in itertools.product(*ranges)
+    ]
+
+
+def pieces(box: Box, shape: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
+    """Cut a box where it crosses periodic borders.
+
+    Args:
+        box: the box.
+        shape: the edge lengths of the lattice.
+
+    Yields:
+        For each part, its slices in the lattice, and in an array of the box.
+    """
+    spans = []
+    for a, b, n in zip(box.start, box.stop, shape, strict=True):
+        cuts = [a, *range((a // n + 1) * n, b, n), b]
+        spans.append([(slice(u % n, u % n + v - u), slice(u - a, v - a)) for u, v in itertools.pairwise(cuts)])
+    for combination in itertools.product(*spans):
+        yield tuple(part[0] for part in combination), tuple(part[1] for part in combination)
+
+
+def hull(coordinates: Sequence[Sequence[int]], shape: Sequence[int], periodic: Sequence[bool]) -> Box:
+    """The smallest box that has all of some sites, across periodic borders.
+
+    Args:
+        coordinates: for each dimension, the coordinates of the sites.
+        shape: the edge lengths of the lattice.
+        periodic: for each dimension, whether the lattice is periodic.
+    """
+    spans = []
+    for values, n, wraps in zip(coordinates, shape, periodic, strict=True):
+        places = sorted(set(values))
+        if wraps:  # begin behind the largest gap
+            _, first = max((b - a, i) for i, (a, b) in enumerate(itertools.pairwise([places[-1] - n, *places])))
+            places = [*places[first:], *(p + n for p in places[:first])]
+        spans.append((places[0], places[-1] + 1))
+    return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))

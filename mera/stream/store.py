@@ -1,0 +1,189 @@
+"""A large image with its lattices and latents on disk: parts of it are computed, changed and restricted."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.files import replacing
+from mera.cones.regions import Span, spans_of
+from mera.run.runner import Runner
+from mera.stream.boxes import Box
+from mera.stream.stages import Outputs, Stage, run_stage, stages_of
+from mera.stream.storage import JOURNAL, Storage
+
+
+class Store(Storage):
+    """The store that `Flow.stream` makes: lattices, latents and maps of a large image, with the flow that made them.
+
+    Args:
+        path: the folder.
+        runner: the flow's plan with its bijectors.
+        context: the encoded context of the image, (1, K); None for a flow without context.
+        facts: what the store is made for; None to open a store that exists.
+    """
+
+    def __init__(
+        self, path: Path, runner: Runner, context: Tensor | None = None, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(path, stages_of(runner.plan), facts)
+        self.runner, self.context = runner, context
+        self._checked: object = None
+        if (path / JOURNAL).exists():
+            self._apply_journal()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tiles are done."""
+        return not np.isnan(self.totals[:]).any()
+
+    @torch.no_grad()
+    def compute(self, stage: Stage, box: Box, block: Tensor | None = None) -> Outputs:
+        """Compute a box of the outputs of a stage from the lattice at its entry.
+
+        Args:
+            stage: the stage.
+            box: the box of outputs.
+            block: the values at the entry in the box `stage.needed(box)[0]`; None for those of the store.
+        """
+        if block is None:
+            block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
+        return run_stage(stage, self.runner, block, box, self.context)
+
+    def write_outputs(self, stage: Stage, found: Outputs) -> None:
+        """Write the outputs of a stage, and their map."""
+        for level, channels in stage.leaving:
+            self.write(self.latents[level], found.box, found.values[channels])
+        if stage.kept is not None:
+            self.write(self.lattices[stage.number + 1], found.box, found.values[stage.kept])
+        self.write(self.maps[stage.number], found.box.refined(stage.cell), found.map.float())
+
+    def update(self, region: Sequence[Span], pixels: Tensor) -> float:
+        """Replace the pixels of a region, with all lattices, latents and maps that change.
+
+        The cost grows with the region, and with the logarithm of the edge of the image. New values are written to a
+        journal first: after a kill, the store is as before or as afterwards.
+
+        Args:
+            region: for each dimension a slice, a pair (start, stop) or a single site.
+            pixels: the new values in the flow's own space, (C, *region).
+
+        Returns:
+            The change of log p, in nats.
+
+        Raises:
+            ValueError: if the region reaches outside, the pixels are not finite or of another shape, or the store is
+                not complete or damaged.
+        """
+        lattice = self.stages[0].lattice
+        spans = spans_of(region, lattice)
+        box = Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+        if tuple(pixels.shape) != (lattice.channels, *box.shape) or not pixels.is_floating_point():
+            raise InputError(f"floats {(lattice.channels, *box.shape)}", f"{pixels.dtype} {tuple(pixels.shape)}")
+        if not pixels.isfinite().all():
+            raise InputError("finite pixels", "infinite values or NaN")
+        self.check_flow(self.runner)
+        self.check_complete()
+        values = pixels.to(self.runner.reference)
+        written = {"pixels": values.cpu().numpy(), "box": np.array([box.start, box.stop])}
+        sums = self.totals[:]
+        for stage in self.stages:
+            out = inside(stage.changed(box), stage.coarse, stage.lattice.periodic)
+            entry = stage.needed(out)[0]
+            before = self.read(self.lattices[stage.number], entry).to(self.runner.reference)
+            after = overlaid(before, entry, values, box, stage.lattice.shape)
+            found, old = self.compute(stage, out, after), self.compute(stage, out, before)
+            sums[1 + stage.number] += (found.map - old.map).sum().item()
+            written |= {
+                f"{stage.number} out": np.array([out.start, out.stop]),
+                f"{stage.number} values": found.values.cpu().numpy(),
+                f"{stage.number} map": found.map.cpu().numpy(),
+            }
+            if stage.kept is not None:
+                box, values = out, found.values[stage.kept]
+        change = float((sums - self.totals[:]).sum())
+        with replacing(self.path / JOURNAL) as temporary, temporary.open("wb") as file:
+            np.savez(file, totals=sums, **written)  # type: ignore[arg-type]
+        self._apply_journal()
+        return change
+
+    def check_flow(self, runner: Runner) -> None:
+        """Raise a ValueError unless a flow has the plan and the parameters with which the store was made."""
+        versions = tuple((id(p), p._version) for module in runner.bijectors.values() for p in module.parameters())
+        if versions == self._checked:  # neither replaced nor changed since the last look
+            return
+        if fingerprint(runner) != self.facts["flow"]:
+            raise InputError("the flow that made the store", "another one, or other parameters", where=str(self.path))
+        self._checked = versions
+
+    def check_complete(self) -> None:
+        """Raise a ValueError if a tile is not done yet."""
+        if not self.is_complete:
+            raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")
+
+    def _apply_journal(self) -> None:
+        """Write the values of an update that has begun; it may be done again after a kill."""
+        with np.load(self.path / JOURNAL) as file:
+            written = {name: file[name] for name in file.files}
+        self.write(self.lattices[0], _box(written["box"]), torch.from_numpy(written["pixels"]))
+        for stage in self.stages:
+            values, total = (torch.from_numpy(written[f"{stage.number} {name}"]) for name in ("values", "map"))
+            self.write_outputs(stage, Outputs(_box(written[f"{stage.number} out"]), values, total, ()))
+        self.totals[:] = written["totals"]
+        (self.path / JOURNAL).unlink()
+
+
+def fingerprint(runner: Runner) -> str:
+    """A short text that changes with the plan and with any parameter of a flow."""
+    digest = hashlib.sha256(repr((runner.plan, runner.prior, runner.reference.dtype)).encode())
+    for name, module in sorted(runner.bijectors.items()):
+        for key, value in sorted(module.state_dict().items()):
+            digest.update(f"{name}.{key}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def inside(box: Box, shape: Sequence[int], periodic: Sequence[bool]) -> Box:
+    """The box without sites beyond open borders, and with each site of a periodic lattice once."""
+    spans = []
+    for a, b, n, wraps in zip(box.start, box.stop, shape, periodic, strict=True):
+        spans.append(((0, n) if b - a >= n else (a, b)) if wraps else (max(a, 0), min(b, n)))
+    return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+
+
+def overlaid(block: Tensor, outer: Box, values: Tensor, box: Box, shape: Sequence[int]) -> Tensor:
+    """A copy of a block with the values of a box, wherever its sites are in the block.
+
+    Args:
+        block: the values of the box `outer`, (C, *sites), which may have sites of a periodic lattice more than once.
+        outer: the box of the block.
+        values: the values of the box, (C, *sites).
+        box: the box.
+        shape: the edge lengths of the lattice.
+    """
+    block = block.clone()
+    turns = []
+    for a, b, low, high, n in zip(box.start, box.stop, outer.start, outer.stop, shape, strict=True):
+        turns.append(
+            [(max(a + k, low), min(b + k, high), a + k, low) for k in range((low - b) // n * n, high - a + n, n)]
+        )
+    for parts in itertools.product(*turns):
+        if all(stop > start for start, stop, _, _ in parts):
+            there = tuple(slice(start - first, stop - first) for start, stop, first, _ in parts)
+            here = tuple(slice(start - low, stop - low) for start, stop, _, low in parts)
+            block[(slice(None), *here)] = values[(slice(None), *there)]
+    return block
+
+
+def _box(ends: np.ndarray) -> Box:
+    """A box from an array of its start and its stop."""
+    start, stop = ends.tolist()
+    return Box(tuple(start), tuple(stop))

@@ -1,0 +1,227 @@
+"""log p of an image that need not fit into memory: the forward pass level by level, in tiles."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.files import as_path, make_folder
+from mera._utils.processes import is_main, process_state, rank, world_size
+from mera._utils.version import VERSION
+from mera.bijectors import ImagePreprocess, with_noise
+from mera.display.progress import ProgressBar, check_console
+from mera.graph.lattice import Lattice
+from mera.run.runner import Runner
+from mera.stream.boxes import Box, tiles
+from mera.stream.noise import noise_of_sites
+from mera.stream.stages import Stage, stages_of
+from mera.stream.storage import FACTS, zarr_module
+from mera.stream.store import Store, fingerprint
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+    from rich.console import Console
+
+PROBES = 64
+"""The number of pixels by which a source is recognised."""
+NAMES = {"flow": "flow, with its parameters", "source": "pixels", "levels_of_source": "type of pixels"}
+"""The facts of a store in words, where the name is not enough."""
+
+
+class Streamed:
+    """The forward pass of a large image.
+
+    Attributes:
+        store: the lattices, latents and maps on disk, see `Store`; in a temporary folder, which goes when the store
+            goes, if `stream` got none.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def log_prob(self) -> float:
+        """log p of the data in the flow's own space, in nats."""
+        return self.store.total()["log_prob"]
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
+        total = self.store.total()
+        if not self.store.facts["levels_of_source"]:
+            return math.nan
+        variables = math.prod(self.store.facts["shape"])
+        return -(total["log_prob"] + total["preprocessing"]) / (variables * math.log(2))
+
+    @property
+    def levels(self) -> list[float]:
+        """The part of log p of each level, finest first, in nats; the sum is log p."""
+        return self.store.levels()
+
+    def map(self, level: int) -> Any:
+        """The part of log p of a level as an array of zarr, (*sites of the level), in nats; `np.asarray` reads it.
+
+        The log-det of a bijector is spread evenly over the sites of its patch, the log-density of latents over the
+        sites of their cell. The sum over the sites is the level's part of log p, as in `analysis.decompose`, whose maps
+        spread the values over pixels.
+
+        Args:
+            level: the level, 0 for the finest.
+
+        Raises:
+            ValueError: if there is no such level.
+        """
+        if not 0 <= check_count(level, "a level", 0) < len(self.store.maps):
+            raise InputError(f"a level from 0 to {len(self.store.maps) - 1}", str(level))
+        return self.store.maps[level]
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.store.facts["shape"]))
+        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["levels_of_source"] else ""
+        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
+
+
+@torch.no_grad()
+def stream(
+    runner: Runner,
+    preprocess: Any,
+    source: Any,
+    out: str | PathLike[str] | None = None,
+    *,
+    tile: int = 512,
+    context: Tensor | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Streamed:
+    """Evaluate a large image; see `Flow.stream`."""
+    zarr_module()
+    plan = runner.plan
+    stages = stages_of(plan)
+    if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
+        got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
+        raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)
+    cell = math.lcm(*(c for stage in stages for c in stage.cell))
+    tile = max(check_count(tile, "the edge of a tile") // cell, 1) * cell
+    is_image = np.dtype(str(source.dtype).removeprefix("torch.")) == np.uint8
+    if is_image and type(preprocess) is not ImagePreprocess:
+        raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
+    encoded = runner.context_encoder(context, 1, runner.reference.device)
+    if encoded is not None and encoded.ndim > 2:
+        raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
+    path = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out)
+    facts = {
+        "format": 1, "shape": list(plan.input.event_shape), "tile": tile, "seed": check_count(seed, "a seed", 0),
+        "dtype": str(runner.reference.dtype).removeprefix("torch."), "levels_of_source": 256 if is_image else 0,
+        "flow": fingerprint(runner), "source": _probe(source), "version": VERSION,
+        "context": None if encoded is None else encoded.flatten().tolist(),
+    }  # fmt: skip
+    state = process_state(runner.reference.device)
+    if is_main():
+        _prepare(path, facts, resume, runner)
+    _wait(state)
+    store = Store(path, runner, encoded)
+    if out is None:
+        weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
+    with ProgressBar("stream", check_console(console if is_main() else None), "tile") as bar:
+        work = list(_tiles(store, stages))
+        total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)
+        done = 0
+        for number, group in itertools.groupby(work, key=lambda item: item[0]):
+            for index, (_, i, box, weight) in enumerate(group):
+                if index % world_size() == rank() and np.isnan(store.parts[number + 1][i]):
+                    if number < 0:
+                        _take(store, preprocess, source, i, box)
+                    else:
+                        _compute(store, stages[number], i, box)
+                done += math.prod(box.shape) * weight
+                bar.update(index + 1, done / total, f"level {number}" if number >= 0 else "data")
+            _wait(state)
+    if is_main() and not store.is_complete:
+        store.add_up()
+    _wait(state)
+    return Streamed(store)
+
+
+def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, int]]:
+    """All tiles in order: the number of the stage, -1 for the data; its own number; its box; sites of one output."""
+    shape = stages[0].lattice
+    for i, box in enumerate(tiles(shape, [store.facts["tile"]] * shape.dim)):
+        yield -1, i, box, 0
+    for stage in stages:
+        lattice = Lattice(1, stage.coarse, stage.lattice.periodic)
+        for i, box in enumerate(tiles(lattice, store.tile(stage))):
+            yield stage.number, i, box, math.prod(stage.cell)
+
+
+def _take(store: Store, preprocess: Any, source: Any, number: int, box: Box) -> None:
+    """Write a tile of the data, in the flow's own space."""
+    where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+    values = torch.from_numpy(np.array(source[(slice(None), *where)]))
+    log_det = 0.0
+    reference = store.runner.reference
+    if store.facts["levels_of_source"]:
+        noise = noise_of_sites(store.facts["seed"], len(values), box)
+        values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
+        values, log_det = values[0], change.double().item()
+    values = values.to(reference.device, reference.dtype)
+    if not values.isfinite().all():
+        raise InputError("finite values", f"infinite values or NaN in the box {box.start} to {box.stop}")
+    store.write(store.lattices[0], box, values)
+    store.parts[0][number] = log_det
+
+
+def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
+    """Compute a tile of the outputs of a stage, and write it."""
+    found = store.compute(stage, box)
+    store.write_outputs(stage, found)
+    store.parts[stage.number + 1][number] = found.map.sum().item()
+
+
+def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) -> None:
+    """Make the store in a folder, or check that the one that is there was made for the same.
+
+    Raises:
+        FileExistsError: if there is a store, and `resume` is false.
+        ValueError: if it was made for something else.
+    """
+    make_folder(path)
+    if (path / FACTS).exists():
+        if not resume:
+            raise FileExistsError(f"Expected a folder without a store, or resume=True; got {path}")
+        before = json.loads((path / FACTS).read_text())
+        for name, value in facts.items():
+            if name != "version" and before.get(name) != value:
+                raise InputError(f"the {NAMES.get(name, name)} of the store", "another one", where=str(path))
+    Store(path, runner, None, facts)
+
+
+def _probe(source: Any) -> str:
+    """A short text that tells images of one shape apart, from some of the pixels."""
+    generator = np.random.default_rng(0)
+    values = []
+    for _ in range(PROBES):
+        site = tuple(slice(i, i + 1) for i in generator.integers(source.shape[1:]).tolist())
+        values.append(np.asarray(source[(slice(None), *site)]).tobytes())
+    return hashlib.sha256(b"".join(values)).hexdigest()[:32]
+
+
+def _wait(state: PartialState | None) -> None:
+    """Wait for all processes."""
+    if state is not None:
+        state.wait_for_everyone()

@@ -1,0 +1,134 @@
+"""What a restriction needs to know of a large image, read from its store: only the cone is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.cones.indexing import Tiling, event_tiling
+from mera.cones.subplan import PartialStep, Subplan
+from mera.cones.surroundings import constants_of
+from mera.graph.lattice import Lattice
+from mera.graph.operations import Apply, Regroup
+from mera.stream.boxes import Box, hull
+from mera.stream.stages import Events, Stage
+from mera.stream.store import Store
+
+
+class StoredImage:
+    """An image in a store; see `mera.cones.surroundings.Surroundings`.
+
+    Args:
+        store: the store.
+
+    Raises:
+        ValueError: if the store is not complete.
+    """
+
+    image: Tensor | None = None
+
+    def __init__(self, store: Store) -> None:
+        store.check_complete()
+        self.store = store
+
+    def pixels_at(self, sites: Tensor) -> Tensor:
+        """The pixels at sites with flat indices (n,): (1, C, n)."""
+        return self._values_at(self.store.lattices[0], sites, self.store.runner.plan.input)
+
+    def contexts_of(self, partial: PartialStep) -> Tensor | None:
+        """The contexts of the events of a partial step: that of the image."""
+        context = self.store.context
+        if context is None or self.store.runner.bijector(partial.step).context_shape is None:
+            return None
+        return context.expand(len(partial.positions), -1)
+
+    @torch.no_grad()
+    def of(self, subplan: Subplan) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """All values that do not change; see `Surroundings.of`.
+
+        The contribution of all events and latents outside of the subplan is that of the whole image less that of the
+        subplan, in double precision.
+        """
+        runner = self.store.runner
+        rest = torch.tensor([self.store.total()["log_prob"]], dtype=torch.float64, device=runner.reference.device)
+        constants: list[Tensor] = []
+        for stage in self.store.stages:
+            partials = [partial for partial in subplan.steps if partial.step in stage.steps]
+            if not partials:
+                continue
+            out = _outputs_around(stage, partials)
+            events = {found.step: found for found in self.store.compute(stage, out).events}
+            for partial in partials:
+                touched = _rows(partial, events[partial.step])
+                constants.append(constants_of(partial, events[partial.step].inputs[touched]))
+                rest -= events[partial.step].log_det[touched].sum()
+        latents = []
+        for level, (latent, part) in enumerate(zip(subplan.plan.latents, subplan.levels, strict=True)):
+            values = self._values_at(self.store.latents[level], part.sites, latent.lattice)
+            latents.append(values)
+            constants.append(values.flatten()[(part.source < 0).to(values.device)])
+            rest -= runner.prior.log_density(values).sum(dtype=torch.float64)
+        return latents, constants, rest
+
+    def _values_at(self, array: object, sites: Tensor, lattice: Lattice) -> Tensor:
+        """The values of an array at sites with flat indices (n,), from the smallest box around them: (1, C, n)."""
+        coordinates = torch.unravel_index(sites, lattice.shape)
+        box = hull([values.unique().tolist() for values in coordinates], lattice.shape, lattice.periodic)
+        where: Any = (slice(None), *_relative(coordinates, box, lattice.shape))
+        return self.store.read(array, box).to(self.store.runner.reference)[where][None]
+
+
+def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
+    """A box of outputs of a stage, for which all events of partial steps of the stage are computed."""
+    places: list[set[int]] = [set() for _ in stage.lattice.shape]
+    cells = _cells(stage)
+    for partial in partials:
+        tiling = _tiling(partial)
+        corners = torch.unravel_index(partial.positions, tiling.counts)
+        for d, (corner, width, offset, cell) in enumerate(
+            zip(corners, tiling.box, tiling.offset, cells[partial.step.node], strict=True)
+        ):
+            edge = tiling.lattice.shape[d]
+            sites = ((corner.unique()[:, None] * width + offset + torch.arange(width)) % edge).unique()
+            places[d].update((sites[:, None] * cell + torch.arange(cell)).flatten().tolist())
+    box = hull([sorted(values) for values in places], stage.lattice.shape, stage.lattice.periodic)
+    return box.coarsened(stage.cell)
+
+
+def _cells(stage: Stage) -> dict[str, tuple[int, ...]]:
+    """For each node of a stage, the number of sites of the entry for one site of the node's lattice."""
+    cell, cells = (1,) * stage.lattice.dim, {}
+    for step in stage.steps:
+        if isinstance(step.operation, Regroup):
+            cell = tuple(a * b for a, b in zip(cell, step.operation.stride, strict=True))
+        cells[step.node] = cell
+    return cells
+
+
+def _rows(partial: PartialStep, found: Events) -> Tensor:
+    """The rows of the events of a partial step among the events that were found in a box."""
+    tiling = _tiling(partial)
+    first = [(start - offset) // k for start, offset, k in zip(found.box.start, tiling.offset, tiling.box, strict=True)]
+    counts = tuple(n // k for n, k in zip(found.box.shape, tiling.box, strict=True))
+    corners = torch.unravel_index(partial.positions, tiling.counts)
+    rows = torch.zeros_like(partial.positions)
+    for corner, start, count, all_ in zip(corners, first, counts, tiling.counts, strict=True):
+        rows = rows * count + (corner - start) % all_
+    return rows.to(found.inputs.device)
+
+
+def _relative(coordinates: Sequence[Tensor], box: Box, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """Coordinates of sites in an array of a box, across periodic borders."""
+    return tuple((values - start) % n for values, start, n in zip(coordinates, box.start, shape, strict=True))
+
+
+def _tiling(partial: PartialStep) -> Tiling:
+    """The events of a partial step as boxes."""
+    operation = partial.step.operation
+    if not isinstance(operation, Apply):
+        raise InputError("a step that applies a bijector", str(operation), where=f"node {partial.step.node!r}")
+    return event_tiling(operation)

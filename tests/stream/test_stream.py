@@ -1,0 +1,238 @@
+"""log p of large images: tiles, stores, kills, changes, restrictions."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+from mera import analysis
+from tests.helpers.laws import randomize
+
+FLOWS = {
+    "rgflow": ("rgflow", {"L": 16, "m": 4, "channels": 2}, (32, 48)),
+    "authors": ("rgflow", {"L": 8, "m": 2, "channels": 1, "order": "authors", "share_levels": True}, (8, 24)),
+    "open": ("rgflow", {"L": (24, 16), "m": 4, "levels": 2, "channels": 1, "boundary": "open"}, (32, 16)),
+    "open-wide": ("rgflow", {"L": 12, "m": 6, "levels": 2, "channels": 1, "boundary": "open"}, (36, 24)),
+    "3d": ("rgflow", {"L": 4, "m": 2, "dim": 3, "channels": 1}, (4, 8, 12)),
+    "1d": ("rgflow", {"L": 16, "m": 4, "dim": 1, "channels": 3}, (80,)),
+    "context": ("rgflow", {"L": 8, "m": 2, "channels": 1, "context": 3}, (16, 8)),
+    "tree": ("tree", {"L": 8, "m": 2, "channels": 1}, (16, 24)),
+    "ternary": ("ternary", {"L": 9, "channels": 1}, (27, 36)),
+    "neuralrg": ("neuralrg", {"L": 8, "channels": 1, "repeats": 2}, (24, 16)),
+    "tebd": ("tebd", {"L": 8, "m": 4, "channels": 1}, (16, 24)),
+    "kernel-6": ("rgflow", {"L": 12, "m": 6, "channels": 1}, (24, 36)),
+}
+
+
+def case(name, dtype=torch.float64):
+    model, options, shape = FLOWS[name]
+    flow = randomize(mera.build(model, layers=1, hidden=(5,), residual_blocks=1, **options), 0.2).resized(shape)
+    x = 0.8 * torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
+    context = torch.randn(1, 3, dtype=torch.float64) if name == "context" else None
+    return flow, x, context
+
+
+def given(context):
+    return () if context is None else (context,)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_equal_to_the_pass_in_memory(name):
+    flow, x, context = case(name)
+    log_prob, z = flow.log_prob(x, context).item(), flow(x, *given(context))[0]
+    parts = analysis.decompose(flow, x, context)
+    for tile in (5, 12, 1000):
+        result = flow.stream(x[0].numpy(), tile=tile, context=context)
+        assert abs(result.log_prob - log_prob) < 1e-9
+        for level, values in enumerate(z):
+            np.testing.assert_allclose(result.store.latents[level][:], values[0].detach(), atol=1e-11)
+        for level, expected in enumerate(parts.maps):
+            found = torch.from_numpy(np.asarray(result.map(level))).double()[None]
+            lattice = result.store.stages[level].lattice
+            torch.testing.assert_close(lattice.pixels_of(found, flow.plan.input.shape), expected, atol=1e-4, rtol=1e-5)
+            assert abs(result.levels[level] - expected.sum().item()) < 1e-9
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("corner", [True, False])
+def test_changes_and_restrictions(name, corner):
+    flow, x, context = case(name)
+    result = flow.stream(x[0].numpy(), tile=8, context=context)
+    region = [(0, 2) if corner else (n // 2 - 1, n // 2 + 2) for n in flow.plan.input.shape]
+    pixels = torch.randn(x.shape[1], *(stop - start for start, stop in region), dtype=torch.float64)
+    changed = x.clone()
+    changed[(0, slice(None), *(slice(*span) for span in region))] = pixels
+    before, after = flow.log_prob(x, context).item(), flow.log_prob(changed, context).item()
+    assert abs(result.store.update(region, pixels) - (after - before)) < 1e-9
+    assert abs(result.log_prob - after) < 1e-9
+    for level, values in enumerate(flow(changed, *given(context))[0]):
+        np.testing.assert_allclose(result.store.latents[level][:], values[0].detach(), atol=1e-11)
+    expected = [level.sum().item() for level in analysis.decompose(flow, changed, context).maps]
+    np.testing.assert_allclose([np.asarray(result.map(h)).sum() for h in range(len(expected))], expected, rtol=1e-4)
+    stored, whole = flow.restrict(result.store, region), flow.restrict(changed, region, context)
+    fillings = torch.randn(3, *whole.pixels.shape[1:], dtype=torch.float64)
+    assert torch.equal(stored.pixels, whole.pixels)
+    torch.testing.assert_close(stored.log_prob(fillings), whole.log_prob(fillings), atol=1e-9, rtol=0)
+    for a, b in zip(stored.encode(fillings), whole.encode(fillings), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-11, rtol=0)
+    torch.testing.assert_close(stored.decode(stored.encode(fillings)), fillings, atol=1e-9, rtol=0)
+    with pytest.raises(ValueError, match="in memory"):
+        stored.fill(fillings)
+
+
+def test_images_of_8_bits():
+    """Bits per dimension do not depend on the tile, and are those of the image with the same noise."""
+    flow = randomize(mera.build("rgflow", L=32, m=4, channels=3, layers=1, hidden=(5,)), 0.2).float()
+    images = np.random.default_rng(0).integers(0, 256, (3, 96, 64), dtype=np.uint8)
+    flow = flow.resized((96, 64))
+    results = [flow.stream(images, tile=tile, seed=3) for tile in (16, 96)]
+    assert abs(results[0].bits_per_dim - results[1].bits_per_dim) < 1e-5
+    x = torch.from_numpy(np.asarray(results[0].store.lattices[0]))[None]
+    assert (flow.to_images(x)[0].numpy() == images).all()
+    total = results[0].store.total()
+    assert abs(flow.log_prob(x).item() - total["log_prob"]) < 1e-5 * abs(total["log_prob"])
+    drawn = torch.stack([flow.bits_per_dim(torch.from_numpy(images)[None]) for _ in range(8)])
+    assert abs(results[0].bits_per_dim - drawn.mean()) < 6 * drawn.std()
+    assert results[0].bits_per_dim != flow.stream(images, seed=4).bits_per_dim
+    assert np.isnan(flow.stream(x[0].numpy()).bits_per_dim)
+
+
+def test_sources_on_disk(tmp_path):
+    zarr, h5py, tifffile = (pytest.importorskip(name) for name in ("zarr", "h5py", "tifffile"))
+    flow = randomize(mera.build("tree", L=8, m=2, channels=3, layers=1, hidden=(5,)), 0.2).float().resized((16, 24))
+    image = np.random.default_rng(0).integers(0, 256, (3, 16, 24), dtype=np.uint8)
+    expected = flow.stream(image).log_prob
+    np.save(tmp_path / "a.npy", image)
+    assert flow.stream(np.load(tmp_path / "a.npy", mmap_mode="r")).log_prob == expected
+    assert flow.stream(zarr.array(image, chunks=(3, 8, 8)), tile=8).log_prob == pytest.approx(expected, abs=1e-2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        assert flow.stream(file.create_dataset("image", data=image)).log_prob == expected
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack")
+    assert flow.stream(tifffile.memmap(tmp_path / "a.tif")).log_prob == expected
+    assert flow.stream(torch.from_numpy(image)).log_prob == expected
+
+
+SCRIPT = """
+import sys, time, numpy as np, torch, mera
+import mera.stream.store as store
+torch.set_num_threads(1)
+compute = store.Store.compute
+store.Store.compute = lambda *arguments: (time.sleep(0.03), compute(*arguments))[1]
+flow = mera.load(sys.argv[1])
+flow.stream(np.load(sys.argv[2], mmap_mode="r"), sys.argv[3], tile=8, resume=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_pass_goes_on(tmp_path, how):
+    flow, x, _ = case("rgflow")
+    mera.save(flow, tmp_path / "flow.mera")
+    np.save(tmp_path / "x.npy", x[0])
+    command = [sys.executable, "-c", SCRIPT, *map(str, (tmp_path / "flow.mera", tmp_path / "x.npy", tmp_path / "out"))]
+    for _ in range(2):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        count = len(list(tmp_path.glob("out/arrays/parts*/c/**/*")))
+        while len(list(tmp_path.glob("out/arrays/parts*/c/**/*"))) < count + 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(how)
+        process.wait()
+    assert process.returncode != 0
+    with pytest.raises(FileExistsError, match="resume=True"):
+        flow.stream(x[0].numpy(), tmp_path / "out", tile=8)
+    result = flow.stream(x[0].numpy(), tmp_path / "out", tile=8, resume=True)
+    whole = flow.stream(x[0].numpy(), tile=8)
+    assert result.log_prob == whole.log_prob
+    for level in range(3):
+        assert (result.store.latents[level][:] == whole.store.latents[level][:]).all()
+
+
+def test_an_update_is_done_or_not(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    region, pixels = [(3, 6), (4, 9)], torch.randn(2, 3, 5, dtype=torch.float64)
+    result = flow.stream(x[0].numpy(), tmp_path / "a", tile=16)
+    other = flow.stream(x[0].numpy(), tmp_path / "b", tile=16)
+    change = other.store.update(region, pixels)
+    write, calls = type(result.store).write, []
+
+    def interrupted(self, *arguments):
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        write(self, *arguments)
+
+    monkeypatch.setattr(type(result.store), "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        result.store.update(region, pixels)
+    monkeypatch.undo()
+    again = flow.stream(x[0].numpy(), tmp_path / "a", tile=16, resume=True)
+    assert again.log_prob == other.log_prob
+    assert (again.store.lattices[1][:] == other.store.lattices[1][:]).all()
+    assert abs(change) > 0
+
+
+def test_processes_share_the_tiles(tmp_path):
+    flow, x, _ = case("rgflow")
+    mera.save(flow, tmp_path / "flow.mera")
+    np.save(tmp_path / "x.npy", x[0])
+    (tmp_path / "run.py").write_text(SCRIPT)
+    paths = map(str, (tmp_path / "run.py", tmp_path / "flow.mera", tmp_path / "x.npy", tmp_path / "out"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611", *paths]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    result = flow.stream(x[0].numpy(), tmp_path / "out", tile=8, resume=True)
+    assert result.log_prob == flow.stream(x[0].numpy(), tile=8).log_prob
+
+
+def test_what_is_refused(tmp_path):
+    flow, x, _ = case("rgflow")
+    source = x[0].numpy()
+    with pytest.raises(ValueError, match="flow.resized"):
+        flow.stream(source[:, :16])
+    with pytest.raises(ValueError, match="finite"):
+        flow.stream(np.where(source == source.max(), np.inf, source))
+    field = mera.build("glow", L=8, m=4, channels=1, layers=1, hidden=(4,))
+    with pytest.raises(ValueError, match="'steps0': Expected bijectors of patches"):
+        field.stream(np.zeros((1, 8, 8), np.float32))
+    result = flow.stream(source, tmp_path / "out", tile=16)
+    for region, values in [([(0, 2), (0, 99)], torch.zeros(2, 2, 99)), ([(0, 2), (0, 2)], torch.zeros(2, 2, 3))]:
+        with pytest.raises(ValueError, match="Expected"):
+            result.store.update(region, values.double())
+    with pytest.raises(ValueError, match="pixels of the store"):
+        flow.stream(source + 1, tmp_path / "out", tile=16, resume=True)
+    with pytest.raises(ValueError, match="tile of the store"):
+        flow.stream(source, tmp_path / "out", tile=8, resume=True)
+    with torch.no_grad():
+        next(flow.parameters()).add_(0.1)
+    for call in (
+        lambda: flow.stream(source, tmp_path / "out", tile=16, resume=True),
+        lambda: flow.restrict(result.store, [(0, 2), (0, 2)]),
+        lambda: result.store.update([(0, 2), (0, 2)], torch.zeros(2, 2, 2).double()),
+    ):
+        with pytest.raises(ValueError, match=r"flow.*other|flow that made"):
+            call()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_damage_is_found(tmp_path, damage):
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tmp_path / "out", tile=16)
+    chunk = next(path for path in tmp_path.glob("out/arrays/lattice1/c/**/*") if path.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[9] ^= 4
+    if damage == "gone":
+        chunk.unlink()
+    else:
+        chunk.write_bytes(bytes(data[:-7]) if damage == "cut" else bytes(data))
+    with pytest.raises(ValueError, match="intact store"):
+        result.store.update([(0, 3), (0, 3)], torch.zeros(2, 3, 3).double())
+    facts = tmp_path / "out" / "facts.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tile": 5}))
+    with pytest.raises(ValueError, match="tile"):
+        flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
