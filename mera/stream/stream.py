@@ -172,7 +172,8 @@ def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, i
 def _take(store: Store, preprocess: Any, source: Any, number: int, box: Box) -> None:
     """Write a tile of the data, in the flow's own space."""
     where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
-    values = torch.from_numpy(np.array(source[(slice(None), *where)]))
+    part = source[(slice(None), *where)]
+    values = part.clone() if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
     log_det = 0.0
     reference = store.runner.reference
     if store.facts["levels_of_source"]:
