@@ -18,6 +18,7 @@ from mera.data.dataset import (
 )
 from mera.data.examples import as_splits
 from mera.data.factors import factors
+from mera.data.random_windows import windows
 from mera.data.streams import StreamDataset
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "register",
     "resize",
     "takes",
+    "windows",
 ]

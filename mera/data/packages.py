@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
+from mera.data.random_windows import Part, Windows
+from mera.data.sources import Source
 
 PEOPLE, TEST_PEOPLE = 40, 8
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
@@ -47,13 +50,16 @@ def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
 
 
 @register("photographs")
-def photographs(L: Edges) -> DataSplits:
-    """Disjoint tiles of seven colour photographs, from the packages scikit-image and scikit-learn.
+def photographs(L: Edges, windows: bool = True) -> DataSplits:
+    """Random windows of five colour photographs, from the packages scikit-image and scikit-learn; tiles of two others.
 
-    Two photographs, a cat and a flower, are for testing. The label "photograph" is the number of the photograph.
+    The two photographs for the test, a cat and a flower, are cut into disjoint tiles. The label "photograph" is the
+    number of the photograph.
 
     Args:
-        L: edge of the tiles, or height and width.
+        L: edge of the windows and tiles, or height and width.
+        windows: whether training examples are windows at new random places, flipped left to right at random; else
+            disjoint tiles, which are few, so that models soon know them by heart.
 
     Raises:
         ValueError: if a tile does not fit into each photograph.
@@ -65,7 +71,12 @@ def photographs(L: Edges) -> DataSplits:
         numbers = torch.cat([torch.full((len(tile),), number + i) for i, tile in enumerate(tiles)])
         number += len(names)
         splits.append(ArrayDataset(torch.cat(tiles), {"photograph": numbers}))
-    return DataSplits("photographs", 3, *splits)
+    if not check_flag(windows, "windows"):
+        return DataSplits("photographs", 3, *splits)
+    sources = [Source(_photograph(name), name=name) for name in TRAIN_PHOTOGRAPHS]
+    train = Windows([Part(s, (0, s.shape[1]), (0, s.shape[2])) for s in sources], L, flip=True)
+    train.labels = {"photograph": train.labels["image"]}
+    return DataSplits("photographs", 3, train, splits[1])
 
 
 def _photograph(name: str) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
+from mera._utils.memmap import read_part
 from mera._utils.processes import is_main, process_state, rank, world_size
 from mera._utils.version import VERSION
 from mera.bijectors import ImagePreprocess, with_noise
@@ -172,7 +173,7 @@ def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, i
 def _take(store: Store, preprocess: Any, source: Any, number: int, box: Box) -> None:
     """Write a tile of the data, in the flow's own space."""
     where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
-    part = source[(slice(None), *where)]
+    part = read_part(source, (slice(None), *where))
     values = part.clone() if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
     log_det = 0.0
     reference = store.runner.reference

@@ -1,0 +1,24 @@
+"""Arrays in files, of which a program maps only the part that it reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def read_part(array: Any, where: tuple[Any, ...]) -> Any:
+    """A part of an array; that of a `numpy.memmap` is read by a map of its own.
+
+    The pages that a map has touched count as memory of the process as long as the map exists. A map for each part keeps
+    the memory flat, however much of a file is read in the end.
+
+    Args:
+        array: any array with slices.
+        where: the slices of the part.
+    """
+    if isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap):
+        order: Any = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        mapped = np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
+        return np.array(mapped[where])
+    return array[where]

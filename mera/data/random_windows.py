@@ -1,0 +1,222 @@
+"""Random windows of images of any size: data to learn from, and windows of other parts for the test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mera._utils.checks import check_count, check_flag, check_interval
+from mera._utils.errors import InputError
+from mera.data.dataset import DataSplits, Edges, edges, register
+from mera.data.gate import check_finite
+from mera.data.sources import Source, dtype_of, images_in, open_image
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of an image, in which windows lie.
+
+    Args:
+        source: the image.
+        rows: the first row and the one after the last.
+        columns: the first column and the one after the last.
+    """
+
+    source: Source
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+    def window(self, top: int, left: int, size: tuple[int, int]) -> Tensor:
+        """A window, by its corner in the rectangle and its size, (C, *size)."""
+        first, second = self.rows[0] + top, self.columns[0] + left
+        window = self.source[:, first : first + size[0], second : second + size[1]]
+        return torch.from_numpy(np.array(window)).to(dtype_of(self.source))
+
+
+class Windows(Dataset):
+    """Windows of images of any size, as many of each image as its area deserves.
+
+    Args:
+        parts: rectangles of images, with as many channels each.
+        L: edge of the windows, or height and width.
+        count: the number of windows; None for as many as would lie side by side.
+        seed: the seed of the places, so that an index is always the same window; None for a new random place at each
+            access.
+        flip: whether a window is flipped left to right at random at each access.
+        turn: whether a window is turned by a multiple of 90 degrees at random at each access.
+
+    Raises:
+        ValueError: if a window does not fit into a part, or windows to turn are not square.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], L: Edges, count: int | None = None, seed: int | None = None,
+        flip: bool = False, turn: bool = False,
+    ) -> None:  # fmt: skip
+        self.parts, self.size, self.seed = list(parts), edges(L), seed
+        self.flip, self.turn = check_flag(flip, "flip"), check_flag(turn, "turn")
+        if turn and self.size[0] != self.size[1]:
+            raise InputError("square windows to turn", f"{self.size[0]} x {self.size[1]}")
+        for part in self.parts:
+            if any(n < edge for n, edge in zip(part.size, self.size, strict=True)):
+                expected = f"at least {self.size[0]} x {self.size[1]} pixels of {part.source.name}"
+                raise InputError(expected, f"{part.size[0]} x {part.size[1]}")
+        areas = torch.tensor([float(math.prod(part.size)) for part in self.parts], dtype=torch.float64)
+        count = max(len(self.parts), int(areas.sum() / math.prod(self.size))) if count is None else count
+        ends = (areas.cumsum(0) / areas.sum() * check_count(count, "a number of windows")).round().long()
+        self.ends = ends.tolist()
+        self.numbers = torch.bucketize(torch.arange(count), ends, right=True)
+        self.labels = {"image": self.numbers}
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> Tensor:
+        index = range(len(self))[index]
+        part = self.parts[int(self.numbers[index])]
+        spare = [n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)]
+        if self.seed is None:
+            top, left = (int(torch.randint(n, ())) for n in spare)
+        else:
+            top, left = np.random.default_rng([self.seed, index]).integers(spare).tolist()
+        window = check_finite(part.window(top, left, self.size), index)
+        if self.flip and torch.rand(()) < 0.5:
+            window = window.flip(-1)
+        return window.rot90(int(torch.randint(4, ())), (-2, -1)) if self.turn else window
+
+    def __repr__(self) -> str:
+        places = "random windows" if self.seed is None else "windows"
+        return f"Windows({len(self):,} {places} of {self.size[0]} x {self.size[1]}, of {len(self.parts)} images)"
+
+
+def windows(
+    images: Any, L: Edges = 32, *, test: Any = 0.1, test_windows: int = 500, flip: bool = False, turn: bool = False,
+    channels: int | None = None, margin: int | None = None, name: str = "windows",
+) -> DataSplits:  # fmt: skip
+    """Random windows of images of any size, to learn from; and windows of other images, or other parts, for the test.
+
+    A training window lies at a new random place each time. In training it is a function of seed, step and row, so that
+    a resumed run sees the same windows. An epoch has as many windows as would lie side by side, shared among images by
+    their areas. Only the pixels of a window are read.
+
+    Args:
+        images: an image or a sequence of images, each an array (C, H, W) or (H, W), also on disk (`numpy.memmap`, zarr,
+            h5py), or a file (see `mera.data.sources.open_image`); or a folder of such files. Pixels are 8-bit integers,
+            or floats in the space of the flow.
+        L: edge of the windows, or height and width.
+        test: the images for the test, in the same forms; or the share of the area that is held out for it: whole
+            images, the last ones by name, if there are several, and otherwise the lower or the right part of the image.
+        test_windows: the number of test windows, at fixed random places.
+        flip: whether training windows are flipped left to right at random.
+        turn: whether training windows are turned by multiples of 90 degrees at random.
+        channels: 1 to read pictures in grey, 3 in colour.
+        margin: the number of rows between the training part and the test part of one image; the edge of a window if
+            None. No pixel is in both.
+        name: the name of the data set.
+
+    Returns:
+        The splits, for `fit(flow, data)`.
+
+    Raises:
+        DataMissingError: if a file is missing.
+        ValueError: if an image is smaller than a window, images have different channels or types of pixels, an argument
+            is out of its range, or a package that reads a file is not installed.
+
+    >>> import mera, torch
+    >>> data = mera.data.windows([torch.zeros(3, 200, 120), torch.zeros(3, 90, 300)], L=32)
+    >>> data.train[0].shape, len(data.test)
+    (torch.Size([3, 32, 32]), 500)
+    """
+    sources = _sources(images, channels)
+    if isinstance(test, float):
+        check_interval(test, "the share of the test", 0, 1)
+        training, testing = _split(sources, test, edges(L), margin)
+    else:
+        training, testing = [_whole(s) for s in sources], [_whole(s) for s in _sources(test, channels)]
+    kinds = {(part.source.shape[0], dtype_of(part.source)) for part in (*training, *testing)}
+    if len(kinds) > 1:
+        got = " and ".join(sorted(f"{n} channels of {dtype}" for n, dtype in kinds))
+        raise InputError("images with the same channels and type of pixels", got)
+    train = Windows(training, L, flip=flip, turn=turn)
+    return DataSplits(name, kinds.pop()[0], train, Windows(testing, L, test_windows, seed=0))
+
+
+@register("windows")
+def windows_of_folder(
+    L: Edges, root: Path, test: float = 0.1, test_windows: int = 500, flip: bool = False, turn: bool = False,
+    channels: int | None = None,
+) -> DataSplits:  # fmt: skip
+    """Random windows of the images of a folder, of any size: pictures, TIFF, zarr, OME-Zarr, .npy.
+
+    If the folder has sub-folders `train` and `test`, they are the splits. See `mera.data.windows`.
+
+    Args:
+        L: edge of the windows, or height and width.
+        root: the folder, or one file.
+        test: the share of the area that is held out for the test.
+        test_windows: the number of test windows.
+        flip: whether training windows are flipped left to right at random.
+        turn: whether training windows are turned by multiples of 90 degrees at random.
+        channels: 1 to read pictures in grey, 3 in colour.
+
+    Raises:
+        DataMissingError: if there is no image.
+        ValueError: if an image is smaller than a window, or an option is invalid.
+    """
+    split = (root / "train").is_dir() and (root / "test").is_dir()
+    return windows(
+        root / "train" if split else root, L, test=root / "test" if split else test, test_windows=test_windows,
+        flip=flip, turn=turn, channels=channels,
+    )  # fmt: skip
+
+
+def _sources(images: Any, channels: int | None) -> list[Source]:
+    """The images of an argument."""
+    if isinstance(images, (str, Path)):
+        return images_in(Path(images), channels)
+    if isinstance(images, Sequence):
+        if not images:
+            raise InputError("one image or more", "none")
+        return [open_image(image, channels) for image in images]
+    return [open_image(images, channels)]
+
+
+def _whole(source: Source) -> Part:
+    return Part(source, (0, source.shape[1]), (0, source.shape[2]))
+
+
+def _split(
+    sources: list[Source], share: float, size: tuple[int, int], margin: int | None
+) -> tuple[list[Part], list[Part]]:
+    """Training and test parts: whole images if there are several, otherwise two parts of one image."""
+    if len(sources) > 1:
+        areas = [source.shape[1] * source.shape[2] for source in sources]
+        last = len(sources) - 1
+        while last > 1 and sum(areas[last:]) < share * sum(areas):
+            last -= 1
+        return [_whole(source) for source in sources[:last]], [_whole(source) for source in sources[last:]]
+    _, height, width = sources[0].shape
+    by_rows = height >= width
+    length, edge = (height, size[0]) if by_rows else (width, size[1])
+    gap = edge if margin is None else check_count(margin, "the margin", 0)
+    held_out = max(edge, round(share * length))
+    spans = (0, length - held_out - gap), (length - held_out, length)
+    if spans[0][1] < edge:
+        least = f"an image of at least {2 * edge + gap} {'rows' if by_rows else 'columns'} to hold a part out"
+        raise InputError(least, str(length))
+    other = (0, width) if by_rows else (0, height)
+    parts = [Part(sources[0], span, other) if by_rows else Part(sources[0], other, span) for span in spans]
+    return parts[:1], parts[1:]

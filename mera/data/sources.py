@@ -1,0 +1,190 @@
+"""Images of any size as arrays of which parts are read: pictures, TIFF, zarr, OME-Zarr, .npy, and arrays themselves."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.memmap import read_part
+from mera.data.dataset import DataMissingError
+from mera.data.folder import SUFFIXES, read_image
+
+TIFF = (".tif", ".tiff")
+"""The suffixes of TIFF files, which tifffile reads: tiled, pyramidal and OME files too."""
+ZARR = ("zarr.json", ".zarray", ".zgroup")
+"""The files of which one is in each folder of zarr."""
+
+
+class Source:
+    """An image of any size, (C, H, W), of which parts are read.
+
+    Args:
+        array: an array of two or three axes with a shape, a dtype and slices.
+        axes: the axes in the order of the array, some of "c", "y" and "x"; None if channels are the first axis.
+        name: the name of the image in messages.
+
+    Raises:
+        ValueError: if the array has other axes.
+    """
+
+    def __init__(self, array: Any, axes: str | None = None, name: str = "an image") -> None:
+        shape = tuple(getattr(array, "shape", ()))
+        axes = ("yx" if len(shape) == 2 else "cyx") if axes is None else axes
+        if len(shape) != len(axes) or sorted(axes) not in (["x", "y"], ["c", "x", "y"]):
+            raise InputError(f"an array (C, H, W) for {name}", f"{type(array).__name__} {shape}")
+        self.array, self.axes, self.name = array, axes, name
+        sizes = dict(zip(axes, shape, strict=True))
+        self.shape = sizes.get("c", 1), sizes["y"], sizes["x"]
+        self.dtype = array.dtype
+
+    def __getitem__(self, where: tuple[slice, ...]) -> np.ndarray:
+        """A part of the image, (C, h, w)."""
+        slices = dict(zip("cyx", where, strict=True))
+        part = read_part(self.array, tuple(slices[axis] for axis in self.axes))
+        part = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+        if "c" not in self.axes:
+            part = part[None]
+        order = self.axes if "c" in self.axes else f"c{self.axes}"
+        return part.transpose([order.index(axis) for axis in "cyx"])
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {' x '.join(map(str, self.shape))}, {self.dtype}"
+
+
+def open_image(image: Any, channels: int | None = None) -> Source:
+    """An image of any size, by its file, or from an array (C, H, W) or (H, W).
+
+    A file is a picture, which is read as a whole; a TIFF file or the folder of a zarr array or of an OME-Zarr image, of
+    which parts are read, at full resolution; or a file .npy.
+
+    Args:
+        image: the file, or the array: a tensor, a numpy array or memmap, an array of zarr or h5py.
+        channels: 1 to read a picture in grey, 3 in colour; None for colour, and for all channels of other files.
+
+    Raises:
+        DataMissingError: if there is no such file.
+        ValueError: if it cannot be read as an image, or the package that reads it is not installed.
+    """
+    if not isinstance(image, (str, Path)):
+        return image if isinstance(image, Source) else Source(image)
+    path = Path(image)
+    if not path.exists():
+        raise DataMissingError(f"Expected an image {path}; got no such file")
+    if path.is_dir():
+        return _open_zarr(path)
+    if path.suffix == ".npy":
+        return Source(np.load(path, mmap_mode="r", allow_pickle=False), name=str(path))
+    if path.suffix.lower() in TIFF:
+        return _open_tiff(path)
+    return Source(read_image(path, 3 if channels is None else channels), name=str(path))
+
+
+def images_in(folder: Path, channels: int | None = None) -> list[Source]:
+    """The images of a folder and its sub-folders by name, or the image that the path itself is.
+
+    Args:
+        folder: the folder; a folder of zarr is an image.
+        channels: see `open_image`.
+
+    Raises:
+        DataMissingError: if there is no image.
+    """
+    if _is_zarr(folder) or folder.is_file():
+        return [open_image(folder, channels)]
+    found: list[Path] = []
+    pending = [folder] if folder.is_dir() else []
+    while pending:
+        for path in pending.pop().iterdir():
+            if path.is_dir() and not _is_zarr(path):
+                pending.append(path)
+            elif path.is_dir() or path.suffix.lower() in SUFFIXES | {*TIFF, ".npy"}:
+                found.append(path)
+    if not found:
+        raise DataMissingError(f"Expected pictures, TIFF files or images of zarr below {folder}; got none")
+    return [open_image(path, channels) for path in sorted(found)]
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).is_file() for name in ZARR)
+
+
+def _open_zarr(path: Path) -> Source:
+    """An array of zarr, or the full resolution of an OME-Zarr image."""
+    found, axes = zarr_module().open(str(path), mode="r"), None
+    if not hasattr(found, "shape"):
+        attributes = dict(found.attrs)
+        scales = attributes.get("multiscales", attributes.get("ome", {}).get("multiscales"))
+        if not scales:
+            raise InputError(f"an array of zarr, or an OME-Zarr image in {path}", "a group without multiscales")
+        names = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", "tczyx")]
+        found, axes = found[scales[0]["datasets"][0]["path"]], "".join(names)
+    return _plane(found, axes, str(path))
+
+
+def _open_tiff(path: Path) -> Source:
+    """The full resolution of the first image of a TIFF file, in tiles or strips as the file has them."""
+    _check_installed("tifffile")
+    import tifffile
+
+    file = tifffile.TiffFile(path)
+    array = zarr_module().open(file.series[0].aszarr(level=0), mode="r")
+    source = _plane(array, file.series[0].axes.lower().replace("s", "c"), str(path))
+    weakref.finalize(source, file.close)
+    return source
+
+
+def _plane(array: Any, axes: str | None, name: str) -> Source:
+    """An image from an array that may have further axes of length 1."""
+    if axes is None or set(axes) <= set("cyx"):
+        return Source(array, axes, name)
+    if any(n > 1 for axis, n in zip(axes, array.shape, strict=True) if axis not in "cyx"):
+        raise InputError(f"one plane in {name}", f"axes {axes} of {array.shape}")
+    return Source(_Plane(array, axes), "".join(axis for axis in axes if axis in "cyx"), name)
+
+
+class _Plane:
+    """An array without its axes of length 1 that are not those of an image."""
+
+    def __init__(self, array: Any, axes: str) -> None:
+        self._array, self._axes, self.dtype = array, axes, array.dtype
+        self.shape = tuple(n for axis, n in zip(axes, array.shape, strict=True) if axis in "cyx")
+
+    def __getitem__(self, where: Sequence[slice]) -> Any:
+        slices = iter(where)
+        return self._array[tuple(next(slices) if axis in "cyx" else 0 for axis in self._axes)]
+
+
+def zarr_module() -> Any:
+    """The package zarr, which is imported only when it is needed."""
+    _check_installed("zarr")
+    import zarr
+
+    return zarr
+
+
+def _check_installed(name: str) -> None:
+    """Raise a ValueError if a package of the extra "large" is not installed."""
+    if find_spec(name) is None:
+        raise InputError(f'the package {name} (pip install "mera-flow[large]")', "none")
+
+
+def dtype_of(source: Source) -> torch.dtype:
+    """The dtype of an image for torch, that of 8-bit integers or of single precision.
+
+    Raises:
+        ValueError: if pixels are neither 8-bit integers nor floats.
+    """
+    name = str(source.dtype).removeprefix("torch.")
+    if name == "uint8":
+        return torch.uint8
+    if name.startswith("float"):
+        return torch.float32
+    raise InputError(f"8-bit or floating-point pixels of {source.name}", name)

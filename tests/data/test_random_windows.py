@@ -1,0 +1,171 @@
+"""Random windows of images of any size."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mera
+from mera.data.random_windows import Part, Windows
+from mera.data.sources import open_image
+from mera.train import fit
+
+
+def coordinates(height, width, start=0):
+    """An image whose pixels tell where they are: channels are row, column and number of the image, modulo 256."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([rows % 256, columns % 256, torch.full_like(rows, start)]).to(torch.uint8)
+
+
+def test_windows_lie_in_their_images():
+    images = [coordinates(200, 40, 0), coordinates(33, 250, 1), coordinates(90, 90, 2)]
+    data = mera.data.windows(images, L=(32, 16), test=0.2)
+    assert [len(set(split.labels["image"].tolist())) for split in (data.train, data.test)] == [2, 1]
+    for index in range(len(data.train)):
+        window = data.train[index].int()
+        number = int(data.train.labels["image"][index])
+        assert (window[2] == number).all()
+        assert (window[0].diff(dim=0) % 256 == 1).all()
+        assert (window[1].diff(dim=1) % 256 == 1).all()
+    assert all((window[2] == 2).all() for window in (data.test[i] for i in range(20)))
+    torch.manual_seed(0)
+    assert not torch.equal(data.train[0], data.train[0])
+    assert torch.equal(data.test[7], data.test[7])
+    assert not torch.equal(data.test[7], data.test[8])
+
+
+@pytest.mark.parametrize("shape", [(300, 90), (70, 280)])
+def test_no_test_pixel_is_learnt(shape):
+    image = torch.arange(shape[0] * shape[1], dtype=torch.float32).view(1, *shape)
+    data = mera.data.windows(image, L=16, test=0.3, turn=True, flip=True)
+    seen = torch.cat([data.train[i].flatten() for _ in range(20) for i in range(len(data.train))]).unique()
+    tested = torch.cat([data.test[i].flatten() for i in range(len(data.test))]).unique()
+    axis = 0 if shape[0] > shape[1] else 1
+    last = torch.stack(torch.unravel_index(seen.long(), shape))[axis].max()
+    first = torch.stack(torch.unravel_index(tested.long(), shape))[axis].min()
+    assert first - last > 16
+    assert len(tested) > 0.25 * image.numel()
+    assert len(seen) > 0.5 * image.numel()
+
+
+def test_turns_and_flips():
+    part = Part(open_image(coordinates(40, 40)), (0, 40), (0, 40))
+    torch.manual_seed(0)
+    ways = {
+        (int(w[0, 1, 0]) - int(w[0, 0, 0]), int(w[0, 0, 1]) - int(w[0, 0, 0]), int(w[1, 0, 1]) - int(w[1, 0, 0]))
+        for w in (Windows([part], 8, flip=True, turn=True)[0] for _ in range(200))
+    }
+    assert len(ways) >= 6
+    plain = Windows([part], 8)
+    assert all(torch.equal(w[0, :, 0].int().diff(), torch.ones(7).int()) for w in (plain[0] for _ in range(20)))
+    with pytest.raises(ValueError, match="square windows"):
+        Windows([part], (8, 16), turn=True)
+
+
+def test_a_resumed_run_sees_the_same_windows(tmp_path):
+    data = mera.data.windows([coordinates(60, 50), coordinates(40, 90, 1)], L=8, flip=True, turn=True)
+
+    common = {"batch_size": 4, "eval_images": 8, "seed": 3, "schedule": "constant"}
+
+    def weights(*stops):
+        torch.manual_seed(0)
+        flow = mera.build("tree", L=8, m=2, layers=1, hidden=(4,))
+        run = tmp_path / f"run{len(stops)}"
+        for steps in stops:
+            fit(
+                flow,
+                data,
+                steps=steps,
+                batch_size=4,
+                eval_images=8,
+                seed=3,
+                schedule="constant",
+                run=run,
+                resume=steps != stops[0],
+            )
+        return torch.cat([p.flatten() for p in flow.parameters()])
+
+    assert torch.equal(weights(6), weights(2, 6))
+
+
+def test_files_of_every_kind(tmp_path):
+    zarr, tifffile = pytest.importorskip("zarr"), pytest.importorskip("tifffile")
+    image = coordinates(70, 96)
+    numbers = image.numpy()
+    np.save(tmp_path / "a.npy", numbers)
+    Image.fromarray(numbers.transpose(1, 2, 0)).save(tmp_path / "b.png")
+    tifffile.imwrite(tmp_path / "c.tif", numbers.transpose(1, 2, 0), photometric="rgb", tile=(16, 16))
+    with tifffile.TiffWriter(tmp_path / "d.tif") as file:
+        pixels = np.ascontiguousarray(numbers.transpose(1, 2, 0))
+        file.write(pixels, photometric="rgb", tile=(16, 16), subifds=1)
+        file.write(pixels[::2, ::2], photometric="rgb", tile=(16, 16), subfiletype=1)
+    zarr.create_array(str(tmp_path / "e.zarr"), data=numbers, chunks=(3, 16, 16))
+    group = zarr.open_group(str(tmp_path / "f.zarr"), mode="w")
+    group.create_array("0", data=numbers[None, :, None], chunks=(1, 1, 1, 32, 32))
+    axes = [{"name": name} for name in "tczyx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    for name in ("a.npy", "b.png", "c.tif", "d.tif", "e.zarr", "f.zarr"):
+        source = open_image(tmp_path / name)
+        assert source.shape == (3, 70, 96), name
+        part = torch.from_numpy(np.array(source[:, 10:30, 33:66]))
+        assert torch.equal(part, image[:, 10:30, 33:66]), name
+    data = mera.data.load("windows", L=16, root=tmp_path, test=0.2, flip=True)
+    assert len(data.train.parts) + len(data.test.parts) == 6
+    assert data.train[0].shape == (3, 16, 16)
+    grey = tmp_path / "grey"
+    (grey / "train").mkdir(parents=True)
+    (grey / "test").mkdir()
+    for split in ("train", "test"):
+        Image.fromarray(numbers[0]).save(grey / split / "a.png")
+    assert mera.data.load("windows", L=16, root=grey, channels=1).channels == 1
+
+
+def test_a_large_file_is_not_read(tmp_path):
+    """Windows of a sparse file of 3 GB, of which a map would be counted page by page."""
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(3, 32768, 32768))
+    del array
+    data = mera.data.windows(np.load(tmp_path / "a.npy", mmap_mode="r"), L=256, test_windows=2)
+
+    def resident():
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
+
+    data.train[0]
+    before = resident()
+    for index in range(0, len(data.train), len(data.train) // 600):
+        data.train[index]
+    assert resident() - before < 40  # megabytes; the windows have 118
+
+
+def test_photographs_are_random_windows():
+    data = mera.data.load("photographs", L=32)
+    assert not torch.equal(data.train[0], data.train[0])
+    assert len(data.test) == len(mera.data.load("photographs", L=32, windows=False).test)
+    assert set(data.train.labels["photograph"].tolist()) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        ([torch.zeros(3, 20, 90)], {}, "at least 32 x 32 pixels|at least 96 columns"),
+        ([torch.zeros(3, 40, 40), torch.zeros(3, 31, 40), torch.zeros(3, 40, 40)], {}, "at least 32 x 32.*31 x 40"),
+        ([torch.zeros(3, 64, 64)], {}, "at least 96 rows"),
+        ([torch.zeros(3, 99, 99), torch.zeros(1, 99, 99)], {}, "the same channels"),
+        ([torch.zeros(3, 99, 99, dtype=torch.int32)], {}, "8-bit or floating-point"),
+        ([torch.zeros(2, 3, 99, 99)], {}, "an array .C, H, W."),
+        ([], {}, "one image or more"),
+        ([torch.zeros(3, 99, 99)], {"test": 0.0}, "share of the test"),
+    ],
+)
+def test_what_is_refused(images, options, message):
+    with pytest.raises(ValueError, match=message):
+        mera.data.windows(images, L=32, **options)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        mera.data.windows([tmp_path / "a.png"])
+    with pytest.raises(FileNotFoundError, match="Expected pictures"):
+        mera.data.windows(tmp_path)
+    with pytest.raises(ValueError, match="finite"):
+        mera.data.windows([torch.full((1, 40, 40), torch.nan)] * 2, L=32).train[0]
