@@ -17,7 +17,7 @@ from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main
-from mera.cli.declared_options import assignments, options_for, with_options
+from mera.cli.declared_options import assignments, integers, options_for, with_options
 from mera.cli.lazy import OPTIONS
 from mera.density import Density
 from mera.display.table import Table
@@ -36,6 +36,12 @@ Download = Annotated[bool, typer.Option("--download", help="Download missing fil
 DataOptions = Annotated[
     Any,
     typer.Option(parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"),
+]
+Lattice = Annotated[
+    Any,
+    typer.Option(
+        "--L", parser=integers, metavar="INT[,INT...]", help="Edge of another lattice, or all its edges, for the flow."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text for people.")]

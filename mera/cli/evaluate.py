@@ -11,7 +11,7 @@ import typer
 
 from mera import data
 from mera._utils.random import fixed_seed
-from mera.cli.common import Device, Json, Root, choose_device, rebuild_error, show
+from mera.cli.common import Device, Json, Lattice, Root, choose_device, rebuild_error, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
@@ -27,12 +27,13 @@ app = typer.Typer(**OPTIONS)
 def _evaluate_runs(
     run: Annotated[list[Path], typer.Argument(help=f"{LEARNT_HELP} Several are compared in one table.")],
     images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
+    L: Lattice = None,
     root: Root = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
-    results = [_evaluate(path, images, root, choose_device(device)) for path in run]
+    results = [_evaluate(path, images, L, root, choose_device(device)) for path in run]
     if as_json:
         show(json.dumps(results))
         return
@@ -44,9 +45,9 @@ def _evaluate_runs(
         show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
-def _evaluate(run: Path, n: int | None, root: Path | None, device: torch.device) -> dict[str, Any]:
+def _evaluate(run: Path, n: int | None, L: Any, root: Path | None, device: torch.device) -> dict[str, Any]:
     """The test loss, the inversion error and the sizes of one run, by name."""
-    flow = load_flow(run).to(device)
+    flow = load_flow(run, L).to(device)
     test = examples_of(run, flow, root)
     kind = likelihood_of(test[0])
     return {

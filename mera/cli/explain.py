@@ -16,7 +16,7 @@ from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.analysis.explain import TABLES, Finding, explain
-from mera.cli.common import Device, Json, Root, choose_device, console, show
+from mera.cli.common import Device, Json, Lattice, Root, choose_device, console, show
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.means import with_error
@@ -34,6 +34,7 @@ def _explain(
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
     samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
+    L: Lattice = None,
     root: Root = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -46,7 +47,7 @@ def _explain(
         for number, path in enumerate(run):
             progress = _TableProgress(progress_bar, path.name, number * len(names), total)
             options = {"samples": samples, "seed": seed, "only": names, "progress": progress}
-            findings.append(_findings(path, images, root, choose_device(device), **options))
+            findings.append(_findings(path, images, L, root, choose_device(device), **options))
         progress_bar.update(total, 1.0)
     if as_json:
         pairs = zip(run, findings, strict=True)
@@ -76,9 +77,9 @@ class _TableProgress:
         self.done += 1
 
 
-def _findings(path: Path, n: int, root: Path | None, device: torch.device, **options: Any) -> list[Finding]:
+def _findings(path: Path, n: int, L: Any, root: Path | None, device: torch.device, **options: Any) -> list[Finding]:
     """The tables of one run, on `n` random test images; `options` are those of `mera.analysis.explain.explain`."""
-    flow = load_flow(path).to(device)
+    flow = load_flow(path, L).to(device)
     if not isinstance(flow, Flow) or flow.plan.context is not None:
         raise InputError("a flow with latents that is not conditional", f"{type(flow).__name__} in {path}")
     test = examples_of(path, flow, root)

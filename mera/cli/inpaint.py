@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera.cli.common import Device, Json, Root, choose_device, console
+from mera.cli.common import Device, Json, Lattice, Root, choose_device, console
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
@@ -48,6 +48,7 @@ def _inpaint(
     test: Test = None,
     mask: MaskFile = None,
     region: Where = None,
+    L: Lattice = None,
     out: Out = None,
     label: Annotated[int | None, typer.Option("--class", min=0, help="Class, for a conditional flow.")] = None,
     root: Root = None,
@@ -61,7 +62,7 @@ def _inpaint(
         raise typer.BadParameter("Expected either --image FILE or --test N")
     if (mask is None) == (region is None):
         raise typer.BadParameter("Expected either --mask FILE or --region START:STOP,START:STOP")
-    flow: Flow = load_flow(run).to(choose_device(device))
+    flow: Flow = load_flow(run, L).to(choose_device(device))
     if not isinstance(flow, Flow):
         raise InputError("a run of a Flow, to inpaint", f"one of a {type(flow).__name__}")
     if learnt_fields(run):

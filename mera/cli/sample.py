@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.processes import is_main
-from mera.cli.common import Device, choose_device, console
+from mera.cli.common import Device, Lattice, choose_device, console
 from mera.cli.declared_options import integers, numbers
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
@@ -29,6 +29,7 @@ app = typer.Typer(**OPTIONS)
 def _sample(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
+    L: Lattice = None,
     temperature: Annotated[
         Any,
         typer.Option(parser=numbers, help="One for all levels, or one per level, finest first.", metavar="T[,T...]"),
@@ -49,7 +50,7 @@ def _sample(
     device: Device = "auto",
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
-    flow = load_flow(run).to(choose_device(device))
+    flow = load_flow(run, L).to(choose_device(device))
     context = None
     if classes is not None:
         class_numbers = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)

@@ -30,15 +30,20 @@ def _card(path: Path) -> Card | None:
     return None if path.is_file() or (path / "config.json").exists() else pretrained().get(str(path))
 
 
-def load_flow(path: Path) -> Any:
+def load_flow(path: Path, L: Any = None) -> Any:
     """Load a flow.
 
     Args:
         path: the folder of a run, a file that `mera.save` wrote, or the name of a pretrained flow of the package.
+        L: the edge of another lattice, or all its edges; None for the lattice that the flow learnt.
     """
     if _card(path) is not None:
-        return load_pretrained(str(path))
-    return load(path) if path.is_file() else RunFolder(path).flow()
+        flow: Any = load_pretrained(str(path))
+    else:
+        flow = load(path) if path.is_file() else RunFolder(path).flow()
+    if L is None:
+        return flow
+    return flow.resized(L if isinstance(L, tuple) else (L,) * flow.plan.input.dim)
 
 
 def folder_of(path: Path) -> Path:
@@ -57,7 +62,9 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     card = _card(path)
     if card is None:
         return configured(RunFolder(path), flow.plan.input.event_shape, root)[0].test
-    options = {"train_size": 1} if data.takes(card.data["name"], "train_size") else {}  # the test examples are enough
+    options: dict[str, Any] = {"L": flow.plan.input.shape}
+    if data.takes(card.data["name"], "train_size"):
+        options["train_size"] = 1  # the test examples are enough
     return data.load(**card.data | options | ({} if root is None else {"root": root})).test
 
 
@@ -107,6 +114,7 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
             learnt = f"{run.path}, which learnt data that were passed from Python: evaluate and resume it there"
             raise InputError("a run whose configuration names its data", learnt)
         source = config["data"] | ({} if root is None else {"root": str(root)})
+        source |= {"L": shape[1:]} if "L" in source else {}
         try:
             splits = data.as_splits(data.load(**source), shape)
         except data.DataMissingError as error:

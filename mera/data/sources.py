@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -47,13 +48,24 @@ class Source:
 
     def __getitem__(self, where: tuple[slice, ...]) -> np.ndarray:
         """A part of the image, (C, h, w)."""
-        slices = dict(zip("cyx", where, strict=True))
+        bounded = [slice(*part.indices(n)) for part, n in zip(where, self.shape, strict=True)]
+        slices = dict(zip("cyx", bounded, strict=True))
         part = read_part(self.array, tuple(slices[axis] for axis in self.axes))
         part = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
         if "c" not in self.axes:
             part = part[None]
         order = self.axes if "c" in self.axes else f"c{self.axes}"
         return part.transpose([order.index(axis) for axis in "cyx"])
+
+    def cropped(self, shape: Sequence[int]) -> Source:
+        """The first rows and columns of the image.
+
+        Args:
+            shape: the numbers of rows and columns, at most those of the image.
+        """
+        other = copy.copy(self)
+        other.shape = self.shape[0], *shape
+        return other
 
     def __repr__(self) -> str:
         return f"{self.name}: {' x '.join(map(str, self.shape))}, {self.dtype}"

@@ -76,6 +76,21 @@ class Stage:
         return box
 
 
+def period(plan: Plan) -> tuple[int, ...]:
+    """For each dimension, the number whose multiples are the edges of lattices that fit the patches of a plan."""
+    edges = (1,) * plan.input.dim
+    for stage in stages_of(plan):
+        whole = tuple(n // m for n, m in zip(plan.input.shape, stage.lattice.shape, strict=True))
+        for step in stage.steps:
+            operation = step.operation
+            if isinstance(operation, Apply):
+                edges = tuple(math.lcm(*pair) for pair in zip(edges, _times(whole, operation.kernel), strict=True))
+            elif isinstance(operation, Regroup):
+                whole = _times(whole, operation.stride)
+                edges = tuple(math.lcm(*pair) for pair in zip(edges, whole, strict=True))
+    return edges
+
+
 def stages_of(plan: Plan) -> list[Stage]:
     """The stages of a plan, finest first.
 

@@ -91,10 +91,43 @@ class Streamed:
             raise InputError(f"a level from 0 to {len(self.store.maps) - 1}", str(level))
         return self.store.maps[level]
 
+    def bits(self, edge: int = 256) -> Tensor:
+        """The bits per dimension of each level in the cells of a coarse grid, for a picture.
+
+        Args:
+            edge: the most cells along the longest edge of the image.
+
+        Returns:
+            For each level, finest first, minus its part of log p in each cell, per variable of the cell, in bits:
+            (levels, *cells). The mean over the cells, summed over levels, is minus log p per variable.
+        """
+        channels, *shape = self.store.facts["shape"]
+        longest = min(check_count(edge, "cells of an edge"), max(shape))
+        cells = [max(1, round(longest * n / max(shape))) for n in shape]
+        levels = [_pooled(self.store, number, cells) for number in range(len(self.store.maps))]
+        variables = channels * math.prod(shape) / math.prod(cells)
+        return -torch.stack(levels) / (variables * math.log(2))
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.store.facts["shape"]))
         bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["levels_of_source"] else ""
         return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
+
+
+def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
+    """A map of log p on a grid of cells: each site is shared by the cells that it covers, which are read in turn."""
+    array, lattice = store.maps[number], store.stages[number].lattice
+    total = torch.zeros(cells, dtype=torch.float64)
+    for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
+        values = store.read(array, box).double()
+        for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
+            ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
+            edges = torch.arange(count + 1, dtype=torch.float64)
+            low, high = torch.maximum(ends[:-1, None], edges[:-1]), torch.minimum(ends[1:, None], edges[1:])
+            shares = (high - low).clamp(min=0)
+            values = torch.tensordot(values, shares * n / count, dims=([axis], [0])).movedim(-1, axis)
+        total += values
+    return total
 
 
 @torch.no_grad()

@@ -72,17 +72,7 @@ def test_a_resumed_run_sees_the_same_windows(tmp_path):
         flow = mera.build("tree", L=8, m=2, layers=1, hidden=(4,))
         run = tmp_path / f"run{len(stops)}"
         for steps in stops:
-            fit(
-                flow,
-                data,
-                steps=steps,
-                batch_size=4,
-                eval_images=8,
-                seed=3,
-                schedule="constant",
-                run=run,
-                resume=steps != stops[0],
-            )
+            fit(flow, data, steps=steps, run=run, resume=steps != stops[0], **common)
         return torch.cat([p.flatten() for p in flow.parameters()])
 
     assert torch.equal(weights(6), weights(2, 6))

@@ -236,3 +236,13 @@ def test_damage_is_found(tmp_path, damage):
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tile": 5}))
     with pytest.raises(ValueError, match="tile"):
         flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
+
+
+def test_the_picture_adds_up():
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tile=16)
+    bits = -result.log_prob / (x[0].numel() * np.log(2))
+    for edge in (5, 16, 100):
+        cells = result.bits(edge)
+        assert max(cells.shape[1:]) == min(edge, 48)
+        assert abs(cells.sum(0).mean().item() - bits) < 1e-5

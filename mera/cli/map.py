@@ -1,0 +1,87 @@
+"""The command `mera map`: log p of an image of any size, by site and level."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.processes import is_main
+from mera.cli.common import Device, Json, choose_device, console, show
+from mera.cli.lazy import OPTIONS
+from mera.cli.sources import SOURCE_HELP, load_flow
+from mera.data.sources import Source, open_image
+from mera.display.table import Table
+from mera.drawing.images import save_figure
+from mera.drawing.maps import map_figure
+from mera.flow import Flow
+from mera.stream import period
+
+REDUCED = 512
+"""The longest edge of the picture of the image, in pixels."""
+app = typer.Typer(**OPTIONS)
+
+
+@app.command()
+def _map(
+    run: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    file: Annotated[Path, typer.Argument(help="The image: a picture, TIFF, zarr, OME-Zarr or .npy.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the store and the picture.", metavar="DIR", rich_help_panel="Output")
+    ] = Path("bits.zarr"),
+    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in pixels.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise of dequantisation.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the store in the folder.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Map log p of an image of any size, by site and level, exactly: a store on disk, a table and a picture."""
+    flow: Flow = load_flow(run)
+    if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
+        raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
+    source = open_image(file, flow.plan.input.channels)
+    source = _cropped(source, period(flow.plan))
+    flow = flow.resized(source.shape[1:]).to(choose_device(device))
+    result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)
+    if not is_main():
+        return
+    picture = out / "map.png"
+    save_figure(map_figure(_reduced(source), result.bits().float()), picture)
+    variables = math.prod(source.shape) * math.log(2)
+    bits = {f"level {level}": -part / variables for level, part in enumerate(result.levels)}
+    numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
+    if as_json:
+        show(json.dumps(numbers | {"store": str(out), "picture": str(picture)}))
+        return
+    rows = [(name, f"{value:.4f}") for name, value in bits.items()]
+    if not math.isnan(result.bits_per_dim):
+        preprocessing = result.bits_per_dim - sum(bits.values())
+        rows += [("preprocessing", f"{preprocessing:.4f}"), ("bits/dim", f"{result.bits_per_dim:.4f}")]
+    show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
+
+
+def _cropped(source: Source, edges: tuple[int, ...]) -> Source:
+    """The image without the last rows and columns that do not fill a patch of the coarsest level."""
+    shape = tuple(n // edge * edge for n, edge in zip(source.shape[1:], edges, strict=True))
+    if min(shape) == 0:
+        raise InputError(f"an image of at least {edges[0]} x {edges[1]} pixels", f"{source}")
+    if shape != source.shape[1:]:
+        typer.echo(f"{source.name}: the first {shape[0]} rows and {shape[1]} columns", err=True)
+    return source.cropped(shape)
+
+
+def _reduced(source: Source) -> Tensor:
+    """The image with fewer pixels, by leaving out rows and columns, and values from 0 to 1."""
+    step = max(1, -(-max(source.shape[1:]) // REDUCED))
+    rows = [source[:, row : row + 1, :][:, :, ::step] for row in range(0, source.shape[1], step)]
+    values = torch.from_numpy(np.concatenate(rows, 1)).float()
+    if values.max() > 1 or values.min() < 0:
+        values = (values - values.min()) / (values.max() - values.min())
+    return values[:3] if len(values) > 2 else values[:1]

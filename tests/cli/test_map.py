@@ -1,0 +1,54 @@
+"""The command `mera map`, and flows on other lattices on the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mera
+from tests.helpers.command import run
+from tests.helpers.laws import randomize
+
+
+@pytest.fixture
+def flow(tmp_path):
+    flow = randomize(mera.build("rgflow", L=16, m=4, channels=3, layers=1, hidden=(4,)), 0.1).float()
+    mera.save(flow, tmp_path / "flow.mera")
+    return flow
+
+
+def test_a_picture_is_mapped(flow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("a.png")
+    result = run("map", "flow.mera", "a.png", "--out", "a.zarr", "--tile", 32, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    image = torch.from_numpy(pixels[:64, :48]).movedim(-1, 0)[None]
+    drawn = torch.stack([flow.resized((64, 48)).bits_per_dim(image) for _ in range(8)])
+    assert abs(found["bits_per_dim"] - drawn.mean()) < 8 * drawn.std()
+    assert "first 64 rows and 48 columns" in result.stderr
+    with Image.open("a.zarr/map.png") as picture:
+        assert picture.size[0] > 300
+    assert "bits/dim" in run("map", "flow.mera", "a.png", "--out", "a.zarr", "--tile", 32, "--resume").stdout
+    assert "resume=True" in str(run("map", "flow.mera", "a.png", "--out", "a.zarr").exception)
+    Image.fromarray(pixels[:9]).save("small.png")
+    assert "at least 16 x 16 pixels" in str(run("map", "flow.mera", "small.png").exception)
+
+
+def test_other_lattices(flow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("sample", "flow.mera", "--L", "32,48", "--n", 2, "--out", "s.npy").exit_code == 0
+    assert np.load("s.npy").shape == (2, 3, 32, 48)
+    assert "edges that 16" in str(run("sample", "flow.mera", "--L", 30).exception)
+    options = ["--L", 8, "--hidden", 4, "--layers", 1, "--steps", 2, "--eval-images", 4, "--out", "run"]
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(pixels).save("pictures/a.png")
+    assert run("train", "rgflow", "--data", "windows", "--root", "pictures", *options).exit_code == 0
+    assert "test images" in run("evaluate", "run", "--images", 4).stdout
+    assert "test images" in run("evaluate", "run", "--images", 4, "--L", 16).stdout
+    fill = ["--test", 0, "--L", 16, "--region", "2:4,2:4", "--samples", 0, "--steps", 2]
+    assert run("inpaint", "run", *fill).exit_code == 0
