@@ -283,13 +283,14 @@ class Flow(Density):
         """
         edges = edges_of(shape, self.plan.input.dim)
         recipe, number = self.recipe, 1 + max(step.level for step in self.plan.steps)
-        same_levels = levels is None or levels == number
+        levels = number if levels is None else check_count(levels, "levels")
+        same_levels = levels == number
         if recipe is None or "levels" not in recipe.options:
             if not same_levels:
                 raise InputError("a flow of mera.build whose model has the option levels", "another one")
             other = None
         else:
-            changes = {"L": list(edges), "levels": levels or number}
+            changes = {"L": list(edges), "levels": levels}
             if self.plan.context is not None and len(self.plan.context) > 1:
                 changes["context"] = [self.plan.context[0], *edges]
             other = recipe.rebuild(**changes)

@@ -58,7 +58,7 @@ class Restriction:
 
     def __init__(self, runner: Runner, x: Tensor | Surroundings, region: Region, context: Tensor | None = None) -> None:
         plan, self._reference = runner.plan, runner.reference
-        surroundings = WholeImage(runner, x, context) if isinstance(x, Tensor) else x
+        surroundings = x if isinstance(x, Surroundings) else WholeImage(runner, x, context)
         sites = sites_of(region, plan.input)
         if len(sites) == plan.input.sites:
             raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from mera.run.executor import run_forward
 from mera.run.runner import Runner
 
 
+@runtime_checkable
 class Surroundings(Protocol):
     """An image of which some pixels change: in memory, or on disk.
 

@@ -30,7 +30,7 @@ def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Ten
         return run(events, contexts)
     if is_recording() or torch.compiler.is_compiling():
         return run(events, contexts)
-    rows = max(1, VALUES * len(events) // events.numel())
+    rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = events.split(rows)
     piece_contexts = [None] * len(pieces) if contexts is None else contexts.split(rows)
     with fixed_weights():

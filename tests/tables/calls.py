@@ -118,6 +118,13 @@ CALLS = {
     "draw_layout": (drawing.draw_layout, lambda: {"layout": flow().layout, "view": "side", "dimension": -1}),
     "cone_page": (drawing.cone_page, lambda: {"layout": flow().layout, "title": "a"}),
     # analysis
+    "resized": (lambda **arguments: flow().resized(**arguments), lambda: {"shape": (8, 4), "levels": 2}),
+    "stream": (lambda **arguments: flow().stream(**arguments), lambda: {
+        "source": x()[0].numpy(), "out": None, "tile": 4, "seed": 0, "resume": False, "context": None}),
+    "update": (lambda **arguments: flow().stream(x()[0].numpy()).store.update(**arguments), lambda: {
+        "region": [(0, 2), (1, 3)], "pixels": torch.zeros(1, 2, 2)}),
+    "correlation_length": (physics.correlation_length, lambda: {
+        "fields": torch.randn(20, 1, 10), "first": 1, "log_weights": torch.zeros(20)}),
     "decompose": (analysis.decompose, lambda: {"flow": flow(), "x": x()}),
     "extents": (analysis.extents, lambda: {"fields": x(), "periodic": (True, True)}),
     "leading": (analysis.leading, lambda: {"flow": flow(), "level": 0, "n": 2, "samples": 2}),
@@ -157,6 +164,9 @@ CALLS = {
     "first": (data.first, lambda: {"images": data.ArrayDataset(images()), "n": 1}),
     "labels": (data.labels, lambda: {"images": data.ArrayDataset(images(), {"a": torch.zeros(2)}), "name": "a"}),
     "load data": (data.load, lambda: {"name": "msds1", "L": 8, "train_size": 2, "test_size": 2}),
+    "windows": (data.windows, lambda: {
+        "images": [torch.zeros(1, 20, 20), torch.zeros(1, 20, 20)], "L": 4, "test": 0.2, "test_windows": 2,
+        "flip": True, "turn": False, "margin": 4}),
     "resize": (data.resize, lambda: {"images": images(), "L": 2}),
     "takes": (data.takes, lambda: {"name": "msds1", "option": "train_size"}),
     "RunFolder": (train.RunFolder, lambda: {"path": "run"}),
