@@ -1,4 +1,4 @@
-"""Photographs in tiles of 16 x 16 pixels: five photographs to learn from, two others to test on.
+"""Photographs in tiles of 16 x 16 pixels: five photographs to learn from, in random windows, two others to test on.
 
 python examples/gallery/tiles.py [seconds of training] [picture]
 """

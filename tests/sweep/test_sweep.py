@@ -166,7 +166,7 @@ def test_a_job_of_a_cluster(tmp_path):
 @pytest.mark.slow
 def test_a_job_that_comes_to_its_time_limit_is_queued_again(tmp_path):
     point, _ = Grid.read(sweep_file(tmp_path, 4000)).points(tmp_path)
-    (job,) = submit([point], tmp_path / "jobs", "local", {"timeout_min": 1, "local_signal_delay_s": 30})
+    (job,) = submit([point], tmp_path / "jobs", "local", {"timeout_min": 1})
     assert job.result() == 0
     assert point.is_done
     assert "going on from step" in (point.folder / "log.txt").read_text()
