@@ -395,19 +395,18 @@ class Flow(Density):
                 NaN or infinite pixels, under the mask or not.
         """
         if isinstance(x, Store):
-            if context is not None:
-                raise InputError("no context beside a store, which has the context of its image", "one")
-            x.check_flow(self.runner)
+            self._check_store(x, context)
             return Restriction(x.runner, StoredImage(x), mask)
         return Restriction(self.runner, x, mask, context)
 
-    def inpaint(self, x: Tensor, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
+    def inpaint(self, x: Tensor | Store, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
         """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
 
         `torch.manual_seed` makes the result repeatable.
 
         Args:
-            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
+            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or the
+                store of an image of this flow; images of the result are then windows around the pixels.
             mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
                 single site.
             context: the context of the image; None for a flow without context.
@@ -422,10 +421,16 @@ class Flow(Density):
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
                 if an option is unknown or has an invalid value.
         """
-        result = inpaint(self.runner, x, mask, context, **options)
-        if self.plan.input.dim != 2 or self.plan.input.channels not in (1, 3):
+        if isinstance(x, Store):
+            self._check_store(x, context)
+            if x.context is not None:
+                raise InputError("a store of a flow without context, to inpaint", "one with a context")
+            result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.resized(n).runner, **options)
+        else:
+            result = inpaint(self.runner, x, mask, context, **options)
+        if self.plan.input.dim != 2 or self.plan.input.channels not in (1, 3) or result.original is None:
             return result
-        return replace(result, pictures=as_images(result, x, self.to_images))
+        return replace(result, pictures=as_images(result, result.original, self.to_images))
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Generate a window of the image that belongs to a seed, without the rest of the image.
@@ -550,6 +555,12 @@ class Flow(Density):
                 "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
             )
         check_tensor(what, x, self.plan.input.event_shape, self._reference)
+
+    def _check_store(self, store: Store, context: Tensor | None) -> None:
+        """Refuse a store that another flow made, and a context beside a store."""
+        if context is not None:
+            raise InputError("no context beside a store, which has the context of its image", "one")
+        store.check_flow(self.runner)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""

@@ -41,12 +41,13 @@ class Restriction:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space; or another `Surroundings`, such as a store on disk, of
             which only the cone is read. log p is then in double precision, as it may have many digits, and
-            `unmasked_pixels` and `fill`, which need the whole image, raise a `ValueError`.
+            `unmasked_pixels` and `fill` are of a window around the region.
         region: the pixels that change: a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
     Attributes:
         cone: the inference cone of the masked pixels.
+        view: the image, (1, C, *shape), or a window of it around the region.
         prior: the flow's prior.
         runner: the flow's runner with bijectors whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
@@ -66,14 +67,13 @@ class Restriction:
         self.prior = runner.prior
         with torch.inference_mode(False):  # the tensors kept here take part in gradients later
             self.cone: Cone = cone_of_data(plan, indices)
-            self._image = surroundings.image
             self._subplan = make_subplan(plan, indices)
             self._executor = SubplanExecutor(self._subplan, self._reference.device)
             bijectors = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
             frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}
             self.runner = replace(runner, bijectors=frozen)
             self._contexts = {partial.step: surroundings.contexts_of(partial) for partial in self._subplan.steps}
-            self._pixels = surroundings.pixels_at(sites)
+            self.view, self._places = surroundings.view(sites)
             self._latents, self._constants, self._rest = surroundings.of(self._subplan)
         # for each level the columns of the sites in the cone; None if all are (a field bijector also computes others)
         self._columns = [
@@ -99,19 +99,18 @@ class Restriction:
     @property
     def pixels(self) -> Tensor:
         """The masked pixels of the image, (1, C, n)."""
-        return self._pixels
+        return self.view.flatten(2).index_select(2, self._places)
 
     @property
     def unmasked_pixels(self) -> Tensor:
-        """The unmasked pixels of the image, (1, C, n')."""
-        return self._whole[:, :, ~self.mask]
+        """The unmasked pixels of `view`, (1, C, n')."""
+        return self.view[:, :, ~self.hidden]
 
-    @property
-    def _whole(self) -> Tensor:
-        """The whole image."""
-        if self._image is None:
-            raise InputError("a restriction of an image in memory", "one of a store")
-        return self._image
+    @cached_property
+    def hidden(self) -> Tensor:
+        """Whether a pixel of `view` is masked: bool, the same as `mask` for a whole image."""
+        hidden = torch.zeros(self.view[0, 0].numel(), dtype=torch.bool, device=self.view.device)
+        return hidden.index_fill(0, self._places, True).view(self.view.shape[2:])
 
     @cached_property
     def latent_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -194,21 +193,20 @@ class Restriction:
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies of the whole image with new values of the masked pixels; unmasked pixels are equal bit for bit.
+        """Copies of `view` with new values of the masked pixels; unmasked pixels are equal bit for bit.
 
         Args:
             pixels: values of the masked pixels, (K, C, n).
 
         Returns:
-            The images (K, C, *shape).
+            The images (K, C, *shape), or windows.
 
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
-        images = self._whole.repeat(len(pixels), *(1 for _ in self._whole.shape[1:]))
-        images[:, :, self.mask] = pixels
-        return images
+        images = self.view.repeat(len(pixels), *(1 for _ in self.view.shape[1:]))
+        return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""

@@ -17,16 +17,17 @@ from mera.run.runner import Runner
 
 @runtime_checkable
 class Surroundings(Protocol):
-    """An image of which some pixels change: in memory, or on disk.
+    """An image of which some pixels change: in memory, or on disk."""
 
-    Attributes:
-        image: the image, (1, C, *shape), or None if it is not in memory.
-    """
+    def view(self, sites: Tensor) -> tuple[Tensor, Tensor]:
+        """The image, or a window of it around sites.
 
-    image: Tensor | None
+        Args:
+            sites: the flat indices of the sites in the lattice, (n,).
 
-    def pixels_at(self, sites: Tensor) -> Tensor:
-        """The pixels at sites with flat indices (n,): (1, C, n)."""
+        Returns:
+            The image or window, (1, C, *sites of the window), and the flat indices of the sites there, (n,).
+        """
 
     def contexts_of(self, partial: PartialStep) -> Tensor | None:
         """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
@@ -68,9 +69,9 @@ class WholeImage:
             self._contexts = runner.contexts(context, x)
         self._runner = runner
 
-    def pixels_at(self, sites: Tensor) -> Tensor:
-        """The pixels at sites with flat indices (n,): (1, C, n)."""
-        return self.image.flatten(2).index_select(2, sites.to(self.image.device))
+    def view(self, sites: Tensor) -> tuple[Tensor, Tensor]:
+        """The whole image."""
+        return self.image, sites.to(self.image.device)
 
     def contexts_of(self, partial: PartialStep) -> Tensor | None:
         """The contexts of the events of a partial step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from mera._utils.errors import InputError
 from mera.chains.diagnostics import split_r_hat
 from mera.chains.effective_size import effective_size
 from mera.cones import Region, Restriction
+from mera.cones.surroundings import Surroundings
 from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.inpaint.annealing import anneal
@@ -30,6 +32,8 @@ from mera.run.runner import Runner
 if TYPE_CHECKING:
     from rich.console import Console
 
+LARGEST = 2**20
+"""The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
 KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
 
@@ -48,7 +52,8 @@ class Inpainting(Pictured):
             were requested.
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
         convergence: diagnostics of the chains that drew the samples; None without samples.
-        mask: the pixels that were filled, a bool mask of the lattice.
+        mask: the pixels that were filled, a bool mask of the images.
+        original: the image before, (1, C, *shape).
         pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
             samples, also the medoid, mean and spread of the draws, and the samples. None unless the lattice has two
             dimensions and 1 or 3 channels.
@@ -62,6 +67,7 @@ class Inpainting(Pictured):
     draws: Tensor | None = None
     convergence: Convergence | None = None
     mask: Tensor | None = None
+    original: Tensor | None = None
     pictures: dict[str, Tensor] | None = None
 
     @property
@@ -106,10 +112,11 @@ class Inpainting(Pictured):
 
 def inpaint(
     runner: Runner,
-    x: Tensor,
+    x: Tensor | Surroundings,
     mask: Region,
     context: Tensor | None = None,
     *,
+    around: Callable[[Sequence[int]], Runner] | None = None,
     console: Console | None = None,
     **options: Any,
 ) -> Inpainting:
@@ -124,9 +131,11 @@ def inpaint(
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
+        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or another
+            `Surroundings`, whose fillings are shown in a window.
         mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
         context: the context of the image; None for a flow without context.
+        around: for a window, a function from its shape to the flow on such a lattice, whose samples give the Gaussian.
         console: the console that shows progress; None to show nothing.
         options: fields of `SearchOptions`.
 
@@ -139,28 +148,32 @@ def inpaint(
     search = SearchOptions(**options)
     progress_console = check_console(console)
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
-        return _search(runner, x, mask, context, search, progress_console)
+        local = Restriction(runner, x, mask, context)
+        small = runner if around is None else around(local.view.shape[2:])
+        return _search(local, small, context, search, progress_console)
 
 
 def _search(
-    runner: Runner, x: Tensor, mask: Region, context: Tensor | None, search: SearchOptions, console: Console
+    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
 ) -> Inpainting:
-    """Search for the likeliest filling, then draw samples if they are requested."""
-    local = Restriction(runner, x, mask, context)
+    """Search for the likeliest filling, then draw samples if they are requested; `runner` is that of the view."""
     space = choose_space(local, search.space, search.latents)
     groups = min(max(search.starts, search.samples), search.draws)
     start = populate(local, space, groups, search.draws // groups, search.sweeps)
     with ProgressBar("fill", console) as progress_bar:
         pixels, log_prob, history = climb(local, space, start, search.steps, search.lr, progress_bar)
     top = int(log_prob.argmax())
-    likeliest = Inpainting(local.fill(pixels[top : top + 1]), log_prob[top], history, space.size, mask=local.mask)
+    likeliest = Inpainting(
+        local.fill(pixels[top : top + 1]), log_prob[top], history, space.size, mask=local.hidden, original=local.view
+    )
     if not search.samples:
         return likeliest
-    if any(getattr(part, "of_angles", None) for bijector in runner.bijectors.values() for part in bijector.modules()):
-        starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]  # no Gaussian of angles
+    of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
+    if of_angles or local.view.numel() > LARGEST:  # no Gaussian
+        starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     else:
         with ProgressBar("anneal", console) as progress_bar:
-            gaussian = gaussian_filling(runner, x, local.mask, context)
+            gaussian = gaussian_filling(runner, local.view, local.hidden, context)
             particles = max(search.particles, search.samples)
             rows = anneal(
                 partial(_log_prob, local), partial(curvature, local), gaussian, particles, search.moves,

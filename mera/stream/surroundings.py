@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.cones.indexing import Tiling, event_tiling
+from mera.cones.indexing import Tiling, event_tiling, ravel
 from mera.cones.subplan import PartialStep, Subplan
 from mera.cones.surroundings import constants_of
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Regroup
 from mera.stream.boxes import Box, hull
-from mera.stream.stages import Events, Stage
+from mera.stream.stages import Events, Stage, period
 from mera.stream.store import Store
+
+MARGIN = 8
+"""The least number of sites around a region in its window."""
 
 
 class StoredImage:
@@ -29,15 +32,25 @@ class StoredImage:
         ValueError: if the store is not complete.
     """
 
-    image: Tensor | None = None
-
     def __init__(self, store: Store) -> None:
         store.check_complete()
         self.store = store
 
-    def pixels_at(self, sites: Tensor) -> Tensor:
-        """The pixels at sites with flat indices (n,): (1, C, n)."""
-        return self._values_at(self.store.lattices[0], sites, self.store.runner.plan.input)
+    def view(self, sites: Tensor) -> tuple[Tensor, Tensor]:
+        """A window around the sites, whose edges are those of a lattice that fits the flow."""
+        lattice = self.store.runner.plan.input
+        coordinates = torch.unravel_index(sites, lattice.shape)
+        around = hull([values.unique().tolist() for values in coordinates], lattice.shape, lattice.periodic)
+        spans = []
+        sizes = zip(around.start, around.stop, lattice.shape, period(self.store.runner.plan), strict=True)
+        for (start, stop, n, unit), wraps in zip(sizes, lattice.periodic, strict=True):
+            edge = min(n, -(-(stop - start + 2 * MARGIN) // unit) * unit)
+            start -= (edge - (stop - start)) // 2
+            start = start if wraps else min(max(start, 0), n - edge)
+            spans.append((start, start + edge))
+        box = Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+        block = self.store.read(self.store.lattices[0], box).to(self.store.runner.reference)[None]
+        return block, ravel(_relative(coordinates, box, lattice.shape), box.shape).to(block.device)
 
     def contexts_of(self, partial: PartialStep) -> Tensor | None:
         """The contexts of the events of a partial step: that of the image."""

@@ -10,6 +10,10 @@ from mera._utils.errors import InputError
 from mera.sweep.point import Point, stop_running
 
 
+LIMITS = 1000
+"""The number of times that a job may come to its time limit and be queued again."""
+
+
 class Job:
     """A point as a job, which is queued again when it comes to its time limit."""
 
@@ -48,7 +52,7 @@ def submit(points: Sequence[Point], folder: Path, cluster: str, options: Mapping
     except ImportError:
         raise InputError('the package submitit (pip install "mera-flow[cluster]")', "none") from None
     try:
-        executor = submitit.AutoExecutor(folder=str(folder), cluster=cluster)
+        executor = submitit.AutoExecutor(folder=str(folder), cluster=cluster, **{f"{cluster}_max_num_timeout": LIMITS})
         executor.update_parameters(**options)
     except (NameError, TypeError, AssertionError, RuntimeError, ValueError) as error:
         raise InputError(f"a cluster {cluster} with options of submitit", str(error)) from None

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT
@@ -119,11 +119,16 @@ def running(command: Sequence[str], log: Any) -> Iterator[subprocess.Popen[bytes
 
 
 def stop_running() -> None:
-    """Let the command that runs save and end, and wait for it."""
+    """Let the command that runs save and end, and wait for it.
+
+    submitit calls this in a handler of a signal that comes while `Popen.wait` waits, whose lock a second call in the
+    same thread would never get. The wait here takes no lock, and leaves the exit status to `Popen`.
+    """
     for process in _processes:
         if process.poll() is None:
             process.send_signal(SIGINT)
-            process.wait()
+            with suppress(ChildProcessError):  # the process has ended, and `Popen` has its status
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
 def flags_of(options: Mapping[str, Any]) -> list[str]:

@@ -83,8 +83,9 @@ def test_changes_and_restrictions(name, corner):
     for a, b in zip(stored.encode(fillings), whole.encode(fillings), strict=True):
         torch.testing.assert_close(a, b, atol=1e-11, rtol=0)
     torch.testing.assert_close(stored.decode(stored.encode(fillings)), fillings, atol=1e-9, rtol=0)
-    with pytest.raises(ValueError, match="in memory"):
-        stored.fill(fillings)
+    assert stored.view[0].flatten(1)[:, stored.hidden.flatten()].shape == whole.pixels.shape[1:]
+    torch.testing.assert_close(stored.fill(whole.pixels), stored.view)
+    assert stored.fill(fillings).shape[1:] == stored.view.shape[1:]
 
 
 def test_images_of_8_bits():
@@ -246,3 +247,20 @@ def test_the_picture_adds_up():
         cells = result.bits(edge)
         assert max(cells.shape[1:]) == min(edge, 48)
         assert abs(cells.sum(0).mean().item() - bits) < 1e-5
+
+
+@pytest.mark.parametrize("region", [[(20, 23), (30, 34)], [(0, 2), (46, 48)]])
+def test_a_hole_is_filled(region):
+    """The search improves log p of the whole image, and gives a window; its other pixels are those of the image."""
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tile=16)
+    torch.manual_seed(0)
+    found = flow.inpaint(result.store, region, steps=20, draws=20, samples=2, warmup=2, iterations=4, particles=8)
+    sizes = [stop - start for start, stop in region]
+    assert found.image.shape == (1, 2, *found.mask.shape)
+    assert int(found.mask.sum()) == sizes[0] * sizes[1]
+    filled = x.clone()
+    filled[(0, slice(None), *(slice(*span) for span in region))] = found.image[0][:, found.mask].view(2, *sizes)
+    torch.testing.assert_close(flow.log_prob(filled)[0], found.log_prob, atol=1e-8, rtol=0)
+    assert found.history[-1] > found.history[0]
+    assert torch.equal(found.image[0][:, ~found.mask], found.original[0][:, ~found.mask])
