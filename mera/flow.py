@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_count, check_latents, check_tensor, is_integer
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.bijectors.circular import check_angles
 from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
@@ -262,7 +263,8 @@ class Flow(Density):
     def resized(self, shape: Sequence[int], levels: int | None = None) -> Flow:
         """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
 
-        Parameters are shared, not copied: what one flow learns, the other one knows. Shapes are those that the layout
+        Parameters are shared, not copied: what one flow learns, the other one knows, and `to` moves both (call this
+        method again behind it). Shapes are those that the layout
         allows: for RG-Flow with `levels` levels, all edges that m 2^(levels - 1) divides.
 
         Args:
@@ -290,12 +292,16 @@ class Flow(Density):
                 raise InputError("a flow of mera.build whose model has the option levels", "another one")
             other = None
         else:
-            changes = {"L": list(edges), "levels": levels}
+            changes: dict[str, Any] = {"L": list(edges), "levels": levels}
             if self.plan.context is not None and len(self.plan.context) > 1:
                 changes["context"] = [self.plan.context[0], *edges]
-            other = recipe.rebuild(**changes)
-        if other is None or (same_levels and set(other.bijectors) != set(self.bijectors)):
-            other = Flow(resize(self.layout, edges), self.prior, self.preprocess, self.context_encoder.classes)
+            with fixed_seed(0):  # new parameters are drawn, and replaced
+                other = recipe.rebuild(**changes)
+        if other is not None and not same_levels and set(other.bijectors) != set(self.bijectors):
+            raise InputError("a flow whose levels share their bijectors, to change the number of levels", "another one")
+        if other is None or set(other.bijectors) != set(self.bijectors):
+            with fixed_seed(0):
+                other = Flow(resize(self.layout, edges), self.prior, self.preprocess, self.context_encoder.classes)
         other.to(self.device, self.dtype)
         share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
         other.prior, other.preprocess = self.prior, self.preprocess
@@ -471,10 +477,10 @@ class Flow(Density):
             source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
                 array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
                 site; floats are data in the flow's own space.
-            out: the folder of the store; None for a temporary one, which goes when the store goes.
+            out: the folder of the store; None for a temporary one, which goes when the store and its arrays go.
             options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
-                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder; `console`, a
-                `rich.console.Console` on which progress is shown.
+                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder or to open it (an
+                updated one stays as it is); `console`, a `rich.console.Console` on which progress is shown.
 
         Returns:
             The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`, whose `update(region,

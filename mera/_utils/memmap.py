@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ def read_part(array: Any, where: tuple[Any, ...]) -> Any:
         array: any array with slices.
         where: the slices of the part.
     """
-    if isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap):
+    is_file = isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap)
+    if is_file and array.mode != "c" and Path(array.filename).is_file():  # "c" has values that the file has not
         order: Any = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         mapped = np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
         return np.array(mapped[where])

@@ -75,7 +75,7 @@ def photographs(L: Edges, windows: bool = True) -> DataSplits:
         return DataSplits("photographs", 3, *splits)
     sources = [Source(_photograph(name), name=name) for name in TRAIN_PHOTOGRAPHS]
     train = Windows([Part(s, (0, s.shape[1]), (0, s.shape[2])) for s in sources], L, flip=True)
-    train.labels = {"photograph": train.labels["image"]}
+    train.labels = {"photograph": train.labels.pop("image")}
     return DataSplits("photographs", 3, train, splits[1])
 
 

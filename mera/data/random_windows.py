@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from mera._utils.errors import InputError
 from mera.data.dataset import DataSplits, Edges, edges, register
 from mera.data.gate import check_finite
 from mera.data.sources import Source, dtype_of, images_in, open_image
+
+MOST_LABELS = 2**22
+"""The most windows that have the number of their image as a label."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,15 @@ class Windows(Dataset):
         count = max(len(self.parts), int(areas.sum() / math.prod(self.size))) if count is None else count
         ends = (areas.cumsum(0) / areas.sum() * check_count(count, "a number of windows")).round().long()
         self.ends = ends.tolist()
-        self.numbers = torch.bucketize(torch.arange(count), ends, right=True)
-        self.labels = {"image": self.numbers}
+        few = count <= MOST_LABELS
+        self.labels = {"image": torch.bucketize(torch.arange(count), ends, right=True)} if few else {}
 
     def __len__(self) -> int:
         return self.ends[-1]
 
     def __getitem__(self, index: int) -> Tensor:
         index = range(len(self))[index]
-        part = self.parts[int(self.numbers[index])]
+        part = self.parts[bisect_right(self.ends, index)]
         spare = [n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)]
         if self.seed is None:
             top, left = (int(torch.randint(n, ())) for n in spare)
@@ -141,8 +146,8 @@ def windows(
     (torch.Size([3, 32, 32]), 500)
     """
     sources = _sources(images, channels)
-    if isinstance(test, float):
-        check_interval(test, "the share of the test", 0, 1)
+    if isinstance(test, Real):
+        test = check_interval(test, "the share of the test", 0, 1)
         training, testing = _split(sources, test, edges(L), margin)
     else:
         training, testing = [_whole(s) for s in sources], [_whole(s) for s in _sources(test, channels)]
@@ -212,11 +217,12 @@ def _split(
     by_rows = height >= width
     length, edge = (height, size[0]) if by_rows else (width, size[1])
     gap = edge if margin is None else check_count(margin, "the margin", 0)
-    held_out = max(edge, round(share * length))
+    held_out = round(share * length)  # whatever the edge of a window is, so that no other window learns a test pixel
     spans = (0, length - held_out - gap), (length - held_out, length)
-    if spans[0][1] < edge:
-        least = f"an image of at least {2 * edge + gap} {'rows' if by_rows else 'columns'} to hold a part out"
-        raise InputError(least, str(length))
+    if held_out < edge or spans[0][1] < edge:
+        lines = "rows" if by_rows else "columns"
+        got = f"{max(0, spans[0][1])} and {held_out} of {length}, {gap} apart"
+        raise InputError(f"at least {edge} {lines} to learn from and as many for the test, by test=0.3, say", got)
     other = (0, width) if by_rows else (0, height)
     parts = [Part(sources[0], span, other) if by_rows else Part(sources[0], other, span) for span in spans]
     return parts[:1], parts[1:]

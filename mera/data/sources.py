@@ -51,7 +51,7 @@ class Source:
         bounded = [slice(*part.indices(n)) for part, n in zip(where, self.shape, strict=True)]
         slices = dict(zip("cyx", bounded, strict=True))
         part = read_part(self.array, tuple(slices[axis] for axis in self.axes))
-        part = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+        part = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
         if "c" not in self.axes:
             part = part[None]
         order = self.axes if "c" in self.axes else f"c{self.axes}"
@@ -90,9 +90,19 @@ def open_image(image: Any, channels: int | None = None) -> Source:
     path = Path(image)
     if not path.exists():
         raise DataMissingError(f"Expected an image {path}; got no such file")
+    try:
+        return _open(path, channels)
+    except InputError:
+        raise
+    except Exception as error:  # readers raise any error for files that are not what they seem
+        raise InputError(f"an image in {path}", f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _open(path: Path, channels: int | None) -> Source:
+    """The image of a file or folder that exists, by its suffix."""
     if path.is_dir():
         return _open_zarr(path)
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return Source(np.load(path, mmap_mode="r", allow_pickle=False), name=str(path))
     if path.suffix.lower() in TIFF:
         return _open_tiff(path)
@@ -111,17 +121,17 @@ def images_in(folder: Path, channels: int | None = None) -> list[Source]:
     """
     if _is_zarr(folder) or folder.is_file():
         return [open_image(folder, channels)]
-    found: list[Path] = []
+    found: dict[Path, Path] = {}  # by the path behind symbolic links, so that no image is in both splits
     pending = [folder] if folder.is_dir() else []
     while pending:
         for path in pending.pop().iterdir():
             if path.is_dir() and not _is_zarr(path):
-                pending.append(path)
+                pending += [] if path.is_symlink() else [path]
             elif path.is_dir() or path.suffix.lower() in SUFFIXES | {*TIFF, ".npy"}:
-                found.append(path)
+                found.setdefault(path.resolve(), path)
     if not found:
         raise DataMissingError(f"Expected pictures, TIFF files or images of zarr below {folder}; got none")
-    return [open_image(path, channels) for path in sorted(found)]
+    return [open_image(path, channels) for path in sorted(found.values())]
 
 
 def _is_zarr(path: Path) -> bool:

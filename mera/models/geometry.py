@@ -41,7 +41,7 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = N
         width = m * stride ** (check_count(wanted, "levels", most=DEEPEST) - 1)
         if any(n % width for n in shape):
             got = "x".join(map(str, shape))
-            raise InputError(f"edges that {width} = {m} * {stride}^{wanted - 1} divides, for {wanted} levels", got)
+            raise InputError(f"edges that {width} = {m} * {stride}^{wanted - 1} divides", got)
         return wanted
     smallest, width, count = min(shape), m, 1
     while width < smallest:

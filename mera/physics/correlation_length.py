@@ -92,7 +92,7 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
     >>> abs(found.value - 1.04) < 4 * found.error  # 1 / arcosh(1.5)
     True
     """
-    if fields.ndim < 3 or len(fields) < FEWEST:
+    if fields.ndim < 3 or len(fields) < FEWEST or not fields[0].numel():
         raise InputError(f"at least {FEWEST} fields (N, C, *shape)", str(tuple(fields.shape)))
     if log_weights is not None and log_weights.shape != fields.shape[:1]:
         raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
@@ -100,6 +100,8 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
     check_count(first, "the first distance", 0)
     if length // 2 + 1 - first < LATER + 3:
         raise InputError(f"at least {LATER + 3} distances from {first} on", f"{max(0, length // 2 + 1 - first)}")
+    if not fields.isfinite().all() or (log_weights is not None and not log_weights.softmax(0).isfinite().all()):
+        raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
     weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
     products = _slices(fields.double(), length) * weights.double()[:, None]
     sizes = torch.stack([part.sum() for part in weights.double().tensor_split(BINS)])
@@ -107,10 +109,13 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
     mean = bins.sum(0) / sizes.sum()
     left_out = (bins.sum(0) - bins) / (sizes.sum() - sizes)[:, None]
     errors = _jackknife(left_out)
-    times, inverse = torch.arange(length // 2 + 1) - length / 2, 1 / errors.clamp(min=1e-300).square()
+    if not (errors > 0).all():
+        raise InputError("fields whose two-point function has errors", "fields that are all the same, or no channels")
+    times = torch.arange(length // 2 + 1, dtype=torch.float64) - length / 2
+    inverse = (errors.min() / errors).square()  # relative, for fields of any size
     rows = (mean, *left_out)
     lengths, later = (
-        1 / torch.tensor([_mass(row[start:], times[start:], inverse[start:]) for row in rows])
+        1 / torch.tensor([_mass(row[start:], times[start:], inverse[start:]) for row in rows], dtype=torch.float64)
         for start in (first, first + LATER)
     )
     fit = _shape(1 / lengths[0], times)

@@ -16,7 +16,7 @@ def noise_of_sites(seed: int, channels: int, box: Box) -> Tensor:
     """Uniform numbers in [0, 1) in single precision for the sites of a box, (channels, *sites).
 
     Args:
-        seed: an integer from 0 to 2^64 - 1.
+        seed: an integer from 0 to 2^31 - 1.
         channels: the number of channels.
         box: the box, within the lattice.
     """

@@ -54,13 +54,17 @@ class Storage:
             self._create(zarr, facts)
         if not (path / FACTS).is_file():
             raise InputError("the folder of a store that stream made", "none", where=str(path))
-        self.facts = json.loads((path / FACTS).read_text())
-        group = zarr.open_group(str(path / "arrays"), mode="r+")
-        self.lattices = [group[f"lattice{stage.number}"] for stage in stages]
-        self.latents = {level: group[f"latents{level}"] for stage in stages for level, _ in stage.leaving}
-        self.maps = [group[f"map{stage.number}"] for stage in stages]
-        self.parts = [group["parts_of_data"], *(group[f"parts{stage.number}"] for stage in stages)]
-        self.totals = group["totals"]
+        try:
+            self.facts = json.loads((path / FACTS).read_text())
+            group = zarr.open_group(str(path / "arrays"), mode="r+")
+            self.lattices = [group[f"lattice{stage.number}"] for stage in stages]
+            self.latents = {level: group[f"latents{level}"] for stage in stages for level, _ in stage.leaving}
+            self.maps = [group[f"map{stage.number}"] for stage in stages]
+            self.parts = [group["parts_of_data"], *(group[f"parts{stage.number}"] for stage in stages)]
+            self.totals = group["totals"]
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise InputError("an intact store", f"{type(error).__name__}: {error}", where=str(path)) from error
+        self.folder = group.store  # lives as long as any of its arrays
 
     def tile(self, stage: Stage) -> tuple[int, ...]:
         """The edges of a tile of the outputs of a stage."""
@@ -81,8 +85,31 @@ class Storage:
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError("an intact store", f"{array.name}: {error}", where=str(self.path)) from error
         if np.isnan(values.sum(dtype=np.float64)):
-            raise InputError("an intact store", f"values of {array.name} that are missing", where=str(self.path))
+            raise InputError(
+                "an intact store", f"values of {array.name} that are missing or not finite", where=str(self.path)
+            )
         return torch.from_numpy(values)
+
+    def values(self, array: Any) -> np.ndarray:
+        """All values of a small array; a ValueError if it is damaged."""
+        try:
+            return np.asarray(array[:])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise InputError("an intact store", f"{array.name}: {error}", where=str(self.path)) from error
+
+    def part(self, row: int, index: int) -> float:
+        """The part of a tile, NaN if it is not done; row 0 is that of the data."""
+        try:
+            return float(self.parts[row][index])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise InputError("an intact store", f"{self.parts[row].name}: {error}", where=str(self.path)) from error
+
+    def mark_updated(self) -> None:
+        """Note in the facts that pixels have changed since the source was read."""
+        if not self.facts.get("updated"):
+            self.facts["updated"] = True
+            with replacing(self.path / FACTS) as temporary:
+                temporary.write_text(json.dumps(self.facts))
 
     def write(self, array: Any, box: Box, values: Tensor) -> None:
         """Write values into a box of sites."""
@@ -93,16 +120,16 @@ class Storage:
 
     def total(self) -> dict[str, float]:
         """log p and the log-det of the preprocessing, in nats; NaN if not all tiles are done."""
-        preprocessing, *levels = self.totals[:].tolist()
+        preprocessing, *levels = self.values(self.totals).tolist()
         return {"log_prob": math.fsum(levels), "preprocessing": preprocessing}
 
     def levels(self) -> list[float]:
         """The part of log p of each stage, in nats."""
-        return self.totals[1:].tolist()
+        return self.values(self.totals)[1:].tolist()
 
     def add_up(self) -> None:
         """Make the totals of the parts, once all tiles are done."""
-        self.totals[:] = [math.fsum(part[:]) for part in self.parts]
+        self.totals[:] = [math.fsum(self.values(part)) for part in self.parts]
 
     def _create(self, zarr: Any, facts: Mapping[str, Any]) -> None:
         """Make all arrays, then the file of facts, which makes them a store."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.files import replacing
+from mera.bijectors import Bijector
 from mera.cones.regions import Span, spans_of
 from mera.run.runner import Runner
 from mera.stream.boxes import Box
@@ -29,22 +31,32 @@ class Store(Storage):
         path: the folder.
         runner: the flow's plan with its bijectors.
         context: the encoded context of the image, (1, K); None for a flow without context.
+        preprocess: the bijector from integers to the flow's own space; None if the source had floats.
         facts: what the store is made for; None to open a store that exists.
     """
 
     def __init__(
-        self, path: Path, runner: Runner, context: Tensor | None = None, facts: Mapping[str, Any] | None = None
-    ) -> None:
+        self, path: Path, runner: Runner, context: Tensor | None = None, preprocess: Bijector | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(path, stages_of(runner.plan), facts)
-        self.runner, self.context = runner, context
-        self._checked: object = None
-        if (path / JOURNAL).exists():
+        self.runner, self.context, self.preprocess = runner, context, preprocess
+        self.settle()
+
+    def settle(self) -> None:
+        """Write what an update has left in its journal, if it was interrupted."""
+        if (self.path / JOURNAL).exists():
             self._apply_journal()
+
+    def total(self) -> dict[str, float]:
+        """log p and the log-det of the preprocessing, in nats; NaN if not all tiles are done."""
+        self.settle()
+        return super().total()
 
     @property
     def is_complete(self) -> bool:
         """Whether all tiles are done."""
-        return not np.isnan(self.totals[:]).any()
+        return not np.isnan(self.values(self.totals)).any()
 
     @torch.no_grad()
     def compute(self, stage: Stage, box: Box, block: Tensor | None = None) -> Outputs:
@@ -94,9 +106,10 @@ class Store(Storage):
             raise InputError("finite pixels", "infinite values or NaN")
         self.check_flow(self.runner)
         self.check_complete()
-        values = pixels.to(self.runner.reference)
+        values = pixels.detach().to(self.runner.reference)
         written = {"pixels": values.cpu().numpy(), "box": np.array([box.start, box.stop])}
-        sums = self.totals[:]
+        sums = self.values(self.totals)
+        sums[0] += self._log_det(values) - self._log_det(self.read(self.lattices[0], box).to(values))
         for stage in self.stages:
             out = inside(stage.changed(box), stage.coarse, stage.lattice.periodic)
             entry = stage.needed(out)[0]
@@ -104,6 +117,7 @@ class Store(Storage):
             after = overlaid(before, entry, values, box, stage.lattice.shape)
             found, old = self.compute(stage, out, after), self.compute(stage, out, before)
             sums[1 + stage.number] += (found.map - old.map).sum().item()
+            self._check_outputs(stage, out)
             written |= {
                 f"{stage.number} out": np.array([out.start, out.stop]),
                 f"{stage.number} values": found.values.cpu().numpy(),
@@ -111,30 +125,48 @@ class Store(Storage):
             }
             if stage.kept is not None:
                 box, values = out, found.values[stage.kept]
-        change = float((sums - self.totals[:]).sum())
+        if not all(np.isfinite(array).all() for array in (sums, *written.values())):
+            raise InputError("pixels whose latents and log p are finite", "infinite values or NaN")
+        change = float((sums - self.values(self.totals))[1:].sum())
         with replacing(self.path / JOURNAL) as temporary, temporary.open("wb") as file:
             np.savez(file, totals=sums, **written)  # type: ignore[arg-type]
         self._apply_journal()
         return change
 
+    def _log_det(self, values: Tensor) -> float:
+        """The log-det of the preprocessing at values in the flow's own space; 0 if there was none."""
+        if self.preprocess is None:
+            return 0.0
+        return -self.preprocess.inverse(values[None])[1].double().item()
+
+    def _check_outputs(self, stage: Stage, box: Box) -> None:
+        """Read what an update will write in a box of outputs, so that damage is found before anything is written."""
+        arrays = [self.latents[level] for level, _ in stage.leaving]
+        if stage.kept is not None:
+            arrays.append(self.lattices[stage.number + 1])
+        for array in arrays:
+            self.read(array, box)
+        self.read(self.maps[stage.number], box.refined(stage.cell))
+
     def check_flow(self, runner: Runner) -> None:
         """Raise a ValueError unless a flow has the plan and the parameters with which the store was made."""
-        versions = tuple((id(p), p._version) for module in runner.bijectors.values() for p in module.parameters())
-        if versions == self._checked:  # neither replaced nor changed since the last look
-            return
         if fingerprint(runner) != self.facts["flow"]:
             raise InputError("the flow that made the store", "another one, or other parameters", where=str(self.path))
-        self._checked = versions
 
     def check_complete(self) -> None:
-        """Raise a ValueError if a tile is not done yet."""
+        """Raise a ValueError if a tile is not done yet; an update that was interrupted is finished first."""
+        self.settle()
         if not self.is_complete:
             raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")
 
     def _apply_journal(self) -> None:
         """Write the values of an update that has begun; it may be done again after a kill."""
-        with np.load(self.path / JOURNAL) as file:
-            written = {name: file[name] for name in file.files}
+        try:
+            with np.load(self.path / JOURNAL) as file:
+                written = {name: file[name] for name in file.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError("an intact store", f"{JOURNAL}: {error}", where=str(self.path)) from error
+        self.mark_updated()
         self.write(self.lattices[0], _box(written["box"]), torch.from_numpy(written["pixels"]))
         for stage in self.stages:
             values, total = (torch.from_numpy(written[f"{stage.number} {name}"]) for name in ("values", "map"))
@@ -146,7 +178,7 @@ class Store(Storage):
 def fingerprint(runner: Runner) -> str:
     """A short text that changes with the plan and with any parameter of a flow."""
     digest = hashlib.sha256(repr((runner.plan, runner.prior, runner.reference.dtype)).encode())
-    for name, module in sorted(runner.bijectors.items()):
+    for name, module in [*sorted(runner.bijectors.items()), ("contexts", runner.context_encoder)]:
         for key, value in sorted(module.state_dict().items()):
             digest.update(f"{name}.{key}".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 import shutil
 import tempfile
@@ -31,7 +30,7 @@ from mera.run.runner import Runner
 from mera.stream.boxes import Box, tiles
 from mera.stream.noise import noise_of_sites
 from mera.stream.stages import Stage, stages_of
-from mera.stream.storage import FACTS, zarr_module
+from mera.stream.storage import FACTS, Storage, zarr_module
 from mera.stream.store import Store, fingerprint
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ class Streamed:
     """The forward pass of a large image.
 
     Attributes:
-        store: the lattices, latents and maps on disk, see `Store`; in a temporary folder, which goes when the store
-            goes, if `stream` got none.
+        store: the lattices, latents and maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which
+            goes when the store and its arrays go.
     """
 
     def __init__(self, store: Store) -> None:
@@ -111,7 +110,8 @@ class Streamed:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.store.facts["shape"]))
         bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["levels_of_source"] else ""
-        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
+        updated = ", updated since" if self.store.facts.get("updated") else ""
+        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}{updated}"
 
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
@@ -152,7 +152,10 @@ def stream(
         raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)
     cell = math.lcm(*(c for stage in stages for c in stage.cell))
     tile = max(check_count(tile, "the edge of a tile") // cell, 1) * cell
-    is_image = np.dtype(str(source.dtype).removeprefix("torch.")) == np.uint8
+    kind = str(source.dtype).removeprefix("torch.")
+    if kind != "uint8" and not kind.lstrip("<>|=").startswith(("f", "bf")):
+        raise InputError("8-bit integers, or floats in the flow's own space", f"an array of {kind}")
+    is_image = kind == "uint8"
     if is_image and type(preprocess) is not ImagePreprocess:
         raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
     encoded = runner.context_encoder(context, 1, runner.reference.device)
@@ -169,16 +172,19 @@ def stream(
     if is_main():
         _prepare(path, facts, resume, runner)
     _wait(state)
-    store = Store(path, runner, encoded)
+    store = Store(path, runner, encoded, preprocess if is_image else None)
     if out is None:
-        weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
+        weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
+    if store.facts.get("updated"):
+        store.check_complete()
+        return Streamed(store)
     with ProgressBar("stream", check_console(console if is_main() else None), "tile") as bar:
         work = list(_tiles(store, stages))
         total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)
         done = 0
         for number, group in itertools.groupby(work, key=lambda item: item[0]):
             for index, (_, i, box, weight) in enumerate(group):
-                if index % world_size() == rank() and np.isnan(store.parts[number + 1][i]):
+                if index % world_size() == rank() and np.isnan(store.part(number + 1, i)):
                     if number < 0:
                         _take(store, preprocess, source, i, box)
                     else:
@@ -207,7 +213,10 @@ def _take(store: Store, preprocess: Any, source: Any, number: int, box: Box) -> 
     """Write a tile of the data, in the flow's own space."""
     where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
     part = read_part(source, (slice(None), *where))
-    values = part.clone() if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+    if isinstance(part, Tensor):
+        values = part.detach().clone()
+    else:  # in the byte order of this machine
+        values = torch.from_numpy(np.array(part, dtype=np.asarray(part).dtype.newbyteorder("=")))
     log_det = 0.0
     reference = store.runner.reference
     if store.facts["levels_of_source"]:
@@ -239,11 +248,11 @@ def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) ->
     if (path / FACTS).exists():
         if not resume:
             raise FileExistsError(f"Expected a folder without a store, or resume=True; got {path}")
-        before = json.loads((path / FACTS).read_text())
+        before = Storage(path, stages_of(runner.plan)).facts
         for name, value in facts.items():
             if name != "version" and before.get(name) != value:
                 raise InputError(f"the {NAMES.get(name, name)} of the store", "another one", where=str(path))
-    Store(path, runner, None, facts)
+    Store(path, runner, facts=facts)
 
 
 def _probe(source: Any) -> str:

@@ -89,6 +89,8 @@ class StoredImage:
 
     def _values_at(self, array: object, sites: Tensor, lattice: Lattice) -> Tensor:
         """The values of an array at sites with flat indices (n,), from the smallest box around them: (1, C, n)."""
+        if not len(sites):
+            return self.store.runner.reference.new_empty(1, lattice.channels, 0)
         coordinates = torch.unravel_index(sites, lattice.shape)
         box = hull([values.unique().tolist() for values in coordinates], lattice.shape, lattice.periodic)
         where: Any = (slice(None), *_relative(coordinates, box, lattice.shape))

@@ -9,7 +9,6 @@ from typing import Any
 from mera._utils.errors import InputError
 from mera.sweep.point import Point, stop_running
 
-
 LIMITS = 1000
 """The number of times that a job may come to its time limit and be queued again."""
 

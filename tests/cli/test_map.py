@@ -44,7 +44,7 @@ def test_other_lattices(flow, tmp_path, monkeypatch):
     assert np.load("s.npy").shape == (2, 3, 32, 48)
     assert "edges that 16" in str(run("sample", "flow.mera", "--L", 30).exception)
     options = ["--L", 8, "--hidden", 4, "--layers", 1, "--steps", 2, "--eval-images", 4, "--out", "run"]
-    pixels = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 80, 3), dtype=np.uint8)
     (tmp_path / "pictures").mkdir()
     Image.fromarray(pixels).save("pictures/a.png")
     assert run("train", "rgflow", "--data", "windows", "--root", "pictures", *options).exit_code == 0

@@ -48,6 +48,30 @@ def test_no_test_pixel_is_learnt(shape):
     assert len(seen) > 0.5 * image.numel()
 
 
+def test_other_windows_learn_no_test_pixel():
+    """A run may be evaluated with larger windows than it learnt: the test part is the same."""
+    image = torch.zeros(1, 600, 60)
+    learnt = mera.data.windows(image, 16, test=0.2).train.parts[0].rows
+    for edge in (8, 32, 60):
+        assert mera.data.windows(image, edge, test=0.2).test.parts[0].rows[0] >= learnt[1] + 16
+
+
+def test_links_are_no_other_images(tmp_path):
+    for name in ("a", "b", "c"):
+        Image.fromarray(coordinates(40, 40).numpy()[0]).save(tmp_path / f"{name}.png")
+    (tmp_path / "self").symlink_to(tmp_path)
+    (tmp_path / "z.png").symlink_to(tmp_path / "a.png")
+    data = mera.data.windows(tmp_path, L=16)
+    assert len(data.train.parts) + len(data.test.parts) == 3
+
+
+def test_files_that_are_not_what_they_seem(tmp_path):
+    for name in ("a.npy", "a.tif", "a.png"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(ValueError, match=name):
+            open_image(tmp_path / name)
+
+
 def test_turns_and_flips():
     part = Part(open_image(coordinates(40, 40)), (0, 40), (0, 40))
     torch.manual_seed(0)
@@ -137,11 +161,11 @@ def test_photographs_are_random_windows():
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
-        ([torch.zeros(3, 20, 90)], {}, "at least 32 x 32 pixels|at least 96 columns"),
+        ([torch.zeros(3, 20, 90)], {"test": 0.4}, "at least 32 x 32 pixels|at least 32 columns"),
         ([torch.zeros(3, 40, 40), torch.zeros(3, 31, 40), torch.zeros(3, 40, 40)], {}, "at least 32 x 32.*31 x 40"),
-        ([torch.zeros(3, 64, 64)], {}, "at least 96 rows"),
+        ([torch.zeros(3, 64, 64)], {}, "at least 32 rows"),
         ([torch.zeros(3, 99, 99), torch.zeros(1, 99, 99)], {}, "the same channels"),
-        ([torch.zeros(3, 99, 99, dtype=torch.int32)], {}, "8-bit or floating-point"),
+        ([torch.zeros(3, 99, 99, dtype=torch.int32)] * 2, {}, "8-bit or floating-point"),
         ([torch.zeros(2, 3, 99, 99)], {}, "an array .C, H, W."),
         ([], {}, "one image or more"),
         ([torch.zeros(3, 99, 99)], {"test": 0.0}, "share of the test"),

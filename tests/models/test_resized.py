@@ -66,7 +66,7 @@ def test_levels_that_share_their_bijectors_may_be_more():
     assert {id(p) for p in other.parameters()} == {id(p) for p in flow.parameters()}
     x = torch.randn(1, 1, 32, 16, dtype=torch.float64)
     assert torch.equal(other.log_prob(x), flow.resized((32, 16), 4).log_prob(x))
-    with pytest.raises(ValueError, match="'disentangler3': Expected levels that share"):
+    with pytest.raises(ValueError, match="levels share their bijectors"):
         flow_of("rgflow", {"L": 8, "m": 2, "channels": 1}).resized((32, 16), levels=4)
 
 

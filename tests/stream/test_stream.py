@@ -239,6 +239,106 @@ def test_damage_is_found(tmp_path, damage):
         flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
 
 
+def test_an_interrupted_update_is_finished_by_the_next_call(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tmp_path / "a", tile=16)
+    write, calls = type(result.store).write, []
+
+    def interrupted(self, *arguments):
+        calls.append(0)
+        if len(calls) == 2:
+            raise OSError("no space left on device")
+        write(self, *arguments)
+
+    changed = x.clone()
+    changed[0, :, 3:6, 4:9] = pixels = torch.randn(2, 3, 5, dtype=torch.float64)
+    monkeypatch.setattr(type(result.store), "write", interrupted)
+    with pytest.raises(OSError, match="no space"):
+        result.store.update([(3, 6), (4, 9)], pixels)
+    monkeypatch.undo()
+    assert abs(result.log_prob - flow.log_prob(changed).item()) < 1e-9
+    changed[0, :, 20:22, 30:32] = 0.5
+    result.store.update([(20, 22), (30, 32)], torch.full((2, 2, 2), 0.5).double())
+    assert abs(result.log_prob - flow.log_prob(changed).item()) < 1e-9
+
+
+def test_updates_of_images_of_8_bits(tmp_path):
+    flow = randomize(mera.build("tree", L=8, m=2, channels=3, layers=1, hidden=(5,)), 0.2).float().resized((16, 24))
+    before = np.random.default_rng(0).integers(0, 256, (3, 16, 24), dtype=np.uint8)
+    after = before.copy()
+    after[:, 2:9, 3:7] = 250
+    result, other = flow.stream(before, tmp_path / "a", tile=8), flow.stream(after, tmp_path / "b", tile=8)
+    pixels = torch.from_numpy(other.store.lattices[0][:, 2:9, 3:7])
+    result.store.update(np.s_[2:9, 3:7], pixels)
+    assert abs(result.bits_per_dim - other.bits_per_dim) < 1e-5
+    again = flow.stream(before, tmp_path / "a", tile=8, resume=True)
+    assert again.bits_per_dim == result.bits_per_dim
+    assert "updated since" in repr(again)
+    next((tmp_path / "a" / "arrays" / "totals" / "c").iterdir()).unlink()
+    with pytest.raises(ValueError, match="missing"):
+        flow.stream(before, tmp_path / "a", tile=8, resume=True)
+
+
+def test_an_update_that_cannot_be_is_refused_before_it_begins(tmp_path):
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tmp_path / "a", tile=32)
+    before = result.log_prob
+    with pytest.raises(ValueError, match="finite"):
+        flow.stream(x[0].float().numpy()).store.update([(2, 3), (2, 3)], torch.full((2, 1, 1), torch.inf).double())
+    for name in ("map0", "map1", "latents0"):
+        chunk = next(path for path in tmp_path.glob(f"a/arrays/{name}/c/**/*") if path.is_file())
+        data = bytearray(chunk.read_bytes())
+        chunk.write_bytes(bytes([data[0] ^ 1, *data[1:]]))
+        with pytest.raises(ValueError, match="intact store"):
+            result.store.update([(2, 4), (2, 4)], torch.zeros(2, 2, 2).double())
+        chunk.write_bytes(bytes(data))
+    assert flow.stream(x[0].numpy(), tmp_path / "a", tile=32, resume=True).log_prob == before
+    assert (result.store.lattices[0][:] == x[0].numpy()).all()
+
+
+def test_arrays_outlive_the_result():
+    flow, x, _ = case("rgflow")
+    levels = flow.stream(x[0].numpy()).map(0)
+    assert np.isfinite(np.asarray(levels)).all()
+
+
+def test_classes_that_have_learnt_since_are_noticed():
+    flow = mera.build("rgflow", L=8, m=2, channels=1, layers=1, hidden=(4,), classes=3)
+    result = flow.stream(torch.randn(1, 8, 8), context=torch.tensor([2]))
+    flow.restrict(result.store, [(0, 2), (0, 2)])
+    with torch.no_grad():
+        next(flow.context_encoder.parameters()).add_(1)
+    with pytest.raises(ValueError, match="flow that made"):
+        flow.restrict(result.store, [(0, 2), (0, 2)])
+
+
+def test_a_cone_without_latents_of_a_level():
+    layout = mera.Layout((8,), 1)
+    coarse, fine = layout.decimate(layout.local(layout.input, "actnorm", kernel=1))
+    layout.latent(fine)
+    layout.latent(coarse)
+    flow, x = mera.Flow(layout), torch.randn(1, 1, 8)
+    local, whole = flow.restrict(flow.stream(x[0]).store, [(0, 1)]), flow.restrict(x, [(0, 1)])
+    torch.testing.assert_close(local.log_prob(whole.pixels + 1).float(), whole.log_prob(whole.pixels + 1))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "complex64"])
+def test_pixels_of_other_types_are_refused(dtype):
+    flow, x, _ = case("rgflow")
+    with pytest.raises(ValueError, match="8-bit integers"):
+        flow.stream(x[0].numpy().astype(dtype))
+
+
+def test_byte_order_and_copies_on_write(tmp_path):
+    flow, x, _ = case("rgflow")
+    expected = flow.stream(x[0].numpy()).log_prob
+    assert flow.stream(x[0].numpy().astype(">f8")).log_prob == expected
+    np.save(tmp_path / "a.npy", np.zeros_like(x[0].numpy()))
+    changed = np.load(tmp_path / "a.npy", mmap_mode="c")
+    changed[:] = x[0].numpy()
+    assert flow.stream(changed).log_prob == expected
+
+
 def test_the_picture_adds_up():
     flow, x, _ = case("rgflow")
     result = flow.stream(x[0].numpy(), tile=16)
