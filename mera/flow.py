@@ -470,7 +470,8 @@ class Flow(Density):
 
         Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
         lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. Lattices, latents
-        and maps of log p go to a store of zarr (extra "large") on disk, as large as five images of single precision.
+        and maps of log p go to a store of zarr (extra "large") on disk, for RG-Flow about three times as large as the
+        image in single precision.
         After a kill, `resume=True` goes on. The processes that torchrun has started share the tiles.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
@@ -24,15 +25,13 @@ TRANSFORMS: dict[str, Callable[..., Univariate]] = {
     "spline": spline_transform,
     "logistic-mixture": LogisticMixture,
 }
-SCALED = ("affine", "spline")
-"""The maps that have a bound of their log-scale."""
 
 
 def transform_of(text: str, max_log_scale: float) -> Univariate:
     """The monotone map of a coupling, from its name, with or without options.
 
     Args:
-        text: one of `TRANSFORMS`, "spline" or "spline(bins=4)".
+        text: a name of `TRANSFORMS`, with or without options, such as "spline" or "spline(bins=4)".
         max_log_scale: the bound of the log-scale, for the maps that have one.
 
     Raises:
@@ -43,9 +42,10 @@ def transform_of(text: str, max_log_scale: float) -> Univariate:
     """
     name, values, options = parse_call(text, "spline(bins=4)")
     make = TRANSFORMS[check_choice(name, TRANSFORMS, "a transform")]
-    if name in SCALED:
-        options = {"max_log_scale": max_log_scale} | options
     try:
-        return make(*values, **options)
+        call = signature(make).bind(*values, **options)
     except TypeError as error:
         raise InputError(f"options of the transform {name!r}", str(error)) from error
+    if "max_log_scale" in call.signature.parameters:
+        call.arguments.setdefault("max_log_scale", max_log_scale)
+    return make(*call.args, **call.kwargs)

@@ -48,7 +48,8 @@ class Part:
         """A window, by its corner in the rectangle and its size, (C, *size)."""
         first, second = self.rows[0] + top, self.columns[0] + left
         window = self.source[:, first : first + size[0], second : second + size[1]]
-        return torch.from_numpy(np.array(window)).to(dtype_of(self.source))
+        native = np.array(window, dtype=window.dtype.newbyteorder("="))  # the byte order of this machine
+        return torch.from_numpy(native).to(dtype_of(self.source))
 
 
 class Windows(Dataset):
@@ -122,14 +123,14 @@ def windows(
             h5py), or a file (see `mera.data.sources.open_image`); or a folder of such files. Pixels are 8-bit integers,
             or floats in the space of the flow.
         L: edge of the windows, or height and width.
-        test: the images for the test, in the same forms; or the share of the area that is held out for it: whole
-            images, the last ones by name, if there are several, and otherwise the lower or the right part of the image.
+        test: the test images, in the same forms; or the share of the area that is held out: the last images of several
+            (those of a folder are sorted by name), otherwise the lower or the right part of the only image.
         test_windows: the number of test windows, at fixed random places.
         flip: whether training windows are flipped left to right at random.
         turn: whether training windows are turned by multiples of 90 degrees at random.
         channels: 1 to read pictures in grey, 3 in colour.
-        margin: the number of rows between the training part and the test part of one image; the edge of a window if
-            None. No pixel is in both.
+        margin: the number of rows or columns between the training part and the test part of one image; the edge of a
+            window if None. No pixel is in both.
         name: the name of the data set.
 
     Returns:

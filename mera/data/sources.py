@@ -207,6 +207,6 @@ def dtype_of(source: Source) -> torch.dtype:
     name = str(source.dtype).removeprefix("torch.")
     if name == "uint8":
         return torch.uint8
-    if name.startswith("float"):
+    if name.lstrip("<>=|").startswith(("f", "bf")):
         return torch.float32
     raise InputError(f"8-bit or floating-point pixels of {source.name}", name)

@@ -30,7 +30,8 @@ def decimation(
     checkerboard given the white ones. If neighbours alone interact, as in phi^4, black squares are independent of each
     other given their neighbours, so that a convolution of one layer before a monotone map of each site is all that this
     step needs. RiGCS generates Ising spins in this order (arXiv 2503.08918). A level of one dimension has couplings
-    between every second of its new sites. Cones are those of convolutions.
+    between every second of its new sites. The topmost lattice has splines of patches, whatever `transform` is. Cones
+    are those of convolutions.
 
     Raises:
         ValueError: if the value of an option is invalid.

@@ -23,8 +23,8 @@ def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, be
         before: the plan of `source`.
 
     Raises:
-        LayoutError: if a bijector has other parameters on the other lattice, or acts on all of it; the message names
-            the node.
+        LayoutError: if a bijector has parameters of other shapes on the other lattice, or scales the Fourier modes of
+            the whole lattice; the message names the node.
     """
     operations = {step.module: step.operation for step in before.steps}
     for step in _with_bijector(plan):

@@ -120,7 +120,7 @@ def stages_of(plan: Plan) -> list[Stage]:
         leaving = tuple((levels[v], channels) for v, channels, _ in outputs if v in levels)
         going_on = [(v, channels, output) for v, channels, output in outputs if v not in levels]
         if len(going_on) > 1:
-            raise LayoutError("one lattice that goes on", "two", node=users[value].node)
+            raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=users[value].node)
         kept = going_on[0][1] if going_on else None
         stages.append(Stage(len(stages), entry, tuple(steps), leaving, kept))
         if not going_on:

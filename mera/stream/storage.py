@@ -30,6 +30,17 @@ def zarr_module() -> Any:
     return zarr
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """What the store in a folder was made for; a ValueError if the folder holds no store, or a damaged one."""
+    if not (path / FACTS).is_file():
+        raise InputError("the folder of a store that stream made", "none", where=str(path))
+    try:
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text())
+    except ValueError as error:
+        raise InputError("an intact store", f"{FACTS}: {error}", where=str(path)) from error
+    return facts
+
+
 class Storage:
     """The arrays of a store.
 
@@ -52,10 +63,8 @@ class Storage:
         zarr = zarr_module()
         if facts is not None and not (path / FACTS).exists():
             self._create(zarr, facts)
-        if not (path / FACTS).is_file():
-            raise InputError("the folder of a store that stream made", "none", where=str(path))
+        self.facts = read_facts(path)
         try:
-            self.facts = json.loads((path / FACTS).read_text())
             group = zarr.open_group(str(path / "arrays"), mode="r+")
             self.lattices = [group[f"lattice{stage.number}"] for stage in stages]
             self.latents = {level: group[f"latents{level}"] for stage in stages for level, _ in stage.leaving}
@@ -120,12 +129,16 @@ class Storage:
 
     def total(self) -> dict[str, float]:
         """log p and the log-det of the preprocessing, in nats; NaN if not all tiles are done."""
-        preprocessing, *levels = self.values(self.totals).tolist()
+        preprocessing, *levels = self.sums()
         return {"log_prob": math.fsum(levels), "preprocessing": preprocessing}
 
     def levels(self) -> list[float]:
         """The part of log p of each stage, in nats."""
-        return self.values(self.totals)[1:].tolist()
+        return self.sums()[1:]
+
+    def sums(self) -> list[float]:
+        """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
+        return self.values(self.totals).tolist()
 
     def add_up(self) -> None:
         """Make the totals of the parts, once all tiles are done."""

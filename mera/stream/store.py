@@ -48,10 +48,10 @@ class Store(Storage):
         if (self.path / JOURNAL).exists():
             self._apply_journal()
 
-    def total(self) -> dict[str, float]:
-        """log p and the log-det of the preprocessing, in nats; NaN if not all tiles are done."""
+    def sums(self) -> list[float]:
+        """The log-det of the preprocessing, and the part of log p of each stage, behind an update that had begun."""
         self.settle()
-        return super().total()
+        return super().sums()
 
     @property
     def is_complete(self) -> bool:

@@ -30,7 +30,7 @@ from mera.run.runner import Runner
 from mera.stream.boxes import Box, tiles
 from mera.stream.noise import noise_of_sites
 from mera.stream.stages import Stage, stages_of
-from mera.stream.storage import FACTS, Storage, zarr_module
+from mera.stream.storage import FACTS, read_facts, zarr_module
 from mera.stream.store import Store, fingerprint
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PROBES = 64
 """The number of pixels by which a source is recognised."""
-NAMES = {"flow": "flow, with its parameters", "source": "pixels", "levels_of_source": "type of pixels"}
+NAMES = {"flow": "flow and parameters", "source": "pixels", "levels_of_source": "type of pixels"}
 """The facts of a store in words, where the name is not enough."""
 
 
@@ -248,7 +248,7 @@ def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) ->
     if (path / FACTS).exists():
         if not resume:
             raise FileExistsError(f"Expected a folder without a store, or resume=True; got {path}")
-        before = Storage(path, stages_of(runner.plan)).facts
+        before = read_facts(path)
         for name, value in facts.items():
             if name != "version" and before.get(name) != value:
                 raise InputError(f"the {NAMES.get(name, name)} of the store", "another one", where=str(path))
