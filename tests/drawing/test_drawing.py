@@ -171,7 +171,11 @@ def test_what_is_split_twice_is_drawn_within_the_lattice():
     [
         ("rgflow", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
         ("wavelet", {"L": 16}, {"haar": {"decimator"}, "details": {"field"}, "top": {"field"}}),
-        ("decimation", {"L": 16}, {"details": {"field"}, "top": {"decimator"}}),
+        (
+            "decimation",
+            {"L": 16},
+            {"details": {"field"}, "disentangler": {"disentangler"}, "decimator": {"decimator"}},
+        ),
         ("tree", {"L": 16}, {"decimator": {"decimator"}}),
         ("branching", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
         ("neuralrg", {"L": 8}, {"even": {"disentangler"}, "odd": {"decimator"}}),
