@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
-from mera.data.random_windows import Part, Windows
+from mera.data.random_windows import Windows, whole
 from mera.data.sources import Source
 
 PEOPLE, TEST_PEOPLE = 40, 8
@@ -74,7 +74,7 @@ def photographs(L: Edges, windows: bool = True) -> DataSplits:
     if not check_flag(windows, "windows"):
         return DataSplits("photographs", 3, *splits)
     sources = [Source(_photograph(name), name=name) for name in TRAIN_PHOTOGRAPHS]
-    train = Windows([Part(s, (0, s.shape[1]), (0, s.shape[2])) for s in sources], L, flip=True)
+    train = Windows([whole(source) for source in sources], L, flip=True)
     train.labels = {"photograph": train.labels.pop("image")}
     return DataSplits("photographs", 3, train, splits[1])
 

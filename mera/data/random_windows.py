@@ -151,7 +151,7 @@ def windows(
         test = check_interval(test, "the share of the test", 0, 1)
         training, testing = _split(sources, test, edges(L), margin)
     else:
-        training, testing = [_whole(s) for s in sources], [_whole(s) for s in _sources(test, channels)]
+        training, testing = [whole(s) for s in sources], [whole(s) for s in _sources(test, channels)]
     kinds = {(part.source.shape[0], dtype_of(part.source)) for part in (*training, *testing)}
     if len(kinds) > 1:
         got = " and ".join(sorted(f"{n} channels of {dtype}" for n, dtype in kinds))
@@ -200,7 +200,8 @@ def _sources(images: Any, channels: int | None) -> list[Source]:
     return [open_image(images, channels)]
 
 
-def _whole(source: Source) -> Part:
+def whole(source: Source) -> Part:
+    """The part that is all of an image."""
     return Part(source, (0, source.shape[1]), (0, source.shape[2]))
 
 
@@ -213,7 +214,7 @@ def _split(
         last = len(sources) - 1
         while last > 1 and sum(areas[last:]) < share * sum(areas):
             last -= 1
-        return [_whole(source) for source in sources[:last]], [_whole(source) for source in sources[last:]]
+        return [whole(source) for source in sources[:last]], [whole(source) for source in sources[last:]]
     _, height, width = sources[0].shape
     by_rows = height >= width
     length, edge = (height, size[0]) if by_rows else (width, size[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.memmap import read_part
+from mera._utils.optional import import_optional
 from mera.data.dataset import DataMissingError
 from mera.data.folder import SUFFIXES, read_image
 
@@ -140,7 +140,7 @@ def _is_zarr(path: Path) -> bool:
 
 def _open_zarr(path: Path) -> Source:
     """An array of zarr, or the full resolution of an OME-Zarr image."""
-    found, axes = zarr_module().open(str(path), mode="r"), None
+    found, axes = import_optional("zarr", "large").open(str(path), mode="r"), None
     if not hasattr(found, "shape"):
         attributes = dict(found.attrs)
         scales = attributes.get("multiscales", attributes.get("ome", {}).get("multiscales"))
@@ -153,11 +153,8 @@ def _open_zarr(path: Path) -> Source:
 
 def _open_tiff(path: Path) -> Source:
     """The full resolution of the first image of a TIFF file, in tiles or strips as the file has them."""
-    _check_installed("tifffile")
-    import tifffile
-
-    file = tifffile.TiffFile(path)
-    array = zarr_module().open(file.series[0].aszarr(level=0), mode="r")
+    file = import_optional("tifffile", "large").TiffFile(path)
+    array = import_optional("zarr", "large").open(file.series[0].aszarr(level=0), mode="r")
     source = _plane(array, file.series[0].axes.lower().replace("s", "c"), str(path))
     weakref.finalize(source, file.close)
     return source
@@ -182,20 +179,6 @@ class _Plane:
     def __getitem__(self, where: Sequence[slice]) -> Any:
         slices = iter(where)
         return self._array[tuple(next(slices) if axis in "cyx" else 0 for axis in self._axes)]
-
-
-def zarr_module() -> Any:
-    """The package zarr, which is imported only when it is needed."""
-    _check_installed("zarr")
-    import zarr
-
-    return zarr
-
-
-def _check_installed(name: str) -> None:
-    """Raise a ValueError if a package of the extra "large" is not installed."""
-    if find_spec(name) is None:
-        raise InputError(f'the package {name} (pip install "mera-flow[large]")', "none")
 
 
 def dtype_of(source: Source) -> torch.dtype:

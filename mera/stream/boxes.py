@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mera.graph.lattice import Lattice
@@ -21,6 +21,12 @@ class Box:
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
+
+    @classmethod
+    def of(cls, spans: Iterable[tuple[int, int]]) -> Box:
+        """The box of a pair (start, stop) for each dimension."""
+        start, stop = zip(*spans, strict=True)
+        return cls(start, stop)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,14 +52,14 @@ class Box:
             )
             for a, b, k, (first, last) in zip(self.start, self.stop, operation.kernel, patched(operation), strict=True)
         ]
-        return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+        return Box.of(spans)
 
     def patches(self, operation: Apply) -> Box:
         """The part of a box from `around` that patches cover; empty if there is no patch."""
         spans = []
         for a, b, (first, last) in zip(self.start, self.stop, patched(operation), strict=True):
             spans.append((max(a, first), max(min(b, last), max(a, first))))
-        return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+        return Box.of(spans)
 
     def within(self, outer: Box) -> Slices:
         """The slices of the box in an array of the sites of a box around it."""
@@ -117,4 +123,4 @@ def hull(coordinates: Sequence[Sequence[int]], shape: Sequence[int], periodic: S
             _, first = max((b - a, i) for i, (a, b) in enumerate(itertools.pairwise([places[-1] - n, *places])))
             places = [*places[first:], *(p + n for p in places[:first])]
         spans.append((places[0], places[-1] + 1))
-    return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+    return Box.of(spans)

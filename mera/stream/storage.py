@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import replacing
+from mera._utils.optional import import_optional
 from mera.stream.boxes import Box, pieces
 from mera.stream.stages import Stage
 
@@ -21,23 +24,23 @@ FACTS, JOURNAL = "facts.json", "update.npz"
 """The names of the file of facts, and of the file of an update that has begun."""
 
 
-def zarr_module() -> Any:
-    """The package zarr, which is imported only when it is needed."""
+@contextmanager
+def intact(path: Path, name: str) -> Iterator[None]:
+    """A context in which an error while an array or a file of a store is read becomes a ValueError with their names."""
     try:
-        import zarr
-    except ImportError:
-        raise InputError('the package zarr (pip install "mera-flow[large]")', "none") from None
-    return zarr
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("an intact store", f"{name}: {error}", where=str(path)) from error
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What the store in a folder was made for; a ValueError if the folder holds no store, or a damaged one."""
     if not (path / FACTS).is_file():
         raise InputError("the folder of a store that stream made", "none", where=str(path))
-    try:
+    with intact(path, FACTS):
         facts: dict[str, Any] = json.loads((path / FACTS).read_text())
-    except ValueError as error:
-        raise InputError("an intact store", f"{FACTS}: {error}", where=str(path)) from error
     return facts
 
 
@@ -60,19 +63,18 @@ class Storage:
 
     def __init__(self, path: Path, stages: Sequence[Stage], facts: Mapping[str, Any] | None = None) -> None:
         self.path, self.stages = path, stages
-        zarr = zarr_module()
+        zarr = import_optional("zarr", "large")
         if facts is not None and not (path / FACTS).exists():
-            self._create(zarr, facts)
+            self.facts = dict(facts)
+            self._create(zarr)
         self.facts = read_facts(path)
-        try:
+        with intact(path, "arrays"):
             group = zarr.open_group(str(path / "arrays"), mode="r+")
             self.lattices = [group[f"lattice{stage.number}"] for stage in stages]
             self.latents = {level: group[f"latents{level}"] for stage in stages for level, _ in stage.leaving}
             self.maps = [group[f"map{stage.number}"] for stage in stages]
             self.parts = [group["parts_of_data"], *(group[f"parts{stage.number}"] for stage in stages)]
             self.totals = group["totals"]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise InputError("an intact store", f"{type(error).__name__}: {error}", where=str(path)) from error
         self.folder = group.store  # lives as long as any of its arrays
 
     def tile(self, stage: Stage) -> tuple[int, ...]:
@@ -88,11 +90,9 @@ class Storage:
         channels = array.shape[: array.ndim - len(box.start)]
         values = np.empty((*channels, *box.shape), dtype=array.dtype)
         every = (slice(None),) * len(channels)
-        try:
+        with intact(self.path, array.name):
             for here, there in pieces(box, array.shape[len(channels) :]):
                 values[(*every, *there)] = array[(*every, *here)]
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError("an intact store", f"{array.name}: {error}", where=str(self.path)) from error
         if np.isnan(values.sum(dtype=np.float64)):
             raise InputError(
                 "an intact store", f"values of {array.name} that are missing or not finite", where=str(self.path)
@@ -101,17 +101,13 @@ class Storage:
 
     def values(self, array: Any) -> np.ndarray:
         """All values of a small array; a ValueError if it is damaged."""
-        try:
+        with intact(self.path, array.name):
             return np.asarray(array[:])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError("an intact store", f"{array.name}: {error}", where=str(self.path)) from error
 
     def part(self, row: int, index: int) -> float:
         """The part of a tile, NaN if it is not done; row 0 is that of the data."""
-        try:
+        with intact(self.path, self.parts[row].name):
             return float(self.parts[row][index])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError("an intact store", f"{self.parts[row].name}: {error}", where=str(self.path)) from error
 
     def mark_updated(self) -> None:
         """Note in the facts that pixels have changed since the source was read."""
@@ -144,9 +140,9 @@ class Storage:
         """Make the totals of the parts, once all tiles are done."""
         self.totals[:] = [math.fsum(self.values(part)) for part in self.parts]
 
-    def _create(self, zarr: Any, facts: Mapping[str, Any]) -> None:
+    def _create(self, zarr: Any) -> None:
         """Make all arrays, then the file of facts, which makes them a store."""
-        tile, dtype = facts["tile"], facts["dtype"]
+        tile, dtype = self.facts["tile"], self.facts["dtype"]
         group = zarr.open_group(str(self.path / "arrays"), mode="w")
 
         def make(name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
@@ -155,9 +151,9 @@ class Storage:
                 fill_value=np.nan, compressors=[zarr.codecs.Crc32cCodec()], filters=None,
             )  # fmt: skip
 
+        entry: tuple[int, ...] = (tile,) * len(self.stages[0].lattice.shape)  # the tiles that write the lattice
         for stage in self.stages:
-            sites, edge = stage.lattice.shape, tuple(max(1, tile // c) for c in stage.cell)
-            entry = (tile,) * len(sites) if stage.number == 0 else self._edges_before(stage, tile)
+            sites, edge = stage.lattice.shape, self.tile(stage)
             make(f"lattice{stage.number}", stage.lattice.event_shape, (stage.lattice.channels, *entry), dtype)
             make(f"map{stage.number}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), "float32")
             counts = math.prod(-(-n // e) for n, e in zip(stage.coarse, edge, strict=True))
@@ -165,12 +161,9 @@ class Storage:
             for level, channels in stage.leaving:
                 number = channels.stop - channels.start
                 make(f"latents{level}", (number, *stage.coarse), (number, *edge), dtype)
+            entry = edge
         counts = math.prod(-(-n // tile) for n in self.stages[0].lattice.shape)
         make("parts_of_data", (counts,), (1,), "float64")
         make("totals", (1 + len(self.stages),), (1 + len(self.stages),), "float64")
         with replacing(self.path / FACTS) as temporary:
-            temporary.write_text(json.dumps(facts))
-
-    def _edges_before(self, stage: Stage, tile: int) -> tuple[int, ...]:
-        """The edges of the tiles in which the stage before writes the lattice of a stage."""
-        return tuple(max(1, tile // c) for c in self.stages[stage.number - 1].cell)
+            temporary.write_text(json.dumps(self.facts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from mera.cones.regions import Span, spans_of
 from mera.run.runner import Runner
 from mera.stream.boxes import Box
 from mera.stream.stages import Outputs, Stage, run_stage, stages_of
-from mera.stream.storage import JOURNAL, Storage
+from mera.stream.storage import JOURNAL, Storage, intact
 
 
 class Store(Storage):
@@ -99,7 +98,7 @@ class Store(Storage):
         """
         lattice = self.stages[0].lattice
         spans = spans_of(region, lattice)
-        box = Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+        box = Box.of(spans)
         if tuple(pixels.shape) != (lattice.channels, *box.shape) or not pixels.is_floating_point():
             raise InputError(f"floats {(lattice.channels, *box.shape)}", f"{pixels.dtype} {tuple(pixels.shape)}")
         if not pixels.isfinite().all():
@@ -161,11 +160,8 @@ class Store(Storage):
 
     def _apply_journal(self) -> None:
         """Write the values of an update that has begun; it may be done again after a kill."""
-        try:
-            with np.load(self.path / JOURNAL) as file:
-                written = {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError("an intact store", f"{JOURNAL}: {error}", where=str(self.path)) from error
+        with intact(self.path, JOURNAL), np.load(self.path / JOURNAL) as file:
+            written = {name: file[name] for name in file.files}
         self.mark_updated()
         self.write(self.lattices[0], _box(written["box"]), torch.from_numpy(written["pixels"]))
         for stage in self.stages:
@@ -190,7 +186,7 @@ def inside(box: Box, shape: Sequence[int], periodic: Sequence[bool]) -> Box:
     spans = []
     for a, b, n, wraps in zip(box.start, box.stop, shape, periodic, strict=True):
         spans.append(((0, n) if b - a >= n else (a, b)) if wraps else (max(a, 0), min(b, n)))
-    return Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+    return Box.of(spans)
 
 
 def overlaid(block: Tensor, outer: Box, values: Tensor, box: Box, shape: Sequence[int]) -> Tensor:

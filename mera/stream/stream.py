@@ -21,6 +21,7 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
 from mera._utils.memmap import read_part
+from mera._utils.optional import import_optional
 from mera._utils.processes import is_main, process_state, rank, world_size
 from mera._utils.version import VERSION
 from mera.bijectors import ImagePreprocess, with_noise
@@ -30,7 +31,7 @@ from mera.run.runner import Runner
 from mera.stream.boxes import Box, tiles
 from mera.stream.noise import noise_of_sites
 from mera.stream.stages import Stage, stages_of
-from mera.stream.storage import FACTS, read_facts, zarr_module
+from mera.stream.storage import FACTS, read_facts
 from mera.stream.store import Store, fingerprint
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def stream(
     console: Console | None = None,
 ) -> Streamed:
     """Evaluate a large image; see `Flow.stream`."""
-    zarr_module()
+    import_optional("zarr", "large")
     plan = runner.plan
     stages = stages_of(plan)
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:

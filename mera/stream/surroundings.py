@@ -48,7 +48,7 @@ class StoredImage:
             start -= (edge - (stop - start)) // 2
             start = start if wraps else min(max(start, 0), n - edge)
             spans.append((start, start + edge))
-        box = Box(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+        box = Box.of(spans)
         block = self.store.read(self.store.lattices[0], box).to(self.store.runner.reference)[None]
         return block, ravel(_relative(coordinates, box, lattice.shape), box.shape).to(block.device)
 
