@@ -7,7 +7,7 @@ from torch import nn
 from mera.bijectors.spectral import Spectral
 from mera.graph.errors import LayoutError
 from mera.graph.operations import Apply
-from mera.graph.plan import Plan, Step
+from mera.graph.plan import Plan
 
 
 def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, before: Plan) -> None:
@@ -27,12 +27,14 @@ def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, be
             the whole lattice; the message names the node.
     """
     operations = {step.module: step.operation for step in before.steps}
-    for step in _with_bijector(plan):
+    for step in plan.steps:
+        if not step.module:
+            continue
         if step.module not in source:
             raise LayoutError("levels that share their bijectors", "a level with bijectors of its own", node=step.node)
         module, operation = source[step.module], operations[step.module]
         is_patch = isinstance(step.operation, Apply) and not step.operation.is_field
-        if step.operation.lattice.shape != operation.lattice.shape and _spectral(module, operation):
+        if step.operation.lattice.shape != operation.lattice.shape and _acts_on_modes(module, operation):
             raise LayoutError("bijectors that fit another lattice", "modes of a whole lattice", node=step.node)
         if is_patch:
             target[step.module] = module
@@ -43,12 +45,7 @@ def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, be
             raise LayoutError("the same parameters on another lattice", str(error), node=step.node) from error
 
 
-def _with_bijector(plan: Plan) -> list[Step]:
-    """The steps with a bijector."""
-    return [step for step in plan.steps if step.module]
-
-
-def _spectral(module: nn.Module, operation: object) -> bool:
+def _acts_on_modes(module: nn.Module, operation: object) -> bool:
     """Whether a bijector acts on the Fourier modes of a whole lattice."""
     whole = isinstance(operation, Apply) and operation.events == 1
     return whole and any(isinstance(part, Spectral) for part in module.modules())
