@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mera._utils.door import checked
 from mera._utils.errors import InputError
+from mera._utils.precision import exactly
 from mera.bijectors.base import Bijector, zero_log_det
 from mera.names.options import Option
 
@@ -64,7 +65,7 @@ class DCT(Bijector):
         return self._product(y, self._exact(y)), zero_log_det(y)
 
     def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with exactly(x):
             return (x.flatten(2) @ matrix).reshape(x.shape)
 
     def _exact(self, x: Tensor) -> Tensor:

@@ -12,12 +12,8 @@ from torch import Tensor, nn
 from mera._utils.checks import check_choice, check_flag
 from mera._utils.door import checked
 from mera._utils.errors import InputError
+from mera._utils.precision import exactly
 from mera.bijectors.base import Bijector, log_det_dtype
-
-
-def _exactly(x: Tensor) -> torch.autocast:
-    """A context without autocast, which may halve the precision of networks but not of variables."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 class _Linear(Bijector):
@@ -50,12 +46,12 @@ class _Linear(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Multiply by W."""
-        with _exactly(x):
+        with exactly(x):
             return self._map(self._columns(x)).reshape(x.shape), self._log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Solve W x = y."""
-        with _exactly(y):
+        with exactly(y):
             return self._solve(self._columns(y)).reshape(y.shape), -self._log_det(y)
 
     def _columns(self, x: Tensor) -> Tensor:
