@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from mera import __version__
+from mera.cli.described import described, is_enough
 from mera.cli.lazy import OPTIONS, lazy_group
 
 COMMANDS = {
@@ -38,13 +39,18 @@ EPILOG = (
 )
 
 
-def _maker(name: str) -> Callable[[], typer.Typer]:
-    """Return a function that imports the application of a command."""
-    return lambda: import_module(f"mera.cli.{name}").app
+def real_application(name: str) -> typer.Typer:
+    """The application of a command, from the code that runs it."""
+    return import_module(f"mera.cli.{name}").app
+
+
+def _application(name: str) -> typer.Typer:
+    """The application of a command; for help and completion a description of it, which needs no torch."""
+    return described(name) if is_enough() else real_application(name)
 
 
 app = typer.Typer(
-    cls=lazy_group({name: (help_text, _maker(name)) for name, help_text in COMMANDS.items()}),
+    cls=lazy_group({name: (help_text, partial(_application, name)) for name, help_text in COMMANDS.items()}),
     no_args_is_help=True,
     epilog=EPILOG,
     **OPTIONS | {"add_completion": True},

@@ -12,6 +12,7 @@ import typer
 from mera import data
 from mera._utils.random import fixed_seed
 from mera.cli.common import Device, Json, Lattice, Root, choose_device, rebuild_error, show
+from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
@@ -25,7 +26,9 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _evaluate_runs(
-    run: Annotated[list[Path], typer.Argument(help=f"{LEARNT_HELP} Several are compared in one table.")],
+    run: Annotated[
+        list[Path], typer.Argument(autocompletion=sources, help=f"{LEARNT_HELP} Several are compared in one table.")
+    ],
     images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
     L: Lattice = None,
     root: Root = None,

@@ -17,6 +17,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.analysis.explain import TABLES, Finding, explain
 from mera.cli.common import Device, Json, Lattice, Root, choose_device, console, show
+from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.means import with_error
@@ -29,7 +30,9 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _explain(
-    run: Annotated[list[Path], typer.Argument(help=f"{LEARNT_HELP} Of several, means and standard errors.")],
+    run: Annotated[
+        list[Path], typer.Argument(autocompletion=sources, help=f"{LEARNT_HELP} Of several, means and standard errors.")
+    ],
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
     samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,

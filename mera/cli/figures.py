@@ -10,6 +10,7 @@ import typer
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.cli.common import Device, Root, choose_device, console, show
+from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, folder_of, images_of, load_flow
 from mera.display.progress import ProgressBar
@@ -24,7 +25,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command(no_args_is_help=True)
 def _figures(
-    run: Annotated[Path | None, typer.Argument(help=SOURCE_HELP, show_default=False)] = None,
+    run: Annotated[Path | None, typer.Argument(help=SOURCE_HELP, autocompletion=sources, show_default=False)] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR", rich_help_panel="Output"),

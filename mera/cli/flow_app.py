@@ -11,6 +11,7 @@ import typer
 
 from mera import models
 from mera.cli.common import LAYOUT_HELP, flow_of, model_commands, model_options
+from mera.cli.completion import sources
 from mera.cli.declared_options import signature_options, with_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.sources import SOURCE_HELP, load_flow
@@ -43,7 +44,7 @@ def flow_app(act: Callable[..., None]) -> typer.Typer:
         arguments = {option.name: values.pop(option.name) for option in options}
         act(FlowSource(lambda: models.build(model, **model_options(model, values)), model), **arguments)
 
-    def of_path(path: Annotated[Path, typer.Argument(help=SOURCE_HELP)], **values: Any) -> None:
+    def of_path(path: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)], **values: Any) -> None:
         act(FlowSource(lambda: load_flow(path), path.stem, path), **values)
 
     def of_layout(

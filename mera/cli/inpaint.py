@@ -16,6 +16,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.cli.common import Device, Json, Lattice, Root, choose_device, console
+from mera.cli.completion import sources
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
@@ -31,7 +32,7 @@ from mera.inpaint import Inpainting, SearchOptions
 
 QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}
 """Defaults of the search that differ from those in Python: short chains, which are fast but less well mixed."""
-Run = Annotated[Path, typer.Argument(help=SOURCE_HELP)]
+Run = Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)]
 ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut at the centre and resized.")]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]

@@ -15,6 +15,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main
 from mera.cli.common import Device, Json, choose_device, console, show
+from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.data.sources import Source, open_image
@@ -31,7 +32,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _map(
-    run: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     file: Annotated[Path, typer.Argument(help="The image: a picture, TIFF, zarr, OME-Zarr or .npy.")],
     out: Annotated[
         Path, typer.Option(help="Folder for the store and the picture.", metavar="DIR", rich_help_panel="Output")

@@ -14,6 +14,7 @@ from torch import Tensor
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.processes import is_main
 from mera.cli.common import Device, Lattice, choose_device, console
+from mera.cli.completion import sources
 from mera.cli.declared_options import integers, numbers
 from mera.cli.lazy import OPTIONS
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
@@ -27,7 +28,7 @@ app = typer.Typer(**OPTIONS)
 
 @app.command()
 def _sample(
-    run: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     L: Lattice = None,
     temperature: Annotated[

@@ -27,6 +27,7 @@ from mera.cli.common import (
     model_commands,
     model_options,
 )
+from mera.cli.completion import among
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
 from mera.cli.sources import configured, configured_flow, learnt_action
@@ -263,10 +264,20 @@ class RunOptions:
 
     data: Annotated[
         str | None,
-        typer.Option(help=f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5.", rich_help_panel="Data"),
+        typer.Option(
+            help=f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5.",
+            autocompletion=among(names),
+            rich_help_panel="Data",
+        ),
     ] = None
     action: Annotated[
-        str | None, typer.Option(help=ACTION_HELP, metavar="NAME[(NAME=VALUE ...)]", rich_help_panel="Data")
+        str | None,
+        typer.Option(
+            help=ACTION_HELP,
+            metavar="NAME[(NAME=VALUE ...)]",
+            autocompletion=among(physics.names),
+            rich_help_panel="Data",
+        ),
     ] = None
     symmetrize: Annotated[
         bool | None,

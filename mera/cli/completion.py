@@ -1,0 +1,31 @@
+"""Words for the completion of arguments by Tab, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mera.weights import pretrained
+
+
+def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Make a function for `typer.Option(autocompletion=...)` that completes one of several names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def sources(incomplete: str) -> list[str]:
+    """Folders, files and the flows of the package that begin with a text; a folder that is no run ends in a slash."""
+    places = Path(incomplete).parent.glob("*") if incomplete else Path().glob("*")
+    if incomplete.endswith("/"):
+        places = Path(incomplete).glob("*")
+    found = [f"{p}/" if p.is_dir() and not (p / "config.json").exists() else str(p) for p in sorted(places)]
+    return [word for word in [*found, *pretrained()] if word.startswith(incomplete)]
+
+
+COMPLETERS: dict[str, Callable[..., Any]] = {"sources": sources}
+"""By their names, the functions that look at the disk when they complete; all others offer the same words always."""
