@@ -8,9 +8,8 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator, PartialState
 
 GRACE = 0.2
@@ -56,6 +55,8 @@ def _leave_group() -> None:
     Python already ends, it ends this thread, and the C++ runtime aborts the process ("terminate called without an
     active exception").
     """
+    import torch
+
     if torch.distributed.is_initialized():
         time.sleep(GRACE)  # releases the lock
         torch.distributed.destroy_process_group()

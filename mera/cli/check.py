@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mera.cli.common import Json, show
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, show
 from mera.laws import check
 
 app = typer.Typer(**OPTIONS)

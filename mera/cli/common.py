@@ -1,4 +1,4 @@
-"""The console, and functions and options that several commands use."""
+"""Functions and options that several commands use."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 
 from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
-from mera._utils.processes import is_main
 from mera.cli.declared_options import assignments, integers, options_for, with_options
 from mera.cli.lazy import OPTIONS
 from mera.density import Density
-from mera.display.table import Table
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
 from mera.train.likelihoods import ImageLikelihood, likelihood_of
 
 tune_allocator()
-console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
 
 LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
 Root = Annotated[
@@ -44,16 +40,6 @@ Lattice = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text for people.")]
-
-
-def show(*parts: Table | str) -> None:
-    """Print texts and tables; a table that is wider than the terminal is printed with one line for each cell."""
-    for part in parts:
-        if isinstance(part, Table) and console.is_terminal:
-            console.print(part.fit(console.width))
-        else:
-            console.print(str(part))
 
 
 def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from mera import data
-from mera.cli.common import DataOptions, Device, Download, choose_device, console, show
+from mera.cli.common import DataOptions, Device, Download, choose_device
 from mera.cli.declared_options import integers, options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import console, show
 from mera.compare import compare, contestants, write_report
 from mera.compare.report import score_table
 from mera.data import load as load_data

@@ -10,8 +10,8 @@ import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera.cli.common import Json, show
 from mera.cli.flow_app import FlowSource, flow_app
+from mera.cli.output import Json, show
 from mera.cones import Cone, parse_region
 
 Pixels = Annotated[str | None, typer.Option(help="The pixels, a span for each dimension.", metavar="START:STOP[,...]")]

@@ -12,8 +12,9 @@ import typer
 
 from mera import data
 from mera._utils.files import make_folder
-from mera.cli.common import Device, choose_device, console, rebuild_error, show
+from mera.cli.common import Device, choose_device, rebuild_error
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import console, show
 from mera.cli.train import start_run
 from mera.display.table import Table
 from mera.drawing.curves import loss_curves

@@ -17,8 +17,8 @@ from torch import Tensor
 from mera import __version__
 from mera._utils.allocator import tune_allocator
 from mera._utils.random import seeded
-from mera.cli.common import Json, show
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, show
 from mera.display.table import Table
 from mera.models import build
 

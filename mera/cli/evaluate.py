@@ -11,9 +11,10 @@ import typer
 
 from mera import data
 from mera._utils.random import fixed_seed
-from mera.cli.common import Device, Json, Lattice, Root, choose_device, rebuild_error, show
+from mera.cli.common import Device, Lattice, Root, choose_device, rebuild_error
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, show
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
 from mera.flow import Flow

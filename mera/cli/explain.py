@@ -16,9 +16,10 @@ from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.analysis.explain import TABLES, Finding, explain
-from mera.cli.common import Device, Json, Lattice, Root, choose_device, console, show
+from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, console, show
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.means import with_error
 from mera.display.progress import ProgressBar

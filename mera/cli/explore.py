@@ -11,8 +11,8 @@ import typer
 
 from mera import physics
 from mera._utils.files import write_atomically
-from mera.cli.common import console
 from mera.cli.flow_app import FlowSource, flow_app
+from mera.cli.output import console
 from mera.cli.sources import learnt_action, learnt_fields
 from mera.train.run import RunFolder
 

@@ -9,9 +9,10 @@ import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera.cli.common import Device, Root, choose_device, console, show
+from mera.cli.common import Device, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import console, show
 from mera.cli.sources import SOURCE_HELP, folder_of, images_of, load_flow
 from mera.display.progress import ProgressBar
 from mera.display.table import Table

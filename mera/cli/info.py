@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mera.cli.common import Json, show
 from mera.cli.flow_app import FlowSource, flow_app
+from mera.cli.output import Json, show
 from mera.graph.summary import count_parameters
 
 Picture = Annotated[

@@ -15,10 +15,11 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera.cli.common import Device, Json, Lattice, Root, choose_device, console
+from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, console
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main
-from mera.cli.common import Device, Json, choose_device, console, show
+from mera.cli.common import Device, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, console, show
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.data.sources import Source, open_image
 from mera.display.table import Table

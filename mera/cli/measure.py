@@ -17,8 +17,9 @@ from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.processes import is_main
-from mera.cli.common import Device, Json, choose_device, console, show
+from mera.cli.common import Device, choose_device
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import Json, console, show
 from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.display.table import Table
 from mera.physics.check_target import check_sampled

@@ -9,16 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mera.cli.common import Json, show
+from mera._utils.run_records import UNITS, RunRecords
 from mera.cli.lazy import OPTIONS
-from mera.cli.sources import configured_flow
+from mera.cli.output import Json, show
 from mera.display.table import Table
-from mera.graph.summary import count_parameters
-from mera.train.likelihoods import FieldLikelihood, ImageLikelihood, OwnLoss
-from mera.train.run import RunFolder
-
-UNITS: dict[str, str] = {kind.metric: kind.unit for kind in (ImageLikelihood, FieldLikelihood, OwnLoss)}
-"""The unit of each metric, by the name of the metric without its prefix."""
 
 app = typer.Typer(**OPTIONS)
 
@@ -31,7 +25,7 @@ def _runs(
     """List the runs in a folder: model, data, steps, training time, test loss of the weights kept, and parameters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
-    folders = (RunFolder(path.parent) for path in sorted(folder.rglob("config.json")))
+    folders = (RunRecords(path.parent) for path in sorted(folder.rglob("config.json")))
     rows = [_row(run, folder) for run in folders if _is_run(run)]
     if as_json:
         show(json.dumps(rows))
@@ -41,7 +35,7 @@ def _runs(
     show(Table(list(rows[0]), [["-" if cell is None else cell for cell in row.values()] for row in rows]))
 
 
-def _is_run(run: RunFolder) -> bool:
+def _is_run(run: RunRecords) -> bool:
     """Whether a folder with a config.json is a run; other programs write files of that name too."""
     try:
         return "settings" in run.config()
@@ -49,16 +43,12 @@ def _is_run(run: RunFolder) -> bool:
         return False
 
 
-def _row(run: RunFolder, folder: Path) -> dict[str, Any]:
+def _row(run: RunRecords, folder: Path) -> dict[str, Any]:
     """The entries of one run by column, None where the run lacks them."""
     config, metrics = run.config(), run.metrics()
     kept, weights = _kept(metrics)
     name = next((name for name in UNITS if f"test_{name}" in kept), None)
     test = None if name is None else kept[f"test_{name}"]
-    try:
-        parameters = count_parameters(configured_flow(run))
-    except ValueError:
-        parameters = None  # the configuration does not say how the flow was built
     return {
         "run": str(run.path.relative_to(folder)),
         "model": config.get("model", "own layout" if "layout" in config else None),
@@ -68,7 +58,7 @@ def _row(run: RunFolder, folder: Path) -> dict[str, Any]:
         "test": None if test is None else round(test, 4),
         "unit": None if name is None else UNITS[name],
         "weights": weights,
-        "parameters": parameters,
+        "parameters": config.get("parameters"),
     }
 
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.processes import is_main
-from mera.cli.common import Device, Lattice, choose_device, console
+from mera.cli.common import Device, Lattice, choose_device
 from mera.cli.completion import sources
 from mera.cli.declared_options import integers, numbers
 from mera.cli.lazy import OPTIONS
+from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.density import Density
 from mera.drawing.images import png_path, save_grid

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from mera._utils.files import make_folder
-from mera.cli.common import console, show
 from mera.cli.declared_options import assignments
 from mera.cli.lazy import OPTIONS
 from mera.cli.measure import app as measure_app
+from mera.cli.output import console, show
 from mera.cli.train import app as train_app
 from mera.display.progress import ProgressBar
 from mera.sweep import Grid, Point, values_of, write_report

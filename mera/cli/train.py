@@ -22,7 +22,6 @@ from mera.cli.common import (
     Device,
     Download,
     choose_device,
-    console,
     flow_of,
     model_commands,
     model_options,
@@ -30,6 +29,7 @@ from mera.cli.common import (
 from mera.cli.completion import among
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
+from mera.cli.output import console
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of

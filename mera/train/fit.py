@@ -20,6 +20,7 @@ from mera._utils.processes import world_size
 from mera._utils.random import restored_states, seed_all
 from mera._utils.signals import StopSignal, raise_signal
 from mera.density import Density
+from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_enough, check_run, check_trainable
 from mera.train.batches import BatchLoader
@@ -192,7 +193,8 @@ def fit(
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
     if run is not None and not resume and loop.is_main:
         source = {} if learnt.source is None else {"data": learnt.source}
-        run.complete(describe_flow(flow) | source | {"settings": asdict(settings)})
+        counted = {"parameters": count_parameters(flow)}
+        run.complete(describe_flow(flow) | source | {"settings": asdict(settings)} | counted)
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal:
         if resume and run is not None:

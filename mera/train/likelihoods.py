@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
+from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
 from mera.density import Density
@@ -69,7 +70,7 @@ class Likelihood(Objective):
 class ImageLikelihood(Likelihood):
     """The likelihood of uint8 images, which are dequantised; it includes the log-det of the preprocessing."""
 
-    name, unit, metric = "images", "bits/dim", "bits"
+    name, unit, metric = "images", UNITS["bits"], "bits"
 
     def noise(self, example: Tensor) -> Tensor:
         """Uniform noise for each variable."""
@@ -92,7 +93,7 @@ class ImageLikelihood(Likelihood):
 class FieldLikelihood(Likelihood):
     """The likelihood of real fields, which need no preprocessing."""
 
-    name, unit, metric = "fields", "nats/variable", "nats"
+    name, unit, metric = "fields", UNITS["nats"], "nats"
 
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """The fields in the flow's dtype."""
@@ -115,7 +116,7 @@ class OwnLoss(Objective):
             conditional flow a pair of data and contexts; returns a scalar, or one number for each example.
     """
 
-    unit, metric = "loss", "loss"
+    unit, metric = UNITS["loss"], "loss"
 
     def __init__(self, likelihood: Likelihood, function: Callable[[Density, Any], Tensor]) -> None:
         if not callable(function):

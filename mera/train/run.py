@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
+from mera._utils.run_records import RunRecords
 from mera.density import Density
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
@@ -34,7 +34,7 @@ STATE = "state"
 """Key of the training state in the description of a checkpoint."""
 
 
-class RunFolder:
+class RunFolder(RunRecords):
     """The files of one run.
 
     Args:
@@ -45,13 +45,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = as_path(path)
+        super().__init__(path)
         self.weights = self.path / WEIGHTS
-        self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
-        self._config = self.path / "config.json"
-        self._metrics = self.path / "metrics.jsonl"
 
     # Configuration
 
@@ -114,23 +111,6 @@ class RunFolder:
         with self.locked():
             write_atomically(self._config, text.encode())
 
-    def config(self) -> dict[str, Any]:
-        """The configuration that `create` wrote.
-
-        Raises:
-            FileNotFoundError: if there is no run in this folder.
-            ValueError: if the file is damaged.
-        """
-        if not self._config.is_file():
-            raise FileNotFoundError(f"Expected the folder of a run; got {self.path}, which has no config.json")
-        try:
-            config = json.loads(self._config.read_text())
-        except ValueError as error:
-            raise InputError(f"JSON in {self._config}", str(error)) from error
-        if not isinstance(config, dict):
-            raise InputError(f"a JSON object in {self._config}", repr(config))
-        return config
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the folder for this process; the system releases the lock when the process ends, even after a crash.
@@ -142,11 +122,6 @@ class RunFolder:
             yield
 
     # Checkpoints
-
-    def steps(self) -> list[int]:
-        """The steps of the checkpoints, in ascending order."""
-        matches = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
-        return sorted(int(match[1]) for match in matches if match is not None)
 
     def save(self, flow: Density | None, state: dict[str, Any], step: int, keep: int = 2) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.
@@ -223,26 +198,6 @@ class RunFolder:
             file.write(json.dumps(metrics) + "\n")
             file.flush()
             os.fsync(file.fileno())
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """The metrics so far, one dict for each line of the file; an incomplete last line is left out.
-
-        Raises:
-            ValueError: if another line is damaged.
-        """
-        if not self._metrics.exists():
-            return []
-        try:
-            lines = self._metrics.read_text().rpartition("\n")[0].splitlines()
-            metrics = [json.loads(line) for line in lines]
-            [line["step"] + 0 for line in metrics]
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"a JSON object with a step in each line of {self._metrics}", str(error)) from error
-        return metrics
-
-    def learnt_fields(self) -> bool:
-        """Whether the run learnt fields of floats rather than images."""
-        return any("test_nats" in line for line in self.metrics())
 
     def rewind(self, step: int) -> None:
         """Remove the metrics of later steps, which a resumed run repeats.

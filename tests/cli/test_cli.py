@@ -313,12 +313,12 @@ def test_info_and_cone_of_a_run_and_of_a_layout(tmp_path):
 
 
 def test_tables_fit_a_narrow_terminal(monkeypatch):
-    from mera.cli import common
+    from mera.cli import output
 
-    monkeypatch.setattr(common, "console", Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False))
+    monkeypatch.setattr(output, "console", Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False))
     flow = mera.build("rgflow", L=8, hidden=(4,))
-    common.show(flow.plan.table, flow.summary.nodes, flow.inference_cone((3, 3)).table)
-    text = common.console.file.getvalue()
+    output.show(flow.plan.table, flow.summary.nodes, flow.inference_cone((3, 3)).table)
+    text = output.console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 60
     for words in ("disentangler0", "b c (h kh) (w kw) -> (b h w) c kh kw", "in the cone", "z0: 9 x 4 x 4"):
         assert words in text
