@@ -60,7 +60,7 @@ def draw(temperatures: list[float], curves: dict[str, list[Report]], L: int, end
 
 def above(report: Report, L: int, temperature: float) -> float:
     """How many nats the variational free energy is above the exact one, that is the divergence of the flow."""
-    return report.free_energy.value + physics.Ising(temperature).log_z((L, L))
+    return report.free_energy.value + physics.Ising(temperature, local=True, gap=1.0).log_z((L, L))
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     settings = TRAINING | {"batch_size": arguments.batch, "steps": 10**6, "eval_every": 10**6, "seed": arguments.seed}
     fit: Callable[..., object] = partial(mera.train.fit, console=console, **settings)
-    family = physics.ActionFamily(physics.Ising(), temperature=ends)
+    family = physics.ActionFamily(physics.Ising(local=True, gap=1.0), temperature=ends)
     temperatures = torch.linspace(*ends, arguments.points, dtype=torch.float64).tolist()
     conditional = mera.build("decimation", L=L, context=1, **OPTIONS)
     fit(conditional, family, minutes=arguments.minutes)

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_positive, is_integer
+from mera._utils.checks import check_flag, check_positive, is_integer
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.physics.action import Action, register
@@ -19,8 +19,6 @@ CRITICAL_TEMPERATURE = 2 / math.log(1 + math.sqrt(2))
 """The critical temperature of the square lattice, in units of the coupling between spins (Onsager 1944)."""
 COLDEST = 0.01
 """The lowest temperature at which the exact solution is computed without overflow."""
-GAP = 0.1
-"""The smallest eigenvalue of the coupling matrix of the field."""
 
 
 @register("ising")
@@ -29,26 +27,43 @@ class Ising(Action):
     r"""The ferromagnetic Ising model on a periodic lattice, as a continuous field (Hubbard-Stratonovich).
 
     .. math:: S = \frac{1}{2} \phi^T K^{-1} \phi - \sum_x \ln \cosh \phi(x), \qquad
-        K = \frac{A}{T} + \left(0.1 - \lambda_{\min}(A / T)\right) 1
+        K = \frac{A}{T} + \left(\text{gap} - \lambda_{\min}(A / T)\right) 1
 
     with the adjacency matrix A of the lattice (NeuralRG, https://arxiv.org/abs/1802.02840). The spin at a site is
     :math:`\pm 1` with the mean :math:`\tanh \phi(x)`, independent of the other spins given the field. The action is not
-    local, since the inverse of K is not. Samplers measure spins, which are drawn given the field: magnetisation,
-    energy, specific heat and two-point function are those of the Ising model, and only phi2 is that of the field.
+    local, since the inverse of K is not. With `local=True` the field is :math:`\psi = K^{-1} \phi`, whose action is:
+
+    .. math:: S = \frac{1}{2} \psi^T K \psi - \sum_x \ln \cosh (K \psi)(x).
+
+    It is the field of the spins with Gaussian noise of the covariance :math:`K^{-1}`, and can be moved cone by cone.
+    Samplers measure spins, which are drawn given the field: magnetisation, energy, specific heat and two-point function
+    are those of the Ising model, and only phi2 is that of the field.
 
     Args:
         temperature: T, positive, in units of the coupling between spins.
+        local: whether the field is the one with a local action.
+        gap: the smallest eigenvalue of K on a lattice with even edges, positive: the larger, the sharper are spins in
+            the local field, and the more they are blurred in the other one.
 
     >>> round(Ising(temperature=2.0).log_z((8, 8)), 6)
     166.143583
     """
 
     temperature: float = CRITICAL_TEMPERATURE
+    local: bool = False
+    gap: float = 0.1
 
     is_even = True
 
     def __post_init__(self) -> None:
         check_positive(self.temperature, "temperature")
+        check_positive(self.gap, "gap")
+        check_flag(self.local, "local")
+
+    @property
+    def reach(self) -> int | None:  # type: ignore[override]
+        """1 for the local field, else None."""
+        return 1 if self.local else None
 
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
         """The eigenvalues of K for all wave numbers, (*shape), in double precision.
@@ -61,15 +76,24 @@ class Ising(Action):
     def _eigenvalues(self, shape: Sequence[int]) -> Tensor:
         """See `eigenvalues`."""
         scaled = _adjacency(tuple(shape)) / self.temperature
-        return scaled + GAP - scaled.min()
+        return scaled + self.gap - (-2 * len(shape) / self.temperature if self.local else scaled.min())
 
     def density(self, phi: Tensor) -> Tensor:
-        """The contribution of each site to the action, (B, *shape), which depends on the whole field."""
+        """The contribution of each site to the action, (B, *shape), which depends on the whole field if not local."""
+        if self.local:
+            smooth = self._smooth(phi)
+            return (phi * smooth / 2 - _log_cosh(smooth)).sum(1)
         shape = phi.shape[2:]
         axes = tuple(range(2, phi.ndim))
         inverse = self._eigenvalues(shape).reciprocal().to(phi)
         smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
         return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
+
+    def _smooth(self, psi: Tensor) -> Tensor:
+        """K psi, from neighbours alone."""
+        axes = range(2, psi.ndim)
+        neighbours = sum((psi.roll(1, axis) + psi.roll(-1, axis) for axis in axes), torch.zeros_like(psi))
+        return neighbours / self.temperature + (self.gap + 2 * len(axes) / self.temperature) * psi
 
     @property
     def inverse_temperature(self) -> float:  # type: ignore[override]
@@ -80,8 +104,9 @@ class Ising(Action):
         r"""Draw spins given the field, :math:`\pm 1` with the probabilities :math:`(1 \pm \tanh \phi) / 2`, like phi.
 
         Args:
-            phi: the fields, (B, C, *shape).
+            phi: the fields, (B, C, *shape); :math:`\psi`, if local.
         """
+        phi = self._smooth(phi) if self.local else phi
         return torch.where(torch.rand_like(phi) < torch.sigmoid(2 * phi), 1.0, -1.0).to(phi)
 
     def order_parameter(self, phi: Tensor) -> Tensor:
@@ -111,7 +136,8 @@ class Ising(Action):
         eigenvalues = self.eigenvalues(shape)
         n = math.prod(shape)
         shift = eigenvalues.mean().item()  # the diagonal of K; the diagonal of A is 0
-        gaussian = 0.5 * (n * math.log(2 * math.pi) + eigenvalues.log().sum().item())
+        sign = -1 if self.local else 1  # of the logarithm of the determinant of the covariance, K or its inverse
+        gaussian = 0.5 * (n * math.log(2 * math.pi) + sign * eigenvalues.log().sum().item())
         return kaufman(shape, self.temperature) + gaussian - n * math.log(2) + n / 2 * shift
 
 

@@ -36,7 +36,9 @@ def test_phi4_site_by_site(shape, periodic):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "action", [FreeField(0.7), Phi4(-1, 0.5, periodic=False), ON(3), DoubleWell(2.0, 1.5), Ising(3.0)], ids=repr
+    "action",
+    [FreeField(0.7), Phi4(-1, 0.5, periodic=False), ON(3), DoubleWell(2.0, 1.5), Ising(3.0), Ising(3.0, local=True)],
+    ids=repr,
 )
 def test_density_adds_up(action, shape):
     phi = torch.randn(3, getattr(action, "n", 2), *shape, dtype=torch.float64)
@@ -46,7 +48,7 @@ def test_density_adds_up(action, shape):
     torch.testing.assert_close(action(-phi), action(phi))
 
 
-@pytest.mark.parametrize("action", [FreeField(0.7), Phi4(-1, 0.5), ON(2), DoubleWell()], ids=repr)
+@pytest.mark.parametrize("action", [FreeField(0.7), Phi4(-1, 0.5), ON(2), DoubleWell(), Ising(local=True)], ids=repr)
 def test_reach(action):
     """The density at a site depends on sites within `reach`, and on no others."""
     phi = torch.randn(1, getattr(action, "n", 1), 9, 9, dtype=torch.float64, requires_grad=True)
@@ -112,6 +114,18 @@ def test_log_z_of_the_ising_field_by_the_sum_over_spins():
     gaussian = 6 * math.log(2 * math.pi) + eigenvalues.log().sum().item() / 2
     expected = (quadratic / 2).logsumexp(0).item() + gaussian - 12 * math.log(2)
     assert Ising(temperature).log_z(shape) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("gap", [0.1, 1.3])
+def test_the_local_field_of_the_ising_model_is_the_other_one_times_k(gap):
+    """phi = K psi; on odd edges the smallest eigenvalue of A, and with it K, is another one."""
+    shape, other, local = (4, 6), Ising(2.7, gap=gap), Ising(2.7, local=True, gap=gap)
+    psi = torch.randn(5, 1, *shape, dtype=torch.float64)
+    eigenvalues = local.eigenvalues(shape)
+    assert torch.allclose(eigenvalues, other.eigenvalues(shape))
+    assert torch.allclose(local(psi), other(torch.fft.ifft2(torch.fft.fft2(psi) * eigenvalues).real), atol=1e-10)
+    assert local.log_z(shape) == pytest.approx(other.log_z(shape) - eigenvalues.log().sum().item(), abs=1e-9)
+    assert (local.reach, other.reach) == (1, None)
 
 
 def test_double_well_log_z_by_another_rule():

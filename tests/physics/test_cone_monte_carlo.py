@@ -38,7 +38,8 @@ def ising_fields(n, action, shape=(4, 4)):
     quadratic = (torch.fft.fft2(spins).abs().square() * eigenvalues).flatten(1).sum(1) / 16
     chosen = spins[torch.multinomial((quadratic / 2).softmax(0), n, replacement=True)][:, None]
     noise = torch.fft.fft2(torch.randn_like(chosen)) * eigenvalues.sqrt()
-    return torch.fft.ifft2(torch.fft.fft2(chosen) * eigenvalues + noise).real
+    modes = torch.fft.fft2(chosen) * eigenvalues + noise
+    return torch.fft.ifft2(modes / eigenvalues if action.local else modes).real
 
 
 def moments(phi):
@@ -55,6 +56,7 @@ def scores(before, after):
     return (a.mean(0) - b.mean(0)) / ((a.var(0) + b.var(0)) / len(a)).sqrt()
 
 
+LOCAL = Ising(2.6, local=True, gap=0.8)
 CASES = {
     "gaussian": (lambda: small_flow(), FREE, lambda n: free_fields(n, (8, 8))),
     "laplace": (lambda: small_flow(prior="laplace"), FREE, lambda n: free_fields(n, (8, 8))),
@@ -64,6 +66,7 @@ CASES = {
         FREE,
         lambda n: free_fields(n, (8, 8)),
     ),
+    "ising, local": (lambda: small_flow(L=4, m=2), LOCAL, lambda n: ising_fields(n, LOCAL)),
     "ising": (lambda: small_flow(L=4, m=2), Ising(2.6), lambda n: ising_fields(n, Ising(2.6))),
     "plain function": (lambda: small_flow(L=4, m=2), lambda phi: FREE(phi), lambda n: free_fields(n, (4, 4))),
 }

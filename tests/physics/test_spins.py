@@ -18,9 +18,9 @@ def configurations():
     return (2 * ((torch.arange(2**16)[:, None] >> torch.arange(16)) & 1) - 1).double().view(-1, 1, *SHAPE)
 
 
-@pytest.mark.parametrize("temperature", [1.7, 3.1])
-def test_against_all_configurations(temperature):
-    action, spins = Ising(temperature), configurations()
+@pytest.mark.parametrize("action", [Ising(1.7), Ising(3.1), Ising(2.3, local=True, gap=0.9)], ids=repr)
+def test_against_all_configurations(action):
+    temperature, spins = action.temperature, configurations()
     energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (2, 3))
     weight = (-energy / temperature).softmax(0)
     assert (-energy / temperature).logsumexp(0).item() == pytest.approx(physics.kaufman(SHAPE, temperature))
@@ -52,9 +52,10 @@ def test_spins_of_a_field():
     assert ((spins.mean(0) - phi[0].tanh()).abs() < 5 / math.sqrt(N)).all()
 
 
-def test_hmc_of_the_field_measures_spins():
+@pytest.mark.parametrize("local", [False, True])
+def test_hmc_of_the_field_measures_spins(local):
     """The energy of spins at T = 3 on 8 x 8, against the derivative of Kaufman's ln Z."""
-    action, beta, h = Ising(3.0), 1 / 3, 1e-5
+    action, beta, h = Ising(3.0, local, gap=0.9 if local else 0.1), 1 / 3, 1e-5
     exact = -(physics.kaufman((8, 8), 1 / (beta + h)) - physics.kaufman((8, 8), 1 / (beta - h))) / (2 * h) / 64
     chain = physics.hmc((1, 8, 8), action, draws=1200, warmup=100, length=2.0)
     assert abs(chain.observables["energy"].value - exact) < 5 * chain.observables["energy"].error
