@@ -11,13 +11,14 @@ from torch import Tensor
 from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.cones.indexing import event_tiling
+from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 from mera.graph import Apply, Step
 from mera.run.executor import run_forward
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parts(Tabled):
     """The parts of log p of data, in nats: log p is the sum of `levels` and `nodes`, and also the sum of `maps`.
 
     Args:
@@ -38,6 +39,14 @@ class Parts:
     def log_prob(self) -> Tensor:
         """log p, (B,), in nats."""
         return self.levels.sum(1) + sum(self.nodes.values())
+
+    @property
+    def table(self) -> Table:
+        """The bits per dimension of each level, as means over the data with their standard errors."""
+        bits = self.bits().double()
+        error = bits.std(0) / len(bits) ** 0.5 if len(bits) > 1 else bits[0] * torch.nan
+        rows = torch.stack([bits.mean(0), error], dim=1).tolist()
+        return numbers([f"level {level}" for level in range(len(rows))], ["bits/dim", "error"], rows, digits=4)
 
     def bits(self) -> Tensor:
         """The bits per dimension of each level, (B, levels): minus the sum of its map, per variable of the data."""

@@ -21,6 +21,7 @@ from mera.analysis.mixing import mixing
 from mera.analysis.receptive import extents, receptive_fields
 from mera.analysis.statistics import statistics
 from mera.analysis.strengths import strengths
+from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 
 FIELDS = 16
@@ -30,8 +31,8 @@ TABLES = ("levels", "fields", "factors", "mixing")
 NEED_FACTORS = ("factors", "mixing")
 
 
-@dataclass(frozen=True, eq=False)
-class Finding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Finding(Tabled):
     """A table of numbers about a flow.
 
     Args:
@@ -50,6 +51,11 @@ class Finding:
     digits: int
     note: str
 
+    @property
+    def table(self) -> Table:
+        """The numbers under the names of the columns."""
+        return numbers(self.rows, self.columns, self.values.tolist(), self.digits)
+
 
 @checked
 def explain(
@@ -60,6 +66,7 @@ def explain(
     seed: int = 0,
     only: Collection[str] = TABLES,
     progress: Callable[[str], None] = lambda title: None,
+    show: Callable[[Finding], None] = lambda finding: None,
 ) -> list[Finding]:
     """Make tables of a trained flow: bits per level, receptive fields of latents, and factors that latents predict.
 
@@ -71,6 +78,7 @@ def explain(
         seed: the seed of all random numbers except in the forests, whose seed is fixed.
         only: the tables to make, from "levels", "fields", "factors" and "mixing"; the last two need factors.
         progress: a function that is called with the name of each table before it is made.
+        show: a function that is called with each table as soon as it is made.
 
     Returns:
         The tables, in the order levels, fields, factors, mixing; "levels" and "factors" make two tables each.
@@ -93,7 +101,9 @@ def explain(
     for name in TABLES:
         if name in only and (factors or name not in NEED_FACTORS):
             progress(name)
-            tables += make[name]()
+            for finding in make[name]():
+                show(finding)
+                tables.append(finding)
     return tables
 
 

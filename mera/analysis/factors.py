@@ -12,8 +12,10 @@ from torch import Tensor
 
 from mera._utils.door import checked
 from mera._utils.errors import InputError
+from mera._utils.optional import import_optional
 from mera.analysis.encode import encode_levels
 from mera.analysis.scores import dci, mig, sap
+from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 
 MOST_CLASSES = 20
@@ -23,8 +25,8 @@ SCREENED = 30
 TREES = 100
 
 
-@dataclass(frozen=True, eq=False)
-class FactorTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class FactorTable(Tabled):
     """Scores for the prediction of each factor from the latents of each level.
 
     Args:
@@ -44,6 +46,14 @@ class FactorTable:
     dci: Tensor
     mig: Tensor
     sap: Tensor
+
+    @property
+    def table(self) -> Table:
+        """All scores, with a row for each level."""
+        columns = [*(f"{name}, {model}" for model in ("linear", "forest") for name in self.names)]
+        columns += ["DCI disentanglement", "DCI completeness", "MIG", "SAP"]
+        rows = torch.cat([self.scores, self.nonlinear, self.dci, self.mig[:, None], self.sap[:, None]], dim=1).tolist()
+        return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
 @checked
@@ -105,6 +115,7 @@ def is_classes(value: np.ndarray) -> bool:
 
 def _linear(z: np.ndarray, value: np.ndarray) -> float:
     """The test score of linear regression on all latents."""
+    import_optional("sklearn", "analysis")
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -126,6 +137,7 @@ def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tupl
 
     Variables (B, variables) are selected and the forest is fitted on the first half of the images.
     """
+    import_optional("sklearn", "analysis")
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     half = len(z) // 2

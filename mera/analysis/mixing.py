@@ -15,6 +15,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.edit import mix
 from mera.analysis.factors import as_factors, fit_forest
+from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 
 PIXELS = 100
@@ -23,8 +24,8 @@ LEAST = 60
 BATCH = 100
 
 
-@dataclass(frozen=True, eq=False)
-class MixingTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class MixingTable(Tabled):
     """The weights of both source images in the factors of mixed images.
 
     Args:
@@ -38,6 +39,13 @@ class MixingTable:
     coarse: Tensor
     fine: Tensor
     regressors: Tensor
+
+    @property
+    def table(self) -> Table:
+        """The weights of images A and B in each factor, with a row for each level h."""
+        columns = [f"{name}, {image}" for name in self.names for image in ("A", "B")]
+        rows = torch.stack([self.coarse, self.fine], dim=2).flatten(1).tolist()
+        return numbers([f"h = {level}" for level in range(len(rows))], columns, rows)
 
 
 @checked

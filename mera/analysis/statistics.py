@@ -15,6 +15,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.dependence import information_of_bins, rank_bins, squared_correlation, tree_distance
 from mera.analysis.encode import encode_levels
+from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 from mera.graph import Plan
 
@@ -28,8 +29,8 @@ BINS, TAIL = 60, 0.002
 """The number of bins of the histograms, and the fraction of the prior beyond each end of the histograms."""
 
 
-@dataclass(frozen=True, eq=False)
-class LatentStatistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class LatentStatistics(Tabled):
     """Statistics of the latents of data: their distribution compared with the prior, and their dependence.
 
     Args:
@@ -70,6 +71,14 @@ class LatentStatistics:
     tree_distances: Tensor
     tree_information: Tensor
     tree_error: Tensor
+
+    @property
+    def table(self) -> Table:
+        """Moments of the latents of each level, their distance from the prior, and information within the level."""
+        columns = ["rms of means", "std", "kurtosis", "KS distance", "information within, 0.001 nats", "error"]
+        information = [1e3 * matrix.diagonal() for matrix in (self.information, self.information_error)]
+        rows = torch.stack([self.mean, self.std, self.kurtosis, self.distance, *information], dim=1).tolist()
+        return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
 @checked

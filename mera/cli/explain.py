@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
-from mera.analysis.explain import TABLES, Finding, explain
+from mera.analysis.explain import NEED_FACTORS, TABLES, Finding, explain
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
@@ -45,21 +46,40 @@ def _explain(
 ) -> None:
     """Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing."""
     findings: list[list[Finding]] = []
-    names = [name.strip() for name in only.split(",")]
+    names = _possible([name.strip() for name in only.split(",")])
     total = len(run) * len(names)
     with ProgressBar("explain", console, "table") as progress_bar:
         for number, path in enumerate(run):
             progress = _TableProgress(progress_bar, path.name, number * len(names), total)
             options = {"samples": samples, "seed": seed, "only": names, "progress": progress}
+            if len(run) == 1 and not as_json:
+                options["show"] = _show
             findings.append(_findings(path, images, L, root, choose_device(device), **options))
         progress_bar.update(total, 1.0)
     if as_json:
         pairs = zip(run, findings, strict=True)
         show(json.dumps([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs]))
         return
+    if len(run) == 1:
+        return
     _check_same(run, findings)
     for table in zip(*findings, strict=True):
-        show(f"\n{table[0].title}", _table(table), table[0].note)
+        _show(*table)
+
+
+def _show(*findings: Finding) -> None:
+    """Print a table of one run, or of means over runs."""
+    show(f"\n{findings[0].title}", _table(findings), findings[0].note)
+
+
+def _possible(names: list[str]) -> list[str]:
+    """The tables without those that need a package that is not installed, which a line names."""
+    if find_spec("sklearn") is not None or set(names) <= set(NEED_FACTORS):
+        return names
+    if skipped := [name for name in names if name in NEED_FACTORS]:
+        command = "pip install 'mera-flow[analysis]'"
+        console.print(f"left out: {' and '.join(skipped)}, which need scikit-learn ({command})")
+    return [name for name in names if name not in NEED_FACTORS]
 
 
 def _check_same(runs: Sequence[Path], findings: Sequence[Sequence[Finding]]) -> None:

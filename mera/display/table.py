@@ -64,3 +64,32 @@ class Table:
         head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
         body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class Tabled:
+    """The base class of results that show themselves as a table: as text when printed, as HTML in a notebook."""
+
+    @property
+    def table(self) -> Table:
+        """The result as a table."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _repr_html_(self) -> str:
+        """The table as HTML for notebooks."""
+        return self.table._repr_html_()
+
+
+def numbers(names: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], digits: int = 3) -> Table:
+    """A table of numbers with a name for each row; a NaN is an empty cell.
+
+    >>> print(numbers(["0", "1"], ["bits/dim"], [[1.25], [float("nan")]], digits=2))
+       bits/dim
+    -  --------
+    0  1.25
+    1
+    """
+    cells = [["" if value != value else f"{value:.{digits}f}" for value in row] for row in values]
+    return Table(["", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
