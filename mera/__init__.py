@@ -7,6 +7,7 @@ Names are imported on first use, so that `import mera` is fast.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mera._utils.errors import closest
 from mera._utils.version import VERSION
 from mera.display.painter import register_painter
 
@@ -83,7 +84,7 @@ register_painter(lambda: import_module("mera.drawing.notebook").picture_of)
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{closest(name, __all__)}")
     if name not in _HOMES:
         return import_module(f"{__name__}.{name}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
 """A description of all commands as data, from which help and completion are made without importing torch.
 
-`commands.json` is the description; `python -m mera.cli.described` writes it again after an option has changed, and a
-test compares both. Commands that run are made from the code itself.
+`commands.json` is the description, and `python -m tests.cli.describe` writes it. Commands that run are made from the
+code itself.
 """
 
 from __future__ import annotations
@@ -10,23 +10,18 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from enum import Enum
 from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.models import ArgumentInfo
 
 from mera.cli.completion import COMPLETERS, among
 
 FILE = Path(__file__).with_name("commands.json")
 TYPES = {str(kind): kind for plain in (bool, int, float, str, Path) for kind in (plain, plain | None, list[plain])}  # type: ignore[valid-type]
 """The types of options, by their names."""
-FIELDS = ("help", "metavar", "rich_help_panel", "show_default", "min", "max")
-"""What help and completion show of an option, beside its names and its completion."""
 COMPLETING = "_MERA_COMPLETE"
 """The variable of the environment by which a shell asks for completions."""
 
@@ -82,68 +77,3 @@ def _parameter(
     annotation: Any = Annotated[Literal[tuple(kind)] if isinstance(kind, list) else TYPES[kind], info]
     value = inspect.Parameter.empty if is_required else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
-
-
-def describe(commands: dict[str, tuple[str, Callable[[], typer.Typer]]]) -> dict[str, Any]:
-    """Describe commands and all their members.
-
-    Args:
-        commands: for the name of each command, its help text and a function that makes its application.
-    """
-    parameters: list[dict[str, Any]] = []
-    entries: dict[str, Any] = {}
-
-    def index(parameter: dict[str, Any]) -> int:
-        if parameter not in parameters:
-            parameters.append(parameter)
-        return parameters.index(parameter)
-
-    def visit(path: tuple[str, ...], app: typer.Typer) -> None:
-        command = app.registered_callback or app.registered_commands[0]
-        text = command.help if isinstance(command.help, str) else inspect.getdoc(command.callback)
-        members = getattr(app.info.cls, "members", None) if app.registered_callback else None
-        shown = [index(parameter) for parameter in _parameters(command.callback)]
-        names = None if members is None else {name: help_text for name, (help_text, _) in members.items()}
-        entries[" ".join(path)] = {"help": text, "members": names, "parameters": shown}
-        for name, (_, make) in (members or {}).items():
-            visit((*path, name), make())
-
-    for name, (_, make) in commands.items():
-        visit((name,), make())
-    return {"commands": entries, "parameters": parameters}
-
-
-def _parameters(function: Any) -> Iterator[dict[str, Any]]:
-    """Describe the parameters of the function of a command."""
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.annotation is typer.Context:
-            continue
-        kind, info = parameter.annotation.__origin__, parameter.annotation.__metadata__[0]
-        is_required = parameter.default is inspect.Parameter.empty
-        default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            kind = [member.value for member in kind]
-        described = {name: value for name in FIELDS if (value := getattr(info, name, None)) is not None}
-        if info.autocompletion is not None:
-            by_name = {function: name for name, function in COMPLETERS.items()}
-            described["words"] = by_name.get(info.autocompletion) or info.autocompletion("")
-        yield {
-            "name": parameter.name,
-            "kind": str(str | None) if info.parser is not None else kind if isinstance(kind, list) else str(kind),
-            "default": None if is_required else str(default) if isinstance(default, Path) else default,
-            "is_required": is_required,
-            "is_argument": isinstance(info, ArgumentInfo),
-            "names": [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)],
-        } | described
-
-
-def text_of(description: dict[str, Any]) -> str:
-    """The text of the file."""
-    return json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    from mera.cli.app import COMMANDS, real_application
-
-    commands = {name: (text, partial(real_application, name)) for name, text in COMMANDS.items()}
-    FILE.write_text(text_of(describe(commands)))

@@ -12,7 +12,7 @@ import torch
 import typer
 
 from mera import data
-from mera._utils.errors import InputError
+from mera._utils.errors import InputError, closest
 from mera._utils.random import fixed_seed
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.flow import Flow
@@ -37,6 +37,9 @@ def load_flow(path: Path, L: Any = None) -> Any:
         path: the folder of a run, a file that `mera.save` wrote, or the name of a pretrained flow of the package.
         L: the edge of another lattice, or all its edges; None for the lattice that the flow learnt.
     """
+    if not path.exists() and _card(path) is None:
+        known = f"a file, or a flow of the package ({', '.join(pretrained())})"
+        raise FileNotFoundError(f"Expected the folder of a run, {known}; got {path}{closest(path, pretrained())}")
     if _card(path) is not None:
         flow: Any = load_pretrained(str(path))
     else:

@@ -54,6 +54,8 @@ NAMED_ACTIONS = ", ".join(physics.names())
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
 )
+DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
+CALL = "NAME[(NAME=VALUE ...)]"
 PYTHON_ALONE = ("field_share",)
 """Settings that cannot be passed on the command line."""
 RESUME_HELP = "Folder of a run to resume, with its own settings; --steps and --minutes make it longer."
@@ -63,7 +65,7 @@ def _train_other(
     context: typer.Context,
     resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
     layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
-    prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar="NAME[(NAME=VALUE ...)]")] = "laplace",
+    prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar=CALL)] = "laplace",
     **values: Any,
 ) -> None:
     """Train a model or a layout of your own, or resume a run."""
@@ -262,22 +264,12 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
 class RunOptions:
     """Options of `mera train` in addition to those of the model and of the settings."""
 
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5.",
-            autocompletion=among(names),
-            rich_help_panel="Data",
-        ),
-    ] = None
+    data: Annotated[str | None, typer.Option(help=DATA_HELP, autocompletion=among(names), rich_help_panel="Data")] = (
+        None
+    )
     action: Annotated[
         str | None,
-        typer.Option(
-            help=ACTION_HELP,
-            metavar="NAME[(NAME=VALUE ...)]",
-            autocompletion=among(physics.names),
-            rich_help_panel="Data",
-        ),
+        typer.Option(help=ACTION_HELP, metavar=CALL, autocompletion=among(physics.names), rich_help_panel="Data"),
     ] = None
     symmetrize: Annotated[
         bool | None,

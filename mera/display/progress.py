@@ -75,7 +75,9 @@ class ProgressBar:
         elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or not self.cell.is_shown):
             self.last_line = now
             full = round(BAR_WIDTH * fraction)
-            self.cell.show(f"{self.title} {'█' * full}{'░' * (BAR_WIDTH - full)} {fraction:4.0%}  {text}")
+            self.cell.show(
+                {"text/plain": f"{self.title} {'█' * full}{'░' * (BAR_WIDTH - full)} {fraction:4.0%}  {text}"}
+            )
         elif self.cell is None and (now - self.last_line >= LINE_EVERY or is_over):
             self.last_line = now
             self.console.print(f"{self.title} {fraction:4.0%}  {text}", highlight=False, soft_wrap=True)
@@ -95,21 +97,20 @@ class ProgressBar:
 
 
 class Cell:
-    """A line of text in the output of a notebook's cell, which changes in place."""
+    """A line of text or a picture in the output of a notebook's cell, which changes in place."""
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     @property
     def is_shown(self) -> bool:
-        """Whether the line has been shown."""
+        """Whether something has been shown."""
         return self._handle is not None
 
-    def show(self, text: str) -> None:
-        """Show a text, which replaces the text before."""
+    def show(self, content: dict[str, Any]) -> None:
+        """Show content by its types, such as {"text/plain": text}, which replaces the content before."""
         from IPython.display import display
 
-        content = {"text/plain": text}
         if self._handle is None:
             self._handle = display(content, raw=True, display_id=True)
         else:

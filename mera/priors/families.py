@@ -11,7 +11,7 @@ import torch
 from torch import distributions
 from torch.distributions import Distribution, constraints
 
-from mera._utils.errors import InputError
+from mera._utils.errors import InputError, closest
 from mera.names.calls import parse_call
 from mera.names.flow_options import PriorLike
 
@@ -143,7 +143,7 @@ def _parse(text: str) -> dict[str, Any]:
     name, values, options = parse_call(text, "StudentT(df=5)")
     kind = _class_of(name)
     if kind is None:
-        raise InputError(EXPECTED, repr(text))
+        raise InputError(EXPECTED, f"{text!r}{closest(name, [*NAMED, *distributions.__all__])}")
     signature = inspect.signature(kind)
     try:
         passed = signature.bind_partial(*values, **options)

@@ -13,10 +13,10 @@ from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
-from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
 from mera.density import Density
+from mera.display.run_records import UNITS
 from mera.train.objective import Batch, Objective, are_pictures, stretched
 from mera.train.order import Order
 

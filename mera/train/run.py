@@ -25,8 +25,8 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
-from mera._utils.run_records import RunRecords
 from mera.density import Density
+from mera.display.run_records import RunRecords
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from mera.io.flows import WEIGHTS, load, save
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from mera._utils.errors import InputError, closest
+from mera.display.table import Table, Tabled
 
 __all__ = ["FOLDER", "Card", "card", "pretrained"]
 
@@ -56,8 +56,31 @@ class Card:
         return FOLDER / f"{self.name}.safetensors"
 
 
+class Cards(Tabled, Mapping[str, Card]):
+    """The cards of trained flows by name, which show themselves as a table."""
+
+    def __init__(self, cards: Mapping[str, Card]) -> None:
+        self._cards = dict(cards)
+
+    def __getitem__(self, name: str) -> Card:
+        return self._cards[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cards)
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+    @property
+    def table(self) -> Table:
+        """Model, data, training and score of each flow."""
+        cards = self._cards.values()
+        rows = [(c.name, c.model, c.data["name"], f"{c.minutes:g}", f"{c.bits_per_dim:.3f}", c.licence) for c in cards]
+        return Table(["name", "model", "data", "minutes", "bits/dim", "licence"], rows)
+
+
 @cache
-def pretrained() -> Mapping[str, Card]:
+def pretrained() -> Cards:
     """The trained flows that come with the package, by name; `mera.load_pretrained(name)` loads one.
 
     >>> from mera.models import pretrained
@@ -67,7 +90,7 @@ def pretrained() -> Mapping[str, Card]:
     names = {field.name for field in fields(Card)}
     entries = (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
     cards = {entry["name"]: Card(**{key: value for key, value in entry.items() if key in names}) for entry in entries}
-    return MappingProxyType(cards)
+    return Cards(cards)
 
 
 def card(name: str) -> Card:

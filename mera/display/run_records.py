@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from os import PathLike
 from typing import Any
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
+from mera.display.table import Table, Tabled
 
 UNITS = {"bits": "bits/dim", "nats": "nats/variable", "loss": "loss"}
 """The unit of each metric, by the name of the metric without its prefix."""
 
 
-class RunRecords:
+class RunRecords(Tabled):
     """The files of a run that a person can read.
 
     Args:
@@ -71,3 +73,37 @@ class RunRecords:
     def learnt_fields(self) -> bool:
         """Whether the run learnt fields of floats rather than images."""
         return any("test_nats" in line for line in self.metrics())
+
+    def facts(self) -> dict[str, Any]:
+        """What a list of runs shows of this one: model, data, steps, minutes, test loss with its unit, parameters."""
+        config, metrics = self.config(), self.metrics()
+        kept, weights = _kept(metrics)
+        name = next((name for name in UNITS if f"test_{name}" in kept), None)
+        return {
+            "model": config.get("model", "own layout" if "layout" in config else None),
+            "data": config.get("action") or config.get("data", {}).get("name"),
+            "steps": max(self.steps(), default=0),
+            "minutes": round(metrics[-1]["seconds"] / 60, 2) if metrics and "seconds" in metrics[-1] else None,
+            "test": None if name is None else round(kept[f"test_{name}"], 4),
+            "unit": None if name is None else UNITS[name],
+            "weights": weights,
+            "parameters": config.get("parameters"),
+        }
+
+    @property
+    def table(self) -> Table:
+        """The facts of the run, one in each row; only the path of a folder without a run."""
+        facts = self.facts() if self._config.is_file() else {}
+        rows = {"run": str(self.path)} | {name: value for name, value in facts.items() if value is not None}
+        return Table(["", ""], [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in rows.items()])
+
+
+def _kept(metrics: list[dict[str, Any]]) -> tuple[dict[str, Any], str | None]:
+    """The metrics of the weights that a run keeps, and which weights these are: the last, or those of its best step."""
+    if not metrics:
+        return {}, None
+    validation = next((key for key in metrics[-1] if key.startswith("validation_")), None)
+    if validation is None:
+        return metrics[-1], "last"
+    best = min(metrics, key=lambda line: line.get(validation, math.inf))
+    return best, f"best, step {best['step']}"
