@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from mera._utils.files import as_path, make_folder
 from mera._utils.memmap import read_part
 from mera._utils.optional import import_optional
 from mera._utils.processes import is_main, process_state, rank, world_size
+from mera._utils.threads import in_threads
 from mera._utils.version import VERSION
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.display.progress import ProgressBar, check_console
@@ -182,16 +184,21 @@ def stream(
     with ProgressBar("stream", check_console(console if is_main() else None), "tile") as bar:
         work = list(_tiles(store, stages))
         total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)
-        done = 0
+        done, lock = 0, Lock()
+
+        def make(item: tuple[int, int, Box, int]) -> None:
+            """Make a tile, unless it is done, or another process makes it."""
+            number, i, box, _ = item
+            if i % world_size() == rank() and np.isnan(store.part(number + 1, i)):
+                if number < 0:
+                    _take(store, preprocess, source, lock, i, box)
+                else:
+                    _compute(store, stages[number], i, box)
+
         for number, group in itertools.groupby(work, key=lambda item: item[0]):
-            for index, (_, i, box, weight) in enumerate(group):
-                if index % world_size() == rank() and np.isnan(store.part(number + 1, i)):
-                    if number < 0:
-                        _take(store, preprocess, source, i, box)
-                    else:
-                        _compute(store, stages[number], i, box)
+            for _, i, box, weight in in_threads(make, group, runner.reference.device):
                 done += math.prod(box.shape) * weight
-                bar.update(index + 1, done / total, f"level {number}" if number >= 0 else "data")
+                bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
             _wait(state)
     if is_main() and not store.is_complete:
         store.add_up()
@@ -210,14 +217,16 @@ def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, i
             yield stage.number, i, box, math.prod(stage.cell)
 
 
-def _take(store: Store, preprocess: Any, source: Any, number: int, box: Box) -> None:
-    """Write a tile of the data, in the flow's own space."""
+@torch.no_grad()
+def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, box: Box) -> None:
+    """Write a tile of the data, in the flow's own space; the source may not bear two readers at once."""
     where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
-    part = read_part(source, (slice(None), *where))
-    if isinstance(part, Tensor):
-        values = part.detach().clone()
-    else:  # in the byte order of this machine
-        values = torch.from_numpy(np.array(part, dtype=np.asarray(part).dtype.newbyteorder("=")))
+    with lock:
+        part = read_part(source, (slice(None), *where))
+        if isinstance(part, Tensor):
+            values = part.detach().clone()
+        else:  # in the byte order of this machine
+            values = torch.from_numpy(np.array(part, dtype=np.asarray(part).dtype.newbyteorder("=")))
     log_det = 0.0
     reference = store.runner.reference
     if store.facts["levels_of_source"]:
