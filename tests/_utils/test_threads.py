@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -48,10 +49,11 @@ def test_after_an_error_no_further_call_begins(threads):
 
     def call(item):
         called.append(item)
+        time.sleep(0.001)
         if item == 2:
             raise ValueError("a damaged tile")
 
     with pytest.raises(ValueError, match="a damaged tile"):
-        list(in_threads(call, range(100_000), CPU))
-    assert len(called) < 50_000
+        list(in_threads(call, range(2000), CPU))
+    assert len(called) < 1000
     assert torch.get_num_threads() == threads
