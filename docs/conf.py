@@ -6,6 +6,8 @@ from typing import Any
 from urllib.request import urlopen
 
 import mera
+from docutils.nodes import SkipNode, math_block
+from latex2mathml.converter import convert as mathml
 
 project = "mera"
 author = copyright = "the mera developers"
@@ -16,13 +18,14 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 default_role = "py:obj"
 html_theme = "furo"
 html_title = "mera"
+html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["mera.css"]
 
@@ -68,8 +71,17 @@ def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     lines[:] = [re.sub(r"(?<=[ (,])\*(?=\w)(?!\w+\*)", r"\\*", line) for line in lines]
 
 
+def write_math(writer: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers draw without a network."""
+    is_block = isinstance(node, math_block)
+    body = mathml(node.astext(), display="block" if is_block else "inline")
+    writer.body.append(f'<div class="math">{body}</div>' if is_block else body)
+    raise SkipNode
+
+
 def setup(app: Any) -> None:
     """What Sphinx calls before it reads the pages: the page of cones that a tutorial shows is made here."""
     page = mera.drawing.cone_page(mera.build("rgflow", L=32, m=4).plan, "RG-Flow on 32 x 32 pixels")
     (Path(app.srcdir) / "_static" / "cones.html").write_text(page, encoding="utf-8")
+    app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", escape_shapes)

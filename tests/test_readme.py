@@ -1,6 +1,7 @@
 """The code of README and pages runs, links lead somewhere, and quoted errors are those that are raised."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_layouts_in_toml_are_layouts():
 def test_there_are_blocks_and_the_links_exist():
     assert {name: len(blocks) for name, blocks in BLOCKS.items() if blocks} == {
         "README.md": 1, "coming_from.md": 1, "architecture.md": 2, "analysis.md": 6, "data.md": 4, "cones.md": 5,
-        "explorer.md": 1,
+        "explorer.md": 1, "index.md": 3,
         "physics.md": 8, "large_images.md": 4, "models.md": 1, "science.md": 1, "toolkit.md": 7, "training.md": 5,
     }  # fmt: skip
     for page, text in PAGES.items():
@@ -44,6 +45,19 @@ def test_there_are_blocks_and_the_links_exist():
             target = ROOT / ("" if page == "README.md" else "docs") / (path or page)
             assert target.exists(), link
             assert not heading or f"# {heading.replace('-', ' ')}" in target.read_text().lower(), link
+
+
+def test_the_front_page_shows_what_its_lines_print():
+    """A comment of its own is the value of the expression in the line above."""
+    names, shown = {}, 0
+    for block in BLOCKS["index.md"]:
+        assert max(map(len, block.splitlines())) <= 85
+        exec(block, names)
+        for line, comment in pairwise(block.splitlines()):
+            if comment.startswith("# "):
+                assert repr(eval(line, names)) == comment[2:]
+                shown += 1
+    assert shown == 4
 
 
 def test_the_readme_is_short():
