@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import mera
 from docutils.nodes import SkipNode, math_block
 from latex2mathml.converter import convert as mathml
+
+import mera
 
 project = "mera"
 author = copyright = "the mera developers"

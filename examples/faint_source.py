@@ -4,12 +4,12 @@
     python examples/faint_source.py --L 1024 --minutes 1 --places 60
 
 The sky is a Gaussian random field whose density is known, the free field of lattice theory. A flow learns it from
-windows of 32 x 32 pixels of one sky. Then `flow.stream` gives log p of another sky as a whole. At half of many places in
-it a source is hidden, as large as two pixels and too faint to be seen. Whether it is there is best decided by the log
-of the likelihood ratio, log p(sky without the source) - log p(sky) (Neyman and Pearson 1933). The flow computes it from
-the cone of the source's pixels; beside it stand the exact ratio, and the overlap of the pixels with the source, which is
-right for white noise. The command prints log p by level, the areas under the ROC curves, and seconds a place, and
-writes `faint_source.png`.
+windows of 32 x 32 pixels of one sky. Then `flow.stream` gives log p of another sky as a whole. At half of many places
+in it a source is hidden, as large as two pixels and too faint to be seen. Whether it is there is best decided by the
+log of the likelihood ratio, log p(sky without the source) - log p(sky) (Neyman and Pearson 1933). The flow computes
+it from the cone of the source's pixels; beside it stand the exact ratio, and the overlap of the pixels with the
+source, which is right for white noise. The command prints log p by level, the areas under the ROC curves, and seconds
+a place, and writes `faint_source.png`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
