@@ -38,7 +38,10 @@ def exact(L: int, temperature: float, step: float = 1e-3) -> dict[str, float]:
 
 
 def draw(temperatures: list[float], curves: dict[str, list[Report]], L: int, ends: tuple[float, float]) -> Figure:
-    """Distance from the exact free energy, effective samples, energy and specific heat, by temperature."""
+    """Distance from the exact free energy, effective samples, energy and specific heat, by temperature.
+
+    Open circles are averages whose errors mean nothing, since the weights have too heavy a tail (Pareto k above 0.7).
+    """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     panels = figure.subplots(2, 2).flat
     fine = torch.linspace(*ends, 100).tolist()
@@ -49,8 +52,11 @@ def draw(temperatures: list[float], curves: dict[str, list[Report]], L: int, end
                 values = [above(r, L, t) if key == "gap" else r.ess for r, t in zip(reports, temperatures, strict=True)]
                 axes.plot(temperatures, values, "o-", ms=4, label=name)
             else:
-                value, error = zip(*(report.observables[key] for report in reports), strict=True)
-                axes.errorbar(temperatures, value, error, fmt="o", ms=4, capsize=2, label=name)
+                colour = axes.plot([], [], "o", ms=4, label=name)[0].get_color()
+                for temperature, report in zip(temperatures, reports, strict=True):
+                    value, error = report.observables[key]
+                    face = colour if report.pareto_k < 0.7 else "none"
+                    axes.errorbar(temperature, value, error, fmt="o", ms=4, capsize=2, color=colour, mfc=face)
         if key in ("energy", "specific_heat"):
             axes.plot(fine, [exact(L, t)[key] for t in fine], color="black", lw=1, label="exact", zorder=0)
         axes.set(xlabel="temperature", ylabel=label, ylim=(0, 1) if key == "ess" else None)

@@ -47,6 +47,8 @@ def _with_door(function: F, names: tuple[str, ...]) -> F:
 
     @wraps(function)
     def door(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # the call before compilation was checked
+            return function(*args, **kwargs)
         hints = _hints(function)
         try:
             arguments = signature.bind(*args, **kwargs).arguments

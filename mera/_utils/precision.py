@@ -5,14 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
 
 
-def exactly(x: Tensor) -> AbstractContextManager[object]:
-    """A context without autocast on the device of a tensor.
+def exactly(device: torch.device) -> AbstractContextManager[object]:
+    """A context without autocast on a device.
 
     Where autocast is off already it is an empty one: torch keeps no compiled code that enters autocast.
     """
-    if not torch.is_autocast_enabled(x.device.type):
-        return nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()

@@ -119,9 +119,9 @@ def is_called_plainly(module: nn.Module) -> bool:
     return not has_hooks and getattr(module, "_compiled_call_impl", True) is None
 
 
-def compile_kinds(limit: int) -> AbstractContextManager[Any]:
-    """A context in which torch.compile makes up to `limit` versions of a function, for modules of many shapes."""
-    return torch._dynamo.config.patch(cache_size_limit=limit)
+def uncompile(module: nn.Module) -> None:
+    """Undo `module.compile()`, for which torch has no public function."""
+    module._compiled_call_impl = None
 
 
 INVERSE_TRANSFORM = type(ExpTransform().inv)

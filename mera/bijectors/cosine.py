@@ -65,7 +65,7 @@ class DCT(Bijector):
         return self._product(y, self._exact(y)), zero_log_det(y)
 
     def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
-        with exactly(x):
+        with exactly(x.device):
             return (x.flatten(2) @ matrix).reshape(x.shape)
 
     def _exact(self, x: Tensor) -> Tensor:

@@ -46,12 +46,12 @@ class _Linear(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Multiply by W."""
-        with exactly(x):
+        with exactly(x.device):
             return self._map(self._columns(x)).reshape(x.shape), self._log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Solve W x = y."""
-        with exactly(y):
+        with exactly(y.device):
             return self._solve(self._columns(y)).reshape(y.shape), -self._log_det(y)
 
     def _columns(self, x: Tensor) -> Tensor:

@@ -1,30 +1,33 @@
-"""Compilation of couplings by torch.compile."""
+"""Compilation of a whole training step by torch.compile."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 
-from mera._utils.torch_private import compile_kinds
-from mera.bijectors import Coupling
-from mera.density import Density
+from torch import nn
 
-MAX_KINDS = 64
-"""The most shapes of couplings that torch may compile; its default limit is meant for one function in a loop."""
+from mera._utils.torch_private import uncompile
 
 
-def compile_couplings(flow: Density, call: Callable[[], object]) -> float:
-    """Compile the couplings of a flow, each kind once for all nodes and sizes; returns the seconds that this took.
+def compile_loss(loss: nn.Module, call: Callable[[], object]) -> float:
+    """Compile a module that computes the loss of a batch, with the whole flow in it; returns the seconds that it took.
 
-    The whole flow is never compiled: its unrolled steps would take many minutes.
+    Random numbers are those of the module as it is. torch keeps what it compiled on disk, so that a second process
+    only traces the code again. Where torch cannot compile, such as on a machine without a C++ compiler, a warning says
+    why, and the module stays as it is.
 
     Args:
-        call: a function that runs the flow as in training; torch compiles during the call.
+        loss: the module.
+        call: a function that calls the module as in training, with its backward pass; torch compiles during the call.
     """
     start = time.monotonic()
-    for module in flow.modules():
-        if isinstance(module, Coupling):
-            module.compile(dynamic=True)
-    with compile_kinds(MAX_KINDS):
+    loss.compile(options={"fallback_random": True})
+    try:
         call()
+    except RuntimeError as error:  # among others, all errors of the compiler
+        uncompile(loss)
+        reason = str(error).strip().splitlines()[0]
+        warnings.warn(f"Expected a module that torch can compile here; going on without: {reason}", stacklevel=2)
     return time.monotonic() - start

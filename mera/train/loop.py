@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -13,13 +13,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
+from mera._utils.precision import exactly
 from mera._utils.processes import make_accelerator
-from mera._utils.random import get_states, set_states
+from mera._utils.random import get_states, restored_states, set_states
 from mera._utils.signals import SIGNALS
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.batches import micro_batches
-from mera.train.compiled import compile_couplings
+from mera.train.compiled import compile_loss
 from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import losses
 from mera.train.health import inverse_error
@@ -46,9 +47,9 @@ class BatchLoss(nn.Module):
             return self.objective.loss(self.flow, batch).sum()
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """A context in which networks run in bfloat16 if `precision` is "bfloat16"; see `Settings`."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else exactly(device)
 
 
 class Loop:
@@ -94,7 +95,8 @@ class Loop:
         self.optimizer = self._make_optimizer(optimizer)
         self.schedule = self._make_schedule(schedule)
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-        self._batch_loss: nn.Module = BatchLoss(flow, objective, settings.precision)
+        self._loss = BatchLoss(flow, objective, settings.precision)
+        self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
         self.step, self.elapsed, self.test_loss = 0, 0.0, math.nan
@@ -170,7 +172,7 @@ class Loop:
         self._stop_requested = True
 
     def compile(self, batch: Batch) -> float:
-        """Compile the couplings by a forward and backward pass, which leaves the weights unchanged.
+        """Compile the loss by a forward and backward pass, which leaves weights and random numbers as they are.
 
         Args:
             batch: this process's rows of a batch, as for `training_step`.
@@ -180,7 +182,8 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         part = micro_batches(batch, self.settings.accumulate)[0]
-        seconds = compile_couplings(self.flow, lambda: self._batch_loss(*part).backward())
+        with restored_states():
+            seconds = compile_loss(self._loss, lambda: self._batch_loss(*part).backward())
         self.optimizer.zero_grad()
         return seconds
 

@@ -95,7 +95,11 @@ class Settings:
         ),
     ] = None
     compile: Annotated[
-        bool, Option("let torch compile the couplings first, which takes a minute or more; the time is shown.", flag)
+        bool,
+        Option(
+            "let torch compile a whole step first, which takes minutes, and less the next time.",
+            flag,
+        ),
     ] = False
     optimizer: Annotated[
         str | None,
