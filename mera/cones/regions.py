@@ -44,9 +44,9 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         ValueError: if the region is empty, is not a mask of the lattice's shape, reaches outside of the lattice, or has
             more than `MAX_SITES` sites.
     """
-    parts = [region] if isinstance(region, slice) else region
-    if isinstance(parts, Sequence) and not isinstance(parts, str):
-        return rectangle(spans_of(parts, lattice), lattice)
+    spans = rectangle_of(region, lattice)
+    if spans is not None:
+        return rectangle(spans, lattice)
     if isinstance(region, np.ndarray):
         region = _tensor(region)
     if not isinstance(region, Tensor):
@@ -63,6 +63,16 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if not len(coordinates):
         raise InputError("a mask that is true somewhere", "an empty one")
     return (rows[coordinates[:, 0]] * lattice.shape[-1] + coordinates[:, 1]).cpu()
+
+
+def rectangle_of(region: Region, lattice: Lattice) -> tuple[tuple[int, int], ...] | None:
+    """For each dimension the pair (start, stop) of a region of spans, the stop not included; None for a mask.
+
+    Raises:
+        ValueError: if the region is empty or reaches outside of the lattice.
+    """
+    parts = [region] if isinstance(region, slice) else region
+    return spans_of(parts, lattice) if isinstance(parts, Sequence) and not isinstance(parts, str) else None
 
 
 def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:

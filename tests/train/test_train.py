@@ -125,7 +125,9 @@ def test_a_loss_that_cannot_be_compiled_stays_as_it_is(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad:UserWarning")  # torch's
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad:UserWarning"
+)  # torch's
 @pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "wavelet"])
 def test_compiled_flows_learn_the_same(name):
     flow, other = (small_flow(name) for _ in range(2))
