@@ -69,10 +69,21 @@ def rectangle_of(region: Region, lattice: Lattice) -> tuple[tuple[int, int], ...
     """For each dimension the pair (start, stop) of a region of spans, the stop not included; None for a mask.
 
     Raises:
-        ValueError: if the region is empty or reaches outside of the lattice.
+        ValueError: if the region is empty, reaches outside of the lattice, or has more than `MAX_SITES` sites.
     """
     parts = [region] if isinstance(region, slice) else region
-    return spans_of(parts, lattice) if isinstance(parts, Sequence) and not isinstance(parts, str) else None
+    if not isinstance(parts, Sequence) or isinstance(parts, str):
+        return None
+    spans = spans_of(parts, lattice)
+    check_size(spans)
+    return spans
+
+
+def check_size(spans: Sequence[tuple[int, int]]) -> None:
+    """Raise a ValueError if a rectangle has more than `MAX_SITES` sites."""
+    count = math.prod(stop - start for start, stop in spans)
+    if count > MAX_SITES:
+        raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
 
 
 def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
@@ -113,9 +124,7 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
         spans: for each dimension a pair (start, stop), the stop not included.
         lattice: the lattice.
     """
-    count = math.prod(stop - start for start, stop in spans)
-    if count > MAX_SITES:
-        raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
+    check_size(spans)
     sites = torch.zeros(1, dtype=torch.int64)
     for (start, stop), n in zip(spans, lattice.shape, strict=True):
         sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
