@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -148,24 +148,24 @@ class Muon(Optimizer):
             if parameter.grad is not None:
                 by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
         for parameters in by_shape.values():
-            gradients = torch.stack([self._mean_gradient(parameter, group["momentum"]) for parameter in parameters])
+            gradients = torch.stack(self._mean_gradients(parameters, group["momentum"]))
             matrices = gradients.flatten(2)
             factor = group["scale"] * max(matrices.shape[1:]) ** 0.5
             rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"])
             steps = (factor * rotations.to(gradients.dtype)).view_as(gradients)
-            for parameter, step in zip(parameters, steps, strict=True):
-                parameter.mul_(1 - group["lr"] * group["decay"])
-                parameter.add_(step, alpha=-group["lr"])
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
+            torch._foreach_add_(parameters, steps.unbind(), alpha=-group["lr"])
 
-    def _mean_gradient(self, parameter: Tensor, momentum: float) -> Tensor:
-        """The gradient of a matrix with Nesterov's momentum."""
-        gradient = cast(Tensor, parameter.grad)
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        mean: Tensor = state["momentum_buffer"]
-        mean.lerp_(gradient, 1 - momentum)
-        return gradient.lerp(mean, momentum)
+    def _mean_gradients(self, parameters: list[Tensor], momentum: float) -> Sequence[Tensor]:
+        """The gradients of matrices with Nesterov's momentum."""
+        gradients, means = [cast(Tensor, parameter.grad) for parameter in parameters], []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            means.append(state["momentum_buffer"])
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        return torch._foreach_lerp(gradients, means, momentum)
 
 
 def _dtype_of_products(matrices: Tensor) -> torch.dtype:
