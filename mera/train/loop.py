@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
@@ -28,6 +27,7 @@ from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
 from mera.train.order import rows_per_step
 from mera.train.run import RunFolder
+from mera.train.running_mean import RunningMean
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
 
@@ -91,10 +91,11 @@ class Loop:
             tune_allocator()
         if settings.memory is not None:
             flow.memory = settings.memory
+        self._parameters = list(flow.parameters())  # a walk through all modules takes a part of a step
         self._names = {"optimizer": settings.optimizer or objective.optimizer, "schedule": settings.schedule}
         self.optimizer = self._make_optimizer(optimizer)
         self.schedule = self._make_schedule(schedule)
-        self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+        self._average = RunningMean(flow, settings.ema) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
@@ -204,7 +205,7 @@ class Loop:
         self.objective.advance(self.progress)
         self.optimizer.zero_grad()
         mean_loss = self._reduce(self._backward(batch), "mean")
-        norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}

@@ -148,7 +148,7 @@ class Muon(Optimizer):
             if parameter.grad is not None:
                 by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
         for parameters in by_shape.values():
-            gradients = torch.stack(self._mean_gradients(parameters, group["momentum"]))
+            gradients = torch.stack(list(self._mean_gradients(parameters, group["momentum"])))
             matrices = gradients.flatten(2)
             factor = group["scale"] * max(matrices.shape[1:]) ** 0.5
             rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"])
