@@ -15,7 +15,7 @@ import typer
 from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
-from mera.cli.declared_options import assignments, integers, options_for, with_options
+from mera.cli.declared_options import assignments, integers, options_for, usual_first, with_options
 from mera.cli.lazy import OPTIONS
 from mera.density import Density
 from mera.flow import Flow
@@ -104,7 +104,10 @@ def _preset_option(model: str) -> list[inspect.Parameter]:
 
 
 def model_commands(
-    run: Callable[..., None], before: Sequence[inspect.Parameter] = (), after: Sequence[inspect.Parameter] = ()
+    run: Callable[..., None],
+    before: Sequence[inspect.Parameter] = (),
+    after: Sequence[inspect.Parameter] = (),
+    usual: Sequence[str] = (),
 ) -> dict[str, tuple[str, Callable[[], typer.Typer]]]:
     """Make a command for each model that calls `run(name, **values)` with the values of its options.
 
@@ -112,6 +115,7 @@ def model_commands(
         run: the function to call with the name of the model, and the options by name.
         before: options that precede those of the model.
         after: options that follow those of the model.
+        usual: names of options that people use most, which come first.
 
     Returns:
         The commands as `mera.cli.lazy.lazy_group` takes them.
@@ -120,7 +124,7 @@ def model_commands(
     def application(name: str) -> typer.Typer:
         app = typer.Typer(**OPTIONS)
         options = _preset_option(name) + options_for(models.builder(name), "Model")
-        command = with_options(partial(run, name), before, options, after)
+        command = with_options(partial(run, name), usual_first([*before, *options, *after], usual))
         app.command(name, help=_summary(name))(command)
         return app
 

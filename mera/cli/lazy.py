@@ -14,7 +14,7 @@ from typer.main import get_command
 from mera._utils.errors import closest
 from mera.weights import pretrained
 
-NARROW = 80
+NARROW = 100
 """Width of a terminal, in columns, below which help is plain text, since boxes would cut off option names."""
 OPTIONS: dict[str, Any] = {
     "rich_markup_mode": "rich" if get_terminal_size().columns >= NARROW else None,

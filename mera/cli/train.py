@@ -55,6 +55,8 @@ ACTION_HELP = (
     f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
 )
 DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
+USUAL = ("data", "action", "out", "L", "minutes", "steps", "batch_size", "lr", "seed", "device")
+"""The options that people use first."""
 CALL = "NAME[(NAME=VALUE ...)]"
 PYTHON_ALONE = ("field_share",)
 """Settings that cannot be passed on the command line."""
@@ -299,7 +301,7 @@ class RunOptions:
 
 _run_options = signature_options(RunOptions)
 _settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
-app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, _settings_options)), **OPTIONS)
+app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, _settings_options, USUAL)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
 app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
     with_options(_train_other, signature_options(_train_other), _optional, _settings_options)
