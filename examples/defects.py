@@ -106,7 +106,7 @@ def main() -> None:
     upper, clean, lower = whole[:, :224], whole[:, 224:320], whole[:, 320:512]
     flow = mera.build("rgflow", L=32, m=4, channels=1)
     windows = mera.data.windows([upper], L=32, test=[clean], test_windows=100, flip=True)
-    mera.train.fit(flow, windows, minutes=options.minutes, steps=10**6, seed=options.seed, console=Console())
+    mera.train.fit(flow, windows, minutes=options.minutes, seed=options.seed, console=Console())
     flow.eval()
     normal = surprise(flow, clean).flatten(1)
     mean, deviation = normal.mean(1)[:, None, None], normal.std(1)[:, None, None]

@@ -74,7 +74,7 @@ def main() -> None:
     action, L, console = FreeField(options.mass2), options.L, Console(highlight=False)
     flow = mera.build("rgflow", L=32, m=4, channels=1, prior="gaussian")
     windows = mera.data.windows([sky(action, L, generator).numpy()], L=32, flip=True, turn=True)
-    mera.train.fit(flow, windows, minutes=options.minutes, steps=10**6, seed=options.seed, console=console)
+    mera.train.fit(flow, windows, minutes=options.minutes, seed=options.seed, console=console)
     flow.eval()
 
     found, source = sky(action, L, generator), profile(action, options.signal)

@@ -236,7 +236,7 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
         mirrored = ", as a mixture with its mirror image" if isinstance(flow, Symmetrized) else ""
         console.print(f"{subject} {data} on {flow.plan.input}{mirrored}")
     if resume:
-        console.print(f"going on from step {run.state()['step']} of {settings.steps}")
+        console.print(f"going on from step {run.state()['step']}")
     result = fit(flow, data, settings, run, resume, console, on_signal="return")
     done = "interrupted and saved" if result.interrupted else "finished"
     console.print(f"{done} after {result.steps} steps{_loss(result, data, settings)}; see {run.path}")

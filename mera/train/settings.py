@@ -17,6 +17,8 @@ from mera.train.schedules import SCHEDULES
 
 Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
+STEPS, ENDLESS = 2000, 10**9
+"""The number of steps of a run without a limit, and of one that ends by the clock."""
 ESTIMATORS = ("path", "total", "score", "alpha")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
@@ -64,7 +66,9 @@ class Settings:
             schedule is unknown.
     """
 
-    steps: Annotated[int, Option("steps of the optimiser.", count())] = 2000
+    steps: Annotated[
+        int, Option(f"steps of the optimiser; None for {STEPS:,}, or for no limit if there are `minutes`.", count())
+    ] = None  # type: ignore[assignment]
     minutes: Annotated[
         float | None,
         Option(
@@ -190,6 +194,8 @@ class Settings:
     seed: Annotated[int, Option("seed of weights, order and noise.", count(0))] = 0
 
     def __post_init__(self) -> None:
+        if self.steps is None:
+            object.__setattr__(self, "steps", STEPS if self.minutes is None else ENDLESS)
         check_fields(self)
         if self.optimizer is not None and self.optimizer_options is not None:
             check_options(self.optimizer, self.optimizer_options)
@@ -208,7 +214,7 @@ def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Setti
     """
     for name in options:
         check_choice(name, Settings.__dataclass_fields__, "a setting")
-    return replace(settings if settings is not None else Settings(), **options)
+    return Settings(**options) if settings is None else replace(settings, **options)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
