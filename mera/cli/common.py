@@ -104,10 +104,7 @@ def _preset_option(model: str) -> list[inspect.Parameter]:
 
 
 def model_commands(
-    run: Callable[..., None],
-    before: Sequence[inspect.Parameter] = (),
-    after: Sequence[inspect.Parameter] = (),
-    usual: Sequence[str] = (),
+    run: Callable[..., None], before: Sequence[inspect.Parameter] = (), after: Sequence[inspect.Parameter] = ()
 ) -> dict[str, tuple[str, Callable[[], typer.Typer]]]:
     """Make a command for each model that calls `run(name, **values)` with the values of its options.
 
@@ -115,7 +112,6 @@ def model_commands(
         run: the function to call with the name of the model, and the options by name.
         before: options that precede those of the model.
         after: options that follow those of the model.
-        usual: names of options that people use most, which come first.
 
     Returns:
         The commands as `mera.cli.lazy.lazy_group` takes them.
@@ -124,7 +120,7 @@ def model_commands(
     def application(name: str) -> typer.Typer:
         app = typer.Typer(**OPTIONS)
         options = _preset_option(name) + options_for(models.builder(name), "Model")
-        command = with_options(partial(run, name), usual_first([*before, *options, *after], usual))
+        command = with_options(partial(run, name), usual_first([*before, *options, *after]))
         app.command(name, help=_summary(name))(command)
         return app
 

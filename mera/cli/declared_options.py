@@ -135,13 +135,17 @@ def signature_options(declaration: Callable[..., Any]) -> list[inspect.Parameter
     return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
 
 
-def usual_first(options: Sequence[inspect.Parameter], usual: Sequence[str]) -> list[inspect.Parameter]:
-    """Move options of these names to the front, in this order, and into the first panel of help texts."""
+USUAL = ("data", "action", "out", "L", "minutes", "steps", "batch_size", "lr", "seed", "device")
+"""The options that people use most."""
+
+
+def usual_first(options: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Move the options that people use most to the front, and into the first panel of help texts."""
     by_name = {option.name: option for option in options}
-    first = [by_name[name] for name in usual if name in by_name]
+    first = [by_name[name] for name in USUAL if name in by_name]
     for option in first:
         option.annotation.__metadata__[0].rich_help_panel = None
-    return [*first, *(option for option in options if option.name not in usual)]
+    return [*first, *(option for option in options if option.name not in USUAL)]
 
 
 def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:

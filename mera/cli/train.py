@@ -44,6 +44,7 @@ from mera.physics.verdicts import format_ess
 from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_data
+from mera.train.settings import ENDLESS
 
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "layers": 2, "hidden": (64,)}
@@ -55,8 +56,6 @@ ACTION_HELP = (
     f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
 )
 DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
-USUAL = ("data", "action", "out", "L", "minutes", "steps", "batch_size", "lr", "seed", "device")
-"""The options that people use first."""
 CALL = "NAME[(NAME=VALUE ...)]"
 PYTHON_ALONE = ("field_share",)
 """Settings that cannot be passed on the command line."""
@@ -224,8 +223,7 @@ def start_run(
 
 def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:
     """Train a flow on examples or an action; print the model and the data before, and the final loss after."""
-    recipe = flow.recipe
-    name = recipe.model if recipe is not None else "a layout"
+    name = "a layout" if flow.recipe is None else flow.recipe.model
     subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
     if isinstance(data, DataSplits):
         sizes = f"{count_of(data.train)} training and {count_of(data.test)} test examples of {flow.plan.input}"
@@ -236,7 +234,8 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
         mirrored = ", as a mixture with its mirror image" if isinstance(flow, Symmetrized) else ""
         console.print(f"{subject} {data} on {flow.plan.input}{mirrored}")
     if resume:
-        console.print(f"going on from step {run.state()['step']}")
+        limit = f" of {settings.steps}" if settings.steps < ENDLESS else ""
+        console.print(f"going on from step {run.state()['step']}{limit}")
     result = fit(flow, data, settings, run, resume, console, on_signal="return")
     done = "interrupted and saved" if result.interrupted else "finished"
     console.print(f"{done} after {result.steps} steps{_loss(result, data, settings)}; see {run.path}")
@@ -301,7 +300,7 @@ class RunOptions:
 
 _run_options = signature_options(RunOptions)
 _settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
-app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, _settings_options, USUAL)), **OPTIONS)
+app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, _settings_options)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
 app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
     with_options(_train_other, signature_options(_train_other), _optional, _settings_options)
