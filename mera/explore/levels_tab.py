@@ -48,6 +48,8 @@ class LevelsTab:
                             self._build_lead(lead)
 
         panel.on_value_change(open_panel)
+        if level == self.visit.learnt.levels - 1:
+            ui.timer(0.3, lambda: panel.set_value(True), once=True)  # once the page is there
 
     def _build_lead(self, lead: Lead) -> None:
         """Build the receptive field and the slider of a latent."""

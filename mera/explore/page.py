@@ -59,6 +59,9 @@ class Page:
         """Show the current image, and its log p."""
         studio, learnt = self.visit.studio, self.visit.learnt
         self.now.set_source(address_of(studio.picture))
+        if learnt.is_image:
+            self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
+            return
         n = learnt.flow.plan.input.variables
         self.facts.set_text(f"log p = {studio.log_prob() / n:.3f} nats for each variable{learnt.note}")
 
@@ -77,7 +80,8 @@ class Page:
             self.now = ui.interactive_image(on_mouse=self._paint, events=mouse_events, cross=False, sanitize=False)
         self.now.classes("picture w-80 max-w-full cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
-        ui.label("Drag on the image to mark pixels.").classes("text-sm opacity-70")
+        hint = "Move a slider on the right and watch; drag on the image to mark pixels to redraw or to fill."
+        ui.label(hint).classes("text-sm opacity-70")
         with ui.row().classes("gap-2"):
             ui.button("New image", on_click=self._draw)
             ui.button("Undo", on_click=self._undo).props("outline")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -48,6 +49,7 @@ class Studio:
         self.learnt, self.flow = learnt, learnt.flow
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
+        self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
         self.draw(seed)
 
     @property
@@ -80,6 +82,12 @@ class Studio:
         """The log-density of the image, in nats."""
         return float(self.flow.prior.log_prob(self.latents) - self._pass.log_det)
 
+    @torch.no_grad()
+    def bits_per_dim(self) -> float:
+        """Minus log p of the image in bits for each variable, in units of its 256 levels; for flows of images."""
+        stretched = float(self.flow.preprocess.inverse(self.data)[1])
+        return -(self.log_prob() - stretched) / (self.data.numel() * math.log(2))
+
     def draw(self, seed: int | None = None) -> None:
         """Draw an image at the temperatures of the levels.
 
@@ -110,7 +118,13 @@ class Studio:
             self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
     def set(self, latent: LatentIndex, value: float) -> None:
-        """Set a latent (level, channel, *site); only its generation cone is evaluated."""
+        """Set a latent (level, channel, *site); only its generation cone is evaluated.
+
+        `undo` reverts all changes of one latent in a row.
+        """
+        if latent != self._moved:
+            self._keep()
+            self._moved = latent
         change = self.learnt.change(latent)
         with fixed_weights():
             self._pass.propose(change, torch.full_like(self._pass.at(change), value))
@@ -155,16 +169,18 @@ class Studio:
 
     def replace(self, x: Tensor) -> None:
         """Replace the image by data (1, C, H, W) in the flow's own space, such as a filling; `undo` reverts this."""
-        self._kept = [*self._kept[1 - KEPT :], self.data.clone()]
+        self._keep()
         self._pass.data = x
 
-    def undo(self) -> bool:
-        """Restore the image before the last replacement, and return whether there was one.
+    def _keep(self) -> None:
+        """Keep the image for `undo`."""
+        self._kept, self._moved = [*self._kept[1 - KEPT :], self.data.clone()], None
 
-        Changes of single latents since then are lost.
-        """
+    def undo(self) -> bool:
+        """Restore the image before the last change, and return whether there was one."""
         if not self._kept:
             return False
+        self._moved = None
         self._pass.data = self._kept.pop()
         return True
 
@@ -196,7 +212,7 @@ class Studio:
 
     def _open(self, x: Tensor) -> None:
         """Start from new data (1, C, H, W), and clear the history of `undo`."""
-        self._start, self._kept = x.clone(), []
+        self._start, self._kept, self._moved = x.clone(), [], None
         self._pass = IncrementalPass(self.flow.runner, self.learnt.wiring, x)
 
     @torch.no_grad()

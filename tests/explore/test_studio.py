@@ -1,6 +1,7 @@
 """The explorer's operations on an image, without a browser."""
 
 import io
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,6 +80,31 @@ def test_undo_and_back(studio):
     studio.undo()
     assert not studio.undo()
     assert torch.equal(studio.before, studio.picture)
+
+
+def test_undo_of_a_slider_reverts_all_its_values(studio):
+    first, one, other = studio.data.clone(), (0, 0, 0, 0), (1, 1, 0, 1)
+    for value in (0.5, 1.0, 1.5):
+        studio.set(one, value)
+    second = studio.data.clone()
+    studio.set(other, -1.0)
+    assert studio.undo()
+    assert torch.equal(studio.data, second)
+    assert studio.undo()
+    torch.testing.assert_close(studio.data, first)
+    studio.set(one, 2.0)
+    assert studio.undo()
+    torch.testing.assert_close(studio.data, first)
+
+
+def test_bits_per_dim_count_the_preprocessing(studio):
+    pixels = torch.randint(0, 256, studio.data.shape, dtype=torch.uint8)
+    torch.manual_seed(0)
+    studio.show(pixels[0])
+    torch.manual_seed(0)
+    x, change = studio.flow.preprocess(pixels)
+    expected = -(studio.flow.log_prob(x) + change).item() / (x.numel() * math.log(2))
+    assert studio.bits_per_dim() == pytest.approx(expected, abs=1e-3)
 
 
 def test_redrawing_a_level_and_below_pixels(learnt, studio):
