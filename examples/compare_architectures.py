@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(highlight=False)
     data = mera.data.load(arguments.data, L=arguments.L, root=arguments.root)
-    settings = mera.train.Settings(minutes=arguments.minutes, steps=10**6, eval_every=50, seed=arguments.seed)
+    settings = mera.train.Settings(minutes=arguments.minutes, eval_every=50, seed=arguments.seed)
     results = {}
     for name in arguments.models:
         lattice = {"L": arguments.L, "channels": data.channels}

@@ -85,7 +85,7 @@ def main() -> None:
         found[0, row : row + EDGE, column : column + EDGE] += source
     large = flow.resized((L, L))
     result = large.stream(found.numpy(), console=console)
-    exact = -sum(action(part[None, None].double()).item() for part in [found[0]]) - action.log_z((L, L))
+    exact = -action(found[None].double()).item() - action.log_z((L, L))
     by_level = [f"{value / L**2:.4f}" for value in result.levels]
     names = [f"level {level}" for level in range(len(by_level))]
     print(Table(["nats a pixel", "value"], [

@@ -44,7 +44,7 @@ def main() -> None:
     console = Console(highlight=False)
     action = physics.Phi4(arguments.mass2, arguments.coupling)
     flow = mera.build(arguments.model, L=arguments.L, channels=1, **MODELS[arguments.model])
-    settings = {"batch_size": 64, "weight_decay": 0.0, "steps": 10**6, "eval_every": 10**6}
+    settings = {"batch_size": 64, "weight_decay": 0.0, "eval_every": 10**6}
     settings |= {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}}
     mera.train.fit(flow, action, minutes=arguments.minutes[0], seed=arguments.seed, console=console, **settings)
     flow = physics.grow(flow, copy="fine")

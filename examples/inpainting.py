@@ -52,7 +52,7 @@ def train(model: str, source: dict, minutes: float, out: Path) -> mera.Flow:
     parameters = sum(parameter.numel() for parameter in flow.parameters() if parameter.requires_grad)
     console.print(f"{model}: {parameters:,} parameters")
     run = RunFolder(out / model)
-    settings = Settings(steps=1_000_000, minutes=minutes, eval_images=200)
+    settings = Settings(minutes=minutes, eval_images=200)
     run.create({"model": model, "options": options, "data": source, "settings": asdict(settings)})
     fit(flow, images, settings, run, console=console)
     return flow

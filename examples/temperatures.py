@@ -83,7 +83,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console, L, ends = Console(highlight=False), arguments.L, tuple(arguments.temperatures)
     torch.manual_seed(arguments.seed)
-    settings = TRAINING | {"batch_size": arguments.batch, "steps": 10**6, "eval_every": 10**6, "seed": arguments.seed}
+    settings = TRAINING | {"batch_size": arguments.batch, "eval_every": 10**6, "seed": arguments.seed}
     fit: Callable[..., object] = partial(mera.train.fit, console=console, **settings)
     family = physics.ActionFamily(physics.Ising(local=True, gap=1.0), temperature=ends)
     temperatures = torch.linspace(*ends, arguments.points, dtype=torch.float64).tolist()

@@ -21,7 +21,7 @@ def main(seconds: float = 60, out: str = "digits.png") -> None:
     images, labels = images[order], labels[order]
     flow = mera.build("rgflow", L=8, m=4, channels=1, layers=2, hidden=(64,), classes=10)
     train, test = ((images[part], labels[part]) for part in (slice(200, None), slice(200)))
-    result = mera.train.fit(flow, (train, test), minutes=seconds / 60, steps=10**6, weight_decay=1e-2, ema=0.99)
+    result = mera.train.fit(flow, (train, test), minutes=seconds / 60, weight_decay=1e-2, ema=0.99)
     flow = result.flow
     with torch.no_grad():
         x = flow.from_images(test[0])

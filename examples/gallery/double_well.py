@@ -23,7 +23,7 @@ def main(seconds: float = 30, out: str = "double_well.png") -> None:
         flow = mera.build(
             "rgflow", L=4, m=4, channels=1, layers=2, hidden=(64,), norm=False, prior="gaussian", bijector=bijector
         )
-        mera.train.fit(flow, action, minutes=seconds / 60, steps=10**6, batch_size=64, lr=5e-3, weight_decay=0)
+        mera.train.fit(flow, action, minutes=seconds / 60, batch_size=64, lr=5e-3, weight_decay=0)
         report = physics.estimate(flow, action, 4000)
         missed = 16 * action.log_z((1,)) - report.log_z
         print(f"{name}: effective sample size {report.ess:.3f}, ln Z {missed:+.2f} below the exact value")

@@ -15,7 +15,7 @@ def main(seconds: float = 120, out: str = "faces.png") -> None:
     torch.manual_seed(0)
     faces = mera.data.load("faces", L=32)
     flow = mera.build("rgflow", L=32, m=4, channels=1, layers=2, hidden=(64,))
-    result = mera.train.fit(flow, faces, minutes=seconds / 60, steps=10**6, keep="best")
+    result = mera.train.fit(flow, faces, minutes=seconds / 60, keep="best")
     print(f"{result.test_loss:.3f} bits/dim on faces of other people after {result.steps} steps")
     truth = mera.data.first(faces.test, 50)[::10]
     mask = torch.zeros(32, 32, dtype=torch.bool)

@@ -18,7 +18,7 @@ def main(seconds: float = 120, out: str = "field3d.png") -> None:
     flow = mera.build(
         "rgflow", dim=3, L=8, m=4, channels=1, layers=2, hidden=(64,), norm=False, prior="gaussian", spectral=True
     )
-    result = mera.train.fit(flow, action, minutes=seconds / 60, steps=10**6, batch_size=64, lr=5e-3, weight_decay=0)
+    result = mera.train.fit(flow, action, minutes=seconds / 60, batch_size=64, lr=5e-3, weight_decay=0)
     report = physics.estimate(flow, action, 4000)
     chain = physics.hmc((1, 8, 8, 8), action, draws=200, warmup=100)
     print(f"{result.steps} steps, effective sample size {report.ess:.2f}")

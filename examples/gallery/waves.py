@@ -21,7 +21,7 @@ def signals(n: int) -> torch.Tensor:
 def main(seconds: float = 60, out: str = "waves.png") -> None:
     torch.manual_seed(0)
     flow = mera.build("rgflow", dim=1, L=64, m=8, channels=1, layers=2, hidden=(64,), prior="gaussian")
-    result = mera.train.fit(flow, signals(20_000), minutes=seconds / 60, steps=10**6, batch_size=64)
+    result = mera.train.fit(flow, signals(20_000), minutes=seconds / 60, batch_size=64)
     print(f"{result.test_loss:.3f} nats for each sample of a signal after {result.steps} steps")
     truth = signals(1)
     gap = torch.zeros(64, dtype=torch.bool)

@@ -47,7 +47,7 @@ def _with_door(function: F, names: tuple[str, ...]) -> F:
 
     @wraps(function)
     def door(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():  # the call before compilation was checked
+        if torch.compiler.is_compiling():  # torch cannot trace the checks
             return function(*args, **kwargs)
         hints = _hints(function)
         try:

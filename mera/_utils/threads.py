@@ -16,7 +16,8 @@ def in_threads(function: Callable[[Item], object], items: Iterable[Item], device
     """Call a function for each item, and yield the items in order, each after its call.
 
     On a CPU as many calls run at once as torch uses threads: unlike the threads of single operations, whole calls also
-    share reading and writing. On other devices calls follow one another. After an error no further call begins.
+    share reading and writing. On other devices calls follow one another. An error is raised when its turn comes, and no
+    further call begins then. Modes of torch that belong to a thread, such as no_grad and autocast, are not passed on.
 
     Args:
         function: the function.

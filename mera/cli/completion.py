@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,9 @@ def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
 
 def sources(incomplete: str) -> list[str]:
     """Folders, files and the flows of the package that begin with a text; a folder that is no run ends in a slash."""
-    places = Path(incomplete).parent.glob("*") if incomplete else Path().glob("*")
-    if incomplete.endswith("/"):
-        places = Path(incomplete).glob("*")
-    found = [f"{p}/" if p.is_dir() and not (p / "config.json").exists() else str(p) for p in sorted(places)]
-    return [word for word in [*found, *pretrained()] if word.startswith(incomplete)]
+    found = sorted(glob(f"{escape(incomplete)}*"))
+    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "config.json").exists() else p for p in found]
+    return [*paths, *(name for name in pretrained() if name.startswith(incomplete))]
 
 
 COMPLETERS: dict[str, Callable[..., Any]] = {"sources": sources}

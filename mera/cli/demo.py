@@ -49,7 +49,7 @@ def _demo(
     """
     begin = time.monotonic()
     where = choose_device(device)
-    settings = Settings(steps=1_000_000, minutes=seconds / 60, eval_every=50, eval_images=100)
+    settings = Settings(minutes=seconds / 60, eval_every=50, eval_images=100)
     source: dict[str, Any] = {"name": "msds1", "L": 32, "train_size": train_size, "test_size": 500}
     images = data.load(**source)
     runs = out / time.strftime("runs-%Y%m%d-%H%M%S")

@@ -18,9 +18,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mera.cli.completion import COMPLETERS, among
+from mera.cli.lazy import OPTIONS, lazy_group
 
 FILE = Path(__file__).with_name("commands.json")
-TYPES = {str(kind): kind for plain in (bool, int, float, str, Path) for kind in (plain, plain | None, list[plain])}  # type: ignore[valid-type]
+TYPES: dict[str, Any] = {
+    text.format(plain.__name__): kind
+    for plain in (bool, int, float, str, Path)
+    for text, kind in (("{}", plain), ("{} | None", plain | None), ("list[{}]", list[plain]))  # type: ignore[valid-type]
+}
 """The types of options, by their names."""
 COMPLETING = "_MERA_COMPLETE"
 """The variable of the environment by which a shell asks for completions."""
@@ -36,7 +41,7 @@ def is_enough() -> bool:
 @cache
 def description() -> dict[str, Any]:
     """The description of all commands of the package."""
-    return json.loads(FILE.read_text())
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def described(*path: str) -> typer.Typer:
@@ -45,8 +50,6 @@ def described(*path: str) -> typer.Typer:
     Args:
         path: the names of the command and of its groups, such as "train", "rgflow".
     """
-    from mera.cli.lazy import OPTIONS, lazy_group
-
     entry = description()["commands"][" ".join(path)]
     parameters = [_parameter(**description()["parameters"][index]) for index in entry["parameters"]]
 

@@ -78,7 +78,7 @@ def _possible(names: list[str]) -> list[str]:
         return names
     if skipped := [name for name in names if name in NEED_FACTORS]:
         command = "pip install 'mera-flow[analysis]'"
-        console.print(f"left out: {' and '.join(skipped)}, which need scikit-learn ({command})")
+        typer.echo(f"left out: {' and '.join(skipped)}, which need scikit-learn ({command})", err=True)
     return [name for name in names if name not in NEED_FACTORS]
 
 

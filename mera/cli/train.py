@@ -44,7 +44,6 @@ from mera.physics.verdicts import format_ess
 from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_data
-from mera.train.settings import ENDLESS
 
 PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "layers": 2, "hidden": (64,)}
@@ -234,7 +233,7 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
         mirrored = ", as a mixture with its mirror image" if isinstance(flow, Symmetrized) else ""
         console.print(f"{subject} {data} on {flow.plan.input}{mirrored}")
     if resume:
-        limit = f" of {settings.steps}" if settings.steps < ENDLESS else ""
+        limit = "" if math.isinf(settings.last_step) else f" of {settings.last_step}"
         console.print(f"going on from step {run.state()['step']}{limit}")
     result = fit(flow, data, settings, run, resume, console, on_signal="return")
     done = "interrupted and saved" if result.interrupted else "finished"

@@ -94,10 +94,11 @@ class Cone:
     @property
     def table(self) -> Table:
         """A table with a row for each level: how many of its latents can change."""
-        rows = []
-        for h, (latent, count, sites) in enumerate(zip(self.plan.latents, self.counts, self.sites, strict=True)):
+        rows, reached = [], self.reached
+        for h, (latent, count) in enumerate(zip(self.plan.latents, self.counts, strict=True)):
             total = latent.lattice.variables
-            rows.append((f"z{h}", latent.lattice, len(sites), f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
+            sites = reached.sites(latent.value) if isinstance(reached, Products) else len(self.sites[h])
+            rows.append((f"z{h}", latent.lattice, f"{sites:,}", f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
         return Table(["latents", "lattice", "sites", "in the cone", "of", "fraction"], rows)
 
     @property

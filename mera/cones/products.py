@@ -46,10 +46,13 @@ class Products(Mapping[int, Tensor]):
     def __len__(self) -> int:
         return len(self._axes)
 
+    def sites(self, value: int) -> int:
+        """The number of sites of a value in the cone."""
+        return math.prod(map(len, self._axes[value][1]))
+
     def count(self, value: int) -> int:
         """The number of variables of a value in the cone."""
-        lattice, axes = self._axes[value]
-        return lattice.channels * math.prod(map(len, axes))
+        return self._axes[value][0].channels * self.sites(value)
 
     def events(self, value: int, operation: Apply) -> int:
         """The number of events of a bijector that contain variables of a value in the cone."""

@@ -93,7 +93,10 @@ class RunRecords(Tabled):
     @property
     def table(self) -> Table:
         """The facts of the run, one in each row; only the path of a folder without a run."""
-        facts = self.facts() if self._config.is_file() else {}
+        try:
+            facts = self.facts() if self._config.is_file() else {}
+        except ValueError as error:
+            facts = {"damaged": str(error)}
         rows = {"run": str(self.path)} | {name: value for name, value in facts.items() if value is not None}
         return Table(["", ""], [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in rows.items()])
 

@@ -84,7 +84,7 @@ class Studio:
 
     @torch.no_grad()
     def bits_per_dim(self) -> float:
-        """Minus log p of the image in bits for each variable, in units of its 256 levels; for flows of images."""
+        """Bits per dimension of the image, as of uint8 pixels, for flows of images."""
         stretched = float(self.flow.preprocess.inverse(self.data)[1])
         return -(self.log_prob() - stretched) / (self.data.numel() * math.log(2))
 

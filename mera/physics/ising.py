@@ -42,8 +42,9 @@ class Ising(Action):
     Args:
         temperature: T, positive, in units of the coupling between spins.
         local: whether the field is the one with a local action.
-        gap: the smallest eigenvalue of K on a lattice with even edges, positive: the larger, the sharper are spins in
-            the local field, and the more they are blurred in the other one.
+        gap: the smallest eigenvalue of K, positive; with `local` on odd edges a lower bound, since K then has 2 d / T
+            in place of :math:`-\lambda_{\min}`. The larger the gap, the sharper are spins in the local field, and the
+            more blurred in the other field.
 
     >>> round(Ising(temperature=2.0).log_z((8, 8)), 6)
     166.143583

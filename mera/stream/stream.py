@@ -23,6 +23,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
 from mera._utils.memmap import read_part
 from mera._utils.optional import import_optional
+from mera._utils.precision import exactly
 from mera._utils.processes import is_main, process_state, rank, world_size
 from mera._utils.threads import in_threads
 from mera._utils.version import VERSION
@@ -189,7 +190,9 @@ def stream(
         def make(item: tuple[int, int, Box, int]) -> None:
             """Make a tile, unless it is done, or another process makes it."""
             number, i, box, _ = item
-            if i % world_size() == rank() and np.isnan(store.part(number + 1, i)):
+            if i % world_size() != rank() or not np.isnan(store.part(number + 1, i)):
+                return
+            with exactly(runner.reference.device):
                 if number < 0:
                     _take(store, preprocess, source, lock, i, box)
                 else:

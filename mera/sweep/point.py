@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
 from mera.train.run import RunFolder
+from mera.train.settings import Settings
 
 DESCRIPTION = "point.json"
 
@@ -86,9 +88,9 @@ class Point:
     @staticmethod
     def _has_learnt(run: RunFolder) -> bool:
         """Whether the training has reached its steps or its minutes."""
-        settings, state = run.config()["settings"], run.state()
-        minutes = settings.get("minutes")
-        return state["step"] >= settings["steps"] or (minutes is not None and state["elapsed"] >= 60 * minutes)
+        settings, state = Settings(**run.config()["settings"]), run.state()
+        minutes = math.inf if settings.minutes is None else settings.minutes
+        return state["step"] >= settings.last_step or state["elapsed"] >= 60 * minutes
 
     def __call__(self) -> int:
         """Run the commands that remain, with their output in `log.txt`; return the first exit status that is not 0."""

@@ -1,4 +1,4 @@
-"""Compilation of a whole training step by torch.compile."""
+"""Compilation of the loss of a batch and its gradient by torch.compile."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from mera._utils.torch_private import uncompile
@@ -14,7 +15,7 @@ from mera._utils.torch_private import uncompile
 def compile_loss(loss: nn.Module, call: Callable[[], object]) -> float:
     """Compile a module that computes the loss of a batch, with the whole flow in it; returns the seconds that it took.
 
-    Random numbers are those of the module as it is. torch keeps what it compiled on disk, so that a second process
+    Random numbers are the same as without compilation. torch keeps what it compiled on disk, so that a second process
     only traces the code again. Where torch cannot compile, such as on a machine without a C++ compiler, a warning says
     why, and the module stays as it is.
 
@@ -26,8 +27,10 @@ def compile_loss(loss: nn.Module, call: Callable[[], object]) -> float:
     loss.compile(options={"fallback_random": True})
     try:
         call()
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # among others, all errors of the compiler
         uncompile(loss)
-        reason = str(error).strip().splitlines()[0]
-        warnings.warn(f"Expected a module that torch can compile here; going on without: {reason}", stacklevel=2)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"Expected a loss that torch can compile; got: {reason}. Training goes on without.", stacklevel=2)
     return time.monotonic() - start

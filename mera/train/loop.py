@@ -166,7 +166,7 @@ class Loop:
     def progress(self) -> float:
         """The completed fraction of the run, 0 to 1."""
         seconds = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
-        return min(1.0, max(self.step / self.settings.steps, self.elapsed / seconds))
+        return min(1.0, max(self.step / self.settings.last_step, self.elapsed / seconds))
 
     def stop(self) -> None:
         """Ask the run to save and to end after the current step, in all processes."""

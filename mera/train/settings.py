@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -17,8 +18,8 @@ from mera.train.schedules import SCHEDULES
 
 Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
-STEPS, ENDLESS = 2000, 10**9
-"""The number of steps of a run without a limit, and of one that ends by the clock."""
+STEPS = 2000
+"""The number of steps of a run whose settings limit neither steps nor minutes."""
 ESTIMATORS = ("path", "total", "score", "alpha")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
@@ -67,8 +68,9 @@ class Settings:
     """
 
     steps: Annotated[
-        int, Option(f"steps of the optimiser; None for {STEPS:,}, or for no limit if there are `minutes`.", count())
-    ] = None  # type: ignore[assignment]
+        int | None,
+        Option(f"steps of the optimiser; None for {STEPS:,}, or for no limit if there are `minutes`.", count()),
+    ] = None
     minutes: Annotated[
         float | None,
         Option(
@@ -101,7 +103,7 @@ class Settings:
     compile: Annotated[
         bool,
         Option(
-            "let torch compile a whole step first, which takes minutes, and less the next time.",
+            "let torch compile the loss and its gradient first, which takes minutes, and less the next time.",
             flag,
         ),
     ] = False
@@ -194,13 +196,18 @@ class Settings:
     seed: Annotated[int, Option("seed of weights, order and noise.", count(0))] = 0
 
     def __post_init__(self) -> None:
-        if self.steps is None:
-            object.__setattr__(self, "steps", STEPS if self.minutes is None else ENDLESS)
         check_fields(self)
         if self.optimizer is not None and self.optimizer_options is not None:
             check_options(self.optimizer, self.optimizer_options)
         elif self.optimizer_options:
             raise InputError("the name of an optimizer beside optimizer_options", repr(self.optimizer_options))
+
+    @property
+    def last_step(self) -> float:
+        """The number of steps after which the run ends; infinite if only the clock ends it."""
+        if self.steps is not None:
+            return self.steps
+        return STEPS if self.minutes is None else math.inf
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
@@ -214,7 +221,7 @@ def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Setti
     """
     for name in options:
         check_choice(name, Settings.__dataclass_fields__, "a setting")
-    return Settings(**options) if settings is None else replace(settings, **options)
+    return replace(settings if settings is not None else Settings(), **options)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -63,9 +63,9 @@ class Watch(Callback):
 
         figure, axes = panels(1 if pictures is None else 2, 2, 4.6, 3.2, margin=0.5)
         steps = [line["step"] for line in self.metrics]
-        for kind in ("train", "test"):
+        for kind, label in (("mean", "batches"), ("test", "test")):
             name = f"{kind}_{loop.objective.metric}"
-            axes[0].plot(steps, [line[name] for line in self.metrics], marker="o", ms=3, label=kind)
+            axes[0].plot(steps, [line[name] for line in self.metrics], marker="o", ms=3, label=label)
         axes[0].set(xlabel="step", ylabel=f"loss, {loop.objective.unit}")
         axes[0].legend()
         if pictures is not None:

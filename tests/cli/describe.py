@@ -18,7 +18,7 @@ from typer.models import ArgumentInfo
 
 from mera.cli.app import COMMANDS, real_application
 from mera.cli.completion import COMPLETERS
-from mera.cli.described import FILE
+from mera.cli.described import FILE, TYPES
 
 FIELDS = ("help", "metavar", "rich_help_panel", "show_default", "min", "max")
 """What help and completion show of an option, beside its names and its completion."""
@@ -55,6 +55,7 @@ def describe(commands: Mapping[str, tuple[str, Callable[[], typer.Typer]]]) -> d
 
 def _parameters(function: Any) -> Iterator[dict[str, Any]]:
     """Describe the parameters of the function of a command."""
+    names = {kind: name for name, kind in TYPES.items()}
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
         if parameter.annotation is typer.Context:
             continue
@@ -69,7 +70,7 @@ def _parameters(function: Any) -> Iterator[dict[str, Any]]:
             described["words"] = by_name.get(info.autocompletion) or info.autocompletion("")
         yield {
             "name": parameter.name,
-            "kind": str(str | None) if info.parser is not None else kind if isinstance(kind, list) else str(kind),
+            "kind": "str | None" if info.parser is not None else kind if isinstance(kind, list) else names[kind],
             "default": None if is_required else str(default) if isinstance(default, Path) else default,
             "is_required": is_required,
             "is_argument": isinstance(info, ArgumentInfo),
@@ -84,4 +85,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(text())
+    FILE.write_text(text(), encoding="utf-8")

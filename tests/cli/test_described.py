@@ -26,7 +26,7 @@ finally:
 
 
 def test_the_file_describes_the_commands_as_they_are() -> None:
-    assert FILE.read_text() == text(), "run python -m tests.cli.describe"
+    assert FILE.read_text(encoding="utf-8") == text(), "run python -m tests.cli.describe"
 
 
 @pytest.mark.parametrize("path", PATHS)

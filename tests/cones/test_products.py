@@ -67,4 +67,5 @@ def test_a_long_strip_is_not_visited_site_by_site():
     assert isinstance(cone.reached, Products)
     assert cone.count > 10**7
     assert sum(cone.blocks) > 10**5
+    assert "11,796" in repr(cone)
     assert not cone.reached._indices
