@@ -134,7 +134,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: mera.load_rgflow_checkpoint(None), "Expected a path; got None"),
         (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), draws=None), "Expected draws as an integer >= 1; got"),
         (lambda f: mera.build("glow", m=None), "Expected the width m as an integer >= 2; got None"),
-        (lambda f: mera.train.Settings(steps=None), "Expected steps as an integer >= 1; got None"),
+        (lambda f: mera.train.Settings(steps=0), "Expected steps as an integer >= 1; got 0"),
         (lambda f: mera.train.Settings(precision=None), "Expected a precision among"),
         (lambda f: mera.bijectors.register(None), "Expected a name of a bijector as text; got None"),
         (lambda f: png_path("script.py"), r"Expected the path of a PNG; got script\.py"),

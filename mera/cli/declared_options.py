@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Annotated, Any
 
 import typer
@@ -142,10 +143,15 @@ USUAL = ("data", "action", "out", "L", "minutes", "steps", "batch_size", "lr", "
 def usual_first(options: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
     """Move the options that people use most to the front, and into the first panel of help texts."""
     by_name = {option.name: option for option in options}
-    first = [by_name[name] for name in USUAL if name in by_name]
-    for option in first:
-        option.annotation.__metadata__[0].rich_help_panel = None
+    first = [_without_panel(by_name[name]) for name in USUAL if name in by_name]
     return [*first, *(option for option in options if option.name not in USUAL)]
+
+
+def _without_panel(option: inspect.Parameter) -> inspect.Parameter:
+    """A copy of an option that stands in the first panel of help texts."""
+    shown = copy(option.annotation.__metadata__[0])
+    shown.rich_help_panel = None
+    return option.replace(annotation=Annotated[option.annotation.__origin__, shown])
 
 
 def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:

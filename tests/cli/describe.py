@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
@@ -15,10 +16,11 @@ from typing import Any
 
 import typer
 from typer.models import ArgumentInfo
+from typer.testing import CliRunner
 
 from mera.cli.app import COMMANDS, real_application
 from mera.cli.completion import COMPLETERS
-from mera.cli.described import FILE, TYPES
+from mera.cli.described import FILE, TYPES, described
 
 FIELDS = ("help", "metavar", "rich_help_panel", "show_default", "min", "max")
 """What help and completion show of an option, beside its names and its completion."""
@@ -84,5 +86,17 @@ def text() -> str:
     return json.dumps(describe(commands), indent=1, ensure_ascii=False) + "\n"
 
 
+def help_of(app: typer.Typer, arguments: list[str]) -> str:
+    """The help text of a command."""
+    return CliRunner().invoke(app, [*arguments, "--help"], prog_name="mera").output
+
+
 if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")
+    if paths := sys.argv[1:]:  # for the test: what the file should hold, and help texts from the file and from the code
+        found: dict[str, Any] = {"description": text()}
+        for path in paths:
+            name, *rest = path.split()
+            found[path] = [help_of(app, rest) for app in (described(name), real_application(name))]
+        print(json.dumps(found))
+    else:
+        FILE.write_text(text(), encoding="utf-8")

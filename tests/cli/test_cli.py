@@ -13,8 +13,8 @@ from rich.console import Console
 
 import mera
 from mera.cli.app import COMMANDS
-from mera.cli.declared_options import options_for
-from tests.helpers.command import SMALL, plain, run
+from mera.cli.declared_options import USUAL, options_for
+from tests.helpers.command import SMALL, mera_command, plain, run
 
 
 def test_train_evaluate_sample_resume(tmp_path):
@@ -209,7 +209,7 @@ def test_what_cannot_be_parsed(arguments, code, message):
             ["train", "rgflow", "--data", "msds1", "--out", "x", "--L", "24", "--train-size", "1"],
             "error: Expected edges",
         ),
-        (["evaluate", "nowhere"], "error: Expected the folder of a run; got nowhere"),
+        (["evaluate", "nowhere"], "error: Expected the folder of a run, a file, or a flow of the package (clothes, "),
         (["demo", "--device", "abacus"], "error: Expected a device that torch has here; got 'abacus'"),
         (
             ["train", "rgflow", "--data", "mnist", "--train-size", "5", "--out", "x"],
@@ -277,16 +277,24 @@ def test_completion_of_models_and_options(words, expected):
     assert completed("bash", words)[0].split() == [expected]
 
 
-def test_help_is_in_groups():
-    output = run("train", "rgflow", "--help").output
-    places = [output.index(f" {title} ─") for title in ("Data", "Output", "Model", "Training")]
+def test_help_is_in_groups(tmp_path):
+    output = mera_command(tmp_path, "train", "rgflow", "--help", columns=120).stdout
+    places = [output.index(f" {title} ─") for title in ("Options", "Data", "Model", "Training")]
     assert places == sorted(places)
-    for flag, first, after in (("--bijector", 2, 3), ("--optimizer", 3, None), ("--root", 0, 1)):
+    for flag, first, after in (("--steps", 0, 1), ("--root", 1, 2), ("--bijector", 2, 3), ("--optimizer", 3, None)):
         assert flag in output[places[first] : None if after is None else places[after]]
 
 
-def test_commands_in_the_order_of_use():
-    output = run("--help").output
+def test_help_on_80_columns_begins_with_the_usual_options_and_cuts_nothing(tmp_path):
+    lines = mera_command(tmp_path, "train", "rgflow", "--help").stdout.splitlines()
+    flags = [line.split()[0] for line in lines if line.startswith("  --")]
+    assert flags[:10] == [f"--{name.replace('_', '-')}" for name in USUAL]
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+
+
+def test_commands_in_the_order_of_use(tmp_path):
+    output = mera_command(tmp_path, "--help", columns=120).stdout
     places = [output.index(f"│ {name} ") for name in COMMANDS]
     assert places == sorted(places)
     assert "Exit status" in output

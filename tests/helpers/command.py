@@ -1,5 +1,6 @@
 """The command line, called as a function or in a process of its own."""
 
+import os
 import subprocess
 import sys
 
@@ -18,7 +19,8 @@ def plain(result):
     return " ".join(result.output.replace("│", " ").split())
 
 
-def mera_command(folder, *arguments):
-    """Run the command line in a process of its own, in a folder."""
+def mera_command(folder, *arguments, columns=80):
+    """Run the command line in a process of its own, in a folder, for a terminal of so many columns."""
     command = [sys.executable, "-m", "mera", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    environment = os.environ | {"COLUMNS": str(columns)}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
