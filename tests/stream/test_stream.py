@@ -125,7 +125,7 @@ import sys, time, numpy as np, torch, mera
 import mera.stream.store as store
 torch.set_num_threads(1)
 compute = store.Store.compute
-store.Store.compute = lambda *arguments: (time.sleep(0.15), compute(*arguments))[1]
+store.Store.compute = lambda *arguments: (time.sleep(0.3), compute(*arguments))[1]
 flow = mera.load(sys.argv[1])
 flow.stream(np.load(sys.argv[2], mmap_mode="r"), sys.argv[3], tile=8, resume=True)
 """
