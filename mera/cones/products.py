@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from mera.cones.indexing import cell_tiling, check_indexable, event_tiling, ravel
 from mera.graph.lattice import Lattice
-from mera.graph.operations import Apply, Cut
+from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import Plan
 
 Axes = tuple[Tensor, ...]
@@ -71,13 +72,17 @@ def cone_of_product(plan: Plan, axes: Sequence[Tensor]) -> Products | None:
     check_indexable(plan.input)
     reached: dict[int, tuple[Lattice, Axes]] = {0: (plan.input, tuple(axes))}
     for step in plan.steps:
-        operation, source = step.operation, reached[step.source][1]
-        if isinstance(operation, Apply):
-            after = _spread(operation, source)
-        elif isinstance(operation, Cut):
-            after = source
-        else:
-            after = _coarsened(source, operation.stride)
+        source, operation = reached[step.source][1], step.operation
+        after: Axes | None
+        match operation:
+            case Apply():
+                after = _spread(operation, source)
+            case Cut():
+                after = source
+            case Regroup():
+                after = _coarsened(source, operation.stride)
+            case _:
+                assert_never(operation)
         if after is None:
             return None
         reached |= {target: (lattice, after) for target, lattice in zip(step.targets, operation.outputs, strict=True)}
