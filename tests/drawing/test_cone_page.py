@@ -72,6 +72,24 @@ def test_keys_and_clicks_hold_a_choice(page):
 
 
 @needs_browser
+@pytest.mark.parametrize("mode", ["", "#small"])
+@pytest.mark.parametrize("width", [350, 390, 1280])
+def test_nothing_moves_under_the_pointer(page, width, mode, tmp_path):
+    """Also inside another page, where captions take three lines."""
+    path = tmp_path / "large.html"
+    path.write_text(cone_page(mera.build("rgflow", L=32, m=4, hidden=(4,)).plan, "a"))
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(path.as_uri() + mode)
+    boxes = "Array.from(document.querySelectorAll('canvas'), c => [c.offsetLeft, c.offsetTop, c.offsetWidth])"
+    before = page.evaluate(boxes)
+    for canvas in page.locator("canvas").all():
+        canvas.hover(position={"x": 3, "y": 3})
+        assert said(page)
+        assert page.evaluate(boxes) == before
+
+
+@needs_browser
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_a_narrow_window_and_escapes_its_title(page, width):
     page.set_viewport_size({"width": width, "height": 800})
