@@ -143,6 +143,13 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     done = run("evaluate", noted.path)
     assert "which learnt data that were passed from Python" in str(done.exception)
     assert run("sample", noted.path, "--n", 2).exit_code == 0
+    for command in (
+        ("figures", noted.path, "--only", "9"),
+        ("explain", noted.path, "--images", 60, "--only", "levels"),
+    ):
+        done = run(*command)
+        assert done.exit_code == 0, (command, done.output, done.exception)
+        assert "its data came from Python; samples of the flow take their place" in plain(done)
 
 
 OWN = """

@@ -9,11 +9,14 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import ExpTransform
+
+from mera._utils.files import write_atomically
 
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
@@ -60,10 +63,17 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
     return _create_function("recording", graph)
 
 
-def compile_ahead(function: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+def compile_ahead(
+    function: Callable[[Tensor], Tensor], example: Tensor, path: Path | None = None
+) -> Callable[[Tensor], Tensor]:
     """Compile a function of one tensor to machine code that runs without Python, by torch's AOTInductor.
 
     All later arguments must have the shape of the example; the compiled function has no gradients.
+
+    Args:
+        function: the function.
+        example: its argument.
+        path: a file for the compiled function, for `load_ahead`; None to keep it in memory alone.
     """
 
     class AsModule(nn.Module):
@@ -74,7 +84,16 @@ def compile_ahead(function: Callable[[Tensor], Tensor], example: Tensor) -> Call
         warnings.simplefilter("ignore")  # warnings of torch about its own parts
         program = torch.export.export(AsModule(), (example,))
         package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/function.pt2")
+        if path is not None:
+            write_atomically(path, Path(package).read_bytes())
         return torch._inductor.aoti_load_package(package)
+
+
+def load_ahead(path: Path) -> Callable[[Tensor], Tensor]:
+    """Load a function that `compile_ahead` wrote; torch raises a RuntimeError for another file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch._inductor.aoti_load_package(str(path))
 
 
 def is_recording() -> bool:

@@ -78,10 +78,6 @@ class Linearization:
         data = change.addresses[change.addresses < self.wiring.data.numel()]
         return data, tangents[..., place[data]]
 
-    def _events(self, step: Step, inputs: Tensor) -> Tensor:
-        """The indices of events in a step, from the addresses (events, variables) of their inputs."""
-        return (inputs[:, 0] - self._wired[step].inputs[0, 0]) // inputs.shape[1]
-
     def _keeps_jacobians(self, step: Step) -> bool:
         """Whether the Jacobians of all events of a step are cached."""
         inputs = self._wired[step].inputs
@@ -91,7 +87,7 @@ class Linearization:
         """Push derivatives (K, S, events * variables) through the inverse of a bijector by cached Jacobians."""
         if step not in self._jacobians:
             self._jacobians[step] = self._all_jacobians(step)
-        events = self._events(step, inputs).to(tangents.device)
+        events = self.wiring.events_at(step, inputs).to(tangents.device)
         jacobians = self._jacobians[step][:, events]  # (S, events, variables in, variables out)
         rows = tangents.unflatten(-1, (len(events), -1)).movedim(0, 2)
         return (rows @ jacobians).movedim(2, 0).flatten(2)
@@ -115,10 +111,11 @@ class Linearization:
         context = self._contexts(step)
         if context is not None:
             rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
-            rows = (rows + self._events(step, inputs).to(device)).flatten()
+            rows = (rows + self.wiring.events_at(step, inputs).to(device)).flatten()
             context = context[rows].repeat(len(tangents), *(1 for _ in context.shape[1:]))
+        primal, tangent = (t.reshape(-1, *shape).contiguous() for t in (primal, tangents))  # without shared memory
         with forward_ad.dual_level():
-            dual = forward_ad.make_dual(primal.reshape(-1, *shape), tangents.reshape(-1, *shape))
+            dual = forward_ad.make_dual(primal, tangent)
             after, _ = bijector.inverse(dual, *context_arguments(bijector, context))
             tangent = forward_ad.unpack_dual(after).tangent
         return torch.zeros_like(tangents) if tangent is None else tangent.reshape(tangents.shape)

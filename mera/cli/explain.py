@@ -17,11 +17,12 @@ from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.analysis.explain import NEED_FACTORS, TABLES, Finding, explain
+from mera.cli.classes import Class, given_class, of_class
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, show
-from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
+from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
 from mera.display.means import with_error
 from mera.display.progress import ProgressBar
 from mera.display.table import Table
@@ -39,6 +40,7 @@ def _explain(
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
     samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
+    label: Class = None,
     L: Lattice = None,
     root: Root = None,
     device: Device = "auto",
@@ -54,7 +56,7 @@ def _explain(
             options = {"samples": samples, "seed": seed, "only": names, "progress": progress}
             if len(run) == 1 and not as_json:
                 options["show"] = _show
-            findings.append(_findings(path, images, L, root, choose_device(device), **options))
+            findings.append(_findings(path, images, label, L, root, choose_device(device), **options))
         progress_bar.update(total, 1.0)
     if as_json:
         pairs = zip(run, findings, strict=True)
@@ -101,16 +103,22 @@ class _TableProgress:
         self.done += 1
 
 
-def _findings(path: Path, n: int, L: Any, root: Path | None, device: torch.device, **options: Any) -> list[Finding]:
+def _findings(
+    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: torch.device, **options: Any
+) -> list[Finding]:
     """The tables of one run, on `n` random test images; `options` are those of `mera.analysis.explain.explain`."""
     flow = load_flow(path, L).to(device)
-    if not isinstance(flow, Flow) or flow.plan.context is not None:
-        raise InputError("a flow with latents that is not conditional", f"{type(flow).__name__} in {path}")
-    test = examples_of(path, flow, root)
+    if not isinstance(flow, Flow):
+        raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
+    flow, number = given_class(path, flow, label)
+    test = known_examples(path, flow, root)
+    if test is None:
+        return explain(flow, samples_of(flow, n), {}, **options)
+    candidates = of_class(test, number)
     with seeded(options["seed"]):
-        indices = torch.randperm(len(test))[:n]
+        indices = candidates[torch.randperm(len(candidates))[:n]]
     images = torch.stack([test[i] for i in indices.tolist()])
-    factors = {name: value[indices] for name, value in data.factors(test).items()}
+    factors = {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"}
     return explain(flow, images, factors, **options)
 
 

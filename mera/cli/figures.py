@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
+from mera.cli.classes import Class, given_class
 from mera.cli.common import Device, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
@@ -21,6 +23,14 @@ from mera.flow import Flow
 IMAGES = 500
 """The number of test images for statistics of latents; most figures show only a few images."""
 
+
+class Purpose(StrEnum):
+    """What pictures are for."""
+
+    screen = "screen"
+    paper = "paper"
+
+
 app = typer.Typer(**OPTIONS)
 
 
@@ -32,7 +42,14 @@ def _figures(
         typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR", rich_help_panel="Output"),
     ] = None,
     only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
+    purpose: Annotated[
+        Purpose,
+        typer.Option(
+            "--for", help="paper for PDF files at the width of a column, without titles.", rich_help_panel="Output"
+        ),
+    ] = Purpose.screen,
     show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
+    label: Class = None,
     root: Root = None,
     device: Device = "auto",
 ) -> None:
@@ -54,15 +71,15 @@ def _figures(
     flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
         raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
-    subject = Subject(flow, images_of(run, flow, root, IMAGES), learn_pinwheel)
+    flow, number = given_class(run, flow, label)
+    subject = Subject(flow, images_of(run, flow, root, IMAGES, number), learn_pinwheel)
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]
-    out = folder_of(run) / "figures" if out is None else out
+    folder = "figures" if number is None else f"figures_class_{number}"
+    out = folder_of(run) / folder if out is None else out
     make_folder(out)
     with ProgressBar("draw", console, "figure") as progress_bar:
-        for number, name in enumerate(names, start=1):
-            figure = FIGURES[name]
-            path = out / f"figure_{name}{figure.ending}"
-            figure.save(figure.function(subject), path)
-            progress_bar.update(number, number / len(names), path.name)
+        for done, name in enumerate(names, start=1):
+            path = FIGURES[name].write(subject, out / f"figure_{name}", purpose is Purpose.paper)
+            progress_bar.update(done, done / len(names), path.name)
             console.print(f"  {path}")

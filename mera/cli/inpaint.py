@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
+from mera.cli.classes import Class, given_class
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.declared_options import options_for, signature_options, with_options
@@ -52,7 +53,7 @@ def _inpaint(
     region: Where = None,
     L: Lattice = None,
     out: Out = None,
-    label: Annotated[int | None, typer.Option("--class", min=0, help="Class, for a conditional flow.")] = None,
+    label: Class = None,
     root: Root = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     device: Device = "auto",
@@ -69,16 +70,12 @@ def _inpaint(
         raise InputError("a run of a Flow, to inpaint", f"one of a {type(flow).__name__}")
     if learnt_fields(run):
         raise InputError("a run that learnt images", f"fields in {run}: use flow.inpaint in Python")
-    classes = flow.context_encoder.classes
-    if label is not None and classes is None:
-        raise typer.BadParameter("Expected no --class for a flow without classes")
-    if label is None and classes is not None and image is not None:
-        raise typer.BadParameter(f"Expected --class, a number from 0 to {classes - 1}, for a conditional flow")
     torch.manual_seed(seed)
     if image is not None:
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
         before, label = _test_image(run, flow, test, label, root)
+    flow, _ = given_class(run, flow, label)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:
@@ -92,9 +89,8 @@ def _inpaint(
     make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
-    context = None if label is None else torch.tensor([label], device=flow.device)
     options = QUICK | {name: value for name, value in options.items() if value is not None}
-    result = flow.inpaint(x, hidden, context, console=None if as_json else console, **options)
+    result = flow.inpaint(x, hidden, console=None if as_json else console, **options)
     pictures = _draw(before, hidden, result, out)
     numbers = {
         "masked_pixels": int(hidden.sum()),
@@ -103,8 +99,8 @@ def _inpaint(
         "variables": x.numel(),
         "log_prob_start": result.history[0].item(),
         "log_prob": result.log_prob.item(),
-        "log_prob_of_image": flow.log_prob(x, context).item(),
-        "bits_per_dim_of_image": flow.bits_per_dim(before, context=context).item(),
+        "log_prob_of_image": flow.log_prob(x).item(),
+        "bits_per_dim_of_image": flow.bits_per_dim(before).item(),
     }
     if result.convergence is not None:
         numbers |= {"r_hat": result.convergence.r_hat, "mixed": result.convergence.mixed}
@@ -141,13 +137,13 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _test_image(run: Path, flow: Flow, index: int, label: int | None, root: Path | None) -> tuple[Tensor, int | None]:
+def _test_image(run: Path, flow: Flow, index: int, label: str | None, root: Path | None) -> tuple[Tensor, str | None]:
     """A test image of a run, and `label` or else, for a flow with classes, the class of the image in the data set."""
     images = examples_of(run, flow, root)
     if index >= len(images):
         raise InputError(f"a test image from 0 to {len(images) - 1}", str(index))
     if label is None and flow.context_encoder.classes is not None:
-        label = int(class_numbers(images)[index])
+        label = str(int(class_numbers(images)[index]))
     return images[index], label
 
 

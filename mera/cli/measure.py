@@ -18,9 +18,11 @@ from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.processes import is_main
 from mera.cli.common import Device, choose_device
+from mera.cli.declared_options import assignments
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, show
 from mera.cli.sources import folder_of, learnt_action, load_flow
+from mera.density import Density
 from mera.display.table import Table
 from mera.physics.check_target import check_sampled
 from mera.physics.short_run import fields_of
@@ -49,6 +51,12 @@ def _measure(
     sampler: Annotated[Sampler, typer.Option(help="How samples of the action are made.")] = Sampler.reweighting,
     action: Annotated[
         str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE ...)]")
+    ] = None,
+    at: Annotated[
+        Any,
+        typer.Option(
+            parser=assignments, metavar="NAME=VALUE ...", help="Parameters of a flow that learnt ranges of them."
+        ),
     ] = None,
     symmetries: Annotated[
         str | None, typer.Option(help="Mix the flow over these symmetries, in place of the run's own: flip,rotations.")
@@ -111,14 +119,19 @@ def _measure(
     elif images is not None:
         raise typer.BadParameter("Expected --symmetries beside --images; got none")
     flow, target = flow.double() if double else flow, physics.make(text)
-    out = folder_of(run) / "measure" / (sampler.value if name is None else name) if out is None else out
+    if isinstance(target, physics.ActionFamily):
+        flow, target, text = _at(flow, target, at or {})
+    elif at:
+        raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
+    usual = "_".join([sampler.value, *(f"{key}_{value:g}" for key, value in (at or {}).items())])
+    out = folder_of(run) / "measure" / (usual if name is None else name) if out is None else out
     is_new = sampler is Sampler.reweighting and not Storage(out).is_started()
     of_target = _fields(fields, flow, target) if is_new or fields is not None else None
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
         result = physics.measure(
-            flow, text, out, sampler=sampler.value, samples=samples, chains=chains, warmup=warmup, every=every,
-            seed=seed, fields=of_target, resume=resume, console=console,
+            flow, target if at else text, out, sampler=sampler.value, samples=samples, chains=chains, warmup=warmup,
+            every=every, seed=seed, fields=of_target, resume=resume, console=console,
         ).result  # fmt: skip
     if not is_main():
         return
@@ -130,6 +143,15 @@ def _measure(
         return
     show(f"{text} on {flow.plan.input}, {sampler.value}", str(result))
     console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
+
+
+def _at(flow: Density, family: physics.ActionFamily, values: dict[str, float]) -> tuple[Density, Any, str]:
+    """The flow, the action and its text at values of the parameters that vary."""
+    if set(values) != set(family.ranges):
+        wanted = " ".join(f"{key}={low:g}...{high:g}" for key, (low, high) in family.ranges.items())
+        raise typer.BadParameter(f'Expected --at "{wanted}", for a flow of ranges; got {", ".join(values) or "none"}')
+    action = family.at(**values)
+    return flow.given(family.context(**values).to(flow.device)), action, repr(action)
 
 
 def _list(folder: Path, as_json: bool) -> None:

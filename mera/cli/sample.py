@@ -13,9 +13,10 @@ from torch import Tensor
 
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.processes import is_main
+from mera.cli.classes import numbers_of
 from mera.cli.common import Device, Lattice, choose_device
 from mera.cli.completion import sources
-from mera.cli.declared_options import integers, numbers
+from mera.cli.declared_options import numbers
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
@@ -37,10 +38,8 @@ def _sample(
         typer.Option(parser=numbers, help="One for all levels, or one per level, finest first.", metavar="T[,T...]"),
     ] = "1.0",
     classes: Annotated[
-        Any,
-        typer.Option(
-            parser=integers, help="Class of the samples of a conditional flow, or several in turn.", metavar="K[,K...]"
-        ),
+        str | None,
+        typer.Option(help="Class of the samples of a conditional flow, or several in turn.", metavar="NAME|K[,...]"),
     ] = None,
     out: Annotated[
         Path | None,
@@ -55,15 +54,15 @@ def _sample(
     flow = load_flow(run, L).to(choose_device(device))
     context = None
     if classes is not None:
-        class_numbers = torch.tensor(classes if isinstance(classes, tuple) else (classes,), device=flow.device)
-        context = class_numbers[torch.arange(n, device=flow.device) % len(class_numbers)]
+        chosen = torch.tensor(numbers_of(run, flow, classes), device=flow.device)
+        context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     samples = draw(flow, n, temperature, seed, context)
     as_array = out is not None and out.suffix == ".npy"
     pictures = None if as_array else _pictures(flow, samples, run)
     if as_array and are_pictures(flow) and not learnt_fields(run):
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
-    name += "" if classes is None else f"_classes_{'_'.join(map(str, class_numbers.tolist()))}"
+    name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
     folder = folder_of(run)
     make_folder(folder)
     if pictures is None:

@@ -14,6 +14,7 @@ import typer
 from mera import data
 from mera._utils.errors import InputError, closest
 from mera._utils.random import fixed_seed
+from mera.cli.classes import of_class
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.flow import Flow
 from mera.io.flows import load, load_pretrained, rebuild_empty
@@ -71,18 +72,35 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     return data.load(**card.data | options | ({} if root is None else {"root": root})).test
 
 
-def images_of(path: Path, flow: Flow, root: Path | None, n: int) -> torch.Tensor:
-    """Load the first `n` test images of a flow's data set.
+def images_of(path: Path, flow: Flow, root: Path | None, n: int, label: int | None = None) -> torch.Tensor:
+    """Load the first `n` test images of a flow's data set, or of one of its classes; or samples of the flow.
 
-    Samples of the flow replace images for a file, and for a pretrained flow whose data set is missing.
+    Samples replace images for a file, for a run that learnt from Python, and for a pretrained flow whose data set is
+    missing; a line says so.
     """
-    if not path.is_file():
-        try:
-            return data.first(examples_of(path, flow, root), n)
-        except DataMissingError:
-            if _card(path) is None:
-                raise
-            typer.echo(f"{path}: its data is not here, --root says where; samples of the flow take its place", err=True)
+    examples = None if path.is_file() else known_examples(path, flow, root)
+    if examples is None:
+        return samples_of(flow, n)
+    return torch.stack([examples[i] for i in of_class(examples, label)[:n].tolist()])
+
+
+def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:
+    """The test examples that a flow learnt, see `examples_of`; None, with a line, where there are none to be found."""
+    card = _card(path)
+    if card is None and not {"data", "action"} & set(RunFolder(path).config()) and not learnt_fields(path):
+        typer.echo(f"{path}: its data came from Python; samples of the flow take their place", err=True)
+        return None
+    try:
+        return examples_of(path, flow, root)
+    except DataMissingError:
+        if card is None:
+            raise
+        typer.echo(f"{path}: its data is not here, --root says where; samples of the flow take its place", err=True)
+        return None
+
+
+def samples_of(flow: Flow, n: int) -> torch.Tensor:
+    """Samples of a flow as images, (n, C, *shape), the same in each call."""
     with fixed_seed(0):
         return torch.cat([flow.to_images(flow.sample(min(100, n - i))) for i in range(0, n, 100)])
 

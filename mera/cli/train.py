@@ -16,6 +16,7 @@ import typer
 
 from mera import data, models, physics
 from mera._utils.errors import InputError
+from mera.cli.classes import count_classes
 from mera.cli.common import (
     LAYOUT_HELP,
     DataOptions,
@@ -50,9 +51,9 @@ ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=
 """Options of a model that learns an action, as far as the model has them. Splines work best on two minima."""
 ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
 """Default settings for learning an action."""
-NAMED_ACTIONS = ", ".join(physics.names())
 ACTION_HELP = (
-    f'A lattice action to learn, in place of data: {NAMED_ACTIONS}; with options, "phi4(mass2=-4, coupling=1.143)".'
+    f'A lattice action to learn, in place of data: {", ".join(physics.names())}; with options, "phi4(mass2=-4, '
+    'coupling=1.143)". A pair, "phi4(mass2=(-4, -1))", is a range, for a flow that is conditional on it.'
 )
 DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
 CALL = "NAME[(NAME=VALUE ...)]"
@@ -124,7 +125,7 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
     layout = load_layout(path)
     lattice = layout.input.lattice
     source, images = _images(values, lattice.shape, lattice.channels)
-    make = partial(flow_of, path, layout, prior, _classes(images) if values["conditional"] else None)
+    make = partial(flow_of, path, layout, prior, count_classes(images) if values["conditional"] else None)
     start_run(RunFolder(values["out"]), make, source, images, _settings(values), choose_device(values["device"]))
 
 
@@ -148,7 +149,7 @@ def _train_new(model: str, **values: Any) -> None:
     if "channels" in defaults:
         options.setdefault("channels", images.channels)
     if values["conditional"]:
-        options.setdefault("classes", _classes(images))
+        options.setdefault("classes", count_classes(images))
     make = partial(models.build, model, **options)
     start_run(RunFolder(values["out"]), make, source, images, settings, choose_device(values["device"]))
 
@@ -156,8 +157,10 @@ def _train_new(model: str, **values: Any) -> None:
 def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
     """Run `mera train MODEL --action TEXT`."""
     run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
-    action = as_action(physics.make(text))
+    family = target if isinstance(target := physics.make(text), physics.ActionFamily) else None
+    action = as_action(target if family is None else family.action)
     usual: dict[str, Any] = {"channels": action.channels or 1} | ACTION_OPTIONS | dict(action.flow_options)
+    usual["context"] = None if family is None else len(family.ranges)
     parameters = inspect.signature(models.builder(model)).parameters
     options = {name: value for name, value in usual.items() if name in parameters} | options
     torch.manual_seed(settings.seed)
@@ -165,10 +168,10 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
     if symmetrize:
         flow = Symmetrized(flow)
-    check_sampled(flow, action)
+    check_sampled(flow if family is None else flow.given(family.context(**family.middle)), action)
     if is_main():
         run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
-    _train(flow, action, settings, run, resume=False)
+    _train(flow, action if family is None else family, settings, run, resume=False)
 
 
 def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
@@ -185,11 +188,6 @@ def _images(values: dict[str, Any], L: Edges, channels: int) -> tuple[dict[str, 
     options |= values["data_options"] or {}
     splits = data.load(values["data"], L, values["root"], values["download"], **options)
     return splits.source or {}, splits
-
-
-def _classes(images: DataSplits) -> int:
-    """The number of classes in the training images."""
-    return int(data.class_numbers(images.train).max()) + 1
 
 
 def start_run(

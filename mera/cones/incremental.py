@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera.bijectors.base import context_arguments
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 from mera.run.executor import run_forward
@@ -72,6 +73,11 @@ class Wiring:
         self.steps = tuple(reversed(wired))
         self._starts = torch.tensor(starts, dtype=torch.long)
         self.latents = tuple(following[level[0]] for level in levels)
+        self._first = {wired.step: int(wired.inputs[0, 0]) for wired in self.steps}
+
+    def events_at(self, step: Step, inputs: Tensor) -> Tensor:
+        """The indices of events in a step, from the addresses (events, variables) of their inputs."""
+        return (inputs[:, 0] - self._first[step]) // inputs.shape[1]
 
     def change(self, places: Sequence[Tensor]) -> Change:
         """The addresses and events that change with the latents at several places.
@@ -159,13 +165,11 @@ class IncrementalPass:
         x: the data, (K, C, *shape).
 
     Raises:
-        ValueError: if the flow is conditional.
+        ValueError: if the flow is conditional, and `given` has not fixed its context.
     """
 
     def __init__(self, runner: Runner, wiring: Wiring, x: Tensor) -> None:
-        if runner.plan.context is not None:
-            raise InputError("a flow without context, also a fixed one", f"one with context {runner.plan.context}")
-        self.runner, self.wiring = runner, wiring
+        self.runner, self.wiring, self._contexts = runner, wiring, runner.contexts(None, x)
         self._values = x.new_zeros(len(x), wiring.size)
         self._log_dets = x.new_zeros(len(x), wiring.events, dtype=torch.promote_types(x.dtype, torch.float32))
         self._before: tuple[Tensor, Tensor] | None = None
@@ -183,7 +187,8 @@ class IncrementalPass:
         for wired in reversed(self.wiring.steps):
             inputs, outputs = wired.inputs.to(x.device), wired.outputs.to(x.device)
             bijector = self.runner.bijector(wired.step)
-            y, log_det = bijector(self._events(wired.step, outputs))
+            context = context_arguments(bijector, self._contexts(wired.step))
+            y, log_det = bijector(self._events(wired.step, outputs), *context)
             self._values[:, inputs.flatten()] = y.reshape(len(x), -1)
             self._log_dets[:, wired.first_event : wired.first_event + len(inputs)] = -log_det.view(len(x), -1)
 
@@ -215,7 +220,9 @@ class IncrementalPass:
         values[:, change.latents.flatten()] = latents.flatten(1)
         log_det_parts = []
         for step, inputs, outputs in change.parts:
-            x, log_det = self.runner.bijector(step).inverse(self._events(step, inputs))
+            bijector = self.runner.bijector(step)
+            context = context_arguments(bijector, self._context(step, inputs))
+            x, log_det = bijector.inverse(self._events(step, inputs), *context)
             values[:, outputs.flatten()] = x.reshape(len(values), -1)
             log_det_parts.append(log_det.view(len(values), -1))
         new_log_dets = torch.cat(log_det_parts, dim=1).to(log_dets.dtype)
@@ -242,6 +249,14 @@ class IncrementalPass:
             (self._log_dets, change.events, change.event_labels, log_dets),
         ):
             buffer[:, columns] = torch.where(accepted[:, labels], buffer[:, columns], before)
+
+    def _context(self, step: Step, inputs: Tensor) -> Tensor | None:
+        """The contexts of events, (K * events, *shape), from the addresses (events, variables) of their inputs."""
+        context = self._contexts(step)
+        if context is None:
+            return None
+        events = self.wiring.events_at(step, inputs).to(context.device)
+        return context.unflatten(0, (len(self._values), -1))[:, events].flatten(0, 1)
 
     def _events(self, step: Step, addresses: Tensor) -> Tensor:
         """Events at addresses (events, variables), as a batch (K * events, *event_shape)."""

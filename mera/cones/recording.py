@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.torch_private import TracerWarning, compile_ahead, record, without_fusion
+from mera._utils.errors import InputError
+from mera._utils.torch_private import TracerWarning, compile_ahead, load_ahead, record, without_fusion
 from mera._utils.transformed import is_transformed
 
 HOT = 2
@@ -49,9 +51,30 @@ class Recorded:
         """The state for pickling, without recordings and compiled functions, which torch cannot pickle."""
         return {"function": self.function, "_calls": Counter(), "_recordings": {}, "_compiled": {}}
 
-    def compile(self, tensor: Tensor) -> None:
-        """Compile a function of one tensor, for calls without gradients at this tensor's shape, dtype and device."""
-        self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor.contiguous())
+    def compile(self, tensor: Tensor, path: Path | None = None) -> None:
+        """Compile a function of one tensor, for calls without gradients at this tensor's shape, dtype and device.
+
+        Args:
+            tensor: an argument, whose values the function may take.
+            path: a file for the compiled function; if it exists, the function is loaded in place of being compiled.
+
+        Raises:
+            ValueError: if the file holds another function.
+        """
+        tensor = tensor.contiguous()
+        if path is None or not path.exists():
+            self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor, path)
+            return
+        probe = tensor + torch.randn_like(tensor)
+        try:
+            compiled = load_ahead(path)
+            with torch.no_grad():
+                is_same = _close(compiled(probe), self.function(probe))
+        except RuntimeError:  # a file of another kind, or a function of other shapes
+            is_same = False
+        if not is_same:
+            raise InputError(f"the same function as in {path}, or a new file", "a function with other values")
+        self._compiled[_key((tensor,))] = compiled
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,11 +31,19 @@ class OnlyImages(Dataset):
         return self.data[index][0]
 
 
-def _open(make: Callable[[], Any], name: str, folder: Path) -> Any:
-    """Open a torchvision data set; a `DataMissingError` says what to do if files are missing."""
+def open_split(make: Callable[..., Any], name: str, folder: Path, download: bool) -> Any:
+    """Open a torchvision data set; a `DataMissingError` says what to do if files are missing or cannot be fetched."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        return make()
-    except RuntimeError as error:
+        return make(download=download)
+    except (RuntimeError, OSError) as error:
+        if download:
+            if missing and not any(path.is_file() for path in missing[-1].rglob("*")):
+                shutil.rmtree(missing[-1], ignore_errors=True)  # empty folders, which a failed download leaves
+            raise DataMissingError(
+                f"Expected to download {name}; got {type(error).__name__}: {str(error).splitlines()[0]}. "
+                f"Is there a network? Otherwise put its files into {folder}."
+            ) from error
         raise DataMissingError(
             f"Expected {name} in {folder}; got nothing there, or only parts. "
             f"Put its files there, or let them be downloaded (download=True, or --download)."
@@ -47,11 +56,12 @@ def _small(name: str, folder: str, kind: str, channels: int, L: Edges, root: Pat
 
     splits = []
     for train in (True, False):
-        data = _open(partial(getattr(datasets, kind), root, train=train, download=download), name, root / folder)
+        data = open_split(partial(getattr(datasets, kind), root, train=train), name, root / folder, download)
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
         splits.append(ArrayDataset(resize(images.contiguous(), L), {"class": torch.as_tensor(data.targets)}))
-    return DataSplits(name, channels, *splits)
+    classes = tuple(text.split(" - ")[-1] for text in data.classes)  # MNIST has "0 - zero"
+    return DataSplits(name, channels, *splits, classes=classes)
 
 
 for name, folder, kind, channels in (
@@ -84,6 +94,6 @@ def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
     splits = []
     for split, added in (("train", [transforms.RandomHorizontalFlip()]), ("test", [])):
         transform = transforms.Compose([*steps, *added])
-        make = partial(datasets.CelebA, root, split=split, transform=transform, download=download)
-        splits.append(OnlyImages(_open(make, "celeba", root / "celeba")))
+        make = partial(datasets.CelebA, root, split=split, transform=transform)
+        splits.append(OnlyImages(open_split(make, "celeba", root / "celeba", download)))
     return DataSplits("celeba", 3, *splits)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from mera._utils.errors import InputError
@@ -16,6 +19,26 @@ CHANGE_EVERY = 0.2
 """Seconds between changes of the line in a notebook."""
 BAR_WIDTH = 30
 """The width of the bar in a notebook, in characters."""
+
+Listener = Callable[[float, str], None]
+"""A function of the fraction of the work that is done, 0 to 1, and of a text with the rate and the time left."""
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Call a function at each update of each progress bar within the context, also of silent bars.
+
+    An exception that the function raises ends the work.
+
+    Args:
+        listener: the function.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def check_console(console: object) -> Console:
@@ -70,6 +93,8 @@ class ProgressBar:
         is_over = fraction >= 1
         duration = f"in {_clock(now - self.start)}" if is_over else self._estimate(now, done, fraction)
         text = "  ".join(part for part in (f"{self.unit} {done}", note, duration) if part)
+        if (listener := _listener.get()) is not None:
+            listener(fraction, text)
         if self.bar is not None:
             self.bar.update(self.task, completed=fraction, description=text)
         elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or not self.cell.is_shown):

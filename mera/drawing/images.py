@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 import torch
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL.Image import Image
@@ -18,6 +19,8 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, write_atomically
 from mera.drawing.figures import Picture, panels
 
+COLUMN, TEXT = 3.375, 7.0
+"""The width of a column and of the text of a page with two columns, in inches."""
 GRID_WIDTH = 1000
 """Largest width of a grid that is enlarged, in pixels."""
 IMAGE_WIDTH = 256
@@ -126,6 +129,26 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, dpi=150, format="png")
     write_atomically(png_path(path), buffer.getvalue())
+
+
+def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
+    """Write a matplotlib figure as a PDF for a page of two columns, without its title, which belongs in the caption.
+
+    Figures of at most 5 inches become one column wide, others as wide as the text; letters keep their size, and are
+    text. The figure changes.
+
+    Args:
+        figure: the figure.
+        path: the file, with the extension .pdf.
+    """
+    width, height = figure.get_size_inches()
+    wide = COLUMN if width <= 5 else TEXT
+    figure.set_size_inches(wide, height * wide / width)
+    figure.suptitle("")
+    buffer = BytesIO()
+    with rc_context({"pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf")
+    write_atomically(as_path(path), buffer.getvalue())
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:

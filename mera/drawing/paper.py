@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera._utils.errors import InputError
@@ -18,7 +19,7 @@ from mera.analysis.latents import LatentIndex, latents_of_level
 from mera.analysis.statistics import LEAST
 from mera.analysis.strengths import strongest
 from mera.drawing.figures import Picture, panels
-from mera.drawing.images import draw_image, progression, save_figure, stretch
+from mera.drawing.images import draw_image, progression, save_figure, save_for_paper, stretch
 from mera.drawing.latents import dependence, histograms
 from mera.drawing.pinwheel import pinwheels
 from mera.drawing.repairs import repairs
@@ -49,6 +50,21 @@ class PaperFigure:
     save: Callable[[Any, Path], None] = save_figure
     ending: str = ".png"
 
+    def write(self, subject: Subject, path: Path, for_paper: bool = False) -> Path:
+        """Draw the figure of a subject into a file, and return the file.
+
+        Args:
+            subject: the subject.
+            path: the file without an extension.
+            for_paper: whether to write a PDF at the width of a column, except for animations.
+        """
+        drawn = self.function(subject)
+        if for_paper and isinstance(drawn, Picture):
+            save_for_paper(drawn, file := path.with_name(path.name + ".pdf"))
+        else:
+            self.save(drawn, file := path.with_name(path.name + self.ending))
+        return file
+
     def draw(self, flow: Flow, images: Tensor | None = None) -> Any:
         """Draw the figure: a `Picture`, or the frames of an animation.
 
@@ -72,7 +88,8 @@ def generation(subject: Subject) -> Picture:
 def fields(subject: Subject) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
     rows = [strongest(norms, level, COLUMNS, distinct=True) for level, norms in enumerate(subject.norms)]
-    return _field_rows(subject, rows, "the strongest receptive fields of each level, each on a scale of its own")
+    title = "the strongest receptive fields of each level, with their cones; one scale for a row"
+    return _field_rows(subject, rows, title, same_scale=True)
 
 
 def random_fields(level: int) -> Callable[[Subject], Picture]:
@@ -84,7 +101,8 @@ def random_fields(level: int) -> Callable[[Subject], Picture]:
         with fixed_seed(SEED):
             latents = _random_latents(flow, h, 4 * COLUMNS)
         rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
-        return _field_rows(subject, rows, f"receptive fields at random, level {h}, each on a scale of its own")
+        title = f"receptive fields at random, level {h}, with their cones; each on a scale of its own"
+        return _field_rows(subject, rows, title)
 
     return draw
 
@@ -118,6 +136,7 @@ def traversals(subject: Subject) -> Picture:
         latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES)
     figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
     axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
+    shown = math.nan  # the largest value of the row above
     for row, latent in enumerate(latents):
         largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
         values = torch.linspace(-largest, largest, COLUMNS)
@@ -125,7 +144,9 @@ def traversals(subject: Subject) -> Picture:
         axes[row, 0].set_ylabel(f"h={latent[0]} c={latent[1]}\n{latent[2:]}", fontsize=7)
         for column, image in enumerate(flow.to_images(traverse(flow, latent, values.to(z[0]), z)), start=1):
             draw_image(axes[row, column], image)
-            axes[row, column].set_title(f"{values[column - 1]:.1f}", fontsize=7)
+            if shown != largest:
+                axes[row, column].set_title(f"{values[column - 1]:.1f}", fontsize=7)
+        shown = largest
     figure.suptitle("leading latents of each level, and the images along them", fontsize=10)
     return figure
 
@@ -167,9 +188,8 @@ def random_fields_of_all(subject: Subject) -> Picture:
     flow = subject.flow
     with fixed_seed(SEED):
         rows = [_random_latents(flow, h, COLUMNS) for h in reversed(range(len(flow.plan.latents)))]
-    return _field_rows(
-        subject, rows, "receptive fields at random, the coarsest level first, each on a scale of its own"
-    )
+    title = "receptive fields at random, with their cones, the coarsest level first; each on a scale of its own"
+    return _field_rows(subject, rows, title)
 
 
 def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
@@ -178,8 +198,17 @@ def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
     return [latents[i] for i in torch.randperm(len(latents))[:count].tolist()]
 
 
-def _field_rows(subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: str) -> Picture:
-    """Draw receptive fields in rows, each below the index and the strength of its latent."""
+def _field_rows(
+    subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: str, same_scale: bool = False
+) -> Picture:
+    """Draw receptive fields in rows, each in the outline of its cone, below the place and the strength of its latent.
+
+    Args:
+        subject: the subject.
+        rows: the latents of each row, all of one level.
+        title: the title.
+        same_scale: whether all fields of a row have one scale, rather than each its own.
+    """
     with fixed_seed(SEED):
         drawn = receptive_fields(subject.flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
     columns = max(map(len, rows))
@@ -187,21 +216,33 @@ def _field_rows(subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: 
     axes = figure.subplots(len(rows), columns, squeeze=False)
     remaining: Iterator[Tensor] = iter(drawn)
     for row, latents in enumerate(rows):
+        in_row = [next(remaining) for _ in latents]
+        largest = max(field.abs().max() for field in in_row) if same_scale else None
+        axes[row, 0].set_ylabel(f"h = {latents[0][0]}", fontsize=8)
         for column in range(columns):
             if column >= len(latents):
                 axes[row, column].set_axis_off()
                 continue
-            field, latent = next(remaining), latents[column]
-            draw_image(axes[row, column], _field_image(field))
+            latent = latents[column]
+            draw_image(axes[row, column], _field_image(in_row[column], largest))
+            _outline(axes[row, column], subject.flow.generation_cone(latent[0], latent[2:]).pixels)
             strength = subject.norms[latent[0]][tuple(latent[1:])].item()
-            axes[row, column].set_title(f"h={latent[0]} c={latent[1]} {latent[2:]}\n{strength:.2f}", fontsize=6)
+            axes[row, column].set_title(f"c={latent[1]} {latent[2:]}\n{strength:.2g}", fontsize=6)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _field_image(field: Tensor) -> Tensor:
-    """Convert a receptive field to a uint8 image on grey; its largest magnitude becomes black or white."""
-    scaled = 127.5 + 127.5 * field / field.abs().max().clamp(min=torch.finfo(field.dtype).tiny)
+def _outline(axes: Axes, pixels: Tensor) -> None:
+    """Draw the outline of pixels (H, W), true inside, along the edges of the pixels."""
+    fine = torch.nn.functional.pad(pixels.float(), (1, 1, 1, 1)).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    places = [(torch.arange(n) + 0.5) / 8 - 1.5 for n in fine.shape]
+    axes.contour(places[1].numpy(), places[0].numpy(), fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
+
+
+def _field_image(field: Tensor, largest: Tensor | None = None) -> Tensor:
+    """Convert a receptive field to a uint8 image on grey; its largest magnitude, or `largest`, is black or white."""
+    largest = field.abs().max() if largest is None else largest
+    scaled = 127.5 + 127.5 * field / largest.clamp(min=torch.finfo(field.dtype).tiny)
     image = scaled.round().to(torch.uint8)
     return image if len(image) in (1, 3) else stretch(field.mean(0, keepdim=True))
 

@@ -58,7 +58,7 @@ class FillTab:
         """Compute several fillings of the marked pixels, and show them."""
         mask, before = self.visit.mask.clone(), self.visit.studio.data.clone()
         self.button.disable()
-        fillings = await self.visit.slowly("filling; this can take half a minute", self.visit.studio.fill, mask)
+        fillings = await self.visit.slowly("filling", self.visit.studio.fill, mask)
         self.button.enable()
         self.fillings.clear()
         if fillings is None:

@@ -18,6 +18,7 @@ from mera.explore.look import LABELS, PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, picture_element, squares
 from mera.explore.studio import LARGEST_UPLOAD
+from mera.explore.tour import Tour
 from mera.explore.visit import Visit
 
 
@@ -42,6 +43,8 @@ class Page:
         ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}</script>')
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
+            ui.space()
+            Tour(lambda tab: self.tabs.set_value(tab)).build()
         with ui.element("div").classes(
             "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[20rem_minmax(0,1fr)]"
         ):
@@ -109,7 +112,8 @@ class Page:
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in tabs:
                 ui.tab(name)
-        with ui.tab_panels(bar, value="Levels", animated=False).classes("w-full").props("keep-alive"):
+        self.tabs = ui.tab_panels(bar, value="Levels", animated=False).classes("w-full").props("keep-alive")
+        with self.tabs:
             for name, build in tabs.items():
                 with ui.tab_panel(name).classes("p-0 pt-2"):
                     build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,14 @@ from typing import Any
 import torch
 from nicegui import ui
 
+from mera.display.progress import listening
 from mera.explore.learnt import Learnt
 from mera.explore.studio import Studio
 from mera.explore.threads import in_thread
+
+
+class Stopped(Exception):
+    """The visitor has stopped a computation."""
 
 
 class Visit:
@@ -74,11 +80,15 @@ class Visit:
         """Show an exception as a notification; the page stays alive."""
         try:
             yield
+        except Stopped:
+            ui.notify("Stopped.")
         except Exception as error:
             ui.notify(str(error) or type(error).__name__, type="negative", multi_line=True)
 
     async def slowly(self, message: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in a thread, so that the page stays responsive, and return its result.
+
+        If the function shows its progress, the page shows how much is done and the time left, and a button stops it.
 
         Args:
             message: the text that the page shows until the function returns.
@@ -88,12 +98,29 @@ class Visit:
         Raises:
             CancelledError: if the visitor has closed the page.
         """
-        note = ui.notification(message, spinner=True, timeout=None)
+        stopped, progress = threading.Event(), {"text": ""}
+        note = ui.notification(message, spinner=True, timeout=None, on_dismiss=stopped.set)
+
+        def listen(fraction: float, text: str) -> None:
+            progress["text"] = f"{fraction:.0%}  {text}"
+            if stopped.is_set() or self.has_left():
+                raise Stopped("stopped")
+
+        def run() -> Any:
+            with listening(listen):
+                return work(*arguments)
+
+        def show() -> None:
+            if progress["text"]:
+                note.message, note.close_button = f"{message}: {progress['text']}", "Stop"
+
+        timer = ui.timer(0.5, show)
         try:
             with self.reporting():
-                return await in_thread(work, *arguments)
+                return await in_thread(run)
         finally:
             if self.has_left():
                 raise asyncio.CancelledError
+            timer.cancel()
             note.dismiss()
         return None

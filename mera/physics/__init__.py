@@ -1,7 +1,8 @@
 """Lattice field theory: actions, exact results, and samplers whose averages are exact."""
 
 from mera.chains.gamma import GammaResult, gamma_method
-from mera.physics.action import Action, make, names, register
+from mera.physics.action import Action
+from mera.physics.by_name import make, names, register
 from mera.physics.cone_monte_carlo import cone_monte_carlo
 from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.family import ActionFamily, slope

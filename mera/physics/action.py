@@ -1,74 +1,18 @@
-"""Lattice actions: the base class, any function as an action, and actions by name."""
+"""Lattice actions: the base class, and any function as an action."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.names.calls import parse_call
-from mera.names.registry import Registry
 
 ActionLike = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to their actions, (B,)."""
-
-EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
-
-ActionFactory = TypeVar("ActionFactory", bound=Callable[..., Any])
-_actions: Registry[Any] = Registry("an action", "mera.actions")
-
-
-def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
-    """A decorator that registers an action under a name, for `make` and the command line.
-
-    A package may instead declare its actions as entry points of the group "mera.actions".
-
-    Args:
-        name: the name.
-
-    Raises:
-        ValueError: if the name is taken.
-
-    >>> from mera import physics
-    >>> @physics.register("sextic")
-    ... def sextic(coupling: float = 1.0):
-    ...     return lambda phi: (phi.square() / 2 + coupling * phi**6).flatten(1).sum(1)
-    >>> physics.make("sextic(coupling=2)")(torch.ones(1, 1, 2, 2))
-    tensor([10.])
-    """
-    return _actions.register(name)
-
-
-def names() -> list[str]:
-    """The names of all registered actions, sorted."""
-    return _actions.names()
-
-
-def make(text: str) -> Callable[[Tensor], Tensor]:
-    """Make a registered action from its name and options, given as text.
-
-    Args:
-        text: the name of a registered action, with options: "phi4(mass2=-4, coupling=1.143)".
-
-    Raises:
-        ValueError: if the name or an option is unknown, or a value is invalid.
-    """
-    if not isinstance(text, str):
-        raise InputError(f"an action as text, such as {EXAMPLE}", repr(text))
-    name, values, options = parse_call(text, EXAMPLE)
-    if values:
-        raise InputError(f"options with their names, as in {EXAMPLE}", repr(text))
-    _actions.check_options(name, options)
-    return _actions.get(name)(**options)
-
-
-def takes(name: str, option: str) -> bool:
-    """Whether a registered action has an option; a ValueError is raised if there is no such action."""
-    return _actions.takes(name, option)
 
 
 class Action(ABC):

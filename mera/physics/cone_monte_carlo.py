@@ -81,7 +81,7 @@ def cone_monte_carlo(
         that do not move).
 
     Raises:
-        ValueError: if an argument is invalid, or the flow is conditional.
+        ValueError: if an argument is invalid, or the flow is conditional without a fixed context.
         FloatingPointError: if the action or its gradient is not finite at a field of a chain.
 
     >>> import mera

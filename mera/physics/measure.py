@@ -21,9 +21,11 @@ from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.display.progress import check_console
-from mera.physics.action import Action, ActionLike, make
+from mera.physics.action import Action, ActionLike
+from mera.physics.by_name import make
 from mera.physics.check_target import check_sampled, check_target, event_shape_of
 from mera.physics.cone_monte_carlo import cone_sampler
+from mera.physics.family import ActionFamily
 from mera.physics.hmc import hmc_sampler
 from mera.physics.jobs import Job, run_jobs
 from mera.physics.measurement import Measurement, load_chain
@@ -126,6 +128,8 @@ def measure(
     check_console(console)
     name = action if isinstance(action, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(action))
     action = make(action) if isinstance(action, str) else action
+    if isinstance(action, ActionFamily):
+        raise InputError("one action, such as `family.at` makes, and `flow.given` of its context", repr(action))
     known = check_sampled(flow, action) if isinstance(flow, Density) else check_target(event_shape_of(flow), action)
     facts = _facts(flow, known, name, sampler, chains, warmup, every, seed) | {"samples": samples}
     storage, measured = Storage(path), Observables(known, observables)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_flag, check_number, check_positive
 from mera._utils.errors import InputError
-from mera.physics.action import Action, neighbours, register
+from mera.physics.action import Action, neighbours
+from mera.physics.by_name import register
 
 
 @register("free")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_positive
-from mera.physics.action import Action, register
+from mera.physics.action import Action
+from mera.physics.by_name import register
 
 POINTS = 4096
 """The number of points of the rectangle rule, which converges exponentially for smooth periodic functions."""

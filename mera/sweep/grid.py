@@ -15,7 +15,7 @@ import numpy as np
 from mera import models, physics
 from mera._utils.errors import InputError
 from mera.names.calls import parse_call
-from mera.physics.action import EXAMPLE, takes
+from mera.physics.by_name import EXAMPLE, takes
 from mera.sweep.point import Point
 
 VALUES = r"[\w.+-]+(,[\w.+-]+)*|[^:,]+:[^:,]+:\d+"

@@ -16,6 +16,9 @@ from mera.physics.short_run import fields_of
 from mera.train.objective import Batch
 from mera.train.reverse_kl import JUDGED, ReverseKL
 
+SHOWN = 64
+"""The number of samples that are shown in training, from the smallest parameters to the largest."""
+
 
 class FamilyKL(ReverseKL):
     """The loss of `ReverseKL`, averaged over parameters that are uniform in their ranges.
@@ -35,6 +38,7 @@ class FamilyKL(ReverseKL):
     ) -> None:
         super().__init__(flow, family.at(**family.middle), estimator, anneal, alpha)
         self.family = family
+        self.contexts = torch.linspace(-1, 1, SHOWN)[:, None].expand(SHOWN, len(family.ranges))
         self.parts = (*self.parts, "context")
 
     def value(self, phi: Tensor, context: Tensor | None) -> Tensor:

@@ -26,7 +26,6 @@ from mera.train.arguments import check_callbacks, check_enough, check_run, check
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import Verdict, judge
-from mera.train.likelihoods import Likelihood
 from mera.train.loop import Loop
 from mera.train.objective import Objective
 from mera.train.optimizers import OwnOptimizer
@@ -263,8 +262,7 @@ def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) ->
     callbacks: list[Callback] = []
     if loop.run is not None:
         has_classes = loop.flow.context_encoder.classes is not None
-        contexts = test.contexts if isinstance(test, Likelihood) and not has_classes else None
-        callbacks.append(RunLogger(loop.run, contexts))
+        callbacks.append(RunLogger(loop.run, None if has_classes else test.contexts))
     if console is not None and loop.is_main:
         callbacks.append(Progress(console))
     return callbacks

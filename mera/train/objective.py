@@ -26,6 +26,7 @@ class Objective(ABC):
         size: the number of examples; 0 for an objective without examples.
         compatibility: values, by name, that a saved state depends on: a run with other values cannot resume from it.
         parts: the names of the tensors of a batch, in the file of a batch that failed.
+        contexts: the contexts of samples that are shown in training, (N, ...); None for a flow without context.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Objective(ABC):
     size: int = 0
     compatibility: Mapping[str, Any] = MappingProxyType({})
     parts: tuple[str, ...] = ()
+    contexts: Tensor | None = None
 
     @abstractmethod
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:

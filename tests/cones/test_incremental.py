@@ -6,7 +6,7 @@ import torch
 from mera.cones.cone import cone_of_latents
 from mera.cones.incremental import IncrementalPass, Wiring
 from tests.helpers.laws import randomize
-from tests.tables.models import CONDITIONAL, MODELS
+from tests.tables.models import CONDITIONAL, MODELS, contexts
 
 
 def places_of(wiring, level):
@@ -26,6 +26,20 @@ def places_of(wiring, level):
 def test_models(name):
     flow = randomize(MODELS[name](), 0.1).double()
     flow.initialize(torch.randn(6, *flow.plan.input.event_shape, dtype=torch.float64))
+    check_changes(flow)
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_conditional_models(name):
+    """With a context that is fixed, also one that differs from place to place."""
+    flow = randomize(CONDITIONAL[name](), 0.1).double()
+    context = contexts(flow, 6)
+    flow.initialize(torch.randn(6, *flow.plan.input.event_shape, dtype=torch.float64), context)
+    check_changes(flow.given(context[:1]))
+
+
+def check_changes(flow):
+    """Changes of latents at every level, kept and rejected, leave the values of a whole pass."""
     wiring = Wiring(flow.plan)
     z = flow.sample_latents(3, 0.2)
     state = IncrementalPass(flow.runner, wiring, flow.inverse(z)[0])
@@ -76,5 +90,5 @@ def test_messages():
     with pytest.raises(RuntimeError, match="propose before settle"):
         state.settle(wiring.change([coarse[:1]]), torch.ones(2, 1, dtype=torch.bool))
     conditional = CONDITIONAL["rgflow"]()
-    with pytest.raises(ValueError, match="without context"):
+    with pytest.raises(ValueError, match="Expected a context"):
         IncrementalPass(conditional.runner, wiring, torch.zeros(1, 1, 8, 8))

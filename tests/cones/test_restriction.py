@@ -385,14 +385,15 @@ def test_a_recording_is_freed_with_its_restriction():
     assert kept[0]() is None
 
 
-def test_compiled_calls_equal_those_before(monkeypatch):
+def test_compiled_calls_equal_those_before(monkeypatch, tmp_path):
     flow = randomize(mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,)), 0.2)
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:4, 3] = True
-    local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
+    x, file = torch.randn(1, 1, 8, 8, dtype=torch.float64), tmp_path / "local.pt2"
+    local = flow.restrict(x, mask)
     pixels = torch.randn(3, 1, 2, dtype=torch.float64, requires_grad=True)
     expected = local.log_prob(pixels)
-    local.compile(3)
+    local.compile(3, file)
     with monkeypatch.context() as patch:
         patch.delattr(local.evaluation, "function")  # the compiled function does without it
         torch.testing.assert_close(local.log_prob(pixels.detach()), expected.detach())
@@ -407,3 +408,12 @@ def test_compiled_calls_equal_those_before(monkeypatch):
     torch.testing.assert_close(pickle.loads(pickle.dumps(local)).log_prob(pixels), expected)
     with pytest.raises(ValueError, match="settings as an integer >= 1; got 0"):
         local.compile(0)
+    again, before = flow.restrict(x, mask), file.read_bytes()
+    again.compile(3, file)
+    assert file.read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.delattr(again.evaluation, "function")
+        torch.testing.assert_close(again.log_prob(pixels.detach()), expected.detach())
+    for other, n in ((flow.restrict(x + 0.1, mask), 3), (flow.restrict(x, mask.T), 3), (again, 2)):
+        with pytest.raises(ValueError, match="Expected the same function as in .*local.pt2, or a new file"):
+            other.compile(n, file)

@@ -12,6 +12,7 @@ from PIL import Image
 from mera import data
 from mera.data import dataset, wallpapers
 from mera.data.msds import msds
+from mera.data.standard import open_split
 from mera.data.wallpapers import Windows
 from mera.names.registry import Registry
 
@@ -105,6 +106,7 @@ def test_cifar10_files(tmp_path, monkeypatch):
     images = data.load("cifar10", root=tmp_path)
     assert (len(images.train), len(images.test)) == (20, 4)
     assert torch.equal(images.test[2], torch.from_numpy(pixels[2]))
+    assert images.classes == tuple("abcdefghij")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "celeba"])
@@ -390,3 +392,17 @@ def test_missing_wallpapers_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(wallpapers, "FOLDER", Path("no/such/folder"))
     with pytest.raises(data.DataMissingError, match=r"package budgie-backgrounds in .*: apt download budgie-back"):
         data.load("wallpapers", root=tmp_path)
+
+
+def test_a_download_without_a_network_says_so_and_leaves_nothing(tmp_path):
+    root = tmp_path / "data"
+
+    def fetch(download):
+        (root / "MNIST" / "raw").mkdir(parents=True)
+        raise OSError("<urlopen error [Errno -3] Temporary failure in name resolution>")
+
+    with pytest.raises(
+        data.DataMissingError, match=r"Expected to download mnist; got OSError: <urlopen.*Is there a netw"
+    ):
+        open_split(fetch, "mnist", root / "MNIST" / "raw", download=True)
+    assert not root.exists()

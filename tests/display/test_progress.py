@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from mera.display import progress
-from mera.display.progress import ProgressBar
+from mera.display.progress import ProgressBar, listening
 
 
 @pytest.fixture
@@ -60,3 +60,22 @@ def test_nothing_is_shown_on_a_silent_console(clock):
     with ProgressBar("train", silent) as bar:
         bar.update(1, 1.0)
     assert silent.file.getvalue() == ""
+
+
+def test_a_listener_hears_of_all_bars_in_its_context_and_may_end_the_work(clock):
+    heard = []
+
+    def listener(fraction, text):
+        heard.append((fraction, text.split("  ")[0]))
+        if fraction == 0.5:
+            raise InterruptedError
+
+    def work():
+        with ProgressBar("fill", console(quiet=True)) as bar:
+            for done in (1, 2, 3):
+                bar.update(done, done / 4)
+
+    with pytest.raises(InterruptedError), listening(listener):
+        work()
+    work()
+    assert heard == [(0.25, "step 1"), (0.5, "step 2")]

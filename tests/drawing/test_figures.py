@@ -1,5 +1,7 @@
 """The figures of the paper, for a run."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,11 @@ def test_the_command_draws_them(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run" / "figures").iterdir()) == ["figure_3c.png", "figure_5.png"]
     with Image.open(tmp_path / "run" / "figures" / "figure_5.png") as image:
         assert image.size[0] > 300
+    printed = run("figures", tmp_path / "run", "--only", "3c,5", "--for", "paper", "--out", tmp_path / "paper")
+    assert printed.exit_code == 0, (printed.output, printed.exception)
+    for name in ("figure_3c.pdf", "figure_5.pdf"):
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 (\S+) (\S+) \]", (tmp_path / "paper" / name).read_bytes())
+        assert float(box[0]) in (243.0, 504.0)  # a column, or the text
     alone = run("figures", tmp_path / "run" / "flow.safetensors", "--only", "3a", "--out", tmp_path / "out")
     assert alone.exit_code == 0, (alone.output, alone.exception)
     assert (tmp_path / "out" / "figure_3a.png").exists()

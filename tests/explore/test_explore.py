@@ -153,6 +153,30 @@ def test_pixels_are_marked_and_filled(browser, address):
         page.wait_for_function("document.querySelector('[aria-label=\"map of the cost\"] img').src.startsWith('data:')")
 
 
+def test_a_filling_is_stopped(browser, address):
+    with opened(browser, address) as page:
+        page.get_by_role("tab", name="Fill").click()
+        page.get_by_text("Mark the rectangle").click()
+        page.get_by_role("button", name="Fill", exact=True).click()
+        page.get_by_text(re.compile(r"filling: \d+%")).wait_for()  # how much is done
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_text("Stopped.").wait_for()
+        assert page.locator('[aria-label="filling 1"]').count() == 0
+
+
+def test_a_tour_in_five_steps(browser, address):
+    with opened(browser, address) as page:
+        page.get_by_role("button", name="Tour").click()
+        for step, tab in enumerate(("Levels", "Levels", "Mix", "Fill", "Cones"), start=1):
+            page.get_by_text(f"{step} of 5:").wait_for()
+            assert page.get_by_role("tab", name=tab).get_attribute("aria-selected") == "true"
+            page.get_by_role("button", name="Next" if step < 5 else "Done").click()
+        page.get_by_text("5 of 5:").wait_for(state="detached")
+        page.get_by_role("button", name="Tour").click()
+        page.get_by_role("button", name="Skip").click()
+        page.get_by_text("1 of 5:").wait_for(state="detached")
+
+
 def test_mixtures_are_chosen(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Mix").click()

@@ -80,6 +80,16 @@ def test_hopping_parameters(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_conventions_of_other_programs(shape):
+    """The table of coming_from.md: (m2 / 2 + D) phi^2 + lam / 24 phi^4 less the hops, in D dimensions."""
+    m2, lam = -1.3, 6.0
+    phi = torch.randn(4, 1, *shape, dtype=torch.float64)
+    hops = sum(phi * phi.roll(-1, axis) for axis in range(2, phi.ndim))
+    other = (m2 / 2 + len(shape)) * phi.square() + lam / 24 * phi**4 - hops
+    torch.testing.assert_close(Phi4(mass2=m2, coupling=lam / 24)(phi), other.flatten(1).sum(1))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("periodic", [True, False])
 def test_free_field_is_the_gaussian_of_its_hessian(shape, periodic):
     action, n = FreeField(0.9, periodic), math.prod(shape)

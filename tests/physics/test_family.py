@@ -6,6 +6,7 @@ import torch
 import mera
 from mera import physics
 from mera.physics import ON, XY, ActionFamily, DoubleWell, FreeField, Ising, Phi4
+from tests.helpers.command import plain, run
 from tests.helpers.laws import randomize
 
 FAMILIES = [
@@ -75,8 +76,12 @@ def test_one_flow_learns_a_range_of_free_fields():
         report = family.estimate(flow, 4000, mass2=mass2)
         assert report.ess > 0.3
         assert abs(report.log_z - FreeField(mass2).log_z((4, 4))) < 5 * report.log_z_error
-    chain = physics.metropolis(flow.given(family.context(mass2=2.0)), family.at(mass2=2.0), draws=100)
-    assert abs(chain.observables["phi2"].value - FreeField(2.0).phi2((4, 4))) < 5 * chain.observables["phi2"].error
+    given, action = flow.given(family.context(mass2=2.0)), family.at(mass2=2.0)
+    for chain in (
+        physics.metropolis(given, action, draws=100),
+        physics.cone_monte_carlo(given, action, sweeps=200, levels=range(2), trajectories=0, chains=16),
+    ):
+        assert abs(chain.observables["phi2"].value - FreeField(2.0).phi2((4, 4))) < 5 * chain.observables["phi2"].error
 
 
 def test_derivatives_by_a_parameter(tmp_path):
@@ -126,3 +131,22 @@ def test_what_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_ranges_on_the_command_line(tmp_path):
+    out = tmp_path / "run"
+    action = "phi4(mass2=(-1, 1), coupling=0.5)"
+    small = ["--L", 4, "--layers", 1, "--hidden", 8, "--steps", 2]
+    result = run("train", "decimation", *small, "--action", action, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert mera.load(out).plan.context == (1,)
+    assert [path.name for path in (out / "samples").iterdir()] == ["step_000002.png"]
+    result = run("measure", out, "--samples", 16, "--sampler", "metropolis", "--at", "mass2=0.5")
+    assert result.exit_code == 0, result.output
+    chain = physics.load_chain(out / "measure" / "metropolis_mass2_0.5")
+    assert chain.facts["action"] == "Phi4(mass2=0.5, coupling=0.5, periodic=True)"
+    result = run("measure", out)
+    assert 'Expected --at "mass2=-1...1", for a flow of ranges; got none' in plain(result)
+    with pytest.raises(ValueError, match=r"Expected one action, such as `family\.at` makes"):
+        physics.measure((1, 4, 4), action, tmp_path / "none", sampler="hmc")
+    assert run("train", "--resume", out, "--steps", 3).exit_code == 0

@@ -25,8 +25,10 @@ def bright_or_dark(n, seed):
 
 
 @data.register("bright-or-dark")
-def _load(L, root, download):
-    return DataSplits("bright-or-dark", 1, bright_or_dark(80, 0), bright_or_dark(20, 1))
+def _load(L, root, download, test_size=20):
+    return DataSplits(
+        "bright-or-dark", 1, bright_or_dark(80, 0), bright_or_dark(test_size, 1), classes=("dark", "bright")
+    )
 
 
 IMAGES = data.load("bright-or-dark", L=8)
@@ -94,7 +96,17 @@ SEARCH = ["--draws", 4, "--starts", 2, "--steps", 2, "--warmup", 3, "--iteration
 
 def test_the_command_line(tmp_path):
     out = tmp_path / "run"
-    settings = ["--steps", 2, "--eval-every", 2, "--data", "bright-or-dark", "--conditional", "--out", out]
+    settings = [
+        "--steps",
+        2,
+        "--data",
+        "bright-or-dark",
+        "--data-options",
+        "test_size=130",
+        "--conditional",
+        "--out",
+        out,
+    ]
     result = run("train", "rgflow", *SMALL, *settings)
     assert result.exit_code == 0, result.output
     flow = mera.load(out)
@@ -104,11 +116,21 @@ def test_the_command_line(tmp_path):
         ["sample", out, "--n", 3],
         ["sample", out, "--n", 3, "--classes", "1,0"],
         ["inpaint", out, "--test", 1, "--region", "2:4,2:4", *SEARCH],
+        ["sample", out, "--n", 3, "--classes", "bright,0"],
         ["inpaint", out, "--test", 1, "--class", 0, "--region", "2:4,2:4", *SEARCH],
+        ["figures", out, "--class", "dark", "--only", "4,9"],
+        ["explain", out, "--class", "dark", "--images", 60, "--samples", 1],
     ):
         result = run(*command)
         assert result.exit_code == 0, result.output
     assert run("train", "--resume", out).exit_code == 0
+    for command, message in (
+        (["explain", out], "Expected a flow without context, or --class for a flow with classes; got no --class"),
+        (["figures", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
+        (["figures", out, "--class", "0,1"], "Expected one class; got '0,1'"),
+        (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
+    ):
+        assert message in str(run(*command).exception)
     result = run("train", "rgflow", *SMALL, "--data", "msds1", "--conditional", "--out", tmp_path / "no")
     assert "Expected examples with labels 'class'; got" in str(result.exception)
 

@@ -1,0 +1,80 @@
+"""Lattice actions by name, and families of them by ranges of their parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mera._utils.errors import InputError
+from mera.names.calls import parse_call
+from mera.names.registry import Registry
+from mera.physics.family import ActionFamily
+
+EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
+
+ActionFactory = TypeVar("ActionFactory", bound=Callable[..., Any])
+_actions: Registry[Any] = Registry("an action", "mera.actions")
+
+
+def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
+    """A decorator that registers an action under a name, for `make` and the command line.
+
+    A package may instead declare its actions as entry points of the group "mera.actions".
+
+    Args:
+        name: the name.
+
+    Raises:
+        ValueError: if the name is taken.
+
+    >>> from mera import physics
+    >>> @physics.register("sextic")
+    ... def sextic(coupling: float = 1.0):
+    ...     return lambda phi: (phi.square() / 2 + coupling * phi**6).flatten(1).sum(1)
+    >>> physics.make("sextic(coupling=2)")(torch.ones(1, 1, 2, 2))
+    tensor([10.])
+    """
+    return _actions.register(name)
+
+
+def names() -> list[str]:
+    """The names of all registered actions, sorted."""
+    return _actions.names()
+
+
+def make(text: str) -> Any:
+    """Make a registered action from its name and options, given as text; or a family of actions.
+
+    Args:
+        text: the name of a registered action, with options: "phi4(mass2=-4, coupling=1.143)". A pair in place of a
+            number is a range, and makes an `ActionFamily`: "phi4(mass2=(-4, -1), coupling=1.143)".
+
+    Raises:
+        ValueError: if the name or an option is unknown, or a value is invalid.
+
+    >>> make("phi4(mass2=(-4, -1), coupling=1)")
+    ActionFamily(Phi4(mass2=-2.5, coupling=1, periodic=True), mass2=(-4.0, -1.0))
+    """
+    if not isinstance(text, str):
+        raise InputError(f"an action as text, such as {EXAMPLE}", repr(text))
+    name, values, options = parse_call(text, EXAMPLE)
+    if values:
+        raise InputError(f"options with their names, as in {EXAMPLE}", repr(text))
+    _actions.check_options(name, options)
+    factory = _actions.get(name)
+    numbers = {key for key, p in inspect.signature(factory).parameters.items() if p.annotation in ("float", float)}
+    ranges = {key: value for key, value in options.items() if key in numbers and _is_pair(value)}
+    if not ranges:
+        return factory(**options)
+    return ActionFamily(factory(**options | {key: sum(pair) / 2 for key, pair in ranges.items()}), **ranges)
+
+
+def _is_pair(value: object) -> bool:
+    """Whether a value is a pair of numbers."""
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(end, (int, float)) for end in value)
+
+
+def takes(name: str, option: str) -> bool:
+    """Whether a registered action has an option; a ValueError is raised if there is no such action."""
+    return _actions.takes(name, option)
