@@ -15,10 +15,12 @@ from pathlib import Path
 
 import torch
 
-import mera
 from mera import data
 from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
+from mera.io.archive import write_archive
+from mera.io.flows import describe_flow
+from mera.io.packing import pack, unpack
 from mera.train import RunFolder, bits_per_dim
 from mera.weights import FOLDER, Card
 
@@ -33,6 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run = RunFolder(arguments.run)
     config, flow, metrics = run.config(), run.flow(), run.metrics()
+    packed = pack(flow.state_dict())
+    flow.load_state_dict(unpack(packed))  # the card has the score of the rounded weights
     source, settings = config["data"], config["settings"]
     test = data.load(**source | ({} if arguments.root is None else {"root": arguments.root})).test
     source = {name: value for name, value in source.items() if name != "root"}
@@ -52,7 +56,7 @@ def main() -> None:
         licence=arguments.licence,
     )
     FOLDER.mkdir(exist_ok=True)
-    mera.save(flow, card.weights)
+    write_archive(card.weights, describe_flow(flow) | {"dtype": "float32"}, packed)
     write_atomically(FOLDER / f"{card.name}.json", (json.dumps(asdict(card), indent=2) + "\n").encode())
     print(card, f"{card.weights.stat().st_size / 1e6:.2f} MB")
 

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import zlib
 from itertools import chain
 from pathlib import Path
 
@@ -37,3 +38,9 @@ def test_every_dependency_stands_in_the_table_of_licences():
 
 def test_the_version_is_that_of_the_distribution():
     assert re.match(r"\d+\.\d+", mera.__version__)
+
+
+def test_the_weights_of_trained_flows_stay_small():
+    """They are most of the wheel, which zip compresses."""
+    files = [card.weights.read_bytes() for card in mera.models.pretrained().values()]
+    assert sum(len(zlib.compress(file)) for file in files) < 5e6

@@ -16,6 +16,7 @@ from mera.flow import Flow
 from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
+from mera.io.packing import unpack
 from mera.models.by_name import build, builder
 from mera.names.options import options_of
 from mera.symmetry.mixture import Symmetrized
@@ -126,7 +127,8 @@ def load_pretrained(name: str) -> Flow:
     >>> flow.to_images(flow.sample(2, temperature=0.6)).shape
     torch.Size([2, 3, 32, 32])
     """
-    return load(card(name).weights)
+    description, packed = read_archive(card(name).weights)
+    return rebuild(description, unpack(packed))
 
 
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
