@@ -1,4 +1,4 @@
-"""The declared dependencies are the tested ones."""
+"""The declared dependencies are the tested ones, and what is published with a release agrees with them."""
 
 import re
 import tomllib
@@ -11,14 +11,20 @@ import pytest
 import mera
 
 ROOT = Path(__file__).parents[1]
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "typing-extensions": "typing_extensions"}
+"""Names on conda-forge, where they are not those on PyPI."""
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """The lowest versions by name, of requirements such as "torch>=2.9"."""
+    return dict(re.fullmatch(r"([\w-]+) ?>=([\d.]+)", text).groups() for text in requirements)
 
 
 def test_the_lowest_versions_are_those_that_the_long_test_installs():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    bounds = dict(re.match(r"([\w-]+)>=([\d.]+)", text).groups() for text in declared if "python_version" not in text)
     pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / ".ci" / "lowest.txt").read_text(), re.M))
-    assert bounds.keys() == pins.keys()
-    for name, bound in bounds.items():
+    assert bounds(declared).keys() == pins.keys()
+    for name, bound in bounds(declared).items():
         assert f"{pins[name]}.".startswith(f"{bound}."), name
 
 
@@ -44,3 +50,10 @@ def test_the_weights_of_trained_flows_stay_small():
     """They are most of the wheel, which zip compresses."""
     files = [card.weights.read_bytes() for card in mera.models.pretrained().values()]
     assert sum(len(zlib.compress(file)) for file in files) < 5e6
+
+
+def test_the_page_on_the_index_repeats_the_readme_and_has_no_link_into_the_repository():
+    page = (ROOT / tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]).read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"\]\((?!https://)", page) == []
+    assert [text for text in page.partition("## Installation")[0].split("\n\n") if text not in readme] == []
