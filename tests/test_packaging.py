@@ -52,6 +52,22 @@ def test_the_weights_of_trained_flows_stay_small():
     assert sum(len(zlib.compress(file)) for file in files) < 5e6
 
 
+def test_the_conda_recipe_has_the_declared_dependencies():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    recipe = (ROOT / ".ci" / "conda" / "recipe.yaml").read_text()
+    python = re.search(r'python_min: "(.+)"', recipe)[1]
+    host, run = (
+        re.findall("^    - (.+)", text, re.M)
+        for text in re.search(r"^  host:\n(.+?)^  run:\n(.+?)^$", recipe, re.M | re.S).groups()
+    )
+    assert settings["project"]["requires-python"] == f">={python}"
+    assert host[:2] == ["python ${{ python_min }}.*", "pip"]
+    assert bounds(host[2:]) == bounds(settings["build-system"]["requires"])
+    assert run[0] == "python >=${{ python_min }}"
+    declared = bounds(settings["project"]["dependencies"])
+    assert bounds(run[1:]) == {CONDA.get(name, name): bound for name, bound in declared.items()}
+
+
 def test_the_page_on_the_index_repeats_the_readme_and_has_no_link_into_the_repository():
     page = (ROOT / tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]).read_text()
     readme = (ROOT / "README.md").read_text()
