@@ -3,6 +3,9 @@
 import re
 import tomllib
 import zlib
+
+
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
@@ -73,3 +76,19 @@ def test_the_page_on_the_index_repeats_the_readme_and_has_no_link_into_the_repos
     readme = (ROOT / "README.md").read_text()
     assert re.findall(r"\]\((?!https://)", page) == []
     assert [text for text in page.partition("## Installation")[0].split("\n\n") if text not in readme] == []
+
+
+def test_the_paper_keeps_to_the_rules_of_joss():
+    """https://joss.readthedocs.io/en/latest/paper.html, which allows 1,750 words; we want at most 1,000."""
+    _, front, body = (ROOT / "paper" / "paper.md").read_text().split("---\n", 2)
+    assert re.findall(r"^(\w+):", front, re.M) == ["title", "tags", "authors", "affiliations", "date", "bibliography"]
+    authors, affiliations = front.partition("affiliations:")[::2]
+    assert set(re.findall(r"affiliation: (\d)", authors)) == set(re.findall(r"index: (\d)", affiliations)) != set()
+    assert datetime.strptime(re.search("^date: (.+)", front, re.M)[1], "%d %B %Y")
+    assert re.findall("^# (.+)", body, re.M) == [
+        "Summary", "Statement of need", "State of the field", "Software design", "Research impact statement",
+        "AI usage disclosure", "Acknowledgements", "References",
+    ]  # fmt: skip
+    entries = re.findall(r"^@\w+\{(\w+),", (ROOT / "paper" / "paper.bib").read_text(), re.M)
+    assert sorted(entries) == sorted(set(re.findall(r"@(\w+)", body)))
+    assert 750 <= len(body.split()) <= 1000
