@@ -3,8 +3,6 @@
 import re
 import tomllib
 import zlib
-
-
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
