@@ -5,8 +5,9 @@
 
 Each row trains the same flow with the same batch, which all processes share, on random images: by one process with all
 threads, by N processes that average their gradients, and by N processes that do not know of one another, each with its
-share of the batch. The last column, the difference of the latter two, is what communication costs. Each process has an
-equal share of the threads. Numbers are medians of the times of steps in milliseconds, of the slowest process.
+share of the batch. The last column, the share of the time together that N separate processes do not need, is the cost
+of communication. Each process has an equal share of the threads. Numbers are medians of the times of steps in
+milliseconds, of the slowest process.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.steps <= SKIPPED + 1:
+        parser.error(f"Expected more than {SKIPPED + 1} steps; got {options.steps}")
     if options.worker:
         work(options.model, options.batches[0], options.steps)
         return

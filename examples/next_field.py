@@ -1,4 +1,4 @@
-"""What comes next? The exact density p(next field | this field) of a simulated field, learnt by a conditional flow.
+"""The exact density p(next field | this field) of a simulated field, learnt by a conditional flow.
 
     python examples/next_field.py
     python examples/next_field.py --L 32 --minutes 10

@@ -1,4 +1,4 @@
-"""What does a line of sources cost? The ratio of two partition functions, by a map of the latents of a window.
+"""The ratio of two partition functions, with and without a line of sources, by a map of the latents of a window.
 
     python examples/source_line.py
     python examples/source_line.py --L 256
@@ -9,7 +9,7 @@ functions is the mean of exp(-W) over fields of S, with W = S'(T(phi)) - S(phi) 
 (targeted free energy perturbation, Jarzynski 2002). If T is the identity, it is a reweighting, which fails if the
 source is strong. Here T adds a learnt shift to the latents of a small flow in a window around the line, or to the field
 itself: the rest of the lattice stays as it is, and only the window is ever evaluated, so that neither time nor variance
-depend on the size of the lattice. Beside it stand two methods without a map, in as many seconds: a source that is
+depends on the size of the lattice. Two methods without a map get the same time: a source that is
 switched on in steps, with Hamiltonian Monte Carlo of the window between the steps (Jarzynski 1997), and the integral of
 <sum_line phi> over the source, by Hamiltonian Monte Carlo of the whole lattice. For the free field the exact ratio is
 known. The command prints a table and writes `source_line.png`.
@@ -111,9 +111,7 @@ def eigenvalues(action: physics.Phi4, L: int) -> Tensor:
 
 
 def exact(action: physics.Phi4, L: int, source: Source) -> float:
-    """ln Z' / Z of the free field, h^2 / 2 times the sum of the propagator over the line; NaN with a coupling."""
-    if action.coupling:
-        return math.nan
+    """ln Z' / Z of the free field, h^2 / 2 times the sum of the propagator over the line."""
     line = torch.arange(source.length)
     propagator = torch.fft.ifft2(eigenvalues(action, L).reciprocal()).real[:, 0]
     return source.h**2 / 2 * propagator[(line[:, None] - line) % L].sum().item()
@@ -223,6 +221,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("source_line.png"))
     options = parser.parse_args()
+    if not options.length <= options.window <= options.L - 2:
+        parser.error("Expected length <= window <= L - 2")
     console, L, edge = Console(highlight=False), options.L, options.window
     torch.manual_seed(options.seed)
     action = physics.Phi4(options.mass2, options.coupling)
@@ -237,8 +237,12 @@ def main() -> None:
     crops = fields[..., begin : begin + edge + 2, begin : begin + edge + 2]
     source = Source(options.source, options.length, 1 + (edge - options.length) // 2, 1 + edge // 2)
     moved = source._replace(start=source.start + begin, column=source.column + begin)
-    value, error, ess = ratio(moved.of(fields.flatten(0, 1)).view(fields.shape[:2]))
-    rows = [("reweighting, T the identity", "0", f"{value:.4f} ± {error:.4f}", f"{ess:.3f}")]
+    rows: list[tuple[str, str, str, str]] = []
+
+    def add(name: str, seconds: float, value: float, error: float, ess: float = math.nan) -> None:
+        rows.append((name, f"{seconds:.0f}", f"{value:.4f} ± {error:.4f}", "" if math.isnan(ess) else f"{ess:.3f}"))
+
+    add("reweighting, T the identity", 0, *ratio(moved.of(fields.flatten(0, 1)).view(fields.shape[:2])))
     for name, of_field in (("shift of the field", True), ("shift of the window's latents", False)):
         window = Window(flow.double(), action, source, of_field)
         learn(window, crops[:, :half].flatten(0, 1), options.seconds)
@@ -247,14 +251,12 @@ def main() -> None:
             parts = [window(batch) for batch in tested]
         mapped, work = torch.cat([field for field, _ in parts]), torch.stack([work for _, work in parts])
         seconds = options.seconds + time.monotonic() - start
-        value, error, ess = ratio(work)
-        rows.append((name, f"{seconds:.0f}", f"{value:.4f} ± {error:.4f}", f"{ess:.3f}"))
+        add(name, seconds, *ratio(work))
     stepwise, steps = switched(window, tested.flatten(0, 1), seconds)
-    value, error, ess = ratio(stepwise.view(tested.shape[:2]))
-    rows.append((f"switched on in {steps} steps by HMC", f"{seconds:.0f}", f"{value:.4f} ± {error:.4f}", f"{ess:.3f}"))
-    value, error = integral(action, fields[-1], moved, seconds)
-    rows.append(("integral over h by HMC", f"{seconds:.0f}", f"{value:.4f} ± {error:.4f}", ""))
-    rows.append(("exact", "", f"{exact(action, L, source):.4f}", ""))
+    add(f"switched on in {steps} steps by HMC", seconds, *ratio(stepwise.view(tested.shape[:2])))
+    add("integral over h by HMC", seconds, *integral(action, fields[-1], moved, seconds))
+    if not action.coupling:
+        rows.append(("exact", "", f"{exact(action, L, source):.4f}", ""))
     print(Table(["method", "seconds", "ln Z' / Z", "ESS"], rows))
     save_figure(draw(tested.flatten(0, 1), mapped, work.flatten(), source), options.out)
     console.print(f"picture: {options.out}")

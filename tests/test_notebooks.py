@@ -149,7 +149,7 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     ):
         done = run(*command)
         assert done.exit_code == 0, (command, done.output, done.exception)
-        assert "its data came from Python; samples of the flow take their place" in plain(done)
+        assert "its data came from Python; using samples of the flow instead" in plain(done)
 
 
 OWN = """

@@ -64,7 +64,7 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 
 def compile_ahead(
-    function: Callable[[Tensor], Tensor], example: Tensor, path: Path | None = None
+    function: Callable[[Tensor], Tensor], example: Tensor, path: Path | None = None, key: str = ""
 ) -> Callable[[Tensor], Tensor]:
     """Compile a function of one tensor to machine code that runs without Python, by torch's AOTInductor.
 
@@ -74,6 +74,7 @@ def compile_ahead(
         function: the function.
         example: its argument.
         path: a file for the compiled function, for `load_ahead`; None to keep it in memory alone.
+        key: text in the file, which `load_ahead` compares: the shape of the argument, which compiled code cannot check.
     """
 
     class AsModule(nn.Module):
@@ -83,17 +84,24 @@ def compile_ahead(
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of torch about its own parts
         program = torch.export.export(AsModule(), (example,))
-        package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/function.pt2")
+        options = {"aot_inductor.metadata": {"key": key}}
+        package = torch._inductor.aoti_compile_and_package(
+            program, package_path=f"{folder}/function.pt2", inductor_configs=options
+        )
         if path is not None:
             write_atomically(path, Path(package).read_bytes())
         return torch._inductor.aoti_load_package(package)
 
 
-def load_ahead(path: Path) -> Callable[[Tensor], Tensor]:
-    """Load a function that `compile_ahead` wrote; torch raises a RuntimeError for another file."""
+def load_ahead(path: Path, key: str) -> Callable[[Tensor], Tensor] | None:
+    """Load a function that `compile_ahead` wrote with a key; None for a file with another key, or of another kind."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch._inductor.aoti_load_package(str(path))
+        try:
+            compiled = torch._inductor.aoti_load_package(str(path))
+        except RuntimeError:
+            return None
+    return compiled if compiled.get_metadata().get("key") == key else None
 
 
 def is_recording() -> bool:

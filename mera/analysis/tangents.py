@@ -40,7 +40,6 @@ class Linearization:
     ) -> None:
         self.runner, self.samples, self._for_many = runner, len(z[0]), for_many
         self.wiring = Wiring(runner.plan)
-        self._wired = {wired.step: wired for wired in self.wiring.steps}
         self._jacobians: dict[Step, Tensor] = {}
         self._contexts = runner.contexts(context, z[0])
         self._values = z[0].new_empty(self.samples, self.wiring.size)
@@ -80,7 +79,7 @@ class Linearization:
 
     def _keeps_jacobians(self, step: Step) -> bool:
         """Whether the Jacobians of all events of a step are cached."""
-        inputs = self._wired[step].inputs
+        inputs = self.wiring.of[step].inputs
         return self._for_many and self.samples * inputs.numel() * inputs.shape[1] <= MOST_KEPT
 
     def _by_jacobians(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
@@ -94,7 +93,7 @@ class Linearization:
 
     def _all_jacobians(self, step: Step) -> Tensor:
         """The Jacobians of the inverse of a bijector at all events, (S, events, variables in, variables out)."""
-        inputs = self._wired[step].inputs
+        inputs = self.wiring.of[step].inputs
         d = inputs.shape[1]
         unit = torch.eye(d, dtype=self._values.dtype, device=self._values.device)
         parts = []

@@ -35,7 +35,9 @@ def numbers_of(run: Path, flow: Density, text: str) -> list[int]:
     names = list(RunFolder(run).config().get("classes") or []) if (run / "config.json").exists() else []
     lower, numbers = [name.lower() for name in names], []
     for word in (part.strip() for part in text.split(",")):
-        if word.lower() in lower:
+        if word in names:
+            numbers.append(names.index(word))
+        elif word.lower() in lower:
             numbers.append(lower.index(word.lower()))
         elif word.isdecimal() and int(word) < classes:
             numbers.append(int(word))
@@ -45,25 +47,27 @@ def numbers_of(run: Path, flow: Density, text: str) -> list[int]:
     return numbers
 
 
-def given_class(run: Path, flow: Any, text: str | None) -> tuple[Any, int | None]:
+def given_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int | None]:
     """The flow of one class, and its number; the flow itself and None without a class.
 
     Args:
         run: the folder of the run.
         flow: the flow.
-        text: the number or the name of the class.
+        label: the number of the class; or text, with its name or its number.
 
     Raises:
-        ValueError: if the flow is conditional and no class is given, or the class is not one class of the flow.
+        ValueError: if the flow is conditional and no class is given, or the text does not name exactly one class.
     """
-    if text is None:
+    if label is None:
+        classes = flow.context_encoder.classes
+        if flow.needs_context and classes is None:
+            raise InputError("a flow without context, or with classes", "a flow whose context is floats")
         if flow.needs_context:
-            known = "one of floats" if flow.context_encoder.classes is None else "no --class"
-            raise InputError("a flow without context, or --class for a flow with classes", known)
+            raise InputError(f"--class, a number from 0 to {classes - 1} or a name, for a conditional flow", "none")
         return flow, None
-    numbers = numbers_of(run, flow, text)
+    numbers = [label] if isinstance(label, int) else numbers_of(run, flow, label)
     if len(numbers) > 1:
-        raise InputError("one class", repr(text))
+        raise InputError("one class", repr(label))
     return flow.given(torch.tensor(numbers, device=flow.device)), numbers[0]
 
 

@@ -25,7 +25,7 @@ IMAGES = 500
 
 
 class Purpose(StrEnum):
-    """What pictures are for."""
+    """The use of the pictures: on a screen, or in a paper."""
 
     screen = "screen"
     paper = "paper"

@@ -137,13 +137,13 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _test_image(run: Path, flow: Flow, index: int, label: str | None, root: Path | None) -> tuple[Tensor, str | None]:
+def _test_image(run: Path, flow: Flow, index: int, label: Any, root: Path | None) -> tuple[Tensor, Any]:
     """A test image of a run, and `label` or else, for a flow with classes, the class of the image in the data set."""
     images = examples_of(run, flow, root)
     if index >= len(images):
         raise InputError(f"a test image from 0 to {len(images) - 1}", str(index))
     if label is None and flow.context_encoder.classes is not None:
-        label = str(int(class_numbers(images)[index]))
+        label = int(class_numbers(images)[index])
     return images[index], label
 
 

@@ -55,7 +55,9 @@ def _measure(
     at: Annotated[
         Any,
         typer.Option(
-            parser=assignments, metavar="NAME=VALUE ...", help="Parameters of a flow that learnt ranges of them."
+            parser=assignments,
+            metavar="NAME=VALUE ...",
+            help="Values, for a flow that learnt ranges.",
         ),
     ] = None,
     symmetries: Annotated[
@@ -123,7 +125,7 @@ def _measure(
         flow, target, text = _at(flow, target, at or {})
     elif at:
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
-    usual = "_".join([sampler.value, *(f"{key}_{value:g}" for key, value in (at or {}).items())])
+    usual = "_".join([sampler.value, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
     out = folder_of(run) / "measure" / (usual if name is None else name) if out is None else out
     is_new = sampler is Sampler.reweighting and not Storage(out).is_started()
     of_target = _fields(fields, flow, target) if is_new or fields is not None else None
@@ -148,8 +150,8 @@ def _measure(
 def _at(flow: Density, family: physics.ActionFamily, values: dict[str, float]) -> tuple[Density, Any, str]:
     """The flow, the action and its text at values of the parameters that vary."""
     if set(values) != set(family.ranges):
-        wanted = " ".join(f"{key}={low:g}...{high:g}" for key, (low, high) in family.ranges.items())
-        raise typer.BadParameter(f'Expected --at "{wanted}", for a flow of ranges; got {", ".join(values) or "none"}')
+        wanted = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
+        raise typer.BadParameter(f"Expected --at with a value of {wanted}; got {', '.join(values) or 'none'}")
     action = family.at(**values)
     return flow.given(family.context(**values).to(flow.device)), action, repr(action)
 

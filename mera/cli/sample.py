@@ -39,7 +39,7 @@ def _sample(
     ] = "1.0",
     classes: Annotated[
         str | None,
-        typer.Option(help="Class of the samples of a conditional flow, or several in turn.", metavar="NAME|K[,...]"),
+        typer.Option(help="Classes of a conditional flow, in turn, by name or number.", metavar="NAME|K[,...]"),
     ] = None,
     out: Annotated[
         Path | None,

@@ -78,24 +78,26 @@ def images_of(path: Path, flow: Flow, root: Path | None, n: int, label: int | No
     Samples replace images for a file, for a run that learnt from Python, and for a pretrained flow whose data set is
     missing; a line says so.
     """
-    examples = None if path.is_file() else known_examples(path, flow, root)
+    examples = known_examples(path, flow, root)
     if examples is None:
         return samples_of(flow, n)
     return torch.stack([examples[i] for i in of_class(examples, label)[:n].tolist()])
 
 
 def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:
-    """The test examples that a flow learnt, see `examples_of`; None, with a line, where there are none to be found."""
+    """Load the test examples that a flow learnt, see `examples_of`; if there are none, print why and return None."""
+    if path.is_file():
+        return None
     card = _card(path)
     if card is None and not {"data", "action"} & set(RunFolder(path).config()) and not learnt_fields(path):
-        typer.echo(f"{path}: its data came from Python; samples of the flow take their place", err=True)
+        typer.echo(f"{path}: its data came from Python; using samples of the flow instead", err=True)
         return None
     try:
         return examples_of(path, flow, root)
     except DataMissingError:
         if card is None:
             raise
-        typer.echo(f"{path}: its data is not here, --root says where; samples of the flow take its place", err=True)
+        typer.echo(f"{path}: no data set found (--root names its folder); using samples of the flow instead", err=True)
         return None
 
 

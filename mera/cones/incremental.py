@@ -43,6 +43,7 @@ class Wiring:
 
     Attributes:
         steps: the steps that apply a bijector, in the order from latents to data.
+        of: by step, the step with its addresses.
         latents: for each level, finest first, the addresses of the latents, (C_h, *shape_h).
         data: the addresses of the data, (C, *shape).
         size: the number of addresses.
@@ -73,11 +74,11 @@ class Wiring:
         self.steps = tuple(reversed(wired))
         self._starts = torch.tensor(starts, dtype=torch.long)
         self.latents = tuple(following[level[0]] for level in levels)
-        self._first = {wired.step: int(wired.inputs[0, 0]) for wired in self.steps}
+        self.of = {wired.step: wired for wired in self.steps}
 
     def events_at(self, step: Step, inputs: Tensor) -> Tensor:
         """The indices of events in a step, from the addresses (events, variables) of their inputs."""
-        return (inputs[:, 0] - self._first[step]) // inputs.shape[1]
+        return (inputs[:, 0] - self.of[step].inputs[0, 0]) // inputs.shape[1]
 
     def change(self, places: Sequence[Tensor]) -> Change:
         """The addresses and events that change with the latents at several places.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 from mera._utils.torch_private import TracerWarning, compile_ahead, load_ahead, record, without_fusion
 from mera._utils.transformed import is_transformed
 
@@ -55,26 +56,23 @@ class Recorded:
         """Compile a function of one tensor, for calls without gradients at this tensor's shape, dtype and device.
 
         Args:
-            tensor: an argument, whose values the function may take.
+            tensor: an argument, at values where the function is defined.
             path: a file for the compiled function; if it exists, the function is loaded in place of being compiled.
 
         Raises:
             ValueError: if the file holds another function.
         """
-        tensor = tensor.contiguous()
+        tensor, key = tensor.contiguous(), _key((tensor,))
         if path is None or not path.exists():
-            self._compiled[_key((tensor,))] = compile_ahead(self.function, tensor, path)
+            self._compiled[key] = compile_ahead(self.function, tensor, path, str(key))
             return
-        probe = tensor + torch.randn_like(tensor)
-        try:
-            compiled = load_ahead(path)
-            with torch.no_grad():
-                is_same = _close(compiled(probe), self.function(probe))
-        except RuntimeError:  # a file of another kind, or a function of other shapes
-            is_same = False
-        if not is_same:
-            raise InputError(f"the same function as in {path}, or a new file", "a function with other values")
-        self._compiled[_key((tensor,))] = compiled
+        compiled = load_ahead(path, str(key))
+        with fixed_seed(0), torch.no_grad():
+            probe = tensor + torch.randn_like(tensor)
+            if compiled is None or not _close(compiled(probe), self.function(probe)):
+                expected = "a file compiled for this flow, image, mask and number of settings, or a new path"
+                raise InputError(expected, f"{path}, compiled for another function")
+        self._compiled[key] = compiled
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""

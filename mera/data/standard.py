@@ -37,11 +37,13 @@ def open_split(make: Callable[..., Any], name: str, folder: Path, download: bool
     try:
         return make(download=download)
     except (RuntimeError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
         if download:
             if missing and not any(path.is_file() for path in missing[-1].rglob("*")):
                 shutil.rmtree(missing[-1], ignore_errors=True)  # empty folders, which a failed download leaves
             raise DataMissingError(
-                f"Expected to download {name}; got {type(error).__name__}: {str(error).splitlines()[0]}. "
+                f"Expected to download {name}; got {type(error).__name__}: {str(error).partition(chr(10))[0]}. "
                 f"Is there a network? Otherwise put its files into {folder}."
             ) from error
         raise DataMissingError(

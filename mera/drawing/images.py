@@ -134,16 +134,16 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
 def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a matplotlib figure as a PDF for a page of two columns, without its title, which belongs in the caption.
 
-    Figures of at most 5 inches become one column wide, others as wide as the text; letters keep their size, and are
-    text. The figure changes.
+    A figure up to 5 inches wide is resized to one column, a wider one to the width of the text. Font sizes do not
+    change, and text stays text in the PDF. The figure is modified.
 
     Args:
         figure: the figure.
         path: the file, with the extension .pdf.
     """
     width, height = figure.get_size_inches()
-    wide = COLUMN if width <= 5 else TEXT
-    figure.set_size_inches(wide, height * wide / width)
+    new_width = COLUMN if width <= 5 else TEXT
+    figure.set_size_inches(new_width, height * new_width / width)
     figure.suptitle("")
     buffer = BytesIO()
     with rc_context({"pdf.fonttype": 42}):

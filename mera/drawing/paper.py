@@ -19,7 +19,7 @@ from mera.analysis.latents import LatentIndex, latents_of_level
 from mera.analysis.statistics import LEAST
 from mera.analysis.strengths import strongest
 from mera.drawing.figures import Picture, panels
-from mera.drawing.images import draw_image, progression, save_figure, save_for_paper, stretch
+from mera.drawing.images import draw_image, progression, save_figure, save_for_paper
 from mera.drawing.latents import dependence, histograms
 from mera.drawing.pinwheel import pinwheels
 from mera.drawing.repairs import repairs
@@ -86,7 +86,7 @@ def generation(subject: Subject) -> Picture:
 
 
 def fields(subject: Subject) -> Picture:
-    """Fig. 3(b): the strongest receptive fields of each level, each on a scale of its own."""
+    """Fig. 3(b): the strongest receptive fields of each level, on one scale for each level."""
     rows = [strongest(norms, level, COLUMNS, distinct=True) for level, norms in enumerate(subject.norms)]
     title = "the strongest receptive fields of each level, with their cones; one scale for a row"
     return _field_rows(subject, rows, title, same_scale=True)
@@ -141,7 +141,7 @@ def traversals(subject: Subject) -> Picture:
         largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
         values = torch.linspace(-largest, largest, COLUMNS)
         draw_image(axes[row, 0], _field_image(latent_fields[row]))
-        axes[row, 0].set_ylabel(f"h={latent[0]} c={latent[1]}\n{latent[2:]}", fontsize=7)
+        _label(axes[row, 0], f"h={latent[0]} c={latent[1]}\n{latent[2:]}")
         for column, image in enumerate(flow.to_images(traverse(flow, latent, values.to(z[0]), z)), start=1):
             draw_image(axes[row, column], image)
             if shown != largest:
@@ -216,9 +216,9 @@ def _field_rows(
     axes = figure.subplots(len(rows), columns, squeeze=False)
     remaining: Iterator[Tensor] = iter(drawn)
     for row, latents in enumerate(rows):
-        in_row = [next(remaining) for _ in latents]
+        in_row = [_pictured(next(remaining)) for _ in latents]
         largest = max(field.abs().max() for field in in_row) if same_scale else None
-        axes[row, 0].set_ylabel(f"h = {latents[0][0]}", fontsize=8)
+        _label(axes[row, 0], f"h = {latents[0][0]}")
         for column in range(columns):
             if column >= len(latents):
                 axes[row, column].set_axis_off()
@@ -232,6 +232,11 @@ def _field_rows(
     return figure
 
 
+def _label(axes: Axes, text: str) -> None:
+    """Write a label to the left of a picture, whose axes are off."""
+    axes.text(-0.06, 0.5, text, transform=axes.transAxes, rotation=90, ha="right", va="center", fontsize=7)
+
+
 def _outline(axes: Axes, pixels: Tensor) -> None:
     """Draw the outline of pixels (H, W), true inside, along the edges of the pixels."""
     fine = torch.nn.functional.pad(pixels.float(), (1, 1, 1, 1)).repeat_interleave(8, 0).repeat_interleave(8, 1)
@@ -239,12 +244,17 @@ def _outline(axes: Axes, pixels: Tensor) -> None:
     axes.contour(places[1].numpy(), places[0].numpy(), fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
 
 
+def _pictured(field: Tensor) -> Tensor:
+    """A receptive field with 1 or 3 channels: the mean over channels of any other number."""
+    return field if len(field) in (1, 3) else field.mean(0, keepdim=True)
+
+
 def _field_image(field: Tensor, largest: Tensor | None = None) -> Tensor:
     """Convert a receptive field to a uint8 image on grey; its largest magnitude, or `largest`, is black or white."""
+    field = _pictured(field)
     largest = field.abs().max() if largest is None else largest
     scaled = 127.5 + 127.5 * field / largest.clamp(min=torch.finfo(field.dtype).tiny)
-    image = scaled.round().to(torch.uint8)
-    return image if len(image) in (1, 3) else stretch(field.mean(0, keepdim=True))
+    return scaled.round().to(torch.uint8)
 
 
 FIGURES = {

@@ -9,7 +9,7 @@ from nicegui import ui
 STEPS = (
     ("Levels", "The image on the left is a sample. Move a slider, and see which pixels its latent changes."),
     ("Levels", "Redraw a whole level: fine levels change details, coarse ones what all pixels have in common."),
-    ("Mix", "Keep the coarse levels of this image, and take the fine ones of another. Click one to go on with it."),
+    ("Mix", "Keep the coarse levels of this image, and take the fine ones of another. Click a mixture to continue."),
     ("Fill", "Drag on the image to mark pixels, and fill them: only the latents in their cone are computed again."),
     ("Cones", "Which latents does a pixel depend on? Point at it. Undo, on the left, takes any change back."),
 )
@@ -23,7 +23,7 @@ class Tour:
         show: shows a tab by its name.
     """
 
-    def __init__(self, show: Callable[[str], None]) -> None:
+    def __init__(self, show: Callable[[str], object]) -> None:
         self.show, self._step = show, 0
 
     def build(self) -> None:

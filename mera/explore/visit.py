@@ -98,21 +98,22 @@ class Visit:
         Raises:
             CancelledError: if the visitor has closed the page.
         """
-        stopped, progress = threading.Event(), {"text": ""}
+        stopped, progress = threading.Event(), ""
         note = ui.notification(message, spinner=True, timeout=None, on_dismiss=stopped.set)
 
         def listen(fraction: float, text: str) -> None:
-            progress["text"] = f"{fraction:.0%}  {text}"
+            nonlocal progress
+            progress = f"{fraction:.0%}  {text}"
             if stopped.is_set() or self.has_left():
-                raise Stopped("stopped")
+                raise Stopped
 
         def run() -> Any:
             with listening(listen):
                 return work(*arguments)
 
         def show() -> None:
-            if progress["text"]:
-                note.message, note.close_button = f"{message}: {progress['text']}", "Stop"
+            if progress:
+                note.message, note.close_button = f"{message}: {progress}", "Stop"
 
         timer = ui.timer(0.5, show)
         try:

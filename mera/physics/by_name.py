@@ -28,6 +28,7 @@ def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
     Raises:
         ValueError: if the name is taken.
 
+    >>> import torch
     >>> from mera import physics
     >>> @physics.register("sextic")
     ... def sextic(coupling: float = 1.0):

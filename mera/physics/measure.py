@@ -129,7 +129,8 @@ def measure(
     name = action if isinstance(action, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(action))
     action = make(action) if isinstance(action, str) else action
     if isinstance(action, ActionFamily):
-        raise InputError("one action, such as `family.at` makes, and `flow.given` of its context", repr(action))
+        expected = "one action of the family, family.at(...), and the flow at its context, flow.given(...)"
+        raise InputError(expected, repr(action))
     known = check_sampled(flow, action) if isinstance(flow, Density) else check_target(event_shape_of(flow), action)
     facts = _facts(flow, known, name, sampler, chains, warmup, every, seed) | {"samples": samples}
     storage, measured = Storage(path), Observables(known, observables)

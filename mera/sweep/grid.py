@@ -99,7 +99,8 @@ class Grid:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
             raise InputError("a positive number of seeds", repr(self.seeds))
         for point in self.points(Path()):
-            physics.make(point.action)
+            if isinstance(physics.make(point.action), physics.ActionFamily):
+                raise InputError("an action without ranges, whose parameters the sweep sets by `over`", point.action)
 
     @classmethod
     def read(cls, path: Path) -> Grid:

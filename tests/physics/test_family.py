@@ -146,7 +146,7 @@ def test_ranges_on_the_command_line(tmp_path):
     chain = physics.load_chain(out / "measure" / "metropolis_mass2_0.5")
     assert chain.facts["action"] == "Phi4(mass2=0.5, coupling=0.5, periodic=True)"
     result = run("measure", out)
-    assert 'Expected --at "mass2=-1...1", for a flow of ranges; got none' in plain(result)
-    with pytest.raises(ValueError, match=r"Expected one action, such as `family\.at` makes"):
+    assert "Expected --at with a value of mass2 from -1 to 1; got none" in plain(result)
+    with pytest.raises(ValueError, match=r"Expected one action of the family, family\.at"):
         physics.measure((1, 4, 4), action, tmp_path / "none", sampler="hmc")
     assert run("train", "--resume", out, "--steps", 3).exit_code == 0

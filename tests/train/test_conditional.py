@@ -125,7 +125,7 @@ def test_the_command_line(tmp_path):
         assert result.exit_code == 0, result.output
     assert run("train", "--resume", out).exit_code == 0
     for command, message in (
-        (["explain", out], "Expected a flow without context, or --class for a flow with classes; got no --class"),
+        (["explain", out], "Expected --class, a number from 0 to 1 or a name, for a conditional flow; got none"),
         (["figures", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
         (["figures", out, "--class", "0,1"], "Expected one class; got '0,1'"),
         (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
