@@ -70,3 +70,11 @@ def test_the_quoted_error():
     with pytest.raises(mera.LayoutError) as error:
         layout.local(layout.input, Dense, kernel=(4, 5), name="decimator")
     assert " ".join(str(error.value).split()) in " ".join(PAGES["toolkit.md"].split())
+
+
+def test_tutorials_are_notebooks_for_jupytext_too():
+    """It takes the kernel from the head of the page, and refuses one without a name to show."""
+    pages = [path.read_text() for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index"]
+    assert len(pages) == 6
+    for page in pages:
+        assert "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n" in page.split("---\n")[1]

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
-from itertools import pairwise
 from pathlib import Path
 
 from mera._utils.errors import UNKNOWN_NAME, InputError
@@ -15,7 +14,7 @@ from mera._utils.errors import UNKNOWN_NAME, InputError
 __all__ = ["import_modules", "main"]
 
 
-def import_modules(arguments: Sequence[str]) -> None:
+def import_modules(arguments: Sequence[str]) -> list[str]:
     """Import what `--import` names, modules (in the working directory too) or files, before the commands are made.
 
     Models, bijectors and data that these modules register then have commands and options like those of the package.
@@ -23,15 +22,26 @@ def import_modules(arguments: Sequence[str]) -> None:
     Args:
         arguments: the arguments of the command line.
 
+    Returns:
+        The arguments with `--import MODULE`, which may stand anywhere, before the command.
+
     Raises:
         ImportError: if a module cannot be imported.
     """
-    names = [value for flag, value in pairwise(arguments) if flag == "--import"]
-    names += [argument.removeprefix("--import=") for argument in arguments if argument.startswith("--import=")]
+    names, others = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--import" and (name := next(remaining, None)) is not None:
+            names.append(name)
+        elif argument.startswith("--import="):
+            names.append(argument.removeprefix("--import="))
+        else:
+            others.append(argument)
     if names:
         sys.path.insert(0, os.getcwd())
     for name in names:
         _import_file(Path(name)) if name.endswith(".py") else import_module(name)
+    return [*(f"--import={name}" for name in names), *others]
 
 
 def _import_file(path: Path) -> None:
@@ -54,7 +64,7 @@ def main() -> None:
     from mera.cli.app import app
 
     try:
-        import_modules(sys.argv[1:])
+        sys.argv[1:] = import_modules(sys.argv[1:])
         app()
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         is_unknown = isinstance(error, InputError) and error.kind == UNKNOWN_NAME

@@ -51,7 +51,7 @@ def test_runs_are_compared(tmp_path, monkeypatch):
 
     (tmp_path / "my_module.py").rename(tmp_path / "runs" / "elsewhere.py")
     file = str(tmp_path / "runs" / "elsewhere.py")
-    both = ("--import", file, "evaluate", "runs/a", "runs/deep/b", "--images", "10")
+    both = ("evaluate", "runs/a", "--import", file, "runs/deep/b", "--images", "10")
     header, _, first, second = mera_command(tmp_path, *both).stdout.splitlines()
     assert all(unit in header for unit in ("bits/dim", "nats/variable"))
     assert [row.split()[0] for row in (first, second)] == ["runs/a", "runs/deep/b"]
