@@ -59,7 +59,7 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
     assert (tmp_path / "digits" / "samples_T1.0.png").exists()
     figure = run("figures", "digits", "--only", "8", "--out", tmp_path)
     assert figure.exit_code == 0, (figure.output, figure.exception)
-    assert "samples of the flow take its place" in figure.output  # MNIST is not here
+    assert "using samples of the flow instead" in figure.output  # MNIST is not here
     assert (tmp_path / "figure_8.png").exists()
     filled = run("inpaint", "msds1", "--test", 0, "--region", "8:10,8:10", "--steps", 2, "--draws", 8, "--warmup", 4,
                  "--iterations", 8, "--leapfrog", 2, "--out", tmp_path)  # fmt: skip

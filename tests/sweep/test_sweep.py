@@ -66,6 +66,7 @@ def test_points():
         ({"action": None}, "Expected an action as text"),
         ({"seeds": 0}, "Expected a positive number of seeds"),
         ({"action": "phi5"}, "Expected an action"),
+        ({"action": "phi4(mass2=(-4, -1))", "over": {"L": [4]}}, "Expected an action without ranges"),
         ({"model": "none"}, "Expected a model"),
         ({"action": "free", "over": {"mass2": [-1.0]}}, "Expected mass2"),
     ):
