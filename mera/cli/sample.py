@@ -63,6 +63,7 @@ def _sample(
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
+    name += f"_seed_{seed}" if seed else ""  # other samples do not replace the pictures of before
     folder = folder_of(run)
     make_folder(folder)
     if pictures is None:

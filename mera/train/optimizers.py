@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -57,6 +58,9 @@ def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Opti
     Raises:
         ValueError: if `own` neither is nor returns an optimiser, or if the optimiser has other parameters or needs a
             closure for each step.
+
+    Warns:
+        UserWarning: if the optimiser lacks parameters that require a gradient, which then stay as they are.
     """
     parameters = list(parameters)
     optimizer = own if isinstance(own, Optimizer) or not callable(own) else own(parameters)
@@ -66,6 +70,11 @@ def own_optimizer(own: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> Opti
     foreign = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in own_ids]
     if foreign:
         raise InputError("an optimiser of the flow's parameters", f"one with {len(foreign)} other parameters")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    learnable = [p for p in parameters if p.requires_grad]
+    if missing := [p for p in learnable if id(p) not in held]:
+        got = f"one that lacks {len(missing)} of {len(learnable)} tensors, which stay as they are"
+        warnings.warn(f"Expected an optimiser of all parameters that require a gradient; got {got}", stacklevel=2)
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise InputError("an optimiser whose steps need no closure", type(optimizer).__name__)

@@ -1,5 +1,6 @@
 """Optimisers and schedules by name, as an instance and as a factory."""
 
+import warnings
 from functools import partial
 
 import pytest
@@ -89,3 +90,15 @@ def test_what_is_no_optimizer_or_schedule(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path / "run"), **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_optimiser_of_a_part_of_the_parameters_is_said():
+    flow = small_flow()
+    first, *others = flow.parameters()
+    with pytest.warns(UserWarning, match=f"got one that lacks {len(others)} of {1 + len(others)} tensors"):
+        fit(flow, IMAGES, SHORT, optimizer=optim.Adam([first]))
+    for parameter in others:  # frozen on purpose: nothing to say
+        parameter.requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(flow, IMAGES, SHORT, optimizer=optim.Adam([first]))
