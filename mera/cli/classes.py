@@ -27,7 +27,7 @@ def numbers_of(run: Path, flow: Density, text: str) -> list[int]:
         text: the numbers or names.
 
     Raises:
-        ValueError: if the flow has no classes, or not that one.
+        ValueError: if the flow has no classes, or no class of that number or name.
     """
     classes = flow.context_encoder.classes
     if classes is None:

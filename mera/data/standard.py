@@ -42,8 +42,9 @@ def open_split(make: Callable[..., Any], name: str, folder: Path, download: bool
         if download:
             if missing and not any(path.is_file() for path in missing[-1].rglob("*")):
                 shutil.rmtree(missing[-1], ignore_errors=True)  # empty folders, which a failed download leaves
+            reason, *_ = str(error).splitlines() or ["no reason"]
             raise DataMissingError(
-                f"Expected to download {name}; got {type(error).__name__}: {str(error).partition(chr(10))[0]}. "
+                f"Expected to download {name}; got {type(error).__name__}: {reason}. "
                 f"Is there a network? Otherwise put its files into {folder}."
             ) from error
         raise DataMissingError(
