@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 from mera._utils.checks import DEEPEST, check_choice, check_count
 from mera._utils.errors import InputError
@@ -14,10 +15,12 @@ from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.coupling_stack import couplings
+from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Masked, Partition, checkerboard
 from mera.bijectors.reshape import Conditioned
 from mera.bijectors.transforms_by_name import transform_of
+from mera.bijectors.univariate import SmoothLaplace
 from mera.names.flow_options import (
     ContextShape,
     HiddenChannels,
@@ -33,6 +36,7 @@ from mera.names.flow_options import (
     Shape,
     Transform,
 )
+from mera.names.options import Option
 
 
 def _corners(event_shape: Shape) -> Partition:
@@ -73,14 +77,19 @@ def details(
     event_shape: Shape, *, passive: Passive, layers: Layers = 2, residual_blocks: ResidualBlocks = 1,
     hidden: HiddenChannels = (48,), norm: Norm = True, mask: MaskName = "checkerboard", padding: Padding = "zeros",
     kernel: Kernel = 3, transform: Transform = "affine", max_log_scale: MaxLogScale = 1.0,
+    smooth: Annotated[bool, Option("whether a learnt map onto Laplace's density follows, one for a channel.")] = False,
     context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first channels, which condition "convolution" couplings of the other channels; see `Conditioned`."""
-    make = partial(
-        convolution, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
-        padding=padding, kernel=kernel, transform=transform, max_log_scale=max_log_scale,
-    )  # fmt: skip
-    return Conditioned(event_shape, passive, lambda shape, context: make(shape, context_shape=context), context_shape)
+
+    def make(shape: Shape, context: Shape | None) -> Bijector:
+        transformed = convolution(
+            shape, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
+            padding=padding, kernel=kernel, transform=transform, max_log_scale=max_log_scale, context_shape=context,
+        )  # fmt: skip
+        return Chain([transformed, Elementwise(shape, SmoothLaplace(), per_channel=True)]) if smooth else transformed
+
+    return Conditioned(event_shape, passive, make, context_shape)
 
 
 @register("glow-steps")

@@ -90,19 +90,24 @@ class Elementwise(_Elementwise):
         event_shape: shape (C, *sites) of one event.
         transform: the map, for example `RationalQuadratic()`.
         sites: a bool mask of the sites of an event whose variables are transformed; None for all. Other variables stay.
+        per_channel: whether all sites of a channel share their parameters.
 
     Raises:
-        ValueError: if the mask has another shape than the sites, or is false everywhere.
+        ValueError: if the mask has another shape than the sites, is false everywhere, or comes with `per_channel`.
     """
 
     of_angles = None
     sites: Tensor | None
 
     @checked
-    def __init__(self, event_shape: tuple[int, ...], transform: Univariate, sites: Tensor | None = None) -> None:
+    def __init__(
+        self, event_shape: tuple[int, ...], transform: Univariate, sites: Tensor | None = None, per_channel: bool = False
+    ) -> None:
         super().__init__(event_shape)
         self.transform = transform
-        shape: tuple[int, ...] = event_shape
+        shape: tuple[int, ...] = (event_shape[0], *(1 for _ in event_shape[1:])) if per_channel else event_shape
+        if per_channel and sites is not None:
+            raise InputError("sites or per_channel", "both")
         if sites is not None:
             if sites.dtype != torch.bool or tuple(sites.shape) != tuple(event_shape[1:]) or not sites.any():
                 raise InputError(
@@ -124,7 +129,8 @@ class Elementwise(_Elementwise):
     def _map(self, transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the map, or its inverse, to the variables that it transforms."""
         changed = x if self.sites is None else x.flatten(2).index_select(2, self.sites)
-        changed, log_slope = transform(changed, self.params.expand(x.shape[0], *self.params.shape))
+        shape = x.shape[0], self.transform.n_params, *changed.shape[1:]
+        changed, log_slope = transform(changed, self.params.expand(shape))
         if self.sites is not None:
             changed = x.flatten(2).index_copy(2, self.sites, changed).view(x.shape)
         return changed, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))

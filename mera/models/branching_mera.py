@@ -45,7 +45,7 @@ def branching(L: LatticeEdges = 32, m: EvenKernel = 4, channels: Channels = 3, *
         if step + 1 == steps:
             patches.layout.latent(x, name=f"z{path}")
             return
-        for port, sign in zip(patches.layout.decimate(x, name=f"decimate{step}{path}"), "+-", strict=True):
+        for port, sign in zip(patches.decimate(x, step, f"{step}{path}"), "+-", strict=True):
             grow(port, path + sign)
 
     grow(patches.layout.input, "")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from mera.bijectors import Bijector, named
+from mera.bijectors.by_name import Named
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError, Port
 from mera.graph.plan import context_of
@@ -47,25 +48,8 @@ class Fields:
         return ((scale, self._common | options) for scale, options in enumerate(self._per_scale))
 
     def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
-        """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output.
-
-        Args:
-            x: output of an earlier node.
-            bijector: name of a bijector whose `receptive_kernel` is not None.
-            name: name of the node.
-            options: options of the bijector.
-            passive: number of leading channels that are read but not changed.
-
-        Raises:
-            LayoutError: if the bijector cannot be made for this lattice; the message names the node.
-        """
-        make, shape = named(bijector, options), x.lattice.event_shape
-        try:  # a temporary instance, because only the bijector itself knows its kernel
-            instance: Bijector = make(shape, context_of(self.layout.context, shape))
-        except ValueError as error:
-            raise LayoutError.from_error(error, node=name) from error
-        kernel = cast(tuple, instance.receptive_kernel)
-        return self.layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)
+        """Add a node for a registered bijector, and return the output; see `add_field`."""
+        return add_field(self.layout, x, named(bijector, options), name, passive)
 
     def split(self, x: Port, keep: int, scale: int) -> Port:
         """Let all but the first `keep` channels leave as the latents of a scale, and return the kept channels."""
@@ -77,3 +61,25 @@ class Fields:
         """Let all channels of the last output leave as the latents of the last scale, and make the flow."""
         self.layout.latent(x, name=f"z{self.scales - 1}")
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
+
+
+def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0) -> Port:
+    """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output.
+
+    Args:
+        layout: the layout.
+        x: output of an earlier node.
+        make: a bijector, by name, whose `receptive_kernel` is not None.
+        name: name of the node.
+        passive: number of leading channels that are read but not changed.
+
+    Raises:
+        LayoutError: if the bijector cannot be made for this lattice; the message names the node.
+    """
+    shape = x.lattice.event_shape
+    try:  # a temporary instance, because only the bijector itself knows its kernel
+        instance: Bijector = make(shape, context_of(layout.context, shape))
+    except ValueError as error:
+        raise LayoutError.from_error(error, node=name) from error
+    kernel = cast(tuple, instance.receptive_kernel)
+    return layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)

@@ -70,16 +70,17 @@ def context_shape(context: Edges | None, classes: int | None, shape: Sequence[in
     return sizes
 
 
-def integers_per_step(value: PerStep, steps: int, what: str) -> tuple[int, ...]:
-    """One positive integer for each RG step, finest first, from one for all steps or one for each.
+def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:
+    """One integer for each RG step, finest first, from one for all steps or one for each.
 
     Raises:
-        ValueError: if the number of integers is not the number of steps, or an integer is not from 1 to 1,000. The
-            message calls the value `what`.
+        ValueError: if the number of integers is not the number of steps, or an integer is not from `least` to 1,000.
+            The message calls the value `what`.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
-    if len(values) != steps or not all(is_integer(v) and v > 0 for v in values):
-        raise InputError(f"{what} as one positive integer or one for each of {steps} RG steps", repr(value))
+    if len(values) != steps or not all(is_integer(v) and v >= least for v in values):
+        kind = "positive integer" if least == 1 else f"integer >= {least}"
+        raise InputError(f"{what} as one {kind} or one for each of {steps} RG steps", repr(value))
     if max(values) > DEEPEST:
         raise InputError(f"{what} up to {DEEPEST:,}", repr(value))
     return values

@@ -13,13 +13,16 @@ from mera._utils.errors import InputError
 from mera.bijectors.by_name import Named, factory, name_and_options, named, takes
 from mera.flow import Flow
 from mera.graph import Layout, Port
-from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
-from mera.names.flow_options import Edges, PatchOptions, StepOptions
+from mera.models.fields import add_field
+from mera.models.geometry import context_shape, integers_per_step, lattice_shape, levels, options_per_step
+from mera.names.flow_options import Edges, PatchOptions, StepOptions, padding_of
 from mera.priors.families import family_of
 
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels")
+DETAILS = (32,)
+"""Channels of the convolutions of the option `details`."""
 
 
 class Patches:
@@ -61,6 +64,9 @@ class Patches:
         if smooth is None:
             smooth = options["conditioner"] == "joint" and family_of(options["prior"]).name == "laplace"
         self.smooths = smooth
+        self.details = integers_per_step(options.get("details", 0), steps, "details", least=0)
+        if share and any(self.details):
+            raise InputError("no details at levels that share modules", repr(options.get("details")))
         context = context_shape(options["context"], options["classes"], self.shape)
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 
@@ -80,7 +86,7 @@ class Patches:
         last = [offset for _, offset in rows].index(0) if keeps_means else -1
         for index, (role, offset) in enumerate(rows):
             bijector = self.bijectors[step]
-            if self.smooths and index == len(rows) - 1:
+            if self.smooths and index == len(rows) - 1 and not (decimates and self.details[step]):
                 cell = self.stride if decimates else None
                 bijector = around("smooth-latents", bijector, cell=cell, offset=offset)
             if index <= last:
@@ -91,6 +97,22 @@ class Patches:
             )  # fmt: skip
         return x
 
+    def decimate(self, x: Port, step: int, suffix: str) -> tuple[Port, Port]:
+        """Keep one site of each cell, and return the port of the kept sites and that of all others, as channels.
+
+        With the option `details`, convolutions transform the others first, given the kept sites (as in Wavelet Flow, Yu
+        et al. 2020), and the map of `smooth_prior` follows.
+        """
+        if not self.details[step]:
+            return self.layout.decimate(x, self.stride, name=f"decimate{suffix}")
+        kept = x.channels
+        x = self.layout.squeeze(x, self.stride, name=f"squeeze{suffix}")
+        norm = self.options["conditioner"] == "joint" if self.options["norm"] is None else self.options["norm"]
+        options = {"passive": kept, "layers": self.details[step], "hidden": DETAILS, "norm": norm}
+        options |= {"padding": padding_of(self.options["boundary"]), "smooth": self.smooths}
+        x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept)
+        return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
+
     def renormalize(self, rows: Rows, x: Port | None = None) -> Flow:
         """Add all RG steps, with a decimation after each step but the last, and make the flow (RG-Flow, Eq. 2 to 5).
 
@@ -100,7 +122,7 @@ class Patches:
         for step in range(last + 1):
             x = self.add_rows(x, step, rows, str(step))
             if step < last:
-                x, fine = self.layout.decimate(x, self.stride, name=f"decimate{step}")
+                x, fine = self.decimate(x, step, str(step))
                 self.layout.latent(fine, name=f"z{step}")
         self.layout.latent(x, name=f"z{last}")
         return self.flow()

@@ -237,6 +237,15 @@ class StepOptions(PatchOptions, total=False):
             False,
         ),
     ]
+    details: Annotated[
+        PerStep,
+        Option(
+            "number of coupling layers with convolutions that act, at each level but the coarsest, on the variables "
+            "that are about to leave, given the site that stays of each cell and the neighbouring cells. What stays is "
+            "as without them; causal cones grow by the reach of the convolutions.",
+            default=0,
+        ).per_step(),
+    ]
     smooth_prior: Annotated[
         bool | None,
         Option(

@@ -1,0 +1,54 @@
+"""The option `details`: convolutions on what leaves at a level, which leave what stays as it is."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import mera
+from tests.helpers.laws import randomize
+
+
+def build(**options):
+    return mera.build("rgflow", **{"L": 16, "m": 4, "channels": 2, "layers": 1, "hidden": (3,), **options})
+
+
+def test_what_stays_is_as_without_details():
+    """The coarsest latents are those of the flow without details, and the finest depend on neighbouring cells."""
+    flow, plain = randomize(build(details=(1, 2, 0), smooth_prior=False)), build(smooth_prior=False).double()
+    assert not plain.load_state_dict(flow.state_dict(), strict=False).missing_keys
+    x = torch.randn(2, 2, 16, 16, dtype=torch.float64)
+    z, z_plain = flow(x)[0], plain(x)[0]
+    torch.testing.assert_close(z[-1], z_plain[-1])
+    assert not torch.allclose(z[0], z_plain[0])
+
+
+def test_a_cone_grows_by_the_reach_of_the_convolutions():
+    """A layer has two couplings, and the network of each has two convolutions that read one cell further."""
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[9, 20] = True
+    for boundary, padded in (("periodic", "circular"), ("open", "constant")):
+        with_details, without = (
+            build(L=32, m=2, details=details, boundary=boundary).inference_cone(mask).levels for details in (1, 0)
+        )
+        for reached, own in zip(with_details[:-1], without[:-1], strict=True):
+            reach = min(4, len(own))
+            wide = F.pad(own[None, None].float(), (reach,) * 4, mode=padded)
+            assert torch.equal(reached, F.max_pool2d(wide, 2 * reach + 1, 1)[0, 0].bool())
+        assert torch.equal(with_details[-1], without[-1])
+
+
+def test_flows_of_other_shapes_share_the_parameters():
+    flow = build(details=1)
+    larger = flow.resized((32, 48))
+    assert {p.data_ptr() for p in larger.parameters()} == {p.data_ptr() for p in flow.parameters()}
+
+
+@pytest.mark.parametrize("details", [-1, (1, 1), (1.5, 1, 1), True, "1"])
+def test_wrong_numbers_are_refused(details):
+    with pytest.raises(ValueError, match="details"):
+        build(details=details)
+
+
+def test_levels_that_share_modules_have_none():
+    with pytest.raises(ValueError, match="no details at levels that share modules"):
+        build(details=1, share_levels=True)
