@@ -101,7 +101,11 @@ class Elementwise(_Elementwise):
 
     @checked
     def __init__(
-        self, event_shape: tuple[int, ...], transform: Univariate, sites: Tensor | None = None, per_channel: bool = False
+        self,
+        event_shape: tuple[int, ...],
+        transform: Univariate,
+        sites: Tensor | None = None,
+        per_channel: bool = False,
     ) -> None:
         super().__init__(event_shape)
         self.transform = transform

@@ -41,7 +41,11 @@ MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, 
 Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder for the pictures; RUN/inpaint if left out.", metavar="DIR", rich_help_panel="Output"),
+    typer.Option(
+        help="Folder for the pictures; if left out, one in RUN/inpaint, named after the image, the mask and the seed.",
+        metavar="DIR",
+        rich_help_panel="Output",
+    ),
 ]
 
 
@@ -85,7 +89,10 @@ def _inpaint(
         hidden = _fit_mask(pixels[0] >= 128, flow, mask)
     elif region is not None:
         hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
-    out = out if out is not None else folder_of(run) / "inpaint"
+    if out is None:  # another image, mask or seed does not replace pictures
+        names = [image.stem if image else f"test_{test}", mask.stem if mask else "_".join(str(region).split(","))]
+        names += [f"seed_{seed}"] if seed else []
+        out = folder_of(run) / "inpaint" / "_".join(names).replace(":", "-")
     make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
