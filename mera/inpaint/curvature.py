@@ -7,12 +7,18 @@ from torch import Tensor
 
 from mera.cones import Restriction
 
-ROWS = 128
-"""The number of rows of a Jacobian that are computed together."""
+DIRECTIONS = 64
+"""The number of directions along which latents are differentiated together."""
+STEP = 1e-3
+"""The step of a difference quotient, in the flow's own space, where variables are of the order of 1."""
 
 
+@torch.no_grad()
 def curvature(local: Restriction, row: Tensor) -> Tensor:
     """J^T J for the Jacobian J of the latents in the cone: minus the second derivatives of log p for Gaussian latents.
+
+    J is made of central differences, one for each masked variable, and not of gradients, one for each latent: a metric
+    needs no more digits, a cone has more latents than masked variables, and no evaluation has to be kept for gradients.
 
     Args:
         local: the restriction of the flow to the masked pixels.
@@ -21,18 +27,16 @@ def curvature(local: Restriction, row: Tensor) -> Tensor:
     Returns:
         A positive semi-definite matrix for each filling, (K, C n, C n).
     """
-    jacobians = torch.stack([_jacobian(local, filling.unflatten(0, local.pixels.shape[1:])) for filling in row])
+    jacobians = torch.stack([_jacobian(local, filling) for filling in row])
     return jacobians.mT @ jacobians
 
 
-def _jacobian(local: Restriction, pixels: Tensor) -> Tensor:
-    """The Jacobian (latents, C n) of the cone's latents with respect to the masked pixels (C, n)."""
-    latents = sum(channels * n for channels, n in local.latent_shapes)
-    rows = []
-    for part in torch.arange(latents, device=pixels.device).split(ROWS):
-        copies = pixels.detach().expand(ROWS, -1, -1).clone().requires_grad_()  # ROWS also for the last part
-        z = torch.cat([level.flatten(1) for level in local.encode(copies)], dim=1)
-        diagonal = z[torch.arange(len(part), device=z.device), part]  # latent part[i] of copy i
-        (gradient,) = torch.autograd.grad(diagonal.sum(), copies)
-        rows.append(gradient[: len(part)].flatten(1))
-    return torch.cat(rows)
+def _jacobian(local: Restriction, filling: Tensor) -> Tensor:
+    """The Jacobian (latents, C n) of the cone's latents with respect to the masked variables (C n,)."""
+    columns = []
+    for steps in (STEP * torch.eye(len(filling)).to(filling)).split(DIRECTIONS):
+        steps = torch.cat([steps, steps.new_zeros(DIRECTIONS - len(steps), len(filling))])  # shapes that do not change
+        pixels = (filling + torch.cat([steps, -steps])).unflatten(1, local.pixels.shape[1:])
+        above, below = torch.cat([level.flatten(1) for level in local.encode(pixels)], dim=1).chunk(2)
+        columns.append((above - below) / (2 * STEP))
+    return torch.cat(columns)[: len(filling)].mT
