@@ -76,19 +76,31 @@ def function_of_averages(
     sums = {name: _bins(w * values, bin_size) for name, values in history.items()}
     with torch.no_grad():
         whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
-    if method == "jackknife":
-        total = weight.sum()
-        left = {name: (values.sum() - values) / (total - weight) for name, values in sums.items()}
-        values = torch.stack([function({name: row[i] for name, row in left.items()}) for i in range(bins)])
-        return Quantity(whole, (values.var(correction=0) * (bins - 1)).sqrt().item())
+    error = _of_jackknife if method == "jackknife" else _of_bootstrap
+    return Quantity(whole, error(function, sums, weight))
+
+
+def _of_jackknife(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
+    """The error from averages without one bin each, of sums and weights of bins (bins,)."""
+    left = {name: (values.sum() - values) / (weight.sum() - weight) for name, values in sums.items()}
+    return (_for_each(function, left).var(correction=0) * (len(weight) - 1)).sqrt().item()
+
+
+def _of_bootstrap(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
+    """The error from averages of bins that are drawn with replacement."""
     found = []
     with seeded(0):
         for _ in range(0, RESAMPLES, CHUNK):
-            counts = torch.randint(bins, (CHUNK, bins))
-            total = weight[counts].sum(1)
-            picked = {name: values[counts].sum(1) / total for name, values in sums.items()}
-            found += [function({name: row[i] for name, row in picked.items()}) for i in range(CHUNK)]
-    return Quantity(whole, torch.stack(found).std().item())
+            drawn = torch.randint(len(weight), (CHUNK, len(weight)))
+            total = weight[drawn].sum(1)
+            found.append(_for_each(function, {name: values[drawn].sum(1) / total for name, values in sums.items()}))
+    return torch.cat(found).std().item()
+
+
+def _for_each(function: Average, averages: Mapping[str, Tensor]) -> Tensor:
+    """The function at each of n sets of averages, given by name as tensors (n,)."""
+    n = len(next(iter(averages.values())))
+    return torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(n)])
 
 
 def _of_chains(centred: Tensor, w: Tensor) -> float:
