@@ -1,4 +1,4 @@
-"""CSS of the page, and a script that labels sliders for screen readers."""
+"""CSS of the page, and scripts that label sliders for screen readers and open a picture dropped anywhere."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ document.addEventListener("focusin", ({target}) => {  // a slider's handle, whic
 });
 """
 """A script that gives labels to the handles of sliders."""
+DROP = """
+document.addEventListener("dragover", (event) => event.preventDefault());  // else the browser would leave the page
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  const input = document.querySelector(".q-uploader input[type=file]");
+  if (!input || !event.dataTransfer.files.length || event.target.closest(".q-uploader")) return;
+  input.files = event.dataTransfer.files;
+  input.dispatchEvent(new Event("change", {bubbles: true}));
+});
+"""
+"""A script that passes files which are dropped on the page to its button for pictures, which takes its own."""

@@ -14,7 +14,7 @@ from mera.explore.chain_tab import ChainTab
 from mera.explore.fill_tab import FillTab
 from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
-from mera.explore.look import LABELS, PRIMARY, STYLE
+from mera.explore.look import DROP, LABELS, PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, picture_element, squares
 from mera.explore.studio import LARGEST_UPLOAD
@@ -40,7 +40,7 @@ class Page:
         """Build the elements of the page."""
         ui.add_css(STYLE)
         ui.colors(primary=PRIMARY)
-        ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}</script>')
+        ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}{DROP}</script>')
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
             ui.space()
@@ -96,7 +96,7 @@ class Page:
                 ui.button("Back to it", on_click=self._reset).props("outline size=sm")
         if self.visit.learnt.is_image:
             self.opener = ui.upload(
-                label="or open a picture", auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
+                label="or open a picture, or drop one anywhere", auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
                 on_upload=self._upload, on_rejected=self._reject,
             )  # fmt: skip
             self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')

@@ -76,6 +76,14 @@ def opened(browser, address, width=1280):
     context.close()
 
 
+DROP_ON_THE_IMAGE = """(bytes) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([new Uint8Array(bytes)], "other.png", {type: "image/png"}));
+  const image = document.querySelector('[aria-label="the image"]');
+  image.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
+}"""
+
+
 def is_outside(url):
     return not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
 
@@ -212,6 +220,9 @@ def test_pictures_are_opened_or_refused(browser, address, tmp_path):
             page.get_by_text(message).first.wait_for(state="detached")
             assert image(page).get_attribute("src") == before
         changes(page, lambda: chooser.set_input_files(tmp_path / "good.png"))
+        other = io.BytesIO()
+        Image.new("RGB", (40, 40), (10, 10, 250)).save(other, format="PNG")
+        changes(page, lambda: page.evaluate(DROP_ON_THE_IMAGE, list(other.getvalue())))
 
 
 def test_two_visitors_have_their_own_images(browser, address):
