@@ -96,8 +96,8 @@ class Page:
                 ui.button("Back to it", on_click=self._reset).props("outline size=sm")
         if self.visit.learnt.is_image:
             self.opener = ui.upload(
-                label="or open a picture, or drop one anywhere", auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
-                on_upload=self._upload, on_rejected=self._reject,
+                label="or open a picture, or drop one anywhere", on_upload=self._upload, on_rejected=self._reject,
+                auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
             )  # fmt: skip
             self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')
 
