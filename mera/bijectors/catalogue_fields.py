@@ -36,7 +36,9 @@ from mera.names.flow_options import (
     Shape,
     Transform,
 )
-from mera.names.options import Option
+from mera.names.options import Option, flag
+
+SMOOTH = Option("whether a learnt map onto Laplace's density follows, one for each channel.", flag)
 
 
 def _corners(event_shape: Shape) -> Partition:
@@ -77,8 +79,7 @@ def details(
     event_shape: Shape, *, passive: Passive, layers: Layers = 2, residual_blocks: ResidualBlocks = 1,
     hidden: HiddenChannels = (48,), norm: Norm = True, mask: MaskName = "checkerboard", padding: Padding = "zeros",
     kernel: Kernel = 3, transform: Transform = "affine", max_log_scale: MaxLogScale = 1.0,
-    smooth: Annotated[bool, Option("whether a learnt map onto Laplace's density follows, one for a channel.")] = False,
-    context_shape: ContextShape = None,
+    smooth: Annotated[bool, SMOOTH] = False, context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first channels, which condition "convolution" couplings of the other channels; see `Conditioned`."""
 

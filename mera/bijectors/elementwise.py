@@ -84,7 +84,7 @@ class Asinh(_Elementwise):
 
 
 class Elementwise(_Elementwise):
-    """A `Univariate` map with learnt parameters for each variable, which do not depend on other variables.
+    """A `Univariate` map with learnt parameters for each variable, or each channel, which depend on no variables.
 
     Args:
         event_shape: shape (C, *sites) of one event.
@@ -123,11 +123,11 @@ class Elementwise(_Elementwise):
         self.register_buffer("sites", sites, persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform each variable with its own parameters."""
+        """Transform each variable with its parameters."""
         return self._map(self.transform, x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform each variable back with its own parameters."""
+        """Transform each variable back with its parameters."""
         return self._map(self.transform.inverse, y)
 
     def _map(self, transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:

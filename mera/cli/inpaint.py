@@ -42,7 +42,8 @@ Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for the pictures; if left out, one in RUN/inpaint, named after the image, the mask and the seed.",
+        help="Folder for the pictures; if left out, one in RUN/inpaint, named after the image, the mask and the seed. "
+        "The same names replace earlier pictures.",
         metavar="DIR",
         rich_help_panel="Output",
     ),
@@ -89,10 +90,10 @@ def _inpaint(
         hidden = _fit_mask(pixels[0] >= 128, flow, mask)
     elif region is not None:
         hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
-    if out is None:  # another image, mask or seed does not replace pictures
-        names = [image.stem if image else f"test_{test}", mask.stem if mask else "_".join(str(region).split(","))]
-        names += [f"seed_{seed}"] if seed else []
-        out = folder_of(run) / "inpaint" / "_".join(names).replace(":", "-")
+    if out is None:
+        what, where = image.stem if image else f"test_{test}", mask.stem if mask else str(region).replace(",", "_")
+        name = f"{what}_{where}" + (f"_seed_{seed}" if seed else "")
+        out = folder_of(run) / "inpaint" / name.replace(":", "-").replace(" ", "")
     make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)

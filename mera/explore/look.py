@@ -30,13 +30,17 @@ document.addEventListener("focusin", ({target}) => {  // a slider's handle, whic
 """
 """A script that gives labels to the handles of sliders."""
 DROP = """
-document.addEventListener("dragover", (event) => event.preventDefault());  // else the browser would leave the page
+const hasFiles = ({dataTransfer}) => dataTransfer?.types.includes("Files");
+document.addEventListener("dragover", (event) => {  // else the browser would leave the page for the file
+  if (hasFiles(event)) event.preventDefault();
+});
 document.addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
   event.preventDefault();
   const input = document.querySelector(".q-uploader input[type=file]");
-  if (!input || !event.dataTransfer.files.length || event.target.closest(".q-uploader")) return;
+  if (!input || event.target.closest(".q-uploader")) return;
   input.files = event.dataTransfer.files;
   input.dispatchEvent(new Event("change", {bubbles: true}));
 });
 """
-"""A script that passes files which are dropped on the page to its button for pictures, which takes its own."""
+"""A script that passes files dropped anywhere on the page to the upload button, which takes its own by itself."""

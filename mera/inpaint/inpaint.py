@@ -169,6 +169,7 @@ def _search(
     if not search.samples:
         return likeliest
     of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
+    metric = partial(curvature, local, of_angles=of_angles)
     if of_angles or local.view.numel() > LARGEST:  # no Gaussian
         starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     else:
@@ -176,12 +177,12 @@ def _search(
             gaussian = gaussian_filling(runner, local.view, local.hidden, context)
             particles = max(search.particles, search.samples)
             rows = anneal(
-                partial(_log_prob, local), partial(curvature, local), gaussian, particles, search.moves,
+                partial(_log_prob, local), metric, gaussian, particles, search.moves,
                 search.leapfrog, progress_bar,
             )  # fmt: skip
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as progress_bar:
-        chains, convergence = _sample(local, starts, search, progress_bar)
+        chains, convergence = _sample(local, metric, starts, search, progress_bar)
     draws_per_chain = min(len(chains), -(-KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
     samples, draws = (local.fill(rows.flatten(0, -2).unflatten(1, pixels.shape[1:])) for rows in (chains[-1], kept))
@@ -194,11 +195,12 @@ def _log_prob(local: Restriction, row: Tensor) -> Tensor:
 
 
 def _sample(
-    local: Restriction, start: Tensor, search: SearchOptions, progress_bar: ProgressBar
-) -> tuple[Tensor, Convergence]:
+    local: Restriction, metric: Callable[[Tensor], Tensor], start: Tensor, search: SearchOptions,
+    progress_bar: ProgressBar,
+) -> tuple[Tensor, Convergence]:  # fmt: skip
     """Draw fillings (iterations, K, C n) from p(masked pixels | other pixels), and measure how well the chains mix."""
     chains, values, acceptance = hmc(
-        partial(_log_prob, local), partial(curvature, local), start, search.warmup, search.iterations, search.leapfrog,
+        partial(_log_prob, local), metric, start, search.warmup, search.iterations, search.leapfrog,
         progress_bar,
     )  # fmt: skip
     quantities = torch.cat([chains, values[..., None]], dim=2)

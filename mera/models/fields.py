@@ -1,4 +1,4 @@
-"""Construction of layouts of bijectors on whole lattices, shared by Real NVP, Glow and Wavelet Flow."""
+"""Construction of layouts of bijectors on whole lattices, for Real NVP, Glow, Wavelet Flow and details."""
 
 from __future__ import annotations
 

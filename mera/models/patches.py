@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.bijectors.by_name import Named, factory, name_and_options, named, takes
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.fields import add_field
 from mera.models.geometry import context_shape, integers_per_step, lattice_shape, levels, options_per_step
-from mera.names.flow_options import Edges, PatchOptions, StepOptions, padding_of
+from mera.names.flow_options import PADDING, Edges, PatchOptions, StepOptions, padding_of
 from mera.priors.families import family_of
 
 Rows = Iterable[tuple[str, int]]
@@ -65,8 +66,10 @@ class Patches:
             smooth = options["conditioner"] == "joint" and family_of(options["prior"]).name == "laplace"
         self.smooths = smooth
         self.details = integers_per_step(options.get("details", 0), steps, "details", least=0)
-        if share and any(self.details):
-            raise InputError("no details at levels that share modules", repr(options.get("details")))
+        if any(self.details):
+            check_choice(options["boundary"], PADDING, "a boundary of a flow with details")
+            if share:
+                raise InputError("no details at levels that share modules", repr(options.get("details")))
         context = context_shape(options["context"], options["classes"], self.shape)
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 
@@ -100,8 +103,8 @@ class Patches:
     def decimate(self, x: Port, step: int, suffix: str) -> tuple[Port, Port]:
         """Keep one site of each cell, and return the port of the kept sites and that of all others, as channels.
 
-        With the option `details`, convolutions transform the others first, given the kept sites (as in Wavelet Flow, Yu
-        et al. 2020), and the map of `smooth_prior` follows.
+        With the option `details`, convolutions first transform the other sites, given the kept sites (as in Wavelet
+        Flow, Yu et al. 2020); the map of `smooth_prior` follows them rather than the last row.
         """
         if not self.details[step]:
             return self.layout.decimate(x, self.stride, name=f"decimate{suffix}")

@@ -241,8 +241,9 @@ class StepOptions(PatchOptions, total=False):
         PerStep,
         Option(
             "number of coupling layers with convolutions that act, at each level but the coarsest, on the variables "
-            "that are about to leave, given the site that stays of each cell and the neighbouring cells. What stays is "
-            "as without them; causal cones grow by the reach of the convolutions.",
+            "that are about to leave, given the kept site of each cell and the neighbouring cells; 0 for none. Kept "
+            "sites do not change. Causal cones grow by the reach of the convolutions, and restricted evaluation takes "
+            "all sites of coarser lattices. The number for the coarsest level is not used.",
             default=0,
         ).per_step(),
     ]

@@ -81,13 +81,13 @@ def function_of_averages(
 
 
 def _of_jackknife(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
-    """The error from averages without one bin each, of sums and weights of bins (bins,)."""
+    """The error by jackknife, from averages that leave out one bin each; `sums` and `weight` are of bins, (bins,)."""
     left = {name: (values.sum() - values) / (weight.sum() - weight) for name, values in sums.items()}
     return (_for_each(function, left).var(correction=0) * (len(weight) - 1)).sqrt().item()
 
 
 def _of_bootstrap(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
-    """The error from averages of bins that are drawn with replacement."""
+    """The error by bootstrap: the spread over bins that are drawn with replacement."""
     found = []
     with seeded(0):
         for _ in range(0, RESAMPLES, CHUNK):

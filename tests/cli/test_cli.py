@@ -103,6 +103,8 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     assert "acceptance" in result.output
     pictures = out / "inpaint" / "test_3_0-2_4-6"
     assert {path.name for path in pictures.iterdir()} == {"filled.png", "inpaint.png", "history.png"}
+    assert run("inpaint", out, "--test", 3, "--region", "0:2,4:6", "--seed", 1, *short).exit_code == 0
+    assert {path.name for path in (out / "inpaint").iterdir()} == {pictures.name, f"{pictures.name}_seed_1"}
     Image.fromarray(pixels).resize((40, 30)).save(tmp_path / "large.png")
     result = run("inpaint", out, "--image", tmp_path / "large.png", "--region", "0:2,4:6", *short)
     assert "30 x 30 pixels at its centre, resized to 16 x 16" in result.output

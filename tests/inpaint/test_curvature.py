@@ -1,5 +1,7 @@
 """The metric of Hamiltonian Monte Carlo on the masked pixels of an image."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,19 +10,49 @@ from mera.inpaint import curvature as module
 from tests.helpers.laws import randomize
 
 
-@pytest.mark.parametrize("directions", [4, 5, 64])
-def test_differences_are_the_jacobian(monkeypatch, directions):
-    """For any number of directions at once, beside gradients of the whole flow."""
-    monkeypatch.setattr(module, "DIRECTIONS", directions)
-    flow = randomize(mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,)))
+def masked(flow, x):
+    """A restriction to three pixels at a corner of a patch, and their fillings as rows."""
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:4, 5:8] = True
-    x = torch.randn(1, 2, 8, 8, dtype=torch.float64)
     local = flow.restrict(x, mask)
-    rows = local.pixels.flatten(1) + torch.tensor([[0.0], [0.4]])
+    return local, local.pixels.flatten(1), mask.expand_as(x)
+
+
+def exactly(flow, x, mask, rows):
+    """J^T J by gradients of the whole flow."""
 
     def latents(row):
-        return torch.cat([z.flatten() for z in flow(x.clone().masked_scatter(mask.expand(1, 2, 8, 8), row))[0]])
+        return torch.cat([z.flatten() for z in flow(x.clone().masked_scatter(mask, row))[0]])
 
-    exact = torch.stack([torch.autograd.functional.jacobian(latents, row) for row in rows])
-    torch.testing.assert_close(module.curvature(local, rows), exact.mT @ exact, rtol=1e-4, atol=1e-4)
+    jacobians = torch.stack([torch.autograd.functional.jacobian(latents, row) for row in rows])
+    return jacobians.mT @ jacobians
+
+
+@pytest.mark.parametrize("directions", [4, 5, 64])
+def test_differences_are_the_jacobian(monkeypatch, directions):
+    """For any number of directions at once."""
+    monkeypatch.setattr(module, "DIRECTIONS", directions)
+    flow = randomize(mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,)))
+    x = torch.randn(1, 2, 8, 8, dtype=torch.float64)
+    local, row, mask = masked(flow, x)
+    rows = row + torch.tensor([[0.0], [0.4]])
+    torch.testing.assert_close(module.curvature(local, rows), exactly(flow, x, mask, rows), rtol=1e-4, atol=1e-4)
+
+
+def test_large_numbers_in_single_precision():
+    flow = mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,))
+    x = 1000 * torch.randn(16, 2, 8, 8)
+    flow.initialize(x)
+    local, row, mask = masked(flow, x[:1])
+    expected = exactly(flow, x[:1], mask, row)
+    torch.testing.assert_close(module.curvature(local, row), expected, rtol=0.01, atol=0.01 * expected.max().item())
+
+
+def test_angles_are_compared_around_the_circle():
+    """With masked angles near pi, where a latent that is their angle wraps."""
+    flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(5,), bijector="circular-spline",
+                      prior="Uniform(low=-3.141592653589793, high=3.141592653589793)").double()  # fmt: skip
+    local, row, _ = masked(flow, torch.full((1, 1, 8, 8), math.pi - 1e-5, dtype=torch.float64))
+    found = module.curvature(local, row, of_angles=True)
+    torch.testing.assert_close(found, torch.eye(row.shape[1], dtype=torch.float64)[None], rtol=1e-3, atol=1e-3)
+    assert module.curvature(local, row).max() > 1e6

@@ -23,6 +23,7 @@ def smooth(flow):
         ("rgflow", {"L": 16, "m": 4, "boundary": "open"}),
         ("rgflow", {"L": 24, "m": 6, "dim": 1, "order": "authors"}),
         ("rgflow", {"L": 16, "m": 4, "bijector": lambda shape: mera.bijectors.LULinear(shape)}),
+        ("rgflow", {"L": 16, "m": 4, "details": (2, 1, 0)}),
         ("tree", {"L": 9, "m": 3}),
         ("neuralrg", {"L": 8}),
     ],

@@ -63,7 +63,7 @@ NAMED = {
     "circular-spline": ({"hidden": (5,), "bins": 3}, PATCH),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
-    "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
+    "details": ({"passive": 1, "hidden": (3,), "layers": 1, "smooth": True}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "block-spins": ({"inner": {"name": "coupling", "hidden": (5,)}, "cell": None, "back": True}, PATCH),
     "dct": ({"cell": 2}, EVEN),
@@ -158,6 +158,7 @@ BIJECTORS = {
     "pointwise-spline": lambda: Elementwise(PATCH, Scaled(RationalQuadratic(4))),
     "pointwise-logistic": lambda: Elementwise(LINE, LogisticMixture()),
     "smooth-laplace": lambda: Elementwise(PATCH, SmoothLaplace()),
+    "smooth-laplace-channels": lambda: Elementwise(PATCH, SmoothLaplace(), per_channel=True),
     "smooth-laplace-sites": lambda: Elementwise(
         PATCH, SmoothLaplace(), torch.arange(PATCH[1] * PATCH[2]).view(PATCH[1:]) % 3 > 0
     ),
