@@ -65,11 +65,12 @@ class Patches:
         if smooth is None:
             smooth = options["conditioner"] == "joint" and family_of(options["prior"]).name == "laplace"
         self.smooths = smooth
-        self.details = integers_per_step(options.get("details", 0), steps, "details", least=0)
+        details: Any = options.get("details", 0)
+        self.details = integers_per_step(details, steps, "details", least=0)
         if any(self.details):
             check_choice(options["boundary"], PADDING, "a boundary of a flow with details")
             if share:
-                raise InputError("no details at levels that share modules", repr(options.get("details")))
+                raise InputError("no details at levels that share modules", repr(details))
         context = context_shape(options["context"], options["classes"], self.shape)
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 

@@ -76,8 +76,8 @@ def function_of_averages(
     sums = {name: _bins(w * values, bin_size) for name, values in history.items()}
     with torch.no_grad():
         whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
-    error = _of_jackknife if method == "jackknife" else _of_bootstrap
-    return Quantity(whole, error(function, sums, weight))
+    resampled = _of_jackknife if method == "jackknife" else _of_bootstrap
+    return Quantity(whole, resampled(function, sums, weight))
 
 
 def _of_jackknife(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
