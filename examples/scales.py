@@ -40,7 +40,7 @@ def milliseconds(sampler: ConeSampler, level: int, repeats: int = 5) -> float:
     """The time of a step at one place of a level, for all chains together."""
     move = sampler.moves[level][0]
     change = sampler.wiring.change([move.change.latents[0]])
-    single = Move(level, change, None if move.windows is None else move.windows[:1], move.inner)
+    single = Move(change, None if move.windows is None else move.windows[:1], move.inner)
     start = time.perf_counter()
     for _ in range(repeats):
         sampler.move(single, STEP)
@@ -73,7 +73,8 @@ def main() -> None:
         hmc = physics.hmc((1, L, L), action, chains=arguments.chains, draws=200, warmup=300, length=2.0)
         levels = range(min(arguments.levels, len(flow.plan.latents) - 1))
         sampler = ConeSampler(flow, action, levels, hmc.fields)
-        sampler.steps = dict.fromkeys(levels, STEP)
+        for step in sampler.steps.values():
+            step.value = STEP
         mixer = Trajectories(field_target(action, (1, L, L)), length=2.0, step=hmc.steps)
         values, accepted = [], torch.zeros(len(levels))
         for _ in range(arguments.sweeps):

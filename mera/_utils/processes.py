@@ -42,6 +42,12 @@ def process_state(device: torch.device) -> PartialState | None:
     return state
 
 
+def wait_for_all(device: torch.device) -> None:
+    """Wait for the other processes, if there are any."""
+    if (state := process_state(device)) is not None:
+        state.wait_for_everyone()
+
+
 @cache
 def _leave_group_at_exit() -> None:
     """Leave the process group before Python ends: threads that outlive the interpreter can abort the process."""

@@ -63,7 +63,7 @@ def gamma_method(chains: Tensor) -> GammaResult:
     if not chains.isfinite().all():
         raise InputError("finite draws", f"{int((~chains.isfinite()).sum())} that are infinite or NaN")
     total = n * k
-    centred = chains.double() - chains.double().mean()
+    centred = chains.double().cpu() - chains.double().mean().cpu()
     spectrum = torch.fft.rfft(centred, n=2 * n, dim=0)
     sums = torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n].sum(1)
     gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))

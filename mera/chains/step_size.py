@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 HAMILTONIAN = 0.8
 """The target acceptance rate of Hamiltonian trajectories."""
-
-Number = TypeVar("Number", float, Tensor)
 
 
 class StepSize:

@@ -11,10 +11,8 @@ from mera.chains.gamma import gamma_method
 from mera.flow import Flow
 from mera.physics.action import ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.cone_monte_carlo import Sweep, default_levels
+from mera.physics.cone_monte_carlo import cone_sampler, default_levels
 from mera.physics.observables import Observables
-from mera.physics.target import field_target
-from mera.physics.trajectories import Trajectories
 
 TUNED = 30
 """The number of sweeps that tune the step sizes; measurements begin after them."""
@@ -37,8 +35,8 @@ class LiveChain:
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
         action = check_sampled(flow, action, alone=False)
         levels = default_levels(flow)
-        trajectories = Trajectories(field_target(action, flow.plan.input.event_shape), 1.0)
-        self._sweep = Sweep(flow, action, levels, flow.sample(chains), trajectories, TRAJECTORIES)
+        start = flow.sample(chains)
+        self._sampler = cone_sampler(flow, action, chains, levels, trajectories=TRAJECTORIES, start=start)
         self._observables = Observables(action)
         self.sweeps, self.rates = 0, dict.fromkeys(levels, math.nan)
         self.m2 = torch.empty(0, chains, dtype=torch.float64)
@@ -46,13 +44,13 @@ class LiveChain:
     @property
     def fields(self) -> Tensor:
         """The current fields, (chains, C, *shape)."""
-        return self._sweep.fields
+        return self._sampler.fields
 
     @torch.no_grad()
     def sweep(self) -> None:
         """Move all chains by one sweep."""
         is_tuning = self.sweeps < TUNED
-        self.rates = self._sweep.run(tune=is_tuning)
+        self.rates = self._sampler.run(tune=is_tuning)
         self.sweeps += 1
         if not is_tuning:
             self.m2 = torch.cat([self.m2, self._observables.measure(self.fields)["m2"][None]])

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from mera._utils.errors import InputError
 from mera.chains.effective_size import effective_number
 from mera.chains.hamiltonian import HamiltonianChains
 from mera.chains.step_size import StepSize
 from mera.display.progress import ProgressBar
-from mera.inpaint.gaussian import Gaussian
 from mera.inpaint.hmc import whitening
 
 SURVIVORS = 0.5
@@ -25,7 +25,7 @@ MOST_STAGES, BISECTIONS = 1000, 40
 def anneal(
     log_prob: Callable[[Tensor], Tensor],
     curvature: Callable[[Tensor], Tensor],
-    start: Gaussian,
+    start: MultivariateNormal,
     particles: int,
     moves: int,
     leapfrog: int,
@@ -53,7 +53,7 @@ def anneal(
     Raises:
         ValueError: if no particle has a finite density, or the density has no end of stages.
     """
-    x, beta = start.draw(particles), 0.0
+    x, beta = start.sample((particles,)), 0.0
     step = StepSize(0.5 / x.shape[1] ** 0.25)
     for stage in range(MOST_STAGES):
         with torch.no_grad():
@@ -65,7 +65,7 @@ def anneal(
         beta = min(1.0, beta + change)
         x = x[_resampled((change * ratio).softmax(0))]
         seen = x[torch.randperm(particles)[:SEEN]]
-        metric = (1 - beta) * start.precision + beta * curvature(seen).mean(0)
+        metric = (1 - beta) * start.precision_matrix + beta * curvature(seen).mean(0)
 
         def log_stage(row: Tensor, beta: float = beta) -> Tensor:
             return beta * log_prob(row) + (1 - beta) * start.log_prob(row)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 from torch.nn import functional as F
 
 from mera.run.runner import Runner
@@ -23,33 +22,8 @@ HELD_OUT = 8
 POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
-class Gaussian:
-    """A normal distribution of masked pixels, (K, d).
-
-    Args:
-        mean: the mean, (d,).
-        covariance: the covariance, (d, d).
-    """
-
-    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
-        self.mean = mean
-        factor = torch.linalg.cholesky(covariance.double())
-        self.precision = torch.cholesky_inverse(factor).to(mean)
-        self._factor = factor.to(mean)
-        self._constant = -factor.diagonal().log().sum().item() - len(mean) / 2 * math.log(2 * math.pi)
-
-    def draw(self, n: int) -> Tensor:
-        """Draw fillings, (n, d)."""
-        return self.mean + torch.randn(n, len(self.mean), dtype=self.mean.dtype).to(self.mean) @ self._factor.mT
-
-    def log_prob(self, row: Tensor) -> Tensor:
-        """The log-density (K,) of fillings (K, d)."""
-        centred = row - self.mean
-        return self._constant - (centred @ self.precision * centred).sum(1) / 2
-
-
 @torch.no_grad()
-def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> Gaussian:
+def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> MultivariateNormal:
     """Learn the mean and the covariance of masked pixels given pixels around them, by ridge regression.
 
     Samples of the flow are the examples, so that no data are needed. Up to 1,024 variables around the mask are the
@@ -78,7 +52,8 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
     covariance = (1 - share) * covariance + share * covariance.diagonal().diag()
     floor = 1e-6 * covariance.diagonal().mean().clamp(min=torch.finfo(x.dtype).tiny)
     covariance.diagonal().add_(floor)
-    return Gaussian((means[1] + predicted[-1]).to(x), covariance)
+    factor = torch.linalg.cholesky(covariance).to(x)
+    return MultivariateNormal((means[1] + predicted[-1]).to(x), scale_tril=factor, validate_args=False)
 
 
 def _samples(runner: Runner, n: int, context: Tensor | None) -> Tensor:

@@ -1,6 +1,6 @@
 """Weights in less than half the space, for flows that come with the package: large matrices in fixed point.
 
-An entry is stored as a 16-bit multiple of 1/220 of the root mean square of its matrix, which rounds it by 0.13 % of that.
+An entry is stored as a 16-bit multiple of 1/220 of the root mean square of its matrix, and so rounded by 0.13 % of it.
 The low bytes of all entries come first and their high bytes, few of which differ, last: zip compresses them by a third.
 Small tensors, such as scales and biases, stay as they are: rounding them too costs up to 0.07 bits/dim.
 """

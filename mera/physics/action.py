@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -139,6 +141,19 @@ def as_action(action: ActionLike) -> Action:
         got = f"the class {action.__name__}" if isinstance(action, type) else repr(action)
         raise InputError("an action, a function from fields (B, C, *shape) to numbers (B,)", got)
     return _Checked(action)
+
+
+@cache
+def laplacian(shape: tuple[int, ...], periodic: bool = True) -> Tensor:
+    r"""The eigenvalues of minus the Laplacian of a lattice by wave number, (*shape), in double precision.
+
+    .. math:: \sum_\mu (2 - 2 \cos k_\mu)
+
+    Wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice and of :math:`\pi / L` on an open lattice. The
+    result is cached and must not be changed.
+    """
+    edges = [2 - 2 * ((1 + periodic) * math.pi * torch.arange(n, dtype=torch.float64) / n).cos() for n in shape]
+    return torch.stack(torch.meshgrid(*edges, indexing="ij")).sum(0)
 
 
 def neighbours(phi: Tensor, periodic: bool = True) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mera._utils.checks import is_integer
@@ -19,8 +20,6 @@ PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
 FAR = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
-MOST = 4096
-"""The largest number of variables of fields in which single variables are tried."""
 ROUNDING = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
 
@@ -113,7 +112,7 @@ def _spikes(shape: Sequence[int], like: Tensor) -> Tensor:
     """Fields that are 1 in one variable and 0 elsewhere, for variables that are spread over the lattice."""
     n = math.prod(shape)
     places = torch.arange(0, n, max(1, n // PROBES), device=like.device)
-    return torch.eye(n, dtype=like.dtype, device=like.device)[places].view(-1, *shape) if n <= MOST else like[:0]
+    return F.one_hot(places, n).to(like).view(-1, *shape)
 
 
 def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:
@@ -174,7 +173,7 @@ class _Trial:
         spikes = _spikes(self.shape, self.fields)
         fields = torch.cat([self.fields, spikes])
         far = torch.stack([self.action(scale * fields) for scale in (1.0, *FAR)])
-        falls = (far[1:] < far[:-1]).all(0)
+        falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
         if falls.any():
             numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
             scales = ", ".join(f"{scale:g}" for scale in FAR)

@@ -14,7 +14,6 @@ from mera._utils.checks import check_choice, check_count, check_interval
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
-from mera.chains.step_size import StepSize
 from mera.density import Density
 from mera.flow import Flow
 from mera.physics.action import Action, ActionLike
@@ -56,7 +55,7 @@ def cone_monte_carlo(
     After the trajectories of a sweep, the sign of the field is chosen at random if the action is even.
 
     Half of the chains start from samples of the flow, the other half from a run of Hamiltonian Monte Carlo, so that
-    R-hat over the chains shows whether the two groups agree.
+    R-hat over the chains shows whether the two groups agree. Without trajectories, all start from samples of the flow.
 
     Args:
         flow: the flow; for a `Symmetrized` flow, the flow that it wraps. Large lattices need double precision.
@@ -124,9 +123,11 @@ def cone_sampler(
         raise InputError("at least one level that moves", "none")
     event_shape = bare.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
-    fields = _start(flow, action, chains, target) if start is None else check_fields(start, event_shape)
-    sweep = Sweep(bare, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
-    return Sweeps(sweep, flow)
+    if start is None:
+        fields = _start(flow, chains, target) if trajectories else flow.sample(chains)
+    else:
+        fields = check_fields(start, event_shape)
+    return Sweeps(flow, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
 
 
 def default_levels(flow: Flow) -> range:
@@ -135,10 +136,12 @@ def default_levels(flow: Flow) -> range:
     return range(min(1, n - 1), n)
 
 
-class Sweep:
-    """Sweeps of K chains: moves of latents, then trajectories of the field, then a random sign if the action is even.
+class Sweeps(Sampler):
+    """Chains that move by sweeps: moves of latents, trajectories of the field, a random sign if the action is even.
 
     Args:
+        flow: the flow whose density the weights have; the flow that it wraps moves the latents.
+        action: the action.
         levels: the levels whose latents move, 0 for the finest.
         x: the initial fields of the chains, (K, C, *shape).
         target: the sampler of trajectories of the field.
@@ -146,113 +149,74 @@ class Sweep:
         dynamics: "walk" or "hamiltonian"; see `cone_monte_carlo`.
     """
 
-    def __init__(
-        self,
-        flow: Flow,
-        action: Action,
-        levels: Sequence[int],
-        x: Tensor,
-        target: Trajectories,
-        trajectories: int,
-        dynamics: str = "walk",
-    ) -> None:
-        self.action, self.levels, self.target, self.trajectories = action, levels, target, trajectories
-        self._sampler = ConeSampler(flow, action, levels if dynamics == "walk" else [], x)
-        self._coarse = LatentTrajectories(flow, action, levels) if dynamics == "hamiltonian" else None
-
-    @property
-    def fields(self) -> Tensor:
-        """The current fields, (K, C, *shape)."""
-        return self._sampler.state.data
-
-    @property
-    def log_q(self) -> Tensor:
-        """The log-density of the current fields under the flow, (K,)."""
-        return self._sampler.log_q
-
-    @property
-    def steps(self) -> dict[int, float]:
-        """The step size of each level."""
-        if self._coarse is not None:
-            return dict.fromkeys(self.levels, self._coarse.step)
-        return {level: float(step.value) for level, step in self._sampler.steps.items()}
-
-    @property
-    def tuning(self) -> dict[str, StepSize]:
-        """By name, the step sizes that a sweep tunes."""
-        coarse = {} if self._coarse is None else {"latents": self._coarse.tuning}
-        return {"trajectories": self.target.tuning} | coarse | {
-            f"level {level}": step for level, step in self._sampler.steps.items()
-        }  # fmt: skip
-
-    def set_fields(self, phi: Tensor) -> None:
-        """Replace the current fields, (K, C, *shape)."""
-        self._sampler.state.data = in_domain(self.action, phi)
-
-    def run(self, tune: bool = False) -> dict[int, float]:
-        """Run one sweep, which tunes the step sizes if `tune`; return the acceptance rate of each level."""
-        rates = self._sampler.sweep(tune)
-        phi = self.fields
-        if self._coarse is not None:
-            phi, rate = self._coarse.run(phi, tune)
-            rates = dict.fromkeys(self.levels, rate)
-        if self.trajectories:
-            phi = self.target.run(phi.flatten(1), self.trajectories, tune=tune)[0].view_as(phi)
-        if self.action.is_even:
-            phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in phi.shape[1:])), device=phi.device) - 1)
-        self.set_fields(phi)  # also where nothing has changed: rounding errors of local updates do not add up
-        return rates
-
-
-class Sweeps(Sampler):
-    """Chains that move by sweeps.
-
-    Args:
-        sweep: the sweeps.
-        flow: the flow whose density the weights have, which may be a mixture that wraps the flow of the sweeps.
-    """
-
     title = "sweep"
 
-    def __init__(self, sweep: Sweep, flow: Density) -> None:
-        self._sweep, self._flow = sweep, flow
-        self._n_levels = len(flow.plan.latents)
+    def __init__(
+        self, flow: Density, action: Action, levels: Sequence[int], x: Tensor, target: Trajectories, trajectories: int,
+        dynamics: str = "walk",
+    ) -> None:  # fmt: skip
+        self._flow, self._action, self._levels = flow, action, levels
+        self._target, self._trajectories = target, trajectories
+        self._sampler = ConeSampler(flow.flow, action, levels if dynamics == "walk" else [], x)
+        self._coarse = LatentTrajectories(flow.flow, action, levels) if dynamics == "hamiltonian" else None
+        coarse = {} if self._coarse is None else {"latents": self._coarse.tuning}
+        of_levels = {f"level {level}": step for level, step in self._sampler.steps.items()}
+        self._tuning = {"trajectories": target.tuning} | coarse | of_levels
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]
         """The current fields, (K, C, *shape)."""
-        return self._sweep.fields
+        return self._sampler.state.data
 
     @property
     def steps(self) -> list[float]:
         """The step size of each level, NaN for levels that do not move."""
-        return self._by_level(self._sweep.steps)
+        steps = self._sampler.steps if self._coarse is None else dict.fromkeys(self._levels, self._coarse.tuning)
+        return self._by_level({level: float(step.value) for level, step in steps.items()})
 
     def _by_level(self, values: Mapping[int, float]) -> list[float]:
         """A value for each level, finest first, with NaN for levels that do not move."""
-        return [values.get(level, math.nan) for level in range(self._n_levels)]
+        return [values.get(level, math.nan) for level in range(len(self._flow.plan.latents))]
+
+    def run(self, tune: bool = False) -> dict[int, float]:
+        """Run one sweep, which tunes the step sizes if `tune`; return the acceptance rate of each level that moves."""
+        rates = self._sampler.sweep(tune)
+        phi = self.fields
+        if self._coarse is not None:
+            phi, rate = self._coarse.run(phi, tune)
+            rates = dict.fromkeys(self._levels, rate)
+        if self._trajectories:
+            phi = self._target.run(phi.flatten(1), self._trajectories, tune=tune)[0].view_as(phi)
+        if self._action.is_even:
+            phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in phi.shape[1:])), device=phi.device) - 1)
+        self._set_fields(phi)  # also where nothing has changed: rounding errors of local updates do not add up
+        return rates
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a sweep."""
-        rates = torch.tensor(self._by_level(self._sweep.run(tune)))
+        rates = torch.tensor(self._by_level(self.run(tune)))
         phi = self.fields
         if tune:
             return [Draw(phi, rates)]
-        value = self._sweep.action(phi)
-        return [Draw(phi, rates, value, -value - self._flow.log_prob_given(phi, self._sweep.log_q))]
+        value = self._action(phi)
+        return [Draw(phi, rates, value, -value - self._flow.log_prob_given(phi, self._sampler.log_q))]
+
+    def _set_fields(self, phi: Tensor) -> None:
+        """Replace the current fields, (K, C, *shape)."""
+        self._sampler.state.data = in_domain(self._action, phi)
 
     def state(self) -> State:
         """The fields and the step sizes."""
-        return {"fields": self.fields} | {name: step.state() for name, step in self._sweep.tuning.items()}
+        return {"fields": self.fields} | {name: step.state() for name, step in self._tuning.items()}
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
-        self._sweep.set_fields(state["fields"].to(self.fields))
-        for name, step in self._sweep.tuning.items():
+        self._set_fields(state["fields"].to(self.fields))
+        for name, step in self._tuning.items():
             step.restore(state[name])
 
 
-def _start(flow: Density, action: Action, chains: int, trajectories: Trajectories) -> Tensor:
+def _start(flow: Density, chains: int, trajectories: Trajectories) -> Tensor:
     """Initial fields: first samples of the flow, then fields from Hamiltonian Monte Carlo that starts at unit noise."""
     from_flow = flow.sample(chains - chains // 2)
     noise = torch.randn(chains // 2, *flow.plan.input.event_shape).to(from_flow)

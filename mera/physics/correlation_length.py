@@ -103,8 +103,9 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
     if not fields.isfinite().all() or (log_weights is not None and not log_weights.softmax(0).isfinite().all()):
         raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
     weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
-    products = _slices(fields.double(), length) * weights.double()[:, None]
-    sizes = torch.stack([part.sum() for part in weights.double().tensor_split(BINS)])
+    weights = weights.double().cpu()
+    products = _slices(fields.double(), length).cpu() * weights[:, None]
+    sizes = torch.stack([part.sum() for part in weights.tensor_split(BINS)])
     bins = torch.stack([part.sum(0) for part in products.tensor_split(BINS)])
     mean = bins.sum(0) / sizes.sum()
     left_out = (bins.sum(0) - bins) / (sizes.sum() - sizes)[:, None]

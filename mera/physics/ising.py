@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from mera._utils.checks import check_flag, check_positive, is_integer
 from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.physics.action import Action
+from mera.physics.action import Action, laplacian
 from mera.physics.by_name import register
 
 CRITICAL_TEMPERATURE = 2 / math.log(1 + math.sqrt(2))
@@ -73,11 +72,7 @@ class Ising(Action):
         Args:
             shape: the shape of the lattice.
         """
-        return self._eigenvalues(shape).clone()
-
-    def _eigenvalues(self, shape: Sequence[int]) -> Tensor:
-        """See `eigenvalues`."""
-        scaled = _adjacency(tuple(shape)) / self.temperature
+        scaled = (2 * len(shape) - laplacian(tuple(shape))) / self.temperature  # of the adjacency matrix
         return scaled + self.gap - (-2 * len(shape) / self.temperature if self.local else scaled.min())
 
     def density(self, phi: Tensor) -> Tensor:
@@ -87,7 +82,7 @@ class Ising(Action):
             return (phi * smooth / 2 - _log_cosh(smooth)).sum(1)
         shape = phi.shape[2:]
         axes = tuple(range(2, phi.ndim))
-        inverse = self._eigenvalues(shape).reciprocal().to(phi)
+        inverse = self.eigenvalues(shape).reciprocal().to(phi)
         smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
         return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
 
@@ -176,16 +171,6 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     top = terms.max()
     total = top + (signs * (terms - top).exp()).sum().log()
     return n * m / 2 * math.log(2 * math.sinh(2 * k)) - math.log(2) + total.item()
-
-
-@cache
-def _adjacency(shape: tuple[int, ...]) -> Tensor:
-    """The eigenvalues of the adjacency matrix by wave number, cached since each evaluation of the action needs them."""
-    total = torch.zeros(shape, dtype=torch.float64)
-    for axis, n in enumerate(shape):
-        angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
-        total = total + 2 * angle.cos().view(-1, *(1 for _ in range(len(shape) - axis - 1)))
-    return total
 
 
 def _log_cosh(x: Tensor) -> Tensor:

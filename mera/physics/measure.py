@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count, check_flag
 from mera._utils.errors import InputError
-from mera._utils.processes import is_main, process_state, rank, world_size
+from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.random import fixed_seed
 from mera._utils.version import VERSION
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
@@ -39,9 +39,11 @@ from mera.physics.target import check_fields
 if TYPE_CHECKING:
     from rich.console import Console
 
-SAMPLERS = ("reweighting", "metropolis", "hmc", "latent-hmc", "cones")
-WARMUP = {"metropolis": 100, "hmc": 200, "latent-hmc": 200, "cones": 50, "reweighting": 0}
+WARMUP = {"reweighting": 0, "metropolis": 100, "hmc": 200, "latent-hmc": 200, "cones": 50}
 """The draws of each chain before the measurement, by sampler."""
+SAMPLERS = tuple(WARMUP)
+INDEPENDENT = ("reweighting", "metropolis")
+"""The samplers whose fields all come from the flow, which must therefore have a density for every field."""
 PARTS, BLOCK, BATCH = 8, 8, 500
 """The most parts, the fewest chains in a part, and the largest number of samples of a flow that are made at once."""
 PROBES = 4
@@ -131,13 +133,22 @@ def measure(
     if isinstance(action, ActionFamily):
         expected = "one action of the family, family.at(...), and the flow at its context, flow.given(...)"
         raise InputError(expected, repr(action))
-    known = check_sampled(flow, action) if isinstance(flow, Density) else check_target(event_shape_of(flow), action)
-    facts = _facts(flow, known, name, sampler, chains, warmup, every, seed) | {"samples": samples}
+    known = (
+        check_sampled(flow, action, alone=sampler in INDEPENDENT) if isinstance(flow, Density)
+        else check_target(event_shape_of(flow), action)
+    )  # fmt: skip
     storage, measured = Storage(path), Observables(known, observables)
-    facts["fingerprint"] = _fingerprint(flow, known, measured)
+    facts = {
+        "version": VERSION, "action": name, "sampler": sampler, "chains": chains, "warmup": warmup, "every": every,
+        "seed": seed, "shape": list(event_shape_of(flow)),
+        "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
+        "periodic": known.periodic, "inverse_temperature": known.inverse_temperature, "samples": samples,
+        "fingerprint": _fingerprint(flow, known, measured),
+    }  # fmt: skip
+    device = flow.device if isinstance(flow, Density) else torch.device("cpu")
     if is_main():
         _start(storage, facts, resume, flow, known, fields)
-    _wait(flow)
+    wait_for_all(device)
     with ExitStack() as locks:
         jobs = []
         for i, (n, draws) in enumerate(_split(storage.facts())):
@@ -148,34 +159,8 @@ def measure(
                 make_it = partial(_make_sampler, flow, known, sampler, n)
                 jobs.append(Job(part, make_it, recorder, warmup, draws, (seed, i)))
         run_jobs(jobs, console if is_main() else None)
-    _wait(flow)
+    wait_for_all(device)
     return load_chain(storage.path)
-
-
-def _facts(
-    flow: Density | Sequence[int],
-    action: Action,
-    name: str,
-    sampler: str,
-    chains: int,
-    warmup: int,
-    every: int,
-    seed: int,
-) -> dict[str, Any]:
-    """What a measurement that is resumed must have in common with the one before."""
-    return {
-        "version": VERSION,
-        "action": name,
-        "sampler": sampler,
-        "chains": chains,
-        "warmup": warmup,
-        "every": every,
-        "seed": seed,
-        "shape": list(event_shape_of(flow)),
-        "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
-        "periodic": action.periodic,
-        "inverse_temperature": action.inverse_temperature,
-    }
 
 
 def _fingerprint(flow: Density | Sequence[int], action: Action, observables: Observables) -> dict[str, list[float]]:
@@ -230,13 +215,6 @@ def _start(
         target_log_weights = before["target_log_weights"]
     samples = max(before["samples"], facts["samples"])
     storage.write_facts(before | {"samples": samples, "target_log_weights": target_log_weights})
-
-
-def _wait(flow: Density | Sequence[int]) -> None:
-    """Wait for the other processes."""
-    state = process_state(flow.device if isinstance(flow, Density) else torch.device("cpu"))
-    if state is not None:
-        state.wait_for_everyone()
 
 
 def _split(facts: Mapping[str, Any]) -> list[tuple[int, int]]:

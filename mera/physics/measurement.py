@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
+from mera._utils.optional import import_optional
 from mera.chains.gamma import LEAST
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Average, Quantity, averages_of
@@ -196,10 +197,7 @@ def _write_hdf5(
     path: Path, contents: Mapping[str, Any], facts: Mapping[str, Any], result: MarkovChains | Report
 ) -> None:
     """Write arrays as datasets, with the facts and autocorrelation times as attributes."""
-    try:
-        import h5py
-    except ImportError:
-        raise InputError('the package h5py for a file .h5 (pip install "mera-flow[hdf5]")', "none") from None
+    h5py = import_optional("h5py", "hdf5")
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for name, value in facts.items():
             file.attrs[name] = value if isinstance(value, str | int | float | bool) else json.dumps(value)

@@ -18,14 +18,12 @@ class Move:
     """Places of one level whose latents are proposed together and accepted separately.
 
     Args:
-        level: the level of the latents, 0 for the finest.
         change: the events that are re-evaluated when the latents change.
         windows: for each place, the addresses of the data in a window around its cone, (places, C, *window); None for
             an action that is not local, which is evaluated on the whole field.
         inner: the sites of a window whose contribution to the action can change, bool (*window); None for all sites.
     """
 
-    level: int
     change: Change
     windows: Tensor | None = None
     inner: Tensor | None = None
@@ -33,7 +31,7 @@ class Move:
     def to(self, device: torch.device) -> Move:
         """A copy of the move with its tensors on a device."""
         windows, inner = (None if t is None else t.to(device) for t in (self.windows, self.inner))
-        return Move(self.level, self.change.to(device), windows, inner)
+        return Move(self.change.to(device), windows, inner)
 
     def action(self, action: Action, phi: Tensor) -> Tensor:
         """The part of the action of fields (K, C, *shape) that depends on the latents at each place, (K, places).
@@ -57,7 +55,7 @@ def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
     """
     places = _places(wiring, wiring.latents[level].flatten())
     if reach is None:
-        return [Move(level, wiring.change([place])) for place in places]
+        return [Move(wiring.change([place])) for place in places]
     n, shape = wiring.data.numel(), wiring.data.shape[1:]
     groups: dict[tuple[int, ...], list[_Group]] = {}
     for place in places:
@@ -65,7 +63,7 @@ def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
         sites = change.addresses[change.addresses < n] % shape.numel()
         box = _Box.around(sites, shape, reach)
         candidates = groups.setdefault((len(place), *box.window, *box.margin), [])
-        interior = box.inside(shape)
+        interior = box.sites(shape, box.margin)
         group = next((group for group in candidates if not group.taken[interior].any()), None)
         if group is None:
             group = _Group([], [], torch.zeros(shape, dtype=torch.bool))
@@ -73,7 +71,7 @@ def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
         group.places.append(place)
         group.boxes.append(box)
         group.taken[interior] = True
-    return [_move(wiring, level, group) for candidates in groups.values() for group in candidates]
+    return [_move(wiring, group) for candidates in groups.values() for group in candidates]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +121,8 @@ class _Box:
         start, window, margin = zip(*edges, strict=True)
         return cls(start, window, margin)
 
-    def inside(self, shape: Sequence[int]) -> tuple[Tensor, ...]:
-        """The coordinates of the sites of the box, as indices of a tensor (*shape)."""
-        return self._grid(shape, self.margin)
-
-    def sites(self, shape: Sequence[int]) -> tuple[Tensor, ...]:
-        """The coordinates of the sites of the window, as indices of a tensor (*shape)."""
-        return self._grid(shape, (0,) * len(self.start))
-
-    def _grid(self, shape: Sequence[int], margin: Sequence[int]) -> tuple[Tensor, ...]:
+    def sites(self, shape: Sequence[int], margin: Sequence[int]) -> tuple[Tensor, ...]:
+        """The coordinates of the sites of the window without a margin, as indices of a tensor (*shape)."""
         edges = zip(self.start, self.window, margin, shape, strict=True)
         ranges = [(start + torch.arange(m, length - m)) % n for start, length, m, n in edges]
         return torch.meshgrid(*ranges, indexing="ij")
@@ -149,12 +140,12 @@ def _places(wiring: Wiring, latents: Tensor) -> list[Tensor]:
     return [*places, *untouched[:, None]]
 
 
-def _move(wiring: Wiring, level: int, group: _Group) -> Move:
+def _move(wiring: Wiring, group: _Group) -> Move:
     """The move of a group of places, whose boxes all have the same window and margin."""
     shape = wiring.data.shape[1:]
-    box = group.boxes[0]
+    box, none = group.boxes[0], (0,) * len(shape)
     data = wiring.data.flatten(1)
-    windows = torch.stack([data[:, ravel(place_box.sites(shape), tuple(shape))] for place_box in group.boxes])
+    windows = torch.stack([data[:, ravel(place_box.sites(shape, none), tuple(shape))] for place_box in group.boxes])
     inner = torch.zeros(box.window, dtype=torch.bool)
     inner[tuple(slice(m, length - m) for m, length in zip(box.margin, box.window, strict=True))] = True
-    return Move(level, wiring.change(group.places), windows, None if inner.all() else inner)
+    return Move(wiring.change(group.places), windows, None if inner.all() else inner)

@@ -50,28 +50,25 @@ def function_of_averages(
     check_choice(method, METHODS, "a method")
     if not callable(function):
         raise InputError("a function of the averages", repr(function))
-    log_w = next(iter(history.values())).new_zeros(()).expand_as(next(iter(history.values())))
-    log_w = log_w if log_weights is None else log_weights
-    w = (log_w - log_w.max()).exp()
-    n = w.numel()
+    first = next(iter(history.values()))
+    w = torch.ones_like(first) if log_weights is None else (log_weights - log_weights.max()).exp()
     if method == "gamma":
-        error = _of_weights if log_weights is not None else _of_chains
-        quantities, _ = summarize(
-            history,
-            {"_": _checked(function)},
-            lambda values: (w * values).sum() / w.sum(),
-            lambda centred: error(centred, w),
-        )
-        return quantities["_"]
+        share = w / w.sum()
+
+        def error(centred: Tensor) -> float:
+            of_weights = (share * centred).square().sum().sqrt().item()
+            return gamma_method(centred).error if log_weights is None else of_weights
+
+        return summarize(history, {"_": _checked(function)}, lambda values: (share * values).sum(), error)[0]["_"]
     if bin_size is None and log_weights is None:
         tau = max(gamma_method(values).tau for values in history.values())
-        bin_size = max(1, min(math.ceil(TIMES * tau) if tau > 0.6 else 1, len(w) * w.shape[1] // ENOUGH, len(w)))
+        bin_size = max(1, min(math.ceil(TIMES * tau) if tau > 0.6 else 1, w.numel() // ENOUGH, len(w)))
     elif bin_size is None:
         bin_size = 1
     check_count(bin_size, "draws in a bin")
     bins = len(w) // bin_size * w.shape[1]
     if bins < FEWEST:
-        raise InputError(f"at least {FEWEST} bins of {bin_size} draws", f"{n} draws")
+        raise InputError(f"at least {FEWEST} bins of {bin_size} draws", f"{w.numel()} draws")
     weight = _bins(w, bin_size)
     sums = {name: _bins(w * values, bin_size) for name, values in history.items()}
     with torch.no_grad():
@@ -101,16 +98,6 @@ def _for_each(function: Average, averages: Mapping[str, Tensor]) -> Tensor:
     """The function at each of n sets of averages, given by name as tensors (n,)."""
     n = len(next(iter(averages.values())))
     return torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(n)])
-
-
-def _of_chains(centred: Tensor, w: Tensor) -> float:
-    """The error of the Gamma method."""
-    return gamma_method(centred).error
-
-
-def _of_weights(centred: Tensor, w: Tensor) -> float:
-    """The error of an average of independent draws with weights."""
-    return ((w / w.sum()) * centred).square().sum().sqrt().item()
 
 
 def _bins(values: Tensor, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_flag, check_number, check_positive
 from mera._utils.errors import InputError
-from mera.physics.action import Action, neighbours
+from mera.physics.action import Action, laplacian, neighbours
 from mera.physics.by_name import register
 
 
@@ -52,11 +52,7 @@ class FreeField(Action):
         Args:
             shape: the shape of the lattice.
         """
-        total = torch.full(tuple(shape), float(self.mass2), dtype=torch.float64)
-        for axis, n in enumerate(shape):
-            angle = (2 if self.periodic else 1) * math.pi * torch.arange(n, dtype=torch.float64) / n
-            total = total + (2 - 2 * angle.cos()).view(-1, *(1 for _ in range(len(shape) - axis - 1)))
-        return total
+        return self.mass2 + laplacian(tuple(shape), self.periodic)
 
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The exact :math:`\ln Z`, for one channel.

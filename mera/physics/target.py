@@ -33,10 +33,19 @@ def field_target(action: Action, event_shape: Sequence[int]) -> Target:
     )
 
 
-def latent_target(flow: Flow, action: Action) -> Target:
-    r"""The density of the latents, :math:`e^{-S(G(z))} |\det dG / dz|`, which is the prior if the flow G is exact."""
+def latent_target(flow: Flow, action: Action, latents: Tensor | None = None, columns: Tensor | None = None) -> Target:
+    r"""The density of the latents, :math:`e^{-S(G(z))} |\det dG / dz|`, which is the prior if the flow G is exact.
+
+    Args:
+        flow: the flow.
+        action: the action.
+        latents: fixed latents (K, d), of which rows of the target replace some; None if a row is all latents.
+        columns: the places in `latents` that the variables of a row replace.
+    """
 
     def generate(row: Tensor) -> tuple[Tensor, Tensor]:
+        if latents is not None and columns is not None:
+            row = latents.index_copy(1, columns, row)
         return flow.inverse(flow.plan.levels_of(row))
 
     def log_prob(row: Tensor) -> Tensor:

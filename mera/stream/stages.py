@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -40,14 +40,17 @@ class Stage:
     leaving: tuple[tuple[int, slice], ...]
     kept: slice | None
 
-    @cached_property
+    @property
     def cell(self) -> tuple[int, ...]:
         """For each dimension, the number of sites of the entry for one site of the outputs."""
-        cell = (1,) * self.lattice.dim
-        for step in self.steps:
-            if isinstance(step.operation, Regroup):
-                cell = _times(cell, step.operation.stride)
-        return cell
+        return self.cells[-1]
+
+    @cached_property
+    def cells(self) -> tuple[tuple[int, ...], ...]:
+        """For each dimension, the number of sites of the entry for one site: at the entry, and behind each step."""
+        ones = (1,) * self.lattice.dim
+        strides = (s.operation.stride if isinstance(s.operation, Regroup) else ones for s in self.steps)
+        return tuple(accumulate(strides, _times, initial=ones))
 
     @property
     def coarse(self) -> tuple[int, ...]:
@@ -172,14 +175,13 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         box: the box of outputs.
         context: the encoded context of the image, (1, K); None for a flow without context.
     """
-    boxes, cell, events = stage.needed(box), (1,) * stage.lattice.dim, []
+    boxes, events = stage.needed(box), []
     total = torch.zeros(box.refined(stage.cell).shape, dtype=torch.float64, device=block.device)
     values = block[None]
-    for step, (here, after) in zip(stage.steps, pairwise(boxes), strict=True):
+    for step, cell, (here, after) in zip(stage.steps, stage.cells[1:], pairwise(boxes), strict=True):
         operation = step.operation
         if isinstance(operation, Regroup):
             values = rearrange(values, operation.pattern, **operation.sizes)
-            cell = _times(cell, operation.stride)
         elif isinstance(operation, Apply):
             covered = here.patches(operation)
             if math.prod(covered.shape):

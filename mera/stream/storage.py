@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.files import replacing
+from mera._utils.files import write_atomically
 from mera._utils.optional import import_optional
 from mera.stream.boxes import Box, pieces
 from mera.stream.stages import Stage
@@ -113,8 +113,7 @@ class Storage:
         """Note in the facts that pixels have changed since the source was read."""
         if not self.facts.get("updated"):
             self.facts["updated"] = True
-            with replacing(self.path / FACTS) as temporary:
-                temporary.write_text(json.dumps(self.facts))
+            write_atomically(self.path / FACTS, json.dumps(self.facts).encode())
 
     def write(self, array: Any, box: Box, values: Tensor) -> None:
         """Write values into a box of sites."""
@@ -122,15 +121,6 @@ class Storage:
         data = values.detach().cpu().numpy()
         for here, there in pieces(box, array.shape[len(every) :]):
             array[(*every, *here)] = data[(*every, *there)]
-
-    def total(self) -> dict[str, float]:
-        """log p and the log-det of the preprocessing, in nats; NaN if not all tiles are done."""
-        preprocessing, *levels = self.sums()
-        return {"log_prob": math.fsum(levels), "preprocessing": preprocessing}
-
-    def levels(self) -> list[float]:
-        """The part of log p of each stage, in nats."""
-        return self.sums()[1:]
 
     def sums(self) -> list[float]:
         """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
@@ -165,5 +155,4 @@ class Storage:
         counts = math.prod(-(-n // tile) for n in self.stages[0].lattice.shape)
         make("parts_of_data", (counts,), (1,), "float64")
         make("totals", (1 + len(self.stages),), (1 + len(self.stages),), "float64")
-        with replacing(self.path / FACTS) as temporary:
-            temporary.write_text(json.dumps(self.facts))
+        write_atomically(self.path / FACTS, json.dumps(self.facts).encode())

@@ -24,7 +24,7 @@ from mera._utils.files import as_path, make_folder
 from mera._utils.memmap import read_part
 from mera._utils.optional import import_optional
 from mera._utils.precision import exactly
-from mera._utils.processes import is_main, process_state, rank, world_size
+from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.threads import in_threads
 from mera._utils.version import VERSION
 from mera.bijectors import ImagePreprocess, with_noise
@@ -38,7 +38,6 @@ from mera.stream.storage import FACTS, read_facts
 from mera.stream.store import Store, fingerprint
 
 if TYPE_CHECKING:
-    from accelerate import PartialState
     from rich.console import Console
 
 PROBES = 64
@@ -61,21 +60,20 @@ class Streamed:
     @property
     def log_prob(self) -> float:
         """log p of the data in the flow's own space, in nats."""
-        return self.store.total()["log_prob"]
+        return math.fsum(self.levels)
 
     @property
     def bits_per_dim(self) -> float:
         """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        total = self.store.total()
         if not self.store.facts["levels_of_source"]:
             return math.nan
         variables = math.prod(self.store.facts["shape"])
-        return -(total["log_prob"] + total["preprocessing"]) / (variables * math.log(2))
+        return -math.fsum(self.store.sums()) / (variables * math.log(2))
 
     @property
     def levels(self) -> list[float]:
         """The part of log p of each level, finest first, in nats; the sum is log p."""
-        return self.store.levels()
+        return self.store.sums()[1:]
 
     def map(self, level: int) -> Any:
         """The part of log p of a level as an array of zarr, (*sites of the level), in nats; `np.asarray` reads it.
@@ -165,17 +163,18 @@ def stream(
     encoded = runner.context_encoder(context, 1, runner.reference.device)
     if encoded is not None and encoded.ndim > 2:
         raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
-    path = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out)
+    if out is None and world_size() > 1:
+        raise InputError(f"a folder `out` that {world_size()} processes share", "None")
     facts = {
         "format": 1, "shape": list(plan.input.event_shape), "tile": tile, "seed": check_count(seed, "a seed", 0),
         "dtype": str(runner.reference.dtype).removeprefix("torch."), "levels_of_source": 256 if is_image else 0,
         "flow": fingerprint(runner), "source": _probe(source), "version": VERSION,
         "context": None if encoded is None else encoded.flatten().tolist(),
     }  # fmt: skip
-    state = process_state(runner.reference.device)
+    path, device = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out), runner.reference.device
     if is_main():
         _prepare(path, facts, resume, runner)
-    _wait(state)
+    wait_for_all(device)
     store = Store(path, runner, encoded, preprocess if is_image else None)
     if out is None:
         weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
@@ -192,20 +191,20 @@ def stream(
             number, i, box, _ = item
             if i % world_size() != rank() or not np.isnan(store.part(number + 1, i)):
                 return
-            with exactly(runner.reference.device):
+            with exactly(device):
                 if number < 0:
                     _take(store, preprocess, source, lock, i, box)
                 else:
                     _compute(store, stages[number], i, box)
 
         for number, group in itertools.groupby(work, key=lambda item: item[0]):
-            for _, i, box, weight in in_threads(make, group, runner.reference.device):
+            for _, i, box, weight in in_threads(make, group, device):
                 done += math.prod(box.shape) * weight
                 bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
-            _wait(state)
+            wait_for_all(device)
     if is_main() and not store.is_complete:
         store.add_up()
-    _wait(state)
+    wait_for_all(device)
     return Streamed(store)
 
 
@@ -274,11 +273,8 @@ def _probe(source: Any) -> str:
     values = []
     for _ in range(PROBES):
         site = tuple(slice(i, i + 1) for i in generator.integers(source.shape[1:]).tolist())
-        values.append(np.asarray(source[(slice(None), *site)]).tobytes())
+        part = source[(slice(None), *site)]
+        if isinstance(part, Tensor):  # numpy has no bfloat16
+            part = part.detach().cpu().to(torch.float if part.dtype == torch.bfloat16 else part.dtype)
+        values.append(np.asarray(part).tobytes())
     return hashlib.sha256(b"".join(values)).hexdigest()[:32]
-
-
-def _wait(state: PartialState | None) -> None:
-    """Wait for all processes."""
-    if state is not None:
-        state.wait_for_everyone()

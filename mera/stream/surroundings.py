@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from mera.cones.indexing import Tiling, event_tiling, ravel
 from mera.cones.subplan import PartialStep, Subplan
 from mera.cones.surroundings import constants_of
 from mera.graph.lattice import Lattice
-from mera.graph.operations import Apply, Regroup
+from mera.graph.operations import Apply
 from mera.stream.boxes import Box, hull
 from mera.stream.stages import Events, Stage, period
 from mera.stream.store import Store
@@ -67,7 +68,7 @@ class StoredImage:
         subplan, in double precision.
         """
         runner = self.store.runner
-        rest = torch.tensor([self.store.total()["log_prob"]], dtype=torch.float64, device=runner.reference.device)
+        rest = torch.tensor([math.fsum(self.store.sums()[1:])], dtype=torch.float64, device=runner.reference.device)
         constants: list[Tensor] = []
         for stage in self.store.stages:
             partials = [partial for partial in subplan.steps if partial.step in stage.steps]
@@ -100,7 +101,7 @@ class StoredImage:
 def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
     """A box of outputs of a stage, for which all events of partial steps of the stage are computed."""
     places: list[set[int]] = [set() for _ in stage.lattice.shape]
-    cells = _cells(stage)
+    cells = dict(zip((step.node for step in stage.steps), stage.cells[1:], strict=True))
     for partial in partials:
         tiling = _tiling(partial)
         corners = torch.unravel_index(partial.positions, tiling.counts)
@@ -114,26 +115,14 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
     return box.coarsened(stage.cell)
 
 
-def _cells(stage: Stage) -> dict[str, tuple[int, ...]]:
-    """For each node of a stage, the number of sites of the entry for one site of the node's lattice."""
-    cell, cells = (1,) * stage.lattice.dim, {}
-    for step in stage.steps:
-        if isinstance(step.operation, Regroup):
-            cell = tuple(a * b for a, b in zip(cell, step.operation.stride, strict=True))
-        cells[step.node] = cell
-    return cells
-
-
 def _rows(partial: PartialStep, found: Events) -> Tensor:
     """The rows of the events of a partial step among the events that were found in a box."""
     tiling = _tiling(partial)
     first = [(start - offset) // k for start, offset, k in zip(found.box.start, tiling.offset, tiling.box, strict=True)]
     counts = tuple(n // k for n, k in zip(found.box.shape, tiling.box, strict=True))
     corners = torch.unravel_index(partial.positions, tiling.counts)
-    rows = torch.zeros_like(partial.positions)
-    for corner, start, count, all_ in zip(corners, first, counts, tiling.counts, strict=True):
-        rows = rows * count + (corner - start) % all_
-    return rows.to(found.inputs.device)
+    places = ((corner - start) % n for corner, start, n in zip(corners, first, tiling.counts, strict=True))
+    return ravel(tuple(places), counts).to(found.inputs.device)
 
 
 def _relative(coordinates: Sequence[Tensor], box: Box, shape: Sequence[int]) -> tuple[Tensor, ...]:

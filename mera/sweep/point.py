@@ -103,6 +103,16 @@ class Point:
                 return status
         return 0
 
+    def checkpoint(self) -> Any:
+        """Save what the point has learnt and measured; return the job to queue again.
+
+        submitit calls this shortly before the time limit of a job.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        stop_running()
+        return DelayedSubmission(self)
+
 
 _processes: list[subprocess.Popen[bytes]] = []  # global, since submitit calls a copy of the job at its time limit
 

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice, product
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,24 +71,16 @@ def _random_order(size: int) -> list[int]:
 
 
 def _distinct(numbers: Iterable[int], factors: Sequence[Sequence[Symmetry]], lattice: Lattice) -> Iterator[Symmetry]:
-    """The products of elements with the given numbers; where several products are one map, only the first."""
+    """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
     variables = torch.arange(1, lattice.variables + 1).view(1, *lattice.event_shape)
-    seen = set()
+    sizes, seen = tuple(map(len, factors)), set()
     for number in numbers:
-        element = _composed(_factors(number, factors))
+        places = np.unravel_index(number, sizes)
+        element = _composed([factor[int(place)] for factor, place in zip(factors, places, strict=True)])
         moved = element(variables).numpy().tobytes()
         if moved not in seen:
             seen.add(moved)
             yield element
-
-
-def _factors(number: int, factors: Sequence[Sequence[Symmetry]]) -> list[Symmetry]:
-    """One element of each group, by the number of their product; the element of the last group varies fastest."""
-    elements: list[Symmetry] = []
-    for factor in reversed(factors):
-        number, digit = divmod(number, len(factor))
-        elements.insert(0, factor[digit])
-    return elements
 
 
 def _composed(parts: Sequence[Symmetry]) -> Symmetry:

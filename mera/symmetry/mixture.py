@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -12,15 +13,16 @@ from torch import Tensor
 
 from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector
 from mera.cones import Cone, Region, Site
-from mera.density import Density, Recipe, Temperature
+from mera.density import Density, Temperature
 from mera.flow import Flow
-from mera.graph import Layout, Plan
 from mera.graph.summary import Summary
-from mera.priors import Prior
-from mera.run.contexts import ContextEncoder
 from mera.symmetry.groups import symmetries
+
+
+def _of_flow(name: str, doc: str) -> Any:
+    """A property that is that of the flow."""
+    return property(attrgetter(f"flow.{name}"), doc=doc)
 
 
 class Symmetrized(Density):
@@ -200,45 +202,14 @@ class Symmetrized(Density):
         """
         return self.flow.generation_cone(level, site)
 
-    @property
-    def layout(self) -> Layout:  # type: ignore[override]
-        """The layout of the flow."""
-        return self.flow.layout
-
-    @property
-    def plan(self) -> Plan:  # type: ignore[override]
-        """The compiled layout of the flow."""
-        return self.flow.plan
-
-    @property
-    def context_encoder(self) -> ContextEncoder:  # type: ignore[override]
-        """The module that checks contexts."""
-        return self.flow.context_encoder
-
-    @property
-    def preprocess(self) -> Bijector:  # type: ignore[override]
-        """The bijector from uint8 images to the flow's own space."""
-        return self.flow.preprocess
-
-    @property
-    def prior(self) -> Prior:  # type: ignore[override]
-        """The density of the flow's latents."""
-        return self.flow.prior
-
-    @property
-    def recipe(self) -> Recipe | None:  # type: ignore[override]
-        """The model and the options of the flow; None for a flow that was made by hand."""
-        return self.flow.recipe
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of data; `to` changes it."""
-        return self.flow.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the flow; `to` changes it."""
-        return self.flow.device
+    layout = _of_flow("layout", "The layout of the flow.")
+    plan = _of_flow("plan", "The compiled layout of the flow.")
+    context_encoder = _of_flow("context_encoder", "The module that checks contexts.")
+    preprocess = _of_flow("preprocess", "The bijector from uint8 images to the flow's own space.")
+    prior = _of_flow("prior", "The density of the flow's latents.")
+    recipe = _of_flow("recipe", "The model and the options of the flow; None for a flow that was made by hand.")
+    dtype = _of_flow("dtype", "The dtype of data; `to` changes it.")
+    device = _of_flow("device", "The device of the flow; `to` changes it.")
 
     @property
     def memory(self) -> Mapping[str, str]:

@@ -69,6 +69,7 @@ WRONG = {
     "not the same at every site": (Rough(1.0), ValueError, "one function at every site"),
     "not the sum": (Other(1.0), ValueError, "a sum equal to S"),
     "unbounded": (lambda phi: phi.pow(3).flatten(1).sum(1), ValueError, "bounded from below"),
+    "unbounded, with an overflow": (lambda phi: -phi.cosh().flatten(1).sum(1), ValueError, "bounded from below"),
     "one direction": (
         lambda phi: phi.square().flatten(1).sum(1) - 2 * phi[:, 0, 0, 0].square(),
         ValueError,

@@ -228,6 +228,12 @@ def test_a_prior_of_bounded_support():
     assert min(chain.acceptance) > 0.01
 
 
+def test_an_action_without_a_gradient_needs_none():
+    flow = small_flow(L=4, m=2)
+    chain = physics.cone_monte_carlo(flow, lambda phi: FREE(phi.detach()), chains=4, sweeps=8, warmup=2, trajectories=0)
+    assert chain.history["m2"].shape == (8, 4)
+
+
 def test_weights_of_a_symmetrized_flow():
     flow = mera.Symmetrized(small_flow(L=4, m=2))
     chain = physics.cone_monte_carlo(flow, FREE, chains=4, sweeps=8, warmup=2)

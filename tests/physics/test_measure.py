@@ -216,6 +216,14 @@ def test_what_is_refused(tmp_path):
         physics.load_chain(tmp_path)
 
 
+def test_a_flow_of_bounded_support_moves_chains_and_does_not_reweight(tmp_path):
+    flow = small_flow(prior="Uniform(low=-1, high=1)")
+    for sampler in ("cones", "hmc", "latent-hmc"):
+        physics.measure(flow, FreeField(1.0), tmp_path / sampler, sampler=sampler, samples=64, chains=8, warmup=2)
+    with pytest.raises(ValueError, match="a density for every field"):
+        physics.measure(flow, FreeField(1.0), tmp_path / "reweighting")
+
+
 def test_another_flow_is_refused(tmp_path):
     """Also another fixed context, another bound of a spline, another own observable and another function as action."""
     bounded = small_flow(bijector="spline(bound=6)"), small_flow(bijector="spline(bound=0.1)")

@@ -97,8 +97,7 @@ def test_images_of_8_bits():
     assert abs(results[0].bits_per_dim - results[1].bits_per_dim) < 1e-5
     x = torch.from_numpy(np.asarray(results[0].store.lattices[0]))[None]
     assert (flow.to_images(x)[0].numpy() == images).all()
-    total = results[0].store.total()
-    assert abs(flow.log_prob(x).item() - total["log_prob"]) < 1e-5 * abs(total["log_prob"])
+    assert abs(flow.log_prob(x).item() - results[0].log_prob) < 1e-5 * abs(results[0].log_prob)
     drawn = torch.stack([flow.bits_per_dim(torch.from_numpy(images)[None]) for _ in range(8)])
     assert abs(results[0].bits_per_dim - drawn.mean()) < 6 * drawn.std()
     assert results[0].bits_per_dim != flow.stream(images, seed=4).bits_per_dim
@@ -191,7 +190,7 @@ def test_processes_share_the_tiles(tmp_path):
     assert result.log_prob == flow.stream(x[0].numpy(), tile=8).log_prob
 
 
-def test_what_is_refused(tmp_path):
+def test_what_is_refused(tmp_path, monkeypatch):
     flow, x, _ = case("rgflow")
     source = x[0].numpy()
     with pytest.raises(ValueError, match=r"flow\.resized"):
@@ -201,6 +200,10 @@ def test_what_is_refused(tmp_path):
     field = mera.build("glow", L=8, m=4, channels=1, layers=1, hidden=(4,))
     with pytest.raises(ValueError, match="'steps0': Expected bijectors of patches"):
         field.stream(np.zeros((1, 8, 8), np.float32))
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match="that 2 processes share; got None"):
+            flow.stream(source)
     result = flow.stream(source, tmp_path / "out", tile=16)
     for region, values in [([(0, 2), (0, 99)], torch.zeros(2, 2, 99)), ([(0, 2), (0, 2)], torch.zeros(2, 2, 3))]:
         with pytest.raises(ValueError, match="Expected"):
@@ -333,6 +336,8 @@ def test_byte_order_and_copies_on_write(tmp_path):
     flow, x, _ = case("rgflow")
     expected = flow.stream(x[0].numpy()).log_prob
     assert flow.stream(x[0].numpy().astype(">f8")).log_prob == expected
+    half = x[0].bfloat16().requires_grad_()
+    assert flow.stream(half).log_prob == flow.stream(half.detach().double()).log_prob
     np.save(tmp_path / "a.npy", np.zeros_like(x[0].numpy()))
     changed = np.load(tmp_path / "a.npy", mmap_mode="c")
     changed[:] = x[0].numpy()
