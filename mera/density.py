@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,10 +30,12 @@ class Recipe:
     Args:
         model: a name that `mera.build` accepts.
         options: the values of all options of the model by name, including defaults.
+        build: `mera.build`.
     """
 
     model: str
     options: dict[str, Any]
+    build: Callable[..., Any] = field(repr=False, compare=False)
 
     def rebuild(self, **changes: Any) -> Any:
         """A new flow of the same model, with some other options.
@@ -41,19 +43,7 @@ class Recipe:
         Args:
             changes: the options that differ, by name.
         """
-        return _build[0](self.model, **{**self.options, **changes})
-
-
-_build: list[Callable[..., Any]] = []
-
-
-def register_build(build: Callable[..., Any]) -> None:
-    """Set the function that builds a flow from the name and the options of a model, `mera.build`.
-
-    Args:
-        build: the function.
-    """
-    _build[:] = [build]
+        return self.build(self.model, **{**self.options, **changes})
 
 
 class Density(nn.Module, ABC):
@@ -337,23 +327,23 @@ class Density(nn.Module, ABC):
         return count_parameters(self)
 
     @property
-    @abstractmethod
     def dtype(self) -> torch.dtype:
         """The dtype of data and latents, which `to` changes."""
+        return self.flow.dtype
 
     @property
-    @abstractmethod
     def device(self) -> torch.device:
         """The device of the flow, which `to` changes."""
+        return self.flow.device
 
     @property
-    @abstractmethod
     def memory(self) -> Mapping[str, str]:
         """The memory settings by the names of nodes; see `Flow.memory`."""
+        return self.flow.memory
 
     @memory.setter
-    @abstractmethod
-    def memory(self, value: str | Mapping[str, str]) -> None: ...
+    def memory(self, value: str | Mapping[str, str]) -> None:
+        self.flow.memory = value
 
     @property
     @abstractmethod

@@ -91,7 +91,7 @@ class Flow(Density):
         self.bijectors = make_bijectors(self.plan, self.layout)
         self.context_encoder = ContextEncoder(self.plan, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
-        by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.steps if step.module}
+        by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
         self.of_angles = check_angles(by_node, self.prior.support)
         if preprocess is not None and not isinstance(preprocess, Bijector):
             raise InputError("a bijector to preprocess images", type(preprocess).__name__)
@@ -115,7 +115,7 @@ class Flow(Density):
         levels = 1 + max(step.level for step in self.plan.steps)
         if not is_integer(number) or not 0 <= number < levels:
             raise InputError(f"a level from 0 to {levels - 1}", repr(number))
-        return nn.ModuleList(self.bijectors[s.module] for s in self.plan.steps if s.module and s.level == number)
+        return nn.ModuleList(self.bijectors[s.module] for s in self.plan.bijections if s.level == number)
 
     # Data and latents
 
@@ -193,15 +193,7 @@ class Flow(Density):
     # Probability
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, in the flow's own space.
-
-        Args:
-            x: data (B, C, *shape) in the flow's own space.
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            The log-densities (B,), in nats.
-        """
+        """The log-density of data (B,) in nats; see `Density.log_prob`."""
         z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
 
@@ -525,13 +517,13 @@ class Flow(Density):
         Raises:
             ValueError: if an assigned setting or node is unknown.
         """
-        nodes = [step.node for step in self.plan.steps if step.module]
+        nodes = [step.node for step in self.plan.bijections]
         return MappingProxyType({node: self._memory.get(node, "store") for node in nodes})
 
     @memory.setter
     def memory(self, value: str | Mapping[str, str]) -> None:
         """Set one memory setting for all nodes, or a dict from names of nodes to settings."""
-        self._memory = memory_per_node(value, [step.node for step in self.plan.steps if step.module])
+        self._memory = memory_per_node(value, [step.node for step in self.plan.bijections])
 
     @property
     def dtype(self) -> torch.dtype:

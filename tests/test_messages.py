@@ -54,7 +54,7 @@ from tests.tables.models import CONDITIONAL, MODELS, batch
         (lambda: mera.build("rgflow", bijector="linear", context=3), LayoutError, "takes the context .3,.; got none"),
         (lambda: mera.build("rgflow", conditioner="authors", context=3), LayoutError, "length, and no context"),
         (lambda: mera.build("rgflow", context=(3, 4)), ValueError, r"or \(K, 32, 32\) for each pixel; got \(3, 4\)"),
-        (lambda: mera.build("rgflow", context=0), ValueError, "Expected a context K"),
+        (lambda: mera.build("rgflow", context=0), ValueError, "Expected a context of shape"),
         (lambda: mera.build("rgflow", classes=0), ValueError, "Expected a positive number of classes; got 0"),
         (lambda: mera.build("rgflow", classes=3, context=(2, 32, 32)), ValueError, "to learn for each class"),
         (lambda: mera.build("neuralrg", L=12), ValueError, r"L = 2 \* 2\^h; got 12x12"),

@@ -48,14 +48,6 @@ def check_flag(value: object, what: str) -> bool:
     return value
 
 
-def check_interval(value: object, what: str, low: float, high: float) -> float:
-    """Return a number in the interval (low, high] as a float, and refuse any other value."""
-    number = _as_float(value)
-    if not low < number <= high:
-        raise InputError(f"{what} as a number above {low:g}, up to {high:g}", repr(value))
-    return number
-
-
 def check_number(value: object, what: str) -> float:
     """Return a finite number as a float, and refuse any other value."""
     number = _as_float(value)
@@ -64,11 +56,12 @@ def check_number(value: object, what: str) -> float:
     return number
 
 
-def check_positive(value: object, what: str, or_zero: bool = False) -> float:
-    """Return a finite positive number, or 0 if `or_zero`, as a float, and refuse any other value."""
+def check_positive(value: object, what: str, or_zero: bool = False, most: float = math.inf) -> float:
+    """Return a finite positive number up to `most`, or 0 if `or_zero`, as a float, and refuse any other value."""
     number = _as_float(value)
-    if not (0 < number < math.inf or (or_zero and number == 0)):
-        raise InputError(f"{what} as a {'number >= 0' if or_zero else 'positive number'}", repr(value))
+    if not (0 < number <= most or (or_zero and number == 0)) or number == math.inf:
+        kind = "number >= 0" if or_zero else "positive number" if most == math.inf else "number above 0"
+        raise InputError(f"{what} as a {kind}{'' if most == math.inf else f', up to {most:g}'}", repr(value))
     return number
 
 

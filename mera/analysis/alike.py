@@ -11,8 +11,9 @@ from torch import Tensor
 from mera.graph import Plan
 from mera.graph.operations import Apply
 
-DEVIATIONS = 3.0
-"""The excess of chi-squared, in standard deviations, from which equivalent latents count as different."""
+DEVIATIONS = 5.0
+"""The excess of chi-squared, in standard deviations, from which equivalent latents count as different. It is large,
+since a level has hundreds of groups, of which none should be taken apart by chance."""
 
 
 class Moments:

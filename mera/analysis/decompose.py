@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.cones.indexing import event_tiling
 from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
-from mera.graph import Apply, Step
+from mera.graph import Step
 from mera.run.executor import run_forward
 
 
@@ -77,8 +76,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     if not isinstance(flow, Flow):
         raise InputError("a mera.Flow, whose log p is a sum over levels and nodes", f"a {type(flow).__name__}")
     plan = flow.plan
-    check_tensor("data", x, plan.input.event_shape, None)
-    flow.log_prob(x[:1], None if context is None else context[:1])  # checks shape, dtype and device of the data
+    flow.check_data("data", x)
     transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
     changes: list[tuple[Step, Tensor]] = []
 
@@ -103,11 +101,9 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
 
 def _on_sites(step: Step, log_det: Tensor) -> Tensor:
     """The log-dets (B, events) of a step, spread evenly over the sites of its events, (B, *shape)."""
-    if not isinstance(step.operation, Apply):
-        raise TypeError(f"Expected a step that applies a bijector; got {step.operation}")
-    sites = event_tiling(step.operation).sites(torch.arange(log_det.shape[1])).to(log_det.device)
+    sites = event_tiling(step.apply).sites(torch.arange(log_det.shape[1])).to(log_det.device)
     spread = (log_det / sites.shape[1])[..., None].expand(-1, -1, sites.shape[1])
-    lattice = step.operation.lattice
+    lattice = step.apply.lattice
     on_sites = log_det.new_zeros(len(log_det), lattice.sites)
     on_sites[:, sites.flatten()] = spread.flatten(1)
     return on_sites.unflatten(1, lattice.shape)

@@ -176,7 +176,8 @@ def project(
     if how == "redraw":
         replaced = flow.sample_latents(len(x), temperature)
     else:
-        mode = flow.prior.distribution.mode
+        prior = flow.prior.distribution
+        mode = prior.mean if prior.mode.isnan() else prior.mode  # each value of a uniform density is a mode
         replaced = tuple(torch.full_like(values, float(mode)) for values in z)
     return flow.inverse(mix(z, replaced, level), context)[0]
 

@@ -48,7 +48,7 @@ class Linearization:
             self._values[:, addresses.flatten().to(level.device)] = level.flatten(1)
         for wired in self.wiring.steps:
             bijector, inputs = runner.bijector(wired.step), wired.inputs.flatten().to(z[0].device)
-            events = self._values[:, inputs].view(-1, *wired.step.operation.event_shape)  # type: ignore[union-attr]
+            events = self._values[:, inputs].view(-1, *wired.step.apply.event_shape)
             x, _ = bijector.inverse(events, *context_arguments(bijector, self._contexts(wired.step)))
             self._values[:, wired.outputs.flatten().to(z[0].device)] = x.reshape(self.samples, -1)
 
@@ -106,7 +106,7 @@ class Linearization:
         """Push derivatives (K, S, events * variables) through the inverse of a bijector by dual numbers."""
         bijector, device = self.runner.bijector(step), tangents.device
         primal = self._values[:, inputs.flatten().to(device)].expand_as(tangents)
-        shape = step.operation.event_shape  # type: ignore[union-attr]
+        shape = step.apply.event_shape
         context = self._contexts(step)
         if context is not None:
             rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)

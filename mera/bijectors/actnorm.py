@@ -30,6 +30,8 @@ class ActNorm(Bijector):
 
     initialized: Tensor
 
+    per_site = True
+
     @checked
     def __init__(self, event_shape: tuple[int, ...], per_channel: bool = False) -> None:
         super().__init__(event_shape)
@@ -40,11 +42,6 @@ class ActNorm(Bijector):
         self.log_scale = nn.Parameter(torch.zeros(shape))
         self.repeats = math.prod(event_shape) // self.log_scale.numel()
         self.register_buffer("initialized", torch.tensor(False))
-
-    @property
-    def receptive_kernel(self) -> tuple[int, ...]:
-        """A window of one site."""
-        return (1,) * (self.log_scale.ndim - 1)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Shift, then scale."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_shape
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
@@ -99,10 +99,7 @@ class MADE(nn.Module):
         check_count(n, "n")
         check_count(n_params, "n_params")
         check_count(context, "context", 0)
-        if not hidden:
-            raise InputError("at least one hidden width", repr(hidden))
-        for width in hidden:
-            check_count(width, "a hidden width")
+        hidden = check_shape(hidden, "hidden")
         self.n, self.n_params = n, n_params
         inputs = torch.cat([torch.arange(1, n + 1), torch.zeros(context, dtype=torch.int64)])
         lowest = 0 if context else 1  # without a context, a unit of degree 0 would read nothing

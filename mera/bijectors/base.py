@@ -42,9 +42,11 @@ class Bijector(nn.Module, ABC):
     Attributes:
         of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
             map that may act on either, such as a permutation, or that acts as its parts do, such as a chain.
+        per_site: whether the map acts on each site by itself.
     """
 
     of_angles: bool | None = False
+    per_site = False
 
     def __init__(
         self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None
@@ -61,7 +63,7 @@ class Bijector(nn.Module, ABC):
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """Size, in each dimension, of the window of input sites around an output site; None if it is all sites."""
-        return None
+        return (1,) * (len(self.event_shape) - 1) if self.per_site and self.event_shape else None
 
     @property
     def circular(self) -> bool:

@@ -27,6 +27,7 @@ from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import Gather
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.scaled import Scaled
+from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
 from mera.names.flow_options import (
@@ -223,6 +224,6 @@ def smooth_latents(
 
 for name, kind in {
     "actnorm": ActNorm, "asinh": Asinh, "dct": DCT, "haar": Haar, "leaky-relu": LeakyReLU, "linear": LULinear,
-    "orthogonal": Orthogonal,
+    "orthogonal": Orthogonal, "spectral": Spectral,
 }.items():  # fmt: skip
     register(name)(kind)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_interval
+from mera._utils.checks import check_positive
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
@@ -18,14 +18,11 @@ from mera.bijectors.univariate import Univariate
 class _Elementwise(Bijector):
     """A bijector that transforms each variable independently and takes no context."""
 
+    per_site = True
+
     @checked
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
-
-    @property
-    def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A window of one site."""
-        return None if self.event_shape is None else (1,) * (len(self.event_shape) - 1)
 
 
 class LeakyReLU(_Elementwise):
@@ -44,7 +41,7 @@ class LeakyReLU(_Elementwise):
     @checked
     def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
         super().__init__(event_shape)
-        self.slope = check_interval(slope, "the slope", 0, 1e6)
+        self.slope = check_positive(slope, "the slope", most=1e6)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Scale the negative variables."""

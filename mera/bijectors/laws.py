@@ -21,8 +21,8 @@ SPREAD = 0.1
 
 
 def double_copy(module: Any) -> Any:
-    """A copy of a module in double precision, in which rounding hides no error."""
-    return copy.deepcopy(module).double()
+    """A copy of a module on the CPU in double precision, in which rounding hides no error."""
+    return copy.deepcopy(module).cpu().double()
 
 
 def with_noise_on_parameters(module: Any, spread: float = SPREAD) -> Any:

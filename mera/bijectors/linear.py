@@ -27,11 +27,6 @@ class _Linear(Bijector):
         if self.size < 2:
             raise InputError("at least 2 variables to mix", f"event shape {tuple(event_shape)}")
 
-    @property
-    def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A window of one site, or None if W acts on all variables."""
-        return (1,) * (len(self.event_shape or ()) - 1) if self.per_site else None
-
     @abstractmethod
     def _map(self, columns: Tensor) -> Tensor:
         """The product W x, (B, size, repeats)."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_interval
+from mera._utils.checks import check_count, check_positive
 from mera.bijectors.univariate import Affine, Univariate, in_single
 
 
@@ -38,7 +38,7 @@ class LogisticMixture(Univariate):
     def __init__(self, components: int = 4, max_mean: float = 2.0, max_log_scale: float = 1.0) -> None:
         super().__init__()
         self.components = check_count(components, "components")
-        self.max_mean = check_interval(max_mean, "the bound of the means", 0, 20)
+        self.max_mean = check_positive(max_mean, "the bound of the means", most=20)
         self.outer = Affine(max_log_scale)
         self.n_params = 3 * self.components + 2
 

@@ -148,7 +148,7 @@ class ChannelHalves(Partition):
             raise InputError("at least 2 channels to halve", f"event shape {tuple(event_shape)}")
         chosen = sorted(set(first)) if first is not None else list(range((channels + 1) // 2))
         rest = [channel for channel in range(channels) if channel not in chosen]
-        if not rest or len(chosen) + len(rest) != channels:
+        if not chosen or not rest or len(chosen) + len(rest) != channels:
             raise InputError(f"some of {channels} channels, by index", repr(first))
         super().__init__(event_shape, ((len(chosen), *sites), (len(rest), *sites)))
         order = None if chosen[-1] < rest[0] else torch.tensor(chosen + rest)

@@ -42,11 +42,6 @@ class Permutation(Bijector):
             raise InputError(f"a permutation of 0 to {n - 1}", str(order.tolist()))
         self.register_buffer("order", order.long())
 
-    @property
-    def receptive_kernel(self) -> tuple[int, ...] | None:
-        """A window of one site, or None if all variables are reordered."""
-        return (1,) * (len(self.event_shape or ()) - 1) if self.per_site else None
-
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Reorder."""
         return self._reordered(x, self.order), zero_log_det(x)

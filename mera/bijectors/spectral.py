@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.by_name import register
-from mera.names.flow_options import Shape
 
 SMALLEST = 1e-12
 """Lower bound of the power of a wave number in `Spectral.initialize`."""
@@ -95,9 +93,3 @@ class Spectral(Bijector):
         modes = torch.fft.fftn(x.to(log_scale.dtype), dim=self._axes) * (sign * log_scale).exp()
         y = torch.fft.ifftn(modes, dim=self._axes).real.to(x.dtype)
         return y, (sign * log_scale.sum()).expand(x.shape[0])
-
-
-@register("spectral")
-def spectral(event_shape: Shape) -> Bijector:
-    """A learnt scale of each Fourier mode of a periodic lattice; see `Spectral`."""
-    return Spectral(event_shape)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_interval
+from mera._utils.checks import check_count, check_positive
 from mera.bijectors.univariate import Univariate, in_single
 
 
@@ -37,9 +37,9 @@ class RationalQuadratic(Univariate):
     def __init__(self, bins: int = 8, bound: float = 4.0, smallest: float = 0.5, strongest: float = 2.0) -> None:
         super().__init__()
         self.bins = check_count(bins, "bins", 2)
-        self.bound = check_interval(bound, "the bound", 0, 1e4)
-        self.smallest = check_interval(smallest, "the smallest size of a bin", 0, 0.99)
-        self.strongest = check_interval(strongest, "the bound of the parameters", 0, 20)
+        self.bound = check_positive(bound, "the bound", most=1e4)
+        self.smallest = check_positive(smallest, "the smallest size of a bin", most=0.99)
+        self.strongest = check_positive(strongest, "the bound of the parameters", most=20)
         self.n_params = 3 * self.bins - 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ class RationalQuadratic(Univariate):
 
     def _within(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """A mask of the values within the bound, and the values with 0 elsewhere, which keeps all gradients finite."""
-        is_within = value.abs() < self.bound
+        is_within = value.abs() <= self.bound
         return is_within, torch.where(is_within, value, 0)
 
     def _bin(self, value: Tensor, params: Tensor, of: int) -> _Bin:

@@ -40,6 +40,8 @@ def transform_of(text: str, max_log_scale: float) -> Univariate:
     >>> transform_of("spline(bins=4)", 2.0).n_params
     13
     """
+    if not isinstance(text, str):
+        raise InputError("the name of a transform", repr(text))
     name, values, options = parse_call(text, "spline(bins=4)")
     make = TRANSFORMS[check_choice(name, TRANSFORMS, "a transform")]
     try:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_interval
+from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.base import log_det_dtype
 
@@ -71,7 +71,7 @@ class Affine(Univariate):
 
     def __init__(self, max_log_scale: float = 2.0) -> None:
         super().__init__()
-        self.max_log_scale = check_interval(max_log_scale, "the bound of the log-scale", 0, 20)
+        self.max_log_scale = check_positive(max_log_scale, "the bound of the log-scale", most=20)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, show
+from mera.cli.output import Json, show, show_json
 from mera.laws import check
 
 app = typer.Typer(**OPTIONS)
@@ -28,7 +27,7 @@ def _check(
     """Check the laws of a run, a flow or a data set; the exit status is 1 if a law fails."""
     report = check(subject)
     if as_json:
-        show(json.dumps({"ok": report.ok, "laws": [asdict(law) for law in report.laws]}))
+        show_json({"ok": report.ok, "laws": [asdict(law) for law in report.laws]})
     else:
         show(report.subject, report.table(), repr(report).splitlines()[-1])
     if not report.ok:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.cli.flow_app import FlowSource, flow_app
-from mera.cli.output import Json, show
+from mera.cli.output import Json, show, show_json
 from mera.cones import Cone, parse_region
 
 Pixels = Annotated[str | None, typer.Option(help="The pixels, a span for each dimension.", metavar="START:STOP[,...]")]
@@ -43,7 +42,7 @@ def _cone(
     for path, figure in pictures.items():
         save_figure(figure, path)
     if as_json:
-        show(json.dumps(_numbers(cone) | {"pictures": [str(path) for path in pictures]}))
+        show_json(_numbers(cone) | {"pictures": [str(path) for path in pictures]})
     else:
         show(*text, f"pictures: {', '.join(map(str, pictures))}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from mera._utils.random import fixed_seed
 from mera.cli.common import Device, Lattice, Root, choose_device, rebuild_error
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, show
+from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
 from mera.flow import Flow
@@ -39,7 +38,7 @@ def _evaluate_runs(
     """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
     results = [_evaluate(path, images, L, root, choose_device(device)) for path in run]
     if as_json:
-        show(json.dumps(results))
+        show_json(results)
         return
     rows = [_formatted(result) for result in results]
     columns = list(dict.fromkeys(name for row in rows for name in row))

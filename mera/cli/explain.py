@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from mera.cli.classes import Class, given_class, of_class
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, console, show
+from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
 from mera.display.means import with_error
 from mera.display.progress import ProgressBar
@@ -60,7 +59,7 @@ def _explain(
         progress_bar.update(total, 1.0)
     if as_json:
         pairs = zip(run, findings, strict=True)
-        show(json.dumps([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs]))
+        show_json([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs])
         return
     if len(run) == 1:
         return
@@ -137,6 +136,5 @@ def _cell(values: Sequence[float], digits: int) -> str:
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    """A table as JSON-serializable values, with None in place of NaN."""
-    values = [[None if math.isnan(value) else value for value in row] for row in finding.values.tolist()]
-    return asdict(finding) | {"values": values}
+    """A table as numbers and lists."""
+    return asdict(finding) | {"values": finding.values.tolist()}

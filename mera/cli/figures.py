@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,13 +23,6 @@ IMAGES = 500
 """The number of test images for statistics of latents; most figures show only a few images."""
 
 
-class Purpose(StrEnum):
-    """The use of the pictures: on a screen, or in a paper."""
-
-    screen = "screen"
-    paper = "paper"
-
-
 app = typer.Typer(**OPTIONS)
 
 
@@ -43,11 +35,11 @@ def _figures(
     ] = None,
     only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
     purpose: Annotated[
-        Purpose,
+        Literal["screen", "paper"],
         typer.Option(
             "--for", help="paper for PDF files at the width of a column, without titles.", rich_help_panel="Output"
         ),
-    ] = Purpose.screen,
+    ] = "screen",
     show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
     label: Class = None,
     root: Root = None,
@@ -80,6 +72,6 @@ def _figures(
     make_folder(out)
     with ProgressBar("draw", console, "figure") as progress_bar:
         for done, name in enumerate(names, start=1):
-            path = FIGURES[name].write(subject, out / f"figure_{name}", purpose is Purpose.paper)
+            path = FIGURES[name].write(subject, out / f"figure_{name}", purpose == "paper")
             progress_bar.update(done, done / len(names), path.name)
             console.print(f"  {path}")

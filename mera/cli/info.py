@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mera.cli.flow_app import FlowSource, flow_app
-from mera.cli.output import Json, show
+from mera.cli.output import Json, show, show_json
 from mera.graph.summary import count_parameters
 
 Picture = Annotated[
@@ -26,14 +25,14 @@ def _info(source: FlowSource, picture: Picture = None, as_json: Json = False) ->
             {"level": h, "channels": latent.lattice.channels, "shape": latent.lattice.shape}
             for h, latent in enumerate(plan.latents)
         ]
-        show(json.dumps({
+        show_json({
             "model": None if flow.recipe is None else flow.recipe.model,
             "parameters": count_parameters(flow),
             "variables": plan.input.variables,
             "channels": plan.input.channels,
             "shape": plan.input.shape,
             "levels": levels,
-        }))  # fmt: skip
+        })  # fmt: skip
     else:
         show(summary.title, "", summary.nodes, "", summary.levels, "", plan.table, plan.legend)
     if picture is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.declared_options import options_for, signature_options, with_options
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, console
+from mera.cli.output import Json, console, show_json
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
 from mera.cones.indexing import mask_from_sites
@@ -113,7 +112,7 @@ def _inpaint(
     if result.convergence is not None:
         numbers |= {"r_hat": result.convergence.r_hat, "mixed": result.convergence.mixed}
     if as_json:
-        console.print(json.dumps(numbers | {"pictures": [str(path) for path in pictures]}))
+        show_json(numbers | {"pictures": [str(path) for path in pictures]})
     else:
         _report(numbers, result, pictures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,7 @@ from mera._utils.processes import is_main
 from mera.cli.common import Device, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, console, show
+from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.data.sources import Source, open_image
 from mera.display.table import Table
@@ -60,7 +59,7 @@ def _map(
     bits = {f"level {level}": -part / variables for level, part in enumerate(result.levels)}
     numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
     if as_json:
-        show(json.dumps(numbers | {"store": str(out), "picture": str(picture)}))
+        show_json(numbers | {"store": str(out), "picture": str(picture)})
         return
     rows = [(name, f"{value:.4f}") for name, value in bits.items()]
     if not math.isnan(result.bits_per_dim):

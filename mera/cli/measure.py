@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +18,7 @@ from mera._utils.processes import is_main
 from mera.cli.common import Device, choose_device
 from mera.cli.declared_options import assignments
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, console, show
+from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.density import Density
 from mera.display.table import Table
@@ -34,21 +32,14 @@ from mera.train.run import RunFolder
 app = typer.Typer(**OPTIONS)
 
 
-class Sampler(StrEnum):
-    """The samplers by name."""
-
-    reweighting = "reweighting"
-    metropolis = "metropolis"
-    hmc = "hmc"
-    latent_hmc = "latent-hmc"
-    cones = "cones"
-
-
 @app.command()
 def _measure(
     run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
     samples: Annotated[int, typer.Option(min=8, help="Number of samples, over all chains.")] = 10_000,
-    sampler: Annotated[Sampler, typer.Option(help="How samples of the action are made.")] = Sampler.reweighting,
+    sampler: Annotated[
+        Literal["reweighting", "metropolis", "hmc", "latent-hmc", "cones"],
+        typer.Option(help="How samples of the action are made."),
+    ] = "reweighting",
     action: Annotated[
         str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE ...)]")
     ] = None,
@@ -125,25 +116,25 @@ def _measure(
         flow, target, text = _at(flow, target, at or {})
     elif at:
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
-    usual = "_".join([sampler.value, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
+    usual = "_".join([sampler, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
     out = folder_of(run) / "measure" / (usual if name is None else name) if out is None else out
-    is_new = sampler is Sampler.reweighting and not Storage(out).is_started()
+    is_new = sampler == "reweighting" and not Storage(out).is_started()
     of_target = _fields(fields, flow, target) if is_new or fields is not None else None
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
         result = physics.measure(
-            flow, target if at else text, out, sampler=sampler.value, samples=samples, chains=chains, warmup=warmup,
+            flow, target if at else text, out, sampler=sampler, samples=samples, chains=chains, warmup=warmup,
             every=every, seed=seed, fields=of_target, resume=resume, console=console,
         ).result  # fmt: skip
     if not is_main():
         return
-    report = _plain({"run": str(run), "action": text, "sampler": sampler.value, **_figures(result)})
+    report = plain({"run": str(run), "action": text, "sampler": sampler, **_figures(result)})
     write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
     write_atomically(out / "report.png", result._repr_png_() or b"")
     if as_json:
-        show(json.dumps(report))
+        show_json(report)
         return
-    show(f"{text} on {flow.plan.input}, {sampler.value}", str(result))
+    show(f"{text} on {flow.plan.input}, {sampler}", str(result))
     console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
 
 
@@ -170,7 +161,10 @@ def _list(folder: Path, as_json: bool) -> None:
             done, verdict = 0, str(error)
         rows.append((path.name, facts["sampler"], facts["action"], f"{done:,} of {facts['samples']:,}", verdict))
     table = Table(["measurement", "sampler", "action", "samples", "verdict"], rows)
-    show(json.dumps([dict(zip(table.header, row, strict=True)) for row in rows]) if as_json else str(table))
+    if as_json:
+        show_json([dict(zip(table.header, row, strict=True)) for row in rows])
+    else:
+        show(str(table))
 
 
 def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:
@@ -213,12 +207,3 @@ def _figures(result: Any) -> dict[str, Any]:
         "verdict": result.verdict,
         "observables": observables,
     }
-
-
-def _plain(value: Any) -> Any:
-    """Replace NaN and infinite numbers, which JSON does not have, by None."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import math
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,3 +23,17 @@ def show(*parts: Table | str) -> None:
             console.print(part.fit(console.width))
         else:
             console.print(str(part))
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON."""
+    show(json.dumps(plain(value)))
+
+
+def plain(value: Any) -> Any:
+    """Replace NaN and infinite numbers, which JSON does not have, by None."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mera.cli.lazy import OPTIONS
-from mera.cli.output import Json, show
+from mera.cli.output import Json, show, show_json
 from mera.display.run_records import RunRecords
 from mera.display.table import Table
 
@@ -27,7 +26,7 @@ def _runs(
     folders = (RunRecords(path.parent) for path in sorted(folder.rglob("config.json")))
     rows = [{"run": str(run.path.relative_to(folder))} | run.facts() for run in folders if _is_run(run)]
     if as_json:
-        show(json.dumps(rows))
+        show_json(rows)
         return
     if not rows:
         raise FileNotFoundError(f"Expected a folder with runs; {folder} holds none")

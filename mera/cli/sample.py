@@ -11,6 +11,7 @@ import torch
 import typer
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.processes import is_main
 from mera.cli.classes import numbers_of
@@ -52,6 +53,8 @@ def _sample(
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
     flow = load_flow(run, L).to(choose_device(device))
+    if out is not None and out.suffix != ".npy" and not are_pictures(flow):
+        raise InputError("a file .npy for samples that are not images", str(out))
     context = None
     if classes is not None:
         chosen = torch.tensor(numbers_of(run, flow, classes), device=flow.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
+import timeit
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import length_hint
@@ -120,7 +120,7 @@ def _score(
         console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
     if not run.steps():
         run.create({"comparison": description})
-    result = fit(flow, data, settings, run, resume="auto", console=console, quiet=console is None)
+    result = fit(flow, data, settings, run, resume="auto", console=console, quiet=console is None, on_signal="return")
     if result.interrupted:
         return None
     minutes = run.metrics()[-1]["seconds"] / 60
@@ -160,9 +160,4 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 def _sampling_time(flow: Density) -> float:
     """The median time of sampling, in seconds."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        sample(flow, TIMED_SAMPLES).cpu()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(timeit.repeat(lambda: sample(flow, TIMED_SAMPLES).cpu(), number=1, repeat=REPEATS))

@@ -86,7 +86,7 @@ class Cone:
     @cached_property
     def blocks(self) -> tuple[int, ...]:
         """For each step that applies a bijector, in order, the number of events with variables that can change."""
-        steps = [(step.source, step.operation) for step in self.plan.steps if isinstance(step.operation, Apply)]
+        steps = [(step.source, step.apply) for step in self.plan.bijections]
         if isinstance(self.reached, Products):
             return tuple(self.reached.events(source, operation) for source, operation in steps)
         return tuple(len(_touched(operation, self.reached[source])) for source, operation in steps)
@@ -104,7 +104,7 @@ class Cone:
     @property
     def legend(self) -> str:
         """The caption below the table: the numbers of latents and blocks in the whole cone."""
-        blocks = sum(step.operation.events for step in self.plan.steps if isinstance(step.operation, Apply))
+        blocks = sum(step.apply.events for step in self.plan.bijections)
         return (
             f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "
             f"{self.fraction:.3g}; {sum(self.blocks):,} of {blocks:,} blocks"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -58,7 +57,7 @@ def _spreading() -> Transform:
     neighbours = cache(_neighbours)
 
     def spread_events(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        operation = cast(Apply, step.operation)  # no other operation has events
+        operation = step.apply
         marked = events.flatten(2).amax(1)  # (n, sites)
         if operation.is_field:
             reached = (marked.float() @ neighbours(operation) > 0).to(events.dtype)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
 from mera.cones.subplan import PartialLevel, PartialStep, Subplan
-from mera.graph.operations import Apply
 from mera.run.executor import Transform, transform_events
 
 
@@ -108,10 +106,7 @@ def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
 
 def _sizes(partial_step: PartialStep) -> tuple[int, ...]:
     """The number of variables in each group of events, and the number of variables outside of all events."""
-    operation = partial_step.step.operation
-    if not isinstance(operation, Apply):
-        raise TypeError(f"Expected a partial step that applies a bijector; got {operation}")
-    groups = [n * math.prod(operation.event_shape) for n in partial_step.group_sizes]
+    groups = [n * math.prod(partial_step.step.apply.event_shape) for n in partial_step.group_sizes]
     return *groups, len(partial_step.source) - sum(groups)
 
 
@@ -119,7 +114,7 @@ def _transform(
     partial_step: PartialStep, sizes: tuple[int, ...], row: Tensor, transform: Transform
 ) -> tuple[Tensor, Tensor]:
     """Transform the events in a row, group by group; the variables outside of all events do not change."""
-    settings, event_shape = row.shape[0], cast(Apply, partial_step.step.operation).event_shape
+    settings, event_shape = row.shape[0], partial_step.step.apply.event_shape
     *groups, unchanged = row.split(sizes, dim=1)
     rows, changes = [], []
     for n, group in zip(partial_step.group_sizes, groups, strict=True):

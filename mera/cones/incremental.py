@@ -15,7 +15,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import context_arguments
-from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 from mera.run.executor import run_forward
 from mera.run.runner import Runner
@@ -226,7 +225,7 @@ class IncrementalPass:
             x, log_det = bijector.inverse(self._events(step, inputs), *context)
             values[:, outputs.flatten()] = x.reshape(len(values), -1)
             log_det_parts.append(log_det.view(len(values), -1))
-        new_log_dets = torch.cat(log_det_parts, dim=1).to(log_dets.dtype)
+        new_log_dets = torch.cat([log_dets[:, :0], *log_det_parts], dim=1).to(log_dets.dtype)
         log_dets[:, change.events] = new_log_dets
         difference = log_dets.new_zeros(len(values), change.places)
         return difference.index_add(1, change.event_labels, new_log_dets - self._before[1])
@@ -261,7 +260,5 @@ class IncrementalPass:
 
     def _events(self, step: Step, addresses: Tensor) -> Tensor:
         """Events at addresses (events, variables), as a batch (K * events, *event_shape)."""
-        if not isinstance(step.operation, Apply):
-            raise TypeError(f"Expected a step that applies a bijector; got {step.operation}")
-        size = math.prod(step.operation.event_shape)
-        return self._values[:, addresses.flatten()].view(-1, size).unflatten(1, step.operation.event_shape)
+        shape = step.apply.event_shape
+        return self._values[:, addresses.flatten()].view(-1, math.prod(shape)).unflatten(1, shape)

@@ -93,11 +93,6 @@ class Restriction:
         pixels, latents = self._event_shape[1], self.cone.count
         return f"Restriction({pixels:,} pixels, and {latents:,} latents and {sum(self.cone.blocks):,} blocks)"
 
-    @cached_property
-    def mask(self) -> Tensor:
-        """Whether a pixel is masked: bool, (H, W)."""
-        return self.cone.pixels.to(self._reference.device)
-
     @property
     def pixels(self) -> Tensor:
         """The masked pixels of the image, (1, C, n)."""

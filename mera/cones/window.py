@@ -29,22 +29,7 @@ MAX_FIELD_SITES = 2**20
 
 @torch.no_grad()
 def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
-    """Generate a window of the image of a seed; see `Flow.window`.
-
-    Args:
-        runner: the flow's plan with its bijectors and prior.
-        seed: an integer from 0 to 2^64 - 1.
-        region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
-        temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first.
-
-    Returns:
-        The window (1, C, *window) of data in the flow's own space.
-
-    Raises:
-        ValueError: if a span is empty or reaches outside of the lattice; if the seed is out of range; if the lattice is
-            too large for flat indices or for a field bijector; if a temperature is not positive; if the prior has no
-            quantile function at this temperature; or if the flow is conditional.
-    """
+    """Generate a window of the image of a seed; see `Flow.window`."""
     plan, like = runner.plan, runner.reference
     if plan.context is not None:
         raise InputError("a flow without context for windows", f"one with {plan.context}")

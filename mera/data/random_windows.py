@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera._utils.checks import check_count, check_flag, check_interval
+from mera._utils.checks import check_count, check_flag, check_positive
 from mera._utils.errors import InputError
 from mera.data.dataset import DataSplits, Edges, edges, register
 from mera.data.gate import check_finite
@@ -148,7 +148,7 @@ def windows(
     """
     sources = _sources(images, channels)
     if isinstance(test, Real):
-        test = check_interval(test, "the share of the test", 0, 1)
+        test = check_positive(test, "the share of the test", most=1)
         training, testing = _split(sources, test, edges(L), margin)
     else:
         training, testing = [whole(s) for s in sources], [whole(s) for s in _sources(test, channels)]

@@ -72,7 +72,7 @@ class RunRecords(Tabled):
 
     def learnt_fields(self) -> bool:
         """Whether the run learnt fields of floats rather than images."""
-        return any("test_nats" in line for line in self.metrics())
+        return "action" in self.config() or any("test_nats" in line for line in self.metrics())
 
     def facts(self) -> dict[str, Any]:
         """What a list of runs shows of this one: model, data, steps, minutes, test loss with its unit, parameters."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mera._utils.door import checked
 from mera.graph.layout import Layout
@@ -77,9 +77,9 @@ def _label(name: str, node: Node) -> str:
     return name
 
 
-def _brief(value: int | tuple[int, ...]) -> str:
+def _brief(value: int | Sequence[int]) -> str:
     """One integer, or one for each dimension, as text."""
-    return brief(value if isinstance(value, tuple) else (value,))
+    return brief(tuple(value) if isinstance(value, Sequence) else (value,))
 
 
 def _quoted(text: str) -> str:

@@ -126,9 +126,5 @@ class Lattice:
             values = values.index_select(d + 1, cell) / pixels[cell].view(-1, *[1] * (values.ndim - d - 2))
         return values
 
-    def with_channels(self, channels: int) -> Lattice:
-        """The lattice with the same sites and another number of channels."""
-        return replace(self, channels=channels)
-
     def __str__(self) -> str:
         return f"{self.channels} x {' x '.join(map(str, self.shape))}"

@@ -7,7 +7,7 @@ An operation holds integers and an einops pattern, but no tensors; derived value
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mera.graph.lattice import Lattice
@@ -182,7 +182,7 @@ class Cut(_Derived):
     @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
         """The lattice with the kept channels, and the lattice with the remaining channels."""
-        return tuple(self.lattice.with_channels(n) for n in (self.keep, self.lattice.channels - self.keep))
+        return tuple(replace(self.lattice, channels=n) for n in (self.keep, self.lattice.channels - self.keep))
 
 
 Operation = Apply | Regroup | Cut

@@ -48,6 +48,13 @@ class Step:
     targets: tuple[int, ...]
     module: str = ""
 
+    @property
+    def apply(self) -> Apply:
+        """The operation of a step that applies a bijector."""
+        if not isinstance(self.operation, Apply):
+            raise TypeError(f"Expected a step that applies a bijector; got {self.operation}")
+        return self.operation
+
 
 @dataclass(frozen=True)
 class LatentLevel:
@@ -88,6 +95,11 @@ class Plan:
         if not is_integer(level) or not 0 <= level < len(self.latents):  # type: ignore[operator]
             raise InputError(f"a level from 0 to {len(self.latents) - 1}", repr(level))
         return int(level)  # type: ignore[call-overload]
+
+    @property
+    def bijections(self) -> tuple[Step, ...]:
+        """The steps that apply a bijector, in order."""
+        return tuple(step for step in self.steps if step.module)
 
     def rows_of(self, levels: Sequence[Tensor]) -> Tensor:
         """Concatenate latents (B, C_h, *shape_h) of all levels, finest first, to rows (B, variables)."""

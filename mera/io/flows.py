@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -75,7 +76,7 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         raise InputError("a flow with the usual preprocessing", f"{flow.preprocess}: save its state_dict() instead")
     prior = flow.prior.describe()
     recipe = flow.recipe
-    if recipe is not None and not callable(recipe.options.get("bijector")):
+    if recipe is not None and not _has_function(recipe.options.get("bijector")):
         options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
         return {"format": FORMAT, "model": recipe.model, "options": options}
     try:
@@ -84,6 +85,11 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     except LayoutError as error:
         got = f"one made by hand: {error}; save its state_dict() instead"
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
+
+
+def _has_function(value: Any) -> bool:
+    """Whether a value is a function or a class, or an option of a bijector by name is one."""
+    return any(map(_has_function, value.values())) if isinstance(value, Mapping) else callable(value)
 
 
 def load(path: str | PathLike[str]) -> Any:

@@ -64,10 +64,5 @@ def _check_examples(name: str, examples: Examples, report: CheckReport) -> list[
         report.attempt(f"{name} examples have one shape and dtype", uniform)
     labels: Any = getattr(examples, "labels", None)
     if labels:
-        report.attempt(f"{name} labels have an entry for each example", lambda: _labels(labels, total))
+        report.attempt(f"{name} labels have an entry for each example", lambda: ", ".join(check_labels(labels, total)))
     return read
-
-
-def _labels(labels: Any, n: int) -> str:
-    """The names of labels, after the check of their numbers."""
-    return ", ".join(check_labels(labels, n))

@@ -22,7 +22,6 @@ from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout, Plan
-from mera.graph.operations import Apply
 from mera.graph.plan import Step
 from mera.laws.bijectors import TOLERANCE, check_bijector
 from mera.laws.report import CheckReport
@@ -166,7 +165,7 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
         "nothing changes beyond a cone", not wrong, f"{wrong} sites" if wrong else f"{len(places)} places a level"
     )
     law = "cones of both directions agree"
-    if any(isinstance(step.operation, Apply) and step.operation.passive for step in flow.plan.steps):
+    if any(step.apply.passive for step in flow.plan.bijections):
         report.skip(law, "variables that a node keeps change others in one direction only")
     elif flow.plan.input.sites <= SITES:
         inference = torch.cat(list(all_inference_cones(flow.plan)))

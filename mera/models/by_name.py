@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from mera._utils.checks import check_choice
 from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.density import Recipe, register_build
+from mera.density import Recipe
 from mera.flow import Flow
 from mera.names.options import documented, with_options_checked
 from mera.names.registry import Registry, plain
@@ -118,9 +118,6 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     flow = function(**all_options)
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)
-    flow.recipe = Recipe(name, all_options)
+    flow.recipe = Recipe(name, all_options, build)
     flow.memory = memory
     return flow
-
-
-register_build(build)

@@ -10,8 +10,8 @@ from mera.bijectors.by_name import Named
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError, Port
 from mera.graph.plan import context_of
-from mera.models.geometry import context_shape, lattice_shape, levels, options_per_step
-from mera.names.flow_options import Edges, FieldOptions, PerStep, padding_of
+from mera.models.geometry import context_of_options, lattice_shape, levels, options_per_step
+from mera.names.flow_options import PADDING, Edges, FieldOptions, PerStep
 
 
 class Fields:
@@ -38,9 +38,9 @@ class Fields:
         shape = lattice_shape(L, options["dim"])
         wanted = None if options["levels"] is None else options["levels"] + squeezed_first
         self.scales = max(1, levels(shape, m, wanted=wanted) - squeezed_first)
-        self._common = {"padding": padding_of(options["boundary"]), "transform": options["transform"], **common}
+        self._common = {"padding": PADDING[options["boundary"]], "transform": options["transform"], **common}
         self._per_scale = options_per_step(self.scales, layers, options["residual_blocks"], options["hidden"])
-        context = context_shape(options["context"], options["classes"], shape)
+        context = context_of_options(options["context"], options["classes"])
         self.layout = Layout(shape, channels, options["boundary"], context)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -53,21 +53,9 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = N
     return count
 
 
-def context_shape(context: Edges | None, classes: int | None, shape: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape of the context of a model; None if the model is not conditional.
-
-    The option `context` is K, (K,) or (K, *shape) for a lattice `shape`. A model with `classes` and no `context` has a
-    context of shape (16,).
-
-    Raises:
-        ValueError: if `context` has another form.
-    """
-    if context is None:
-        return None if classes is None else (16,)
-    sizes = tuple(context) if isinstance(context, Sequence) else (context,)
-    if not sizes or not all(is_integer(n) and n > 0 for n in sizes) or sizes[1:] not in ((), tuple(shape)):
-        raise InputError(f"a context K, or (K, {', '.join(map(str, shape))}) for each pixel", repr(context))
-    return sizes
+def context_of_options(context: Edges | None, classes: int | None) -> Edges | None:
+    """The context of a model: 16 numbers, where `classes` are given and no `context`."""
+    return 16 if context is None and classes is not None else context
 
 
 def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:

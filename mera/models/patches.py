@@ -15,8 +15,8 @@ from mera.bijectors.by_name import Named, factory, name_and_options, named, take
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.fields import add_field
-from mera.models.geometry import context_shape, integers_per_step, lattice_shape, levels, options_per_step
-from mera.names.flow_options import PADDING, Edges, PatchOptions, StepOptions, padding_of
+from mera.models.geometry import context_of_options, integers_per_step, lattice_shape, levels, options_per_step
+from mera.names.flow_options import PADDING, Edges, PatchOptions, StepOptions
 from mera.priors.families import family_of
 
 Rows = Iterable[tuple[str, int]]
@@ -71,7 +71,7 @@ class Patches:
             check_choice(options["boundary"], PADDING, "a boundary of a flow with details")
             if share:
                 raise InputError("no details at levels that share modules", repr(details))
-        context = context_shape(options["context"], options["classes"], self.shape)
+        context = context_of_options(options["context"], options["classes"])
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
@@ -113,7 +113,7 @@ class Patches:
         x = self.layout.squeeze(x, self.stride, name=f"squeeze{suffix}")
         norm = self.options["conditioner"] == "joint" if self.options["norm"] is None else self.options["norm"]
         options = {"passive": kept, "layers": self.details[step], "hidden": DETAILS, "norm": norm}
-        options |= {"padding": padding_of(self.options["boundary"]), "smooth": self.smooths}
+        options |= {"padding": PADDING[self.options["boundary"]], "smooth": self.smooths}
         x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
 

@@ -39,6 +39,8 @@ def parse_assignments(text: str) -> dict[str, Any]:
 
     >>> parse_assignments("betas=(0.9, 0.99) amsgrad=true, mode=min")
     {'betas': (0.9, 0.99), 'amsgrad': True, 'mode': 'min'}
+    >>> parse_assignments('name = "a = b"')
+    {'name': 'a = b'}
     """
     example = 'rate=0.1 flag=true sizes=[1,2] name="a b"'
     values, options = _arguments(text, text, example)
@@ -51,7 +53,7 @@ def _arguments(inner: str, text: str, example: str) -> tuple[list[Any], dict[str
     """Positional values and options in `inner`; messages quote the whole text `text`."""
     values: list[Any] = []
     options: dict[str, Any] = {}
-    for token in _tokens(re.sub(r"\s*=\s*", "=", inner)):
+    for token in _tokens(re.sub(r"""("[^"]*"|'[^']*')|\s*=\s*""", lambda match: match[1] or "=", inner)):
         match = re.match(r"([A-Za-z_]\w*)=", token)
         name, value = (None, token) if match is None else (match[1], token[match.end() :])
         if not value or name in options or (name is None and options):

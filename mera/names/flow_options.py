@@ -43,11 +43,6 @@ def check_even(value: Any, name: str) -> int:
     return int(value)
 
 
-def padding_of(boundary: str) -> str:
-    """The `padding_mode` of torch's convolutions, "zeros" or "circular", for a boundary "open" or "periodic"."""
-    return PADDING[boundary]
-
-
 # Networks of couplings
 
 LAYERS = Option("number of coupling layers; a layer updates both halves of an event once.", default=2)

@@ -7,6 +7,7 @@ Calls, docstrings and the command line all read this declaration. Options that s
 from __future__ import annotations
 
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -59,9 +60,9 @@ def count(least: int = 1, what: str | None = None) -> Check:
     return lambda value, name: check_count(value, what or name, least)
 
 
-def positive(what: str | None = None, or_zero: bool = False) -> Check:
-    """A check that a value is a positive number, or also 0 if `or_zero`; for `what` see `count`."""
-    return lambda value, name: check_positive(value, what or name, or_zero)
+def positive(what: str | None = None, or_zero: bool = False, most: float = math.inf) -> Check:
+    """A check that a value is a positive number up to `most`, or also 0 if `or_zero`; for `what` see `count`."""
+    return lambda value, name: check_positive(value, what or name, or_zero, most)
 
 
 flag: Check = check_flag
@@ -104,7 +105,7 @@ def documented(target: T) -> T:
     """
     options = options_of(target)  # type: ignore[arg-type]
     doc = inspect.getdoc(target)
-    if options and doc:
+    if options and doc and "\nArgs:\n" not in doc:
         entries = [
             textwrap.fill(
                 f"{name}: {option.help}", WIDTH, initial_indent="    ", subsequent_indent="        ",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_interval
+from mera._utils.checks import check_choice, check_count, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
@@ -96,7 +96,7 @@ def cone_monte_carlo(
     check_count(warmup, "a number of sweeps before the draws", 0)
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     action = check_sampled(flow, action, alone=trajectories == 0)
-    check_interval(length, "the length of a trajectory", 0, LONGEST)
+    check_positive(length, "the length of a trajectory", most=LONGEST)
     check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
     sampler = cone_sampler(flow, action, chains, levels, dynamics, trajectories, length, start)
     return run(sampler, Observables(action, observables), warmup, sweeps, console)

@@ -106,5 +106,5 @@ def _is_whole(module: nn.Module, flow: Flow) -> bool:
 
 def _steps_by_level(flow: Flow) -> list[list[Step]]:
     """The steps of each level, finest first, that apply a bijector other than a `Spectral` of the whole lattice."""
-    steps = [s for s in flow.plan.steps if s.module and not _is_whole(flow.bijectors[s.module], flow)]
+    steps = [s for s in flow.plan.bijections if not _is_whole(flow.bijectors[s.module], flow)]
     return [[step for step in steps if step.level == level] for level in range(max(s.level for s in steps) + 1)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_interval
+from mera._utils.checks import check_choice, check_count, check_positive
 from mera._utils.errors import InputError
 from mera.chains.gamma import LEAST
 from mera.density import Density
@@ -76,7 +76,7 @@ def hmc(
     check_count(thin, "trajectories for each draw")
     check_count(draws, "a number of draws", LEAST)
     check_count(warmup, "a number of trajectories before the draws", 0)
-    check_interval(length, "the length of a trajectory", 0, LONGEST)
+    check_positive(length, "the length of a trajectory", most=LONGEST)
     if space == "latent" and not isinstance(flow, Density):
         raise InputError("a flow for dynamics of its latents", type(flow).__name__)
     shape = event_shape_of(flow)

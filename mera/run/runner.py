@@ -83,53 +83,22 @@ class Runner:
         return transform
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Map data to latents.
-
-        Args:
-            x: data (B, C, *shape).
-            context: the contexts of the batch; None for a flow without context.
-
-        Returns:
-            The latents, one tensor for each level, finest first; and the log-det (B,).
-
-        Raises:
-            ValueError: if a context is missing, of another shape, dtype or device, or a class number is out of range.
-        """
+        """Map data to latents; see `Flow.forward`."""
         return run_forward(self.plan, x, self.forward_transform(self.contexts(context, x)))
 
     def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map latents to data.
-
-        Args:
-            z: the latents, one tensor for each level, finest first.
-            context: the contexts of the batch; None for a flow without context.
-
-        Returns:
-            The data (B, C, *shape), and the log-det (B,) of the inverse.
-
-        Raises:
-            ValueError: if a context is missing, of another shape, dtype or device, or a class number is out of range.
-        """
+        """Map latents to data; see `Flow.inverse`."""
         return run_inverse(self.plan, z, self.inverse_transform(self.contexts(context, z[0])))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Initialise each bijector with its events in a forward pass, in the order of the steps.
-
-        Args:
-            x: data (B, C, *shape).
-            context: the contexts of the batch; None for a flow without context.
-
-        Raises:
-            ValueError: if a bijector cannot be initialised with its events, for example too few events; the message
-                names the node. Also if a context is missing, of another shape, dtype or device, or a class number is
-                out of range.
-        """
+        """Initialise each bijector with its events, in the order of the steps; see `Flow.initialize`."""
         contexts = self.contexts(context, x)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             try:
-                initialized = self.bijector(step).initialize(events, contexts(step))
+                bijector = self.bijector(step)
+                initialized = bijector.initialize(events, *context_arguments(bijector, contexts(step)))
             except ValueError as error:
                 raise LayoutError.from_error(error, node=step.node) from error
             return initialized, events.new_zeros(events.shape[0])

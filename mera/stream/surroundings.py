@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
 from mera.cones.indexing import Tiling, event_tiling, ravel
 from mera.cones.subplan import PartialStep, Subplan
 from mera.cones.surroundings import constants_of
 from mera.graph.lattice import Lattice
-from mera.graph.operations import Apply
 from mera.stream.boxes import Box, hull
 from mera.stream.stages import Events, Stage, period
 from mera.stream.store import Store
@@ -132,7 +130,4 @@ def _relative(coordinates: Sequence[Tensor], box: Box, shape: Sequence[int]) -> 
 
 def _tiling(partial: PartialStep) -> Tiling:
     """The events of a partial step as boxes."""
-    operation = partial.step.operation
-    if not isinstance(operation, Apply):
-        raise InputError("a step that applies a bijector", str(operation), where=f"node {partial.step.node!r}")
-    return event_tiling(operation)
+    return event_tiling(partial.step.apply)

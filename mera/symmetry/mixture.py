@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -208,17 +208,6 @@ class Symmetrized(Density):
     preprocess = _of_flow("preprocess", "The bijector from uint8 images to the flow's own space.")
     prior = _of_flow("prior", "The density of the flow's latents.")
     recipe = _of_flow("recipe", "The model and the options of the flow; None for a flow that was made by hand.")
-    dtype = _of_flow("dtype", "The dtype of data; `to` changes it.")
-    device = _of_flow("device", "The device of the flow; `to` changes it.")
-
-    @property
-    def memory(self) -> Mapping[str, str]:
-        """The memory settings by the names of nodes; see `Flow.memory`."""
-        return self.flow.memory
-
-    @memory.setter
-    def memory(self, value: str | Mapping[str, str]) -> None:
-        self.flow.memory = value
 
     @property
     def summary(self) -> Summary:

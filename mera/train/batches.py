@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -29,7 +28,6 @@ class BatchLoader:
             _Steps(objective, seed, rows),
             sampler=_From(start + 1),
             batch_size=None,  # an item of the data set is a batch
-            collate_fn=_unchanged,
             num_workers=workers,
             worker_init_fn=_ignore_stop_signals,
             generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
@@ -40,7 +38,7 @@ class BatchLoader:
         for batch in self._loader:
             if isinstance(batch, ReadFailure):
                 batch.raise_error()
-            yield batch
+            yield tuple(batch)  # the loader makes lists of tuples
 
 
 class _Steps(Dataset):
@@ -72,11 +70,6 @@ def micro_batches(batch: Batch, n: int) -> list[Batch]:
     """Split a batch into `n` parts, or fewer if it has fewer rows; tensors may differ in their numbers of rows."""
     parts = list(zip(*(tensor.tensor_split(n) for tensor in batch), strict=True))
     return [part for part in parts if any(len(tensor) for tensor in part)]
-
-
-def _unchanged(batch: Any) -> Any:
-    """Return a batch, which is already collated."""
-    return batch
 
 
 def _ignore_stop_signals(worker: int) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from mera._utils.random import fixed_seed, seeded
+from mera._utils.random import seeded
 from mera.density import Density
 from mera.physics.family import ActionFamily
-from mera.physics.reweighting import estimate
-from mera.physics.short_run import fields_of
 from mera.train.objective import Batch
-from mera.train.reverse_kl import JUDGED, ReverseKL
+from mera.train.reverse_kl import ReverseKL
 
 SHOWN = 64
 """The number of samples that are shown in training, from the smallest parameters to the largest."""
@@ -40,6 +37,7 @@ class FamilyKL(ReverseKL):
         self.family = family
         self.contexts = torch.linspace(-1, 1, SHOWN)[:, None].expand(SHOWN, len(family.ranges))
         self.parts = (*self.parts, "context")
+        self.judged += " with " + ", ".join(f"{name}={value:g}" for name, value in family.middle.items())
 
     def value(self, phi: Tensor, context: Tensor | None) -> Tensor:
         """The action of each field with its own parameters, (B,)."""
@@ -72,13 +70,6 @@ class FamilyKL(ReverseKL):
         """The variational free energy in nats, the mean over all parameters."""
         return {"free_energy": losses.mean().item() * flow.plan.input.variables}
 
-    @torch.no_grad()
     def verdict(self, flow: Density) -> str:
         """The verdict on the weights of samples with the middle parameters, beside fields from a short run."""
-        middle = self.family.context(**self.family.middle).to(flow.device)
-        with fixed_seed(0), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
-            given = flow.given(middle)
-            report = estimate(given, self.action, JUDGED, fields=fields_of(self.action, given))
-        values = ", ".join(f"{name}={value:g}" for name, value in self.family.middle.items())
-        return f"of {JUDGED:,} samples with {values}, {report.verdict}"
+        return super().verdict(flow.given(self.family.context(**self.family.middle).to(flow.device)))

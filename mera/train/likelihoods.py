@@ -17,7 +17,7 @@ from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
 from mera.density import Density
 from mera.display.run_records import UNITS
-from mera.train.objective import Batch, Objective, are_pictures, stretched
+from mera.train.objective import Batch, Objective, are_pictures
 from mera.train.order import Order
 
 
@@ -102,10 +102,6 @@ class FieldLikelihood(Likelihood):
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The negative log-likelihood of each field, (B,), in nats for each variable."""
         return -flow.log_prob(*self.data(flow, batch)) / flow.plan.input.variables
-
-    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """Samples as images, stretched over their range."""
-        return stretched(flow, samples)
 
 
 class OwnLoss(Objective):

@@ -103,8 +103,8 @@ class Objective(ABC):
         return ""
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """Samples of a flow as uint8 images (N, 1 or 3, H, W); None if samples are not pictures."""
-        return None
+        """Samples as uint8 images (N, 1 or 3, H, W), stretched over their range; None if they are not pictures."""
+        return stretched(flow, samples)
 
 
 def are_pictures(flow: Density) -> bool:

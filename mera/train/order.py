@@ -6,8 +6,8 @@ A resumed run therefore reads the same batches as an uninterrupted run, whatever
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -47,28 +47,20 @@ class Order:
         epoch, batch = divmod(step - 1, self.n // self.batch_size)
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, _permutation(self.n, self.seed * 1_000_003 + epoch)
-        return [self._permutation[batch * self.batch_size + row] for row in rows]
+        return [self._permutation(batch * self.batch_size + row) for row in rows]
 
 
-def _permutation(n: int, seed: int) -> Sequence[int]:
-    """A permutation of the indices below n that a seed determines."""
+def _permutation(n: int, seed: int) -> Callable[[int], int]:
+    """A permutation of the indices below n that a seed determines, as a function."""
     generator = torch.Generator().manual_seed(seed)
     if n <= MAX_LISTED:
-        return torch.randperm(n, generator=generator).tolist()
+        return torch.randperm(n, generator=generator).tolist().__getitem__
     start, stride = (int(torch.randint(n, (), generator=generator)) for _ in range(2))
     while math.gcd(stride, n) != 1:
         stride += 1
-    return _Strided(n, start, stride)
+    return partial(_strided, n, start, stride)  # a list of more indices would take too much memory
 
 
-class _Strided(Sequence[int]):
-    """The order start, start + stride, start + 2 stride, ... modulo n, for more indices than a list can hold."""
-
-    def __init__(self, n: int, start: int, stride: int) -> None:
-        self.n, self.start, self.stride = n, start, stride
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: Any) -> Any:
-        return (self.start + index * self.stride) % self.n
+def _strided(n: int, start: int, stride: int, index: int) -> int:
+    """The index-th of start, start + stride, start + 2 stride, ... modulo n."""
+    return (start + index * stride) % n

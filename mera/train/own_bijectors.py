@@ -39,7 +39,7 @@ def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> 
         ValueError: if a law does not hold; the message names the node, the law and the error.
     """
     flow = density.flow
-    own = {step.module for step in flow.plan.steps if step.module and is_own(flow.bijectors[step.module])}
+    own = {step.module for step in flow.plan.bijections if is_own(flow.bijectors[step.module])}
     if not own:
         return
     runner = flow.runner

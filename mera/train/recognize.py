@@ -68,12 +68,12 @@ def recognize(
             raise InputError("as_images=False beside an action", "as_images=True")
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
+        if settings.keep == "best":
+            raise InputError('keep="last" beside an action, which has no examples to hold out', 'keep="best"')
         if isinstance(action, ActionFamily):
             return _of_family(flow, action, examples, settings)
         action = check_sampled(flow, action)
         fields = None if examples is None else _fields(examples, flow)
-        if settings.keep == "best":
-            raise InputError('keep="last" beside an action, which has no examples to hold out', 'keep="best"')
         options = (settings.estimator, settings.anneal, settings.alpha)
         objective = ReverseKL(flow, action, *options, fields, settings.field_share)
         return Objectives(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))

@@ -19,7 +19,7 @@ from mera.physics.action import Action
 from mera.physics.reweighting import estimate
 from mera.physics.short_run import fields_of, is_differentiable, short_run
 from mera.physics.verdicts import pareto_k
-from mera.train.objective import Batch, Objective, is_starting, stretched
+from mera.train.objective import Batch, Objective, is_starting
 
 CHUNK = 16
 """Rows whose noise is drawn together, so that a process with a part of a batch draws little more than its own noise."""
@@ -75,6 +75,7 @@ class ReverseKL(Objective):
         self._tensors = len(flow.draw_noise(0))
         noise = [f"noise{i}" for i in range(self._tensors)]
         self.parts = (*noise, "fields", "uniform") if fields is not None else tuple(noise)
+        self.judged = f"of {JUDGED:,} samples"
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The loss of each sample, then of each field, (rows,), in nats for each variable."""
@@ -235,12 +236,8 @@ class ReverseKL(Objective):
         with fixed_seed(0), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
             report = estimate(flow, self.action, JUDGED, fields=fields)
-        return f"of {JUDGED:,} samples, {report.verdict}"
+        return f"{self.judged}, {report.verdict}"
 
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""
         return None if self.action(x).isfinite().all() else "the action"
-
-    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """Samples as images, stretched over their range."""
-        return stretched(flow, samples)

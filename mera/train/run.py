@@ -32,6 +32,8 @@ from mera.io.flows import WEIGHTS, load, save
 
 STATE = "state"
 """Key of the training state in the description of a checkpoint."""
+OF_A_FLOW = {"model", "layout", "options", "symmetrized", "elements"}
+"""The entries of a configuration that describe a flow."""
 
 
 class RunFolder(RunRecords):
@@ -77,14 +79,17 @@ class RunFolder(RunRecords):
         )
 
     def complete(self, config: dict[str, Any]) -> None:
-        """Add missing entries to the configuration; start a run if there is none.
+        """Add entries to the configuration; start a run if there is none.
+
+        Entries that are there stay, unless the run has no checkpoint yet: those of a flow that failed before its first
+        one give way.
 
         Args:
             config: the entries; a value that JSON cannot hold is written as its text.
         """
-        if not self._config.exists():
-            self.create(config)
-        elif (completed := config | self.config()) != self.config():
+        before = self.config() if self._config.exists() else {}
+        noted = before if self.steps() else {name: before[name] for name in before.keys() - OF_A_FLOW}
+        if (completed := config | noted if self.steps() else noted | config) != before:
             self._write_config(completed)
 
     def extend(self, settings: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
-from mera._utils.checks import check_choice, check_interval, check_positive
+from mera._utils.checks import check_choice, check_positive
 from mera._utils.errors import InputError
 from mera.names.options import Check, Option, check_fields, choice, count, documented, flag, positive
 from mera.run.memory import MEMORY
@@ -42,19 +42,6 @@ def _decay(value: Any, name: str) -> float:
     if decay >= 1:
         raise InputError(f"{name} as a decay below 1", repr(value))
     return decay
-
-
-def _share(value: Any, name: str) -> float:
-    """Refuse a fraction that is not in [0, 1]."""
-    share = check_positive(value, name, or_zero=True)
-    if share > 1:
-        raise InputError(f"{name} from 0 to 1", repr(value))
-    return share
-
-
-def _alpha(value: Any, name: str) -> float:
-    """Refuse a value that is not in (0, 1]."""
-    return check_interval(value, name, 0, 1)
 
 
 @documented
@@ -148,7 +135,7 @@ class Settings:
         Option(
             'alpha of the estimator "alpha", from above 0 to 1: near 0 the divergence from the flow to the target, '
             "which may miss a mode; at 1 that from the target to the flow, which covers all modes that samples reach.",
-            _alpha,
+            positive(most=1),
         ),
     ] = 0.5
     field_share: Annotated[
@@ -156,7 +143,7 @@ class Settings:
         Option(
             "share of each batch, from 0 to 1, that is fields of the target, for a flow that learns from an action and "
             "fields; with 0.5 the loss is half the sum of both divergences.",
-            _share,
+            positive(or_zero=True, most=1),
         ),
     ] = 0.5
     anneal: Annotated[
@@ -164,7 +151,7 @@ class Settings:
         Option(
             "fraction of a run, from 0 to 1, in which the action gradually replaces that of uncoupled Gaussian "
             "variables.",
-            _share,
+            positive(or_zero=True, most=1),
         ),
     ] = 0.0
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0

@@ -44,7 +44,8 @@ class Watch(Callback):
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
         """Draw the picture again."""
-        samples = sample(loop.ema, self.samples, context=self.contexts)  # all processes share the work
+        contexts = None if self.contexts is None else self.contexts.to(loop.device)
+        samples = sample(loop.ema, self.samples, context=contexts)  # all processes share the work
         if not loop.is_main:
             return
         self.metrics.append(metrics)

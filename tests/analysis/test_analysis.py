@@ -229,6 +229,9 @@ def test_projection_on_coarse_levels():
         z, _ = flow(analysis.project(flow, x, 1, how))
         torch.testing.assert_close(z[1], flow(x)[0][1])
         assert (z[0].abs().max() < 1e-6) == (how == "mode")
+    uniform = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="Uniform(low=-1, high=3)")
+    z, _ = uniform(analysis.project(uniform, uniform.sample(2), 1))
+    torch.testing.assert_close(z[0], torch.ones_like(z[0]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("models", "name"), [

@@ -158,6 +158,12 @@ class Plain(Bijector):
         return 2 * x
 
 
+def test_a_node_of_a_bijector_without_context_starts_from_data():
+    layout = mera.Layout((4,), 2)
+    layout.latent(layout.local(layout.input, Plain, kernel=2))
+    mera.Flow(layout).initialize(torch.randn(3, 2, 4))
+
+
 @pytest.mark.parametrize("context_shape", [None, (3,)])
 def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(context_shape):
     shape = (2, 2, 4)
@@ -305,7 +311,8 @@ def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
     ("make", "message"),
     [
         (lambda: checkerboard((4,)), r"Expected an event shape of channels and sites; got \(4,\)"),
-        (lambda: ResidualMLP((4,), (4,), 2, hidden=()), r"Expected at least one hidden width; got \(\)"),
+        (lambda: ResidualMLP((4,), (4,), 2, hidden=()), r"Expected hidden as 1 or more positive integers; got \(\)"),
+        (lambda: ChannelHalves((4, 2, 2), []), r"Expected some of 4 channels, by index; got \[\]"),
         (lambda: Chain([]), "Expected at least one bijector"),
         (lambda: Couplings([]), "Expected at least one bijector"),
         (lambda: Couplings([Coupling(ChannelHalves(PATCH), mlp) for _ in range(2)]), "Expected couplings over one"),
@@ -345,11 +352,11 @@ def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
             for wrong, message in (
                 ({"residual_blocks": 0}, "Expected residual blocks as an integer >= 1; got 0"),
                 ({"residual_blocks": True}, "Expected residual blocks as an integer >= 1; got True"),
-                ({"hidden": (5, 0)}, "Expected a hidden width as an integer >= 1; got 0"),
+                ({"hidden": (5, 0)}, "Expected .*hidden.* >= 1; got 0"),
             )
         ),
         (lambda: named("coupling", {"norm": "x"})(LINE), "Expected norm as True or False; got 'x'"),
-        (lambda: named("coupling", {"hidden": (0,)})(LINE), "Expected a hidden width as an integer >= 1; got 0"),
+        (lambda: named("coupling", {"hidden": (0,)})(LINE), r"Expected hidden as 1 or more .*; got \(0,\)"),
         (lambda: named("glow-steps", {"padding": "x"})(EVEN), "Expected a padding among"),
         (lambda: named("convolution", {"padding": "circular", "kernel": 7})(EVEN), "goes around once at most"),
         (lambda: Autoregressive((1, 1)), "Expected at least 2 variables, or a context"),

@@ -9,10 +9,9 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from typer.models import ArgumentInfo
@@ -63,9 +62,9 @@ def _parameters(function: Any) -> Iterator[dict[str, Any]]:
             continue
         kind, info = parameter.annotation.__origin__, parameter.annotation.__metadata__[0]
         is_required = parameter.default is inspect.Parameter.empty
-        default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            kind = [member.value for member in kind]
+        default = parameter.default
+        if get_origin(kind) is Literal:
+            kind = list(get_args(kind))
         described = {name: value for name in FIELDS if (value := getattr(info, name, None)) is not None}
         if info.autocompletion is not None:
             by_name = {function: name for name, function in COMPLETERS.items()}

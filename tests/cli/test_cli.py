@@ -88,7 +88,8 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     mask[3:5, 7:9] = 255
     Image.fromarray(pixels).save(tmp_path / "image.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    short = ["--draws", 5, "--steps", 3, "--starts", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2]
+    short = ["--draws", 5, "--steps", 3, "--starts", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2,
+             "--particles", 4, "--moves", 1]  # fmt: skip
     result = run("inpaint", out, "--image", tmp_path / "image.png", "--mask", tmp_path / "mask.png", *short,
                  "--out", tmp_path / "filled")  # fmt: skip
     assert result.exit_code == 0, result.output

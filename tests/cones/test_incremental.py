@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import mera
 from mera.cones.cone import cone_of_latents
 from mera.cones.incremental import IncrementalPass, Wiring
 from tests.helpers.laws import randomize
@@ -78,6 +79,22 @@ def test_what_changes_is_the_generation_cone(name):
         cone = cone_of_latents(plan, {level: torch.zeros(1, dtype=torch.int64)})
         sites = change.addresses[change.addresses < n] % plan.input.sites
         assert torch.equal(sites.unique(), cone.pixels.flatten().nonzero()[:, 0])
+
+
+def test_latents_that_no_bijector_touches():
+    layout = mera.Layout((8,), 1)
+    coarse, fine = layout.decimate(layout.input)
+    layout.latent(fine)
+    layout.latent(layout.local(coarse, "actnorm", kernel=1))
+    flow = mera.Flow(layout, "gaussian").double()
+    wiring = Wiring(flow.plan)
+    state, change = (
+        IncrementalPass(flow.runner, wiring, flow.sample(2)),
+        wiring.change([wiring.latents[0].flatten()[:1]]),
+    )
+    assert state.propose(change, state.at(change) + 1).tolist() == [[0], [0]]
+    state.settle(change, torch.ones(2, 1, dtype=torch.bool))
+    check(flow, state)
 
 
 def test_messages():

@@ -217,14 +217,14 @@ def test_live_chains_have_the_mean_of_the_action():
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
     chain = LiveChain(randomize(flow, 0.1).double(), action, chains=8)
     squares = []
-    for _ in range(TUNED + 300):
+    for _ in range(TUNED + 150):
         chain.sweep()
         squares.append(chain.fields.square().mean((1, 2, 3)))
     found = physics.gamma_method(torch.stack(squares[TUNED:]))
     assert found.error < 0.05 * action.phi2((8, 8))
     assert abs(torch.stack(squares[TUNED:]).mean() - action.phi2((8, 8))) < 4 * found.error
-    assert chain.m2.shape == (300, 8)
-    assert "330 sweeps\nz1: 0." in chain.describe()
+    assert chain.m2.shape == (150, 8)
+    assert "180 sweeps\nz1: 0." in chain.describe()
     assert "autocorrelation" in chain.describe()
 
 

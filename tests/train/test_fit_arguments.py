@@ -143,6 +143,17 @@ def test_wrong_class_numbers(tmp_path, classes, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
+    """A flow that failed before its first checkpoint leaves its configuration, but not for another flow."""
+    run = RunFolder(tmp_path)
+    run.create({"note": "mine", "layout": "one that failed", "settings": {"lr": 1}})
+    fit(small_flow(), IMAGES, replace(SHORT, steps=1), run)
+    config = run.config()
+    assert (config["note"], config["model"]) == ("mine", "rgflow")
+    assert "layout" not in config
+    assert config["settings"]["lr"] == SHORT.lr
+
+
 def test_a_flow_in_the_place_of_a_checkpoint(tmp_path):
     run = RunFolder(tmp_path)
     run.create({})

@@ -95,6 +95,8 @@ def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
 def test_keep_best_needs_examples():
     with pytest.raises(ValueError, match='keep="last" beside an action'):
         fit(flow_of(), physics.FreeField(), steps=1, keep="best")
+    with pytest.raises(ValueError, match='keep="last" beside an action'):
+        fit(flow_of(context=1), physics.ActionFamily(physics.FreeField(), mass2=(1.0, 2.0)), steps=1, keep="best")
     with pytest.raises(ValueError, match="can be read in any order"):
         fit(flow_of(), Endless(), steps=1, keep="best")
 

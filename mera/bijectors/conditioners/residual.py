@@ -43,10 +43,7 @@ class _ResidualNetwork(nn.Module):
         hidden: Sequence[int], blocks: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not hidden:
-            raise InputError("at least one hidden width", repr(hidden))
-        for width in hidden:
-            check_count(width, "a hidden width")
+        hidden = check_shape(hidden, "hidden")
         check_count(blocks, "residual blocks", 0, DEEPEST)
         width = hidden[0]
         widths = (width, *hidden, width)
