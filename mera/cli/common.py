@@ -15,12 +15,14 @@ import typer
 from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 from mera.cli.declared_options import assignments, integers, options_for, usual_first, with_options
 from mera.cli.lazy import OPTIONS
+from mera.data import Examples
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout, LayoutError
-from mera.train.likelihoods import ImageLikelihood, likelihood_of
+from mera.train.likelihoods import likelihood
 
 tune_allocator()
 
@@ -75,17 +77,11 @@ def choose_device(name: str) -> torch.device:
 
 
 @torch.no_grad()
-def rebuild_error(flow: Density, examples: torch.Tensor, context: torch.Tensor | None = None) -> float:
-    """Compute max |x - f^-1(f(x))| over a batch, with x in the flow's own space.
-
-    Args:
-        flow: the flow f, or a density with a flow.
-        examples: uint8 images or floating-point fields, (B, C, *shape).
-        context: the context of each example, for a conditional flow.
-    """
-    x = flow.from_images(examples) if likelihood_of(examples[0]) is ImageLikelihood else examples.to(flow.dtype)
-    bijection = flow.flow
-    return (bijection.inverse(bijection(x, context)[0], context)[0] - x).abs().max().item()
+def rebuild_error(flow: Density, examples: Examples) -> float:
+    """Compute max |x - f^-1(f(x))| over the first 100 examples, with x in the space of the flow f."""
+    with fixed_seed(0):
+        x, context = likelihood(flow, examples).start(flow, 100)
+    return (flow.flow.inverse(flow.flow(x, context)[0], context)[0] - x).abs().max().item()
 
 
 def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -8,18 +8,15 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from mera import data
-from mera._utils.random import fixed_seed
 from mera.cli.common import Device, Lattice, Root, choose_device, rebuild_error
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
-from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import mean_loss
-from mera.train.likelihoods import example_contexts, likelihood_of
+from mera.train.likelihoods import likelihood_of
 
 app = typer.Typer(**OPTIONS)
 
@@ -57,16 +54,9 @@ def _evaluate(run: Path, n: int | None, L: Any, root: Path | None, device: torch
         "run": str(run),
         f"test {kind.name}": len(test) if n is None else min(n, len(test)),
         kind.unit: mean_loss(flow, test, n),
-        "largest error of x -> z -> x": _rebuild_error(flow, test),
+        "largest error of x -> z -> x": rebuild_error(flow, test),
         "parameters": count_parameters(flow),
     }
-
-
-def _rebuild_error(flow: Flow, examples: data.Examples) -> float:
-    """`rebuild_error` of the first 100 examples."""
-    values, contexts = data.first(examples, 100).to(flow.device), example_contexts(flow, examples)
-    with fixed_seed(0):
-        return rebuild_error(flow, values, None if contexts is None else contexts[: len(values)].to(flow.device))
 
 
 def _formatted(result: dict[str, Any]) -> dict[str, str]:

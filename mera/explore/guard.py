@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Collection
 from secrets import compare_digest
-from typing import Any
-from urllib.parse import parse_qs
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGI = Callable[[Message, Receive, Send], Awaitable[None]]
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Guard:
@@ -28,24 +25,33 @@ class Guard:
         largest: the largest size of a body, in bytes.
     """
 
-    def __init__(self, app: ASGI, token: str, cookie: str, origins: Collection[str], largest: int) -> None:
+    def __init__(self, app: ASGIApp, token: str, cookie: str, origins: Collection[str], largest: int) -> None:
         self.app, self.token, self.cookie, self.origins, self.largest = app, token, cookie, origins, largest
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it to the application."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        elif self._is_token(_query_token(scope)) and scope["type"] == "http" and scope["path"] == "/":
+            return
+        request = HTTPConnection(scope)
+        length = request.headers.get("content-length", "")
+        answer: Response | None = None
+        if self._is_token(request.query_params.get("token", "")) and scope["type"] == "http" and scope["path"] == "/":
             cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Lax; Path=/"
-            headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
-            await _answer(send, 303, "", headers)
-        elif not self._is_token(_cookie(scope, self.cookie)) or _header(scope, b"origin") not in ("", *self.origins):
+            answer = RedirectResponse("/", 303, {"set-cookie": cookie, "cache-control": "no-store"})
+        elif not self._is_token(request.cookies.get(self.cookie, "")) or (
+            request.headers.get("origin", "") not in ("", *self.origins)
+        ):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
-            else:
-                await _answer(send, 403, "Expected the address that `mera explore` printed, with its token; got none.")
-        elif _length(scope) > self.largest:
-            await _answer(send, 413, f"Expected at most {self.largest // 2**20} MiB; got {_length(scope):,} bytes.")
+                return
+            text = "Expected the address that `mera explore` printed, with its token; got none."
+            answer = PlainTextResponse(text, 403)
+        elif length.isdigit() and int(length) > self.largest:
+            text = f"Expected at most {self.largest // 2**20} MiB; got {int(length):,} bytes."
+            answer = PlainTextResponse(text, 413)
+        if answer is not None:
+            await answer(scope, receive, send)
         else:
             await self.app(scope, self._bounded(receive), send)
 
@@ -67,32 +73,3 @@ class Guard:
             return message
 
         return bounded
-
-
-def _query_token(scope: Message) -> str:
-    """The token in the query string of a request; empty if there is none."""
-    return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-
-
-def _header(scope: Message, name: bytes) -> str:
-    """A header of a request; empty if there is none."""
-    return next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
-
-
-def _cookie(scope: Message, name: str) -> str:
-    """A cookie of a request; empty if there is none."""
-    pairs = (pair.strip().partition("=") for pair in _header(scope, b"cookie").split(";"))
-    return next((value for key, _, value in pairs if key == name), "")
-
-
-def _length(scope: Message) -> int:
-    """The Content-Length header of a request; 0 if there is none."""
-    text = _header(scope, b"content-length")
-    return int(text) if text.isdigit() else 0
-
-
-async def _answer(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    """Answer a request with a line of text."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *(headers or [])]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})

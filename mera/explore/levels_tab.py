@@ -35,8 +35,11 @@ class LevelsTab:
                 ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32").props(
                     f'label aria-label="temperature of level {level}"'
                 ).on_value_change(lambda event: self._set_temperature(level, event.value))
-                ui.button("Redraw the level", on_click=lambda: self._redraw(level)).props("outline")
-                ui.button("Redraw below the marked pixels", on_click=lambda: self._redraw_below(level)).props("outline")
+                redraw, below = self.studio.redraw, self.studio.redraw_below
+                ui.button("Redraw the level", on_click=lambda: self.visit.change(redraw, level)).props("outline")
+                ui.button(
+                    "Redraw below the marked pixels", on_click=lambda: self.visit.change(below, level, self.visit.mask)
+                ).props("outline")
             latents = ui.row().classes("gap-6")
 
         async def open_panel() -> None:
@@ -78,14 +81,3 @@ class LevelsTab:
 
     def _set_temperature(self, level: int, value: float) -> None:
         self.studio.temperatures[level] = float(value)
-
-    def _redraw(self, level: int) -> None:
-        with self.visit.reporting():
-            self.studio.redraw(level)
-            self.visit.changed()
-
-    def _redraw_below(self, level: int) -> None:
-        """Redraw the latents below each site of the level that covers a marked pixel."""
-        with self.visit.reporting():
-            self.studio.redraw_below(level, self.visit.mask)
-            self.visit.changed()

@@ -53,6 +53,4 @@ class MixTab:
                     button.props("outline size=sm")
 
     def _keep(self, level: int) -> None:
-        with self.visit.reporting():
-            self.visit.studio.replace(self.visit.studio.mixture(self.other, level))
-            self.visit.changed()
+        self.visit.change(lambda: self.visit.studio.replace(self.visit.studio.mixture(self.other, level)))

@@ -55,7 +55,7 @@ class Page:
         self.visit.has_left = lambda: self.now.is_deleted
         self.visit.watch(self._show)
         self.visit.follow(self._show_before)
-        self.visit.on_mark(self._show_marks)
+        self.visit.marked = self._show_marks
         self.visit.changed()
 
     def _show(self) -> None:
@@ -86,14 +86,16 @@ class Page:
         hint = "Move a slider on the right and watch; drag on the image to mark pixels to redraw or to fill."
         ui.label(hint).classes("text-sm opacity-70")
         with ui.row().classes("gap-2"):
-            ui.button("New image", on_click=self._draw)
+            ui.button("New image", on_click=lambda: self.visit.change(self.visit.studio.draw))
             ui.button("Undo", on_click=self._undo).props("outline")
             ui.button("Unmark", on_click=self.visit.unmark).props("outline")
         with ui.row().classes("items-center"):
             self.before = picture_element("the image before changes", 24)
             with ui.column().classes("gap-1"):
                 ui.label("before changes").classes("text-sm")
-                ui.button("Back to it", on_click=self._reset).props("outline size=sm")
+                ui.button("Back to it", on_click=lambda: self.visit.change(self.visit.studio.reset)).props(
+                    "outline size=sm"
+                )
         if self.visit.learnt.is_image:
             self.opener = ui.upload(
                 label="or open a picture, or drop one anywhere", on_upload=self._upload, on_rejected=self._reject,
@@ -158,29 +160,17 @@ class Page:
             self.visit.mask[row, column] = self._painting
             self.visit.marked()
 
-    def _draw(self) -> None:
-        with self.visit.reporting():
-            self.visit.studio.draw()
-            self.visit.changed()
-
     def _undo(self) -> None:
         with self.visit.reporting():
             if not self.visit.studio.undo():
                 ui.notify("There is nothing to undo.")
             self.visit.changed()
 
-    def _reset(self) -> None:
-        with self.visit.reporting():
-            self.visit.studio.reset()
-            self.visit.changed()
-
     async def _upload(self, event: events.UploadEventArguments) -> None:
         content = await event.file.read()
         pixels = await self.visit.slowly("opening the picture", self.visit.studio.read, content)
         if pixels is not None:
-            with self.visit.reporting():
-                self.visit.studio.show(pixels)
-                self.visit.changed()
+            self.visit.change(self.visit.studio.show, pixels)
         self.opener.reset()
 
     def _reject(self) -> None:

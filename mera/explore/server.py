@@ -22,7 +22,6 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.density import Density
 from mera.drawing import cone_page
-from mera.explore.guard import Guard
 from mera.explore.learnt import Learnt
 from mera.explore.studio import LARGEST_UPLOAD
 
@@ -99,6 +98,7 @@ class Explorer:
         from fastapi.responses import HTMLResponse
         from nicegui import ui
 
+        from mera.explore.guard import Guard
         from mera.explore.page import Page
 
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)

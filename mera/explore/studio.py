@@ -97,10 +97,6 @@ class Studio:
         with nullcontext() if seed is None else fixed_seed(seed):
             self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
-    def upload(self, content: bytes) -> None:
-        """Replace the image by the contents of an image file; see `read`."""
-        self.show(self.read(content))
-
     def read(self, content: bytes) -> Tensor:
         """The pixels (C, H, W) of an image file, cropped to the flow's aspect ratio and resized; the image stays.
 

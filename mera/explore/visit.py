@@ -32,15 +32,16 @@ class Visit:
         studio: the image and its latents.
         mask: the marked pixels, bool (H, W).
         has_left: returns whether the visitor has closed the page.
+        marked: called after pixels are marked or unmarked.
     """
 
     def __init__(self, learnt: Learnt, action: Any = None) -> None:
         self.learnt, self.action, self.studio = learnt, action, Studio(learnt)
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self.has_left: Callable[[], bool] = lambda: False
+        self.marked: Callable[[], None] = lambda: None
         self._watchers: list[Callable[[], None]] = []
         self._followers: list[Callable[[], None]] = []
-        self._markers: list[Callable[[], None]] = []
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Call a function after every change of the image, including changes by a slider."""
@@ -49,10 +50,6 @@ class Visit:
     def follow(self, follower: Callable[[], None]) -> None:
         """Call a function after every change of the image, except changes by a slider."""
         self._followers.append(follower)
-
-    def on_mark(self, marker: Callable[[], None]) -> None:
-        """Call a function after pixels are marked or unmarked."""
-        self._markers.append(marker)
 
     def shown(self) -> None:
         """Run the callbacks of `watch`, after a slider has changed the image."""
@@ -65,10 +62,11 @@ class Visit:
         for follower in self._followers:
             follower()
 
-    def marked(self) -> None:
-        """Run the callbacks of `on_mark`."""
-        for marker in self._markers:
-            marker()
+    def change(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Call a function that changes the image, and show the change; an error becomes a notification."""
+        with self.reporting():
+            act(*arguments)
+            self.changed()
 
     def unmark(self) -> None:
         """Unmark all pixels."""

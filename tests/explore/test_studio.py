@@ -149,10 +149,10 @@ def test_fillings_and_cost(studio):
 
 
 def test_a_picture_is_cut_and_reduced(studio):
-    studio.upload(png(300, 50, color=(200, 40, 90)))
+    studio.show(studio.read(png(300, 50, color=(200, 40, 90))))
     expected = torch.tensor([200, 40, 90]).view(3, 1, 1)
     assert (studio.picture.int() - expected).abs().max() <= 1
-    studio.upload(png(1, 1, "LA"))
+    studio.show(studio.read(png(1, 1, "LA")))
     assert studio.picture.max() <= 1
 
 
@@ -169,7 +169,7 @@ def test_a_picture_is_cut_and_reduced(studio):
 def test_files_that_are_no_pictures(studio, content, message):
     before = studio.data.clone()
     with pytest.raises(ValueError, match=message):
-        studio.upload(content)
+        studio.show(studio.read(content))
     assert torch.equal(studio.data, before)
 
 
@@ -185,7 +185,7 @@ def test_fields_have_colours_and_no_uploads():
     studio = Studio(Learnt(mera.Symmetrized(flow), is_image=False))
     assert studio.picture.shape == (3, 8, 8)
     with pytest.raises(ValueError, match="a flow of images"):
-        studio.upload(png(8, 8))
+        studio.show(studio.read(png(8, 8)))
 
 
 def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
