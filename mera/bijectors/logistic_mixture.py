@@ -42,18 +42,16 @@ class LogisticMixture(Univariate):
         self.outer = Affine(max_log_scale)
         self.n_params = 3 * self.components + 2
 
+    @in_single
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the logit of the mixture, then scale and shift."""
-        dtype = x.dtype
-        x, params = in_single(x, params)
         u, log_slope = _logit_of_mixture(x, *self._mixture(params))
         y, log_scale = self.outer(u, params[:, -2:])
-        return y.to(dtype), log_slope + log_scale
+        return y, log_slope + log_scale
 
+    @in_single
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the shift and the scaling, then invert the logit of the mixture."""
-        dtype = y.dtype
-        y, params = in_single(y, params)
         u, log_scale = self.outer.inverse(y, params[:, -2:])
         mixture = self._mixture(params)
         with torch.no_grad():
@@ -61,7 +59,7 @@ class LogisticMixture(Univariate):
         for _ in range(2):  # the first step makes first derivatives right, the second step second derivatives
             value, log_slope = _logit_of_mixture(x, *mixture)
             x = x - (value - u) * torch.exp(-log_slope.detach())
-        return x.to(dtype), log_scale - _logit_of_mixture(x, *mixture)[1]
+        return x, log_scale - _logit_of_mixture(x, *mixture)[1]
 
     def mirrored(self, params: Tensor) -> Tensor:
         """The parameters with components in reverse order, opposite means, and the opposite shift."""

@@ -30,23 +30,21 @@ class Scaled(Univariate):
         self.outer, self.inner = Affine(max_log_scale), inner
         self.n_params = self.outer.n_params + inner.n_params
 
+    @in_single
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift, then apply the map."""
-        dtype = x.dtype
-        x, params = in_single(x, params)
         outer, inner = self._split(params)
         scaled, log_scale = self.outer(x, outer)
         y, log_slope = self.inner(scaled, inner)
-        return y.to(dtype), log_scale + log_slope
+        return y, log_scale + log_slope
 
+    @in_single
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the map, then the shift and the scale."""
-        dtype = y.dtype
-        y, params = in_single(y, params)
         outer, inner = self._split(params)
         scaled, log_slope = self.inner.inverse(y, inner)
         x, log_scale = self.outer.inverse(scaled, outer)
-        return x.to(dtype), log_slope + log_scale
+        return x, log_slope + log_scale
 
     def mirrored(self, params: Tensor) -> Tensor:
         """The mirrored parameters of both maps."""

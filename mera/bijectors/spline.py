@@ -42,19 +42,17 @@ class RationalQuadratic(Univariate):
         self.strongest = check_positive(strongest, "the bound of the parameters", most=20)
         self.n_params = 3 * self.bins - 1
 
+    @in_single
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the spline."""
-        dtype = x.dtype
-        x, params = in_single(x, params)
         is_within, value = self._within(x)
         bin = self._bin(value, params, of=0)
         y, log_slope = bin.at(((value - bin.x0) / bin.width).clamp(0, 1))
-        return torch.where(is_within, y, x).to(dtype), torch.where(is_within, log_slope, 0)
+        return torch.where(is_within, y, x), torch.where(is_within, log_slope, 0)
 
+    @in_single
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Solve a quadratic equation for t, with the formula of its root that does not cancel digits."""
-        dtype = y.dtype
-        y, params = in_single(y, params)
         is_within, value = self._within(y)
         bin = self._bin(value, params, of=1)
         above = value - bin.y0
@@ -66,7 +64,7 @@ class RationalQuadratic(Univariate):
         positive = b >= 0
         t = (torch.where(positive, -2 * c, root - b) / torch.where(positive, b + root, 2 * a)).clamp(0, 1)
         x = torch.addcmul(bin.x0, bin.width, t)
-        return torch.where(is_within, x, y).to(dtype), torch.where(is_within, -bin.at(t)[1], 0)
+        return torch.where(is_within, x, y), torch.where(is_within, -bin.at(t)[1], 0)
 
     def mirrored(self, params: Tensor) -> Tensor:
         """The parameters with bins and slopes in reverse order."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +21,22 @@ LAPLACE_TAIL = LOGISTIC_RATE / math.sqrt(2)
 """The derivative, far from 0, of the map of a logistic onto a Laplace density, both of variance 1."""
 
 
-def in_single(x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert variables and parameters to at least single precision, for maps that are inexact in half precision."""
-    dtype = log_det_dtype(x)
-    return x.to(dtype), params.to(dtype)
+Map = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def in_single(method: Map) -> Map:
+    """Decorate a method that is inexact in half precision: it runs in at least single precision.
+
+    The variables come back in their own dtype.
+    """
+
+    @wraps(method)
+    def run(self: Any, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = log_det_dtype(x)
+        y, log_slope = method(self, x.to(dtype), params.to(dtype))
+        return y.to(x.dtype), log_slope
+
+    return run
 
 
 class Univariate(nn.Module, ABC):
@@ -109,25 +124,23 @@ class SmoothLaplace(Univariate):
 
     n_params = 1
 
+    @in_single
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Map onto the Laplace density."""
-        dtype = x.dtype
-        x, params = in_single(x, params)
         rate = self._rate(params)
         half = x * rate / 2
         decay = torch.log1p(torch.exp(-2 * half.abs()))
         log_cosh = half.abs() + decay - math.log(2)
-        return (LAPLACE_TAIL / rate * (half + half.sign() * log_cosh)).to(dtype), math.log(LAPLACE_TAIL) - decay
+        return LAPLACE_TAIL / rate * (half + half.sign() * log_cosh), math.log(LAPLACE_TAIL) - decay
 
+    @in_single
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Map back from the Laplace density."""
-        dtype = y.dtype
-        y, params = in_single(y, params)
         rate = self._rate(params)
         size = rate / LAPLACE_TAIL * y
         scaled = 2 * size + size.sign() * (torch.log1p(-torch.expm1(-size.abs())) - size.abs())
         decay = torch.log1p(torch.exp(-scaled.abs()))
-        return (scaled / rate).to(dtype), decay - math.log(LAPLACE_TAIL)
+        return scaled / rate, decay - math.log(LAPLACE_TAIL)
 
     def mirrored(self, params: Tensor) -> Tensor:
         """The same parameters: the map is odd."""
