@@ -26,8 +26,8 @@ def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Ten
         events: the events (n, *event_shape).
         contexts: the contexts (n, *context_shape), or None.
     """
-    is_small = events.device.type != "cpu" or events.numel() <= 2 * VALUES
-    if is_small or torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling():
+    fits = events.device.type != "cpu" or events.numel() <= 2 * VALUES
+    if fits or torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling():
         return run(events, contexts)
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = events.split(rows)
