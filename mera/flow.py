@@ -482,7 +482,8 @@ class Flow(Density):
         Raises:
             LayoutError: if a bijector acts on a whole lattice; the message names the node.
             ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
-                store to resume is damaged, or was made for another flow or source; or if zarr is not installed.
+                store to resume is damaged, or was made for another flow or source; if
+                there are several processes and no `out`; or if zarr is not installed.
             FileExistsError: if the folder holds a store, and `resume` is false.
 
         >>> import mera, torch

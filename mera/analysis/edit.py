@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -177,7 +178,8 @@ def project(
         replaced = flow.sample_latents(len(x), temperature)
     else:
         prior = flow.prior.distribution
-        mode = prior.mean if prior.mode.isnan() else prior.mode  # each value of a uniform density is a mode
+        mode = float(prior.mode)
+        mode = float(prior.mean) if math.isnan(mode) else mode  # torch has none for a uniform density
         replaced = tuple(torch.full_like(values, float(mode)) for values in z)
     return flow.inverse(mix(z, replaced, level), context)[0]
 

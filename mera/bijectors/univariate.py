@@ -22,6 +22,7 @@ LAPLACE_TAIL = LOGISTIC_RATE / math.sqrt(2)
 
 
 Map = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A method of a map: from variables and parameters to variables and log-slopes."""
 
 
 def in_single(method: Map) -> Map:

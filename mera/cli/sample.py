@@ -54,7 +54,7 @@ def _sample(
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
     flow = load_flow(run, L).to(choose_device(device))
     if out is not None and out.suffix != ".npy" and not are_pictures(flow):
-        raise InputError("a file .npy for samples that are not images", str(out))
+        raise InputError("a .npy file for samples that are not images", str(out))
     context = None
     if classes is not None:
         chosen = torch.tensor(numbers_of(run, flow, classes), device=flow.device)

@@ -105,7 +105,7 @@ class Restriction:
 
     @cached_property
     def hidden(self) -> Tensor:
-        """Whether a pixel of `view` is masked: bool, the same as `mask` for a whole image."""
+        """Whether a pixel of `view` is masked: bool, the same as `cone.pixels` for a whole image."""
         hidden = torch.zeros(self.view[0, 0].numel(), dtype=torch.bool, device=self.view.device)
         return hidden.index_fill(0, self._places, True).view(self.view.shape[2:])
 

@@ -53,7 +53,9 @@ def anneal(
     Raises:
         ValueError: if no particle has a finite density, or the density has no end of stages.
     """
-    x, beta = start.sample((particles,)), 0.0
+    noise = torch.randn(particles, len(start.loc), dtype=start.loc.dtype).to(start.loc)  # the same on any device
+    x, beta = start.loc + noise @ start.scale_tril.mT, 0.0
+    precision = torch.cholesky_inverse(start.scale_tril.double()).to(x)
     step = StepSize(0.5 / x.shape[1] ** 0.25)
     for stage in range(MOST_STAGES):
         with torch.no_grad():
@@ -65,7 +67,7 @@ def anneal(
         beta = min(1.0, beta + change)
         x = x[_resampled((change * ratio).softmax(0))]
         seen = x[torch.randperm(particles)[:SEEN]]
-        metric = (1 - beta) * start.precision_matrix + beta * curvature(seen).mean(0)
+        metric = (1 - beta) * precision + beta * curvature(seen).mean(0)
 
         def log_stage(row: Tensor, beta: float = beta) -> Tensor:
             return beta * log_prob(row) + (1 - beta) * start.log_prob(row)

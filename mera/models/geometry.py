@@ -54,7 +54,7 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = N
 
 
 def context_of_options(context: Edges | None, classes: int | None) -> Edges | None:
-    """The context of a model: 16 numbers, where `classes` are given and no `context`."""
+    """The option `context`; 16 if only `classes` are given."""
     return 16 if context is None and classes is not None else context
 
 

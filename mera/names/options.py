@@ -101,7 +101,8 @@ def signature_of(target: Callable[..., Any]) -> inspect.Signature:
 def documented(target: T) -> T:
     """Add an "Args" section with the help of all options to a docstring, before "Raises" or else at the end.
 
-    Changes the docstring of the function or dataclass in place, and returns the function or dataclass.
+    Changes the docstring of the function or dataclass in place, unless it has such a section, and returns the function
+    or dataclass.
     """
     options = options_of(target)  # type: ignore[arg-type]
     doc = inspect.getdoc(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -143,7 +143,7 @@ def as_action(action: ActionLike) -> Action:
     return _Checked(action)
 
 
-@cache
+@lru_cache(maxsize=8)
 def laplacian(shape: tuple[int, ...], periodic: bool = True) -> Tensor:
     r"""The eigenvalues of minus the Laplacian of a lattice by wave number, (*shape), in double precision.
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mera._utils.checks import is_integer
@@ -112,7 +111,7 @@ def _spikes(shape: Sequence[int], like: Tensor) -> Tensor:
     """Fields that are 1 in one variable and 0 elsewhere, for variables that are spread over the lattice."""
     n = math.prod(shape)
     places = torch.arange(0, n, max(1, n // PROBES), device=like.device)
-    return F.one_hot(places, n).to(like).view(-1, *shape)
+    return like.new_zeros(len(places), n).scatter_(1, places[:, None], 1).view(-1, *shape)
 
 
 def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ class _Box:
         return cls(start, window, margin)
 
     def sites(self, shape: Sequence[int], margin: Sequence[int]) -> tuple[Tensor, ...]:
-        """The coordinates of the sites of the window without a margin, as indices of a tensor (*shape)."""
+        """The coordinates of the sites of the window that lie `margin` or more inside it, as indices of a tensor."""
         edges = zip(self.start, self.window, margin, shape, strict=True)
         ranges = [(start + torch.arange(m, length - m)) % n for start, length, m, n in edges]
         return torch.meshgrid(*ranges, indexing="ij")

@@ -39,8 +39,8 @@ def latent_target(flow: Flow, action: Action, latents: Tensor | None = None, col
     Args:
         flow: the flow.
         action: the action.
-        latents: fixed latents (K, d), of which rows of the target replace some; None if a row is all latents.
-        columns: the places in `latents` that the variables of a row replace.
+        latents: all latents (K, d), of which a row replaces those at `columns`; None if a row holds all latents.
+        columns: the indices of the latents of a row.
     """
 
     def generate(row: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,8 +26,9 @@ def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Ten
         events: the events (n, *event_shape).
         contexts: the contexts (n, *context_shape), or None.
     """
-    fits = events.device.type != "cpu" or events.numel() <= 2 * VALUES
-    if fits or torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling():  # first: a recording has no sizes
+        return run(events, contexts)
+    if events.device.type != "cpu" or events.numel() <= 2 * VALUES:
         return run(events, contexts)
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = events.split(rows)

@@ -47,7 +47,7 @@ class Stage:
 
     @cached_property
     def cells(self) -> tuple[tuple[int, ...], ...]:
-        """For each dimension, the number of sites of the entry for one site: at the entry, and behind each step."""
+        """The edges of one site in sites of the entry: at the entry, then behind each step."""
         ones = (1,) * self.lattice.dim
         strides = (s.operation.stride if isinstance(s.operation, Regroup) else ones for s in self.steps)
         return tuple(accumulate(strides, _times, initial=ones))

@@ -21,7 +21,7 @@ from mera.symmetry.groups import symmetries
 
 
 def _of_flow(name: str, doc: str) -> Any:
-    """A property that is that of the flow."""
+    """A property that returns an attribute of the flow."""
     return property(attrgetter(f"flow.{name}"), doc=doc)
 
 

@@ -52,7 +52,7 @@ class Result:
         measured: the data of evaluations: "test images", "test fields", or "samples" of the flow for an action.
         best: the step with the lowest loss of all evaluations, and that loss; of the test examples, or with keep="best"
             of the held-out part of the training examples; None without an evaluation.
-        interrupted: whether the run was asked to stop before it was over.
+        interrupted: whether the run was asked to stop.
         diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the loss is
             worse than at the start.
         verdict: a sentence about divergence, examples that are learnt by heart, or weights of samples of an action.
@@ -223,7 +223,7 @@ def fit(
         learnt.test.unit,
         measured,
         loop.best,
-        loop.progress < 1,
+        loop.progress < 1 or bool(number),
         loop.ema,
         history,
         *verdict,

@@ -79,17 +79,17 @@ class RunFolder(RunRecords):
         )
 
     def complete(self, config: dict[str, Any]) -> None:
-        """Add entries to the configuration; start a run if there is none.
+        """Add the entries of a flow that begins to learn to the configuration, or start one.
 
-        Entries that are there stay, unless the run has no checkpoint yet: those of a flow that failed before its first
-        one give way.
+        They replace entries of the same name and, with a description of a flow, those of a flow that failed before.
 
         Args:
             config: the entries; a value that JSON cannot hold is written as its text.
         """
         before = self.config() if self._config.exists() else {}
-        noted = before if self.steps() else {name: before[name] for name in before.keys() - OF_A_FLOW}
-        if (completed := config | noted if self.steps() else noted | config) != before:
+        stale = OF_A_FLOW if OF_A_FLOW & config.keys() else ()
+        kept = {name: value for name, value in before.items() if name not in stale}
+        if (completed := kept | config) != before:
             self._write_config(completed)
 
     def extend(self, settings: dict[str, Any]) -> None:

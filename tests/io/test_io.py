@@ -3,6 +3,9 @@
 import json
 import math
 import os
+import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from safetensors.torch import save_file
 
 import mera
 from mera._utils import files
-from mera.io import archive
+from mera.io import archive, packing
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from tests.helpers.laws import randomize
 from tests.tables.models import MODELS, PICKLED, batch
@@ -134,6 +137,27 @@ def test_packing():
     assert again == {"a": [1, (2.5, None)], "c": math.inf}
     with pytest.raises(TypeError, match=r"got <object object .* in 'a\.0'"):
         pack({"a": [object()]}, {})
+
+
+def test_weights_of_the_package_are_rounded_by_half_a_step():
+    outlier = torch.randn(300, 300)
+    outlier[3, 5] = -1e6
+    state = {"random": torch.randn(40, 30), "outlier": outlier, "zeros": torch.zeros(16, 16), "bias": torch.randn(400)}
+    packed = packing.pack(state)
+    again = packing.unpack(packed)
+    assert list(again) == list(state)
+    assert torch.equal(again["bias"], state["bias"])
+    for name in ("random", "outlier", "zeros"):
+        error = (again[name] - state[name]).abs().max()
+        assert error <= 0.51 * packed[f"{name}:step"]
+    assert packed["random:step"] < 1 / 200
+
+
+def test_a_flow_that_another_process_unpickles_can_be_resized(tmp_path):
+    (tmp_path / "flow").write_bytes(pickle.dumps(mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), levels=2)))
+    script = f"import pickle; print(pickle.load(open({str(tmp_path / 'flow')!r}, 'rb')).resized((16, 24)).plan.input)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "16 x 24" in done.stdout, done.stderr
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

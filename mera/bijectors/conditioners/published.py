@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import DEEPEST, check_count
+from mera._utils.checks import DEEPEST, check_count, check_shape
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
@@ -66,7 +66,7 @@ class ResidualStack(nn.Module):
     def __init__(self, networks: int, features: int, hidden: Sequence[int], blocks: int) -> None:
         super().__init__()
         check_count(blocks, "residual blocks", most=DEEPEST)
-        widths = (features, *(check_count(width, "a hidden width") for width in hidden), features)
+        widths = (features, *check_shape(hidden, "hidden"), features)
         self.blocks = blocks
         self.sizes = networks, widths, blocks
         self.swishes = nn.ModuleList(Swish(blocks, networks, width) for width in widths[:-1])
