@@ -124,8 +124,10 @@ def test_symmetrized_density_is_normalised_and_even():
     p = mera.Symmetrized(flow)
     axis = torch.linspace(-16, 16, 401, dtype=torch.float64)
     x = torch.cartesian_prod(axis, axis).view(-1, 1, 2)
-    total = p.log_prob(x).exp().sum() * (axis[1] - axis[0]) ** 2
+    with torch.no_grad():
+        total = p.log_prob(x).exp().sum() * (axis[1] - axis[0]) ** 2
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-3, rtol=0)
+    x = x[::97]  # what follows holds for each point
     torch.testing.assert_close(p.log_prob(x), p.log_prob(-x))
     assert not torch.allclose(flow.log_prob(x), flow.log_prob(-x))
     samples = p.rsample(4000)

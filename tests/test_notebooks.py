@@ -123,6 +123,7 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, photographs, monkeypat
     assert "learnt from 18 training and 2 test examples; here are" in plain(warned)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     folder = mera.train.RunFolder(tmp_path / "run")
     images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
@@ -130,7 +131,27 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     for command in (
         ("evaluate",),
         ("sample", "--n", 2),
-        ("inpaint", "--test", 1, "--region", "0:2,0:2", "--draws", 2, "--warmup", 3, "--iterations", 4),
+        (
+            "inpaint",
+            "--test",
+            1,
+            "--region",
+            "0:2,0:2",
+            "--draws",
+            2,
+            "--warmup",
+            3,
+            "--iterations",
+            4,
+            "--steps",
+            2,
+            "--leapfrog",
+            2,
+            "--particles",
+            8,
+            "--moves",
+            1,
+        ),
     ):
         done = run(command[0], folder.path, *command[1:])
         assert done.exit_code == 0, (command, done.output, done.exception)
@@ -144,7 +165,7 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     assert "which learnt data that were passed from Python" in str(done.exception)
     assert run("sample", noted.path, "--n", 2).exit_code == 0
     for command in (
-        ("figures", noted.path, "--only", "9"),
+        ("figures", noted.path, "--only", "5"),
         ("explain", noted.path, "--images", 60, "--only", "levels"),
     ):
         done = run(*command)

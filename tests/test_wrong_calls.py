@@ -66,6 +66,7 @@ def outcomes(name):
 @pytest.mark.parametrize("name", CALLS)
 def test_wrong_arguments(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mera.train.settings.STEPS", 2)  # what steps=None asks for
     assert outcomes(name) == []
 
 

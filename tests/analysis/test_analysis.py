@@ -144,6 +144,7 @@ def test_a_latent_without_effect_has_no_strength():
     assert found[0][0, 1] == found.errors[0][0, 1] == 0
 
 
+@pytest.mark.slow
 def test_the_strongest_latents_do_not_depend_on_the_seed():
     flow = mera.load_pretrained("msds1")
     leaders = []

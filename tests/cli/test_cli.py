@@ -19,7 +19,7 @@ from tests.helpers.command import SMALL, mera_command, plain, run
 
 def test_train_evaluate_sample_resume(tmp_path):
     out = tmp_path / "run"
-    source = ["--data", "msds1", "--train-size", 40, "--out", out]
+    source = ["--data", "msds1", "--train-size", 40, "--data-options", "test_size=20", "--out", out]
     settings = ["--steps", 4, "--eval-images", 10, "--eval-every", 2]
     options = [*SMALL, "--prior", "StudentT(df=6)", "--no-norm", "--share-levels"]
     result = run("train", "rgflow", *source, *settings, *options)
@@ -76,12 +76,13 @@ def test_cone_of_a_latent(tmp_path):
         assert message in str(run("cone", "rgflow", "--L", 32, "--latent", site).exception)
 
 
+@pytest.mark.usefixtures("quick")
 def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     from PIL import Image
 
     out = tmp_path / "run"
-    trained = run("train", "rgflow", "--data", "msds1", "--train-size", 40, "--out", out, "--steps", 2, "--L", 16,
-                  "--hidden", 6, "--eval-images", 10)  # fmt: skip
+    trained = run("train", "rgflow", "--data", "msds1", "--data-options", "train_size=40 test_size=10", "--out", out,
+                  "--steps", 2, "--L", 16, "--layers", 1, "--hidden", 6)  # fmt: skip
     assert trained.exit_code == 0, trained.output
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     mask = np.zeros((16, 16), dtype=np.uint8)
@@ -89,7 +90,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "image.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
     short = ["--draws", 5, "--steps", 3, "--starts", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2,
-             "--particles", 4, "--moves", 1]  # fmt: skip
+             "--particles", 8, "--moves", 1]  # fmt: skip
     result = run("inpaint", out, "--image", tmp_path / "image.png", "--mask", tmp_path / "mask.png", *short,
                  "--out", tmp_path / "filled")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -133,7 +134,8 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
 
 def test_a_run_is_made_longer_and_nothing_else(tmp_path):
     out = tmp_path / "[/bold]"  # no markup
-    source = ["--data", "msds1", "--train-size", 40, "--out", out, "--eval-images", 10, "--batch-size", 8]
+    source = ["--data", "msds1", "--train-size", 40, "--data-options", "test_size=20", "--out", out]
+    source += ["--eval-images", 10, "--batch-size", 8]
     assert run("train", "rgflow", *SMALL, *source, "--steps", 2).exit_code == 0
     refused = run("train", "--resume", out, "--lr", 1, "--data", "mnist")
     assert refused.exit_code == 2

@@ -24,7 +24,10 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_module.py").write_text(FIELDS)
     small = ("--L", "8", "--layers", "1", "--hidden", "4", "--steps", "4", "--eval-every", "2")
-    for name, source in (("a", ("msds1", "--train-size", "40")), ("deep/b", ("myfields",))):
+    for name, source in (
+        ("a", ("msds1", "--train-size", "40", "--data-options", "test_size=20")),
+        ("deep/b", ("myfields",)),
+    ):
         command = ("--import", "my_module", "train", "rgflow", "--data", *source, "--out", f"runs/{name}", *small)
         done = mera_command(tmp_path, *command)
         assert done.returncode == 0, done.stderr
@@ -56,7 +59,7 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     assert all(unit in header for unit in ("bits/dim", "nats/variable"))
     assert [row.split()[0] for row in (first, second)] == ["runs/a", "runs/deep/b"]
     evaluated = json.loads(mera_command(tmp_path, *both, "--json").stdout)
-    flow, test = mera.load(tmp_path / "runs" / "a"), mera.data.load("msds1", L=8).test
+    flow, test = mera.load(tmp_path / "runs" / "a"), mera.data.load("msds1", L=8, train_size=1, test_size=20).test
     assert evaluated[0]["bits/dim"] == pytest.approx(mera.train.bits_per_dim(flow, test, 10))
     assert 0 < evaluated[1]["nats/variable"] < 3
     assert evaluated[1]["test fields"] == 10

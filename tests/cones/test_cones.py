@@ -36,11 +36,10 @@ def test_sizes_that_an_independent_propagation_found():
     flow = build(32, order="authors")
     for row in (0, 13, 31):  # wherever the pixel is
         assert flow.inference_cone(np.s_[row : row + 1, 7:8]).count == 660
+    paper = build(32)
     counts = {
         edge: [
-            build(32).inference_cone(np.s_[r : r + edge, c : c + edge]).count
-            for r in range(0, 24, 3)
-            for c in range(24)
+            paper.inference_cone(np.s_[r : r + edge, c : c + edge]).count for r in range(0, 24, 3) for c in range(24)
         ]
         for edge in (1, 8)
     }

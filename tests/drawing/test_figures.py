@@ -15,8 +15,11 @@ from mera.train.pinwheel import learn_pinwheel
 from tests.helpers.command import SMALL, run
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), ("realnvp", 1)])
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
+    monkeypatch.setattr("mera.drawing.repairs.SHOWN", 1)
+    monkeypatch.setattr("mera.drawing.repairs.STEPS", 3)
     monkeypatch.setattr("mera.drawing.paper.FIELD_SAMPLES", 2)
     monkeypatch.setattr("mera.drawing.subject.FIELD_SAMPLES", 2)
     flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
@@ -46,9 +49,10 @@ def test_a_video_swings_and_comes_back(tmp_path):
         assert (image.n_frames, image.info["loop"]) == (4, 0)
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_command_draws_them(tmp_path):
-    done = run("train", "rgflow", *SMALL, "--data", "msds1", "--train-size", 40, "--out", tmp_path / "run",
-               "--steps", 2, "--eval-images", 4)  # fmt: skip
+    done = run("train", "rgflow", *SMALL, "--data", "msds1", "--data-options", "train_size=40 test_size=20", "--out",
+               tmp_path / "run", "--steps", 2, "--eval-images", 4)  # fmt: skip
     assert done.exit_code == 0, done.output
     drawn = run("figures", tmp_path / "run", "--only", "3c,5")
     assert drawn.exit_code == 0, (drawn.output, drawn.exception)

@@ -14,7 +14,7 @@ from mera.analysis import mix
 from mera.explore.learnt import Learnt
 from mera.explore.live_chain import TUNED, LiveChain
 from mera.explore.server import private_page
-from mera.explore.studio import LARGEST_UPLOAD, Studio, _open_image
+from mera.explore.studio import LARGEST_UPLOAD, SEARCH, Studio, _open_image
 from mera.train import RunFolder, fit
 from tests.helpers.command import run
 from tests.helpers.laws import randomize
@@ -23,7 +23,7 @@ from tests.helpers.laws import randomize
 @pytest.fixture(scope="module")
 def learnt():
     torch.manual_seed(0)
-    return Learnt(randomize(mera.build("rgflow", L=(8, 16), m=4, channels=3, hidden=(6,)), 0.1).float())
+    return Learnt(randomize(mera.build("rgflow", L=(8, 16), m=4, channels=3, layers=1, hidden=(6,)), 0.1).float())
 
 
 @pytest.fixture
@@ -135,7 +135,10 @@ def test_mixtures(learnt, studio):
     torch.testing.assert_close(mixed, expected)
 
 
-def test_fillings_and_cost(studio):
+@pytest.mark.usefixtures("quick")
+def test_fillings_and_cost(studio, monkeypatch):
+    short = {"draws": 8, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8, "moves": 1}
+    monkeypatch.setattr("mera.explore.studio.SEARCH", SEARCH | short)
     mask = torch.zeros(8, 16, dtype=torch.bool)
     mask[2:4, 5:8] = True
     fillings = studio.fill(mask, samples=2)
@@ -214,7 +217,7 @@ def test_live_chains_have_the_mean_of_the_action():
     """<phi^2> of a free field, from an untrained flow with random weights."""
     torch.manual_seed(1)
     action = physics.FreeField(1.0)
-    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
+    flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(6,), norm=False, prior="gaussian")
     chain = LiveChain(randomize(flow, 0.1).double(), action, chains=8)
     squares = []
     for _ in range(TUNED + 150):

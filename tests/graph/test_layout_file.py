@@ -197,6 +197,7 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     path, out = tmp_path / "my.toml", tmp_path / "run"
     path.write_text(TEXT.replace("channels = 2", "channels = 3"))
     command = ["train", "--layout", path, "--data", "msds1", "--train-size", 20, "--prior", "gaussian", "--steps", 2]
+    command += ["--data-options", "test_size=20"]
     result = run(*command, "--eval-every", 1, "--out", out)
     assert result.exit_code == 0, result.output
     assert "a layout, " in result.output

@@ -50,6 +50,7 @@ def test_unknown_names():
         mera.load_pretrained("msds3")
 
 
+@pytest.mark.usefixtures("quick")
 def test_commands_take_their_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("info", "msds1").exit_code == 0
@@ -62,7 +63,7 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
     assert "using samples of the flow instead" in figure.output  # MNIST is not here
     assert (tmp_path / "figure_8.png").exists()
     filled = run("inpaint", "msds1", "--test", 0, "--region", "8:10,8:10", "--steps", 2, "--draws", 8, "--warmup", 4,
-                 "--iterations", 8, "--leapfrog", 2, "--out", tmp_path)  # fmt: skip
+                 "--iterations", 8, "--leapfrog", 2, "--particles", 8, "--moves", 1, "--out", tmp_path)  # fmt: skip
     assert filled.exit_code == 0, (filled.output, filled.exception)
 
 

@@ -10,7 +10,7 @@ from tests.helpers.strategies import randomize
 
 SMALL = {"layers": 1, "hidden": (5,), "residual_blocks": 1}
 CASES = [
-    ("rgflow", {"L": 16, "m": 4, "channels": 2}, (32, 48), 16),
+    ("rgflow", {"L": 8, "m": 4, "channels": 2}, (16, 24), 8),
     ("rgflow", {"L": (24, 16), "m": 2, "levels": 3, "order": "authors", "channels": 1}, (16, 8), 8),
     ("rgflow", {"L": 4, "m": 2, "dim": 3, "channels": 1, "share_levels": True}, (4, 8, 12), 4),
     ("rgflow", {"L": 16, "m": 4, "channels": 1, "context": 3}, (16, 32), 16),

@@ -65,6 +65,7 @@ def test_a_flow_with_a_fixed_context(symmetrize, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.slow
 def test_one_flow_learns_a_range_of_free_fields():
     torch.manual_seed(0)
     family = ActionFamily(FreeField(), mass2=(0.5, 3.0))

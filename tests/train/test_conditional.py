@@ -1,5 +1,7 @@
 """Training on labelled images: from the command line, from Python, interrupted or not."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from mera.data import ArrayDataset, DataSplits
 from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
 from mera.train.diagnose import first_not_finite
 from mera.train.likelihoods import likelihood
+from mera.train.pinwheel import learn_pinwheel
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
 
@@ -93,9 +96,12 @@ def test_what_is_not_finite_is_found_in_a_conditional_flow():
 
 
 SEARCH = ["--draws", 4, "--starts", 2, "--steps", 2, "--warmup", 3, "--iterations", 4, "--leapfrog", 2]
+SEARCH += ["--particles", 8, "--moves", 1]
 
 
-def test_the_command_line(tmp_path):
+@pytest.mark.usefixtures("quick")
+def test_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("mera.train.pinwheel.learn_pinwheel", partial(learn_pinwheel, steps=2))
     out = tmp_path / "run"
     settings = [
         "--steps",
@@ -132,7 +138,8 @@ def test_the_command_line(tmp_path):
         (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
     ):
         assert message in str(run(*command).exception)
-    result = run("train", "rgflow", *SMALL, "--data", "msds1", "--conditional", "--out", tmp_path / "no")
+    result = run("train", "rgflow", *SMALL, "--data", "msds1", "--data-options",
+                 "train_size=4 test_size=4", "--conditional", "--out", tmp_path / "no")  # fmt: skip
     assert "Expected examples with labels 'class'; got" in str(result.exception)
 
 

@@ -88,6 +88,7 @@ def test_elements_are_drawn_in_proportion_to_the_densities_of_their_images():
     torch.testing.assert_close(flow.from_flow(flow.to_flow(many, choice), choice), many, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_fields_keep_a_mode_that_the_flow_alone_may_leave_out():
     """A double well of one site: samples of a flow that sits in one well never hear of the other one."""
     action = DoubleWell(6.0, 2.0)

@@ -13,7 +13,7 @@ from mera.train import Watch
 def fitted(watch: Watch) -> None:
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=8, m=4, hidden=(4,))
-    data = mera.data.load("msds1", L=8, train_size=64)
+    data = mera.data.load("msds1", L=8, train_size=64, test_size=20)
     mera.train.fit(flow, data, steps=4, batch_size=8, eval_every=2, eval_images=8, callbacks=[watch])
 
 
