@@ -352,7 +352,7 @@ def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
             for wrong, message in (
                 ({"residual_blocks": 0}, "Expected residual blocks as an integer >= 1; got 0"),
                 ({"residual_blocks": True}, "Expected residual blocks as an integer >= 1; got True"),
-                ({"hidden": (5, 0)}, r"Expected hidden as 1 or more positive integers; got \(5, 0\)"),
+                ({"hidden": (5, 0)}, r"Expected hidden as 0 or more positive integers; got \(5, 0\)"),
             )
         ),
         (lambda: named("coupling", {"norm": "x"})(LINE), "Expected norm as True or False; got 'x'"),

@@ -66,7 +66,7 @@ class ResidualStack(nn.Module):
     def __init__(self, networks: int, features: int, hidden: Sequence[int], blocks: int) -> None:
         super().__init__()
         check_count(blocks, "residual blocks", most=DEEPEST)
-        widths = (features, *check_shape(hidden, "hidden"), features)
+        widths = (features, *check_shape(hidden, "hidden", 0), features)
         self.blocks = blocks
         self.sizes = networks, widths, blocks
         self.swishes = nn.ModuleList(Swish(blocks, networks, width) for width in widths[:-1])
