@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,13 +60,19 @@ def independent_mean(n: int, bins: int) -> float:
     >>> round(independent_mean(2000, 8), 5), 7**2 / 4000
     (0.01233, 0.01225)
     """
-    from scipy.special import xlogy
-    from scipy.stats import hypergeom
+    sizes = torch.bincount(torch.arange(n) * bins // n, minlength=bins).double()
+    a, b = sizes[:, None, None], sizes[None, :, None]
+    count = torch.arange(int(sizes.max()) + 1, dtype=torch.float64)
 
-    sizes = np.bincount(np.arange(n) * bins // n, minlength=bins)
-    a, b, count = sizes[:, None, None], sizes[:, None], np.arange(sizes.max() + 1)
-    probability = hypergeom.pmf(count, n, a, b)
-    return float((probability * xlogy(count / n, np.maximum(count, 1) * n / (a * b))).sum())
+    def log_choose(total: Tensor, part: Tensor) -> Tensor:
+        is_possible = (part >= 0) & (part <= total)
+        part = part.clamp(min=0).minimum(total)
+        value = torch.lgamma(total + 1) - torch.lgamma(part + 1) - torch.lgamma(total - part + 1)
+        return torch.where(is_possible, value, -torch.inf)
+
+    samples = torch.tensor(float(n), dtype=torch.float64)
+    probability = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(samples, a)).exp()
+    return (probability * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
 
 
 def squared_correlation(z: Tensor) -> Tensor:
