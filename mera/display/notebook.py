@@ -12,8 +12,9 @@ def html(*parts: Table | str | bytes | None) -> str:
     """Tables, lines of text and pictures as HTML, one below the other.
 
     Args:
-        parts: the tables, the texts, and the pictures as PNG; None is left out.
+        parts: the tables, the texts, and the pictures as PNG, which the first text describes; None is left out.
     """
+    alt = next((part.splitlines()[0] for part in parts if isinstance(part, str) and part), "a picture")
     texts = []
     for part in parts:
         if isinstance(part, Table):
@@ -21,5 +22,5 @@ def html(*parts: Table | str | bytes | None) -> str:
         elif isinstance(part, str):
             texts.append(f"<p>{escape(part)}</p>")
         elif part is not None:
-            texts.append(f'<img src="data:image/png;base64,{b64encode(part).decode()}">')
+            texts.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(part).decode()}">')
     return "".join(texts)
