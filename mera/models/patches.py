@@ -71,6 +71,8 @@ class Patches:
             check_choice(options["boundary"], PADDING, "a boundary of a flow with details")
             if share:
                 raise InputError("no details at levels that share modules", repr(details))
+            if any(isinstance(made, Named) and made.options.get("odd") for made in self.bijectors):
+                raise InputError("no details beside odd couplings, since the density would not be even", repr(details))
         context = context_of_options(options["context"], options["classes"])
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 

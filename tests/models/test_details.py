@@ -60,3 +60,8 @@ def test_a_boundary_for_each_dimension_is_refused():
 def test_levels_that_share_modules_have_none():
     with pytest.raises(ValueError, match="no details at levels that share modules"):
         build(details=1, share_levels=True)
+
+
+def test_odd_couplings_have_none():
+    with pytest.raises(ValueError, match="no details beside odd couplings"):
+        build(details=1, norm=False, bijector="spline(odd=True)")
