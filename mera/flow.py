@@ -255,9 +255,9 @@ class Flow(Density):
     def resized(self, shape: Sequence[int], levels: int | None = None) -> Flow:
         """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
 
-        Parameters are shared, not copied: what one flow learns, the other one knows, and `to` moves both (call this
-        method again behind it). Shapes are those that the layout
-        allows: for RG-Flow with `levels` levels, all edges that m 2^(levels - 1) divides.
+        Parameters are shared, not copied: training one flow trains the other, and `to` moves the parameters of both
+        (call this method again after `to`). Shapes are those that the layout allows: for RG-Flow with `levels` levels,
+        all edges that m 2^(levels - 1) divides.
 
         Args:
             shape: the edge lengths.
@@ -409,8 +409,8 @@ class Flow(Density):
                 single site.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`: space, latents, draws, sweeps, starts, steps, lr, samples, warmup,
-                iterations, leapfrog.
+                `mera.inpaint.SearchOptions`: space, latents, draws, sweeps, starts, steps, lr, samples, particles,
+                moves, warmup, iterations, leapfrog.
 
         Returns:
             The filled image, and the course of the search.

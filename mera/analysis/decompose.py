@@ -61,6 +61,9 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
         x: data (B, C, *shape) in the flow's own space; `flow.from_images` maps images to this space.
         context: for a conditional flow, the contexts of the data.
 
+    Returns:
+        The parts of log p, in nats; `Parts.bits()` converts them to bits per dimension.
+
     Raises:
         ValueError: if the data is not of the flow's shape, dtype and device; or if the flow is a mixture, such as
             `mera.Symmetrized`, whose log p is not a sum over nodes.

@@ -70,6 +70,9 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
             most 20 different values are classes. Angles a of ellipses enter as (cos 2a, sin 2a).
         context: for a conditional flow, the contexts of the images.
 
+    Returns:
+        The scores, with a row for each level, finest first.
+
     Raises:
         ValueError: if there are fewer than 20 images, or a factor does not have a row for each image.
         ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.

@@ -68,6 +68,9 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
             most 20 different values are classes.
         seed: the seed of the dequantisation.
 
+    Returns:
+        The weights a and b for h from 0 to the number of levels, and the test scores of the forests.
+
     Raises:
         ValueError: if there are fewer than 60 images, or a factor does not have a row for each image.
         ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.

@@ -99,6 +99,9 @@ def statistics(
             pairs where there are fewer.
         seed: the seed of the dequantisation, of the pairs and of the samples of the prior.
 
+    Returns:
+        The statistics by level, finest first, and by distance on the tree; information is in nats.
+
     Raises:
         ValueError: if there are fewer than 20 images.
 

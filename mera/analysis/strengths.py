@@ -205,6 +205,9 @@ def leading(
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
         distinct: whether to list, of latents that are equivalent and equally strong, only the one next to the centre.
 
+    Returns:
+        The latents as tuples (level, channel, *site).
+
     Raises:
         ValueError: if the level does not exist, or another argument is invalid.
     """

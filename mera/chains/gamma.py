@@ -12,6 +12,8 @@ from mera._utils.errors import InputError
 
 LEAST = 8
 """The least number of draws of a chain from which autocorrelations can be judged."""
+ROUNDING = 1e-13
+"""The spread of draws, relative to their size, that is rounding: a constant."""
 S = 1.5
 """The assumed ratio of the exponential to the integrated autocorrelation time (Wolff's recommendation)."""
 
@@ -46,6 +48,9 @@ def gamma_method(chains: Tensor) -> GammaResult:
     Args:
         chains: a quantity along K chains, (draws, K).
 
+    Returns:
+        The standard error of the mean over all draws; and the autocorrelation time with its error, in draws.
+
     Raises:
         ValueError: if the argument is not a tensor (draws, K) of finite numbers, with at least 8 draws of each chain.
 
@@ -63,12 +68,13 @@ def gamma_method(chains: Tensor) -> GammaResult:
     if not chains.isfinite().all():
         raise InputError("finite draws", f"{int((~chains.isfinite()).sum())} that are infinite or NaN")
     total = n * k
-    centred = chains.double().cpu() - chains.double().mean().cpu()
+    values = chains.double().cpu()
+    centred = values - values.mean()
+    if centred.abs().max() <= ROUNDING * values.abs().max():
+        return GammaResult(0.0, 0.5, 0.0, 0)
     spectrum = torch.fft.rfft(centred, n=2 * n, dim=0)
     sums = torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n].sum(1)
     gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))
-    if gamma[0] <= 0:  # a constant series
-        return GammaResult(0.0, 0.5, 0.0, 0)
     window = _window(gamma, total) if gamma[1] >= 0 else _geyer_window(gamma)
     summed = gamma[0] + 2 * gamma[1 : window + 1].sum()
     gamma = gamma + summed / total

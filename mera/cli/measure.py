@@ -200,6 +200,7 @@ def _figures(result: Any) -> dict[str, Any]:
         "draws": draws,
         "chains": chains,
         "acceptance": result.acceptance,
+        "acceptance_of_trajectories": result.acceptance_of_trajectories,
         "tau": dict(result.tau),
         "tau_error": dict(result.tau_error),
         "r_hat": dict(result.r_hat),

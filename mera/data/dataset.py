@@ -171,6 +171,9 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
         download: download missing files, if the data set can be downloaded.
         **options: options of the data set; its own function documents them.
 
+    Returns:
+        The splits; an item of `train` or `test` is a tensor (C, *shape), uint8 for images.
+
     Raises:
         ValueError: if the name or an option is unknown.
         DataMissingError: if files are missing; the message says what to do.

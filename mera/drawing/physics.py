@@ -19,10 +19,11 @@ def report_figure(report: Report) -> Picture:
     """Draw the distribution of the importance weights, and the two-point function, of `mera.physics.estimate`."""
     figure = Picture(figsize=(9, 3.6), layout="constrained")
     weights, correlator = figure.subplots(1, 2)
-    centred = report.log_weights - report.log_z
+    centred = (report.log_weights - report.log_z)[report.log_weights.isfinite()]
     weights.hist(centred.numpy(), bins=60, color="tab:blue", alpha=0.8)
     weights.set(xlabel="ln w - ln Z", ylabel="samples", yscale="log")
-    weights.set_title(f"ESS {format_ess(report.ess, report.pareto_k)} of {report.n:,} samples", fontsize=10)
+    without = f", {report.n - len(centred):,} without a weight" if len(centred) < report.n else ""
+    weights.set_title(f"ESS {format_ess(report.ess, report.pareto_k)} of {report.n:,} samples{without}", fontsize=10)
     _draw_correlator(correlator, report.correlator)
     figure.suptitle(report.verdict, fontsize=9)
     return figure

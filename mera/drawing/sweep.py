@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mera.drawing.figures import Picture
@@ -10,7 +10,10 @@ from mera.physics.observables import Quantity
 
 
 def sweep_figure(
-    names: Sequence[str], means: Mapping[tuple[Any, ...], Mapping[str, Quantity]], shown: Sequence[str]
+    names: Sequence[str],
+    means: Mapping[tuple[Any, ...], Mapping[str, Quantity]],
+    shown: Sequence[str],
+    doubtful: Collection[tuple[Any, ...]] = (),
 ) -> Picture:
     """Draw quantities with error bars against the parameter with the most values, a curve for each other combination.
 
@@ -18,6 +21,7 @@ def sweep_figure(
         names: the names of the parameters.
         means: by the values of all parameters, the quantities by name.
         shown: the names of the quantities.
+        doubtful: the values of all parameters where averages are wrong or errors mean nothing; a cross marks them.
     """
     axis = max(range(len(names)), key=lambda i: len({at[i] for at in means}))
     figure = Picture(figsize=(4.2 * min(len(shown), 2), 3.2 * -(-len(shown) // 2)), layout="constrained")
@@ -35,10 +39,15 @@ def sweep_figure(
                 [at[axis] for at in points], [q.value for q in quantities], [q.error for q in quantities],
                 fmt="o-", ms=3.5, lw=0.9, capsize=2, label=label or None,
             )  # fmt: skip
+        crossed = [at for at in means if at in doubtful]
+        axes.plot(
+            [at[axis] for at in crossed], [means[at][name].value for at in crossed], "x", color="black", ms=9,
+            label="averages wrong, or errors unknown" if crossed else None,
+        )  # fmt: skip
         axes.set(xlabel=names[axis], ylabel=name)
         axes.grid(alpha=0.3)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    if others:
+    if others or doubtful:
         panels[0].legend(fontsize=8)
     return figure

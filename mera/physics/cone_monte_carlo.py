@@ -23,6 +23,7 @@ from mera.physics.cone_sampler import ConeSampler
 from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.short_run import start_of_chains
 from mera.physics.target import check_fields, field_target, in_domain
 from mera.physics.trajectories import LONGEST, Trajectories
 
@@ -124,7 +125,7 @@ def cone_sampler(
     event_shape = bare.plan.input.event_shape
     target = Trajectories(field_target(action, event_shape), length)
     if start is None:
-        fields = _start(flow, chains, target) if trajectories else flow.sample(chains)
+        fields = start_of_chains(action, flow, chains)
     else:
         fields = check_fields(start, event_shape)
     return Sweeps(flow, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
@@ -156,7 +157,7 @@ class Sweeps(Sampler):
         dynamics: str = "walk",
     ) -> None:  # fmt: skip
         self._flow, self._action, self._levels = flow, action, levels
-        self._target, self._trajectories = target, trajectories
+        self._target, self._trajectories, self._rate = target, trajectories, math.nan
         self._sampler = ConeSampler(flow.flow, action, levels if dynamics == "walk" else [], x)
         self._coarse = LatentTrajectories(flow.flow, action, levels) if dynamics == "hamiltonian" else None
         coarse = {} if self._coarse is None else {"latents": self._coarse.tuning}
@@ -186,7 +187,8 @@ class Sweeps(Sampler):
             phi, rate = self._coarse.run(phi, tune)
             rates = dict.fromkeys(self._levels, rate)
         if self._trajectories:
-            phi = self._target.run(phi.flatten(1), self._trajectories, tune=tune)[0].view_as(phi)
+            row, self._rate = self._target.run(phi.flatten(1), self._trajectories, tune=tune)
+            phi = row.view_as(phi)
         if self._action.is_even:
             phi = phi * (2 * torch.randint(0, 2, (len(phi), *(1 for _ in phi.shape[1:])), device=phi.device) - 1)
         self._set_fields(phi)  # also where nothing has changed: rounding errors of local updates do not add up
@@ -194,8 +196,8 @@ class Sweeps(Sampler):
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a sweep."""
-        rates = torch.tensor(self._by_level(self.run(tune)))
-        phi = self.fields
+        of_levels = self._by_level(self.run(tune))
+        rates, phi = torch.tensor([*of_levels, self._rate]), self.fields
         if tune:
             return [Draw(phi, rates)]
         value = self._action(phi)
@@ -214,13 +216,3 @@ class Sweeps(Sampler):
         self._set_fields(state["fields"].to(self.fields))
         for name, step in self._tuning.items():
             step.restore(state[name])
-
-
-def _start(flow: Density, chains: int, trajectories: Trajectories) -> Tensor:
-    """Initial fields: first samples of the flow, then fields from Hamiltonian Monte Carlo that starts at unit noise."""
-    from_flow = flow.sample(chains - chains // 2)
-    noise = torch.randn(chains // 2, *flow.plan.input.event_shape).to(from_flow)
-    if not len(noise):
-        return from_flow
-    from_noise, _ = trajectories.run(noise.flatten(1), 100, tune=True)
-    return torch.cat([from_flow, from_noise.view_as(noise)])

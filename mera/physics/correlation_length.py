@@ -12,9 +12,12 @@ from mera._utils.checks import check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.display.painter import Pictured
+from mera.physics.verdicts import pareto_k, verdict_on_weights
 
 BINS, FEWEST = 30, 16
 """The number of bins of the jackknife, and the fewest fields."""
+SURE = 5.0
+"""The number of standard errors from which a correlation of fields counts."""
 LATER, STEADY = 2, 3.0
 """How much farther a second fit begins, and the largest change of the length, in errors, that is called steady."""
 MASSES = 1e-3, 20.0
@@ -35,6 +38,9 @@ class CorrelationLength(Pictured):
         fit: the fit at the same distances.
         masses: the effective masses :math:`\mathrm{arcosh}((C(t - 1) + C(t + 1)) / 2 C(t))` for t = 1 to T / 2 - 1 and
             their errors; NaN where noise makes the ratio smaller than 1. On a plateau they are :math:`1 / \xi`.
+        correlation: the largest significant correlation between fields of one chain in different bins, 0 if there is
+            none; it makes errors too small.
+        verdict_on_weights: the verdict on the weights of the fields; None without weights.
     """
 
     value: float
@@ -44,10 +50,16 @@ class CorrelationLength(Pictured):
     correlator: tuple[Tensor, Tensor]
     fit: Tensor
     masses: tuple[Tensor, Tensor]
+    correlation: float = 0.0
+    verdict_on_weights: str | None = None
 
     @property
     def verdict(self) -> str:
-        """A sentence that says whether the fit can be trusted."""
+        """A sentence that says whether the length and its error can be trusted."""
+        if self.verdict_on_weights is not None and not self.verdict_on_weights.startswith("errors can be trusted"):
+            return self.verdict_on_weights
+        if self.correlation:
+            return f"errors are too small: fields of different bins are correlated by {self.correlation:.2f}"
         smallest, largest = (1 / mass for mass in reversed(MASSES))
         if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
             return "the correlation length is not determined: noise hides how the two-point function falls"
@@ -63,7 +75,9 @@ class CorrelationLength(Pictured):
 
 @checked
 @torch.no_grad()
-def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | None = None) -> CorrelationLength:
+def correlation_length(
+    fields: Tensor, first: int = 2, log_weights: Tensor | None = None, chains: int = 1
+) -> CorrelationLength:
     r"""Fit the decay of the two-point function of slices, whose momentum across the slice is zero.
 
     With :math:`M(t)` the mean of a field over a slice across one direction,
@@ -72,18 +86,20 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
 
     averaged over s and over the longest directions, of length T, of a periodic lattice. For a free field this is exact
     at all t, with :math:`\cosh(1 / \xi) = 1 + m^2 / 2`. The fit holds where the mean of the field vanishes: not in an
-    ordered phase, where C tends to a constant. Errors are those of a jackknife over 30 bins of successive fields.
+    ordered phase, where C tends to a constant. Errors are those of a jackknife over whole chains, or parts of chains if
+    there are fewer than 30.
 
     Args:
         fields: fields of a periodic lattice, (N, C, *shape), in the order of the draws, as `Measurement.fields`.
         first: the first distance of the fit, at least 0. Higher states spoil small distances.
         log_weights: the logarithms of the weights of the fields, as `Measurement.field_log_weights`, (N,).
+        chains: the number K of chains, whose fields take turns, `Measurement.facts["chains"]`; 1 for samples of a flow.
 
     Returns:
         The length with its error, the two-point function, effective masses, and a verdict; notebooks show a picture.
 
     Raises:
-        ValueError: if there are fewer than 16 fields, or fewer than five distances to fit.
+        ValueError: if there are fewer than 16 fields, fewer than five distances to fit, or not as many of each chain.
 
     >>> import torch
     >>> from mera import physics
@@ -96,6 +112,8 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
         raise InputError(f"at least {FEWEST} fields (N, C, *shape)", str(tuple(fields.shape)))
     if log_weights is not None and log_weights.shape != fields.shape[:1]:
         raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
+    if len(fields) % check_count(chains, "a number of chains"):
+        raise InputError(f"as many fields of each of {chains} chains", f"{len(fields)} fields")
     length = max(fields.shape[2:])
     check_count(first, "the first distance", 0)
     if length // 2 + 1 - first < LATER + 3:
@@ -105,9 +123,16 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
     weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
     weights = weights.double().cpu()
     products = _slices(fields.double(), length).cpu() * weights[:, None]
-    sizes = torch.stack([part.sum() for part in weights.tensor_split(BINS)])
-    bins = torch.stack([part.sum(0) for part in products.tensor_split(BINS)])
+    per_chain = max(1, BINS // chains)
+
+    def binned(values: Tensor) -> Tensor:
+        """The sums over bins of successive fields of one chain, (bins, ...)."""
+        parts = values.unflatten(0, (-1, chains)).tensor_split(per_chain)
+        return torch.cat([part.sum(0) for part in parts])
+
+    sizes, bins = binned(weights), binned(products)
     mean = bins.sum(0) / sizes.sum()
+    centred = (products[:, first] - mean[first] * weights).unflatten(0, (-1, chains))
     left_out = (bins.sum(0) - bins) / (sizes.sum() - sizes)[:, None]
     errors = _jackknife(left_out)
     if not (errors > 0).all():
@@ -131,7 +156,18 @@ def correlation_length(fields: Tensor, first: int = 2, log_weights: Tensor | Non
         correlator=(mean, errors),
         fit=fit,
         masses=(effective[0], _jackknife(effective[1:])),
+        correlation=0.0 if per_chain == 1 else _correlation(centred, len(centred) // per_chain),
+        verdict_on_weights=None if log_weights is None else verdict_on_weights(log_weights, pareto_k(log_weights)),
     )
+
+
+def _correlation(values: Tensor, least: int) -> float:
+    """The largest correlation of values of chains, (draws, K), at distances from `least` on; 0 if it may be noise."""
+    n = len(values)
+    covariance = torch.fft.irfft(torch.fft.rfft(values, n=2 * n, dim=0).abs().square(), n=2 * n, dim=0)[:n].sum(1)
+    correlation = covariance / covariance[0]
+    largest = correlation[max(least, 1) : n // 2 + 1].max().item() if n > 2 * least else 0.0
+    return largest if largest > SURE / math.sqrt(values.numel()) else 0.0
 
 
 def _slices(fields: Tensor, length: int) -> Tensor:

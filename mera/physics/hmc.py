@@ -18,6 +18,7 @@ from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.short_run import start_of_chains
 from mera.physics.target import Target, check_fields, field_target, latent_target
 from mera.physics.trajectories import LONGEST, Trajectories
 
@@ -99,7 +100,10 @@ def hmc_sampler(
     if start is not None:
         fields = check_fields(start, shape)
     else:
-        fields = flow.sample(chains) if isinstance(flow, Density) else torch.randn(chains, *shape, dtype=torch.float64)
+        fields = (
+            start_of_chains(action, flow, chains) if isinstance(flow, Density)
+            else torch.randn(chains, *shape, dtype=torch.float64)
+        )  # fmt: skip
     if space == "latent" and isinstance(flow, Density):
         target = latent_target(flow.flow, action)
         row = flow.plan.rows_of(flow.flow(fields)[0])

@@ -35,7 +35,7 @@ class Ising(Action):
 
     .. math:: S = \frac{1}{2} \psi^T K \psi - \sum_x \ln \cosh (K \psi)(x).
 
-    It is the field of the spins with Gaussian noise of the covariance :math:`K^{-1}`, and can be moved cone by cone.
+    The local field is the spins plus Gaussian noise of covariance :math:`K^{-1}`; cone Monte Carlo can move it.
     Samplers measure spins, which are drawn given the field: magnetisation, energy, specific heat and two-point function
     are those of the Ising model, and only phi2 is that of the field.
 

@@ -21,8 +21,9 @@ from mera.physics.sampler import Recorder, Sampler, Series, advance, histories_i
 if TYPE_CHECKING:
     from rich.console import Console
 
-LONG = 20
-"""The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
+LONG, FEW = 20, 50
+"""The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of
+draws of all chains below which errors are rough."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +40,8 @@ class MarkovChains(Pictured):
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         acceptance: the acceptance rate; for `cone_monte_carlo` a rate for each level, finest first, with NaN for levels
             that do not move.
+        acceptance_of_trajectories: the acceptance rate of the trajectories of the field between the moves of
+            `cone_monte_carlo`; None for all other samplers, and without trajectories.
         seconds: the time of all draws together in seconds, without the warm-up.
         steps: the tuned step size or step sizes; None for samplers without a step size.
         log_weights: -S - ln q along the chains, (draws, K), for samplers that evaluate the density q of the flow.
@@ -55,6 +58,7 @@ class MarkovChains(Pictured):
     seconds: float
     steps: Any = None
     log_weights: Tensor | None = field(default=None, repr=False)
+    acceptance_of_trajectories: float | None = None
 
     @property
     def table(self) -> Table:
@@ -73,25 +77,32 @@ class MarkovChains(Pictured):
         """A sentence that says whether averages and errors can be trusted."""
         slowest = max(self.tau, key=lambda name: self.tau[name])
         apart = max(self.r_hat, key=lambda name: self.r_hat[name])
-        draws = len(self.history[slowest])
+        draws, chains = self.history[slowest].shape
+        longest = self.tau[slowest] + 2 * self.tau_error[slowest]  # which a short chain does not know well
         if not any(rate > 0 for rate in self._rates):
             return "errors mean nothing: the chains do not move"
         if self.r_hat[apart] >= MIXED:
             return f"errors mean nothing: the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
-        if draws < LONG * self.tau[slowest]:
-            times = draws / self.tau[slowest]
+        if draws < LONG * longest:
+            times = draws / longest
             return f"errors may be too small: a chain has {times:.0f} autocorrelation times of {slowest}, below {LONG}"
-        return f"errors can be trusted (R-hat below {MIXED}, and {LONG} autocorrelation times or more)"
+        if draws * chains < FEW:
+            return f"errors are rough: there are {draws * chains} draws, below {FEW}"
+        alone = "; a single chain does not show what it misses" if chains == 1 else ""
+        return f"errors can be trusted (R-hat below {MIXED}, and {LONG} autocorrelation times or more{alone})"
 
     @property
     def _rates(self) -> Sequence[float]:
-        """The acceptance rate of each level, or the only acceptance rate."""
-        return self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
+        """The acceptance rates of all moves: of each level and of trajectories, or the only one."""
+        rates = self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
+        return rates if self.acceptance_of_trajectories is None else [*rates, self.acceptance_of_trajectories]
 
     def __repr__(self) -> str:
         """The table as text, followed by the numbers of draws and chains, the acceptance rates, and the verdict."""
         draws, chains = next(iter(self.history.values())).shape
         accepted = ", ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in self._rates)
+        if self.acceptance_of_trajectories is not None:
+            accepted += " (the last of trajectories of the field)"
         counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {accepted}"
         return f"{self.table}\n{counts}\n{self.verdict}"
 
@@ -114,6 +125,8 @@ def chains_of(
     )
     gammas = {name: gamma_method(values) for name, values in history.items()}
     rates = series["_rates"].mean(0).tolist()
+    levels = len(steps) if isinstance(steps, list) else None
+    of_trajectories = next((rate for rate in rates[levels or 1 :] if not math.isnan(rate)), None)
     return MarkovChains(
         fields=fields,
         history=history,
@@ -121,11 +134,12 @@ def chains_of(
         tau={name: gamma.tau for name, gamma in gammas.items()},
         tau_error={name: gamma.tau_error for name, gamma in gammas.items()},
         r_hat={
-            name: split_r_hat(values[..., None]).nan_to_num(nan=1.0, posinf=math.inf).item()
+            name: 1.0 if gammas[name].error == 0 else split_r_hat(values[..., None]).item()  # 1 for a constant
             for name, values in history.items()
         },
         correlator=correlator,
-        acceptance=rates if isinstance(steps, list) else rates[0],
+        acceptance=rates[0] if levels is None else rates[:levels],
+        acceptance_of_trajectories=of_trajectories,
         seconds=seconds,
         steps=steps,
         log_weights=series.get("_log_weights"),

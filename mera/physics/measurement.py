@@ -23,6 +23,7 @@ from mera.physics.resampling import function_of_averages
 from mera.physics.reweighting import Report, report_of
 from mera.physics.sampler import Series, histories_in, observables_in
 from mera.physics.storage import Storage
+from mera.physics.verdicts import warn_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,13 +76,17 @@ class Measurement:
         Raises:
             ValueError: if there are too few draws, or the function does not return one number.
 
+        Warns:
+            UserWarning: with the verdict, if the averages are wrong or their errors mean nothing.
+
         >>> from mera import physics
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     chain = physics.measure((1, 4, 4), physics.FreeField(1.0), folder, sampler="hmc", samples=400)
+        ...     chain = physics.measure((1, 4, 4), physics.FreeField(1.0), folder, sampler="hmc", samples=1600)
         >>> chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 1
         True
         """
+        warn_of(self.verdict)
         weights = self.log_weights if isinstance(self.result, Report) else None
         rows = {name: values if values.ndim == 2 else values[:, None] for name, values in self.history.items()}
         return function_of_averages(rows, function, None if weights is None else weights[:, None], method, bin_size)

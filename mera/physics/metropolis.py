@@ -18,8 +18,9 @@ from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
 from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
-from mera.physics.reweighting import weighted_samples
+from mera.physics.reweighting import log_weights_of, weighted_samples
 from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.short_run import start_of_chains
 from mera.physics.verdicts import finite_log_weights
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class Proposals(Sampler):
 
     def __init__(self, flow: Density, action: Action, chains: int) -> None:
         self._flow, self._action, self._chains = flow, action, chains
-        self.fields, self._value, self._log_weight = self._propose(chains)
+        self.fields = start_of_chains(action, flow, chains)
+        self._value = action(self.fields)
+        self._log_weight = log_weights_of(flow, action, self.fields, chains).to(self.fields.device)
         self._batch: list[tuple[Tensor, ...]] = []
         self._used, self._random = 0, torch_states()
 

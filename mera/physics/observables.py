@@ -195,6 +195,9 @@ def summarize(
     scalars = {name: values for name, values in series.items() if name != "correlator"}
     means = {name: average(values).detach().requires_grad_() for name, values in scalars.items()}
     centred = {name: values - means[name].detach() for name, values in scalars.items()}
+    for name, rest in centred.items():
+        if rest.abs().max() <= ROUNDING * means[name].abs():  # a constant
+            centred[name] = torch.zeros_like(rest)
     quantities = {
         name: Quantity(means[name].item(), error(centred[name])) for name in scalars if not name.startswith("_")
     }

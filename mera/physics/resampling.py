@@ -62,15 +62,15 @@ def function_of_averages(
         return summarize(history, {"_": _checked(function)}, lambda values: (share * values).sum(), error)[0]["_"]
     if bin_size is None and log_weights is None:
         tau = max(gamma_method(values).tau for values in history.values())
-        bin_size = max(1, min(math.ceil(TIMES * tau) if tau > 0.6 else 1, w.numel() // ENOUGH, len(w)))
+        bin_size = max(1, min(math.ceil(TIMES * tau) if tau > 0.6 else 1, len(w) // -(-ENOUGH // w.shape[1])))
     elif bin_size is None:
         bin_size = 1
     check_count(bin_size, "draws in a bin")
-    bins = len(w) // bin_size * w.shape[1]
-    if bins < FEWEST:
+    bins = len(w) // bin_size
+    if bins * w.shape[1] < FEWEST:
         raise InputError(f"at least {FEWEST} bins of {bin_size} draws", f"{w.numel()} draws")
-    weight = _bins(w, bin_size)
-    sums = {name: _bins(w * values, bin_size) for name, values in history.items()}
+    weight = _bins(w, bins)
+    sums = {name: _bins(w * values, bins) for name, values in history.items()}
     with torch.no_grad():
         whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
     resampled = _of_jackknife if method == "jackknife" else _of_bootstrap
@@ -100,9 +100,9 @@ def _for_each(function: Average, averages: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(n)])
 
 
-def _bins(values: Tensor, size: int) -> Tensor:
-    """The sums of `size` successive draws of each chain, from (draws, K) to (bins,)."""
-    return values[: len(values) // size * size].unflatten(0, (-1, size)).sum(1).flatten()
+def _bins(values: Tensor, bins: int) -> Tensor:
+    """The sums over bins of successive draws of each chain, from (draws, K) to (bins * K,)."""
+    return torch.cat([part.sum(0) for part in values.tensor_split(bins)])
 
 
 def _checked(function: Average) -> Average:

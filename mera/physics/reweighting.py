@@ -3,7 +3,6 @@ r"""Averages over :math:`e^{-S} / Z` from reweighted samples of a flow."""
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +23,16 @@ from mera.physics.check_target import check_sampled
 from mera.physics.observables import Average, Observables, Quantity, summarize
 from mera.physics.sampler import Draw, Sampler, State
 from mera.physics.target import check_fields
-from mera.physics.verdicts import finite_log_weights, format_ess, forward_ess, missed, pareto_k, verdict_on_weights
+from mera.physics.verdicts import (
+    FEWEST,
+    finite_log_weights,
+    format_ess,
+    forward_ess,
+    missed,
+    pareto_k,
+    verdict_on_weights,
+    warn_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,8 +121,11 @@ def estimate(
             `short_run`; they show regions that the samples miss.
         console: a rich console for the progress bar; None to show nothing.
 
+    Returns:
+        Observables with standard errors, ln Z, the variational free energy, effective sample size and verdict.
+
     Raises:
-        ValueError: if an argument is invalid, or the action has none of the properties that it declares.
+        ValueError: if an argument is invalid, or the action lacks a property that it declares.
         FloatingPointError: if a weight is not finite.
 
     Warns:
@@ -178,9 +189,16 @@ class Samples(Sampler):
 
 
 def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:
-    """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU."""
+    """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU; inf where q is 0.
+
+    Raises:
+        FloatingPointError: if a log-weight is not a number.
+    """
     parts = fields.to(flow.device, flow.dtype).split(batch_size)
-    return torch.cat([-action(part).double() - flow.log_prob(part).double() for part in parts]).cpu()
+    log_weights = torch.cat([-action(part).double() - flow.log_prob(part).double() for part in parts]).cpu()
+    if wrong := int(log_weights.isnan().sum()):
+        raise FloatingPointError(f"Expected weights of fields of the target; got NaN for {wrong} of {len(fields)}")
+    return log_weights
 
 
 def report_of(
@@ -205,7 +223,8 @@ def report_of(
     """
     log_w = finite_log_weights(log_weights)
     n, w = len(log_w), log_w.softmax(0)
-    ess = effective_number(log_w).item() / n
+    effective = effective_number(log_w).item()
+    ess = effective / n
     quantities, correlator = summarize(
         series,
         functions,
@@ -217,13 +236,14 @@ def report_of(
         None if target_log_weights is None else (missed(target_log_weights, log_w), forward_ess(target_log_weights))
     )
     verdict = verdict_on_weights(log_w, k, forward)
-    if verdict.startswith(("averages are wrong", "errors mean nothing")):
-        warnings.warn(f"Expected weights that give averages with errors; got {verdict}", stacklevel=5)
+    if effective < FEWEST:  # one weight decides: the errors are those of nothing
+        quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
+    warn_of(verdict)
     return Report(
         n,
         ess,
         log_z,
-        math.sqrt(max(0.0, 1 / ess - 1) / n),
+        math.sqrt(max(0.0, 1 / ess - 1) / n) if effective >= FEWEST else math.nan,
         Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
         quantities,
         correlator,

@@ -26,7 +26,8 @@ class Draw(NamedTuple):
 
     Args:
         fields: the fields, (K, C, *shape).
-        rates: the acceptance rates of the moves of this draw, (levels,), or (1,) for samplers without levels.
+        rates: the acceptance rate of this draw, (1,); of `cone_monte_carlo` for each level and then for trajectories of
+            the field, (levels + 1,), with NaN for what does not move.
         action: the actions of the fields, (K,), if they are computed.
         log_weights: -S - ln q of the fields, (K,), for samplers that evaluate the density q of the flow.
     """

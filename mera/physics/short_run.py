@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,30 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
             row, _ = trajectories.run(row, BETWEEN)
         fields.append(target.to_fields(row))
     return torch.cat(fields)
+
+
+@torch.no_grad()
+def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
+    """Initial fields of chains, (chains, C, *shape): half of the flow, half of a short run from noise.
+
+    R-hat shows whether the two groups meet: chains that all began in the flow would agree on what it misses. For an
+    action without a gradient all fields are samples of the flow, and a warning says so.
+
+    Args:
+        action: the action.
+        flow: the flow.
+        chains: the number of chains; a single one starts from the flow.
+    """
+    fields = flow.sample(chains)
+    if not is_differentiable(action, fields):
+        warnings.warn(
+            "Expected an action with a gradient, so that half of the chains start elsewhere than in the flow; got "
+            "none: a mode that the flow misses would not show", stacklevel=4,
+        )  # fmt: skip
+    elif chains > 1:
+        noise = torch.randn(chains // 2, *fields.shape[1:]).to(fields)
+        fields = torch.cat([fields[len(noise) :], short_run(action, noise)])
+    return fields
 
 
 def fields_of(action: Action, flow: Density) -> Tensor | None:

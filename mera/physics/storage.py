@@ -7,7 +7,7 @@ part-000/           one part of the chains, or of the samples of a flow, with it
 The arrays of a file of draws, for n draws of K chains:
 
 series/NAME         an observable of each draw, (n, K)
-series/_rates       acceptance rates, (n, levels)
+series/_rates       acceptance rates, (n, rates)
 series/_log_weights -S - ln q, (n, K)
 series/_fields      every k-th field, (m, K, C, *shape); series/_field_log_weights their log-weights, (m, K)
 done, seconds       all draws of the part so far, with the warm-up; and the time of the measured ones

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +18,10 @@ LEAST = 100
 MISSED = 5.0
 """A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
 this many nats."""
+FEWEST = 2
+"""The effective number of samples below which a single weight decides, and errors are unknown."""
+WRONG = ("averages are wrong", "errors mean nothing")
+"""The beginnings of the verdicts on numbers that nobody should use."""
 EQUAL = 1e-9
 """Weights count as equal if their logarithms differ by less."""
 DISAGREE = 2.0
@@ -85,16 +90,25 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
     if forward is not None and forward[0] > 0:
         return f"averages are wrong: the flow misses {100 * forward[0]:.3g} % of the fields of the target"
     if math.isnan(k):
-        return f"errors mean nothing: fewer than {LEAST} samples do not show the tail of the weights"
+        return f"errors mean nothing: fewer than {LEAST} samples with a weight do not show the tail of the weights"
     if k >= USABLE:
         return f"errors mean nothing: the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})"
+    if n_effective < FEWEST:
+        return f"errors mean nothing: there are {n_effective:.3g} effective samples"
     if n_effective < LEAST:
         return f"errors are rough: there are {n_effective:.3g} effective samples, below {LEAST}"
     if forward is not None and forward[1] * DISAGREE < n_effective / len(log_weights):
         return f"errors are too small: fields of the target give an ESS of {forward[1]:.2g}"
     if k >= GOOD:
         return f"errors are usable, and may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})"
-    return f"errors can be trusted (Pareto k {k:.2f}, below {GOOD})"
+    compared = "" if forward is not None else "; no fields of the target were compared, so a missed mode would not show"
+    return f"errors can be trusted (Pareto k {k:.2f}, below {GOOD}{compared})"
+
+
+def warn_of(verdict: str) -> None:
+    """Warn with a verdict that says that averages are wrong or that errors mean nothing."""
+    if verdict.startswith(WRONG):
+        warnings.warn(f"Expected averages with errors; got {verdict}", stacklevel=6)
 
 
 def is_upper_estimate(k: float) -> bool:

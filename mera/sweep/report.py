@@ -14,6 +14,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera.display.table import Table
 from mera.physics.observables import Quantity
+from mera.physics.verdicts import WRONG
 from mera.sweep.point import Point
 
 DRAWN = ("abs_m", "susceptibility", "binder", "energy")
@@ -27,7 +28,7 @@ def quantities_of(point: Point) -> dict[str, Quantity]:
     found |= {name: report[name] for name in ("log_z", "free_energy") if name in report}
     return {
         name: Quantity(*(math.nan if part is None else part for part in value)) for name, value in found.items()
-    } | ({"ess": Quantity(report["ess"], 0.0)} if "ess" in report else {})
+    } | ({"ess": Quantity(report["ess"], math.nan)} if "ess" in report else {})
 
 
 def combined(quantities: Sequence[Quantity]) -> Quantity:
@@ -73,9 +74,10 @@ def write_report(points: Sequence[Point], folder: Path, drawn: Sequence[str] = (
     }
     from mera.drawing.sweep import sweep_figure
 
-    picture = sweep_figure(list(done[0].values), means, shown)
-    write_atomically(folder / "results.png", picture._repr_png_())
     verdicts = {at: _verdict(group) for at, group in groups.items()}
+    doubtful = {at for at, verdict in verdicts.items() if verdict.startswith(WRONG)}
+    picture = sweep_figure(list(done[0].values), means, shown, doubtful)
+    write_atomically(folder / "results.png", picture._repr_png_())
     rows = [[*at, len(groups[at]), *(str(means[at][name]) for name in shown), verdicts[at]] for at in groups]
     return Table([*done[0].values, "seeds", *shown, "verdict"], rows)
 
@@ -83,7 +85,7 @@ def write_report(points: Sequence[Point], folder: Path, drawn: Sequence[str] = (
 def _verdict(points: Sequence[Point]) -> str:
     """The worst verdict of the seeds, without its reasons."""
     verdicts = [point.result()["verdict"].split(":")[0].split(" (")[0] for point in points]
-    order = ("averages are wrong", "errors mean nothing", "errors may be too small", "errors can be trusted")
+    order = (*WRONG, "errors may be too small", "errors can be trusted")
     return min(verdicts, key=lambda verdict: next((i for i, text in enumerate(order) if verdict.startswith(text)), 2))
 
 

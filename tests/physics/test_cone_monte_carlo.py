@@ -230,8 +230,13 @@ def test_a_prior_of_bounded_support():
 
 def test_an_action_without_a_gradient_needs_none():
     flow = small_flow(L=4, m=2)
-    chain = physics.cone_monte_carlo(flow, lambda phi: FREE(phi.detach()), chains=4, sweeps=8, warmup=2, trajectories=0)
+    with pytest.warns(UserWarning, match="a mode that the flow misses would not show"):
+        chain = physics.cone_monte_carlo(
+            flow, lambda phi: FREE(phi.detach()), chains=4, sweeps=8, warmup=2, trajectories=0
+        )
     assert chain.history["m2"].shape == (8, 4)
+    assert chain.acceptance_of_trajectories is None
+    assert 0 < physics.cone_monte_carlo(flow, FREE, chains=4, sweeps=8, warmup=2).acceptance_of_trajectories <= 1
 
 
 def test_weights_of_a_symmetrized_flow():

@@ -53,7 +53,38 @@ def test_a_bad_fit_says_so():
     assert found._repr_png_().startswith(b"\x89PNG")
 
 
+def slow_chains(draws, chains, seed, memory=0.95):
+    """Fields of a free theory along chains, whose fields take turns."""
+    noise = fields(0.25, (8, 8), draws * chains, seed).unflatten(0, (draws, chains))
+    now, found = noise[0], []
+    for step in noise:
+        now = memory * now + math.sqrt(1 - memory**2) * step
+        found.append(now)
+    return torch.cat(found)
+
+
+def test_errors_of_slow_chains_cover():
+    """Where whole chains are bins, and not where the fields of 16 chains are taken for those of one, which says so."""
+    exact, squares, warned = 1 / math.acosh(1.125), [], 0
+    for seed in range(12):
+        phi = slow_chains(60, 32, seed)
+        found = physics.correlation_length(phi, 0, chains=32)
+        squares.append(((found.value - exact) / found.error) ** 2)
+        warned += "errors are too small" in physics.correlation_length(phi, 0).verdict
+    assert sum(squares) / len(squares) < 2.5
+    assert warned >= 11
+    few = physics.correlation_length(slow_chains(200, 4, 0), 0, chains=4)
+    assert "fields of different bins are correlated" in few.verdict
+
+
+def test_the_verdict_on_weights_comes_first():
+    phi = fields(0.5, (8, 8), 400)
+    assert "errors mean nothing" in physics.correlation_length(phi, 0, 40 * torch.rand(400)).verdict
+
+
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="as many fields of each of 3 chains"):
+        physics.correlation_length(torch.randn(20, 1, 8, 8), 0, chains=3)
     phi = torch.randn(20, 1, 8, 8)
     for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi, 0, torch.zeros(3))):
         with pytest.raises(ValueError, match="Expected"):

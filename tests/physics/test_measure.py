@@ -134,7 +134,11 @@ def test_two_processes_measure_what_one_does(tmp_path, sampler):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_reweighting_is_that_of_estimate(tmp_path):
     """The same averages, with their errors, from other samples."""
-    flow, action = small_flow(), FreeField(4.0)
+    flow = small_flow()
+
+    def action(phi):
+        return FreeField(4.0)(0.4 * phi)
+
     fields = physics.hmc((1, 4, 8), action, draws=8).fields
     kept = physics.measure(flow, action, tmp_path, samples=4000, fields=fields)
     report = physics.estimate(flow, action, 4000, fields=fields)

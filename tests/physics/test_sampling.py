@@ -62,7 +62,7 @@ def test_gamma_method_of_special_chains():
         gamma_method(torch.full((8, 1), math.nan))
 
 
-@pytest.mark.filterwarnings("ignore:Expected weights that give averages")  # Pareto k of so few samples is rough
+@pytest.mark.filterwarnings("ignore:Expected averages with errors")  # Pareto k of so few samples is rough
 def test_reweighting_covers(flow):
     """Over 50 repetitions, errors cover the exact values as often as they should."""
     exact_z, exact_phi2 = FREE.log_z((4, 4)), FREE.phi2((4, 4))

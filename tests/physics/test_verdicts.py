@@ -8,8 +8,11 @@ import torch
 
 import mera
 from mera import physics
+from mera.drawing.physics import report_figure
 from mera.physics import FreeField, Phi4, pareto_k
+from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Quantity
+from mera.physics.reweighting import log_weights_of, report_of
 from mera.physics.verdicts import LEAST, format_ess, forward_ess, verdict_on_weights
 
 
@@ -43,13 +46,78 @@ def test_sentences():
     light, heavy = 0.1 * torch.randn(2000), -1.5 * torch.rand(2000).log()
     assert verdict_on_weights(light, pareto_k(light)).startswith("errors can be trusted (Pareto k")
     assert verdict_on_weights(heavy, pareto_k(heavy)).startswith("errors mean nothing: the weights have too heavy a t")
+    assert verdict_on_weights(light, 0.1).endswith(
+        "no fields of the target were compared, so a missed mode would not show)"
+    )
+    assert "compared" not in verdict_on_weights(light, 0.1, (0.0, 1.0))
     assert "fewer than 100 samples" in verdict_on_weights(light[:50], pareto_k(light[:50]))
-    assert "rough: there are" in verdict_on_weights(light[:99].repeat(2)[:150] * 30, 0.1)
+    assert "rough: there are" in verdict_on_weights(light[:99].repeat(2)[:150] * 10, 0.1)
+    assert "there are 1.57 effective" in verdict_on_weights(light[:99].repeat(2)[:150] * 30, 0.1)
     assert "usable, and may be too small" in verdict_on_weights(light, 0.6)
     assert "misses 25 % of the fields" in verdict_on_weights(light, 0.1, (0.25, 0.5))
     assert "fields of the target give an ESS of 0.1" in verdict_on_weights(light, 0.1, (0.0, 0.1))
     assert format_ess(0.5, 0.2) == "0.5000"
     assert format_ess(0.5, 0.6) == format_ess(0.5, math.nan) == "<= 0.5000"
+
+
+def one_well():
+    """A flow that knows one of the two wells of a separable action."""
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=(2, 4), m=2, channels=1, layers=1, hidden=(4,), prior="gaussian").double()
+    flow.initialize(2 + 0.2 * torch.randn(200, 1, 2, 4, dtype=torch.float64))
+    return flow, lambda phi: 2 * (phi.mean((1, 2, 3)).square() - 4).square() + 10 * phi.var((1, 2, 3))
+
+
+@pytest.mark.parametrize("sampler", ["metropolis", "latent-hmc", "cones"])
+def test_chains_do_not_agree_on_what_the_flow_misses(sampler, tmp_path):
+    """Half of them begin elsewhere than in the flow."""
+    flow, action = one_well()
+    assert (flow.sample(200).mean((1, 2, 3)) > 0).all()
+    chain = physics.measure(flow, action, tmp_path, sampler=sampler, samples=800, warmup=20)
+    assert chain.verdict.startswith("errors mean nothing: the chains do not agree yet")
+
+
+def test_one_weight_has_no_error():
+    log_weights = torch.zeros(200, dtype=torch.float64)
+    log_weights[7] = 30
+    with pytest.warns(UserWarning, match="errors mean nothing"):
+        report = report_of({"m2": torch.rand(200, dtype=torch.float64)}, log_weights, {}, None)
+    assert math.isnan(report.observables["m2"].error)
+    assert math.isnan(report.log_z_error)
+
+
+def test_weights_of_zero_are_drawn():
+    log_weights = 0.1 * torch.randn(400, dtype=torch.float64)
+    log_weights[:50] = -math.inf
+    report = report_of({"m2": torch.rand(400, dtype=torch.float64)}, log_weights, {}, torch.tensor([0.0]))
+    assert report._repr_png_()
+    assert "400 samples, 50 without a weight" in report_figure(report).axes[0].get_title()
+
+
+def test_fields_of_the_target_have_numbers_as_weights():
+    flow, action = one_well()
+    with pytest.raises(FloatingPointError, match="fields of the target; got NaN for 3 of 3"):
+        log_weights_of(flow, lambda phi: action(phi) * math.nan, torch.zeros(3, 1, 2, 4), 2)
+
+
+def test_a_constant_has_no_error():
+    """Also if rounding moves its mean, which is neither slow nor apart."""
+    chain = physics.hmc(
+        (1, 4, 4), FreeField(1.0), draws=60, observables={"tenth": lambda phi: 0 * phi[:, 0, 0, 0] + 0.1}
+    )
+    assert (chain.tau["tenth"], chain.r_hat["tenth"]) == (0.5, 1.0)
+    assert str(chain.observables["tenth"]) == "0.1 +- 0"
+
+
+def test_few_draws_are_not_trusted():
+    assert "errors are rough: there are 40 draws" in chain_of(torch.randn(40, 1)).verdict
+    assert "a single chain does not show" in chain_of(torch.randn(400, 1)).verdict
+    assert chain_of(torch.randn(40, 8)).verdict.startswith("errors can be trusted (R-hat below 1.05, and 20 autoc")
+
+
+def chain_of(values):
+    series = {"m2": values.double(), "_rates": torch.ones(len(values), 1)}
+    return chains_of(series, torch.zeros(values.shape[1], 1, 4), {}, 1.0)
 
 
 def test_an_untrained_flow_says_so_everywhere():
