@@ -117,21 +117,24 @@ def _level_names(flow: Flow) -> tuple[str, ...]:
 def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
     """Tables of the bits and the latents of each level, and of mutual information by distance on the tree."""
     with fixed_seed(seed), torch.no_grad():
-        bits, constant = _bits(flow, images)
+        bits, errors, constant = _bits(flow, images)
     stats = statistics(flow, images, seed=seed)
     own = stats.information.diagonal()
-    across = [(stats.information[h].sum() - own[h]) / (len(own) - 1 or math.nan) for h in range(len(own))]
-    values = torch.stack(
-        [bits, stats.mean, stats.std, stats.kurtosis, stats.distance, 1e3 * own, 1e3 * torch.stack(across)], dim=1
-    )
+    across = [stats.information[h][torch.arange(len(own)) != h].mean() for h in range(len(own))]
+    moments = stats.mean, stats.std, stats.kurtosis, stats.distance
+    values = torch.stack([bits, errors, *moments, 1e3 * own, 1e3 * torch.stack(across)], dim=1)
     prior = f"The prior has std {stats.prior_std:.2f} and excess kurtosis {stats.prior_kurtosis:.2f}."
     levels = Finding(
         "cost of each level, and its latents on data",
         _level_names(flow),
-        ("bits/dim", "rms of means", "std", "kurtosis", "KS distance", "information within", "information across"),
+        (
+            "bits/dim", "error", "rms of means", "std", "kurtosis", "KS distance",
+            "information within", "information across",
+        ),
         values, 3,
         f"bits/dim: with {constant:.3f} of the preprocessing they add up to {bits.sum() + constant:.3f}. KS: "
-        f"Kolmogorov-Smirnov, to the prior. information: mean mutual information of two latents, 0.001 nats. {prior}",
+        f"Kolmogorov-Smirnov, to the prior. information: mean mutual information of two latents, 0.001 nats. {prior} "
+        f"error: standard error over the {len(images)} images. rms of means: without what so few images make.",
     )  # fmt: skip
     tree = Finding(
         "mutual information of two latents by their distance on the tree",
@@ -144,14 +147,15 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
     return [levels, tree]
 
 
-def _bits(flow: Flow, images: Tensor) -> tuple[Tensor, float]:
-    """The mean bits per dimension of each level, (levels,), and the bits per dimension of the preprocessing."""
+def _bits(flow: Flow, images: Tensor) -> tuple[Tensor, Tensor, float]:
+    """The mean bits per dimension of each level with their errors, (levels,) each, and those of the preprocessing."""
     bits, constant = [], []
     for batch in images.split(BATCH):
         x, log_det = flow.preprocess(batch.to(flow.device))
         bits.append(decompose(flow, x.to(flow.dtype)).bits())
         constant.append(-log_det.double() / (x[0].numel() * math.log(2)))
-    return torch.cat(bits).double().mean(0).cpu(), torch.cat(constant).mean().item()
+    all_bits = torch.cat(bits).double().cpu()
+    return all_bits.mean(0), all_bits.std(0) / math.sqrt(len(all_bits)), torch.cat(constant).mean().item()
 
 
 def _reach(flow: Flow, samples: int, seed: int) -> Finding:

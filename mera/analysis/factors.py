@@ -61,7 +61,8 @@ class FactorTable(Tabled):
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
     """Score how well the latents of each level predict known factors of images, and how disentangled they are.
 
-    Regressors are fitted to the first half of the images and scored on the second half.
+    Regressors are fitted to one half of the images and scored on the other; the halves are the same at each call, and
+    mix images that come in the order of their classes.
 
     Args:
         flow: the flow.
@@ -80,7 +81,9 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     values = as_factors(factors, len(images))
     if len(images) < MOST_CLASSES:
         raise InputError(f"at least {MOST_CLASSES} images", str(len(images)))
-    levels = [level.flatten(1).numpy() for level in encode_levels(flow, images, context)]
+    order = mixed_order(len(images))
+    values = {name: value[order] for name, value in values.items()}
+    levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
     columns = np.concatenate(list(values.values()), axis=1)
     scores, nonlinear, gaps = [], [], []
     for z in levels:
@@ -94,6 +97,11 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     )
 
 
+def mixed_order(n: int) -> np.ndarray:
+    """The numbers 0 to n - 1 in an order that is random but equal in each call, so that halves are alike."""
+    return np.random.default_rng(0).permutation(n)
+
+
 def as_factors(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
     """Convert factors of n images, tensors or arrays (n,) or (n, k), to arrays (n, k), by name."""
     if not factors:
@@ -104,8 +112,10 @@ def as_factors(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
 def _as_array(name: str, value: Any, n: int) -> np.ndarray:
     """A factor as an array (n, k)."""
     array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-    if array.ndim not in (1, 2) or len(array) != n or array.dtype.kind not in "iufb":
+    if array.ndim not in (1, 2) or len(array) != n or not array.size or array.dtype.kind not in "iufb":
         raise InputError(f"the factor {name!r} as numbers ({n},) or ({n}, k)", f"{array.shape}, {array.dtype}")
+    if not np.isfinite(array).all():
+        raise InputError(f"the factor {name!r} as finite numbers", "infinite values or NaN")
     if len(np.unique(array)) < 2:
         raise InputError(f"the factor {name!r} with two values or more", f"{np.unique(array)[0]} for all images")
     return array[:, None] if array.ndim == 1 else array
@@ -158,6 +168,8 @@ def score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
 
     half = len(z) // 2
     target = value[:, 0] if value.shape[1] == 1 else value
+    if is_classes(value) and len(np.unique(target[:half])) < 2:
+        raise InputError("two classes or more among half of the images", "one: the other classes have too few images")
     model.fit(z[:half], target[:half])
     metric = balanced_accuracy_score if is_classes(value) else r2_score
     return float(metric(target[half:], model.predict(z[half:]))), model

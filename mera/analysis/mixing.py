@@ -14,7 +14,7 @@ from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.edit import mix
-from mera.analysis.factors import as_factors, fit_forest
+from mera.analysis.factors import as_factors, fit_forest, mixed_order
 from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 
@@ -78,6 +78,8 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
     values = as_factors(factors, len(images))
     if len(images) < LEAST:
         raise InputError(f"at least {LEAST} images", str(len(images)))
+    order = mixed_order(len(images))
+    images, values = images[torch.from_numpy(order)], {name: value[order] for name, value in values.items()}
     pixels = _flat(images)
     readers = {name: _Reader(pixels, value) for name, value in values.items()}
     half = len(images) // 2

@@ -126,7 +126,7 @@ def statistics(
     edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
     return LatentStatistics(
         len(images),
-        torch.stack([level.mean(0).square().mean().sqrt() for level in z]),
+        torch.stack([_rms_of_means(level) for level in z]),
         torch.stack([level.std() for level in z]),
         torch.stack([_kurtosis(level) for level in z]),
         distance,
@@ -226,3 +226,9 @@ def _even_over_levels(levels: list[Tensor], n: int) -> Tensor:
 def _mean_and_error(values: Tensor) -> Tensor:
     """The mean of values and its standard error, (2,); NaN if there are too few values."""
     return torch.stack([values.mean(), values.std() / len(values) ** 0.5])
+
+
+def _rms_of_means(values: Tensor) -> Tensor:
+    """The root mean square of the means of latents (B, latents), without the part that so few images make."""
+    noise = values.var(0).mean() / len(values)
+    return (values.mean(0).square().mean() - noise).clamp(min=0).sqrt()

@@ -70,7 +70,7 @@ class HamiltonianChains:
         self.x = torch.where(accepted[:, None], x, self.x)
         self.gradient = torch.where(accepted[:, None], gradient, self.gradient)
         self.value = torch.where(accepted, value, self.value)
-        return change.clamp(max=0).exp()
+        return change.clamp(max=0).exp().to(self.x)
 
     def _scaled(self, vectors: Tensor, transposed: bool = False) -> Tensor:
         """Multiply the vectors (K, d) of the chains by S, or by its transpose."""

@@ -16,6 +16,7 @@ from mera.cli.common import Device, choose_device, rebuild_error
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console, show
 from mera.cli.train import start_run
+from mera.display.means import plus_minus
 from mera.display.table import Table
 from mera.drawing.curves import loss_curves
 from mera.drawing.images import progression, save_figure, save_grid
@@ -23,7 +24,8 @@ from mera.drawing.paper import FIGURES
 from mera.graph.summary import count_parameters
 from mera.io.flows import load_pretrained
 from mera.models import build
-from mera.train import RunFolder, Settings, bits_per_dim
+from mera.train import RunFolder, Settings
+from mera.train.evaluate import example_losses, mean_and_error
 
 MODELS: dict[str, dict[str, Any]] = {
     "rgflow": {"L": 32, "m": 4, "layers": 2, "hidden": (64,)},
@@ -61,7 +63,7 @@ def _demo(
         result = start_run(run, partial(build, name, **options), source, images, settings, where)
         flow = result.flow
         metrics[f"{name}, {result.steps} steps"] = run.metrics()
-        bits = f"{bits_per_dim(flow, images.test):.3f}"
+        bits = plus_minus(*mean_and_error(example_losses(flow, images.test)))
         error = f"{rebuild_error(flow, images.test):.0e}"
         rows.append((name, f"{count_parameters(flow):,}", result.steps, bits, error))
         torch.manual_seed(0)

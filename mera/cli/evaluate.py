@@ -15,7 +15,7 @@ from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
 from mera.graph.summary import count_parameters
-from mera.train.evaluate import mean_loss
+from mera.train.evaluate import example_losses, mean_and_error
 from mera.train.likelihoods import likelihood_of
 
 app = typer.Typer(**OPTIONS)
@@ -50,10 +50,13 @@ def _evaluate(run: Path, n: int | None, L: Any, root: Path | None, device: torch
     flow = load_flow(run, L).to(device)
     test = examples_of(run, flow, root)
     kind = likelihood_of(test[0])
+    losses = example_losses(flow, test, n)
+    mean, error = mean_and_error(losses)
     return {
         "run": str(run),
-        f"test {kind.name}": len(test) if n is None else min(n, len(test)),
-        kind.unit: mean_loss(flow, test, n),
+        f"test {kind.name}": len(losses),
+        kind.unit: mean,
+        "standard error": error,
         "largest error of x -> z -> x": rebuild_error(flow, test),
         "parameters": count_parameters(flow),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,10 +108,9 @@ def _inpaint(
         "log_prob_start": result.history[0].item(),
         "log_prob": result.log_prob.item(),
         "log_prob_of_image": flow.log_prob(x).item(),
-        "bits_per_dim_of_image": flow.bits_per_dim(before).item(),
     }
     if result.convergence is not None:
-        numbers |= {"r_hat": result.convergence.r_hat, "mixed": result.convergence.mixed}
+        numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed}
     if as_json:
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
     else:
@@ -159,7 +159,7 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
     console.print(
         "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
         "log p {log_prob_start:.1f} at the start, {log_prob:.1f} at the end, {log_prob_of_image:.1f} of the "
-        "original image ({bits_per_dim_of_image:.2f} bits/dim)".format(**numbers)
+        "original image, in nats".format(**numbers)
     )
     if result.convergence is not None:
         console.print(f"samples: {result.convergence}")
@@ -175,7 +175,8 @@ def _draw(before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
     paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
     save_image(filled.get("medoid", filled["likeliest"]), paths[0])
-    save_figure(inpainted({"the image": before[0]} | filled, hidden), paths[1])
+    figure = inpainted({"the image": before[0]} | filled, hidden, note=str(result.convergence or ""))
+    save_figure(figure, paths[1])
     save_figure(log_prob_curve(result.history), paths[2])
     return paths
 

@@ -17,7 +17,7 @@ from mera.cli.common import Device, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, show, show_json
-from mera.cli.sources import SOURCE_HELP, load_flow
+from mera.cli.sources import SOURCE_HELP, learnt_fields, load_flow
 from mera.data.sources import Source, open_image
 from mera.display.table import Table
 from mera.drawing.images import save_figure
@@ -48,6 +48,8 @@ def _map(
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
         raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
     source = open_image(file, flow.plan.input.channels)
+    if learnt_fields(run) and source.dtype == np.uint8:
+        raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
     source = _cropped(source, period(flow.plan))
     flow = flow.resized(source.shape[1:]).to(choose_device(device))
     result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
-from mera.display.run_records import RunRecords
+from mera.display.run_records import FACTS, RunRecords
 from mera.display.table import Table
 
 app = typer.Typer(**OPTIONS)
@@ -24,13 +24,22 @@ def _runs(
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
     folders = (RunRecords(path.parent) for path in sorted(folder.rglob("config.json")))
-    rows = [{"run": str(run.path.relative_to(folder))} | run.facts() for run in folders if _is_run(run)]
+    rows = [{"run": str(run.path.relative_to(folder))} | _facts(run) for run in folders if _is_run(run)]
     if as_json:
         show_json(rows)
         return
     if not rows:
         raise FileNotFoundError(f"Expected a folder with runs; {folder} holds none")
     show(Table(list(rows[0]), [["-" if cell is None else cell for cell in row.values()] for row in rows]))
+
+
+def _facts(run: RunRecords) -> dict[str, Any]:
+    """The facts of a run; of one with a damaged file only that it is, and a line that says which file."""
+    try:
+        return run.facts()
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        return dict.fromkeys(FACTS) | {"model": "damaged"}
 
 
 def _is_run(run: RunRecords) -> bool:

@@ -87,6 +87,7 @@ def images_of(path: Path, flow: Flow, root: Path | None, n: int, label: int | No
 def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:
     """Load the test examples that a flow learnt, see `examples_of`; if there are none, print why and return None."""
     if path.is_file():
+        typer.echo(f"{path}: a file does not name its data; using samples of the flow instead", err=True)
         return None
     card = _card(path)
     if card is None and not {"data", "action"} & set(RunFolder(path).config()) and not learnt_fields(path):

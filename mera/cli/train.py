@@ -35,6 +35,7 @@ from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
 from mera.density import Density
+from mera.display.means import plus_minus
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
@@ -182,7 +183,7 @@ def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -
 
 def _images(values: dict[str, Any], L: Edges, channels: int) -> tuple[dict[str, Any], DataSplits]:
     """Load the data set of the options; the first value is the arguments of `mera.data.load` to load it again."""
-    options = {"channels": channels} if values["data"] == "folder" else {}
+    options = {"channels": channels} if values["data"] in {"folder", "windows"} else {}
     if values["train_size"] is not None:
         options["train_size"] = values["train_size"]
     options |= values["data_options"] or {}
@@ -248,14 +249,17 @@ def _loss(result: Result, data: Any, settings: Settings) -> str:
     """The final test loss, or the ESS and the free energy of an action, for the last line of output."""
     if math.isnan(result.test_loss):
         return ""
+    loss = plus_minus(result.test_loss, result.test_error)
     if isinstance(data, DataSplits):
         n = min(settings.eval_images, len(data.test))
-        return f": {result.test_loss:.3f} {result.unit} on {n} {result.measured}"
+        of = f"{n:,}" if n == len(data.test) else f"{n:,} of {len(data.test):,}"
+        return f": {loss} {result.unit} on {of} {result.measured}"
     last = result.history.metrics[-1] if result.history.metrics else {}
     if "ess" not in last:
-        return f": {result.test_loss:.3f} {result.unit}"
+        return f": {loss} {result.unit}"
     ess = format_ess(last["ess"], last.get("pareto_k", math.nan))
-    return f": ESS {ess}, variational free energy {last['free_energy']:.3f}"
+    free_energy = plus_minus(last["free_energy"], last.get("free_energy_error", math.nan))
+    return f": ESS {ess}, variational free energy {free_energy}"
 
 
 @dataclass(kw_only=True)

@@ -25,15 +25,18 @@ SHOWN, TEMPERATURE = 16, 0.7
 
 
 def score_table(scores: Sequence[Score], unit: str = "bits/dim") -> Table:
-    """Make a table with a row for each model: means over the seeds, with standard errors."""
+    """Make a table with a row for each model: means over the seeds, or over the examples if there is one seed."""
     by_model: dict[str, dict[int, Score]] = {}
     for score in scores:
         by_model.setdefault(score.model, {})[score.seed] = score
     first, *_ = by_model.values()
     rows = []
     for model, runs in by_model.items():
-        losses = [run.loss for run in runs.values()]
-        gaps = [run.loss - first[seed].loss for seed, run in runs.items() if seed in first]
+        pairs = [(run, first[seed]) for seed, run in runs.items() if seed in first]
+        losses, gaps = [run.loss for run in runs.values()], [run.loss - other.loss for run, other in pairs]
+        if len(runs) == 1:
+            losses = list(next(iter(runs.values())).losses)
+            gaps = [a - b for run, other in pairs for a, b in zip(run.losses, other.losses, strict=True)]
         rows.append([
             model,
             f"{next(iter(runs.values())).parameters:,}",
@@ -74,9 +77,11 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"# Models on {data.name}",
         f"`{command}`",
         score_table(scores, kind.unit).markdown(),
-        f"Losses are {kind.unit} on {scores[0].examples:,} test {kind.name}. Models learn from {count_of(data.train)}, "
-        f"in batches of {settings.batch_size}. The number after ± is the standard error of the mean over the seeds. "
-        f'"Less the first" is the loss less that of the first model, seed by seed. The last column is the time that '
+        f"Losses are {kind.unit} on {len(scores[0].losses):,} test {kind.name}. "
+        f"Models learn from {count_of(data.train)}, "
+        f"in batches of {settings.batch_size}. The number after ± is the standard error of the mean over the seeds; "
+        "with one seed over the test examples, so that it does not say how much seeds differ. "
+        f'"Less the first" is the loss less that of the first model, pair by pair. The last column is the time that '
         f"{TIMED_SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"{platform.machine()}.",
         "![test loss over time](curves.png)",

@@ -22,7 +22,7 @@ from mera.data import DataSplits
 from mera.density import Density
 from mera.graph.summary import count_parameters
 from mera.train import RunFolder, Settings, fit, sample
-from mera.train.evaluate import mean_loss
+from mera.train.evaluate import example_losses
 
 TIMED_SAMPLES = 64
 """The number of samples that are timed."""
@@ -39,8 +39,7 @@ class Score:
         parameters: the number of parameters.
         steps: the number of training steps.
         minutes: the training time.
-        loss: the loss on the test examples, in bits per dimension for images, in nats per variable for fields.
-        examples: the number of test examples.
+        losses: the losses of the single test examples.
         sampling: the median time for 64 samples in five calls, in seconds.
         run: the folder of the run.
     """
@@ -50,10 +49,14 @@ class Score:
     parameters: int
     steps: int
     minutes: float
-    loss: float
-    examples: int
+    losses: Sequence[float]
     sampling: float
     run: str
+
+    @property
+    def loss(self) -> float:
+        """The mean loss on the test examples, in bits per dimension for images, in nats per variable for fields."""
+        return statistics.fmean(self.losses)
 
 
 def compare(
@@ -88,6 +91,8 @@ def compare(
         ValueError: if the folder has runs with other models, options, data or settings.
     """
     check_count(seeds, "seeds")
+    for contestant in contestants:
+        contestant.build()  # so that a wrong option is found before anything is trained
     for seed in range(settings.seed, settings.seed + seeds):
         for contestant in contestants:
             run = RunFolder(Path(out) / contestant.folder / f"seed{seed}")
@@ -112,7 +117,7 @@ def _score(
     description = _describe(contestant, data, settings)
     if run.steps():
         _check_same(run, description)
-        if file.exists() and (score := Score(**json.loads(file.read_text()))).examples == examples:
+        if file.exists() and len((score := Score(**json.loads(file.read_text()))).losses) == examples:
             return replace(score, run=str(run.path))
     torch.manual_seed(settings.seed)
     flow = contestant.build().to(device)
@@ -126,7 +131,7 @@ def _score(
     minutes = run.metrics()[-1]["seconds"] / 60
     score = Score(
         contestant.text, settings.seed, count_parameters(flow), result.steps, minutes,
-        mean_loss(result.flow, data.test, images), examples, _sampling_time(result.flow), str(run.path),
+        example_losses(result.flow, data.test, images).tolist(), _sampling_time(result.flow), str(run.path),
     )  # fmt: skip
     write_atomically(file, json.dumps(asdict(score)).encode())
     return score

@@ -131,13 +131,14 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
     return sites
 
 
-def spans_of(parts: Sequence[Span], lattice: Lattice) -> tuple[tuple[int, int], ...]:
+def spans_of(parts: Sequence[Span] | slice, lattice: Lattice) -> tuple[tuple[int, int], ...]:
     """For each dimension a pair of integers (start, stop), the stop not included, from spans of any form.
 
     Raises:
         ValueError: if there is not one span for each dimension, or a span has another form than `Span`, is empty or
             reaches outside of the lattice.
     """
+    parts = (parts,) if isinstance(parts, slice | range) else parts
     if len(parts) != lattice.dim:
         raise InputError(f"a span for each of {lattice.dim} dimensions", str(len(parts)))
     return tuple(_span(part, n, d) for d, (part, n) in enumerate(zip(parts, lattice.shape, strict=True)))

@@ -15,6 +15,9 @@ from mera.display.table import Table, Tabled
 UNITS = {"bits": "bits/dim", "nats": "nats/variable", "loss": "loss"}
 """The unit of each metric, by the name of the metric without its prefix."""
 
+FACTS = ("model", "data", "steps", "minutes", "test", "unit", "weights", "parameters")
+"""The names of the facts of a run."""
+
 
 class RunRecords(Tabled):
     """The files of a run that a person can read.
@@ -72,7 +75,8 @@ class RunRecords(Tabled):
 
     def learnt_fields(self) -> bool:
         """Whether the run learnt fields of floats rather than images."""
-        return "action" in self.config() or any("test_nats" in line for line in self.metrics())
+        config = self.config()
+        return "action" in config or config.get("learns") == "fields"
 
     def facts(self) -> dict[str, Any]:
         """What a list of runs shows of this one: model, data, steps, minutes, test loss with its unit, parameters."""

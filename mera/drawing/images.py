@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
+from textwrap import fill
 
 import torch
 from matplotlib import rc_context
@@ -245,17 +246,21 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
     return figure
 
 
-def inpainted(pictures: Mapping[str, Tensor], mask: Tensor) -> Picture:
+def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "") -> Picture:
     """Draw an image, the image with its masked pixels painted, and its fillings.
 
     Args:
         pictures: uint8 images (1 or 3, H, W) by name, the original image first; see `mera.inpaint.Inpainting`.
         mask: bool mask (H, W), true where a pixel is masked.
+        note: a line above the images, such as `mera.inpaint.Convergence` as text.
     """
     (name, before), *rest = pictures.items()
     masked = paint_mask(before[None], mask)[0]
     names = [name, "what is masked", *(name for name, _ in rest)]
-    return captioned(torch.stack([before, masked, *(image for _, image in rest)]), names)
+    figure = captioned(torch.stack([before, masked, *(image for _, image in rest)]), names)
+    if note:
+        figure.suptitle(fill(note, 110), fontsize=8)
+    return figure
 
 
 def _as_images(level: Tensor) -> Tensor:

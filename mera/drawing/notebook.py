@@ -62,4 +62,4 @@ def _(result: Inpainting) -> bytes | None:
     if result.pictures is None or result.mask is None:
         return None
     pictures = dict(list(result.pictures.items())[:MOST_PICTURES])
-    return inpainted(pictures, result.mask)._repr_png_()
+    return inpainted(pictures, result.mask, str(result.convergence or ""))._repr_png_()

@@ -67,6 +67,7 @@ class FillTab:
             ui.notify("The image changed meanwhile; its fillings are dropped.")
             return
         with self.fillings:
+            ui.label(self.visit.studio.convergence).classes("w-full text-sm")
             for number, filling in enumerate(fillings, start=1):
                 with ui.column().classes("items-center gap-1"):
                     picture_element(f"filling {number}", 24, self.visit.learnt.picture(filling))

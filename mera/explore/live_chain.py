@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from mera.chains.gamma import gamma_method
 from mera.flow import Flow
 from mera.physics.action import ActionLike
 from mera.physics.check_target import check_sampled
 from mera.physics.cone_monte_carlo import cone_sampler, default_levels
+from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables
 
 TUNED = 30
@@ -35,8 +35,7 @@ class LiveChain:
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
         action = check_sampled(flow, action, alone=False)
         levels = default_levels(flow)
-        start = flow.sample(chains)
-        self._sampler = cone_sampler(flow, action, chains, levels, trajectories=TRAJECTORIES, start=start)
+        self._sampler = cone_sampler(flow, action, chains, levels, trajectories=TRAJECTORIES)
         self._observables = Observables(action)
         self.sweeps, self.rates = 0, dict.fromkeys(levels, math.nan)
         self.m2 = torch.empty(0, chains, dtype=torch.float64)
@@ -56,12 +55,14 @@ class LiveChain:
             self.m2 = torch.cat([self.m2, self._observables.measure(self.fields)["m2"][None]])
 
     def describe(self) -> str:
-        """Text with the acceptance by level, and m^2 with its autocorrelation time."""
+        """Text with the acceptance by level, and m^2 with its autocorrelation time and the verdict on its error."""
         rates = "\n".join(f"z{level}: {rate:.2f} of the moves accepted" for level, rate in sorted(self.rates.items()))
         if self.sweeps <= TUNED:
             return f"{self.sweeps} sweeps, tuning the steps\n{rates}"
         text = f"{self.sweeps} sweeps\n{rates}"
         if len(self.m2) < LEAST:
             return text
-        estimate = gamma_method(self.m2)
-        return f"{text}\nm^2 = {self.m2.mean():.4f} +- {estimate.error:.4f}, autocorrelation {estimate.tau:.1f} sweeps"
+        accepted = torch.tensor([[*self.rates.values()]], dtype=torch.float64)
+        chain = chains_of({"m2": self.m2, "_rates": accepted}, self.fields, {}, 0.0, [None] * len(self.rates))
+        value, tau = chain.observables["m2"], chain.tau["m2"]
+        return f"{text}\nm^2 = {value}, autocorrelation {tau:.1f} sweeps\n{chain.verdict}"

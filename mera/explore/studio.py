@@ -204,6 +204,7 @@ class Studio:
         inpainting = self.flow.inpaint(self.data.clone(), mask, samples=samples, **SEARCH)
         if inpainting.samples is None:
             raise RuntimeError("Expected samples of an inpainting; got none")
+        self.convergence = str(inpainting.convergence)
         return list(inpainting.samples.detach().split(1))
 
     def _open(self, x: Tensor) -> None:

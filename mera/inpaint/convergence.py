@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from mera.chains.diagnostics import MIXED
 
+LEAST = 20
+"""The least effective number of draws of chains that count as mixed."""
+
 
 @dataclass(frozen=True)
 class Convergence:
@@ -16,23 +19,32 @@ class Convergence:
         r_hat: the largest split R-hat of all masked variables and of log p; near 1 if the chains have mixed.
         effective: the smallest effective sample size of all masked variables and of log p.
         draws: the total number of draws of all chains.
+        chains: the number of chains.
     """
 
     acceptance: float
     r_hat: float
     effective: float
     draws: int
+    chains: int
 
     @property
     def mixed(self) -> bool:
-        """Whether the chains agree, so that their draws are samples of the fillings."""
-        return self.r_hat < MIXED
+        """Whether two chains or more agree, with draws enough to tell: the draws are then samples of the fillings."""
+        return self.r_hat < MIXED and self.chains > 1 and self.effective >= LEAST
 
     def __str__(self) -> str:
-        verdict = "mixed" if self.mixed else (
-            "not mixed, so that the draws are possible fillings, but in other proportions than p(masked pixels | other "
-            "pixels) has; more warm-up and iterations may help"
-        )  # fmt: skip
+        if self.mixed:
+            verdict = "mixed"
+        elif self.chains == 1:
+            verdict = "a single chain cannot show whether it has seen all kinds of fillings"
+        elif self.r_hat < MIXED:
+            verdict = f"too few draws to tell whether the chains have mixed: fewer than {LEAST} are independent"
+        else:
+            verdict = (
+                "not mixed, so that the draws are possible fillings, but in other proportions than p(masked pixels | "
+                "other pixels) has; more warm-up and iterations may help"
+            )
         return (
             f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws worth "
             f"{self.effective:.0f} independent ones where they are worth least: {verdict}"

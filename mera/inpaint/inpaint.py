@@ -205,4 +205,4 @@ def _sample(
     )  # fmt: skip
     quantities = torch.cat([chains, values[..., None]], dim=2)
     r_hat, effective = split_r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    return chains, Convergence(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1])
+    return chains, Convergence(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1], chains.shape[1])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.door import checked
-from mera._utils.errors import InputError
+from mera._utils.errors import InputError, closest
 from mera._utils.random import fixed_seed
 from mera.bijectors import Bijector
 from mera.data import DataSplits, as_splits, names
@@ -104,6 +104,9 @@ def _check_path(path: Path) -> CheckReport:
     report, name = CheckReport(str(path)), str(path)
     if not path.exists() and name in names():
         return _check(load_data(name), None)
+    if not path.exists() and name not in pretrained():
+        expected = "a folder of a run, a file, or the name of a trained flow or a data set"
+        raise InputError(expected, f"{name!r}{closest(name, [*pretrained(), *names()])}")
     is_pretrained = not path.exists() and name in pretrained()
     flow: Any
     if is_pretrained or path.is_file():

@@ -26,14 +26,25 @@ def check_splits(splits: DataSplits, report: CheckReport) -> None:
     kinds = {name: (tuple(examples[0].shape), examples[0].dtype) for name, examples in read.items()}
     report.add("both splits have one shape and dtype", kinds["training"] == kinds["test"], str(kinds["training"]))
     if kinds["training"] == kinds["test"]:
-        rows = {name: {example.numpy().tobytes() for example in examples} for name, examples in read.items()}
+        rows = {name: {_bytes(example) for example in examples} for name, examples in read.items()}
         common = len(rows["training"] & rows["test"])
         report.add("no test example among the training examples read", not common, f"{common} in common")
+    for name, examples in parts.items():
+        for label, values in getattr(examples, "labels", {}).items():
+            if label == "class" and isinstance(values, Tensor):
+                report.add(f"classes of the {name} examples are 0 or more", bool((values >= 0).all()))
+            elif label == "context" and isinstance(values, Tensor):
+                report.add(f"contexts of the {name} examples are finite", bool(values.isfinite().all()))
     classes = [getattr(examples, "labels", {}).get("class") for examples in parts.values()]
     known = [set(values.unique().tolist()) for values in classes if isinstance(values, Tensor)]
     if len(known) == 2:
         unknown = known[1] - known[0]
         report.add("every class of the test is in the training", not unknown, f"missing: {sorted(unknown)[:10]}")
+
+
+def _bytes(example: Tensor) -> bytes:
+    """The bytes of an example of any dtype, by which it is recognised."""
+    return example.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _check_examples(name: str, examples: Examples, report: CheckReport) -> list[Tensor]:

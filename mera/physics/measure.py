@@ -198,10 +198,8 @@ def _start(
     if fields is not None and isinstance(flow, Density):
         target_log_weights = log_weights_of(flow, action, check_fields(fields, facts["shape"]), BATCH).tolist()
     if not storage.is_started():
-        batches = -(-facts["samples"] // BATCH)
-        storage.write_facts(
-            facts | {"batch": -(-facts["samples"] // batches), "target_log_weights": target_log_weights}
-        )
+        batch = min(BATCH, facts["samples"])
+        storage.write_facts(facts | {"batch": batch, "target_log_weights": target_log_weights})
         return
     before = storage.facts()
     for name, value in facts.items():

@@ -118,7 +118,7 @@ class Observables:
         """
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
-        own = {name: function(phi) for name, function in self.own.items()}
+        own = {name: function(phi.clone()) for name, function in self.own.items()}  # in place too
         field, phi = phi, self.action.order_parameter(phi)
         energy = self.action.energy(phi)
         if energy is None:
@@ -208,7 +208,8 @@ def summarize(
             continue
         slopes = torch.autograd.grad(value, list(means.values()), allow_unused=True)
         parts = [slope * centred[key] for key, slope in zip(means, slopes, strict=True) if slope is not None]
-        quantities[name] = Quantity(value.item(), error(torch.stack(parts).sum(0)))
+        total = torch.stack(parts).sum(0)  # not finite where a root is 0
+        quantities[name] = Quantity(value.item(), error(total) if total.isfinite().all() else math.nan)
     if "correlator" not in series:
         return quantities, None
     columns = series["correlator"].unbind(-1)

@@ -105,6 +105,12 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
     return f"errors can be trusted (Pareto k {k:.2f}, below {GOOD}{compared})"
 
 
+def severity(verdict: str) -> int:
+    """A rank of verdicts, 0 for the worst."""
+    order = (*WRONG, "errors are", "errors may be", "errors are usable", "errors can be trusted")
+    return next((i for i, beginning in reversed([*enumerate(order)]) if verdict.startswith(beginning)), 2)
+
+
 def warn_of(verdict: str) -> None:
     """Warn with a verdict that says that averages are wrong or that errors mean nothing."""
     if verdict.startswith(WRONG):

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_positive
+from mera._utils.errors import InputError
 from mera.physics.action import Action
 from mera.physics.by_name import register
 
-POINTS = 4096
-"""The number of points of the rectangle rule, which converges exponentially for smooth periodic functions."""
+POINTS, MOST = 4096, 2**24
+"""The least and the largest number of points of the rectangle rule, which converges exponentially for smooth periodic
+functions."""
 
 
 @register("xy")
@@ -68,7 +70,10 @@ class XY(Action):
         """
         if len(shape) != 1:
             return super().log_z(shape)
-        angle = 2 * math.pi * torch.arange(POINTS, dtype=torch.float64) / POINTS
-        bessel = torch.fft.fft((self.beta * (angle.cos() - 1)).exp()).real / POINTS  # exp(-beta) I_n(beta)
+        points = max(POINTS, 2 ** math.ceil(math.log2(100 * self.beta**0.5)))  # 16 for a width of the weight
+        if points > MOST:
+            raise InputError(f"beta up to {(MOST / 100) ** 2:.0e} for the exact ln Z", repr(self.beta))
+        angle = 2 * math.pi * torch.arange(points, dtype=torch.float64) / points
+        bessel = torch.fft.fft((-2 * self.beta * (angle / 2).sin().square()).exp()).real / points  # exp(-beta) I_n
         logs = shape[0] * (bessel.abs().clamp(min=1e-300).log() + self.beta + math.log(2 * math.pi))
         return logs[bessel > 0].logsumexp(0).item()

@@ -118,7 +118,7 @@ class Prior(nn.Module):
         """
         distribution = self.family.make(self._dtype, like.device)
         return tuple(
-            tempered(distribution, temperature).sample(torch.Size(shape)).to(like)
+            _within(distribution, tempered(distribution, temperature).sample(torch.Size(shape)).to(like))
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
@@ -224,3 +224,12 @@ def _point_inside(distribution: Distribution, support: Any) -> float:
             return candidate
     with seeded(0):
         return distribution.sample().item()
+
+
+def _within(distribution: Distribution, samples: Tensor) -> Tensor:
+    """Samples below the upper bound of the support, if there is one, onto which conversion may have rounded them."""
+    bound = getattr(distribution.support, "upper_bound", None)
+    if bound is None:
+        return samples
+    below = torch.nextafter(torch.as_tensor(bound).to(samples), samples.new_tensor(-torch.inf))
+    return torch.minimum(samples, below)

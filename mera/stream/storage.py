@@ -126,9 +126,14 @@ class Storage:
         """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
         return self.values(self.totals).tolist()
 
-    def add_up(self) -> None:
-        """Make the totals of the parts, once all tiles are done."""
-        self.totals[:] = [math.fsum(self.values(part)) for part in self.parts]
+    def add_up(self, data: float | None = None) -> None:
+        """Make the totals of the parts, once all tiles are done.
+
+        Args:
+            data: the log-det of the preprocessing; the sum of its parts if None.
+        """
+        totals = [math.fsum(self.values(part)) for part in self.parts]
+        self.totals[:] = totals if data is None else [data, *totals[1:]]
 
     def _create(self, zarr: Any) -> None:
         """Make all arrays, then the file of facts, which makes them a store."""
@@ -145,7 +150,7 @@ class Storage:
         for stage in self.stages:
             sites, edge = stage.lattice.shape, self.tile(stage)
             make(f"lattice{stage.number}", stage.lattice.event_shape, (stage.lattice.channels, *entry), dtype)
-            make(f"map{stage.number}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), "float32")
+            make(f"map{stage.number}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), dtype)
             counts = math.prod(-(-n // e) for n, e in zip(stage.coarse, edge, strict=True))
             make(f"parts{stage.number}", (counts,), (1,), "float64")
             for level, channels in stage.leaving:

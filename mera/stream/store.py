@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ from mera._utils.errors import InputError
 from mera._utils.files import replacing
 from mera.bijectors import Bijector
 from mera.cones.regions import Span, spans_of
+from mera.graph.lattice import Lattice
 from mera.run.runner import Runner
-from mera.stream.boxes import Box
+from mera.stream.boxes import Box, pieces, tiles
 from mera.stream.stages import Outputs, Stage, run_stage, stages_of
 from mera.stream.storage import JOURNAL, Storage, intact
+
+LARGE = 1e9
+"""The size of a tile's part of log p, in nats, from which a sum of differences would lose digits for ever."""
 
 
 class Store(Storage):
@@ -76,17 +81,17 @@ class Store(Storage):
             self.write(self.latents[level], found.box, found.values[channels])
         if stage.kept is not None:
             self.write(self.lattices[stage.number + 1], found.box, found.values[stage.kept])
-        self.write(self.maps[stage.number], found.box.refined(stage.cell), found.map.float())
+        self.write(self.maps[stage.number], found.box.refined(stage.cell), found.map.to(found.values))
 
     @checked
-    def update(self, region: Sequence[Span], pixels: Tensor) -> float:
+    def update(self, region: Sequence[Span] | slice, pixels: Tensor) -> float:
         """Replace the pixels of a region, with all lattices, latents and maps that change.
 
         The cost grows with the region, and with the logarithm of the edge of the image. New values are written to a
         journal first: after a kill, the store is as before or as afterwards.
 
         Args:
-            region: for each dimension a slice, a pair (start, stop) or a single site.
+            region: for each dimension a slice, a pair (start, stop) or a single site; a slice for one dimension.
             pixels: the new values in the flow's own space, (C, *region).
 
         Returns:
@@ -107,7 +112,7 @@ class Store(Storage):
         self.check_complete()
         values = pixels.detach().to(self.runner.reference)
         written = {"pixels": values.cpu().numpy(), "box": np.array([box.start, box.stop])}
-        sums = self.values(self.totals)
+        sums, change, largest = self.values(self.totals), 0.0, 0.0
         sums[0] += self._log_det(values) - self._log_det(self.read(self.lattices[0], box).to(values))
         for stage in self.stages:
             out = inside(stage.changed(box), stage.coarse, stage.lattice.periodic)
@@ -115,9 +120,14 @@ class Store(Storage):
             before = self.read(self.lattices[stage.number], entry).to(self.runner.reference)
             after = overlaid(before, entry, values, box, stage.lattice.shape)
             found, old = self.compute(stage, out, after), self.compute(stage, out, before)
-            sums[1 + stage.number] += (found.map - old.map).sum().item()
+            change += (found.map - old.map).sum().item()
             self._check_outputs(stage, out)
+            parts = self._parts(stage, out, found.map)
+            replaced = [self.part(1 + stage.number, tile) for tile in parts]
+            sums[1 + stage.number] += math.fsum(parts.values()) - math.fsum(replaced)
+            largest = max(largest, *map(abs, replaced), *map(abs, parts.values()))
             written |= {
+                f"{stage.number} parts": np.array([list(parts), list(parts.values())]),
                 f"{stage.number} out": np.array([out.start, out.stop]),
                 f"{stage.number} values": found.values.cpu().numpy(),
                 f"{stage.number} map": found.map.cpu().numpy(),
@@ -126,11 +136,23 @@ class Store(Storage):
                 box, values = out, found.values[stage.kept]
         if not all(np.isfinite(array).all() for array in (sums, *written.values())):
             raise InputError("pixels whose latents and log p are finite", "infinite values or NaN")
-        change = float((sums - self.values(self.totals))[1:].sum())
         with replacing(self.path / JOURNAL) as temporary, temporary.open("wb") as file:
-            np.savez(file, totals=sums, **written)  # type: ignore[arg-type]
+            np.savez(file, totals=sums, is_exact=largest < LARGE, **written)  # type: ignore[arg-type]
         self._apply_journal()
         return change
+
+    def _parts(self, stage: Stage, out: Box, changed: Tensor) -> dict[int, float]:
+        """The parts of log p of the tiles of outputs that a box meets, by number, once the map has changed there."""
+        whole, parts = out.refined(stage.cell), {}
+        places = [place for place, _ in pieces(out, stage.coarse)]
+        for number, box in enumerate(tiles(Lattice(1, stage.coarse, stage.lattice.periodic), self.tile(stage))):
+            ends = list(zip(box.start, box.stop, strict=True))
+            if any(all(s.start < b and a < s.stop for s, (a, b) in zip(place, ends, strict=True)) for place in places):
+                fine = box.refined(stage.cell)
+                values = self.read(self.maps[stage.number], fine)
+                values = overlaid(values[None], fine, changed.to(values)[None], whole, stage.lattice.shape)
+                parts[number] = values.double().sum().item()
+        return parts
 
     def _log_det(self, values: Tensor) -> float:
         """The log-det of the preprocessing at values in the flow's own space; 0 if there was none."""
@@ -167,7 +189,11 @@ class Store(Storage):
         for stage in self.stages:
             values, total = (torch.from_numpy(written[f"{stage.number} {name}"]) for name in ("values", "map"))
             self.write_outputs(stage, Outputs(_box(written[f"{stage.number} out"]), values, total, ()))
+            for tile, part in written[f"{stage.number} parts"].T:
+                self.parts[1 + stage.number][int(tile)] = part
         self.totals[:] = written["totals"]
+        if not written["is_exact"]:
+            self.add_up(written["totals"][0])
         (self.path / JOURNAL).unlink()
 
 

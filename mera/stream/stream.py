@@ -246,7 +246,7 @@ def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
     """Compute a tile of the outputs of a stage, and write it."""
     found = store.compute(stage, box)
     store.write_outputs(stage, found)
-    store.parts[stage.number + 1][number] = found.map.sum().item()
+    store.parts[stage.number + 1][number] = found.map.to(found.values).double().sum().item()  # of what was written
 
 
 def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) -> None:

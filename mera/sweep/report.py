@@ -14,7 +14,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera.display.table import Table
 from mera.physics.observables import Quantity
-from mera.physics.verdicts import WRONG
+from mera.physics.verdicts import WRONG, severity
 from mera.sweep.point import Point
 
 DRAWN = ("abs_m", "susceptibility", "binder", "energy")
@@ -85,8 +85,7 @@ def write_report(points: Sequence[Point], folder: Path, drawn: Sequence[str] = (
 def _verdict(points: Sequence[Point]) -> str:
     """The worst verdict of the seeds, without its reasons."""
     verdicts = [point.result()["verdict"].split(":")[0].split(" (")[0] for point in points]
-    order = (*WRONG, "errors may be too small", "errors can be trusted")
-    return min(verdicts, key=lambda verdict: next((i for i, text in enumerate(order) if verdict.startswith(text)), 2))
+    return min(verdicts, key=severity)
 
 
 def _write_csv(points: Sequence[Point], measured: Any, names: Sequence[str], path: Path) -> None:

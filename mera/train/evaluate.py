@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import length_hint
 
@@ -21,15 +22,18 @@ from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
 
 
-def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
-    """The mean negative log-likelihood of the first `n` examples, with the same noise for an example at each call.
+def example_losses(
+    flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0
+) -> Tensor:
+    """The negative log-likelihoods of `n` examples, (n,), with the same noise for an example at each call.
 
     The unit is bits per dimension for images, nats per variable for fields. The random state is restored. If several
-    processes run (torchrun), each process evaluates its share of the examples, and all processes return the mean.
+    processes run (torchrun), each process evaluates its share of the examples, and all processes return all losses.
 
     Args:
         examples: a data set of uint8 images or of fields of floats, (C, *shape).
-        n: the number of examples; all if None or if there are fewer. A stream needs a number.
+        n: the number of examples, spread evenly over the data set, whose classes may follow one another; all if None or
+            if there are fewer. A stream needs a number, and gives its first examples.
         batch_size: examples in a forward pass.
     """
     if n is None and isinstance(examples, StreamDataset):
@@ -37,17 +41,23 @@ def mean_loss(flow: Density, examples: Examples, n: int | None = None, batch_siz
     n = length_hint(examples) if n is None else min(n, length_hint(examples, n))
     if n < 1:
         raise InputError("at least one example to evaluate", str(n))
-    return losses(flow, likelihood(flow, examples), n, batch_size, seed).mean().item()
+    return losses(flow, likelihood(flow, examples), n, batch_size, seed)
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """The mean of independent losses, and its standard error; NaN for a single loss."""
+    return values.mean().item(), values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 @torch.no_grad()
 @fixed_weights()
 def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, seed: int = 0) -> Tensor:
-    """The losses of the first `n` rows of an objective, (n,) float64 on the CPU; see `mean_loss`."""
+    """The losses of `n` examples of an objective, or rows if it has none, (n,) float64 on the CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
     state = process_state(flow.device)
-    share = range(n) if state is None else range(state.process_index, n, state.num_processes)
+    rows = [i * objective.size // n for i in range(n)] if n < objective.size else range(n)
+    share = rows if state is None else rows[state.process_index :: state.num_processes]
     parts: list[Tensor] = []
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])
@@ -62,7 +72,7 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, s
 
 @checked("flow", "n", "batch_size", "seed")
 def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
-    """The mean bits per dimension of the first `n` images; see `mean_loss`.
+    """The mean bits per dimension of `n` images, spread evenly over the data set.
 
     Args:
         flow: the flow.
@@ -81,7 +91,7 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
         check_count(n, "n")
     if length_hint(images, 1) and likelihood_of(images[0]) is not ImageLikelihood:
         raise InputError("uint8 images for bits per dimension", str(images[0].dtype))
-    return mean_loss(flow, images, n, batch_size, seed)
+    return example_losses(flow, images, n, batch_size, seed).mean().item()
 
 
 @checked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice, product
 
 import torch
 from torch import Tensor
@@ -10,9 +11,12 @@ from torch import Tensor
 from mera._utils.random import seeded
 from mera.density import Density
 from mera.physics.family import ActionFamily
+from mera.physics.verdicts import severity
 from mera.train.objective import Batch
-from mera.train.reverse_kl import ReverseKL
+from mera.train.reverse_kl import JUDGED, ReverseKL, judged
 
+MOST_CORNERS = 8
+"""The most corners of the ranges of parameters at which a flow is judged."""
 SHOWN = 64
 """The number of samples that are shown in training, from the smallest parameters to the largest."""
 
@@ -37,7 +41,6 @@ class FamilyKL(ReverseKL):
         self.family = family
         self.contexts = torch.linspace(-1, 1, SHOWN)[:, None].expand(SHOWN, len(family.ranges))
         self.parts = (*self.parts, "context")
-        self.judged += " with " + ", ".join(f"{name}={value:g}" for name, value in family.middle.items())
 
     def value(self, phi: Tensor, context: Tensor | None) -> Tensor:
         """The action of each field with its own parameters, (B,)."""
@@ -71,5 +74,13 @@ class FamilyKL(ReverseKL):
         return {"free_energy": losses.mean().item() * flow.plan.input.variables}
 
     def verdict(self, flow: Density) -> str:
-        """The verdict on the weights of samples with the middle parameters, beside fields from a short run."""
-        return super().verdict(flow.given(self.family.context(**self.family.middle).to(flow.device)))
+        """The worst verdict on the weights of samples at the middle and the corners of the ranges; see `ReverseKL`."""
+        corners = islice(product(*self.family.ranges.values()), MOST_CORNERS)
+        points = [self.family.middle, *(dict(zip(self.family.ranges, corner, strict=True)) for corner in corners)]
+        verdicts = []
+        for point in points:
+            given = flow.given(self.family.context(**point).to(flow.device))
+            at = ", ".join(f"{name}={value:g}" for name, value in point.items())
+            verdicts.append((judged(given, self.family.at(**point)), at))
+        verdict, at = min(verdicts, key=lambda found: severity(found[0]))
+        return f"of {JUDGED:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"

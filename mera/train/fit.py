@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from mera._utils.processes import world_size
 from mera._utils.random import restored_states, seed_all
 from mera._utils.signals import StopSignal, raise_signal
 from mera.density import Density
+from mera.display.means import plus_minus
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.train.arguments import check_callbacks, check_enough, check_run, check_trainable
@@ -54,11 +56,12 @@ class Result:
             of the held-out part of the training examples; None without an evaluation.
         interrupted: whether the run was asked to stop.
         diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the loss is
-            worse than at the start.
+            worse than at the start by more than 0.5 and a tenth.
         verdict: a sentence about divergence, examples that are learnt by heart, or weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
             that `Settings.keep` names.
         history: the metrics of all evaluations, which plot themselves in a notebook.
+        test_error: the standard error of `test_loss` over the examples of the evaluation; NaN if it is not known.
     """
 
     steps: int
@@ -71,12 +74,13 @@ class Result:
     history: History
     diverged: bool = False
     verdict: str = ""
+    test_error: float = math.nan
 
     def __repr__(self) -> str:
         """The number of steps, the losses and the verdict."""
         best = "" if self.best is None else f", best {self.best[1]:.4f} after {self.best[0]} steps"
         state = "interrupted after" if self.interrupted else "finished after"
-        losses = f"{self.test_loss:.4f} {self.unit} on {self.measured}{best}"
+        losses = f"{plus_minus(self.test_loss, self.test_error, 4)} {self.unit} on {self.measured}{best}"
         return f"Result({state} {self.steps} steps, {losses}; {self.verdict})"
 
     def _repr_png_(self) -> bytes | None:
@@ -192,7 +196,7 @@ def fit(
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
     if run is not None and not resume and loop.is_main:
         source = {} if learnt.source is None else {"data": learnt.source}
-        counted = {"parameters": count_parameters(flow)}
+        counted = {"learns": learnt.train.name, "parameters": count_parameters(flow)}
         run.complete(describe_flow(flow) | source | {"settings": asdict(settings)} | counted)
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal:
@@ -227,6 +231,7 @@ def fit(
         loop.ema,
         history,
         *verdict,
+        loop.test_error,
     )
 
 

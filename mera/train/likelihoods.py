@@ -113,6 +113,7 @@ class OwnLoss(Objective):
     """
 
     unit, metric = UNITS["loss"], "loss"
+    is_of_rows = False  # it may be one number for the whole batch
 
     def __init__(self, likelihood: Likelihood, function: Callable[[Density, Any], Tensor]) -> None:
         if not callable(function):

@@ -21,7 +21,7 @@ from mera.io.flows import describe_flow
 from mera.train.batches import micro_batches
 from mera.train.compiled import compile_loss
 from mera.train.diagnose import first_not_finite
-from mera.train.evaluate import losses
+from mera.train.evaluate import losses, mean_and_error
 from mera.train.health import inverse_error
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
@@ -67,6 +67,7 @@ class Loop:
         step: steps taken.
         elapsed: seconds of training, including earlier parts of a resumed run.
         test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first evaluation.
+        test_error: its standard error; NaN if it is not known.
         best: step and loss of the best evaluation, on the held-out part of the training examples if the best weights
             are kept, else on the test examples; None before the first evaluation.
         first_loss: the loss of the first batch, once the objective is final; NaN before it.
@@ -100,7 +101,7 @@ class Loop:
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
-        self.step, self.elapsed, self.test_loss = 0, 0.0, math.nan
+        self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         self.best: tuple[int, float] | None = None
         self.first_loss, self.signal = math.nan, 0
         self.stopping = False
@@ -244,23 +245,25 @@ class Loop:
             validation: the objective that chooses the weights to keep; None to keep the last weights.
 
         Returns:
-            step, seconds (of training), test_bits or test_nats, mean_bits or mean_nats (of the training batches since
-            the last evaluation) and inverse_error; for an action also ess, pareto_k and free_energy.
+            step, seconds (of training), test_bits or test_nats with its standard error test_bits_error or
+            test_nats_error, mean_bits or mean_nats (of the training batches since the last evaluation) and
+            inverse_error; for an action also ess, pareto_k, and free_energy with free_energy_error.
 
         Raises:
             FloatingPointError: if the loss is not finite.
         """
-        n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
-        values = losses(self.ema, test, n)
-        self.test_loss = values.mean().item()
+        values = self._evaluate(test)
         if not math.isfinite(self.test_loss):
             raise FloatingPointError(
                 f"Expected finite {test.unit} on test {test.name}; got {self.test_loss} after step {self.step}"
             )
         metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{test.metric}": self.test_loss}
+        if not math.isnan(self.test_error):
+            metrics[f"test_{test.metric}_error"] = self.test_error
         chosen_by = self.test_loss
         if validation is not None:
-            chosen_by = losses(self.ema, validation, min(n, validation.size)).mean().item()
+            n = min(self.settings.eval_images, validation.size)
+            chosen_by = losses(self.ema, validation, n).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1]:
             self.best = self.step, chosen_by
@@ -271,6 +274,14 @@ class Loop:
         if count:
             metrics[f"mean_{test.metric}"] = total / count
         return metrics | {"inverse_error": inverse_error(self.ema, test)} | test.metrics(values, self.ema)
+
+    def _evaluate(self, test: Objective) -> Tensor:
+        """Compute the losses of `eval_images` test examples, of which `test_loss` and `test_error` are made."""
+        n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
+        values = losses(self.ema, test, n)
+        self.test_loss, error = mean_and_error(values)
+        self.test_error = error if test.is_of_rows else math.nan
+        return values
 
     def save(self) -> None:
         """Write a checkpoint; only the main process writes."""
@@ -286,7 +297,7 @@ class Loop:
             weights = self.run.flow().state_dict()
         if weights is not None:
             self.ema.load_state_dict(weights)
-            self.test_loss = losses(self.ema, test, min(self.settings.eval_images, test.size)).mean().item()
+            self._evaluate(test)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume the run, in one dict, so that all parts belong to one step."""
@@ -296,6 +307,7 @@ class Loop:
             "step": self.step,
             "elapsed": self.elapsed,
             "test_loss": self.test_loss,
+            "test_error": self.test_error,
             "best": self.best,
             "first_loss": self.first_loss,
             "since_evaluation": list(self._since_evaluation),
@@ -327,6 +339,7 @@ class Loop:
             self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
+            self.test_error = float(state.get("test_error", math.nan))
             self.first_loss = float(state.get("first_loss", math.nan))  # older runs have no such entries
             total, count = state.get("since_evaluation", (0.0, 0))
             self._since_evaluation = total, count

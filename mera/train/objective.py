@@ -26,6 +26,7 @@ class Objective(ABC):
         size: the number of examples; 0 for an objective without examples.
         compatibility: values, by name, that a saved state depends on: a run with other values cannot resume from it.
         parts: the names of the tensors of a batch, in the file of a batch that failed.
+        is_of_rows: whether the losses of rows are independent of each other, so that their mean has a standard error.
         contexts: the contexts of samples that are shown in training, (N, ...); None for a flow without context.
     """
 
@@ -36,6 +37,7 @@ class Objective(ABC):
     size: int = 0
     compatibility: Mapping[str, Any] = MappingProxyType({})
     parts: tuple[str, ...] = ()
+    is_of_rows: bool = True
     contexts: Tensor | None = None
 
     @abstractmethod

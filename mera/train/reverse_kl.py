@@ -75,17 +75,14 @@ class ReverseKL(Objective):
         self._tensors = len(flow.draw_noise(0))
         noise = [f"noise{i}" for i in range(self._tensors)]
         self.parts = (*noise, "fields", "uniform") if fields is not None else tuple(noise)
-        self.judged = f"of {JUDGED:,} samples"
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The loss of each sample, then of each field, (rows,), in nats for each variable."""
         noise, fields = batch[: self._tensors], batch[self._tensors :]
-        losses = []
-        if len(noise[0]):
-            losses.append(self.of_samples(flow, noise))
-        if fields and len(fields[0]):
-            losses.append(self._of_fields(flow, *fields))
-        return torch.cat(losses) / flow.plan.input.variables
+        # no bound method waits for a result, which would make torch.compile compile each step again
+        of_samples = self.of_samples(flow, noise) if len(noise[0]) else noise[0].new_empty(0)
+        of_fields = self._of_fields(flow, *fields) if fields and len(fields[0]) else noise[0].new_empty(0)
+        return torch.cat([of_samples, of_fields]) / flow.plan.input.variables
 
     def of_samples(self, flow: Density, noise: Batch, context: Tensor | None = None) -> Tensor:
         r""":math:`\ln q + S` of samples of the flow, (rows,).
@@ -222,22 +219,29 @@ class ReverseKL(Objective):
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
         r"""The effective sample size (0 to 1), the Pareto k of 100 samples or more, and the variational free energy.
 
-        The free energy is in nats, and an upper bound of :math:`-\ln Z`.
+        The free energy is in nats, with its standard error, and an upper bound of :math:`-\ln Z`.
         """
         actions = losses * flow.plan.input.variables
         metrics = {"ess": effective_number(-actions).item() / len(actions), "free_energy": actions.mean().item()}
+        if len(actions) > 1:
+            metrics["free_energy_error"] = actions.std().item() / math.sqrt(len(actions))
         k = pareto_k(-actions)
         return metrics if math.isnan(k) else metrics | {"pareto_k": k}
 
     @torch.no_grad()
     def verdict(self, flow: Density) -> str:
         """The verdict on the weights of samples, beside fields of the target from a short run."""
-        fields = fields_of(self.action, flow)
-        with fixed_seed(0), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
-            report = estimate(flow, self.action, JUDGED, fields=fields)
-        return f"{self.judged}, {report.verdict}"
+        return f"of {JUDGED:,} samples, {judged(flow, self.action)}"
 
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""
         return None if self.action(x).isfinite().all() else "the action"
+
+
+@torch.no_grad()
+def judged(flow: Density, action: Action) -> str:
+    """The verdict on the weights of `JUDGED` samples of a flow, beside fields of the target from a short run."""
+    fields = fields_of(action, flow)
+    with fixed_seed(0), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
+        return estimate(flow, action, JUDGED, fields=fields).verdict

@@ -93,3 +93,17 @@ def test_a_flow_that_is_the_identity():
 def test_what_are_no_factors(images, factors, message):
     with pytest.raises(ValueError, match=message):
         analysis.factors(identity_flow(), images, factors)
+
+
+def test_images_in_the_order_of_their_classes():
+    """Halves mix them; a factor that half of the images do not have is refused, as is one that is not a number."""
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian")
+    classes = torch.arange(400) // 100
+    x = torch.randn(400, 1, 4, 4) + 3 * classes[:, None, None, None]
+    assert analysis.factors(flow, x, {"class": classes}).scores[-1, 0] > 0.9
+    images = (40 + 50 * classes[:, None, None, None] + torch.randint(0, 30, x.shape)).to(torch.uint8)
+    assert analysis.mixing(flow, images, {"class": classes}).regressors.min() > 0.9
+    with pytest.raises(ValueError, match="two classes or more among half"):
+        analysis.factors(flow, x, {"class": (torch.arange(400) == 7).long()})
+    with pytest.raises(ValueError, match="as finite numbers"):
+        analysis.factors(flow, x, {"class": torch.full((400,), torch.nan)})

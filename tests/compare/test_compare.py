@@ -111,7 +111,7 @@ def test_a_comparison_goes_on_and_gives_the_same_scores(tmp_path):
 def test_standard_errors_and_paired_gaps():
     losses = {"a": (2.0, 3.0, 4.0), "b": (2.5, 3.5, 4.5)}
     scores = [
-        Score(model, seed, 1000, 10, 0.5, loss, 10, 0.1, "")
+        Score(model, seed, 1000, 10, 0.5, (loss - 1, loss + 1), 0.1, "")
         for model, values in losses.items()
         for seed, loss in enumerate(values)
     ]
@@ -138,3 +138,18 @@ def test_the_command_writes_a_report(tmp_path):
         assert "test bits/dim" in result.output
     assert (tmp_path / "report.md").read_text().startswith("# Models on msds1")
     assert json.loads((tmp_path / "tree_layers=1" / "seed1" / "score.json").read_text())["seed"] == 1
+
+
+def test_a_wrong_contestant_is_found_before_the_first_learns(tmp_path):
+    found = contestants(["rgflow", "rgflow(layers=0)"], {"L": 8, "channels": 1})
+    with pytest.raises(ValueError, match="layers"):
+        next(compare(found, tiny_images(), Settings(steps=2, batch_size=8), tmp_path))
+    assert not any(tmp_path.iterdir())
+
+
+def test_one_seed_has_errors_over_the_test_examples():
+    """Those of differences are of pairs."""
+    scores = [Score(model, 0, 10, 5, 1.0, losses, 0.1, "") for model, losses in (("a", (1.0, 3.0)), ("b", (1.5, 3.5)))]
+    first, second = score_table(scores).rows
+    assert first[5:7] == ["2.000 ± 1.000", ""]
+    assert second[5:7] == ["2.500 ± 1.000", "+0.500 ± 0.000"]

@@ -14,7 +14,7 @@ import mera
 from mera import data
 from mera.data import as_splits
 from mera.train import RunFolder, Settings, fit, order
-from mera.train.evaluate import mean_loss
+from mera.train.evaluate import example_losses
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
 PIXELS = IMAGES.train.array
@@ -113,7 +113,7 @@ def test_fields_are_learnt_in_nats(tmp_path):
     entropy = 0.5 * np.log(2 * np.pi * np.e * 9)  # of a Gaussian of deviation 3, for each variable
     assert result.test_loss == pytest.approx(entropy, abs=0.2)
     held_out = as_splits(x, (1, 8, 8)).test
-    assert result.test_loss == pytest.approx(mean_loss(flow, held_out), abs=1e-6)
+    assert result.test_loss == pytest.approx(example_losses(flow, held_out).mean().item(), abs=1e-6)
     with pytest.raises(ValueError, match=r"Expected uint8 images for bits per dimension; got torch\.float32"):
         mera.train.bits_per_dim(flow, held_out)
 
@@ -306,7 +306,7 @@ def test_a_resumed_run_of_a_file(tmp_path):
     fit(flows[2], File(tmp_path / "fields"), settings, run, resume=True)
     assert same(flows[0], flows[2])
     with pytest.raises(ValueError, match="Expected a number of examples to evaluate, of a stream; got None"):
-        mean_loss(flows[0], as_splits(File(tmp_path / "fields"), (1, 8, 8)).train)
+        example_losses(flows[0], as_splits(File(tmp_path / "fields"), (1, 8, 8)).train)
 
 
 def test_labels_are_read_when_they_are_needed():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -281,3 +282,60 @@ def test_a_check_without_gradients_around_it(mode):
 )
 def test_data_sets_of_torch(make):
     mera.check(make(torch.randn(20, 1, 4, 4))).raise_if_failed()
+
+
+class WideLogDet(Bijector):
+    """The usual slip: a log-det (B, 1)."""
+
+    def forward(self, x):
+        return x, x.new_zeros(len(x), 1)
+
+    inverse = forward
+
+
+class NoLogDet(Bijector):
+    def forward(self, x):
+        return x
+
+    inverse = forward
+
+
+class Raises(Bijector):
+    def forward(self, x):
+        return {}["missing"]
+
+    inverse = forward
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [(WideLogDet, r"a log-det \(3,\); got"), (NoLogDet, "a value and a log-det; got Tensor"), (Raises, "KeyError")],
+)
+def test_slips_are_named(cls, words):
+    report = mera.check(cls((1, 2)))
+    assert not report.ok
+    assert re.search(words, repr(report.table()))
+
+
+@pytest.mark.parametrize(
+    "prior",
+    ["Normal(100.0, 1e-3)", "Normal(0.0, 1e-6)", "Gamma(0.1, 1.0)", "Beta(0.5, 0.5)", "laplace", "Cauchy(3.0, 0.1)"],
+)
+def test_priors_of_any_scale_integrate_to_one(prior):
+    assert mera.check(mera.Prior(prior)).ok
+
+
+def test_labels_are_checked():
+    x = torch.randn(40, 1, 4, 4)
+    bad = (x, torch.full((40, 2), math.nan))
+    report = mera.check(data.as_splits(bad, (1, 4, 4), conditional=True))
+    assert "contexts of the training examples are finite" in [law.name for law in report.failures]
+
+
+def test_a_name_that_nothing_has():
+    with pytest.raises(ValueError, match=r"a data set; got 'msds11' \(did you mean 'msds1'"):
+        mera.check("msds11")
+
+
+def test_examples_of_any_dtype():
+    assert mera.check(torch.randn(40, 1, 4, 4).bfloat16().requires_grad_()).ok

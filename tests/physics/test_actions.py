@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mera import physics
-from mera.physics import CRITICAL_TEMPERATURE, ON, DoubleWell, FreeField, Ising, Phi4, kaufman
+from mera.physics import CRITICAL_TEMPERATURE, ON, XY, DoubleWell, FreeField, Ising, Phi4, kaufman
 
 SHAPES = [(7,), (4, 6), (3, 4, 5)]
 
@@ -173,3 +173,39 @@ def test_messages(make, message):
     with pytest.raises(ValueError, match="Expected") as error:
         make()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("height", [0.3, 30.0, 1e8, 1e12])
+def test_log_z_of_sharp_wells(height):
+    """Against a fine rule around the wells, and Laplace's approximation where they are sharp."""
+    end = (1 + (50 / height) ** 0.5) ** 0.5
+    x = torch.linspace(max(0.0, 1 - 60 / (8 * height) ** 0.5), end, 2_000_001, dtype=torch.float64)
+    expected = (2 * torch.trapezoid((-height * (x.square() - 1).square()).exp(), x)).log().item()
+    assert DoubleWell(height).log_z((3,)) == pytest.approx(3 * expected, abs=1e-6)
+    if height >= 1e8:
+        assert expected == pytest.approx(math.log(2 * math.sqrt(math.pi / (4 * height))), abs=1e-6)
+
+
+def test_log_z_of_a_cold_chain_of_angles():
+    """At low temperatures, angles differ by Gaussian numbers with 1/8 beta as the first correction."""
+    for beta in (1e5, 1e8):
+        waves = 4 * torch.sin(math.pi * torch.arange(1, 3) / 3).square()
+        gaussian = 3 * beta + math.log(2 * math.pi * 3**0.5) - (beta * waves / (2 * math.pi)).log().sum().item() / 2
+        assert XY(beta).log_z((3,)) == pytest.approx(gaussian, abs=1e-5)
+    with pytest.raises(ValueError, match="Expected beta up to"):
+        XY(1e12).log_z((3,))
+
+
+def test_an_observable_in_place_leaves_the_chain_as_it_is():
+    chains = [
+        physics.hmc((1, 4, 4), FreeField(1.0), draws=10, warmup=5, observables={"own": own})
+        for own in (lambda phi: phi.abs_().mean((1, 2, 3)), lambda phi: phi.abs().mean((1, 2, 3)))
+        if torch.manual_seed(0)
+    ]
+    assert torch.equal(chains[0].history["m"], chains[1].history["m"])
+
+
+def test_a_lattice_of_one_site():
+    chain = physics.hmc((1, 1), DoubleWell(), draws=60)
+    assert math.isnan(chain.observables["correlation_length"].error)
+    assert chain.observables["m2"].error > 0

@@ -296,3 +296,13 @@ def test_too_few_draws_yet(tmp_path, monkeypatch):
     assert Storage(tmp_path).is_started()
     with pytest.raises(ValueError, match="Expected a measurement with at least 8 draws"):
         physics.load_chain(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_samples_that_go_on_are_those_of_one_measurement(tmp_path):
+    """Also if more are asked for later: batches have one size."""
+    flow, action = small_flow(), FreeField(4.0)
+    physics.measure(flow, action, tmp_path / "a", samples=600)
+    longer = physics.measure(flow, action, tmp_path / "a", samples=1700, resume=True)
+    assert_same(longer, physics.measure(flow, action, tmp_path / "b", samples=1700))
+    assert longer.log_weights.shape == (2000,)

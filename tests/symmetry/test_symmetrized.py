@@ -128,3 +128,10 @@ def test_one_context_for_all_samples():
     assert p.plan is p.flow.plan
     p.flow = mera.build("rgflow", L=4, m=2, layers=1, hidden=(6,))
     assert p.plan.input.shape == (4, 4)
+
+
+def test_contexts_of_sites_are_not_moved():
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=(1, 4, 4))
+    with pytest.raises(ValueError, match="a context for all sites beside symmetries that move sites"):
+        mera.Symmetrized(flow, ("flip", "rotations"))
+    assert len(mera.Symmetrized(flow, "flip").elements) == 2

@@ -11,7 +11,8 @@ import torch
 import mera
 from mera import physics
 from mera.data import ArrayDataset, DataSplits
-from mera.train import RunFolder, fit
+from mera.train import RunFolder, fit, loop
+from mera.train.evaluate import example_losses
 from mera.train.health import judge
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import IMAGES, SHORT, small_flow
@@ -147,3 +148,33 @@ def test_the_verdict_on_an_action():
     assert "pareto_k" in result.history.metrics[-1]
     poor = fit(flow_of(norm=False), physics.Phi4(-6.0, 0.25), steps=2, batch_size=64)
     assert "averages are wrong: the flow misses" in poor.verdict
+
+
+def test_all_held_out_examples_choose_the_weights(monkeypatch):
+    """However few test examples there are."""
+    sizes, losses = [], loop.losses
+
+    def spied(flow, objective, n):
+        sizes.append((n, objective.size))
+        return losses(flow, objective, n)
+
+    monkeypatch.setattr(loop, "losses", spied)
+    x = torch.randn(200, 1, 4, 4)
+    fit(flow_of(), {"train": x, "test": x[:3]}, steps=1, batch_size=4, keep="best", quiet=True)
+    assert sizes == [(3, 3), (20, 20), (3, 3)]
+
+
+def test_evaluations_are_spread_over_the_examples():
+    """A data set whose classes follow one another is not judged by its first class."""
+    x = torch.cat([torch.zeros(50, 1, 4, 4), torch.ones(50, 1, 4, 4)]) + 0.01 * torch.randn(100, 1, 4, 4)
+    flow = flow_of()
+    result = fit(flow, {"train": x, "test": x}, steps=1, batch_size=4, eval_images=20, quiet=True)
+    values = example_losses(flow, ArrayDataset(x), 20)
+    whole = example_losses(flow, ArrayDataset(x))
+    torch.testing.assert_close(values, whole[::5])
+    assert result.test_loss == pytest.approx(values.mean().item())
+    assert result.test_error == pytest.approx(values.std().item() / 20**0.5)
+    assert result.history.metrics[-1]["test_nats_error"] == result.test_error
+    assert f"{result.test_loss:.4f} ± " in repr(result)
+    own = fit(flow, x, steps=1, loss=lambda f, batch: -f.log_prob(batch).mean(), quiet=True)
+    assert math.isnan(own.test_error)
