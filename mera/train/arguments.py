@@ -9,10 +9,12 @@ import torch
 from rich.console import Console
 
 from mera._utils.errors import InputError
+from mera._utils.random import restored_states
 from mera.bijectors import BlockSpins
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback
+from mera.train.likelihoods import OwnLoss
 from mera.train.objective import Objective
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -97,6 +99,14 @@ def check_enough(flow: Density, objective: Objective) -> None:
     if 0 < objective.size < MIN_IMAGES and not all(isinstance(module, BlockSpins) for module in starting):
         expected = f"at least {MIN_IMAGES} training examples, from which normalisation layers start"
         raise InputError(expected, str(objective.size))
+
+
+def check_loss(flow: Density, objective: Objective, batch_size: int) -> None:
+    """Compute the user's own loss of a batch, so that a wrong one is refused before anything is written."""
+    if isinstance(objective, OwnLoss) and objective.size:
+        with restored_states():
+            batch = objective.batch(0, 1, range(min(batch_size, objective.size)))
+            objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch))
 
 
 def _type_name(value: object) -> str:

@@ -24,7 +24,7 @@ from mera.density import Density
 from mera.display.means import plus_minus
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
-from mera.train.arguments import check_callbacks, check_enough, check_run, check_trainable
+from mera.train.arguments import check_callbacks, check_enough, check_loss, check_run, check_trainable
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import Verdict, judge
@@ -191,6 +191,7 @@ def fit(
         raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
     if not resume:
         check_enough(flow, learnt.train)
+        check_loss(flow, learnt.train, settings.batch_size)
     loop = Loop(flow, settings, run, learnt.train, own_optimizer, own_schedule)
     rows, history = loop.rows, History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]

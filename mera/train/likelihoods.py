@@ -144,6 +144,9 @@ class OwnLoss(Objective):
         if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
+        if not value.is_floating_point() or (torch.is_grad_enabled() and not value.requires_grad):
+            got = f"{value.dtype}, {'with' if value.requires_grad else 'without'} a gradient"
+            raise InputError("a loss of floats that depends on the parameters of the flow", got)
         return value.expand(len(x))
 
 
@@ -173,7 +176,7 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
 
     Raises:
         ValueError: if there are no such labels, their number differs from that of the examples, or a class number is
-            not an integer from 0 to the flow's number of classes - 1.
+            not an integer from 0 to the flow's number of classes - 1, or a context is not finite or of another shape.
     """
     if flow.plan.context is None:
         return None
@@ -184,4 +187,7 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
         raise InputError(f"class numbers from 0 to {classes - 1}", got)
     if len(contexts) != (n := length_hint(examples)):
         raise InputError(f"a label for each of {n} examples", str(len(contexts)))
+    if classes is None and (tuple(contexts.shape[1:]) != flow.plan.context or not contexts.isfinite().all()):
+        got = f"{tuple(contexts.shape)}, {int((~contexts.isfinite()).sum())} of them infinite or NaN"
+        raise InputError(f"finite contexts ({n}, {', '.join(map(str, flow.plan.context))})", got)
     return contexts

@@ -162,3 +162,28 @@ def test_a_flow_in_the_place_of_a_checkpoint(tmp_path):
         checkpoint.write_bytes(run.weights.read_bytes())
     with pytest.raises(ValueError, match=r"Expected a checkpoint of a run; got a flow, as mera\.save writes one"):
         fit(small_flow(), IMAGES, SHORT, run, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda flow, x: torch.zeros(()), "float32, without a gradient"),
+        (lambda flow, x: flow.log_prob(x).sum().detach(), "without a gradient"),
+        (lambda flow, x: torch.ones(len(x), dtype=torch.long), "int64"),
+        (lambda flow, x: flow.log_prob(x)[:, None], "a scalar or one number for each of"),
+        (lambda flow, x: 3.0, "got float"),
+    ],
+)
+def test_a_wrong_loss_is_refused_before_anything_is_written(loss, words, tmp_path):
+    with pytest.raises(ValueError, match=f"Expected a loss .*{words}"):
+        fit(small_flow(), IMAGES, SHORT, tmp_path / "run", loss=loss)
+    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("contexts", [torch.zeros(40, 3), torch.full((40, 2), torch.nan)])
+def test_wrong_contexts_are_refused_before_anything_is_written(contexts, tmp_path):
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=2)
+    pair = torch.randn(40, 1, 4, 4), contexts
+    with pytest.raises(ValueError, match=r"Expected finite contexts \(40, 2\); got"):
+        fit(flow, {"train": pair, "test": pair}, steps=1, run=tmp_path / "run")
+    assert not any(tmp_path.iterdir())
