@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 
+import mera
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
 
@@ -126,3 +127,27 @@ def test_torch_compile_to_machine_code(name):
     x = batch(flow)
     _, log_det = torch.compile(flow, fullgraph=True)(x)
     torch.testing.assert_close(log_det, flow(x)[1])
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (
+            lambda flow: mera.physics.estimate(flow, lambda phi: phi.square().mean((1, 2, 3)), 16),
+            "observables of fields",
+        ),
+        (
+            lambda flow: mera.physics.metropolis(flow, lambda phi: phi.square().mean((1, 2, 3)), draws=8),
+            "observables of fields",
+        ),
+        (lambda flow: flow.stream(torch.zeros(1, 8, 8).numpy()), "the flow of a stream"),
+        (
+            lambda flow: flow.inpaint(torch.zeros(1, 1, 8, 8).bfloat16(), [(0, 2), (0, 2)], samples=2),
+            "samples of fillings",
+        ),
+    ],
+)
+def test_what_needs_single_precision_says_so(call, what):
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), layers=1).bfloat16()
+    with pytest.raises(ValueError, match=f"Expected single or double precision for {what}; got bfloat16"):
+        call(flow)

@@ -70,6 +70,12 @@ def _as_float(value: object) -> float:
     return float(cast(float, value)) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
 
 
+def check_precise(dtype: torch.dtype, what: str) -> None:
+    """Refuse dtypes below single precision, for `what` a flow or its fields are to be used."""
+    if torch.finfo(dtype).bits < 32:
+        raise InputError(f"single or double precision for {what}", str(dtype).removeprefix("torch."))
+
+
 def check_shape(value: object, what: str, least: int = 1) -> tuple[int, ...]:
     """Return a sequence of `least` or more positive integers below 2^31 as a tuple, and refuse any other value."""
     is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera.chains.diagnostics import split_r_hat
 from mera.chains.effective_size import effective_size
@@ -147,6 +147,8 @@ def inpaint(
         check_choice(name, [*SearchOptions.__dataclass_fields__, "console"], "an option of inpaint")
     search = SearchOptions(**options)
     progress_console = check_console(console)
+    if search.samples:
+        check_precise(runner.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
         small = runner if around is None else around(local.view.shape[2:])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_precise
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, as_action
@@ -116,6 +117,7 @@ class Observables:
         Raises:
             ValueError: if one of your own observables returns another shape, or a value that is not finite.
         """
+        check_precise(phi.dtype, "observables of fields")
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
         own = {name: function(phi.clone()) for name, function in self.own.items()}  # in place too

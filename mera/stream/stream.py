@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
 from mera._utils.memmap import read_part
@@ -148,6 +148,7 @@ def stream(
     """Evaluate a large image; see `Flow.stream`."""
     import_optional("zarr", "large")
     plan = runner.plan
+    check_precise(runner.reference.dtype, "the flow of a stream")
     stages = stages_of(plan)
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
         got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
