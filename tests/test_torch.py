@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import mera
+from mera.physics.observables import Observables
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
 
@@ -132,14 +133,7 @@ def test_torch_compile_to_machine_code(name):
 @pytest.mark.parametrize(
     ("call", "what"),
     [
-        (
-            lambda flow: mera.physics.estimate(flow, lambda phi: phi.square().mean((1, 2, 3)), 16),
-            "observables of fields",
-        ),
-        (
-            lambda flow: mera.physics.metropolis(flow, lambda phi: phi.square().mean((1, 2, 3)), draws=8),
-            "observables of fields",
-        ),
+        (lambda flow: Observables(mera.physics.FreeField()).measure(flow.sample(2)), "observables of fields"),
         (lambda flow: flow.stream(torch.zeros(1, 8, 8).numpy()), "the flow of a stream"),
         (
             lambda flow: flow.inpaint(torch.zeros(1, 1, 8, 8).bfloat16(), [(0, 2), (0, 2)], samples=2),
