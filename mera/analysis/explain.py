@@ -134,7 +134,7 @@ def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
         values, 3,
         f"bits/dim: with {constant:.3f} of the preprocessing they add up to {bits.sum() + constant:.3f}. KS: "
         f"Kolmogorov-Smirnov, to the prior. information: mean mutual information of two latents, 0.001 nats. {prior} "
-        f"error: standard error over the {len(images)} images. rms of means: without what so few images make.",
+        f"error: standard error over the {len(images)} images. rms of means: less the sampling noise of the images.",
     )  # fmt: skip
     tree = Finding(
         "mutual information of two latents by their distance on the tree",

@@ -61,8 +61,8 @@ class FactorTable(Tabled):
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
     """Score how well the latents of each level predict known factors of images, and how disentangled they are.
 
-    Regressors are fitted to one half of the images and scored on the other; the halves are the same at each call, and
-    mix images that come in the order of their classes.
+    Regressors are fitted to one half of the images and scored on the other. Images are divided at random, in the same
+    way at each call, so that both halves have all classes even if images are sorted by class.
 
     Args:
         flow: the flow.
@@ -98,7 +98,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
 
 
 def mixed_order(n: int) -> np.ndarray:
-    """The numbers 0 to n - 1 in an order that is random but equal in each call, so that halves are alike."""
+    """A fixed random permutation of 0 to n - 1."""
     return np.random.default_rng(0).permutation(n)
 
 

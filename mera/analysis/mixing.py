@@ -53,12 +53,13 @@ class MixingTable(Tabled):
 def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0) -> MixingTable:
     r"""Measure which factors of images mixed by scale (RG-Flow, Eq. 9) follow the coarse and which the fine levels.
 
-    Forests learn to predict factors from the first half of the images. The other half makes pairs A and B, mixed at
-    each level h. The predictions f for mixed images are fitted by the predictions for A and B, by least squares:
+    Forests learn to predict factors from a random half of the images, the same at each call. The other half makes pairs
+    A and B, mixed at each level h. The predictions f for mixed images are fitted by the predictions for A and B, by
+    least squares:
 
     .. math:: f(\mathrm{mix}_h) \approx a_h \, f(A) + b_h \, f(B)
 
-    with f less its mean over the second half of the images. At h = 0 the mixed image is A, so that a = 1 and b = 0;
+    with f less its mean over the other half. At h = 0 the mixed image is A, so that a = 1 and b = 0;
     above the coarsest level it is B.
 
     Args:

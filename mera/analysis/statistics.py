@@ -35,8 +35,8 @@ class LatentStatistics(Tabled):
 
     Args:
         images: the number of images.
-        mean: the root mean square, over the latents of each level, of their mean over the images, (levels,); about
-            std / sqrt(N) for N images if the true means are 0.
+        mean: the root mean square, over the latents of each level, of their mean over the images, less the sampling
+            noise of N images, (levels,); near 0 if the true means are 0.
         std: the standard deviation of all latents of a level, (levels,).
         kurtosis: the excess kurtosis of all latents of a level, (levels,): 0 for a Gaussian, 3 for a Laplacian.
         distance: the Kolmogorov-Smirnov distance between the latents of a level and draws from the prior, (levels,).
@@ -229,6 +229,6 @@ def _mean_and_error(values: Tensor) -> Tensor:
 
 
 def _rms_of_means(values: Tensor) -> Tensor:
-    """The root mean square of the means of latents (B, latents), without the part that so few images make."""
+    """The root mean square of the means of latents (B, latents), less the sampling noise of B images."""
     noise = values.var(0).mean() / len(values)
     return (values.mean(0).square().mean() - noise).clamp(min=0).sqrt()

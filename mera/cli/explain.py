@@ -132,8 +132,8 @@ def _table(findings: Sequence[Finding]) -> Table:
 def _cell(values: Sequence[float], digits: int) -> str:
     """A number of one run, or the mean over several runs with its standard error."""
     numbers = [value for value in values if not math.isnan(value)]
-    some = "" if len(numbers) == len(values) else f" ({len(numbers)} of {len(values)} runs)"
-    return with_error(numbers, digits) + some if numbers else ""
+    counted = "" if len(numbers) == len(values) else f" ({len(numbers)} of {len(values)} runs)"
+    return with_error(numbers, digits) + counted if numbers else ""
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

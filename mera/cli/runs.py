@@ -34,7 +34,7 @@ def _runs(
 
 
 def _facts(run: RunRecords) -> dict[str, Any]:
-    """The facts of a run; of one with a damaged file only that it is, and a line that says which file."""
+    """The facts of a run. If a file is damaged, the model is "damaged", and the error is printed."""
     try:
         return run.facts()
     except ValueError as error:

@@ -35,14 +35,12 @@ from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
 from mera.density import Density
-from mera.display.means import plus_minus
 from mera.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.physics.action import as_action
 from mera.physics.check_target import check_sampled
-from mera.physics.verdicts import format_ess
 from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_data
@@ -236,30 +234,13 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
         console.print(f"going on from step {run.state()['step']}{limit}")
     result = fit(flow, data, settings, run, resume, console, on_signal="return")
     done = "interrupted and saved" if result.interrupted else "finished"
-    console.print(f"{done} after {result.steps} steps{_loss(result, data, settings)}; see {run.path}")
+    console.print(f"{done} after {result.steps} steps{loss_of(result, data, settings)}; see {run.path}")
     if settings.keep == "best" and result.best is not None and not result.interrupted:
         console.print(f"the weights are those of step {result.best[0]}, the best on examples that were held out")
     console.print(result.verdict)
     if result.interrupted:
         console.print(f"resume with: mera train --resume {run.path}")
     return result
-
-
-def _loss(result: Result, data: Any, settings: Settings) -> str:
-    """The final test loss, or the ESS and the free energy of an action, for the last line of output."""
-    if math.isnan(result.test_loss):
-        return ""
-    loss = plus_minus(result.test_loss, result.test_error)
-    if isinstance(data, DataSplits):
-        n = min(settings.eval_images, len(data.test))
-        of = f"{n:,}" if n == len(data.test) else f"{n:,} of {len(data.test):,}"
-        return f": {loss} {result.unit} on {of} {result.measured}"
-    last = result.history.metrics[-1] if result.history.metrics else {}
-    if "ess" not in last:
-        return f": {loss} {result.unit}"
-    ess = format_ess(last["ess"], last.get("pareto_k", math.nan))
-    free_energy = plus_minus(last["free_energy"], last.get("free_energy_error", math.nan))
-    return f": ESS {ess}, variational free energy {free_energy}"
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ import json
 import statistics
 import timeit
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from operator import length_hint
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Score:
         parameters: the number of parameters.
         steps: the number of training steps.
         minutes: the training time.
-        losses: the losses of the single test examples.
+        losses: the loss of each test example.
         sampling: the median time for 64 samples in five calls, in seconds.
         run: the folder of the run.
     """
@@ -49,7 +49,7 @@ class Score:
     parameters: int
     steps: int
     minutes: float
-    losses: Sequence[float]
+    losses: Sequence[float] = field(repr=False)
     sampling: float
     run: str
 
@@ -117,8 +117,9 @@ def _score(
     description = _describe(contestant, data, settings)
     if run.steps():
         _check_same(run, description)
-        if file.exists() and len((score := Score(**json.loads(file.read_text()))).losses) == examples:
-            return replace(score, run=str(run.path))
+        saved = json.loads(file.read_text()) if file.exists() else {}
+        if len(saved.get("losses", ())) == examples:  # scores of earlier versions have none
+            return Score(**saved | {"run": str(run.path)})
     torch.manual_seed(settings.seed)
     flow = contestant.build().to(device)
     if console is not None:

@@ -76,7 +76,8 @@ class RunRecords(Tabled):
     def learnt_fields(self) -> bool:
         """Whether the run learnt fields of floats rather than images."""
         config = self.config()
-        return "action" in config or config.get("learns") == "fields"
+        measured = any("test_nats" in line for line in self.metrics())
+        return "action" in config or config.get("learns") == "fields" or measured
 
     def facts(self) -> dict[str, Any]:
         """What a list of runs shows of this one: model, data, steps, minutes, test loss with its unit, parameters."""

@@ -39,6 +39,7 @@ class LiveChain:
         self._observables = Observables(action)
         self.sweeps, self.rates = 0, dict.fromkeys(levels, math.nan)
         self.m2 = torch.empty(0, chains, dtype=torch.float64)
+        self._accepted: list[list[float]] = []
 
     @property
     def fields(self) -> Tensor:
@@ -52,6 +53,7 @@ class LiveChain:
         self.rates = self._sampler.run(tune=is_tuning)
         self.sweeps += 1
         if not is_tuning:
+            self._accepted.append([*self.rates.values()])
             self.m2 = torch.cat([self.m2, self._observables.measure(self.fields)["m2"][None]])
 
     def describe(self) -> str:
@@ -62,7 +64,7 @@ class LiveChain:
         text = f"{self.sweeps} sweeps\n{rates}"
         if len(self.m2) < LEAST:
             return text
-        accepted = torch.tensor([[*self.rates.values()]], dtype=torch.float64)
+        accepted = torch.tensor(self._accepted, dtype=torch.float64)
         chain = chains_of({"m2": self.m2, "_rates": accepted}, self.fields, {}, 0.0, [None] * len(self.rates))
         value, tau = chain.observables["m2"], chain.tau["m2"]
         return f"{text}\nm^2 = {value}, autocorrelation {tau:.1f} sweeps\n{chain.verdict}"

@@ -209,6 +209,7 @@ class Studio:
 
     def _open(self, x: Tensor) -> None:
         """Start from new data (1, C, H, W), and clear the history of `undo`."""
+        self.convergence = ""
         self._start, self._kept, self._moved = x.clone(), [], None
         self._pass = IncrementalPass(self.flow.runner, self.learnt.wiring, x)
 

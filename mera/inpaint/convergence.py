@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mera.chains.diagnostics import MIXED
 
 LEAST = 20
-"""The least effective number of draws of chains that count as mixed."""
+"""The smallest effective sample size with which chains can count as mixed."""
 
 
 @dataclass(frozen=True)

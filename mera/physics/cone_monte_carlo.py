@@ -56,7 +56,8 @@ def cone_monte_carlo(
     After the trajectories of a sweep, the sign of the field is chosen at random if the action is even.
 
     Half of the chains start from samples of the flow, the other half from a run of Hamiltonian Monte Carlo, so that
-    R-hat over the chains shows whether the two groups agree. Without trajectories, all start from samples of the flow.
+    R-hat over the chains shows whether the two groups agree. For an action without a gradient, all
+    start from samples of the flow, and a warning says so.
 
     Args:
         flow: the flow; for a `Symmetrized` flow, the flow that it wraps. Large lattices need double precision.

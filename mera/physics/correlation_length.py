@@ -86,8 +86,8 @@ def correlation_length(
 
     averaged over s and over the longest directions, of length T, of a periodic lattice. For a free field this is exact
     at all t, with :math:`\cosh(1 / \xi) = 1 + m^2 / 2`. The fit holds where the mean of the field vanishes: not in an
-    ordered phase, where C tends to a constant. Errors are those of a jackknife over whole chains, or parts of chains if
-    there are fewer than 30.
+    ordered phase, where C tends to a constant. Errors are those of a jackknife over whole chains; chains are
+    divided into equal parts if there are 15 or fewer.
 
     Args:
         fields: fields of a periodic lattice, (N, C, *shape), in the order of the draws, as `Measurement.fields`.
@@ -113,7 +113,7 @@ def correlation_length(
     if log_weights is not None and log_weights.shape != fields.shape[:1]:
         raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
     if len(fields) % check_count(chains, "a number of chains"):
-        raise InputError(f"as many fields of each of {chains} chains", f"{len(fields)} fields")
+        raise InputError(f"the same number of fields of each of {chains} chains", f"{len(fields)} fields")
     length = max(fields.shape[2:])
     check_count(first, "the first distance", 0)
     if length // 2 + 1 - first < LATER + 3:

@@ -44,8 +44,8 @@ def hmc(
     r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
 
     Args:
-        flow: the flow, whose samples are the initial fields; or, for space="field", the shape (C, *shape) of a field,
-            and the initial fields are unit noise.
+        flow: the flow; half of the chains start from its samples, half from a short run from noise. Or, for
+            space="field", the shape (C, *shape) of a field, and the initial fields are unit noise.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
         space: "field" for dynamics of the field; "latent" for dynamics of the latents (for a `Symmetrized` flow, of
             the flow that it wraps), whose density is close to the prior if the flow is well trained.
@@ -54,7 +54,7 @@ def hmc(
         warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8.
         thin: the number of trajectories for each draw.
         length: the mean length of a trajectory, with unit masses.
-        start: the initial fields of the chains, (K, C, *shape), instead of samples or noise.
+        start: the initial fields of the chains, (K, C, *shape), instead of the initial fields above.
         observables: your own observables by name, functions from fields to numbers (B,).
         console: a rich console for the progress bar; None to show nothing.
 
@@ -99,11 +99,10 @@ def hmc_sampler(
     shape = event_shape_of(flow)
     if start is not None:
         fields = check_fields(start, shape)
+    elif isinstance(flow, Density):
+        fields = start_of_chains(action, flow, chains)
     else:
-        fields = (
-            start_of_chains(action, flow, chains) if isinstance(flow, Density)
-            else torch.randn(chains, *shape, dtype=torch.float64)
-        )  # fmt: skip
+        fields = torch.randn(chains, *shape, dtype=torch.float64)
     if space == "latent" and isinstance(flow, Density):
         target = latent_target(flow.flow, action)
         row = flow.plan.rows_of(flow.flow(fields)[0])

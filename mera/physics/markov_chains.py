@@ -78,14 +78,14 @@ class MarkovChains(Pictured):
         slowest = max(self.tau, key=lambda name: self.tau[name])
         apart = max(self.r_hat, key=lambda name: self.r_hat[name])
         draws, chains = self.history[slowest].shape
-        longest = self.tau[slowest] + 2 * self.tau_error[slowest]  # which a short chain does not know well
+        longest = self.tau[slowest] + 2 * self.tau_error[slowest]  # a short chain may underestimate it
         if not any(rate > 0 for rate in self._rates):
             return "errors mean nothing: the chains do not move"
         if self.r_hat[apart] >= MIXED:
             return f"errors mean nothing: the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
         if draws < LONG * longest:
             times = draws / longest
-            return f"errors may be too small: a chain has {times:.0f} autocorrelation times of {slowest}, below {LONG}"
+            return f"errors may be too small: a chain may have only {times:.0f} autocorrelation times of {slowest}"
         if draws * chains < FEW:
             return f"errors are rough: there are {draws * chains} draws, below {FEW}"
         alone = "; a single chain does not show what it misses" if chains == 1 else ""

@@ -86,7 +86,7 @@ class Measurement:
         >>> chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 1
         True
         """
-        warn_of(self.verdict)
+        warn_of(self.verdict, 3)
         weights = self.log_weights if isinstance(self.result, Report) else None
         rows = {name: values if values.ndim == 2 else values[:, None] for name, values in self.history.items()}
         return function_of_averages(rows, function, None if weights is None else weights[:, None], method, bin_size)

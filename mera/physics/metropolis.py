@@ -44,7 +44,8 @@ def metropolis(
 ) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by proposals that are independent samples of a flow.
 
-    A proposal is accepted with the probability :math:`\min(1, w' / w)` for the weights :math:`w = e^{-S} / q`.
+    A proposal is accepted with the probability :math:`\min(1, w' / w)` for the weights :math:`w = e^{-S} / q`. Half of
+    the chains start from samples of the flow, half from a short run of Hamiltonian Monte Carlo.
 
     Args:
         flow: the flow with density q.

@@ -46,7 +46,7 @@ class Report(Pictured):
         n: the number of samples.
         ess: the effective sample size as a fraction of n, 0 to 1.
         log_z: the estimate of :math:`\ln Z`.
-        log_z_error: the standard error of `log_z`.
+        log_z_error: the standard error of `log_z`; all errors are NaN if fewer than two samples are effective.
         free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
             exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
         observables: by name, the value and the standard error; see `Observables`.
@@ -236,7 +236,8 @@ def report_of(
         None if target_log_weights is None else (missed(target_log_weights, log_w), forward_ess(target_log_weights))
     )
     verdict = verdict_on_weights(log_w, k, forward)
-    if effective < FEWEST:  # one weight decides: the errors are those of nothing
+    if effective < FEWEST:  # one weight decides, so that no error can be estimated
+        correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
         quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
     warn_of(verdict)
     return Report(

@@ -26,8 +26,8 @@ class Draw(NamedTuple):
 
     Args:
         fields: the fields, (K, C, *shape).
-        rates: the acceptance rate of this draw, (1,); of `cone_monte_carlo` for each level and then for trajectories of
-            the field, (levels + 1,), with NaN for what does not move.
+        rates: the acceptance rate of this draw, (1,). For `cone_monte_carlo`, a rate for each level and then that of
+            the trajectories of the field, (levels + 1,); NaN for moves that are not made.
         action: the actions of the fields, (K,), if they are computed.
         log_weights: -S - ln q of the fields, (K,), for samplers that evaluate the density q of the flow.
     """

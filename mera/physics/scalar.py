@@ -241,7 +241,7 @@ class DoubleWell(Action):
             shape: the shape of the lattice.
         """
         end = self.position * (1 + (40 / self.height) ** 0.5) ** 0.5  # the integrand is below exp(-40) beyond the end
-        start = self.position * max(0.0, 1 - 40 / (8 * self.height) ** 0.5)  # 40 widths of a well below its bottom
+        start = self.position * max(0.0, 1 - 40 / (8 * self.height) ** 0.5)  # 40 deviations left of the minimum
         x = torch.linspace(start, end, 20_001, dtype=torch.float64)
         z_of_well = torch.trapezoid((-self.density(x[:, None, None])).exp()[:, 0], x)
         return math.prod(shape) * (2 * z_of_well).log().item()

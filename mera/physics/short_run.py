@@ -59,6 +59,7 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
     return torch.cat(fields)
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
     """Initial fields of chains, (chains, C, *shape): half of the flow, half of a short run from noise.
@@ -71,11 +72,11 @@ def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
         flow: the flow.
         chains: the number of chains; a single one starts from the flow.
     """
-    fields = flow.sample(chains)
+    fields = flow.sample(chains).clone()
     if not is_differentiable(action, fields):
         warnings.warn(
             "Expected an action with a gradient, so that half of the chains start elsewhere than in the flow; got "
-            "none: a mode that the flow misses would not show", stacklevel=4,
+            "none: a mode that the flow misses would not show", stacklevel=7,
         )  # fmt: skip
     elif chains > 1:
         noise = torch.randn(chains // 2, *fields.shape[1:]).to(fields)

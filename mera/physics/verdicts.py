@@ -107,14 +107,14 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
 
 def severity(verdict: str) -> int:
     """A rank of verdicts, 0 for the worst."""
-    order = (*WRONG, "errors are", "errors may be", "errors are usable", "errors can be trusted")
-    return next((i for i, beginning in reversed([*enumerate(order)]) if verdict.startswith(beginning)), 2)
+    order = (*WRONG, "errors are too", "errors may be", "errors are rough", "errors are usable", "errors can be")
+    return next((i for i, beginning in enumerate(order) if verdict.startswith(beginning)), 2)
 
 
-def warn_of(verdict: str) -> None:
-    """Warn with a verdict that says that averages are wrong or that errors mean nothing."""
+def warn_of(verdict: str, stacklevel: int = 6) -> None:
+    """Warn if a verdict says that averages are wrong or that errors mean nothing."""
     if verdict.startswith(WRONG):
-        warnings.warn(f"Expected averages with errors; got {verdict}", stacklevel=6)
+        warnings.warn(f"Expected averages with errors; got {verdict}", stacklevel=stacklevel)
 
 
 def is_upper_estimate(k: float) -> bool:

@@ -72,7 +72,7 @@ class XY(Action):
             return super().log_z(shape)
         points = max(POINTS, 2 ** math.ceil(math.log2(100 * self.beta**0.5)))  # 16 for a width of the weight
         if points > MOST:
-            raise InputError(f"beta up to {(MOST / 100) ** 2:.0e} for the exact ln Z", repr(self.beta))
+            raise InputError(f"beta up to {(MOST / 100) ** 2:.2e} for the exact ln Z", repr(self.beta))
         angle = 2 * math.pi * torch.arange(points, dtype=torch.float64) / points
         bessel = torch.fft.fft((-2 * self.beta * (angle / 2).sin().square()).exp()).real / points  # exp(-beta) I_n
         logs = shape[0] * (bessel.abs().clamp(min=1e-300).log() + self.beta + math.log(2 * math.pi))

@@ -118,7 +118,7 @@ class Prior(nn.Module):
         """
         distribution = self.family.make(self._dtype, like.device)
         return tuple(
-            _within(distribution, tempered(distribution, temperature).sample(torch.Size(shape)).to(like))
+            _below(self.support[1], tempered(distribution, temperature).sample(torch.Size(shape)).to(like))
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
@@ -226,10 +226,8 @@ def _point_inside(distribution: Distribution, support: Any) -> float:
         return distribution.sample().item()
 
 
-def _within(distribution: Distribution, samples: Tensor) -> Tensor:
-    """Samples below the upper bound of the support, if there is one, onto which conversion may have rounded them."""
-    bound = getattr(distribution.support, "upper_bound", None)
-    if bound is None:
+def _below(bound: float, samples: Tensor) -> Tensor:
+    """Samples below the upper bound of the support, onto which conversion may have rounded them."""
+    if bound == math.inf:
         return samples
-    below = torch.nextafter(torch.as_tensor(bound).to(samples), samples.new_tensor(-torch.inf))
-    return torch.minimum(samples, below)
+    return torch.minimum(samples, torch.nextafter(samples.new_tensor(bound), samples.new_tensor(-torch.inf)))

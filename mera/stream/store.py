@@ -18,14 +18,13 @@ from mera._utils.errors import InputError
 from mera._utils.files import replacing
 from mera.bijectors import Bijector
 from mera.cones.regions import Span, spans_of
-from mera.graph.lattice import Lattice
 from mera.run.runner import Runner
-from mera.stream.boxes import Box, pieces, tiles
+from mera.stream.boxes import Box, pieces
 from mera.stream.stages import Outputs, Stage, run_stage, stages_of
 from mera.stream.storage import JOURNAL, Storage, intact
 
 LARGE = 1e9
-"""The size of a tile's part of log p, in nats, from which a sum of differences would lose digits for ever."""
+"""From this size of a tile's part of log p, in nats, totals are summed anew: differences would lose digits for ever."""
 
 
 class Store(Storage):
@@ -143,15 +142,16 @@ class Store(Storage):
 
     def _parts(self, stage: Stage, out: Box, changed: Tensor) -> dict[int, float]:
         """The parts of log p of the tiles of outputs that a box meets, by number, once the map has changed there."""
-        whole, parts = out.refined(stage.cell), {}
-        places = [place for place, _ in pieces(out, stage.coarse)]
-        for number, box in enumerate(tiles(Lattice(1, stage.coarse, stage.lattice.periodic), self.tile(stage))):
-            ends = list(zip(box.start, box.stop, strict=True))
-            if any(all(s.start < b and a < s.stop for s, (a, b) in zip(place, ends, strict=True)) for place in places):
-                fine = box.refined(stage.cell)
-                values = self.read(self.maps[stage.number], fine)
-                values = overlaid(values[None], fine, changed.to(values)[None], whole, stage.lattice.shape)
-                parts[number] = values.double().sum().item()
+        whole, parts, edges = out.refined(stage.cell), {}, self.tile(stage)
+        counts = [-(-n // e) for n, e in zip(stage.coarse, edges, strict=True)]
+        for place, _ in pieces(out, stage.coarse):
+            ranges = [range(s.start // e, -(-s.stop // e)) for s, e in zip(place, edges, strict=True)]
+            for index in itertools.product(*ranges):
+                spans = [(i * e, min((i + 1) * e, n)) for i, e, n in zip(index, edges, stage.coarse, strict=True)]
+                tile = Box.of(spans).refined(stage.cell)
+                values = self.read(self.maps[stage.number], tile)[None]
+                values = overlaid(values, tile, changed.to(values)[None], whole, stage.lattice.shape)
+                parts[int(np.ravel_multi_index(index, counts))] = values.double().sum().item()
         return parts
 
     def _log_det(self, values: Tensor) -> float:

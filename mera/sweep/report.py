@@ -39,7 +39,7 @@ def combined(quantities: Sequence[Quantity]) -> Quantity:
     if n < 2:
         return Quantity(mean, quoted)
     scatter = math.sqrt(sum((quantity.value - mean) ** 2 for quantity in quantities) / (n - 1) / n)
-    return Quantity(mean, max(quoted, scatter))
+    return Quantity(mean, scatter if math.isnan(quoted) else max(quoted, scatter))
 
 
 def write_report(points: Sequence[Point], folder: Path, drawn: Sequence[str] = ()) -> Table:

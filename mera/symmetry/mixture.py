@@ -65,7 +65,9 @@ class Symmetrized(Density):
         self.flow, self.group = flow, group if isinstance(group, str) else tuple(group)
         names = {group} if isinstance(group, str) else set(group)
         if len(flow.plan.context or ()) > 1 and not names <= {"flip", "signs"}:
-            raise InputError("a context for all sites beside symmetries that move sites", f"one {flow.plan.context}")
+            raise InputError(
+                "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
+            )
         self.elements = symmetries(group, flow.plan.input, elements)
         self.options: dict[str, Any] = {"group": self.group, "elements": elements}
 

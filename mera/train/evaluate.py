@@ -52,7 +52,7 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 @torch.no_grad()
 @fixed_weights()
 def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, seed: int = 0) -> Tensor:
-    """The losses of `n` examples of an objective, or rows if it has none, (n,) float64 on the CPU."""
+    """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
     state = process_state(flow.device)
@@ -62,12 +62,15 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, s
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])
         parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
-    values = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
+    found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
     if state is None:
-        return values
+        return found
     from accelerate.utils import gather_object
 
-    return torch.tensor(gather_object(values.tolist()), dtype=torch.float64)
+    values = torch.empty(n, dtype=torch.float64)
+    for i, part in enumerate(shares := gather_object([found.tolist()])):
+        values[i :: len(shares)] = torch.tensor(part, dtype=torch.float64)
+    return values
 
 
 @checked("flow", "n", "batch_size", "seed")

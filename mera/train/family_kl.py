@@ -74,7 +74,7 @@ class FamilyKL(ReverseKL):
         return {"free_energy": losses.mean().item() * flow.plan.input.variables}
 
     def verdict(self, flow: Density) -> str:
-        """The worst verdict on the weights of samples at the middle and the corners of the ranges; see `ReverseKL`."""
+        """The worst verdict on the weights of samples at the middle and at up to 8 corners of the ranges."""
         corners = islice(product(*self.family.ranges.values()), MOST_CORNERS)
         points = [self.family.middle, *(dict(zip(self.family.ranges, corner, strict=True)) for corner in corners)]
         verdicts = []

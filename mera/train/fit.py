@@ -56,7 +56,7 @@ class Result:
             of the held-out part of the training examples; None without an evaluation.
         interrupted: whether the run was asked to stop.
         diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the loss is
-            worse than at the start by more than 0.5 and a tenth.
+            worse than at the start by more than 0.5, or than a tenth of the first loss if that is larger.
         verdict: a sentence about divergence, examples that are learnt by heart, or weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
             that `Settings.keep` names.
@@ -191,7 +191,7 @@ def fit(
         raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
     if not resume:
         check_enough(flow, learnt.train)
-        check_loss(flow, learnt.train, settings.batch_size)
+        check_loss(flow, learnt.train)
     loop = Loop(flow, settings, run, learnt.train, own_optimizer, own_schedule)
     rows, history = loop.rows, History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]

@@ -188,6 +188,6 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
     if len(contexts) != (n := length_hint(examples)):
         raise InputError(f"a label for each of {n} examples", str(len(contexts)))
     if classes is None and (tuple(contexts.shape[1:]) != flow.plan.context or not contexts.isfinite().all()):
-        got = f"{tuple(contexts.shape)}, {int((~contexts.isfinite()).sum())} of them infinite or NaN"
+        got = str(tuple(contexts.shape)) if contexts.isfinite().all() else "infinite values or NaN"
         raise InputError(f"finite contexts ({n}, {', '.join(map(str, flow.plan.context))})", got)
     return contexts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
-from mera._utils.precision import exactly
 from mera._utils.processes import make_accelerator
 from mera._utils.random import get_states, restored_states, set_states
 from mera._utils.signals import SIGNALS
 from mera.density import Density
 from mera.io.flows import describe_flow
+from mera.train.batch_loss import BatchLoss, autocast
 from mera.train.batches import micro_batches
 from mera.train.compiled import compile_loss
 from mera.train.diagnose import first_not_finite
@@ -32,24 +32,6 @@ from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
 
 Metrics = dict[str, float]
-
-
-class BatchLoss(nn.Module):
-    """The sum of the losses of a batch as a module, which accelerate wraps if several processes train together."""
-
-    def __init__(self, flow: Density, objective: Objective, precision: str) -> None:
-        super().__init__()
-        self.flow, self.objective, self.precision = flow, objective, precision
-
-    def forward(self, *batch: Tensor) -> Tensor:
-        """The sum of the losses of all rows, a scalar."""
-        with autocast(batch[0].device, self.precision):
-            return self.objective.loss(self.flow, batch).sum()
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """A context in which networks run in bfloat16 if `precision` is "bfloat16"; see `Settings`."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else exactly(device)
 
 
 class Loop:
@@ -262,8 +244,7 @@ class Loop:
             metrics[f"test_{test.metric}_error"] = self.test_error
         chosen_by = self.test_loss
         if validation is not None:
-            n = min(self.settings.eval_images, validation.size)
-            chosen_by = losses(self.ema, validation, n).mean().item()
+            chosen_by = losses(self.ema, validation, validation.size).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1]:
             self.best = self.step, chosen_by

@@ -79,7 +79,7 @@ class ReverseKL(Objective):
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The loss of each sample, then of each field, (rows,), in nats for each variable."""
         noise, fields = batch[: self._tensors], batch[self._tensors :]
-        # no bound method waits for a result, which would make torch.compile compile each step again
+        # no list.append(...) around the calls: a graph break inside would make torch.compile compile each step again
         of_samples = self.of_samples(flow, noise) if len(noise[0]) else noise[0].new_empty(0)
         of_fields = self._of_fields(flow, *fields) if fields and len(fields[0]) else noise[0].new_empty(0)
         return torch.cat([of_samples, of_fields]) / flow.plan.input.variables

@@ -163,7 +163,7 @@ class Settings:
         ),
     ] = 0.0
     eval_every: Annotated[int, Option("steps between evaluations, checkpoints and grids of samples.", count())] = 200
-    eval_images: Annotated[int, Option("test images in an evaluation.", count())] = 500
+    eval_images: Annotated[int, Option("test examples in an evaluation, spread over the test split.", count())] = 500
     keep: Annotated[
         str,
         Option(

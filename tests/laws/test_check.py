@@ -309,7 +309,11 @@ class Raises(Bijector):
 
 @pytest.mark.parametrize(
     ("cls", "words"),
-    [(WideLogDet, r"a log-det \(3,\); got"), (NoLogDet, "a value and a log-det; got Tensor"), (Raises, "KeyError")],
+    [
+        (WideLogDet, r"a log-det \(3,\) from forward; got"),
+        (NoLogDet, r"a log-det \(3,\) from forward; got Tensor"),
+        (Raises, "KeyError"),
+    ],
 )
 def test_slips_are_named(cls, words):
     report = mera.check(cls((1, 2)))
@@ -319,7 +323,16 @@ def test_slips_are_named(cls, words):
 
 @pytest.mark.parametrize(
     "prior",
-    ["Normal(100.0, 1e-3)", "Normal(0.0, 1e-6)", "Gamma(0.1, 1.0)", "Beta(0.5, 0.5)", "laplace", "Cauchy(3.0, 0.1)"],
+    [
+        "Normal(100.0, 1e-3)",
+        "Normal(0.0, 1e-6)",
+        "Gamma(0.1, 1.0)",
+        "Beta(0.5, 0.5)",
+        "laplace",
+        "Cauchy(3.0, 0.1)",
+        "HalfNormal(1e5)",
+        "LogNormal(0.0, 5.0)",
+    ],
 )
 def test_priors_of_any_scale_integrate_to_one(prior):
     assert mera.check(mera.Prior(prior)).ok

@@ -64,7 +64,7 @@ def slow_chains(draws, chains, seed, memory=0.95):
 
 
 def test_errors_of_slow_chains_cover():
-    """Where whole chains are bins, and not where the fields of 16 chains are taken for those of one, which says so."""
+    """With whole chains as bins; without `chains`, the verdict says that errors are too small."""
     exact, squares, warned = 1 / math.acosh(1.125), [], 0
     for seed in range(12):
         phi = slow_chains(60, 32, seed)
@@ -83,7 +83,7 @@ def test_the_verdict_on_weights_comes_first():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="as many fields of each of 3 chains"):
+    with pytest.raises(ValueError, match="the same number of fields of each of 3 chains"):
         physics.correlation_length(torch.randn(20, 1, 8, 8), 0, chains=3)
     phi = torch.randn(20, 1, 8, 8)
     for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi, 0, torch.zeros(3))):

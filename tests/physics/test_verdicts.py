@@ -80,8 +80,10 @@ def test_chains_do_not_agree_on_what_the_flow_misses(sampler, tmp_path):
 def test_one_weight_has_no_error():
     log_weights = torch.zeros(200, dtype=torch.float64)
     log_weights[7] = 30
+    series = {"m2": torch.rand(200).double(), "correlator": torch.rand(200, 3).double()}
     with pytest.warns(UserWarning, match="errors mean nothing"):
-        report = report_of({"m2": torch.rand(200, dtype=torch.float64)}, log_weights, {}, None)
+        report = report_of(series, log_weights, {}, None)
+    assert report.correlator[1].isnan().all()
     assert math.isnan(report.observables["m2"].error)
     assert math.isnan(report.log_z_error)
 

@@ -240,3 +240,25 @@ def test_priors_as_text(text, expected, tmp_path):
 def test_printed_priors():
     assert "Laplace of variance 1 prior" in repr(mera.build("rgflow", L=4, m=2, hidden=(4,)))
     assert repr(Prior("Normal(0, 2)")) == "Prior(Normal(loc=0, scale=2))"
+
+
+class Unsaid(distributions.Normal):
+    """A density that does not say its support."""
+
+    @property
+    def support(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_samples_stay_below_the_bound(dtype):
+    """Which rounding may reach, where the density is 0."""
+    prior = mera.Prior("Uniform(low=0, high=1)")
+    torch.manual_seed(0)
+    (samples,) = prior.sample([(200_000,)], [1.0], torch.empty(0, dtype=dtype))
+    assert samples.max() < 1
+    assert prior.log_density(samples.double()).isfinite().all()
+    assert (
+        mera.Prior(Unsaid(0.0, 1.0, validate_args=False)).sample([(3,)], [1.0], torch.empty(0, dtype=dtype))[0].dtype
+        == dtype
+    )

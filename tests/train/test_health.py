@@ -160,7 +160,7 @@ def test_all_held_out_examples_choose_the_weights(monkeypatch):
 
     monkeypatch.setattr(loop, "losses", spied)
     x = torch.randn(200, 1, 4, 4)
-    fit(flow_of(), {"train": x, "test": x[:3]}, steps=1, batch_size=4, keep="best", quiet=True)
+    fit(flow_of(), {"train": x, "test": x[:3]}, steps=1, batch_size=4, keep="best", eval_images=5, quiet=True)
     assert sizes == [(3, 3), (20, 20), (3, 3)]
 
 
