@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 import mera
+from mera.train import RunFolder
+from tests.helpers.callbacks import StopAt
 from tests.helpers.command import run
 from tests.helpers.laws import randomize
 
@@ -54,3 +56,20 @@ def test_other_lattices(flow, tmp_path, monkeypatch):
     assert "test images" in run("evaluate", "run", "--images", 4, "--L", 16).stdout
     fill = ["--test", 0, "--L", 16, "--region", "2:4,2:4", "--samples", 0, "--steps", 2]
     assert run("inpaint", "run", *fill).exit_code == 0
+
+
+def test_bytes_are_no_fields(tmp_path, monkeypatch):
+    """A run of fields is told from one of images before its first evaluation too."""
+    monkeypatch.chdir(tmp_path)
+    small = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(4,), prior="gaussian")
+    mera.train.fit(
+        small, torch.randn(40, 1, 8, 8), steps=2, eval_every=50, run="run", quiet=True, callbacks=[StopAt(1)]
+    )
+    assert RunFolder("run").learnt_fields()
+    np.save("a.npy", np.zeros((1, 8, 8), np.uint8))
+    assert "which learnt fields; got 8-bit integers" in str(run("map", "run", "a.npy").exception)
+    assert run("sample", "run", "--n", 2, "--out", "s.npy").exit_code == 0
+    assert np.load("s.npy").dtype == np.float32
+    (tmp_path / "run" / "metrics.jsonl").write_text("nonsense\n{}\n")
+    (listed,) = json.loads(run("runs", ".", "--json").stdout)
+    assert listed["model"] == "damaged"

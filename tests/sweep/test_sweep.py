@@ -1,6 +1,7 @@
 """Sweeps: points, interruptions, results, and jobs of a cluster."""
 
 import csv
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mera.drawing.sweep import sweep_figure
 from mera.physics.observables import Quantity
 from mera.sweep import Grid, values_of
 from mera.sweep.cluster import submit
@@ -171,3 +173,12 @@ def test_a_job_that_comes_to_its_time_limit_is_queued_again(tmp_path):
     assert job.result() == 0
     assert point.is_done
     assert "going on from step" in (point.folder / "log.txt").read_text()
+
+
+def test_the_picture_marks_what_cannot_be_used():
+    means = {(mass2, 16): {"abs_m": Quantity(0.5, 0.1), "ess": Quantity(0.4, math.nan)} for mass2 in (-1.4, -1.2)}
+    for doubtful in (set(), {(-1.2, 16)}):
+        axes = sweep_figure(["mass2", "L"], means, ["abs_m", "ess"], doubtful).axes
+        crosses = [line.get_xdata() for panel in axes for line in panel.lines if line.get_marker() == "x"]
+        assert [list(x) for x in crosses] == [[at for at, _ in doubtful]] * 2
+    assert combined([Quantity(0.5, math.nan), Quantity(0.7, math.nan)]) == pytest.approx((0.6, 0.1))
