@@ -96,7 +96,7 @@ def test_what_are_no_factors(images, factors, message):
 
 
 def test_images_in_the_order_of_their_classes():
-    """Halves mix them; a factor that half of the images do not have is refused, as is one that is not a number."""
+    """Both halves have all classes; a factor that is constant in half of the images or not finite is refused."""
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian")
     classes = torch.arange(400) // 100
     x = torch.randn(400, 1, 4, 4) + 3 * classes[:, None, None, None]

@@ -148,7 +148,7 @@ def test_a_wrong_contestant_is_found_before_the_first_learns(tmp_path):
 
 
 def test_one_seed_has_errors_over_the_test_examples():
-    """Those of differences are of pairs."""
+    """The error of a difference is that of the differences of single examples."""
     scores = [Score(model, 0, 10, 5, 1.0, losses, 0.1, "") for model, losses in (("a", (1.0, 3.0)), ("b", (1.5, 3.5)))]
     first, second = score_table(scores).rows
     assert first[5:7] == ["2.000 ± 1.000", ""]

@@ -13,6 +13,7 @@ from mera.bijectors import Bijector
 from mera.chains.diagnostics import split_r_hat
 from mera.chains.effective_size import effective_size
 from mera.display.progress import ProgressBar
+from mera.inpaint.convergence import Convergence
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
 from mera.inpaint.spaces import LatentSpace, PixelSpace
@@ -311,3 +312,18 @@ def test_pictures_of_an_inpainting():
     for name in ("likeliest", "medoid", "mean", "sample 1"):
         assert torch.equal(result.pictures[name][:, ~mask], result.pictures["the image"][:, ~mask])
     assert result._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("r_hat", "effective", "chains", "mixed", "words"),
+    [
+        (1.01, 40.0, 4, True, ": mixed"),
+        (1.2, 40.0, 4, False, "not mixed, so that the draws are possible fillings"),
+        (1.01, 40.0, 1, False, "a single chain cannot show"),
+        (1.01, 12.0, 4, False, "too few draws to tell"),
+    ],
+)
+def test_what_counts_as_mixed(r_hat, effective, chains, mixed, words):
+    found = Convergence(0.9, r_hat, effective, 100, chains)
+    assert found.mixed == mixed
+    assert words in str(found)

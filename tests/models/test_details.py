@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import mera
+from mera.bijectors import named
 from tests.helpers.laws import randomize
 
 
@@ -63,5 +64,7 @@ def test_levels_that_share_modules_have_none():
 
 
 def test_odd_couplings_have_none():
-    with pytest.raises(ValueError, match="no details beside odd couplings"):
-        build(details=1, norm=False, bijector="spline(odd=True)")
+    inner = named("spline", {"odd": True, "norm": False})
+    for bijector in ("spline(odd=True)", named("block-spins", {"inner": inner, "cell": 2})):
+        with pytest.raises(ValueError, match="no details beside odd couplings"):
+            build(details=1, norm=False, bijector=bijector)

@@ -13,7 +13,7 @@ from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Quantity
 from mera.physics.reweighting import log_weights_of, report_of
-from mera.physics.verdicts import LEAST, format_ess, forward_ess, verdict_on_weights
+from mera.physics.verdicts import LEAST, format_ess, forward_ess, severity, verdict_on_weights
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
@@ -185,3 +185,18 @@ def test_errors_have_no_more_digits_than_they_deserve():
     assert Quantity(3.14159, 0.0123).text(10) == "3.14 +- 0.01"
     assert Quantity(3.14159, 0.0123).text(1.5) == "3.14159 +- unknown"
     assert str(Quantity(3.14159, 0.0123)) == "3.142 +- 0.012"
+
+
+def test_verdicts_from_the_worst_to_the_best():
+    torch.manual_seed(0)
+    light = 0.1 * torch.randn(2000)
+    verdicts = [
+        verdict_on_weights(light, 0.1, (0.25, 0.5)),
+        verdict_on_weights(light, 0.8),
+        verdict_on_weights(light, 0.1, (0.0, 0.1)),
+        verdict_on_weights(10 * light[:150], 0.1),
+        verdict_on_weights(light, 0.6),
+        verdict_on_weights(light, 0.1, (0.0, 1.0)),
+    ]
+    ranks = [severity(verdict) for verdict in verdicts]
+    assert ranks == sorted(set(ranks))
