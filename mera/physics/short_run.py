@@ -62,7 +62,7 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
 @torch.inference_mode(False)
 @torch.no_grad()
 def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
-    """Initial fields of chains, (chains, C, *shape): half are samples of the flow, half those of a short run from noise.
+    """Initial fields of chains, (chains, C, *shape): half are samples of the flow, half of a short run from noise.
 
     R-hat shows whether the two groups agree; chains that all began in the flow would not show what the flow misses. For
     an action without a gradient all fields are samples of the flow, and a warning says so.

@@ -75,6 +75,7 @@ def test_chains_do_not_agree_on_what_the_flow_misses(sampler, tmp_path):
     assert (flow.sample(200).mean((1, 2, 3)) > 0).all()
     chain = physics.measure(flow, action, tmp_path, sampler=sampler, samples=800, warmup=20)
     assert chain.verdict.startswith("errors mean nothing: the chains do not agree yet")
+    assert chain.history["m"].min() < -1 < 1 < chain.history["m"].max()
 
 
 def test_one_weight_has_no_error():
