@@ -9,6 +9,7 @@ from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import Named, named, names, register
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
+from mera.bijectors.conditional import Conditional
 from mera.bijectors.conditioners.base import Conditioner
 from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
@@ -42,6 +43,7 @@ __all__ = [
     "Chain",
     "ChannelHalves",
     "CircularSpline",
+    "Conditional",
     "Conditioned",
     "Conditioner",
     "Coupling",

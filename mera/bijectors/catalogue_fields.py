@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
-from mera._utils.checks import DEEPEST, check_choice, check_count
+from mera._utils.checks import DEEPEST, check_choice, check_count, check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.compose import Chain
+from mera.bijectors.conditional import Conditional
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.coupling_stack import couplings
@@ -41,19 +42,9 @@ from mera.names.options import Option, flag
 SMOOTH = Option("whether a learnt map onto Laplace's density follows, one for each channel.", flag)
 
 
-def _corners(event_shape: Shape) -> Partition:
-    """The corners of a cell other than its first, as channels: those whose coordinates have an even sum, and others."""
-    channels, *sites = event_shape
-    width, rest = divmod(channels, 2 ** len(sites) - 1)
-    if rest or len(sites) < 2:
-        raise InputError("the corners of a cell but its first, in 2 or 3 dimensions", f"event shape {event_shape}")
-    return ChannelHalves(event_shape, [c for c in range(channels) if (c // width + 1).bit_count() % 2 == 0])
-
-
 PARTITIONS: dict[str, Callable[[Shape], Partition]] = {
     "checkerboard": lambda event_shape: Masked(checkerboard(event_shape)),
     "channels": ChannelHalves,
-    "corners": _corners,
 }
 """The halves of an event by the name of a mask."""
 
@@ -91,6 +82,41 @@ def details(
         return Chain([transformed, Elementwise(shape, SmoothLaplace(), per_channel=True)]) if smooth else transformed
 
     return Conditioned(event_shape, passive, make, context_shape)
+
+
+@register("corners")
+def corners(
+    event_shape: Shape, *, layers: Layers = 1, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (32,),
+    norm: Norm = True, padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "spline(bins=4)",
+    max_log_scale: MaxLogScale = 1.0, context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first corner of each cell, the first channels; then the other white corners, then the black ones.
+
+    The channels are those of `layout.squeeze` with stride 2: of each corner of a cell, with the last coordinate
+    running fastest. A corner is white if its coordinates have an even sum. Black corners are independent of each other
+    given the white ones; "convolution" couplings transform the white corners given the first.
+    """
+    width, rest = divmod(event_shape[0], 2 ** len(event_shape[1:]))
+    if rest:
+        raise InputError("the corners of cells as channels", f"event shape {event_shape}")
+    is_white = [(c // width).bit_count() % 2 == 0 for c in range(event_shape[0])]
+    white, black = ([c for c, value in enumerate(is_white) if value == wanted] for wanted in (True, False))
+    options = {"hidden": hidden, "padding": padding, "kernel": kernel}
+    univariate = transform_of(transform, max_log_scale)
+
+    def make_black(shape: Shape, context: Shape) -> Bijector:
+        network = partial(ResidualConv, blocks=max(residual_blocks - 1, 0), **options)
+        last = Conditional(shape, network, context, univariate)
+        return Chain([ActNorm(shape, per_channel=True), last]) if check_flag(norm, "norm") else last
+
+    def make_white(shape: Shape, context: Shape) -> Bijector:
+        common = {"layers": layers, "residual_blocks": residual_blocks, "norm": norm, "transform": transform}
+        return convolution(shape, max_log_scale=max_log_scale, context_shape=context, **common, **options)
+
+    steps = [Conditioned(event_shape, white, make_black, context_shape, black)]
+    if white[width:]:
+        steps.append(Conditioned(event_shape, width, make_white, context_shape, white[width:]))
+    return Chain(steps)
 
 
 @register("glow-steps")

@@ -12,7 +12,7 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract
+from mera.bijectors.conditioners.base import ConditionerFactory, check_params, contract, make_network
 from mera.bijectors.conditioners.fixed_weights import evaluators
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.partition import Partition
@@ -54,14 +54,7 @@ class Coupling(Bijector):
         first, second = partition.shapes
 
         def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
-            shapes = joined_shape(read, context_shape), changed
-            try:
-                network = conditioner(*shapes, self.transform.n_params)
-            except TypeError as error:
-                raise InputError("a conditioner that takes (in_shape, out_shape, n_params)", str(error)) from error
-            if not isinstance(network, nn.Module):
-                raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
-            return network
+            return make_network(conditioner, joined_shape(read, context_shape), changed, self.transform.n_params)
 
         networks = [make(first, second)]
         self.shared_between_halves = contract(networks[0]).shared_between_halves
@@ -146,7 +139,7 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             try:
                 value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
             except (AttributeError, ValueError, RuntimeError):
-                _check_params(params, coupling.transform.n_params)  # a better message for parameters of wrong shape
+                check_params(params, coupling.transform.n_params)  # a better message for parameters of wrong shape
                 raise
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed)
@@ -154,14 +147,6 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
     first, second = (log_slope.flatten(1).sum(1) for log_slope in log_slopes)
     return partition.merge(*halves), first + second
-
-
-def _check_params(params: object, n_params: int) -> None:
-    """Refuse the output of a user's conditioner if it is not a tensor of parameters."""
-    if not isinstance(params, Tensor):
-        raise InputError(f"a tensor (B, {n_params}, ...) from the conditioner", type(params).__name__)
-    if params.shape[1:2] != (n_params,):
-        raise InputError(f"{n_params} parameters (B, {n_params}, ...) from the conditioner", str(tuple(params.shape)))
 
 
 def _conditioners(couplings: Sequence[Coupling], rows: int) -> Iterator[Callable[[Tensor, int], Tensor]]:

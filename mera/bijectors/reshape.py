@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange
@@ -86,44 +86,54 @@ class Squeezed(Bijector):
 
 
 class Conditioned(Bijector):
-    r"""Keep the first channels, and transform the other channels conditioned on the first channels.
+    r"""Transform some channels conditioned on other channels, which stay as they are.
 
-    .. math:: y = (x_1, f(x_2; x_1)), \qquad \ln |\det J| = \ln |\det \partial f / \partial x_2|
+    .. math:: y_2 = f(x_2; x_1), \qquad \ln |\det J| = \ln |\det \partial f / \partial x_2|
 
     Wavelet Flow models :math:`p(\mathrm{details} \mid \mathrm{coarse\ image})` like this (Yu et al. 2020,
     https://arxiv.org/abs/2010.13821).
 
     Args:
         event_shape: shape (C, *sites) of one event.
-        passive: number of channels that are kept.
-        make: makes :math:`f` from the shape of the other channels and the shape of the context of :math:`f`, which is
-            the first channels, followed by the channels of this bijector's context.
-        context_shape: shape of a context in addition to the first channels; None for no context.
+        read: the channels :math:`x_1`: how many of the first channels, or their indices.
+        make: makes :math:`f` from the shape of :math:`x_2` and the shape of the context of :math:`f`, which is
+            :math:`x_1`, followed by the channels of this bijector's context.
+        context_shape: shape of a context in addition to :math:`x_1`; None for no context.
+        changed: the channels :math:`x_2`, by index; None for all channels but :math:`x_1`.
 
     Raises:
-        ValueError: if no channel or every channel is kept, or :math:`f` has another context shape.
+        ValueError: if no channel is read or changed, a channel is both or does not exist, or :math:`f` has another
+            context shape.
     """
 
     of_angles = None
+    read: Tensor
+    changed: Tensor
 
     @checked
     def __init__(
-        self, event_shape: tuple[int, ...], passive: int,
+        self, event_shape: tuple[int, ...], read: int | Sequence[int],
         make: Callable[[tuple[int, ...], tuple[int, ...]], Bijector], context_shape: tuple[int, ...] | None = None,
+        changed: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(event_shape, context_shape)
         channels, *sites = event_shape
-        if not 0 < passive < channels:
-            raise InputError(f"from 1 to {channels - 1} passive channels", str(passive))
-        self._passive = passive
-        inner_context = joined_shape((passive, *sites), context_shape)
-        self.bijector = make((channels - passive, *sites), inner_context)
+        first = list(range(min(read, channels))) if isinstance(read, int) else list(read)
+        second = [c for c in range(channels) if c not in first] if changed is None else list(changed)
+        if not first or not second or len({*first, *second} & {*range(channels)}) < len(first) + len(second):
+            got = f"{read} to read" + (f", {second} to change" if changed is not None else "")
+            raise InputError(f"some of {channels} channels to read, and others to change", got)
+        inner_context = joined_shape((len(first), *sites), context_shape)
+        self.bijector = make((len(second), *sites), inner_context)
         if self.bijector.context_shape != inner_context:
             raise InputError(f"a bijector of context {inner_context}", str(self.bijector.context_shape))
+        self._passive = min(second)
+        self.register_buffer("read", torch.tensor(first), persistent=False)
+        self.register_buffer("changed", torch.tensor(second), persistent=False)
 
     @property
     def passive(self) -> int:
-        """Number of channels that are kept."""
+        """Number of channels before the first one that changes."""
         return self._passive
 
     @property
@@ -137,20 +147,21 @@ class Conditioned(Bijector):
         return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform the other channels."""
-        kept, rest = x[:, : self.passive], x[:, self.passive :]
-        rest, log_det = self.bijector(rest, join(kept, context, self.context_shape))
-        return torch.cat([kept, rest], dim=1), log_det
+        """Transform the channels that change."""
+        values, log_det = self.bijector(x.index_select(1, self.changed), self._context(x, context))
+        return x.index_copy(1, self.changed, values), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform the other channels back; the first channels are known in both directions."""
-        kept, rest = y[:, : self.passive], y[:, self.passive :]
-        rest, log_det = self.bijector.inverse(rest, join(kept, context, self.context_shape))
-        return torch.cat([kept, rest], dim=1), log_det
+        """Transform them back; the channels that are read are known in both directions."""
+        values, log_det = self.bijector.inverse(y.index_select(1, self.changed), self._context(y, context))
+        return y.index_copy(1, self.changed, values), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise the inner bijector with the other channels."""
-        kept, rest = x[:, : self.passive], x[:, self.passive :]
-        rest = self.bijector.initialize(rest, join(kept, context, self.context_shape))
-        return torch.cat([kept, rest], dim=1)
+        """Initialise the inner bijector with the channels that change."""
+        values = self.bijector.initialize(x.index_select(1, self.changed), self._context(x, context))
+        return x.index_copy(1, self.changed, values)
+
+    def _context(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """The context of the inner bijector."""
+        return join(x.index_select(1, self.read), context, self.context_shape)

@@ -25,13 +25,12 @@ def decimation(
 
     .. math:: q(\phi) = q(\phi_H) \prod_{h < H} q(\text{other sites of } \phi_h \mid \phi_{h+1})
 
-    The lattice :math:`\phi_{h+1}` is :math:`\phi_h` at the first corner of each cell, unchanged. In two dimensions the
-    opposite corners follow given the first corners, then the remaining two given both: the black squares of a
-    checkerboard given the white ones. If neighbours alone interact, as in phi^4, black squares are independent of each
-    other given their neighbours, so that a convolution of one layer before a monotone map of each site is all that this
-    step needs. RiGCS generates Ising spins in this order (arXiv 2503.08918). A level of one dimension has couplings
-    between every second of its new sites. The topmost lattice has splines of patches, whatever `transform` is. Cones
-    are those of convolutions.
+    The lattice :math:`\phi_{h+1}` is :math:`\phi_h` at the first corner of each cell, unchanged. The other white sites
+    of a checkerboard follow given the first corners, by `layers` couplings; then the black sites given all white ones,
+    each independently of the others. If neighbours alone interact, as in phi^4, they are independent, and a convolution
+    before a monotone map of each site is all that the last step needs. RiGCS generates Ising spins in this
+    order (arXiv 2503.08918). In one dimension all new sites are black, and there are no couplings. The topmost lattice
+    has splines of patches, whatever `transform` is. Cones are those of convolutions.
 
     Raises:
         ValueError: if the value of an option is invalid.
@@ -39,11 +38,10 @@ def decimation(
     """
     fields = Fields(L, m, channels, layers, options, norm=norm)
     x = fields.layout.input
-    mask = "corners" if len(x.shape) > 1 else "checkerboard"
     for scale, blocks in fields:
         if scale + 1 < fields.scales:
             x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-            x = fields.add(x, "details", f"details{scale}", {"passive": channels, "mask": mask, **blocks}, channels)
+            x = fields.add(x, "corners", f"details{scale}", blocks, channels)
             x = fields.split(x, channels, scale)
     top = named("spline", {"hidden": blocks["hidden"], "norm": norm})
     for role, offset in (("disentangler", m // 2), ("decimator", 0)):

@@ -90,10 +90,7 @@ Mask = Annotated[
 ]
 MaskName = Annotated[
     str,
-    Option(
-        'first half of the event: "checkerboard"; "channels"; or "corners" for the corners of cells, as channels, '
-        "without the first: those whose coordinates have an even sum."
-    ),
+    Option('first half of the event: "checkerboard" or "channels".'),
 ]
 ContextShape = Annotated[
     Shape | None,

@@ -53,11 +53,12 @@ NEEDS = {
     "smooth-latents": INNER,
 }  # fmt: skip
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
+BETWEEN_CHANNELS = {"corners", "glow-steps"}
 
 
 def flow_of_two(name, prior):
     """A flow of one or two variables with a registered bijector and random parameters."""
-    channels = 2 if name == "glow-steps" else 1
+    channels = 2 if name in BETWEEN_CHANNELS else 1
     layout = Layout(shape=(1,) if channels == 2 else (2,), channels=channels)
     kernel = 1 if channels == 2 else 2
     takes_hidden = bijectors.by_name.takes(bijectors.by_name.factory(name), "hidden")

@@ -14,6 +14,7 @@ from mera.bijectors import (
     BlockSpins,
     Chain,
     ChannelHalves,
+    Conditional,
     Conditioned,
     Coupling,
     Couplings,
@@ -62,6 +63,7 @@ NAMED = {
     "asinh": ({}, LINE),
     "circular-spline": ({"hidden": (5,), "bins": 3}, PATCH),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
+    "corners": ({"hidden": (3,), "layers": 2}, (4, 2, 3)),
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1, "smooth": True}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
@@ -171,6 +173,11 @@ BIJECTORS = {
     "conditioned-checkerboard": lambda: Conditioned(
         (4, 2, 3), 3, lambda shape, context: coupling_of(lambda s: Masked(checkerboard(s)), shape, context)
     ),
+    "conditioned-some": lambda: Conditioned(
+        (5, 3), (3, 0), lambda shape, context: Conditional(shape, conv, context), changed=(4, 1)
+    ),
+    "corners-1d": lambda: named("corners", {"hidden": (3,), "norm": False})((2, 3)),
+    "corners-3d": lambda: named("corners", {"hidden": (3,), "residual_blocks": 0})((8, 2, 3, 4)),
     **{
         f"named-{name}": partial(lambda name, options, shape: named(name, options)(shape), name, options, shape)
         for name, (options, shape) in NAMED.items()
@@ -181,6 +188,9 @@ CONDITIONAL = {
     "gather-per-image": lambda: (Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,))),
     "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, context_shape=(3,)),
     "gather-per-pixel": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(2, 3, 4)),
+    "corners": lambda: named("corners", {"hidden": (3,)})((4, 2, 3), (5,)),
+    "conditional": lambda: Conditional(PATCH, mlp, (3,), RationalQuadratic(3)),
+    "conditional-per-pixel": lambda: Conditional(PATCH, conv, (5, 3, 4)),
     "couplings": lambda: Couplings(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),
     "conv-per-image": lambda: Coupling(ChannelHalves(EVEN), conv, context_shape=(5,)),
     "conv-per-pixel": lambda: Coupling(Masked(checkerboard(EVEN)), conv, context_shape=(5, 2, 4)),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
+
+from mera._utils.errors import InputError
 
 Shape = tuple[int, ...]
 
@@ -32,3 +34,26 @@ class Conditioner(nn.Module):
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
     return network if isinstance(network, Conditioner) else Conditioner
+
+
+def make_network(conditioner: ConditionerFactory, in_shape: Shape, out_shape: Shape, n_params: int) -> nn.Module:
+    """Call a factory of conditioners.
+
+    Raises:
+        ValueError: if the factory does not take three arguments, or does not return a module.
+    """
+    try:
+        network = conditioner(in_shape, out_shape, n_params)
+    except TypeError as error:
+        raise InputError("a conditioner that takes (in_shape, out_shape, n_params)", str(error)) from error
+    if not isinstance(network, nn.Module):
+        raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
+    return network
+
+
+def check_params(params: object, n_params: int) -> None:
+    """Refuse the output of a user's conditioner if it is not a tensor of parameters."""
+    if not isinstance(params, Tensor):
+        raise InputError(f"a tensor (B, {n_params}, ...) from the conditioner", type(params).__name__)
+    if params.shape[1:2] != (n_params,):
+        raise InputError(f"{n_params} parameters (B, {n_params}, ...) from the conditioner", str(tuple(params.shape)))
