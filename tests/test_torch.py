@@ -126,8 +126,11 @@ def test_half_precision_keeps_log_dets_single(name):
 def test_torch_compile_to_machine_code(name):
     flow = randomize(MODELS[name](), 0.2)
     x = batch(flow)
-    _, log_det = torch.compile(flow, fullgraph=True)(x)
+    z, log_det = torch.compile(flow, fullgraph=True)(x)
     torch.testing.assert_close(log_det, flow(x)[1])
+    back, log_det = torch.compile(flow.inverse, fullgraph=True)(tuple(level.detach() for level in z))
+    torch.testing.assert_close(back, x, atol=1e-7, rtol=0)
+    torch.testing.assert_close(log_det, -flow(x)[1])
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,9 @@ def fit(
             _start(loop)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = BatchLoader(learnt.train, settings.seed, rows, loop.step, workers)
-        if settings.compile and loop.progress < 1:
+        if settings.compiles and loop.progress < 1:
+            if console is not None:
+                console.print("torch compiles the loss, which takes minutes the first time; `compile` off skips it")
             seconds = loop.compile(next(iter(batches)))
             if console is not None:
                 console.print(f"compiled in {seconds:.0f} s")

@@ -20,6 +20,8 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
+LONG_MINUTES, LONG_STEPS = 20, 10_000
+"""The shortest runs for which torch compiles the loss if the settings do not say."""
 ESTIMATORS = ("path", "total", "score", "alpha")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
@@ -88,12 +90,14 @@ class Settings:
         ),
     ] = None
     compile: Annotated[
-        bool,
+        bool | None,
         Option(
-            "let torch compile the loss and its gradient first, which takes minutes, and less the next time.",
+            "let torch compile the loss and its gradient first, which takes minutes, and less the next time. None "
+            f"compiles in runs of {LONG_MINUTES} minutes or more, or of {LONG_STEPS:,} steps or more "
+            "without a time limit.",
             flag,
         ),
-    ] = False
+    ] = None
     optimizer: Annotated[
         str | None,
         Option(
@@ -195,6 +199,13 @@ class Settings:
         if self.steps is not None:
             return self.steps
         return STEPS if self.minutes is None else math.inf
+
+    @property
+    def compiles(self) -> bool:
+        """Whether torch compiles the loss: as `compile` says, or by the length of the run."""
+        if self.compile is not None:
+            return self.compile
+        return self.last_step >= LONG_STEPS if self.minutes is None else self.minutes >= LONG_MINUTES
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

@@ -125,6 +125,18 @@ def test_a_loss_that_cannot_be_compiled_stays_as_it_is(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "compiles"),
+    [
+        ({}, False), ({"minutes": 19}, False), ({"minutes": 20}, True), ({"minutes": 1, "steps": 10**5}, False),
+        ({"steps": 9_999}, False), ({"steps": 10_000}, True), ({"minutes": 60, "compile": False}, False),
+        ({"compile": True}, True),
+    ],
+)  # fmt: skip
+def test_long_runs_are_compiled(options, compiles):
+    assert Settings(**options).compiles is compiles
+
+
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad:UserWarning"
 )  # torch's
