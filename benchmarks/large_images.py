@@ -3,8 +3,8 @@
     python benchmarks/large_images.py --sizes 1024 2048 4096 8192 --folder /tmp
     python benchmarks/large_images.py --flow msds2 --sizes 1024 --tiles 32 64 128 256
 
-For each size, in a process of its own: microseconds a pixel of `flow.stream` and of the pass in memory, where it fits
-(up to 2,048), one after the other; the peak of the process's memory above that before the pass, which needs Linux; and
+For each size, in a process of its own: microseconds a pixel of `flow.stream` and of `flow.bits_per_dim` in memory, where
+it fits (up to 2,048), one after the other; the peak of the process's memory above that before the pass, which needs Linux; and
 milliseconds of `flow.restrict` of a store with one evaluation, and of `store.update`, for a region of 8 x 8 pixels. The
 image is one of random bytes in a file of numpy, the flow RG-Flow's default, or a trained one.
 
@@ -77,11 +77,11 @@ def one_size(options: argparse.Namespace, edge: int) -> dict[str, float | str]:
             times["update"].append(time.perf_counter() - start)
         row |= {name: 1e3 * median(values) for name, values in times.items()}
         if edge <= IN_MEMORY:
-            x = torch.from_numpy(np.asarray(flow.stream(np.load(file), tile=options.tile).store.lattices[0]))[None]
+            x = torch.from_numpy(np.load(file))[None]
             with torch.no_grad():
-                flow.log_prob(x)
+                flow.bits_per_dim(x)
                 start = time.perf_counter()
-                flow.log_prob(x)
+                flow.bits_per_dim(x)
             row["memory"] = 1e6 * (time.perf_counter() - start) / edge**2
     return row
 

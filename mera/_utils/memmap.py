@@ -7,6 +7,15 @@ from typing import Any
 
 import numpy as np
 
+FLOATS = {"float16", "float32", "float64", "bfloat16", "f2", "f4", "f8"}
+"""Floats that torch can read, by the names of torch and numpy without the byte order."""
+
+
+def kind_of(array: Any) -> str:
+    """What an array of any library holds: "uint8", "float", or the name of another dtype."""
+    name = str(array.dtype).removeprefix("torch.").lstrip("<>=|")
+    return "float" if name in FLOATS else name
+
 
 def read_part(array: Any, where: tuple[Any, ...]) -> Any:
     """A part of an array; that of a `numpy.memmap` is read by a map of its own.

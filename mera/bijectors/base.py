@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
+from mera._utils.errors import InputError
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -47,6 +51,13 @@ class Bijector(nn.Module, ABC):
 
     of_angles: bool | None = False
     per_site = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let both methods refuse events of another shape, which an index or a broadcast might accept."""
+        super().__init_subclass__(**options)
+        for name in ("forward", "inverse"):
+            if name in cls.__dict__:
+                setattr(cls, name, _with_checked_event(cls.__dict__[name]))
 
     def __init__(
         self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None
@@ -108,6 +119,20 @@ class Bijector(nn.Module, ABC):
             The latents, (B, *event_shape).
         """
         return self(x, *context_arguments(self, context))[0]
+
+
+def _with_checked_event(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a bijector that first refuses an event of another shape than the bijector's."""
+
+    @wraps(method)
+    def run(self: Bijector, x: Tensor, *context: Any, **by_name: Any) -> Any:
+        shape = self.event_shape
+        if shape is not None and not torch.jit.is_tracing() and (not isinstance(x, Tensor) or x.shape[1:] != shape):
+            got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)
+        return method(self, x, *context, **by_name)
+
+    return run
 
 
 def context_arguments(bijector: Bijector, context: Tensor | None) -> tuple[Tensor | None, ...]:

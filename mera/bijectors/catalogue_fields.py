@@ -90,33 +90,42 @@ def corners(
     norm: Norm = True, padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "spline(bins=4)",
     max_log_scale: MaxLogScale = 1.0, context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
-    """Keep the first corner of each cell, the first channels; then the other white corners, then the black ones.
+    """Keep the first corner of each cell, the first channels; draw the other white corners, then the black corners.
 
-    The channels are those of `layout.squeeze` with stride 2: of each corner of a cell, with the last coordinate
-    running fastest. A corner is white if its coordinates have an even sum. Black corners are independent of each other
-    given the white ones; "convolution" couplings transform the white corners given the first.
+    The channels are those of `layout.squeeze` with stride 2: one corner of a cell after another, with the last
+    coordinate running fastest. A corner is white if its coordinates have an even sum. A coupling transforms the white
+    corners given the first, and a map of each black corner is conditioned on all white ones. Where neighbours alone
+    interact that is exact for black corners; `layers` couplings of all new corners learn what is left to learn.
     """
     width, rest = divmod(event_shape[0], 2 ** len(event_shape[1:]))
     if rest:
         raise InputError("the corners of cells as channels", f"event shape {event_shape}")
     is_white = [(c // width).bit_count() % 2 == 0 for c in range(event_shape[0])]
     white, black = ([c for c, value in enumerate(is_white) if value == wanted] for wanted in (True, False))
-    options = {"hidden": hidden, "padding": padding, "kernel": kernel}
     univariate = transform_of(transform, max_log_scale)
+    network = partial(ResidualConv, hidden=tuple(hidden), padding=padding, kernel=kernel)
 
-    def make_black(shape: Shape, context: Shape) -> Bijector:
-        network = partial(ResidualConv, blocks=max(residual_blocks - 1, 0), **options)
-        last = Conditional(shape, network, context, univariate)
+    def map_black(shape: Shape, context: Shape) -> Bijector:
+        last = Conditional(shape, partial(network, blocks=max(residual_blocks - 1, 0)), context, univariate)
         return Chain([ActNorm(shape, per_channel=True), last]) if check_flag(norm, "norm") else last
 
-    def make_white(shape: Shape, context: Shape) -> Bijector:
-        common = {"layers": layers, "residual_blocks": residual_blocks, "norm": norm, "transform": transform}
-        return convolution(shape, max_log_scale=max_log_scale, context_shape=context, **common, **options)
+    def couple(partition: Partition, layers: int, context: Shape) -> Bijector:
+        conditioner = partial(network, blocks=residual_blocks)
+        return couplings(
+            partition, conditioner, univariate, layers=layers, norm=norm, norm_per_channel=True, context_shape=context
+        )
 
-    steps = [Conditioned(event_shape, white, make_black, context_shape, black)]
-    if white[width:]:
-        steps.append(Conditioned(event_shape, width, make_white, context_shape, white[width:]))
-    return Chain(steps)
+    def couple_white(shape: Shape, context: Shape) -> Bijector:
+        return couple(Masked(checkerboard(shape)), 1, context)
+
+    def couple_all(shape: Shape, context: Shape) -> Bijector:
+        halves = ChannelHalves(shape, [c - width for c in white[width:]]) if white[width:] else None
+        return couple(halves or Masked(checkerboard(shape)), layers, context)
+
+    steps = [Conditioned(event_shape, white, map_black, context_shape, black)]
+    if white[width:]:  # in one dimension only the first corner is white
+        steps.append(Conditioned(event_shape, width, couple_white, context_shape, white[width:]))
+    return Chain([*steps, Conditioned(event_shape, width, couple_all, context_shape)])
 
 
 @register("glow-steps")

@@ -214,7 +214,16 @@ def first(images: Examples, n: int) -> Tensor:
     examples = [images[i] for i in range(n)]
     if not examples or not all(isinstance(example, Tensor) for example in examples):
         raise InputError("one example or more, tensors (C, *shape)", f"{len(examples)} of other types")
+    check_one_shape(dict(enumerate(examples)))
     return torch.stack(examples)
+
+
+def check_one_shape(examples: Mapping[int, Tensor]) -> None:
+    """Refuse examples, by their numbers, that are not of one shape."""
+    shape = next(iter(examples.values())).shape
+    for number, example in examples.items():
+        if example.shape != shape:
+            raise InputError(f"examples of one shape, {tuple(shape)}", f"{tuple(example.shape)} as example {number}")
 
 
 @checked("name")

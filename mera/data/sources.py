@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.memmap import read_part
+from mera._utils.memmap import kind_of, read_part
 from mera._utils.optional import import_optional
 from mera.data.dataset import DataMissingError
 from mera.data.folder import SUFFIXES, read_image
@@ -187,9 +187,7 @@ def dtype_of(source: Source) -> torch.dtype:
     Raises:
         ValueError: if pixels are neither 8-bit integers nor floats.
     """
-    name = str(source.dtype).removeprefix("torch.")
-    if name == "uint8":
-        return torch.uint8
-    if name.lstrip("<>=|").startswith(("f", "bf")):
-        return torch.float32
-    raise InputError(f"8-bit or floating-point pixels of {source.name}", name)
+    kind = kind_of(source)
+    if kind not in ("uint8", "float"):
+        raise InputError(f"8-bit or floating-point pixels of {source.name}", kind)
+    return torch.uint8 if kind == "uint8" else torch.float32

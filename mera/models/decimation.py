@@ -26,11 +26,12 @@ def decimation(
     .. math:: q(\phi) = q(\phi_H) \prod_{h < H} q(\text{other sites of } \phi_h \mid \phi_{h+1})
 
     The lattice :math:`\phi_{h+1}` is :math:`\phi_h` at the first corner of each cell, unchanged. The other white sites
-    of a checkerboard follow given the first corners, by `layers` couplings; then the black sites given all white ones,
-    each independently of the others. If neighbours alone interact, as in phi^4, they are independent, and a convolution
-    before a monotone map of each site is all that the last step needs. RiGCS generates Ising spins in this
-    order (arXiv 2503.08918). In one dimension all new sites are black, and there are no couplings. The topmost lattice
-    has splines of patches, whatever `transform` is. Cones are those of convolutions.
+    of a checkerboard follow given the first corners, by a coupling; then the black sites given all white ones, by a
+    map of each site. If neighbours alone interact, as in phi^4, black sites are independent of each other given the
+    white ones. On coarser lattices they are not, since the sites that are left out couple them; before the two steps
+    (in the direction of generation), `layers` couplings of all new sites therefore act. RiGCS generates Ising spins
+    in this order (arXiv 2503.08918). In one dimension all new sites are black. The topmost lattice has splines of
+    patches, whatever `transform` is. Cones are those of convolutions.
 
     Raises:
         ValueError: if the value of an option is invalid.

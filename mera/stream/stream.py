@@ -21,7 +21,7 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
-from mera._utils.memmap import read_part
+from mera._utils.memmap import kind_of, read_part
 from mera._utils.optional import import_optional
 from mera._utils.precision import exactly
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
@@ -155,8 +155,8 @@ def stream(
         raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)
     cell = math.lcm(*(c for stage in stages for c in stage.cell))
     tile = max(check_count(tile, "the edge of a tile") // cell, 1) * cell
-    kind = str(source.dtype).removeprefix("torch.")
-    if kind != "uint8" and not kind.lstrip("<>|=").startswith(("f", "bf")):
+    kind = kind_of(source)
+    if kind not in ("uint8", "float"):
         raise InputError("8-bit integers, or floats in the flow's own space", f"an array of {kind}")
     is_image = kind == "uint8"
     if is_image and type(preprocess) is not ImagePreprocess:

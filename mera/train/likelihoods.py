@@ -15,6 +15,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
+from mera.data.dataset import check_one_shape
 from mera.density import Density
 from mera.display.run_records import UNITS
 from mera.train.objective import Batch, Objective, are_pictures
@@ -38,11 +39,12 @@ class Likelihood(Objective):
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """Examples with noise, each a function of seed, step and row."""
         indices = list(rows) if self.order is None else self.order.indices(step, rows)
-        pairs = []
+        pairs: list[tuple[Tensor, Tensor]] = []
         for row, index in zip(rows, indices, strict=True):
             with seeded(seed, step, row):
                 example = self.examples[index]
                 pairs.append((example, self.noise(example)))
+        check_one_shape({index: example for index, (example, _) in zip(indices, pairs, strict=True)})
         batch = tuple(default_collate(pairs))
         return batch if self.contexts is None else (*batch, self.contexts[indices])
 

@@ -70,7 +70,7 @@ def test_images_of_different_sizes():
             return self.array[index] if get_worker_info() is None else self.array[index, :, : 7 + index % 2]
 
     mixed = data.DataSplits("mixed", 3, Mixed(IMAGES.train.array), IMAGES.test)
-    with pytest.raises(RuntimeError, match=r"^stack expects each tensor to be equal size"):
+    with pytest.raises(ValueError, match=r"^Expected examples of one shape, \(3, 7, 8\); got \(3, 8, 8\) as example"):
         fit(small_flow(), mixed, settings(1))
 
 
