@@ -18,10 +18,11 @@ from rich.console import Console
 
 import mera
 from mera import physics
+from mera.display.means import plus_minus
 from mera.display.table import Table
 
 MODELS = {
-    "decimation": {"layers": 2, "hidden": (16,)},
+    "decimation": {"hidden": (16,)},
     "rgflow": {
         "m": 4, "norm": False, "prior": "gaussian", "bijector": "spline(bound=6, bins=8)", "layers": 2, "hidden": (64,)
     },
@@ -35,29 +36,30 @@ def main() -> None:
     parser.add_argument("--L", type=int, default=16, help="edge of the small lattice")
     parser.add_argument("--mass2", type=float, default=-4.0)
     parser.add_argument("--coupling", type=float, default=1.143)
-    parser.add_argument("--minutes", type=float, nargs=2, default=[8.0, 21.0], help="training time on both lattices")
-    parser.add_argument("--images", type=int, nargs="+", default=[2, 4, 16])
-    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, nargs=2, default=[6.0, 19.0], help="training time on both lattices")
+    parser.add_argument("--images", type=int, nargs="+", default=[1, 2, 4, 16])
+    parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     console = Console(highlight=False)
     action = physics.Phi4(arguments.mass2, arguments.coupling)
     flow = mera.build(arguments.model, L=arguments.L, channels=1, **MODELS[arguments.model])
-    settings = {"batch_size": 64, "weight_decay": 0.0, "eval_every": 10**6}
+    settings = {"weight_decay": 0.0, "eval_every": 10**6, "seed": arguments.seed, "console": console}
     settings |= {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}}
-    mera.train.fit(flow, action, minutes=arguments.minutes[0], seed=arguments.seed, console=console, **settings)
+    small, large = arguments.minutes
+    steps = [mera.train.fit(flow, action, minutes=small, batch_size=64, **settings).steps]
     flow = physics.grow(flow, copy="fine")
-    mera.train.fit(flow, action, minutes=arguments.minutes[1], seed=arguments.seed, console=console, **settings)
+    steps.append(mera.train.fit(flow, action, minutes=large, batch_size=32, **settings).steps)
+    print(f"{steps[0]} steps at L={arguments.L}, {steps[1]} at {2 * arguments.L}")
     rows = []
     for images in arguments.images:
         mixture = mera.Symmetrized(flow, ("flip", "rotations", "translations"), elements=images)
         found = physics.estimate(mixture, action, arguments.samples)
         energy, error = found.free_energy
-        rows.append(
-            (images, f"{found.ess:.3f}", f"{found.log_z:.2f} ± {found.log_z_error:.2f}", f"{energy:.2f} ± {error:.2f}")
-        )
-    print(Table(["images", "ESS", "ln Z", "free energy"], rows))
+        values = plus_minus(found.log_z, found.log_z_error, 3), plus_minus(energy, error, 3)
+        rows.append((images, f"{found.ess:.3f}", f"{found.pareto_k:.2f}", *values))
+    print(Table(["images", "ESS", "Pareto k", "ln Z", "free energy"], rows))
 
 
 if __name__ == "__main__":

@@ -125,15 +125,7 @@ def main() -> None:
     exact = Transition(options.L)
     field, following = exact.pairs(options.pairs)
     tested, true = exact.pairs(2000)
-    flow = mera.build(
-        "decimation",
-        L=options.L,
-        channels=1,
-        context=(1, options.L, options.L),
-        prior="gaussian",
-        layers=2,
-        hidden=(32,),
-    )
+    flow = mera.build("decimation", L=options.L, channels=1, context=(1, options.L, options.L))
     data = {"train": (following, field), "test": (true[:500], tested[:500])}
     settings = {"batch_size": 128, "eval_every": 10**6, "seed": options.seed}
     mera.train.fit(flow, data, minutes=options.minutes, console=console, **settings)

@@ -26,7 +26,7 @@ from mera.drawing.images import save_figure
 from mera.physics import Report
 
 TRAINING = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3, "weight_decay": 0.0}
-OPTIONS = {"m": 2, "channels": 1, "layers": 2, "hidden": (16,), "prior": "gaussian"}
+OPTIONS = {"m": 2, "channels": 1, "hidden": (16,), "prior": "gaussian"}
 
 
 def exact(L: int, temperature: float, step: float = 1e-3) -> dict[str, float]:

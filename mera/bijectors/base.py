@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_recording
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -68,7 +69,7 @@ class Bijector(nn.Module, ABC):
 
     @property
     def passive(self) -> int:
-        """Number of channels, counted from the first, that the map reads but does not change."""
+        """Number of channels, counted from the first, that the map does not change."""
         return 0
 
     @property
@@ -125,12 +126,14 @@ def _with_checked_event(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a bijector that first refuses an event of another shape than the bijector's."""
 
     @wraps(method)
-    def run(self: Bijector, x: Tensor, *context: Any, **by_name: Any) -> Any:
-        shape = self.event_shape
-        if shape is not None and not torch.jit.is_tracing() and (not isinstance(x, Tensor) or x.shape[1:] != shape):
-            got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)
-        return method(self, x, *context, **by_name)
+    def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
+        shape, given = self.event_shape, args or tuple(by_name.values())
+        if shape is not None and given and not is_recording():
+            x = given[0]
+            if not isinstance(x, Tensor) or x.shape[1:] != shape:
+                got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
+                raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)
+        return method(self, *args, **by_name)
 
     return run
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -87,18 +88,18 @@ def details(
 @register("corners")
 def corners(
     event_shape: Shape, *, layers: Layers = 1, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (32,),
-    norm: Norm = True, padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "spline(bins=4)",
+    norm: Norm = True, padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "spline(bins=8)",
     max_log_scale: MaxLogScale = 1.0, context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first corner of each cell, the first channels; draw the other white corners, then the black corners.
 
     The channels are those of `layout.squeeze` with stride 2: one corner of a cell after another, with the last
-    coordinate running fastest. A corner is white if its coordinates have an even sum. A coupling transforms the white
-    corners given the first, and a map of each black corner is conditioned on all white ones. Where neighbours alone
-    interact that is exact for black corners; `layers` couplings of all new corners learn what is left to learn.
+    coordinate running fastest. A corner is white if its coordinates have an even sum. In generation `layers` couplings
+    of all new corners come first, then a coupling of the white corners given the first, then a map of each black corner
+    given all white ones: where neighbours alone interact, black corners are independent of each other given the others.
     """
     width, rest = divmod(event_shape[0], 2 ** len(event_shape[1:]))
-    if rest:
+    if rest or len(event_shape) < 2:
         raise InputError("the corners of cells as channels", f"event shape {event_shape}")
     is_white = [(c // width).bit_count() % 2 == 0 for c in range(event_shape[0])]
     white, black = ([c for c, value in enumerate(is_white) if value == wanted] for wanted in (True, False))
@@ -109,18 +110,20 @@ def corners(
         last = Conditional(shape, partial(network, blocks=max(residual_blocks - 1, 0)), context, univariate)
         return Chain([ActNorm(shape, per_channel=True), last]) if check_flag(norm, "norm") else last
 
-    def couple(partition: Partition, layers: int, context: Shape) -> Bijector:
+    def couple(halves: Sequence[int], layers: int, shape: Shape, context: Shape) -> Bijector:
+        if math.prod(shape) == 1:  # nothing to couple
+            return map_black(shape, context)
+        partition = ChannelHalves(shape, halves) if halves else Masked(checkerboard(shape))
         conditioner = partial(network, blocks=residual_blocks)
         return couplings(
             partition, conditioner, univariate, layers=layers, norm=norm, norm_per_channel=True, context_shape=context
         )
 
     def couple_white(shape: Shape, context: Shape) -> Bijector:
-        return couple(Masked(checkerboard(shape)), 1, context)
+        return couple([], 1, shape, context)
 
     def couple_all(shape: Shape, context: Shape) -> Bijector:
-        halves = ChannelHalves(shape, [c - width for c in white[width:]]) if white[width:] else None
-        return couple(halves or Masked(checkerboard(shape)), layers, context)
+        return couple([c - width for c in white[width:]], layers, shape, context)
 
     steps = [Conditioned(event_shape, white, map_black, context_shape, black)]
     if white[width:]:  # in one dimension only the first corner is white

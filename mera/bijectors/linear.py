@@ -50,8 +50,6 @@ class _Linear(Bijector):
             return self._solve(self._columns(y)).reshape(y.shape), -self._log_det(y)
 
     def _columns(self, x: Tensor) -> Tensor:
-        if not self.per_site and tuple(x.shape[1:]) != self.event_shape:
-            raise InputError(f"events of shape {self.event_shape}", str(tuple(x.shape[1:])))
         return x.reshape(x.shape[0], self.size, self.repeats)
 
     def _log_det(self, x: Tensor) -> Tensor:

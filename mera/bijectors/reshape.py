@@ -86,7 +86,7 @@ class Squeezed(Bijector):
 
 
 class Conditioned(Bijector):
-    r"""Transform some channels conditioned on other channels, which stay as they are.
+    r"""Transform some channels conditioned on other channels; all channels but the transformed ones stay as they are.
 
     .. math:: y_2 = f(x_2; x_1), \qquad \ln |\det J| = \ln |\det \partial f / \partial x_2|
 
@@ -118,7 +118,7 @@ class Conditioned(Bijector):
     ) -> None:  # fmt: skip
         super().__init__(event_shape, context_shape)
         channels, *sites = event_shape
-        first = list(range(min(read, channels))) if isinstance(read, int) else list(read)
+        first = list(read) if isinstance(read, Sequence) else list(range(min(int(read), channels)))
         second = [c for c in range(channels) if c not in first] if changed is None else list(changed)
         if not first or not second or len({*first, *second} & {*range(channels)}) < len(first) + len(second):
             got = f"{read} to read" + (f", {second} to change" if changed is not None else "")
@@ -149,18 +149,22 @@ class Conditioned(Bijector):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the channels that change."""
         values, log_det = self.bijector(x.index_select(1, self.changed), self._context(x, context))
-        return x.index_copy(1, self.changed, values), log_det
+        return self._replaced(x, values), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform them back; the channels that are read are known in both directions."""
         values, log_det = self.bijector.inverse(y.index_select(1, self.changed), self._context(y, context))
-        return y.index_copy(1, self.changed, values), log_det
+        return self._replaced(y, values), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the inner bijector with the channels that change."""
         values = self.bijector.initialize(x.index_select(1, self.changed), self._context(x, context))
-        return x.index_copy(1, self.changed, values)
+        return self._replaced(x, values)
+
+    def _replaced(self, x: Tensor, values: Tensor) -> Tensor:
+        """The event with other values of the channels that change, in the wider dtype of the two."""
+        return x.to(torch.promote_types(x.dtype, values.dtype)).index_copy(1, self.changed, values)
 
     def _context(self, x: Tensor, context: Tensor | None) -> Tensor:
         """The context of the inner bijector."""

@@ -11,7 +11,7 @@ from mera.models.fields import Fields
 from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
 
 
-@register("decimation", boundary="periodic", residual_blocks=1, hidden=(32,), transform="spline(bins=4)")
+@register("decimation", boundary="periodic", residual_blocks=1, hidden=(32,), transform="spline(bins=8)")
 def decimation(
     L: LatticeEdges = 32,
     m: TopWidth = 2,

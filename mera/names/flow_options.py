@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypedDict
 
 from torch.distributions import Distribution
 
-from mera._utils.checks import check_shape, is_integer
+from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.names.options import Option, choice, count, flag
 
@@ -47,8 +47,17 @@ def check_even(value: Any, name: str) -> int:
 
 LAYERS = Option("number of coupling layers; a layer updates both halves of an event once.", default=2)
 RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.", default=1)
-HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.", check_shape, (128,))
-HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.", check_shape, (48,))
+
+
+def _widths(value: Any, name: str) -> Any:
+    """Refuse widths that are no sequence; how many there must be depends on the network."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InputError(f"{name} as a tuple of widths", repr(value))
+    return value
+
+
+HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.", _widths, (128,))
+HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.", _widths, (48,))
 CONDITIONER = Option(
     'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network for '
     'the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the scale and '

@@ -207,12 +207,12 @@ def fit(
             _start(loop)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = BatchLoader(learnt.train, settings.seed, rows, loop.step, workers)
-        if settings.compiles and loop.progress < 1:
+        if settings.compiles(not isinstance(learnt.train, ReverseKL), loop.progress):
             if console is not None:
-                console.print("torch compiles the loss, which takes minutes the first time; `compile` off skips it")
-            seconds = loop.compile(next(iter(batches)))
+                console.print("torch compiles the loss, which takes minutes the first time")
+            said = loop.compile(next(iter(batches)))
             if console is not None:
-                console.print(f"compiled in {seconds:.0f} s")
+                console.print(said)
         _train(loop, batches, learnt, callbacks, signal)
         verdict = judge(loop.ema, history.metrics, learnt.test.metric, loop.first_loss)
         if settings.keep == "best" and loop.progress == 1:

@@ -155,21 +155,25 @@ class Loop:
         """Ask the run to save and to end after the current step, in all processes."""
         self._stop_requested = True
 
-    def compile(self, batch: Batch) -> float:
+    def compile(self, batch: Batch) -> str:
         """Compile the loss by a forward and backward pass, which leaves weights and random numbers as they are.
 
         Args:
             batch: this process's rows of a batch, as for `training_step`.
 
         Returns:
-            The seconds that the compilation took.
+            What came of it, in words.
+
+        Warns:
+            UserWarning: if torch cannot compile, and the settings ask for it.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         part = micro_batches(batch, self.settings.accumulate)[0]
+        self.objective.advance(self.progress)
         with restored_states():
-            seconds = compile_loss(self._loss, lambda: self._batch_loss(*part).backward())
+            said = compile_loss(self._loss, lambda: self._batch_loss(*part).backward(), bool(self.settings.compile))
         self.optimizer.zero_grad()
-        return seconds
+        return said
 
     def training_step(self, batch: Batch) -> Metrics:
         """Take one step of the optimiser.

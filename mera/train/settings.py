@@ -92,9 +92,9 @@ class Settings:
     compile: Annotated[
         bool | None,
         Option(
-            "let torch compile the loss and its gradient first, which takes minutes, and less the next time. None "
-            f"compiles in runs of {LONG_MINUTES} minutes or more, or of {LONG_STEPS:,} steps or more "
-            "without a time limit.",
+            "let torch compile the loss and its gradient first, which takes minutes, and less the next time. If None, "
+            f"only if a flow learns from data and {LONG_MINUTES} minutes or more are left, or {LONG_STEPS:,} steps or "
+            "more without a time limit.",
             flag,
         ),
     ] = None
@@ -200,12 +200,14 @@ class Settings:
             return self.steps
         return STEPS if self.minutes is None else math.inf
 
-    @property
-    def compiles(self) -> bool:
-        """Whether torch compiles the loss: as `compile` says, or by the length of the run."""
-        if self.compile is not None:
-            return self.compile
-        return self.last_step >= LONG_STEPS if self.minutes is None else self.minutes >= LONG_MINUTES
+    def compiles(self, learns_data: bool, progress: float) -> bool:
+        """Whether torch compiles the loss: as `compile` says, or if what is left of the run is long."""
+        if self.compile is not None or not learns_data:
+            return bool(self.compile) and progress < 1
+        left = 1 - progress
+        if self.minutes is not None and self.minutes * left < LONG_MINUTES:
+            return False
+        return self.last_step * left >= LONG_STEPS
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

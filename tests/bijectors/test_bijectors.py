@@ -366,10 +366,26 @@ def test_every_name_and_every_option_of_an_orthogonal_map_is_in_the_table():
         (lambda: Autoregressive((1, 1)), "Expected at least 2 variables, or a context"),
         (lambda: Haar((1, 2, 4)), "Expected patches of 2 sites in each dimension"),
         (lambda: Squeezed((1, 3), ActNorm), "Expected sites that the stride 2 divides"),
-        (
-            lambda: Conditioned(EVEN, 3, partial(coupling_of, ChannelHalves)),
-            "Expected some of 3 channels to read, and others to change",
+        *(
+            (
+                lambda read=read, changed=changed: Conditioned(
+                    EVEN, read, partial(coupling_of, ChannelHalves), changed=changed
+                ),
+                "Expected some of 3 channels to read, and others to change",
+            )
+            for read, changed in (
+                (3, None),
+                (0, None),
+                ([], [1]),
+                ([0], []),
+                ([0, 0], [1]),
+                ([-1], [1]),
+                ([0], [3]),
+                ([0, 1], [1, 2]),
+            )
         ),
+        (lambda: named("corners")(EVEN), "Expected the corners of cells as channels"),
+        (lambda: named("corners")((4,)), "Expected the corners of cells as channels"),
         (lambda: Conditioned(EVEN, 1, lambda shape, context: ActNorm(shape)), "Expected a bijector of context"),
         (lambda: Coupling(Gather(checkerboard(PATCH)), patch, context_shape=(2,)), "length, and no context"),
         (lambda: Affine(0.0), "Expected the bound of the log-scale as a number above 0, up to 20; got 0.0"),

@@ -146,6 +146,18 @@ def test_growth(name, copy):
     assert isinstance(physics.grow(Symmetrized(flow)), Symmetrized)
 
 
+def test_growth_of_a_decimation():
+    """The topmost lattice keeps its own bijectors; the new level has those of a neighbouring one."""
+    flow = mera.build("decimation", L=8, channels=1, hidden=(4,))
+    for copy, source in (("fine", [0, 1, 1]), ("coarse", [0, 0, 1])):
+        larger = physics.grow(flow, copy)
+        pairs = [(f"details{new}", f"details{old}") for new, old in enumerate(source)]
+        for new, old in [*pairs, ("disentangler3", "disentangler2"), ("decimator3", "decimator2")]:
+            after, before = larger.bijectors[new].state_dict(), flow.bijectors[old].state_dict()
+            assert after.keys() == before.keys()
+            assert all(torch.equal(after[key], before[key]) for key in after)
+
+
 def exact_scales(L):
     """The scales of the Fourier modes of a free field with mass2 = 4."""
     momenta = 4 * torch.sin(torch.pi * torch.arange(L // 2 + 1) / L) ** 2

@@ -63,7 +63,8 @@ def flow_of_two(name, prior):
     kernel = 1 if channels == 2 else 2
     takes_hidden = bijectors.by_name.takes(bijectors.by_name.factory(name), "hidden")
     options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {})
-    x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel)
+    passive = 1 if name == "corners" else 0
+    x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel, passive=passive)
     layout.latent(x)
     torch.manual_seed(0)
     return randomize(mera.Flow(layout, prior), 0.2).double()

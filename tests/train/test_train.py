@@ -1,6 +1,7 @@
 """Training goes down, stops when it is told to, and shares its batches."""
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from mera import data
-from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
+from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit, settings
+from mera.train.batch_loss import BatchLoss
 from mera.train.compiled import compile_loss
 from mera.train.likelihoods import ImageLikelihood
 from mera.train.order import Order
@@ -120,23 +122,43 @@ def test_a_loss_that_cannot_be_compiled_stays_as_it_is(monkeypatch):
 
     monkeypatch.setattr(loss, "compile", lambda **options: setattr(loss, "_compiled_call_impl", refuse))
     with pytest.warns(UserWarning, match="got: No working C.. compiler found. Training goes on without"):
-        compile_loss(loss, lambda: loss(torch.ones(1, 2)))
+        compile_loss(loss, lambda: loss(torch.ones(1, 2)), True)
     assert loss(torch.ones(1, 2)).shape == (1, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "compiles"),
+    ("options", "progress", "expected"),
     [
-        ({}, False), ({"minutes": 19}, False), ({"minutes": 20}, True), ({"minutes": 1, "steps": 10**5}, False),
-        ({"steps": 9_999}, False), ({"steps": 10_000}, True), ({"minutes": 60, "compile": False}, False),
-        ({"compile": True}, True),
+        ({}, 0, False), ({"minutes": 19}, 0, False), ({"minutes": 20}, 0, True), ({"minutes": 30}, 0.5, False),
+        ({"minutes": 60, "steps": 100}, 0, False), ({"steps": 9_999}, 0, False), ({"steps": 10_000}, 0, True),
+        ({"minutes": 60, "compile": False}, 0, False), ({"compile": True}, 0.9, True), ({"compile": True}, 1, False),
     ],
 )  # fmt: skip
-def test_long_runs_are_compiled(options, compiles):
-    assert Settings(**options).compiles is compiles
+def test_long_runs_are_compiled(options, progress, expected):
+    assert Settings(**options).compiles(True, progress) is expected
+    assert Settings(**options).compiles(False, progress) is (expected and "compile" in options)  # from an action
 
 
+def test_a_long_run_compiles_or_goes_on_without(monkeypatch):
+    """Nobody asked for it, so that a machine without a compiler is no reason for a warning."""
+    calls = []
+
+    def refuse(loss, **options):
+        calls.append(loss)
+        loss._compiled_call_impl = lambda *parts: (_ for _ in ()).throw(RuntimeError("no compiler"))
+
+    monkeypatch.setattr(BatchLoss, "compile", refuse)
+    monkeypatch.setattr(settings, "LONG_STEPS", 2)
+    for options, warned in (({}, ()), ({"compile": True}, (UserWarning,)), ({"compile": False}, ())):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = fit(small_flow(), IMAGES, replace(SHORT, steps=2, **options))
+        assert tuple(w.category for w in caught if "no compiler" in str(w.message)) == warned
+        assert result.steps == 2
+    assert len(calls) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad:UserWarning"
 )  # torch's

@@ -69,6 +69,8 @@ def test_images_of_different_sizes():
         def __getitem__(self, index):
             return self.array[index] if get_worker_info() is None else self.array[index, :, : 7 + index % 2]
 
+    with pytest.raises(ValueError, match=r"^Expected examples of one shape, \(1, 2\); got \(1, 3\) as example 1"):
+        data.first([torch.zeros(1, 2), torch.zeros(1, 3)], 2)
     mixed = data.DataSplits("mixed", 3, Mixed(IMAGES.train.array), IMAGES.test)
     with pytest.raises(ValueError, match=r"^Expected examples of one shape, \(3, 7, 8\); got \(3, 8, 8\) as example"):
         fit(small_flow(), mixed, settings(1))
