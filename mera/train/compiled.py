@@ -33,7 +33,9 @@ def compile_loss(loss: nn.Module, call: Callable[[], object], is_asked_for: bool
     start = time.monotonic()
     loss.compile(options={"fallback_random": True})
     try:
-        call()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's own, as it generates code
+            call()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # among others, all errors of the compiler

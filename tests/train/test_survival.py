@@ -33,7 +33,7 @@ def mera_command(*arguments):
 
 
 def train_command(path, steps):
-    return mera_command("train", "rgflow", *OPTIONS, "--steps", steps, "--out", path)
+    return mera_command("train", "rgflow", *OPTIONS, "--no-compile", "--steps", steps, "--out", path)
 
 
 def start(command, **options):
