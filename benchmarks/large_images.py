@@ -3,10 +3,11 @@
     python benchmarks/large_images.py --sizes 1024 2048 4096 8192 --folder /tmp
     python benchmarks/large_images.py --flow msds2 --sizes 1024 --tiles 32 64 128 256
 
-For each size, in a process of its own: microseconds a pixel of `flow.stream` and of `flow.bits_per_dim` in memory, where
-it fits (up to 2,048), one after the other; the peak of the process's memory above that before the pass, which needs Linux; and
-milliseconds of `flow.restrict` of a store with one evaluation, and of `store.update`, for a region of 8 x 8 pixels. The
-image is one of random bytes in a file of numpy, the flow RG-Flow's default, or a trained one.
+For each size, in a process of its own: microseconds a pixel of `flow.stream` and of `flow.bits_per_dim` in memory,
+where the image fits (up to 2,048), one after the other; the peak of the process's memory above that before the pass,
+which needs Linux; and milliseconds of `flow.restrict` of a store with one evaluation, and of `store.update`, for a
+region of 8 x 8 pixels. The image is one of random bytes in a file of numpy, the flow RG-Flow's default, or a trained
+one.
 
 With `--tiles`: how far log p is off, in nats, if an image is cut into tiles that are evaluated apart.
 """
