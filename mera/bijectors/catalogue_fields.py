@@ -106,13 +106,13 @@ def corners(
     univariate = transform_of(transform, max_log_scale)
     network = partial(ResidualConv, hidden=tuple(hidden), padding=padding, kernel=kernel)
 
-    def map_black(shape: Shape, context: Shape) -> Bijector:
+    def map_each(shape: Shape, context: Shape) -> Bijector:
         last = Conditional(shape, partial(network, blocks=max(residual_blocks - 1, 0)), context, univariate)
         return Chain([ActNorm(shape, per_channel=True), last]) if check_flag(norm, "norm") else last
 
     def couple(halves: Sequence[int], layers: int, shape: Shape, context: Shape) -> Bijector:
         if math.prod(shape) == 1:  # nothing to couple
-            return map_black(shape, context)
+            return map_each(shape, context)
         partition = ChannelHalves(shape, halves) if halves else Masked(checkerboard(shape))
         conditioner = partial(network, blocks=residual_blocks)
         return couplings(
@@ -125,7 +125,7 @@ def corners(
     def couple_all(shape: Shape, context: Shape) -> Bijector:
         return couple([c - width for c in white[width:]], layers, shape, context)
 
-    steps = [Conditioned(event_shape, white, map_black, context_shape, black)]
+    steps = [Conditioned(event_shape, white, map_each, context_shape, black)]
     if white[width:]:  # in one dimension only the first corner is white
         steps.append(Conditioned(event_shape, width, couple_white, context_shape, white[width:]))
     return Chain([*steps, Conditioned(event_shape, width, couple_all, context_shape)])
