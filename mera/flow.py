@@ -112,7 +112,7 @@ class Flow(Density):
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
         >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
         """
-        levels = 1 + max(step.level for step in self.plan.steps)
+        levels = 1 + max((step.level for step in self.plan.steps), default=0)
         if not is_integer(number) or not 0 <= number < levels:
             raise InputError(f"a level from 0 to {levels - 1}", repr(number))
         return nn.ModuleList(self.bijectors[s.module] for s in self.plan.bijections if s.level == number)
@@ -276,7 +276,7 @@ class Flow(Density):
         ((64, 96), True)
         """
         edges = edges_of(shape, self.plan.input.dim)
-        recipe, number = self.recipe, 1 + max(step.level for step in self.plan.steps)
+        recipe, number = self.recipe, 1 + max((step.level for step in self.plan.steps), default=0)
         levels = number if levels is None else check_count(levels, "levels")
         same_levels = levels == number
         if recipe is None or "levels" not in recipe.options:

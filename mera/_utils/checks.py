@@ -72,7 +72,7 @@ def _as_float(value: object) -> float:
 
 def check_precise(dtype: torch.dtype, what: str) -> None:
     """Refuse dtypes below single precision, for `what` a flow or its fields are to be used."""
-    if torch.finfo(dtype).bits < 32:
+    if not dtype.is_floating_point or torch.finfo(dtype).bits < 32:
         raise InputError(f"single or double precision for {what}", str(dtype).removeprefix("torch."))
 
 

@@ -75,8 +75,8 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         The scores, with a row for each level, finest first.
 
     Raises:
-        ValueError: if there are fewer than 20 images, or a factor does not have a row for each image.
-        ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
+        ValueError: if there are fewer than 20 images, a factor does not have a row for each image, or scikit-learn is
+            not installed: `pip install 'mera-flow[analysis]'`.
     """
     values = as_factors(factors, len(images))
     if len(images) < MOST_CLASSES:

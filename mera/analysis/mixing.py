@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.edit import mix
+from mera.analysis.encode import BATCH, encode_levels
 from mera.analysis.factors import as_factors, fit_forest, mixed_order
 from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
@@ -21,7 +22,6 @@ from mera.flow import Flow
 PIXELS = 100
 """The number of variables of the data that a forest uses: those most correlated with the factor."""
 LEAST = 60
-BATCH = 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,8 +73,8 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
         The weights a and b for h from 0 to the number of levels, and the test scores of the forests.
 
     Raises:
-        ValueError: if there are fewer than 60 images, or a factor does not have a row for each image.
-        ModuleNotFoundError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
+        ValueError: if there are fewer than 60 images, a factor does not have a row for each image, or scikit-learn is
+            not installed: `pip install 'mera-flow[analysis]'`.
     """
     values = as_factors(factors, len(images))
     if len(images) < LEAST:
@@ -87,11 +87,12 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
     pairs = (len(images) - half) // 2
     sources = images[half : half + pairs], images[half + pairs : half + 2 * pairs]
     predictions = [{name: reader.read(_flat(source)) for name, reader in readers.items()} for source in sources]
-    levels = range(len(flow.plan.latents) + 1)
-    weights = torch.zeros(2, len(levels), len(values), dtype=torch.float64)
     with fixed_seed(seed):
-        mixed = [_flat(_mixed(flow, *sources, level)) for level in levels]
-    for level, mixed_pixels in enumerate(mixed):
+        z_a, z_b = (encode_levels(flow, source) for source in sources)
+    a, b = sources
+    mixed = [a, *(_decoded(flow, mix(z_a, z_b, level)) for level in range(1, len(z_a))), b]
+    weights = torch.zeros(2, len(mixed), len(values), dtype=torch.float64)
+    for level, mixed_pixels in enumerate(map(_flat, mixed)):
         for column, (name, reader) in enumerate(readers.items()):
             target = reader.read(mixed_pixels).ravel()
             design = np.stack([prediction[name].ravel() for prediction in predictions], axis=1)
@@ -119,13 +120,10 @@ class _Reader:
         return prediction[:, None] if prediction.ndim == 1 else prediction
 
 
-def _mixed(flow: Flow, a: Tensor, b: Tensor, level: int) -> Tensor:
-    """Mix images: `level` and coarser levels from A, finer levels from B; uint8."""
-    parts = []
-    for start in range(0, len(a), BATCH):
-        z_a, z_b = (flow(flow.from_images(x[start : start + BATCH].to(flow.device)))[0] for x in (a, b))
-        parts.append(flow.to_images(flow.inverse(mix(z_a, z_b, level))[0]).cpu())
-    return torch.cat(parts)
+def _decoded(flow: Flow, z: Sequence[Tensor]) -> Tensor:
+    """The images of latents that `encode_levels` returned, uint8."""
+    batches = zip(*(level.to(flow.device, flow.dtype).split(BATCH) for level in z), strict=True)
+    return torch.cat([flow.to_images(flow.inverse(batch)[0]).cpu() for batch in batches])
 
 
 def _flat(images: Tensor) -> np.ndarray:

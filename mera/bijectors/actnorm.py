@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_flag
 from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector
+from mera.bijectors.base import Bijector, log_det_dtype
 
 CONSTANT = 1e-7
 """A variable is constant if its standard deviation is at most this number times max(1, |mean|)."""
@@ -72,4 +72,4 @@ class ActNorm(Bijector):
         return self(x)[0]
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (self.log_scale.sum() * self.repeats).expand(x.shape[0])
+        return (self.log_scale.sum(dtype=log_det_dtype(x)) * self.repeats).expand(x.shape[0])

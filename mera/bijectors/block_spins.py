@@ -46,12 +46,12 @@ class BlockSpins(Bijector):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each cell, then scale the means."""
         y, log_det = self.transform(x)
-        return y * torch.exp(self.log_scale * self.means), log_det + self.log_scale * self.number
+        return y * torch.exp(self.log_scale * self.means), log_det + self.log_scale.to(log_det.dtype) * self.number
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the scaling, then the transform."""
         x, log_det = self.transform.inverse(y * torch.exp(-self.log_scale * self.means))
-        return x, log_det - self.log_scale * self.number
+        return x, log_det - self.log_scale.to(log_det.dtype) * self.number
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -107,7 +107,9 @@ class Logit(Bijector):
         """Map the real line to an interval a little larger than [0, 1]."""
         p = torch.sigmoid(y)
         log_derivative = math.log(self.constraint) + F.softplus(y) + F.softplus(-y)
-        return (p - (1 - self.constraint) / 2) / self.constraint, -log_derivative.flatten(1).sum(1)
+        return (p - (1 - self.constraint) / 2) / self.constraint, -log_derivative.flatten(1).sum(
+            1, dtype=log_det_dtype(y)
+        )
 
     def _log_det(self, p: Tensor) -> Tensor:
-        return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
+        return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1, dtype=log_det_dtype(p))

@@ -106,7 +106,7 @@ class LULinear(_Linear):
         return inner.view(len(lower), len(columns), columns.shape[2]).movedim(1, 0).to(columns.dtype)
 
     def _log_abs_det(self) -> Tensor:
-        return self.log_diagonal.sum()
+        return self.log_diagonal.sum(dtype=log_det_dtype(self.log_diagonal))
 
 
 def _matrix_exp(lower: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +11,13 @@ import typer
 
 from mera import data
 from mera.cli.common import DataOptions, Device, Download, choose_device
-from mera.cli.declared_options import integers, options_for, signature_options, with_options
+from mera.cli.declared_options import integers, signature_options, with_options
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console, show
+from mera.cli.train import settings_of, settings_options
 from mera.compare import compare, contestants, write_report
 from mera.compare.report import score_table
 from mera.data import load as load_data
-from mera.train import Settings
 from mera.train.likelihoods import likelihood_of
 
 app = typer.Typer(**OPTIONS)
@@ -47,7 +46,7 @@ def _compare(
 ) -> None:
     """Train models on the same data for the same time or steps, and write one report; the same command resumes."""
     splits = load_data(data, L, root, download, **(data_options or {}))
-    settings = Settings(**{f.name: values[f.name] for f in fields(Settings) if values[f.name] is not None})
+    settings = settings_of(values)
     candidates = contestants(models, {"L": L, "channels": splits.channels}, parameters)
     scores = []
     for score in compare(candidates, splits, settings, out, seeds, images, choose_device(device), console):
@@ -61,4 +60,4 @@ def _compare(
         console.print("interrupted and saved; the same command resumes the comparison")
 
 
-app.command()(with_options(_compare, signature_options(_compare), options_for(Settings, "Training")))
+app.command()(with_options(_compare, signature_options(_compare), settings_options))

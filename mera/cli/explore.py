@@ -14,7 +14,6 @@ from mera._utils.files import write_atomically
 from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.output import console
 from mera.cli.sources import learnt_action, learnt_fields
-from mera.train.run import RunFolder
 
 Html = Annotated[
     Path | None,
@@ -54,18 +53,13 @@ def _explore(
         return
     from mera.explore import Explorer
 
-    text = _action(source.path) if action is None else action
+    text = action if action is not None or source.path is None else learnt_action(source.path)
     is_field = text is not None or (source.path is not None and learnt_fields(source.path))
     explorer = Explorer(source.make(), source.title, None if text is None else physics.make(text), port, not is_field)
     console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
     sys.stdout.flush()
     os._exit(0)  # without waiting for threads that still compute, which cannot be stopped
-
-
-def _action(path: Path | None) -> str | None:
-    """The action in the configuration of a run; None if there is none, or the path is not a run."""
-    return None if path is None or not (path / "config.json").exists() else learnt_action(RunFolder(path))
 
 
 app = flow_app(_explore)

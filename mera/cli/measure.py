@@ -27,7 +27,6 @@ from mera.physics.short_run import fields_of
 from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
 from mera.symmetry import Symmetrized
-from mera.train.run import RunFolder
 
 app = typer.Typer(**OPTIONS)
 
@@ -103,10 +102,10 @@ def _measure(
             raise typer.BadParameter(f"Expected a run; got {run}, which does not exist")
         _list(folder_of(run) / "measure", as_json)
         return
-    text = action if action is not None else None if run.is_file() else learnt_action(RunFolder(run))
+    flow = load_flow(run).to(choose_device(device))
+    text = learnt_action(run) if action is None else action
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
-    flow = load_flow(run).to(choose_device(device))
     if symmetries is not None:
         flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
     elif images is not None:

@@ -26,9 +26,14 @@ LEARNT_HELP = f"Folder of a run, or a flow of the package: {', '.join(pretrained
 SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the package: " + ", ".join(pretrained()) + "."
 
 
+def is_run(path: Path) -> bool:
+    """Whether a path is the folder of a run."""
+    return (path / "config.json").is_file()
+
+
 def _card(path: Path) -> Card | None:
     """The card of a pretrained flow; None if the path is not its name, or is a file or a run."""
-    return None if path.is_file() or (path / "config.json").exists() else pretrained().get(str(path))
+    return None if path.is_file() or is_run(path) else pretrained().get(str(path))
 
 
 def load_flow(path: Path, L: Any = None) -> Any:
@@ -108,14 +113,14 @@ def samples_of(flow: Flow, n: int) -> torch.Tensor:
         return torch.cat([flow.to_images(flow.sample(min(100, n - i))) for i in range(0, n, 100)])
 
 
-def learnt_action(run: RunFolder) -> str | None:
-    """The text of the action that a run learnt, from its configuration; None if the run learnt from examples."""
-    return run.config().get("action")
+def learnt_action(path: Path) -> str | None:
+    """The text of the action that a run learnt; None if it learnt from examples, or if the path is no run."""
+    return RunFolder(path).config().get("action") if is_run(path) else None
 
 
 def learnt_fields(path: Path) -> bool:
     """Whether a path is a run that learnt floating-point fields, from examples or an action, rather than images."""
-    return path.is_dir() and RunFolder(path).learnt_fields()
+    return is_run(path) and RunFolder(path).learnt_fields()
 
 
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:

@@ -93,7 +93,7 @@ def _train_other(
 
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
     """Run `mera train --resume RUN`; `longer` has new values of steps and minutes."""
-    flow, action = configured_flow(run), learnt_action(run)
+    flow, action = configured_flow(run), learnt_action(run.path)
     target: Any
     if action is not None:
         if root is not None:
@@ -126,7 +126,7 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
     lattice = layout.input.lattice
     source, images = _images(values, lattice.shape, lattice.channels)
     make = partial(flow_of, path, layout, prior, count_classes(images) if values["conditional"] else None)
-    start_run(RunFolder(values["out"]), make, source, images, _settings(values), choose_device(values["device"]))
+    start_run(RunFolder(values["out"]), make, source, images, settings_of(values), choose_device(values["device"]))
 
 
 def _train_new(model: str, **values: Any) -> None:
@@ -142,7 +142,7 @@ def _train_new(model: str, **values: Any) -> None:
         return
     if values["symmetrize"] is not None:
         raise typer.BadParameter("Expected --symmetrize beside --action; got --data")
-    settings = _settings(values, PRESETS.get(options.get("preset", ""), {}))
+    settings = settings_of(values, PRESETS.get(options.get("preset", ""), {}))
     defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
     usual = {"L": 32, "channels": 3} | defaults | options
     source, images = _images(values, usual["L"], usual["channels"])
@@ -156,7 +156,7 @@ def _train_new(model: str, **values: Any) -> None:
 
 def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
     """Run `mera train MODEL --action TEXT`."""
-    run, text, settings = RunFolder(values["out"]), values["action"], _settings(values, ACTION_SETTINGS)
+    run, text, settings = RunFolder(values["out"]), values["action"], settings_of(values, ACTION_SETTINGS)
     family = target if isinstance(target := physics.make(text), physics.ActionFamily) else None
     action = as_action(target if family is None else family.action)
     usual: dict[str, Any] = {"channels": action.channels or 1} | ACTION_OPTIONS | dict(action.flow_options)
@@ -174,7 +174,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     _train(flow, action if family is None else family, settings, run, resume=False)
 
 
-def _settings(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
+def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
     """The settings of a run: options that were passed override the preset, which overrides the defaults."""
     passed = {f.name: values[f.name] for f in fields(Settings) if values.get(f.name) is not None}
     return Settings(**{**(preset or {}), **passed})
@@ -282,9 +282,9 @@ class RunOptions:
 
 
 _run_options = signature_options(RunOptions)
-_settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
-app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, _settings_options)), **OPTIONS)
+settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
+app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, settings_options)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
 app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
-    with_options(_train_other, signature_options(_train_other), _optional, _settings_options)
+    with_options(_train_other, signature_options(_train_other), _optional, settings_options)
 )

@@ -86,7 +86,7 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         f"{platform.machine()}.",
         "![test loss over time](curves.png)",
     ]
-    if kind is ImageLikelihood:
+    if kind is ImageLikelihood and data.test[0].ndim == 3 and data.channels in (1, 3):
         save_figure(_samples(first_seed), out / "samples.png")
         lines.append(f"Samples at temperature {TEMPERATURE}:\n\n![samples](samples.png)")
     path = out / "report.md"

@@ -17,6 +17,7 @@ from rich.console import Console
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
+from mera._utils.processes import is_main
 from mera.compare.contestants import Contestant
 from mera.data import DataSplits
 from mera.density import Density
@@ -124,7 +125,7 @@ def _score(
     flow = contestant.build().to(device)
     if console is not None:
         console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
-    if not run.steps():
+    if not run.steps() and is_main():
         run.create({"comparison": description})
     result = fit(flow, data, settings, run, resume="auto", console=console, quiet=console is None, on_signal="return")
     if result.interrupted:

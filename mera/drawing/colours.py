@@ -27,10 +27,10 @@ def coloured(values: Tensor, diverging: bool = True) -> Tensor:
 
     if values.ndim != 2:
         raise InputError("numbers (H, W)", str(tuple(values.shape)))
-    low, high = values.min(), values.max()
+    values, tiny = values.double(), torch.finfo(torch.float32).tiny
     if diverging:
-        high = values.abs().max()
-        low = -high
-    shares = ((values - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).double().numpy()
-    colours = colormaps["RdBu_r" if diverging else "viridis"](shares)[..., :3]
+        shares = 0.5 + values / (2 * values.abs().max()).clamp(min=tiny)
+    else:
+        shares = (values - values.min()) / (values.max() - values.min()).clamp(min=tiny)
+    colours = colormaps["RdBu_r" if diverging else "viridis"](shares.numpy())[..., :3]
     return torch.from_numpy(np.round(255 * colours).astype(np.uint8)).movedim(2, 0)

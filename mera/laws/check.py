@@ -102,12 +102,16 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
 def _check_path(path: Path) -> CheckReport:
     """Check a run and its flow, the flow of a file or of the package, or a registered data set."""
     report, name = CheckReport(str(path)), str(path)
-    if not path.exists() and name in names():
-        return _check(load_data(name), None)
+    is_there = path.is_file() or (path / "config.json").is_file()  # commands write pictures into folders of such names
+    if not is_there and name in names():
+        report = _check(load_data(name), None)
+        if name in pretrained():  # a flow has the name of the data that it learnt
+            check_flow(load_pretrained(name), report)
+        return report
     if not path.exists() and name not in pretrained():
         expected = "a folder of a run, a file, or the name of a trained flow or a data set"
         raise InputError(expected, f"{name!r}{closest(name, [*pretrained(), *names()])}")
-    is_pretrained = not path.exists() and name in pretrained()
+    is_pretrained = not is_there and name in pretrained()
     flow: Any
     if is_pretrained or path.is_file():
         flow = load_pretrained(name) if is_pretrained else load(path)

@@ -123,7 +123,7 @@ def correlation_length(
     weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
     weights = weights.double().cpu()
     products = _slices(fields.double(), length).cpu() * weights[:, None]
-    per_chain = max(1, BINS // chains)
+    per_chain = max(1, min(BINS, len(fields)) // chains)
 
     def binned(values: Tensor) -> Tensor:
         """The sums over bins of successive fields of one chain, (bins, ...)."""

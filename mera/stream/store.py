@@ -43,7 +43,8 @@ class Store(Storage):
         facts: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(path, stages_of(runner.plan), facts)
-        self.runner, self.context, self.preprocess = runner, context, preprocess
+        self.runner, self.preprocess = runner, preprocess
+        self.context = None if context is None else context.to(runner.reference.dtype)
         self.settle()
 
     def settle(self) -> None:
@@ -194,7 +195,7 @@ class Store(Storage):
         self.totals[:] = written["totals"]
         if not written["is_exact"]:
             self.add_up(written["totals"][0])
-        (self.path / JOURNAL).unlink()
+        (self.path / JOURNAL).unlink(missing_ok=True)  # another process may have read the store, and settled it
 
 
 def fingerprint(runner: Runner) -> str:

@@ -37,22 +37,12 @@ def values_of(text: str) -> list[Any]:
     if not isinstance(text, str) or not re.fullmatch(VALUES, text):
         raise InputError("values such as 16,32 or -1.4:-1.0:9", repr(text))
     if ":" not in text:
-        return [_number_or_word(part) for part in text.split(",")]
+        return parse_call(f"values({text})", EXAMPLE)[1]
     start, end, number = text.split(":")
     try:
         return [float(f"{value:.12g}") for value in np.linspace(float(start), float(end), int(number))]
     except ValueError:
         raise InputError("START:END:NUMBER, such as -1.4:-1.0:9", repr(text)) from None
-
-
-def _number_or_word(text: str) -> Any:
-    """An integer, a float, or else the text itself."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ class Point:
         for command in self.commands():
             with (self.folder / "log.txt").open("a") as log, running(command, log) as process:
                 status = process.wait()
-            if status:
-                return status
+            if status or not self._has_learnt(RunFolder(self.folder)):  # a training that was interrupted ends with 0
+                return status or 1
         return 0
 
     def checkpoint(self) -> Any:

@@ -107,7 +107,7 @@ class History(Callback):
         self.metric, self._train = f"test_{loop.objective.metric}", f"train_{loop.objective.metric}"
         self.unit = loop.objective.unit
         if loop.run is not None and loop.step:
-            self.metrics = loop.run.metrics()
+            self.metrics = [line for line in loop.run.metrics() if line["step"] <= loop.step]
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
         """Keep the metrics."""

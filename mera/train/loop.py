@@ -250,7 +250,7 @@ class Loop:
         if validation is not None:
             chosen_by = losses(self.ema, validation, validation.size).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
-        if self.best is None or chosen_by < self.best[1]:
+        if self.best is None or not chosen_by >= self.best[1]:
             self.best = self.step, chosen_by
             self._best_weights = None if validation is None else _copied(self.ema.state_dict())
         self.schedule.after_evaluation(chosen_by)

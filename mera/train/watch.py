@@ -12,12 +12,12 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera.display.progress import Cell
-from mera.train.callbacks import Callback
+from mera.train.callbacks import History
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
 
 
-class Watch(Callback):
+class Watch(History):
     """Draw the loss and samples after each evaluation: in place in a notebook, elsewhere to a file.
 
     >>> import mera
@@ -35,20 +35,20 @@ class Watch(Callback):
     def __init__(
         self, path: str | PathLike[str] | None = None, samples: int = 16, contexts: Tensor | None = None
     ) -> None:
+        super().__init__()
         self.path = None if path is None else as_path(path)
         self.samples, self.contexts = check_count(samples, "samples"), contexts
         self.cell = Cell() if Console().is_jupyter else None
         if self.path is None and self.cell is None:
             raise InputError("a path of the picture outside of a notebook", "none")
-        self.metrics: list[Metrics] = []
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
-        """Draw the picture again."""
+        """Keep the metrics, and draw the picture again."""
+        super().on_evaluation(loop, metrics)
         contexts = None if self.contexts is None else self.contexts.to(loop.device)
         samples = sample(loop.ema, self.samples, context=contexts)  # all processes share the work
         if not loop.is_main:
             return
-        self.metrics.append(metrics)
         figure = self._draw(loop, loop.objective.pictures(loop.ema, samples))
         if self.path is not None:
             from mera.drawing.images import save_figure

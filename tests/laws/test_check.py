@@ -168,7 +168,6 @@ def test_wrong_actions():
 
 def test_data_sets():
     mera.check(IMAGES).raise_if_failed()
-    mera.check("msds1").raise_if_failed()
     mera.check(torch.randn(20, 1, 4, 4)).raise_if_failed()
     mera.check([torch.randn(1, 4, 4) for _ in range(12)]).raise_if_failed()
     leak = data.DataSplits("leak", 3, IMAGES.train, data.ArrayDataset(IMAGES.train.array[:5]))
@@ -179,6 +178,17 @@ def test_data_sets():
         data.ArrayDataset(x[10:], {"class": torch.ones(10, dtype=torch.long)}),
     )  # fmt: skip
     assert [law.name for law in mera.check(classes).failures] == ["every class of the test is in the training"]
+
+
+@pytest.mark.slow
+def test_a_name_of_data_and_of_a_flow(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "msds1").mkdir()  # where commands have written pictures
+    report = mera.check("msds1")
+    report.raise_if_failed()
+    names = [law.name for law in report.laws]
+    assert "both splits have one shape and dtype" in names
+    assert "cones of both directions agree" in names
 
 
 def test_runs(tmp_path):
