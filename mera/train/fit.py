@@ -296,6 +296,7 @@ def _resume(loop: Loop, run: RunFolder) -> None:
 def _train(loop: Loop, batches: BatchLoader, learnt: Objectives, callbacks: list[Callback], signal: StopSignal) -> None:
     """Run steps, evaluations and checkpoints until the run is over or asked to stop."""
     with ExitStack() as stack:
+        stack.callback(loop.release)
         for callback in callbacks:
             callback.on_start(loop)
             stack.callback(callback.on_end, loop)

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
@@ -24,12 +23,13 @@ from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import losses, mean_and_error
 from mera.train.health import inverse_error
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
+from mera.train.optimizers import OwnOptimizer
 from mera.train.order import rows_per_step
 from mera.train.run import RunFolder
 from mera.train.running_mean import RunningMean
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
+from mera.train.stepper import Stepper
 
 Metrics = dict[str, float]
 
@@ -74,15 +74,15 @@ class Loop:
             tune_allocator()
         if settings.memory is not None:
             flow.memory = settings.memory
-        self._parameters = list(flow.parameters())  # a walk through all modules takes a part of a step
-        self._names = {"optimizer": settings.optimizer or objective.optimizer, "schedule": settings.schedule}
-        self.optimizer = self._make_optimizer(optimizer)
-        self.schedule = self._make_schedule(schedule)
         self._average = RunningMean(flow, settings.ema) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
+        self._stepper = Stepper(flow, settings, settings.optimizer or objective.optimizer, optimizer)
+        self.optimizer = self._stepper.optimizer
+        self._names = {"optimizer": self._stepper.name, "schedule": settings.schedule}
+        self.schedule = self._make_schedule(schedule)
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         self.best: tuple[int, float] | None = None
         self.first_loss, self.signal = math.nan, 0
@@ -90,16 +90,6 @@ class Loop:
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] | None = None
         self._since_evaluation = (0.0, 0)  # the sum of the training losses, and their number
-
-    def _make_optimizer(self, user_optimizer: OwnOptimizer | None) -> Optimizer:
-        """The user's own optimiser, or the optimiser that the settings name."""
-        settings = self.settings
-        if user_optimizer is None:
-            options = settings.optimizer_options or {}
-            return named_optimizer(self._names["optimizer"], self.flow, settings.lr, settings.weight_decay, options)
-        optimizer = own_optimizer(user_optimizer, self.flow.parameters())
-        self._names["optimizer"] = f"your own {type(optimizer).__name__}"
-        return optimizer
 
     def _make_schedule(self, user_schedule: OwnSchedule | None) -> Schedule:
         """The user's own schedule, or the schedule that the settings name."""
@@ -151,6 +141,10 @@ class Loop:
         seconds = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
         return min(1.0, max(self.step / self.settings.last_step, self.elapsed / seconds))
 
+    def release(self) -> None:
+        """Give parameters, which the optimiser keeps side by side in memory, memory of their own; no step follows."""
+        self._stepper.release()
+
     def stop(self) -> None:
         """Ask the run to save and to end after the current step, in all processes."""
         self._stop_requested = True
@@ -172,7 +166,7 @@ class Loop:
         self.objective.advance(self.progress)
         with restored_states():
             said = compile_loss(self._loss, lambda: self._batch_loss(*part).backward(), bool(self.settings.compile))
-        self.optimizer.zero_grad()
+        self._stepper.zero()
         return said
 
     def training_step(self, batch: Batch) -> Metrics:
@@ -190,9 +184,9 @@ class Loop:
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
         self.objective.advance(self.progress)
-        self.optimizer.zero_grad()
+        self._stepper.zero()
         mean_loss = self._reduce(self._backward(batch), "mean")
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
+        norm = self._stepper.clip(self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
@@ -201,7 +195,7 @@ class Loop:
         self._since_evaluation = self._since_evaluation[0] + loss, self._since_evaluation[1] + 1
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
-        self.optimizer.step()
+        self._stepper.step()
         self.schedule.after_step()
         self.step += 1
         if self._average is not None:
