@@ -217,6 +217,15 @@ def test_what_looks_at_its_data_is_not_replayed():
     assert local.evaluation.recorded == [False]
 
 
+def test_values_of_recordings_without_gradients_may_be_used_with_gradients():
+    both = Recorded(lambda x: (x.sin(), x.cos()))
+    weight = torch.ones(3, requires_grad=True)
+    for _ in range(HOT + 2):
+        total = sum((weight * value).sum() for value in both(torch.ones(3)))
+        assert torch.autograd.grad(total, weight)[0].sum() > 0
+    assert both.recorded == [True]
+
+
 def test_recordings_are_few(monkeypatch):
     double = Recorded(lambda x: 2 * x)
     for n in range(1, 20):
