@@ -31,7 +31,7 @@ def test_pytorch_citizenship(name):
                                single.log_prob(x.float()))  # fmt: skip
 
 
-QUICK = ("rgflow", "rgflow-open", "rgflow-spline", "realnvp", "glow")
+QUICK = ("rgflow", "realnvp", "glow")
 """Models that are traced each time; the other ones take as long as all other tests of this file."""
 
 
@@ -57,7 +57,10 @@ def test_torch_compile_of_a_conditional_flow():
     torch.testing.assert_close(log_det, flow(x, context)[1])
 
 
-@pytest.mark.parametrize("name", ["rgflow-open", *ONE_EACH.values()])
+LONG = pytest.param("decimation", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["rgflow-open", LONG, *(name for name in ONE_EACH.values() if name != "decimation")])
 def test_torch_export_with_any_batch(name):
     flow = randomize(MODELS[name](), 0.2)
     batch_axis = torch.export.Dim("batch", min=2, max=64)

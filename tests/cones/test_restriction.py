@@ -394,6 +394,7 @@ def test_a_recording_is_freed_with_its_restriction():
     assert kept[0]() is None
 
 
+@pytest.mark.slow
 def test_compiled_calls_equal_those_before(monkeypatch, tmp_path):
     flow = randomize(mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,)), 0.2)
     mask = torch.zeros(8, 8, dtype=torch.bool)

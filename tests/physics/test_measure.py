@@ -115,7 +115,7 @@ def test_a_killed_measurement_goes_on(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("sampler", ["reweighting", "hmc"])
+@pytest.mark.parametrize("sampler", ["reweighting", pytest.param("hmc", marks=pytest.mark.slow)])
 def test_two_processes_measure_what_one_does(tmp_path, sampler):
     path = tmp_path / "flow.safetensors"
     mera.save(small_flow(), path)

@@ -102,9 +102,9 @@ def check_sweep(out, over, seeds, kills):
 
 
 def test_a_sweep_that_is_killed_goes_on(tmp_path):
-    rows = check_sweep(tmp_path, ["mass2=1", "L=4,8,16"], 1, [(1, signal.SIGKILL), (2, signal.SIGINT)])
+    rows = check_sweep(tmp_path, ["mass2=1", "L=4,8"], 1, [(1, signal.SIGKILL)])
     assert sorted((row["mass2"], row["L"], row["seed"]) for row in rows) == [
-        ("1", "16", "0"), ("1", "4", "0"), ("1", "8", "0"),
+        ("1", "4", "0"), ("1", "8", "0"),
     ]  # fmt: skip
     for row in rows:
         assert 0 < float(row["phi2"]) < 1
