@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
@@ -18,7 +18,6 @@ from mera.density import Density
 from mera.flow import Flow
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
 from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
@@ -41,7 +40,6 @@ def cone_monte_carlo(
     sweeps: int = 100,
     warmup: int = 50,
     levels: Sequence[int] | None = None,
-    dynamics: str = "walk",
     trajectories: int = 10,
     length: float = 1.0,
     start: Tensor | None = None,
@@ -68,9 +66,6 @@ def cone_monte_carlo(
         warmup: the number of sweeps before the measurement, which tune the step of each level to an acceptance rate of
             0.4, and the step of the trajectories to 0.8.
         levels: the levels whose latents move, 0 for the finest; all but the finest if None.
-        dynamics: "walk" for random steps of the latents at each place, each at the cost of its cone; "hamiltonian" for
-            one trajectory of all latents of the levels in each sweep, for the coarsest levels, whose cones cover the
-            lattice anyway. See `ConeSampler` and `LatentTrajectories`.
         trajectories: the number of Hamiltonian trajectories of the field in each sweep, 0 for none.
         length: the mean length of a trajectory, with unit masses.
         start: the initial fields of the chains, (K, C, *shape), instead of the initial fields described above.
@@ -99,8 +94,7 @@ def cone_monte_carlo(
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     action = check_sampled(flow, action, alone=trajectories == 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
-    check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
-    sampler = cone_sampler(flow, action, chains, levels, dynamics, trajectories, length, start)
+    sampler = cone_sampler(flow, action, chains, levels, trajectories, length, start)
     return run(sampler, Observables(action, observables), warmup, sweeps, console)
 
 
@@ -109,7 +103,6 @@ def cone_sampler(
     action: Action,
     chains: int,
     levels: Sequence[int] | None = None,
-    dynamics: str = "walk",
     trajectories: int = 10,
     length: float = 1.0,
     start: Tensor | None = None,
@@ -129,7 +122,7 @@ def cone_sampler(
         fields = start_of_chains(action, flow, chains)
     else:
         fields = check_fields(start, event_shape)
-    return Sweeps(flow, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
+    return Sweeps(flow, action, levels, fields.to(bare.device, bare.dtype), target, trajectories)
 
 
 def default_levels(flow: Flow) -> range:
@@ -148,22 +141,18 @@ class Sweeps(Sampler):
         x: the initial fields of the chains, (K, C, *shape).
         target: the sampler of trajectories of the field.
         trajectories: the number of trajectories of the field in a sweep.
-        dynamics: "walk" or "hamiltonian"; see `cone_monte_carlo`.
     """
 
     title = "sweep"
 
     def __init__(
         self, flow: Density, action: Action, levels: Sequence[int], x: Tensor, target: Trajectories, trajectories: int,
-        dynamics: str = "walk",
     ) -> None:  # fmt: skip
-        self._flow, self._action, self._levels = flow, action, levels
+        self._flow, self._action = flow, action
         self._target, self._trajectories, self._rate = target, trajectories, math.nan
-        self._sampler = ConeSampler(flow.flow, action, levels if dynamics == "walk" else [], x)
-        self._coarse = LatentTrajectories(flow.flow, action, levels) if dynamics == "hamiltonian" else None
-        coarse = {} if self._coarse is None else {"latents": self._coarse.tuning}
+        self._sampler = ConeSampler(flow.flow, action, levels, x)
         of_levels = {f"level {level}": step for level, step in self._sampler.steps.items()}
-        self._tuning = {"trajectories": target.tuning} | coarse | of_levels
+        self._tuning = {"trajectories": target.tuning} | of_levels
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]
@@ -173,8 +162,7 @@ class Sweeps(Sampler):
     @property
     def steps(self) -> list[float]:
         """The step size of each level, NaN for levels that do not move."""
-        steps = self._sampler.steps if self._coarse is None else dict.fromkeys(self._levels, self._coarse.tuning)
-        return self._by_level({level: float(step.value) for level, step in steps.items()})
+        return self._by_level({level: float(step.value) for level, step in self._sampler.steps.items()})
 
     def _by_level(self, values: Mapping[int, float]) -> list[float]:
         """A value for each level, finest first, with NaN for levels that do not move."""
@@ -184,9 +172,6 @@ class Sweeps(Sampler):
         """Run one sweep, which tunes the step sizes if `tune`; return the acceptance rate of each level that moves."""
         rates = self._sampler.sweep(tune)
         phi = self.fields
-        if self._coarse is not None:
-            phi, rate = self._coarse.run(phi, tune)
-            rates = dict.fromkeys(self._levels, rate)
         if self._trajectories:
             row, self._rate = self._target.run(phi.flatten(1), self._trajectories, tune=tune)
             phi = row.view_as(phi)
