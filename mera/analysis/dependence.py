@@ -1,4 +1,4 @@
-"""Dependence of latents: correlations, mutual information, and distances on the tree."""
+"""Dependence of latents: mutual information, and distances on the tree."""
 
 from __future__ import annotations
 
@@ -73,16 +73,6 @@ def independent_mean(n: int, bins: int) -> float:
     samples = torch.tensor(float(n), dtype=torch.float64)
     probability = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(samples, a)).exp()
     return (probability * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
-
-
-def squared_correlation(z: Tensor) -> Tensor:
-    """The squared correlation of all pairs of variables, less 1 / (N - 1), its mean for independent variables.
-
-    Samples (N, variables) give a matrix (variables, variables).
-    """
-    centred = z.double() - z.double().mean(0)
-    scaled = centred / centred.norm(dim=0).clamp(min=1e-300)
-    return (scaled.mT @ scaled).square() - 1 / (len(z) - 1)
 
 
 def tree_distance(
