@@ -94,35 +94,8 @@ def cone_monte_carlo(
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     action = check_sampled(flow, action, alone=trajectories == 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
-    sampler = cone_sampler(flow, action, chains, levels, trajectories, length, start)
+    sampler = Sweeps(flow, action, chains, levels, trajectories, length, start)
     return run(sampler, Observables(action, observables), warmup, sweeps, console)
-
-
-def cone_sampler(
-    flow: Density,
-    action: Action,
-    chains: int,
-    levels: Sequence[int] | None = None,
-    trajectories: int = 10,
-    length: float = 1.0,
-    start: Tensor | None = None,
-) -> Sweeps:
-    """The sampler of `cone_monte_carlo`, with the same arguments; the action has been checked."""
-    bare: Flow = flow.flow
-    if levels is not None and not isinstance(levels, Sequence):
-        raise InputError("a list of levels", repr(levels))
-    levels = [bare.plan.check_level(level) for level in (default_levels(bare) if levels is None else levels)]
-    if len(set(levels)) < len(levels):
-        raise InputError("different levels", repr(levels))
-    if not levels:
-        raise InputError("at least one level that moves", "none")
-    event_shape = bare.plan.input.event_shape
-    target = Trajectories(field_target(action, event_shape), length)
-    if start is None:
-        fields = start_of_chains(action, flow, chains)
-    else:
-        fields = check_fields(start, event_shape)
-    return Sweeps(flow, action, levels, fields.to(bare.device, bare.dtype), target, trajectories)
 
 
 def default_levels(flow: Flow) -> range:
@@ -134,25 +107,31 @@ def default_levels(flow: Flow) -> range:
 class Sweeps(Sampler):
     """Chains that move by sweeps: moves of latents, trajectories of the field, a random sign if the action is even.
 
-    Args:
-        flow: the flow whose density the weights have; the flow that it wraps moves the latents.
-        action: the action.
-        levels: the levels whose latents move, 0 for the finest.
-        x: the initial fields of the chains, (K, C, *shape).
-        target: the sampler of trajectories of the field.
-        trajectories: the number of trajectories of the field in a sweep.
+    The arguments are those of `cone_monte_carlo`, and the action has been checked. The weights are those of the density
+    of the flow; the flow that it wraps moves the latents.
     """
 
     title = "sweep"
 
     def __init__(
-        self, flow: Density, action: Action, levels: Sequence[int], x: Tensor, target: Trajectories, trajectories: int,
+        self, flow: Density, action: Action, chains: int, levels: Sequence[int] | None = None, trajectories: int = 10,
+        length: float = 1.0, start: Tensor | None = None,
     ) -> None:  # fmt: skip
-        self._flow, self._action = flow, action
-        self._target, self._trajectories, self._rate = target, trajectories, math.nan
-        self._sampler = ConeSampler(flow.flow, action, levels, x)
+        bare: Flow = flow.flow
+        if levels is not None and not isinstance(levels, Sequence):
+            raise InputError("a list of levels", repr(levels))
+        levels = [bare.plan.check_level(level) for level in (default_levels(bare) if levels is None else levels)]
+        if len(set(levels)) < len(levels):
+            raise InputError("different levels", repr(levels))
+        if not levels:
+            raise InputError("at least one level that moves", "none")
+        event_shape = bare.plan.input.event_shape
+        fields = start_of_chains(action, flow, chains) if start is None else check_fields(start, event_shape)
+        self._flow, self._action, self._trajectories, self._rate = flow, action, trajectories, math.nan
+        self._target = Trajectories(field_target(action, event_shape), length)
+        self._sampler = ConeSampler(bare, action, levels, fields.to(bare.device, bare.dtype))
         of_levels = {f"level {level}": step for level, step in self._sampler.steps.items()}
-        self._tuning = {"trajectories": target.tuning} | of_levels
+        self._tuning = {"trajectories": self._target.tuning} | of_levels
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]

@@ -24,7 +24,7 @@ from mera.display.progress import check_console
 from mera.physics.action import Action, ActionLike
 from mera.physics.by_name import make
 from mera.physics.check_target import check_sampled, check_target, event_shape_of
-from mera.physics.cone_monte_carlo import cone_sampler
+from mera.physics.cone_monte_carlo import Sweeps
 from mera.physics.family import ActionFamily
 from mera.physics.hmc import hmc_sampler
 from mera.physics.jobs import Job, run_jobs
@@ -233,5 +233,5 @@ def _make_sampler(flow: Any, action: Action, sampler: str, chains: int) -> Sampl
     if sampler == "metropolis":
         return Proposals(flow, action, chains)
     if sampler == "cones":
-        return cone_sampler(flow, action, chains)
+        return Sweeps(flow, action, chains)
     return hmc_sampler(flow, action, "field" if sampler == "hmc" else "latent", chains)
