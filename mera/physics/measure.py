@@ -26,7 +26,7 @@ from mera.physics.by_name import make
 from mera.physics.check_target import check_sampled, check_target, event_shape_of
 from mera.physics.cone_monte_carlo import Sweeps
 from mera.physics.family import ActionFamily
-from mera.physics.hmc import hmc_sampler
+from mera.physics.hmc import FieldOrLatents
 from mera.physics.jobs import Job, run_jobs
 from mera.physics.measurement import Measurement, load_chain
 from mera.physics.metropolis import Proposals
@@ -234,4 +234,4 @@ def _make_sampler(flow: Any, action: Action, sampler: str, chains: int) -> Sampl
         return Proposals(flow, action, chains)
     if sampler == "cones":
         return Sweeps(flow, action, chains)
-    return hmc_sampler(flow, action, "field" if sampler == "hmc" else "latent", chains)
+    return FieldOrLatents(flow, action, "field" if sampler == "hmc" else "latent", chains)
