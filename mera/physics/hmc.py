@@ -81,7 +81,7 @@ def hmc(
     if space == "latent" and not isinstance(flow, Density):
         raise InputError("a flow for dynamics of its latents", type(flow).__name__)
     action = check_target(flow if space == "latent" else event_shape_of(flow), action)
-    sampler = FieldOrLatents(flow, action, space, chains, thin, length, start)
+    sampler = FieldOrLatents(flow, action, chains, space, thin, length, start)
     return run(sampler, Observables(action, observables), warmup, draws, console)
 
 
@@ -94,7 +94,7 @@ class FieldOrLatents(Sampler):
     title = "HMC"
 
     def __init__(
-        self, flow: Density | Sequence[int], action: Action, space: str, chains: int, thin: int = 1,
+        self, flow: Density | Sequence[int], action: Action, chains: int, space: str = "field", thin: int = 1,
         length: float = 1.0, start: Tensor | None = None,
     ) -> None:  # fmt: skip
         shape = event_shape_of(flow)
