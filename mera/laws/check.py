@@ -82,7 +82,7 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
     if isinstance(subject, Density):
         check_flow(subject, report)
     elif isinstance(subject, Bijector):
-        check_bijector(subject, report, any(getattr(part, "of_angles", False) for part in subject.modules()))
+        check_bijector(subject, report)
     elif isinstance(subject, Layout):
         check_layout(subject, report)
     elif isinstance(subject, Prior):

@@ -130,7 +130,7 @@ def _check_nodes(flow: Flow, report: CheckReport) -> None:
             continue
         checked.add(step.module)
         node = CheckReport(step.node)
-        check_bijector(flow.bijectors[step.module], node, flow.of_angles)  # type: ignore[arg-type]
+        check_bijector(flow.bijectors[step.module], node)  # type: ignore[arg-type]
         failed = "; ".join(f"{law.name}: {law.found}" for law in node.failures)
         skipped = sum(law.status == "not checked" for law in node.laws)
         found = failed or (f"{skipped} laws of large events not checked" if skipped else "")
