@@ -111,6 +111,8 @@ def statistics(
     check_count(pairs, "pairs", 2)
     if not images.ndim or len(images) < LEAST:
         raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
+    from scipy.stats import kurtosis  # imported late, since `import mera` is to stay light
+
     with fixed_seed(seed):
         z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
         (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])
@@ -124,10 +126,10 @@ def statistics(
         len(images),
         torch.stack([_rms_of_means(level) for level in z]),
         torch.stack([level.std() for level in z]),
-        torch.stack([_kurtosis(level) for level in z]),
+        torch.tensor([kurtosis(level.cpu().numpy(), axis=None) for level in z]),
         distance,
         draws.std().item(),
-        _kurtosis(draws).item(),
+        float(kurtosis(draws.cpu().numpy())),
         edges,
         torch.stack([_density(level.flatten(), edges) for level in z]),
         _density(draws, edges),
@@ -135,12 +137,6 @@ def statistics(
         information[..., 1],
         *by_distance,
     )
-
-
-def _kurtosis(values: Tensor) -> Tensor:
-    """The excess kurtosis of values."""
-    centred = values - values.mean()
-    return centred.pow(4).mean() / centred.square().mean().square() - 3
 
 
 def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
