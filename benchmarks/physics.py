@@ -127,7 +127,6 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=300, help="trajectories before the first draw")
     parser.add_argument("--coarse", type=int, default=2, help="how many of the coarsest levels move; 0 for no cones")
     parser.add_argument("--tuning", type=int, default=60, help="sweeps before the first draw")
-    parser.add_argument("--dynamics", nargs="+", default=["walk"], help="walk, hamiltonian")
     parser.add_argument("--latent", type=int, default=32, help="the largest lattice for dynamics of the latents")
     parser.add_argument("--latent-draws", type=int, default=100, help="draws of these dynamics")
     parser.add_argument("--metropolis", type=int, default=32, help="the largest lattice for independence Metropolis")
@@ -136,7 +135,7 @@ def main() -> None:
     action = physics.make(options.action)
     weights = train(action, options)
     torch.manual_seed(options.seed)
-    rows, taus = [], {name: [] for name in ("HMC", *options.dynamics)}
+    rows, taus = [], {name: [] for name in ("HMC", "cones")}
     for L in options.sizes:
         flow = build(L, options)
         flow.load_state_dict(weights)
@@ -150,13 +149,13 @@ def main() -> None:
             common = {"space": "latent", "start": start, "chains": options.chains, "warmup": 50}
             length_latent, chain = tuned(flow, action, options.lengths, options.latent_draws, **common)
             report(rows, row(L, f"latent HMC, length {length_latent:g}", chain, reference))
-        for dynamics in options.dynamics if options.coarse else ():
+        if options.coarse:
             chain = physics.cone_monte_carlo(
                 flow, action, sweeps=options.sweeps, warmup=options.tuning, levels=range(max(1, n - options.coarse), n),
-                dynamics=dynamics, trajectories=max(1, round(8 / length)), length=length, start=start,
+                trajectories=max(1, round(8 / length)), length=length, start=start,
             )  # fmt: skip
-            report(rows, row(L, dynamics, chain, reference))
-            taus[dynamics].append((L, chain.tau["m2"]))
+            report(rows, row(L, "cones", chain, reference))
+            taus["cones"].append((L, chain.tau["m2"]))
         if options.metropolis >= L:
             chain = physics.metropolis(flow, action, chains=options.chains, draws=options.draws)
             report(rows, row(L, "Metropolis", chain, reference))

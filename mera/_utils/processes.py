@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 GRACE = 0.2
 """The seconds before Python ends in which threads of the process group release their tensors."""
 
+_once_at_exit = cache(atexit.register)
+
 
 def is_main() -> bool:
     """Whether this process is the first of the processes that were started together; it writes all files."""
@@ -38,7 +40,7 @@ def process_state(device: torch.device) -> PartialState | None:
     from accelerate import PartialState
 
     state = PartialState(cpu=device.type == "cpu")
-    _leave_group_at_exit()
+    _once_at_exit(_leave_group)  # threads of the group that outlive the interpreter can abort the process
     return state
 
 
@@ -46,12 +48,6 @@ def wait_for_all(device: torch.device) -> None:
     """Wait for the other processes, if there are any."""
     if (state := process_state(device)) is not None:
         state.wait_for_everyone()
-
-
-@cache
-def _leave_group_at_exit() -> None:
-    """Leave the process group before Python ends: threads that outlive the interpreter can abort the process."""
-    atexit.register(_leave_group)
 
 
 def _leave_group() -> None:

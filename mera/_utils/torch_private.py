@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.distributions import ExpTransform
 
 from mera._utils.files import write_atomically
@@ -41,18 +42,13 @@ TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
 """The warning of the recorder about a function whose operations depend on the values of its tensors."""
 
 
-def has_recorder() -> bool:
-    """Whether this version of torch can record functions."""
-    return hasattr(_jit, "trace")
-
-
 def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callable[..., Any]:
     """Record the operations of a function of tensors, which is called once with the examples.
 
     Returns:
         The recording, a function of tensors of the same shapes.
     """
-    if not has_recorder():
+    if not hasattr(_jit, "trace"):
         raise RuntimeError("Expected a torch with a recorder, torch.jit.trace; got one without")
     if _create_graph is None or _create_function is None:
         return torch.jit.trace(function, examples, check_trace=False)
@@ -132,6 +128,18 @@ def is_wrapped_by_functorch(tensor: Tensor) -> bool:
     """
     functorch = getattr(torch._C, "_functorch", None)
     return functorch is not None and functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode.
+
+    Only plain operations work for such tensors.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or is_wrapped_by_functorch(tensor)
+        or forward_ad.unpack_dual(tensor).tangent is not None
+    )
 
 
 def is_called_plainly(module: nn.Module) -> bool:

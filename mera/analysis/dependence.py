@@ -1,4 +1,4 @@
-"""Dependence of latents: correlations, mutual information, and distances on the tree."""
+"""Dependence of latents: mutual information, and distances on the tree."""
 
 from __future__ import annotations
 
@@ -14,24 +14,6 @@ PAIRS = 512
 """The number of pairs whose histograms are computed in one batch."""
 
 
-def mutual_information(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
-    r"""The mutual information of pairs of variables (N, pairs) from N samples, in nats, (pairs,).
-
-    Values are sorted into k = `bins` bins with equal numbers of samples, and
-
-    .. math:: I = \sum_{ij} p_{ij} \ln \frac{p_{ij}}{p_i p_j} - I_0,
-
-    where :math:`I_0 \approx (k - 1)^2 / 2 N` is the mean of the sum for N samples of independent variables: the
-    estimate is unbiased for independent variables and may be negative. I is at most ln k, the entropy of the bins.
-
-    >>> import torch
-    >>> x = torch.arange(8000.0)[:, None]
-    >>> round(mutual_information(x, -x).item(), 2)  # ln 8 = 2.08, less 49 / 16000
-    2.08
-    """
-    return information_of_bins(rank_bins(a, bins), rank_bins(b, bins), bins)
-
-
 def rank_bins(values: Tensor, bins: int = BINS) -> Tensor:
     """The bin of each value in its column, by rank, (N, variables): bins have equal sizes, and ties are random."""
     order = torch.rand(values.shape, device=values.device).argsort(0)  # ties are broken at random
@@ -40,7 +22,20 @@ def rank_bins(values: Tensor, bins: int = BINS) -> Tensor:
 
 
 def information_of_bins(a: Tensor, b: Tensor, bins: int = BINS) -> Tensor:
-    """The mutual information of pairs of variables from their bins (N, pairs); see `mutual_information`."""
+    r"""The mutual information of pairs of variables from their bins (N, pairs), in nats, (pairs,).
+
+    From k = `bins` bins of N samples, as `rank_bins` makes them,
+
+    .. math:: I = \sum_{ij} p_{ij} \ln \frac{p_{ij}}{p_i p_j} - I_0,
+
+    where :math:`I_0 \approx (k - 1)^2 / 2 N` is the mean of the sum for N samples of independent variables: the
+    estimate is unbiased for independent variables and may be negative. I is at most ln k, the entropy of the bins.
+
+    >>> import torch
+    >>> x = torch.arange(8000.0)[:, None]
+    >>> round(information_of_bins(rank_bins(x), rank_bins(-x)).item(), 2)  # ln 8 = 2.08, less 49 / 16000
+    2.08
+    """
     n = len(a)
     parts = []
     for start in range(0, a.shape[1], PAIRS):
@@ -73,16 +68,6 @@ def independent_mean(n: int, bins: int) -> float:
     samples = torch.tensor(float(n), dtype=torch.float64)
     probability = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(samples, a)).exp()
     return (probability * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
-
-
-def squared_correlation(z: Tensor) -> Tensor:
-    """The squared correlation of all pairs of variables, less 1 / (N - 1), its mean for independent variables.
-
-    Samples (N, variables) give a matrix (variables, variables).
-    """
-    centred = z.double() - z.double().mean(0)
-    scaled = centred / centred.norm(dim=0).clamp(min=1e-300)
-    return (scaled.mT @ scaled).square() - 1 / (len(z) - 1)
 
 
 def tree_distance(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+
+from mera.analysis.dependence import information_of_bins
 
 BINS = 20
 """The number of bins of the histograms for mutual information."""
@@ -36,11 +39,12 @@ def mig(z: np.ndarray, factors: np.ndarray) -> float:
     For latents (B, latents) and factors (B, k), the mean over the factors of the mutual information of the best latent
     less that of the second best, divided by the entropy of the factor, from 20 bins with equal numbers of images.
     """
-    binned_z = np.stack([_binned(column) for column in z.T])
+    binned_z = torch.from_numpy(np.stack([_binned(column) for column in z.T], axis=1))
     gaps = []
     for column in factors.T:
         factor = _binned(column)
-        information = np.sort([_mutual_information(latent, factor) for latent in binned_z])
+        of_latents = information_of_bins(binned_z, torch.from_numpy(factor)[:, None].expand_as(binned_z), BINS)
+        information = np.sort(of_latents.numpy())  # less a mean, which the gap does not see
         entropy = _entropy(np.bincount(factor)[None].astype(float))[0]
         if len(information) > 1 and entropy > 0:
             gaps.append((information[-1] - information[-2]) / entropy)
@@ -79,10 +83,3 @@ def _binned(column: np.ndarray) -> np.ndarray:
         return inverse
     edges = np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1])
     return np.searchsorted(edges, column, side="right")
-
-
-def _mutual_information(a: np.ndarray, b: np.ndarray) -> float:
-    """The mutual information of two columns of bins, in nats, from their joint histogram."""
-    joint = np.bincount(a * (b.max() + 1) + b, minlength=(a.max() + 1) * (b.max() + 1)).reshape(a.max() + 1, -1)
-    return float(_entropy(joint.sum(1)[None].astype(float))[0] + _entropy(joint.sum(0)[None].astype(float))[0]
-                 - _entropy(joint.reshape(1, -1).astype(float))[0])  # fmt: skip

@@ -13,7 +13,7 @@ from mera._utils.checks import check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.analysis.dependence import information_of_bins, rank_bins, squared_correlation, tree_distance
+from mera.analysis.dependence import information_of_bins, rank_bins, tree_distance
 from mera.analysis.encode import encode_levels
 from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
@@ -21,8 +21,6 @@ from mera.graph import Plan
 
 LEAST = 20
 """The smallest number of images."""
-VARIABLES = 1024
-"""The largest number of latents of a level whose correlations are computed."""
 DRAWN = 200_000
 """The number of samples of the prior that are compared with the latents."""
 BINS, TAIL = 60, 0.002
@@ -45,9 +43,8 @@ class LatentStatistics(Tabled):
         edges: the edges of the bins of the histograms, (bins + 1,).
         histograms: the density of the latents of each level, (levels, bins).
         prior_histogram: the density of draws from the prior, (bins,).
-        correlation: the mean squared correlation of two different latents, within a level and between levels,
-            (levels, levels), less its mean for independent latents.
-        information: the mean mutual information of two different latents, in nats, (levels, levels).
+        information: the mean mutual information of two different latents, within a level and between levels, in nats,
+            (levels, levels).
         information_error: the standard error of `information` over pairs of latents for fixed images, (levels, levels).
         tree_distances: the distances on the tree that occur, (n,).
         tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,). Each level is
@@ -65,7 +62,6 @@ class LatentStatistics(Tabled):
     edges: Tensor
     histograms: Tensor
     prior_histogram: Tensor
-    correlation: Tensor
     information: Tensor
     information_error: Tensor
     tree_distances: Tensor
@@ -115,11 +111,13 @@ def statistics(
     check_count(pairs, "pairs", 2)
     if not images.ndim or len(images) < LEAST:
         raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
+    from scipy.stats import kurtosis  # imported late, since `import mera` is to stay light
+
     with fixed_seed(seed):
         z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
         (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])
         bins = [rank_bins(level) for level in z]
-        correlation, information = _correlations(z), _information(bins, pairs)
+        information = _information(bins, pairs)
         by_distance = _by_distance(flow.plan, bins, pairs)
         distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
@@ -128,24 +126,17 @@ def statistics(
         len(images),
         torch.stack([_rms_of_means(level) for level in z]),
         torch.stack([level.std() for level in z]),
-        torch.stack([_kurtosis(level) for level in z]),
+        torch.tensor([kurtosis(level.cpu().numpy(), axis=None) for level in z]),
         distance,
         draws.std().item(),
-        _kurtosis(draws).item(),
+        float(kurtosis(draws.cpu().numpy())),
         edges,
         torch.stack([_density(level.flatten(), edges) for level in z]),
         _density(draws, edges),
-        correlation,
         information[..., 0],
         information[..., 1],
         *by_distance,
     )
-
-
-def _kurtosis(values: Tensor) -> Tensor:
-    """The excess kurtosis of values."""
-    centred = values - values.mean()
-    return centred.pow(4).mean() / centred.square().mean().square() - 3
 
 
 def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
@@ -161,16 +152,6 @@ def _density(values: Tensor, edges: Tensor) -> Tensor:
     """The density of values in bins; values outside all bins count in the normalisation only."""
     counts = torch.histogram(values.cpu(), edges.cpu()).hist
     return counts / (len(values) * (edges[1] - edges[0]))
-
-
-def _correlations(z: Sequence[Tensor]) -> Tensor:
-    """The mean squared correlation of two different latents for each pair of levels, (levels, levels)."""
-    selected = [level[:, torch.randperm(level.shape[1])[:VARIABLES]] for level in z]
-    squares = squared_correlation(torch.cat(selected, dim=1)).fill_diagonal_(0)
-    sizes = [level.shape[1] for level in selected]
-    sums = [[block.sum() for block in rows.split(sizes, dim=1)] for rows in squares.split(sizes)]
-    pairs = [[a * b - (a if i == j else 0) for j, b in enumerate(sizes)] for i, a in enumerate(sizes)]
-    return torch.tensor(sums) / torch.tensor(pairs).clamp(min=1)
 
 
 def _information(bins: Sequence[Tensor], pairs: int) -> Tensor:

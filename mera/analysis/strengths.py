@@ -17,7 +17,7 @@ from mera.analysis.latents import LatentIndex
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
 
-SAMPLES = {"geometric": 4096, "median": 64, "mean": 64}
+SAMPLES = {"geometric": 4096, "mean": 64}
 """The default number of samples of each estimate."""
 BATCH, VARIABLES = 64, 2**20
 """The largest number of samples in a pass, and of variables in them."""
@@ -74,7 +74,6 @@ def strengths(
       :math:`\gamma`. Samples with steep derivatives hardly change it. Equivalent latents share one mean, unless they
       differ by more than their errors; latents are equivalent if a translation by whole patches maps one to the other,
       so that the same bijectors generate them. An order among them would be chance.
-    - "median": the median over samples of the norms, from exact derivatives.
     - "mean": the norm of the mean field, :math:`\|\mathbb{E}_z \, \partial G / \partial z_l\|` (Eq. 8), from exact
       derivatives. A few samples with steep derivatives dominate it.
 
@@ -84,7 +83,7 @@ def strengths(
         temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
         levels: the levels to compute; all levels if None.
-        reduce: the estimate: "geometric", "median" or "mean".
+        reduce: the estimate: "geometric" or "mean".
 
     Returns:
         The strengths of each computed level, (C_h, *shape_h), in the order of `levels`; the attribute `errors` has the
@@ -102,7 +101,7 @@ def strengths(
     if reduce == "geometric":
         pairs = _geometric(flow, number, temperature, context, selected)
     else:
-        pairs = _exact(flow, number, temperature, context, selected, reduce)
+        pairs = _exact(flow, number, temperature, context, selected)
     for level, (norms, errors) in zip(selected, pairs, strict=True):
         _warn_of_outliers(norms, errors, level, number)
     shapes = [plan.latents[level].lattice.event_shape for level in selected]
@@ -137,15 +136,14 @@ def _geometric(
 
 
 def _exact(
-    flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int], reduce: str
+    flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int]
 ) -> list[tuple[Tensor, Tensor]]:
-    """For each level medians of norms, or norms of mean fields, (C, sites), and their errors."""
-    of_fields = _median if reduce == "median" else _mean
+    """For each level the norms of mean fields, (C, sites), and their errors."""
     pass_to_data = Linearization(flow.runner, flow.sample_latents(samples, temperature), context, for_many=True)
     results = []
     for level in levels:
         sites = pass_to_data.wiring.latents[level].flatten(1).unbind(1)
-        pairs = [of_fields(pass_to_data.fields(addresses)[1]) for addresses in sites]
+        pairs = [_mean(pass_to_data.fields(addresses)[1]) for addresses in sites]
         norms, errors = (torch.stack(parts, dim=1) for parts in zip(*pairs, strict=True))
         results.append((norms, errors))
     return results
@@ -156,20 +154,6 @@ def _mean(fields: Tensor) -> tuple[Tensor, Tensor]:
     n = fields.shape[1]
     spread = fields.var(1).sum(1) if n > 1 else fields.new_full((len(fields),), math.inf)
     return fields.mean(1).norm(dim=1), (spread / n).sqrt()
-
-
-def _median(fields: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The medians (C,) over samples of the norms of fields (C, samples, variables), and their errors.
-
-    The error is :math:`1 / (2 f \sqrt n)` for the density f of the norms at the median, from the spacing of quantiles.
-    """
-    norms = fields.norm(dim=2).sort(dim=1).values
-    n = norms.shape[1]
-    median = (norms[:, (n - 1) // 2] + norms[:, n // 2]) / 2
-    if n == 1:
-        return median, torch.full_like(median, math.inf)
-    low, high = (round((n - 1) * (0.5 + sign * min(0.5, n**-0.5))) for sign in (-1, 1))
-    return median, (norms[:, high] - norms[:, low]) * (n - 1) / (high - low) / (2 * math.sqrt(n))
 
 
 def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -> None:

@@ -18,6 +18,13 @@ MOST = 256
 """The largest number of variables of an event whose Jacobian is computed."""
 SPREAD = 0.1
 """The standard deviation of the noise on parameters, since many bijectors start as the identity."""
+LAWS = {
+    "inverse": "inverse undoes forward",
+    "log-det": "log-det is that of the Jacobian",
+    "inverse log-det": "log-dets of both directions cancel",
+    "events": "events do not depend on each other",
+}
+"""The laws in words, by their names in `errors_of`."""
 
 
 def double_copy(module: Any) -> Any:

@@ -13,8 +13,14 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera._utils.torch_private import TracerWarning, compile_ahead, load_ahead, record, without_fusion
-from mera._utils.transformed import is_transformed
+from mera._utils.torch_private import (
+    TracerWarning,
+    compile_ahead,
+    is_transformed,
+    load_ahead,
+    record,
+    without_fusion,
+)
 
 HOT = 2
 """The number of the call with the same shapes at which the function is recorded, which takes a fraction of a second."""

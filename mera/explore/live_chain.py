@@ -10,7 +10,7 @@ from torch import Tensor
 from mera.flow import Flow
 from mera.physics.action import ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.cone_monte_carlo import cone_sampler, default_levels
+from mera.physics.cone_monte_carlo import Sweeps, default_levels
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables
 
@@ -35,7 +35,7 @@ class LiveChain:
     def __init__(self, flow: Flow, action: ActionLike, chains: int = 4) -> None:
         action = check_sampled(flow, action, alone=False)
         levels = default_levels(flow)
-        self._sampler = cone_sampler(flow, action, chains, levels, trajectories=TRAJECTORIES)
+        self._sampler = Sweeps(flow, action, chains, levels, trajectories=TRAJECTORIES)
         self._observables = Observables(action)
         self.sweeps, self.rates = 0, dict.fromkeys(levels, math.nan)
         self.m2 = torch.empty(0, chains, dtype=torch.float64)

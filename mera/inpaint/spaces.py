@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 from torch import Tensor
 
@@ -12,26 +10,13 @@ from mera._utils.errors import InputError
 from mera.cones import Restriction
 
 
-class Space(ABC):
-    """The variables that a search varies, as the coordinates of a filling."""
+class PixelSpace:
+    """The masked pixels. Starting points are noise with the mean and deviation of the unmasked pixels per channel.
 
-    size: int
-    """The number of varied variables; latents outside of the cone count, but do not have a coordinate."""
-
-    levels: Tensor
-    """The level of each coordinate, 0 for the finest."""
-
-    @abstractmethod
-    def draw(self, n: int) -> Tensor:
-        """Draw random starting points, (n, coordinates)."""
-
-    @abstractmethod
-    def decode(self, values: Tensor) -> Tensor:
-        """Map coordinates (K, coordinates) to masked pixels (K, C, n)."""
-
-
-class PixelSpace(Space):
-    """The masked pixels. Starting points are noise with the mean and deviation of the unmasked pixels per channel."""
+    Attributes:
+        size: the number of varied variables.
+        levels: the level of each coordinate, 0 for the finest.
+    """
 
     def __init__(self, local: Restriction) -> None:
         unmasked = local.unmasked_pixels
@@ -41,16 +26,16 @@ class PixelSpace(Space):
         self.mean, self.deviation = unmasked.mean(2, keepdim=True), unmasked.std(2, keepdim=True, correction=0)
 
     def draw(self, n: int) -> Tensor:
-        """Draw Gaussian noise."""
+        """Draw Gaussian noise, (n, coordinates)."""
         noise = torch.randn(n, *self.shape, dtype=self.mean.dtype, device=self.mean.device)
         return (self.mean + self.deviation * noise).flatten(1)
 
     def decode(self, values: Tensor) -> Tensor:
-        """Arrange coordinates as pixels."""
+        """Arrange coordinates (K, coordinates) as masked pixels (K, C, n)."""
         return values.unflatten(1, self.shape)
 
 
-class LatentSpace(Space):
+class LatentSpace:
     """Latents in the inference cone of the masked pixels.
 
     Args:
@@ -58,6 +43,10 @@ class LatentSpace(Space):
         filling: masked pixels (1, C, n), which determine the latents that are not varied.
         count: the number of varied latents, chosen at random among all latents of the flow; None to vary all latents in
             the cone. Chosen latents outside of the cone do not have a coordinate: masked pixels do not depend on them.
+
+    Attributes:
+        size: the number of varied variables; latents outside of the cone count.
+        levels: the level of each coordinate, 0 for the finest.
     """
 
     def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
@@ -73,15 +62,19 @@ class LatentSpace(Space):
         self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]
 
     def draw(self, n: int) -> Tensor:
-        """Draw latents from the prior."""
+        """Draw latents from the prior, (n, coordinates)."""
         return self.local.prior.sample([(n, len(self.chosen))], [1.0], self.base)[0]
 
     def decode(self, values: Tensor) -> Tensor:
-        """Generate the masked pixels with the flow."""
+        """Generate masked pixels (K, C, n) with the flow, from coordinates (K, coordinates)."""
         row = self.base.expand(values.shape[0], -1).index_copy(1, self.chosen, values)
         shapes = self.local.latent_shapes
         levels = row.split([channels * n for channels, n in shapes], dim=1)
         return self.local.decode([level.unflatten(1, shape) for level, shape in zip(levels, shapes, strict=True)])
+
+
+Space = PixelSpace | LatentSpace
+"""The variables that a search varies, as the coordinates of a filling."""
 
 
 def choose_space(local: Restriction, space: str, latents: str | int) -> Space:

@@ -11,30 +11,20 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 from mera.bijectors.circular import wrap
-from mera.bijectors.laws import MOST, dead_parameters, double_copy, errors_of, with_noise_on_parameters
+from mera.bijectors.laws import LAWS, MOST, dead_parameters, double_copy, errors_of, with_noise_on_parameters
 from mera.laws.report import CheckReport
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""
 SINGLE = 1e-3
 """The largest error of a bijector that runs in single precision alone."""
-LAWS = {
-    "inverse": "inverse undoes forward",
-    "log-det": "log-det is that of the Jacobian",
-    "inverse log-det": "log-dets of both directions cancel",
-    "events": "events do not depend on each other",
-}
-"""The laws in words, by their names in `errors_of`."""
 
 
-def check_bijector(bijector: Bijector, report: CheckReport, of_angles: bool = False) -> None:
-    """Check the laws of a bijector as it is, and with noise on its parameters.
-
-    Args:
-        of_angles: whether events are angles in [-pi, pi).
-    """
+def check_bijector(bijector: Bijector, report: CheckReport) -> None:
+    """Check the laws of a bijector as it is, and with noise on its parameters."""
     if bijector.event_shape is None:
         raise InputError("a bijector with an event_shape", f"{type(bijector).__name__} with event_shape None")
+    of_angles = any(getattr(part, "of_angles", False) for part in bijector.modules())
     x = events(bijector.event_shape, of_angles)
     context = None if bijector.context_shape is None else torch.randn(len(x), *bijector.context_shape).double()
     tolerance, version = TOLERANCE, double_copy(bijector)

@@ -82,15 +82,15 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
     if isinstance(subject, Density):
         check_flow(subject, report)
     elif isinstance(subject, Bijector):
-        check_bijector(subject, report, any(getattr(part, "of_angles", False) for part in subject.modules()))
+        check_bijector(subject, report)
     elif isinstance(subject, Layout):
         check_layout(subject, report)
     elif isinstance(subject, Prior):
         check_prior(subject, report)
     elif isinstance(subject, (DataSplits, Tensor, np.ndarray, tuple, list, Mapping)) or _is_data_set(subject):
         check_splits(_splits(subject, shape), report)
-    elif callable(subject) and _is_factory(subject, shape):
-        return _check(subject(shape), None)
+    elif callable(subject) and (made := _made(subject, shape)) is not None:
+        return _check(made, None)
     elif callable(subject):
         check_action(subject, report, shape)
     else:
@@ -129,14 +129,15 @@ def _is_data_set(subject: Any) -> bool:
     )
 
 
-def _is_factory(subject: Callable[..., Any], shape: tuple[int, ...] | None) -> bool:
-    """Whether a callable makes a bijector from the shape of an event."""
+def _made(subject: Callable[..., Any], shape: tuple[int, ...] | None) -> Bijector | None:
+    """The bijector that a callable makes for events of a shape; None if it is no factory of bijectors."""
     if shape is None or isinstance(subject, torch.nn.Module):
-        return False
+        return None
     try:
-        return isinstance(subject(shape), Bijector)
+        made = subject(shape)
     except (TypeError, ValueError, AttributeError, RuntimeError):
-        return False
+        return None
+    return made if isinstance(made, Bijector) else None
 
 
 def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:

@@ -72,7 +72,8 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None
         laws["is_even: S(-phi) = S(phi)"] = trial.check_even
     if trial.action.reach is not None and trial.action.periodic:
         laws["the density adds up to S, and depends on sites within reach alone"] = trial.check_reach
-    return {name: trial.apart(law) for name, law in laws.items()}
+    # random states stay as they are, and no graph for gradients is made
+    return {name: torch.inference_mode(False)(torch.no_grad()(fixed_seed(0)(law))) for name, law in laws.items()}
 
 
 def check_sampled(flow: object, action: ActionLike, alone: bool = True) -> Action:
@@ -128,15 +129,6 @@ class _Trial:
         with torch.inference_mode(False), fixed_seed(0):
             self.fields = _random_fields(shape, like)
         self.values = self.fields.new_empty(0)
-
-    def apart(self, law: Callable[[], None]) -> Callable[[], None]:
-        """A law that leaves random states as they are, and makes no graph for gradients."""
-
-        def apart() -> None:
-            with torch.inference_mode(False), torch.no_grad(), fixed_seed(0):
-                law()
-
-        return apart
 
     def check_channels(self) -> None:
         """Refuse a field of another number of channels, such as a shape from which the channels are missing."""

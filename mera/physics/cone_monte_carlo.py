@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
-from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
@@ -18,7 +18,6 @@ from mera.density import Density
 from mera.flow import Flow
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
 from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
@@ -41,7 +40,6 @@ def cone_monte_carlo(
     sweeps: int = 100,
     warmup: int = 50,
     levels: Sequence[int] | None = None,
-    dynamics: str = "walk",
     trajectories: int = 10,
     length: float = 1.0,
     start: Tensor | None = None,
@@ -68,9 +66,6 @@ def cone_monte_carlo(
         warmup: the number of sweeps before the measurement, which tune the step of each level to an acceptance rate of
             0.4, and the step of the trajectories to 0.8.
         levels: the levels whose latents move, 0 for the finest; all but the finest if None.
-        dynamics: "walk" for random steps of the latents at each place, each at the cost of its cone; "hamiltonian" for
-            one trajectory of all latents of the levels in each sweep, for the coarsest levels, whose cones cover the
-            lattice anyway. See `ConeSampler` and `LatentTrajectories`.
         trajectories: the number of Hamiltonian trajectories of the field in each sweep, 0 for none.
         length: the mean length of a trajectory, with unit masses.
         start: the initial fields of the chains, (K, C, *shape), instead of the initial fields described above.
@@ -99,37 +94,8 @@ def cone_monte_carlo(
     check_count(trajectories, "a number of trajectories in a sweep", 0)
     action = check_sampled(flow, action, alone=trajectories == 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
-    check_choice(dynamics, ("walk", "hamiltonian"), "dynamics")
-    sampler = cone_sampler(flow, action, chains, levels, dynamics, trajectories, length, start)
+    sampler = Sweeps(flow, action, chains, levels, trajectories, length, start)
     return run(sampler, Observables(action, observables), warmup, sweeps, console)
-
-
-def cone_sampler(
-    flow: Density,
-    action: Action,
-    chains: int,
-    levels: Sequence[int] | None = None,
-    dynamics: str = "walk",
-    trajectories: int = 10,
-    length: float = 1.0,
-    start: Tensor | None = None,
-) -> Sweeps:
-    """The sampler of `cone_monte_carlo`, with the same arguments; the action has been checked."""
-    bare: Flow = flow.flow
-    if levels is not None and not isinstance(levels, Sequence):
-        raise InputError("a list of levels", repr(levels))
-    levels = [bare.plan.check_level(level) for level in (default_levels(bare) if levels is None else levels)]
-    if len(set(levels)) < len(levels):
-        raise InputError("different levels", repr(levels))
-    if not levels:
-        raise InputError("at least one level that moves", "none")
-    event_shape = bare.plan.input.event_shape
-    target = Trajectories(field_target(action, event_shape), length)
-    if start is None:
-        fields = start_of_chains(action, flow, chains)
-    else:
-        fields = check_fields(start, event_shape)
-    return Sweeps(flow, action, levels, fields.to(bare.device, bare.dtype), target, trajectories, dynamics)
 
 
 def default_levels(flow: Flow) -> range:
@@ -141,29 +107,31 @@ def default_levels(flow: Flow) -> range:
 class Sweeps(Sampler):
     """Chains that move by sweeps: moves of latents, trajectories of the field, a random sign if the action is even.
 
-    Args:
-        flow: the flow whose density the weights have; the flow that it wraps moves the latents.
-        action: the action.
-        levels: the levels whose latents move, 0 for the finest.
-        x: the initial fields of the chains, (K, C, *shape).
-        target: the sampler of trajectories of the field.
-        trajectories: the number of trajectories of the field in a sweep.
-        dynamics: "walk" or "hamiltonian"; see `cone_monte_carlo`.
+    The arguments are those of `cone_monte_carlo`, and the action has been checked. The weights are those of the density
+    of the flow; the flow that it wraps moves the latents.
     """
 
     title = "sweep"
 
     def __init__(
-        self, flow: Density, action: Action, levels: Sequence[int], x: Tensor, target: Trajectories, trajectories: int,
-        dynamics: str = "walk",
+        self, flow: Density, action: Action, chains: int, levels: Sequence[int] | None = None, trajectories: int = 10,
+        length: float = 1.0, start: Tensor | None = None,
     ) -> None:  # fmt: skip
-        self._flow, self._action, self._levels = flow, action, levels
-        self._target, self._trajectories, self._rate = target, trajectories, math.nan
-        self._sampler = ConeSampler(flow.flow, action, levels if dynamics == "walk" else [], x)
-        self._coarse = LatentTrajectories(flow.flow, action, levels) if dynamics == "hamiltonian" else None
-        coarse = {} if self._coarse is None else {"latents": self._coarse.tuning}
+        bare: Flow = flow.flow
+        if levels is not None and not isinstance(levels, Sequence):
+            raise InputError("a list of levels", repr(levels))
+        levels = [bare.plan.check_level(level) for level in (default_levels(bare) if levels is None else levels)]
+        if len(set(levels)) < len(levels):
+            raise InputError("different levels", repr(levels))
+        if not levels:
+            raise InputError("at least one level that moves", "none")
+        event_shape = bare.plan.input.event_shape
+        fields = start_of_chains(action, flow, chains) if start is None else check_fields(start, event_shape)
+        self._flow, self._action, self._trajectories, self._rate = flow, action, trajectories, math.nan
+        self._target = Trajectories(field_target(action, event_shape), length)
+        self._sampler = ConeSampler(bare, action, levels, fields.to(bare.device, bare.dtype))
         of_levels = {f"level {level}": step for level, step in self._sampler.steps.items()}
-        self._tuning = {"trajectories": target.tuning} | coarse | of_levels
+        self._tuning = {"trajectories": self._target.tuning} | of_levels
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]
@@ -173,8 +141,7 @@ class Sweeps(Sampler):
     @property
     def steps(self) -> list[float]:
         """The step size of each level, NaN for levels that do not move."""
-        steps = self._sampler.steps if self._coarse is None else dict.fromkeys(self._levels, self._coarse.tuning)
-        return self._by_level({level: float(step.value) for level, step in steps.items()})
+        return self._by_level({level: float(step.value) for level, step in self._sampler.steps.items()})
 
     def _by_level(self, values: Mapping[int, float]) -> list[float]:
         """A value for each level, finest first, with NaN for levels that do not move."""
@@ -184,9 +151,6 @@ class Sweeps(Sampler):
         """Run one sweep, which tunes the step sizes if `tune`; return the acceptance rate of each level that moves."""
         rates = self._sampler.sweep(tune)
         phi = self.fields
-        if self._coarse is not None:
-            phi, rate = self._coarse.run(phi, tune)
-            rates = dict.fromkeys(self._levels, rate)
         if self._trajectories:
             row, self._rate = self._target.run(phi.flatten(1), self._trajectories, tune=tune)
             phi = row.view_as(phi)

@@ -12,6 +12,7 @@ from mera._utils.checks import check_count
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.display.painter import Pictured
+from mera.physics.resampling import binned, jackknife_error
 from mera.physics.verdicts import pareto_k, verdict_on_weights
 
 BINS, FEWEST = 30, 16
@@ -124,17 +125,11 @@ def correlation_length(
     weights = weights.double().cpu()
     products = _slices(fields.double(), length).cpu() * weights[:, None]
     per_chain = max(1, min(BINS, len(fields)) // chains)
-
-    def binned(values: Tensor) -> Tensor:
-        """The sums over bins of successive fields of one chain, (bins, ...)."""
-        parts = values.unflatten(0, (-1, chains)).tensor_split(per_chain)
-        return torch.cat([part.sum(0) for part in parts])
-
-    sizes, bins = binned(weights), binned(products)
+    sizes, bins = (binned(values.unflatten(0, (-1, chains)), per_chain) for values in (weights, products))
     mean = bins.sum(0) / sizes.sum()
     centred = (products[:, first] - mean[first] * weights).unflatten(0, (-1, chains))
     left_out = (bins.sum(0) - bins) / (sizes.sum() - sizes)[:, None]
-    errors = _jackknife(left_out)
+    errors = jackknife_error(left_out)
     if not (errors > 0).all():
         raise InputError("fields whose two-point function has errors", "fields that are all the same, or no channels")
     times = torch.arange(length // 2 + 1, dtype=torch.float64) - length / 2
@@ -150,12 +145,12 @@ def correlation_length(
     effective = torch.stack([_effective_masses(row) for row in rows])
     return CorrelationLength(
         value=lengths[0].item(),
-        error=_jackknife(lengths[1:]).item(),
+        error=jackknife_error(lengths[1:]).item(),
         first=first,
-        drift=(change[0] / _jackknife(change[1:])).item(),
+        drift=(change[0] / jackknife_error(change[1:])).item(),
         correlator=(mean, errors),
         fit=fit,
-        masses=(effective[0], _jackknife(effective[1:])),
+        masses=(effective[0], jackknife_error(effective[1:])),
         correlation=0.0 if per_chain == 1 else _correlation(centred, len(centred) // per_chain),
         verdict_on_weights=None if log_weights is None else verdict_on_weights(log_weights, pareto_k(log_weights)),
     )
@@ -208,8 +203,3 @@ def _mass(values: Tensor, times: Tensor, inverse: Tensor) -> float:
 def _effective_masses(values: Tensor) -> Tensor:
     """The masses that three neighbouring values would have if they were those of one hyperbolic cosine."""
     return torch.acosh((values[:-2] + values[2:]) / (2 * values[1:-1]))
-
-
-def _jackknife(left_out: Tensor) -> Tensor:
-    """The standard errors of quantities (bins, ...) of which each bin was left out once."""
-    return (left_out.var(0, correction=0) * (len(left_out) - 1)).sqrt()

@@ -19,7 +19,7 @@ from mera.physics.markov_chains import MarkovChains, run
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, State
 from mera.physics.short_run import start_of_chains
-from mera.physics.target import Target, check_fields, field_target, latent_target
+from mera.physics.target import check_fields, field_target, latent_target
 from mera.physics.trajectories import LONGEST, Trajectories
 
 if TYPE_CHECKING:
@@ -80,51 +80,36 @@ def hmc(
     check_positive(length, "the length of a trajectory", most=LONGEST)
     if space == "latent" and not isinstance(flow, Density):
         raise InputError("a flow for dynamics of its latents", type(flow).__name__)
-    shape = event_shape_of(flow)
-    action = check_target(flow if space == "latent" else shape, action)
-    sampler = hmc_sampler(flow, action, space, chains, thin, length, start)
+    action = check_target(flow if space == "latent" else event_shape_of(flow), action)
+    sampler = FieldOrLatents(flow, action, chains, space, thin, length, start)
     return run(sampler, Observables(action, observables), warmup, draws, console)
-
-
-def hmc_sampler(
-    flow: Density | Sequence[int],
-    action: Action,
-    space: str,
-    chains: int,
-    thin: int = 1,
-    length: float = 1.0,
-    start: Tensor | None = None,
-) -> FieldOrLatents:
-    """The sampler of `hmc`, with the same arguments; the action has been checked."""
-    shape = event_shape_of(flow)
-    if start is not None:
-        fields = check_fields(start, shape)
-    elif isinstance(flow, Density):
-        fields = start_of_chains(action, flow, chains)
-    else:
-        fields = torch.randn(chains, *shape, dtype=torch.float64)
-    if space == "latent" and isinstance(flow, Density):
-        target = latent_target(flow.flow, action)
-        row = flow.plan.rows_of(flow.flow(fields)[0])
-    else:
-        target, row = field_target(action, shape), fields.flatten(1)
-    return FieldOrLatents(target, row, length, thin)
 
 
 class FieldOrLatents(Sampler):
     """Hamiltonian trajectories of fields, or of the latents of fields.
 
-    Args:
-        row: the variables of the chains at the start, (K, d).
-        length: the mean length of a trajectory.
-        thin: the number of trajectories for each measured draw.
+    The arguments are those of `hmc`, and the action has been checked.
     """
 
     title = "HMC"
 
-    def __init__(self, target: Target, row: Tensor, length: float, thin: int) -> None:
-        self._target, self._row, self._thin = target, row, thin
-        self._trajectories = Trajectories(target, length)
+    def __init__(
+        self, flow: Density | Sequence[int], action: Action, chains: int, space: str = "field", thin: int = 1,
+        length: float = 1.0, start: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        shape = event_shape_of(flow)
+        if start is not None:
+            fields = check_fields(start, shape)
+        elif isinstance(flow, Density):
+            fields = start_of_chains(action, flow, chains)
+        else:
+            fields = torch.randn(chains, *shape, dtype=torch.float64)
+        if space == "latent" and isinstance(flow, Density):
+            self._target = latent_target(flow.flow, action)
+            self._row = flow.plan.rows_of(flow.flow(fields)[0])
+        else:
+            self._target, self._row = field_target(action, shape), fields.flatten(1)
+        self._thin, self._trajectories = thin, Trajectories(self._target, length)
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]

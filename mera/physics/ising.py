@@ -97,7 +97,7 @@ class Ising(Action):
         """1 / T."""
         return 1 / self.temperature
 
-    def spins(self, phi: Tensor) -> Tensor:
+    def order_parameter(self, phi: Tensor) -> Tensor:
         r"""Draw spins given the field, :math:`\pm 1` with the probabilities :math:`(1 \pm \tanh \phi) / 2`, like phi.
 
         Args:
@@ -105,10 +105,6 @@ class Ising(Action):
         """
         phi = self._smooth(phi) if self.local else phi
         return torch.where(torch.rand_like(phi) < torch.sigmoid(2 * phi), 1.0, -1.0).to(phi)
-
-    def order_parameter(self, phi: Tensor) -> Tensor:
-        """Spins that are drawn given the field; see `spins`."""
-        return self.spins(phi)
 
     def energy(self, order: Tensor) -> Tensor:
         """The energy of spins, minus the sum of the products of neighbours, (B,).

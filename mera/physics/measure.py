@@ -24,9 +24,9 @@ from mera.display.progress import check_console
 from mera.physics.action import Action, ActionLike
 from mera.physics.by_name import make
 from mera.physics.check_target import check_sampled, check_target, event_shape_of
-from mera.physics.cone_monte_carlo import cone_sampler
+from mera.physics.cone_monte_carlo import Sweeps
 from mera.physics.family import ActionFamily
-from mera.physics.hmc import hmc_sampler
+from mera.physics.hmc import FieldOrLatents
 from mera.physics.jobs import Job, run_jobs
 from mera.physics.measurement import Measurement, load_chain
 from mera.physics.metropolis import Proposals
@@ -39,9 +39,11 @@ from mera.physics.target import check_fields
 if TYPE_CHECKING:
     from rich.console import Console
 
-WARMUP = {"reweighting": 0, "metropolis": 100, "hmc": 200, "latent-hmc": 200, "cones": 50}
-"""The draws of each chain before the measurement, by sampler."""
-SAMPLERS = tuple(WARMUP)
+SAMPLERS: dict[str, tuple[Callable[[Any, Action, int], Sampler], int]] = {
+    "reweighting": (Samples, 0), "metropolis": (Proposals, 100), "hmc": (FieldOrLatents, 200),
+    "latent-hmc": (partial(FieldOrLatents, space="latent"), 200), "cones": (Sweeps, 50),
+}  # fmt: skip
+"""By name, a function that makes a sampler of K chains, and the draws of each chain before the measurement."""
 INDEPENDENT = ("reweighting", "metropolis")
 """The samplers whose fields all come from the flow, which must therefore have a density for every field."""
 PARTS, BLOCK, BATCH = 8, 8, 500
@@ -119,7 +121,8 @@ def measure(
     check_count(chains, "a number of chains")
     check_count(every, "the distance of fields that are kept", 0)
     check_count(seed, "a seed", 0)
-    warmup = WARMUP[sampler] if warmup is None else check_count(warmup, "draws before the measurement", 0)
+    make_sampler, default = SAMPLERS[sampler]
+    warmup = default if warmup is None else check_count(warmup, "draws before the measurement", 0)
     if sampler == "reweighting" and warmup:
         raise InputError("no warm-up for reweighting, whose samples are independent", str(warmup))
     if sampler != "hmc" and not isinstance(flow, Density):
@@ -156,8 +159,7 @@ def measure(
                 part = storage.part(i)
                 locks.enter_context(part.locked())
                 recorder = Recorder(measured, every, *((i, PARTS) if sampler == "reweighting" else ()))
-                make_it = partial(_make_sampler, flow, known, sampler, n)
-                jobs.append(Job(part, make_it, recorder, warmup, draws, (seed, i)))
+                jobs.append(Job(part, partial(make_sampler, flow, known, n), recorder, warmup, draws, (seed, i)))
         run_jobs(jobs, console if is_main() else None)
     wait_for_all(device)
     return load_chain(storage.path)
@@ -224,14 +226,3 @@ def _split(facts: Mapping[str, Any]) -> list[tuple[int, int]]:
     draws = max(LEAST, -(-facts["samples"] // chains))
     block = max(BLOCK, -(-chains // PARTS))
     return [(min(block, chains - first), draws) for first in range(0, chains, block)]
-
-
-def _make_sampler(flow: Any, action: Action, sampler: str, chains: int) -> Sampler:
-    """Make the named sampler of K chains."""
-    if sampler == "reweighting":
-        return Samples(flow, action, chains)
-    if sampler == "metropolis":
-        return Proposals(flow, action, chains)
-    if sampler == "cones":
-        return cone_sampler(flow, action, chains)
-    return hmc_sampler(flow, action, "field" if sampler == "hmc" else "latent", chains)

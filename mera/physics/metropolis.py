@@ -90,15 +90,11 @@ class Proposals(Sampler):
         self._batch: list[tuple[Tensor, ...]] = []
         self._used, self._random = 0, torch_states()
 
-    def _propose(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples of the flow, their actions, and their log-weights."""
-        phi, value, log_weights = weighted_samples(self._flow, self._action, n)
-        return phi, value, finite_log_weights(log_weights)
-
     def _fill(self) -> None:
         """Make a batch of proposals, with the random numbers that accept them."""
         self._random, self._used, n = torch_states(), 0, max(1, AT_ONCE // self._chains)
-        parts = [part.split(self._chains) for part in self._propose(n * self._chains)]
+        phi, value, log_weights = weighted_samples(self._flow, self._action, n * self._chains)
+        parts = [part.split(self._chains) for part in (phi, value, finite_log_weights(log_weights))]
         uniform = torch.rand(n, self._chains, dtype=torch.float64).to(parts[2][0].device).unbind()
         self._batch = list(zip(*parts, uniform, strict=True))
 

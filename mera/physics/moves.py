@@ -57,36 +57,22 @@ def moves_of_level(wiring: Wiring, level: int, reach: int | None) -> list[Move]:
     if reach is None:
         return [Move(wiring.change([place])) for place in places]
     n, shape = wiring.data.numel(), wiring.data.shape[1:]
-    groups: dict[tuple[int, ...], list[_Group]] = {}
+    groups: dict[tuple[int, ...], list[tuple[list[Tensor], list[_Box], Tensor]]] = {}  # places, boxes, their sites
     for place in places:
         change = wiring.change([place])
         sites = change.addresses[change.addresses < n] % shape.numel()
         box = _Box.around(sites, shape, reach)
         candidates = groups.setdefault((len(place), *box.window, *box.margin), [])
         interior = box.sites(shape, box.margin)
-        group = next((group for group in candidates if not group.taken[interior].any()), None)
+        group = next((group for group in candidates if not group[2][interior].any()), None)
         if group is None:
-            group = _Group([], [], torch.zeros(shape, dtype=torch.bool))
+            group = ([], [], torch.zeros(shape, dtype=torch.bool))
             candidates.append(group)
-        group.places.append(place)
-        group.boxes.append(box)
-        group.taken[interior] = True
-    return [_move(wiring, group) for candidates in groups.values() for group in candidates]
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Places that can change together.
-
-    Args:
-        places: for each place, the addresses of its latents.
-        boxes: for each place, the sites whose contribution to the action changes.
-        taken: the sites of all boxes, bool (*shape).
-    """
-
-    places: list[Tensor]
-    boxes: list[_Box]
-    taken: Tensor
+        together, boxes, taken = group
+        together.append(place)
+        boxes.append(box)
+        taken[interior] = True
+    return [_move(wiring, together, boxes) for candidates in groups.values() for together, boxes, _ in candidates]
 
 
 @dataclass(frozen=True)
@@ -140,12 +126,12 @@ def _places(wiring: Wiring, latents: Tensor) -> list[Tensor]:
     return [*places, *untouched[:, None]]
 
 
-def _move(wiring: Wiring, group: _Group) -> Move:
-    """The move of a group of places, whose boxes all have the same window and margin."""
+def _move(wiring: Wiring, places: list[Tensor], boxes: list[_Box]) -> Move:
+    """The move of places that change together, whose boxes all have the same window and margin."""
     shape = wiring.data.shape[1:]
-    box, none = group.boxes[0], (0,) * len(shape)
+    box, none = boxes[0], (0,) * len(shape)
     data = wiring.data.flatten(1)
-    windows = torch.stack([data[:, ravel(place_box.sites(shape, none), tuple(shape))] for place_box in group.boxes])
+    windows = torch.stack([data[:, ravel(place_box.sites(shape, none), tuple(shape))] for place_box in boxes])
     inner = torch.zeros(box.window, dtype=torch.bool)
     inner[tuple(slice(m, length - m) for m, length in zip(box.margin, box.window, strict=True))] = True
-    return Move(wiring.change(group.places), windows, None if inner.all() else inner)
+    return Move(wiring.change(places), windows, None if inner.all() else inner)

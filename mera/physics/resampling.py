@@ -69,8 +69,8 @@ def function_of_averages(
     bins = len(w) // bin_size
     if bins * w.shape[1] < FEWEST:
         raise InputError(f"at least {FEWEST} bins of {bin_size} draws", f"{w.numel()} draws")
-    weight = _bins(w, bins)
-    sums = {name: _bins(w * values, bins) for name, values in history.items()}
+    weight = binned(w, bins)
+    sums = {name: binned(w * values, bins) for name, values in history.items()}
     with torch.no_grad():
         whole = _checked(function)({name: values.sum() / weight.sum() for name, values in sums.items()}).item()
     resampled = _of_jackknife if method == "jackknife" else _of_bootstrap
@@ -80,7 +80,12 @@ def function_of_averages(
 def _of_jackknife(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
     """The error by jackknife, from averages that leave out one bin each; `sums` and `weight` are of bins, (bins,)."""
     left = {name: (values.sum() - values) / (weight.sum() - weight) for name, values in sums.items()}
-    return (_for_each(function, left).var(correction=0) * (len(weight) - 1)).sqrt().item()
+    return jackknife_error(_for_each(function, left)).item()
+
+
+def jackknife_error(left_out: Tensor) -> Tensor:
+    """The standard errors of quantities (bins, ...) of which each bin was left out once."""
+    return (left_out.var(0, correction=0) * (len(left_out) - 1)).sqrt()
 
 
 def _of_bootstrap(function: Average, sums: Mapping[str, Tensor], weight: Tensor) -> float:
@@ -100,8 +105,8 @@ def _for_each(function: Average, averages: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(n)])
 
 
-def _bins(values: Tensor, bins: int) -> Tensor:
-    """The sums over bins of successive draws of each chain, from (draws, K) to (bins * K,)."""
+def binned(values: Tensor, bins: int) -> Tensor:
+    """The sums over bins of successive draws of each chain, from (draws, K, ...) to (bins * K, ...)."""
     return torch.cat([part.sum(0) for part in values.tensor_split(bins)])
 
 

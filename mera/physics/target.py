@@ -33,26 +33,14 @@ def field_target(action: Action, event_shape: Sequence[int]) -> Target:
     )
 
 
-def latent_target(flow: Flow, action: Action, latents: Tensor | None = None, columns: Tensor | None = None) -> Target:
-    r"""The density of the latents, :math:`e^{-S(G(z))} |\det dG / dz|`, which is the prior if the flow G is exact.
-
-    Args:
-        flow: the flow.
-        action: the action.
-        latents: all latents (K, d), of which a row replaces those at `columns`; None if a row holds all latents.
-        columns: the indices of the latents of a row.
-    """
-
-    def generate(row: Tensor) -> tuple[Tensor, Tensor]:
-        if latents is not None and columns is not None:
-            row = latents.index_copy(1, columns, row)
-        return flow.inverse(flow.plan.levels_of(row))
+def latent_target(flow: Flow, action: Action) -> Target:
+    r"""The density of the latents, :math:`e^{-S(G(z))} |\det dG / dz|`, which is the prior if the flow G is exact."""
 
     def log_prob(row: Tensor) -> Tensor:
-        phi, log_det = generate(row)
+        phi, log_det = flow.inverse(flow.plan.levels_of(row))
         return log_det - action(phi)
 
-    return Target(log_prob, lambda row: generate(row)[0])
+    return Target(log_prob, lambda row: flow.inverse(flow.plan.levels_of(row))[0])
 
 
 def in_domain(action: Action, phi: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from mera.bijectors import BlockSpins
 from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.callbacks import Callback
-from mera.train.likelihoods import OwnLoss
+from mera.train.likelihoods import Likelihood
 from mera.train.objective import Objective
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -103,7 +103,7 @@ def check_enough(flow: Density, objective: Objective) -> None:
 
 def check_loss(flow: Density, objective: Objective) -> None:
     """Compute the user's own loss of two examples, so that a wrong one is refused before anything is written."""
-    if isinstance(objective, OwnLoss) and objective.size:
+    if isinstance(objective, Likelihood) and objective.own is not None and objective.size:
         with restored_states():
             batch = objective.batch(0, 1, range(min(2, objective.size)))
             objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch))

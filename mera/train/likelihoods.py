@@ -1,4 +1,4 @@
-"""Likelihoods of images and of fields, and a user's own loss on the batches of a likelihood."""
+"""Likelihoods of images and of fields, and a user's own loss in place of a likelihood."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from mera.display.run_records import UNITS
 from mera.train.objective import Batch, Objective, are_pictures
 from mera.train.order import Order
 
+OwnLoss = Callable[[Density, Any], Tensor]
+"""A user's own loss; see `Likelihood`."""
+
 
 class Likelihood(Objective):
     """The negative log-likelihood of examples. A batch is examples, their noise, and for a conditional flow contexts.
@@ -29,12 +32,22 @@ class Likelihood(Objective):
         examples: the data set; its random augmentation, such as flips, is as repeatable as the noise.
         contexts: the context of each example, (N, ...); None for a flow without context.
         order: the order in which examples fill the rows of the steps; None if row i is the i-th example.
+        own: the user's own loss in place of the likelihood, `own(flow, batch)`, where a batch is data in the flow's own
+            space, (B, C, *shape), or for a conditional flow a pair of data and contexts; returns a scalar, or one
+            number for each example.
     """
 
     parts = ("examples", "noise", "context")
 
-    def __init__(self, examples: Examples, contexts: Tensor | None = None, order: Order | None = None) -> None:
+    def __init__(
+        self, examples: Examples, contexts: Tensor | None = None, order: Order | None = None, own: OwnLoss | None = None
+    ) -> None:
         self.examples, self.contexts, self.order, self.size = examples, contexts, order, length_hint(examples)
+        self.own = own
+        if own is not None:
+            if not callable(own):
+                raise InputError("a loss as a function of flow and batch", type(own).__name__)
+            self.unit, self.metric, self.is_of_rows = UNITS["loss"], "loss", False  # it may be one number for a batch
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """Examples with noise, each a function of seed, step and row."""
@@ -60,6 +73,24 @@ class Likelihood(Objective):
         context = None if self.contexts is None else self.contexts[: len(values)].to(flow.device)
         return self.to_data(flow, values.to(flow.device), noise), context
 
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """The loss of each example, (B,); refuses an own loss of neither a scalar nor one number for each example."""
+        if self.own is None:
+            return self.likelihood(flow, batch)
+        x, context = self.data(flow, batch)
+        value = self.own(flow, x if context is None else (x, context))
+        if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
+            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
+        if not value.is_floating_point() or (torch.is_grad_enabled() and not value.requires_grad):
+            got = f"{value.dtype}, {'with' if value.requires_grad else 'without'} a gradient"
+            raise InputError("a loss of floats that depends on the parameters of the flow", got)
+        return value.expand(len(x))
+
+    @abstractmethod
+    def likelihood(self, flow: Density, batch: Batch) -> Tensor:
+        """The negative log-likelihood of each example per variable, (B,)."""
+
     def noise(self, example: Tensor) -> Tensor:
         """Draw the noise of one example, (C, *shape); empty unless a subclass overrides this method."""
         return torch.empty(0)
@@ -82,7 +113,7 @@ class ImageLikelihood(Likelihood):
         """Dequantised and preprocessed images."""
         return flow.preprocess(with_noise(examples, noise))[0].to(flow.dtype)
 
-    def loss(self, flow: Density, batch: Batch) -> Tensor:
+    def likelihood(self, flow: Density, batch: Batch) -> Tensor:
         """Bits per dimension of each image, (B,)."""
         examples, noise, *context = batch
         return flow.bits_per_dim(examples, *context, noise=noise)
@@ -101,55 +132,9 @@ class FieldLikelihood(Likelihood):
         """The fields in the flow's dtype."""
         return examples.to(flow.dtype)
 
-    def loss(self, flow: Density, batch: Batch) -> Tensor:
+    def likelihood(self, flow: Density, batch: Batch) -> Tensor:
         """The negative log-likelihood of each field, (B,), in nats for each variable."""
         return -flow.log_prob(*self.data(flow, batch)) / flow.plan.input.variables
-
-
-class OwnLoss(Objective):
-    """The user's own loss, in place of the likelihood of examples.
-
-    Args:
-        function: `function(flow, batch)`, where a batch is data in the flow's own space, (B, C, *shape), or for a
-            conditional flow a pair of data and contexts; returns a scalar, or one number for each example.
-    """
-
-    unit, metric = UNITS["loss"], "loss"
-    is_of_rows = False  # it may be one number for the whole batch
-
-    def __init__(self, likelihood: Likelihood, function: Callable[[Density, Any], Tensor]) -> None:
-        if not callable(function):
-            raise InputError("a loss as a function of flow and batch", type(function).__name__)
-        self.likelihood, self.function = likelihood, function
-        self.name, self.size, self.parts = likelihood.name, likelihood.size, likelihood.parts
-
-    def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
-        """A batch of the likelihood."""
-        return self.likelihood.batch(seed, step, rows)
-
-    def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The data of the likelihood."""
-        return self.likelihood.data(flow, batch)
-
-    def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """The data from which the likelihood initialises layers."""
-        return self.likelihood.start(flow, n)
-
-    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """The samples as the likelihood's pictures."""
-        return self.likelihood.pictures(flow, samples)
-
-    def loss(self, flow: Density, batch: Batch) -> Tensor:
-        """The user's loss, (B,); refuses a function that returns neither a scalar nor one number for each example."""
-        x, context = self.data(flow, batch)
-        value = self.function(flow, x if context is None else (x, context))
-        if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
-            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
-        if not value.is_floating_point() or (torch.is_grad_enabled() and not value.requires_grad):
-            got = f"{value.dtype}, {'with' if value.requires_grad else 'without'} a gradient"
-            raise InputError("a loss of floats that depends on the parameters of the flow", got)
-        return value.expand(len(x))
 
 
 def likelihood_of(example: object) -> type[Likelihood]:
@@ -162,13 +147,13 @@ def likelihood_of(example: object) -> type[Likelihood]:
     raise InputError("examples that are uint8 images or fields of floats", got)
 
 
-def likelihood(flow: Density, examples: Examples, order: Order | None = None) -> Likelihood:
-    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order`.
+def likelihood(flow: Density, examples: Examples, order: Order | None = None, own: OwnLoss | None = None) -> Likelihood:
+    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order` and `own`.
 
     Raises:
         ValueError: if the examples are neither images nor fields, or lack the contexts that a conditional flow needs.
     """
-    return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order)
+    return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order, own)
 
 
 def example_contexts(flow: Density, examples: Examples) -> Tensor | None:

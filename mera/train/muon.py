@@ -113,7 +113,7 @@ class Muon(Optimizer):
         entries: list[Any] = list(params)
         if not entries or not all(isinstance(entry, (Tensor, dict)) for entry in entries):
             raise InputError("one parameter or more, or groups of parameters", f"{len(entries)} values")
-        groups = entries if entries and isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
+        groups = entries if isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
         super().__init__(groups, self._adamw.defaults | defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.laws import errors_of, with_noise_on_parameters
+from mera.bijectors.laws import LAWS, errors_of, with_noise_on_parameters
 from mera.bijectors.univariate import Univariate
 from mera.density import Density
 from mera.graph import Step
@@ -19,12 +19,6 @@ EVENTS = 2
 """The number of events at which a bijector is checked."""
 TOLERANCE = 1e-3
 """The largest error: a wrong law is wrong by far more, and approximate inverses are allowed."""
-EXPECTED = {
-    "inverse": "an inverse that undoes forward",
-    "log-det": "a log-det equal to that of the Jacobian",
-    "inverse log-det": "log-dets of forward and inverse that cancel",
-    "events": "events that do not depend on other events of the batch",
-}
 
 
 def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
@@ -80,7 +74,7 @@ def _check(node: str, bijector: Bijector, events: Tensor) -> None:
     except (RuntimeError, TypeError, NotImplementedError):  # which training raises where it matters
         return
     errors["log-det"] = max(errors.get("log-det", 0.0), noisy.get("log-det", 0.0))
-    for name, expected in EXPECTED.items():
+    for name, law in LAWS.items():
         if errors[name] > tolerance:
             got = f"an error of {errors[name]:.3g} in {type(bijector).__name__}: mera.check shows all laws"
-            raise InputError(expected, got, where=f"node {node!r}")
+            raise InputError(f"the law {law!r}", got, where=f"node {node!r}")

@@ -19,7 +19,7 @@ from mera.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
 from mera.train.family_kl import FamilyKL
-from mera.train.likelihoods import FieldLikelihood, OwnLoss, likelihood, likelihood_of
+from mera.train.likelihoods import FieldLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
 from mera.train.order import Order, rows_per_step
 from mera.train.reverse_kl import ReverseKL
@@ -87,12 +87,9 @@ def recognize(
         splits, held_out = _hold_out(splits)
     n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
     rows = rows_per_step(settings.batch_size, n, processes)
-    train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order))
-    test = likelihood(flow, splits.test)
-    validation = None if held_out is None else likelihood(flow, held_out)
-    if loss is not None:
-        own = None if validation is None else OwnLoss(validation, loss)
-        return Objectives(OwnLoss(train, loss), OwnLoss(test, loss), own, splits.source, in_order)
+    train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
+    test = likelihood(flow, splits.test, own=loss)
+    validation = None if held_out is None else likelihood(flow, held_out, own=loss)
     return Objectives(train, test, validation, splits.source, in_order)
 
 

@@ -15,8 +15,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -116,15 +115,9 @@ class RunFolder(RunRecords):
         with self.locked():
             write_atomically(self._config, text.encode())
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder for this process; the system releases the lock when the process ends, even after a crash.
-
-        Raises:
-            FileExistsError: if another process has locked it.
-        """
-        with locked(self.path, "a folder that no other run writes to"):
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """A context in which no other process can write to the folder; see `mera._utils.files.locked`."""
+        return locked(self.path, "a folder that no other run writes to")
 
     # Checkpoints
 

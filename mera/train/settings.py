@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
-from mera._utils.checks import check_choice, check_positive
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.names.options import Check, Option, check_fields, choice, count, documented, flag, positive
 from mera.run.memory import MEMORY
@@ -36,14 +36,6 @@ def _named(what: str, names: Iterable[str], module: Any) -> Check:
         return check_choice(value, names, what)
 
     return check
-
-
-def _decay(value: Any, name: str) -> float:
-    """Refuse a decay of a running mean that is not in [0, 1)."""
-    decay = check_positive(value, name, or_zero=True)
-    if decay >= 1:
-        raise InputError(f"{name} as a decay below 1", repr(value))
-    return decay
 
 
 @documented
@@ -163,7 +155,7 @@ class Settings:
         float,
         Option(
             "decay of an exponential running mean of the weights, which is then evaluated and saved; 0 for none.",
-            _decay,
+            positive(or_zero=True, most=0.99999),
         ),
     ] = 0.0
     eval_every: Annotated[int, Option("steps between evaluations, checkpoints and grids of samples.", count())] = 200

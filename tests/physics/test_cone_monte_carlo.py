@@ -10,7 +10,6 @@ from mera import physics
 from mera.bijectors import Asinh
 from mera.cones.incremental import Wiring
 from mera.physics import FreeField, Ising, Phi4
-from mera.physics.coarse import LatentTrajectories
 from mera.physics.cone_sampler import ConeSampler
 from mera.physics.moves import moves_of_level
 from tests.helpers.laws import randomize
@@ -185,37 +184,6 @@ def test_messages(call, message):
     with pytest.raises(ValueError, match="Expected") as error:
         call(small_flow())
     assert message in str(error.value)
-
-
-def test_hamiltonian_moves_of_coarse_latents():
-    """Exact samples stay exact, and the latents of other levels stay as they are."""
-    flow = small_flow()
-    before = free_fields(2000, (8, 8))
-    moves = LatentTrajectories(flow, FREE, [1])
-    for _ in range(15):
-        moves.run(flow.sample(50), tune=True)
-    phi, rate = moves.run(before)
-    assert rate > 0.5
-    assert scores(free_fields(2000, (8, 8)), phi).abs().max() < 4.2
-    fine, coarse = (
-        (a - b).abs().amax() for a, b in zip(flow(phi)[0], flow(before)[0], strict=True)
-    )  # fmt: skip
-    assert fine < 1e-9
-    assert coarse > 0.5
-
-
-def test_the_whole_sampler_with_hamiltonian_moves():
-    flow = small_flow()
-    chain = physics.cone_monte_carlo(
-        flow, FREE, chains=16, sweeps=60, warmup=30, dynamics="hamiltonian", trajectories=2
-    )
-    measured = chain.observables["phi2"]
-    assert abs(measured.value - FREE.phi2((8, 8))) < 4 * measured.error
-    assert math.isnan(chain.acceptance[0])
-    assert 0.5 < chain.acceptance[1] <= 1
-    assert chain.steps[1] > 0
-    with pytest.raises(ValueError, match="dynamics"):
-        physics.cone_monte_carlo(flow, FREE, dynamics="jump")
 
 
 def test_a_prior_of_bounded_support():

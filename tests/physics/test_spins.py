@@ -47,7 +47,7 @@ def test_against_all_configurations(action):
 def test_spins_of_a_field():
     """The mean of the spin at a site is tanh phi."""
     phi = torch.linspace(-3, 3, 16, dtype=torch.float64).view(1, 1, *SHAPE)
-    spins = Ising(2.0).spins(phi.expand(N, -1, -1, -1))
+    spins = Ising(2.0).order_parameter(phi.expand(N, -1, -1, -1))
     assert set(spins.unique().tolist()) == {-1.0, 1.0}
     assert ((spins.mean(0) - phi[0].tanh()).abs() < 5 / math.sqrt(N)).all()
 

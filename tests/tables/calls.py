@@ -132,7 +132,7 @@ CALLS = {
     "project": (analysis.project, lambda: {"flow": flow(), "x": x(), "level": 1, "how": "mode"}),
     "receptive_fields": (analysis.receptive_fields, lambda: {"flow": flow(), "latents": [(0, 0, 1, 1)], "samples": 2}),
     "statistics": (analysis.statistics, lambda: {"flow": flow(), "images": images(), "pairs": 4, "seed": 0}),
-    "strengths": (analysis.strengths, lambda: {"flow": flow(), "samples": 2, "levels": [1], "reduce": "median"}),
+    "strengths": (analysis.strengths, lambda: {"flow": flow(), "samples": 2, "levels": [1], "reduce": "mean"}),
     "subtree": (analysis.subtree, lambda: {"flow": flow(), "level": 1, "site": (0, 0)}),
     "traverse": (analysis.traverse, lambda: {
         "flow": flow(), "latent": (1, 0, 0, 0), "values": [0.0, 1.0], "z": [level[:1] for level in latents()]}),

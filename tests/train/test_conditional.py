@@ -64,6 +64,15 @@ def test_numbers_as_context():
     assert bits_per_dim(flow, lied_to.test) > told + 0.1
 
 
+def test_an_own_loss_of_a_flow_with_contexts_shows_samples(tmp_path):
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian", context=2)
+    pairs = (torch.randn(64, 1, 4, 4), torch.randn(64, 2))
+    result = fit(flow, pairs, steps=2, eval_every=1, run=tmp_path, loss=lambda flow, batch: -flow.log_prob(*batch))
+    assert result.unit == "loss"
+    assert len(list((tmp_path / "samples").iterdir())) == 2
+
+
 def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
     flows = []
     for stops in ([6], [2, 6]):

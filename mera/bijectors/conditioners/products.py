@@ -24,8 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.torch_private import is_recording
-from mera._utils.transformed import is_transformed
+from mera._utils.torch_private import is_recording, is_transformed
 from mera.bijectors.conditioners.published import Swish, WeightNormLinear
 
 SMALL = 2**15
