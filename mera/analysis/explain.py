@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,18 +16,23 @@ from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.decompose import decompose
-from mera.analysis.factors import factors as factor_table
+from mera.analysis.encode import encode_levels
+from mera.analysis.factors import factors_of
 from mera.analysis.latents import latents_of_level
 from mera.analysis.mixing import mixing
 from mera.analysis.receptive import extents, receptive_fields
-from mera.analysis.statistics import statistics
+from mera.analysis.statistics import statistics_of
 from mera.analysis.strengths import strengths
 from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 
 FIELDS = 16
 """The number of random latents of each level whose receptive fields are measured."""
+STRENGTHS = 1024
+"""The number of samples for the strengths of receptive fields."""
 BATCH = 100
+PAIRS = 2000
+"""The number of pairs of latents for mutual information, for each pair of levels and each distance."""
 TABLES = ("levels", "fields", "factors", "mixing")
 NEED_FACTORS = ("factors", "mixing")
 
@@ -87,10 +93,17 @@ def explain(
         ValueError: if there are too few images, a factor does not have a row for each image, or all requested tables
             need factors and there are none.
     """
+
+    @cache
+    def latents() -> list[Tensor]:
+        """The latents of the images."""
+        with fixed_seed(seed):
+            return encode_levels(flow, images)
+
     make: dict[str, Callable[[], Iterable[Finding]]] = {
-        "levels": lambda: _levels(flow, images, seed),
+        "levels": lambda: _levels(flow, images, latents(), seed),
         "fields": lambda: [_reach(flow, samples, seed)],
-        "factors": lambda: _knowledge(flow, images, factors or {}, seed),
+        "factors": lambda: _knowledge(flow, latents(), factors or {}),
         "mixing": lambda: [_mixing(flow, images, factors or {}, seed)],
     }
     tables: list[Finding] = []
@@ -114,11 +127,11 @@ def _level_names(flow: Flow) -> tuple[str, ...]:
     return tuple(f"{h} ({level.lattice}{notes.get(h, '')})" for h, level in enumerate(flow.plan.latents))
 
 
-def _levels(flow: Flow, images: Tensor, seed: int) -> list[Finding]:
+def _levels(flow: Flow, images: Tensor, latents: list[Tensor], seed: int) -> list[Finding]:
     """Tables of the bits and the latents of each level, and of mutual information by distance on the tree."""
     with fixed_seed(seed), torch.no_grad():
         bits, errors, constant = _bits(flow, images)
-    stats = statistics(flow, images, seed=seed)
+        stats = statistics_of(flow, latents, PAIRS)
     own = stats.information.diagonal()
     across = [stats.information[h][torch.arange(len(own)) != h].mean() for h in range(len(own))]
     moments = stats.mean, stats.std, stats.kurtosis, stats.distance
@@ -162,25 +175,26 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
     """The table of strengths and extents of receptive fields."""
     rows = []
     with fixed_seed(seed):
-        norms = strengths(flow)
-        for h, level in enumerate(norms):
+        norms = strengths(flow, STRENGTHS)
+        for h, (level, errors) in enumerate(zip(norms, norms.errors, strict=True)):
             latents = latents_of_level(flow.plan, h)
             latents = [latents[i] for i in torch.randperm(len(latents))[:FIELDS].tolist()]
             extent = extents(receptive_fields(flow, latents, samples), flow.plan.input.periodic)
             cones = [flow.generation_cone(h, latent[2:]).pixels.sum().item() for latent in latents]
             rows.append([
                 torch.tensor(cones).double().mean(), extent.pixels.mean(), extent.radius.mean(),
-                level.median(), level.max(), _top_tenth(level),
+                level.median(), level.max(), errors.flatten()[level.argmax()], _top_tenth(level),
             ])  # fmt: skip
     return Finding(
         "receptive fields",
         _level_names(flow),
-        ("cone, pixels", "field, pixels", "radius", "median strength", "largest", "top tenth"),
+        ("cone, pixels", "field, pixels", "radius", "median strength", "largest", "error", "top tenth"),
         torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64),
         3,
-        f"cone: pixels that a latent can change. field: participation ratio of its receptive field; radius: its root "
-        f"mean square; both for {FIELDS} latents at random. strength: Euclidean norm, the geometric mean over samples. "
-        "top tenth: the part of all strength that the strongest tenth of the latents have.",
+        "cone: pixels that a latent can change. field: participation ratio of its receptive field; radius: its root "
+        f"mean square; both are means over {FIELDS} latents at random. strength: Euclidean norm, geometric mean over "
+        f"{STRENGTHS:,} samples. error: standard error of the largest strength. top tenth: the part of all strength that "
+        "the strongest tenth of the latents have.",
     )
 
 
@@ -190,10 +204,9 @@ def _top_tenth(strengths: Tensor) -> Tensor:
     return values[: max(1, round(len(values) / 10))].sum() / values.sum()
 
 
-def _knowledge(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int) -> list[Finding]:
+def _knowledge(flow: Flow, latents: list[Tensor], factors: Mapping[str, Any]) -> list[Finding]:
     """Tables of prediction scores and disentanglement scores of each level."""
-    with fixed_seed(seed):
-        table = factor_table(flow, images, factors)
+    table = factors_of(latents, factors)
     n = len(table.names)
     names = tuple(f"{name}, {model}" for model in ("linear", "forest") for name in table.names)
     knowledge = Finding(

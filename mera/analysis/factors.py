@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,19 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         ValueError: if there are fewer than 20 images, a factor does not have a row for each image, or scikit-learn is
             not installed: `pip install 'mera-flow[analysis]'`.
     """
-    values = as_factors(factors, len(images))
-    if len(images) < MOST_CLASSES:
-        raise InputError(f"at least {MOST_CLASSES} images", str(len(images)))
-    order = mixed_order(len(images))
+    as_factors(factors, len(images))  # before the images are encoded
+    return factors_of(encode_levels(flow, images, context), factors)
+
+
+def factors_of(latents: Sequence[Tensor], factors: Mapping[str, Any]) -> FactorTable:
+    """The scores of latents (B, C_h, *shape_h) of images, finest level first; see `factors`."""
+    n = len(latents[0])
+    values = as_factors(factors, n)
+    if n < MOST_CLASSES:
+        raise InputError(f"at least {MOST_CLASSES} images", str(n))
+    order = mixed_order(n)
     values = {name: value[order] for name, value in values.items()}
-    levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
+    levels = [level.flatten(1).numpy()[order] for level in latents]
     columns = np.concatenate(list(values.values()), axis=1)
     scores, nonlinear, gaps = [], [], []
     for z in levels:

@@ -111,19 +111,24 @@ def statistics(
     check_count(pairs, "pairs", 2)
     if not images.ndim or len(images) < LEAST:
         raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
+    with fixed_seed(seed):
+        return statistics_of(flow, encode_levels(flow, images, context), pairs)
+
+
+def statistics_of(flow: Flow, latents: Sequence[Tensor], pairs: int) -> LatentStatistics:
+    """The statistics of latents (B, C_h, *shape_h) of data, finest level first; see `statistics`."""
     from scipy.stats import kurtosis  # imported late, since `import mera` is to stay light
 
-    with fixed_seed(seed):
-        z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
-        (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])
-        bins = [rank_bins(level) for level in z]
-        information = _information(bins, pairs)
-        by_distance = _by_distance(flow.plan, bins, pairs)
-        distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
+    z = [level.flatten(1).double() for level in latents]
+    (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])
+    bins = [rank_bins(level) for level in z]
+    information = _information(bins, pairs)
+    by_distance = _by_distance(flow.plan, bins, pairs)
+    distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
     edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
     return LatentStatistics(
-        len(images),
+        len(z[0]),
         torch.stack([_rms_of_means(level) for level in z]),
         torch.stack([level.std() for level in z]),
         torch.tensor([kurtosis(level.cpu().numpy(), axis=None) for level in z]),
