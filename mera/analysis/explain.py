@@ -193,8 +193,8 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
         3,
         "cone: pixels that a latent can change. field: participation ratio of its receptive field; radius: its root "
         f"mean square; both are means over {FIELDS} latents at random. strength: Euclidean norm, geometric mean over "
-        f"{STRENGTHS:,} samples. error: standard error of the largest strength. top tenth: the part of all strength that "
-        "the strongest tenth of the latents have.",
+        f"{STRENGTHS:,} samples. error: standard error of the largest strength. top tenth: the part of all strength "
+        "that the strongest tenth of the latents have.",
     )
 
 
