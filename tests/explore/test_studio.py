@@ -39,7 +39,7 @@ def png(width, height, mode="RGB", **options):
 
 def test_a_latent_is_set_within_its_cone(learnt, studio):
     for level in range(learnt.levels):
-        latent = learnt.leads(level)[0].latent
+        latent = learnt.leads(level)[0][0]
         before = studio.data.clone()
         studio.set(latent, 1.25)
         assert studio.value(latent) == 1.25
@@ -53,8 +53,8 @@ def test_a_latent_is_set_within_its_cone(learnt, studio):
 
 def test_leading_latents_have_thumbnails(learnt):
     leads = learnt.leads(1)
-    assert len({lead.latent for lead in leads}) == len(leads) == 6
-    assert all(lead.thumbnail.shape == (3, 8, 16) and lead.thumbnail.dtype == torch.uint8 for lead in leads)
+    assert len({latent for latent, _ in leads}) == len(leads) == 6
+    assert all(picture.shape == (3, 8, 16) and picture.dtype == torch.uint8 for _, picture in leads)
     assert learnt.leads(1) is leads
 
 
@@ -63,7 +63,7 @@ def test_visitors_may_ask_for_leading_latents_at_once():
     fresh = Learnt(mera.build("rgflow", L=8, m=4, hidden=(6,)))
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(fresh.leads, [0, 1, 0, 1]))
-    assert [leads[0].latent[0] for leads in found] == [0, 1, 0, 1]
+    assert [leads[0][0][0] for leads in found] == [0, 1, 0, 1]
 
 
 def test_undo_and_back(studio):
