@@ -65,11 +65,7 @@ class LevelsTab:
             slider.props(f'label aria-label="{name}"')
             ui.label(f"channel {channel} at {tuple(site)}").classes("text-xs")
         slider.on("update:model-value", lambda event: self._set(latent, event.args), throttle=EVERY)
-
-        def update_slider() -> None:
-            slider.set_value(self._value(latent))
-
-        self.visit.follow(update_slider)
+        self.visit.followers.append(lambda: slider.set_value(self._value(latent)))
 
     def _value(self, latent: LatentIndex) -> float:
         """The value of a latent, clamped to the range of a slider."""

@@ -33,6 +33,8 @@ class Visit:
         mask: the marked pixels, bool (H, W).
         has_left: returns whether the visitor has closed the page.
         marked: called after pixels are marked or unmarked.
+        watchers: called after every change of the image, including changes by a slider.
+        followers: called after every change of the image, except changes by a slider.
     """
 
     def __init__(self, learnt: Learnt, action: Any = None) -> None:
@@ -40,26 +42,18 @@ class Visit:
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self.has_left: Callable[[], bool] = lambda: False
         self.marked: Callable[[], None] = lambda: None
-        self._watchers: list[Callable[[], None]] = []
-        self._followers: list[Callable[[], None]] = []
-
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a function after every change of the image, including changes by a slider."""
-        self._watchers.append(watcher)
-
-    def follow(self, follower: Callable[[], None]) -> None:
-        """Call a function after every change of the image, except changes by a slider."""
-        self._followers.append(follower)
+        self.watchers: list[Callable[[], object]] = []
+        self.followers: list[Callable[[], object]] = []
 
     def shown(self) -> None:
-        """Run the callbacks of `watch`, after a slider has changed the image."""
-        for watcher in self._watchers:
+        """Call the watchers, after a slider has changed the image."""
+        for watcher in self.watchers:
             watcher()
 
     def changed(self) -> None:
-        """Run the callbacks of `watch` and `follow`, after the image has changed."""
+        """Call the watchers and the followers, after the image has changed."""
         self.shown()
-        for follower in self._followers:
+        for follower in self.followers:
             follower()
 
     def change(self, act: Callable[..., object], *arguments: Any) -> None:
