@@ -10,6 +10,7 @@ from PIL import Image
 
 import mera
 from mera import physics
+from mera._utils.random import fixed_seed
 from mera.analysis import mix
 from mera.explore.learnt import Learnt
 from mera.explore.live_chain import TUNED, LiveChain
@@ -28,7 +29,8 @@ def learnt():
 
 @pytest.fixture
 def studio(learnt):
-    return Studio(learnt, seed=1)
+    with fixed_seed(1):
+        return Studio(learnt)
 
 
 def png(width, height, mode="RGB", **options):
@@ -129,7 +131,8 @@ def test_temperatures(learnt, studio):
 
 
 def test_mixtures(learnt, studio):
-    other = Studio(learnt, seed=2)
+    with fixed_seed(2):
+        other = Studio(learnt)
     mixed = studio.mixture(other, 1)
     expected = learnt.flow.inverse(mix(studio.latents, other.latents, 1))[0]
     torch.testing.assert_close(mixed, expected)
@@ -137,11 +140,12 @@ def test_mixtures(learnt, studio):
 
 @pytest.mark.usefixtures("quick")
 def test_fillings_and_cost(studio, monkeypatch):
-    short = {"draws": 8, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8, "moves": 1}
+    short = {"samples": 2, "draws": 8, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8,
+             "moves": 1}  # fmt: skip
     monkeypatch.setattr("mera.explore.studio.SEARCH", SEARCH | short)
     mask = torch.zeros(8, 16, dtype=torch.bool)
     mask[2:4, 5:8] = True
-    fillings = studio.fill(mask, samples=2)
+    fillings = studio.fill(mask)
     assert len(fillings) == 2
     for filling in fillings:
         assert torch.equal(filling[..., ~mask], studio.data[..., ~mask])
