@@ -141,9 +141,8 @@ def _check_nodes(flow: Flow, report: CheckReport) -> None:
 def _different(plan: Plan) -> list[Step]:
     """The steps with a bijector, the first one for each module."""
     steps: dict[Any, Step] = {}
-    for step in plan.steps:
-        if step.module:
-            steps.setdefault(step.module, step)
+    for step in plan.bijections:
+        steps.setdefault(step.module, step)
     return list(steps.values())
 
 
