@@ -64,12 +64,12 @@ class PaperFigure:
             save_figure(drawn, file := path.with_name(path.name + ".png"))
         return file
 
-    def draw(self, flow: Flow, images: Tensor | None = None) -> Any:
+    def draw(self, flow: Flow, images: Tensor) -> Any:
         """Draw the figure: a `Picture`, or the frames of an animation.
 
         Args:
             flow: a flow of images, (1 or 3, H, W).
-            images: test images (N, C, H, W) uint8; samples of the flow if None.
+            images: test images (N, C, H, W) uint8.
         """
         return self.function(Subject(flow, images))
 
