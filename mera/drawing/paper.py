@@ -104,8 +104,7 @@ def random_fields(level: int, subject: Subject) -> Picture:
 def strength_histogram(subject: Subject) -> Picture:
     """Fig. 3(c), 14(b): histograms of the strengths of receptive fields, level by level."""
     norms = subject.norms
-    figure = Picture(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 1, 7, 4)
     values = torch.cat([level.flatten() for level in norms])
     low, high = values[values > 0].min().item(), values.max().item()
     bins = torch.logspace(math.log10(low), math.log10(1.01 * high), 41).tolist()
