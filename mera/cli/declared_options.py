@@ -154,19 +154,6 @@ def _without_panel(option: inspect.Parameter) -> inspect.Parameter:
     return option.replace(annotation=Annotated[option.annotation.__origin__, shown])
 
 
-def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """Make a command with the given parameters, in order, that calls `run` with the values of all options by name."""
-
-    def command(**values: Any) -> None:
-        run(**values)
-
-    parameters = [parameter for group in groups for parameter in group]
-    command.__doc__ = inspect.getdoc(run)
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
-
-
 def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
     """The type of an option for typer, and a parser and a form of the value, None where typer provides them."""
     for alias, (parser, metavar) in VALUES.items():
