@@ -41,11 +41,6 @@ def widths(text: str) -> tuple[Any, ...]:
     return rows[0] if len(rows) == 1 else tuple(rows)
 
 
-def word_or_integer(text: str) -> str | int:
-    """Parse an integer; any other text is returned unchanged."""
-    return int(text) if text.lstrip("-").isdigit() else text
-
-
 def assignments(text: str) -> dict[str, Any]:
     """Parse NAME=VALUE ..., where a value that is not JSON is text."""
     try:
@@ -81,7 +76,6 @@ VALUES: dict[Any, tuple[Callable[[str], Any], str | None]] = {
     Options: (assignments, "NAME=VALUE ..."),
     Edges: (integers, "INT[,INT...]"),
     Hidden: (widths, "INT[,INT...][;...]"),
-    str | int: (word_or_integer, None),
     PriorLike: (str, "NAME[(NAME=VALUE ...)]"),
     BijectorLike: (str, "NAME[(NAME=VALUE ...)]"),
 }
