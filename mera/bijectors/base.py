@@ -138,6 +138,27 @@ def _with_checked_event(method: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: str = "") -> tuple[Tensor, Tensor]:
+    """What a method returned for events x (B, ...): events and the log-det (B,); refuses anything else.
+
+    Args:
+        result: what the method returned.
+        x: the events.
+        source: the method or its bijector, for the message.
+        where: the beginning of the message.
+    """
+    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
+        got = type(result).__name__
+        if isinstance(result, tuple):
+            got = " and ".join(type(v).__name__ for v in result) if len(result) == 2 else f"{len(result)} values"
+        raise InputError(f"events and their log-det from {source}", got, where=where)
+    shapes = [value.shape for value in result]  # recorded code must not branch on them; an earlier call checked them
+    if not is_recording() and shapes != [x.shape, x.shape[:1]]:
+        expected = f"events {tuple(x.shape)} and one log-det for each from {source}"
+        raise InputError(expected, f"{tuple(shapes[0])} and {tuple(shapes[1])}", where=where)
+    return result
+
+
 def context_arguments(bijector: Bijector, context: Tensor | None) -> tuple[Tensor | None, ...]:
     """The arguments that follow the event in a call of a bijector: (context,), or () if it takes no context."""
     return () if bijector.context_shape is None else (context,)

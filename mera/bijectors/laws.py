@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.base import Bijector, checked_result, context_arguments
 from mera.bijectors.univariate import Univariate
 
 MOST = 256
@@ -58,8 +57,8 @@ def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> d
     """
     arguments = context_arguments(bijector, context)
     with torch.no_grad():
-        y, log_det = _checked(bijector(x.clone(), *arguments), x, "forward")
-        again, opposite = _checked(bijector.inverse(y.clone(), *arguments), x, "inverse")
+        y, log_det = checked_result(bijector(x.clone(), *arguments), x, "forward")
+        again, opposite = checked_result(bijector.inverse(y.clone(), *arguments), x, "inverse")
         first = [None if part is None else part[:1] for part in arguments]
         alone, alone_log_det = bijector(x[:1].clone(), *first)
     of_angles = any(isinstance(part, Univariate) and part.of_angles for part in bijector.modules())
@@ -96,16 +95,6 @@ def dead_parameters(module: nn.Module, loss: Tensor) -> list[str]:
         return list(parameters)
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     return [name for name, g in zip(parameters, gradients, strict=True) if g is None or not g.abs().sum() > 0]
-
-
-def _checked(result: Any, x: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """The value and the log-det that a method returned; refuses other shapes."""
-    expected = f"a value {tuple(x.shape)} and a log-det {tuple(x.shape[:1])} from {method}"
-    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(part, Tensor) for part in result):
-        raise InputError(expected, type(result).__name__)
-    if result[0].shape != x.shape or result[1].shape != x.shape[:1]:
-        raise InputError(expected, f"{tuple(result[0].shape)} and {tuple(result[1].shape)}")
-    return result
 
 
 def largest(values: Tensor) -> float:

@@ -16,8 +16,8 @@ from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.cli.declared_options import assignments, integers, options_for, usual_first, with_options
-from mera.cli.lazy import OPTIONS
+from mera.cli.declared_options import assignments, integers, options_for, usual_first
+from mera.cli.lazy import OPTIONS, with_options
 from mera.data import Examples
 from mera.density import Density
 from mera.flow import Flow

@@ -11,8 +11,8 @@ import typer
 
 from mera import data
 from mera.cli.common import DataOptions, Device, Download, choose_device
-from mera.cli.declared_options import integers, signature_options, with_options
-from mera.cli.lazy import OPTIONS
+from mera.cli.declared_options import integers, signature_options
+from mera.cli.lazy import OPTIONS, with_options
 from mera.cli.output import console, show
 from mera.cli.train import settings_of, settings_options
 from mera.compare import compare, contestants, write_report

@@ -41,11 +41,6 @@ def widths(text: str) -> tuple[Any, ...]:
     return rows[0] if len(rows) == 1 else tuple(rows)
 
 
-def word_or_integer(text: str) -> str | int:
-    """Parse an integer; any other text is returned unchanged."""
-    return int(text) if text.lstrip("-").isdigit() else text
-
-
 def assignments(text: str) -> dict[str, Any]:
     """Parse NAME=VALUE ..., where a value that is not JSON is text."""
     try:
@@ -81,7 +76,6 @@ VALUES: dict[Any, tuple[Callable[[str], Any], str | None]] = {
     Options: (assignments, "NAME=VALUE ..."),
     Edges: (integers, "INT[,INT...]"),
     Hidden: (widths, "INT[,INT...][;...]"),
-    str | int: (word_or_integer, None),
     PriorLike: (str, "NAME[(NAME=VALUE ...)]"),
     BijectorLike: (str, "NAME[(NAME=VALUE ...)]"),
 }
@@ -152,19 +146,6 @@ def _without_panel(option: inspect.Parameter) -> inspect.Parameter:
     shown = copy(option.annotation.__metadata__[0])
     shown.rich_help_panel = None
     return option.replace(annotation=Annotated[option.annotation.__origin__, shown])
-
-
-def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """Make a command with the given parameters, in order, that calls `run` with the values of all options by name."""
-
-    def command(**values: Any) -> None:
-        run(**values)
-
-    parameters = [parameter for group in groups for parameter in group]
-    command.__doc__ = inspect.getdoc(run)
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
 
 
 def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:

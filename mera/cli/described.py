@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mera.cli.completion import COMPLETERS, among
-from mera.cli.lazy import OPTIONS, lazy_group
+from mera.cli.lazy import OPTIONS, lazy_group, with_options
 
 FILE = Path(__file__).with_name("commands.json")
 TYPES: dict[str, Any] = {
@@ -52,13 +52,7 @@ def described(*path: str) -> typer.Typer:
     """
     entry = description()["commands"][" ".join(path)]
     parameters = [_parameter(**description()["parameters"][index]) for index in entry["parameters"]]
-
-    def command(**values: Any) -> None:
-        pass
-
-    command.__doc__ = entry["help"]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command = with_options(lambda **values: None, parameters)
     if entry["members"] is None:
         app = typer.Typer(**OPTIONS)
         app.command(path[-1], help=entry["help"])(command)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +52,11 @@ def _explain(
     total = len(run) * len(names)
     with ProgressBar("explain", console, "table") as progress_bar:
         for number, path in enumerate(run):
-            progress = _TableProgress(progress_bar, path.name, number * len(names), total)
+            tables = count(number * len(names))
+
+            def progress(title: str, tables: Iterator[int] = tables, name: str = path.name) -> None:
+                progress_bar.update(done := next(tables), done / total, f"{name}: {title}")
+
             options = {"samples": samples, "seed": seed, "only": names, "progress": progress}
             if len(run) == 1 and not as_json:
                 options["show"] = _show
@@ -89,17 +94,6 @@ def _check_same(runs: Sequence[Path], findings: Sequence[Sequence[Finding]]) -> 
     for path, tables in zip(runs, findings, strict=True):
         if [(table.title, table.rows, table.columns) for table in tables] != first:
             raise InputError(f"runs of one lattice and one data set, as {runs[0]}, for means", str(path))
-
-
-class _TableProgress:
-    """A callback that advances the progress bar when a table of the run `name` begins, after `done` of `total`."""
-
-    def __init__(self, progress_bar: ProgressBar, name: str, done: int, total: int) -> None:
-        self.progress_bar, self.name, self.done, self.total = progress_bar, name, done, total
-
-    def __call__(self, title: str) -> None:
-        self.progress_bar.update(self.done, self.done / self.total, f"{self.name}: {title}")
-        self.done += 1
 
 
 def _findings(

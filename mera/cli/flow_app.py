@@ -12,8 +12,8 @@ import typer
 from mera import models
 from mera.cli.common import LAYOUT_HELP, flow_of, model_commands, model_options
 from mera.cli.completion import sources
-from mera.cli.declared_options import signature_options, with_options
-from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
+from mera.cli.declared_options import signature_options
+from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command, with_options
 from mera.cli.sources import SOURCE_HELP, load_flow
 from mera.io.layouts import load_layout
 

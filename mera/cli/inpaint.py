@@ -18,8 +18,8 @@ from mera._utils.files import make_folder
 from mera.cli.classes import Class, given_class
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
-from mera.cli.declared_options import options_for, signature_options, with_options
-from mera.cli.lazy import OPTIONS
+from mera.cli.declared_options import options_for, signature_options
+from mera.cli.lazy import OPTIONS, with_options
 from mera.cli.output import Json, console, show_json
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
@@ -60,6 +61,19 @@ def lazy_group(
             return super().resolve_command(ctx, args)
 
     return LazyGroup
+
+
+def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """Make a command with the given parameters, in order, that calls `run` with the values of all options by name."""
+
+    def command(**values: Any) -> None:
+        run(**values)
+
+    parameters = [parameter for group in groups for parameter in group]
+    command.__doc__ = inspect.getdoc(run)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
 def refuse_before_command(context: typer.Context) -> None:

@@ -28,6 +28,10 @@ from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
 from mera.symmetry import Symmetrized
 
+OF_REPORT = ("ess", "pareto_k", "missed", "forward_ess", "verdict", "free_energy")
+OF_CHAINS = ("acceptance", "acceptance_of_trajectories", "tau", "tau_error", "r_hat", "seconds", "verdict")
+"""The fields of the results of samples of a flow, and of chains, that are numbers by name in the report."""
+
 app = typer.Typer(**OPTIONS)
 
 
@@ -177,33 +181,15 @@ def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:
 
 
 def _figures(result: Any) -> dict[str, Any]:
-    """The numbers of a result as JSON-serializable values."""
-    observables: dict[str, Any] = {name: list(quantity) for name, quantity in result.observables.items()}
+    """The numbers of a result, by name."""
+    observables = dict(result.observables)
     if result.correlator is not None:
         observables["correlator"] = [part.tolist() for part in result.correlator]
+    figures: dict[str, Any]
     if isinstance(result, physics.Report):
-        return {
-            "samples": result.n,
-            "ess": result.ess,
-            "ess_is_upper_estimate": is_upper_estimate(result.pareto_k),
-            "pareto_k": result.pareto_k,
-            "missed": result.missed,
-            "forward_ess": result.forward_ess,
-            "verdict": result.verdict,
-            "log_z": [result.log_z, result.log_z_error],
-            "free_energy": list(result.free_energy),
-            "observables": observables,
-        }
-    draws, chains = next(iter(result.history.values())).shape
-    return {
-        "draws": draws,
-        "chains": chains,
-        "acceptance": result.acceptance,
-        "acceptance_of_trajectories": result.acceptance_of_trajectories,
-        "tau": dict(result.tau),
-        "tau_error": dict(result.tau_error),
-        "r_hat": dict(result.r_hat),
-        "seconds": result.seconds,
-        "verdict": result.verdict,
-        "observables": observables,
-    }
+        figures = {"samples": result.n, "ess_is_upper_estimate": is_upper_estimate(result.pareto_k)}
+        figures["log_z"] = [result.log_z, result.log_z_error]
+    else:
+        figures = dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
+    names = OF_REPORT if isinstance(result, physics.Report) else OF_CHAINS
+    return figures | {name: getattr(result, name) for name in names} | {"observables": observables}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder, write_atomically
+from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
 from mera.cli.classes import numbers_of
 from mera.cli.common import Device, Lattice, choose_device
@@ -21,10 +19,9 @@ from mera.cli.declared_options import numbers
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
-from mera.density import Density
-from mera.drawing.images import png_path, save_grid
+from mera.drawing.images import png_path, save_grid, stretch
 from mera.train.evaluate import sample as draw
-from mera.train.objective import are_pictures, stretched
+from mera.train.objective import are_pictures
 
 app = typer.Typer(**OPTIONS)
 
@@ -53,42 +50,25 @@ def _sample(
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
     flow = load_flow(run, L).to(choose_device(device))
-    if out is not None and out.suffix != ".npy" and not are_pictures(flow):
+    as_array = out.suffix == ".npy" if out is not None else not are_pictures(flow)
+    if not as_array and not are_pictures(flow):
         raise InputError("a .npy file for samples that are not images", str(out))
     context = None
     if classes is not None:
         chosen = torch.tensor(numbers_of(run, flow, classes), device=flow.device)
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     samples = draw(flow, n, temperature, seed, context)
-    as_array = out is not None and out.suffix == ".npy"
-    pictures = None if as_array else _pictures(flow, samples, run)
-    if as_array and are_pictures(flow) and not learnt_fields(run):
+    if are_pictures(flow) and not learnt_fields(run):
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
     name += f"_seed_{seed}" if seed else ""  # other samples do not replace the pictures of before
-    folder = folder_of(run)
-    make_folder(folder)
-    if pictures is None:
-        out = out if out is not None else folder / f"samples_T{name}.npy"
-        if is_main():
-            write_array(samples, out)
-    else:
-        out = png_path(out if out is not None else folder / f"samples_T{name}.png")
-        if is_main():
-            save_grid(pictures, out)
+    out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out
+    out = out if as_array else png_path(out)
+    make_folder(out.parent)
+    if is_main() and as_array:
+        with replacing(out) as temporary, temporary.open("wb") as file:
+            np.save(file, samples.cpu().numpy())
+    elif is_main():
+        save_grid(samples if samples.dtype == torch.uint8 else stretch(samples), out)
     console.print(f"{n} samples at temperature {temperature}: {out}")
-
-
-def _pictures(flow: Density, samples: Tensor, run: Path) -> Tensor | None:
-    """Samples as uint8 images; None if they are not images."""
-    if learnt_fields(run):
-        return stretched(flow, samples)
-    return flow.to_images(samples) if are_pictures(flow) else None
-
-
-def write_array(samples: Tensor, path: Path) -> None:
-    """Write samples (n, C, *shape) as a .npy file."""
-    buffer = BytesIO()
-    np.save(buffer, samples.cpu().numpy())
-    write_atomically(path, buffer.getvalue())

@@ -28,9 +28,9 @@ from mera.cli.common import (
     model_options,
 )
 from mera.cli.completion import among
-from mera.cli.declared_options import options_for, signature_options, with_options
+from mera.cli.declared_options import options_for, signature_options
 from mera.cli.last_line import loss_of
-from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command
+from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command, with_options
 from mera.cli.output import console
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names

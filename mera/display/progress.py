@@ -97,7 +97,7 @@ class ProgressBar:
             listener(fraction, text)
         if self.bar is not None:
             self.bar.update(self.task, completed=fraction, description=text)
-        elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or not self.cell.is_shown):
+        elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or self.cell.handle is None):
             self.last_line = now
             full = round(BAR_WIDTH * fraction)
             self.cell.show(
@@ -122,24 +122,23 @@ class ProgressBar:
 
 
 class Cell:
-    """A line of text or a picture in the output of a notebook's cell, which changes in place."""
+    """A line of text or a picture in the output of a notebook's cell, which changes in place.
+
+    Attributes:
+        handle: of IPython, for what is shown; None as long as nothing has been shown.
+    """
 
     def __init__(self) -> None:
-        self._handle: Any = None
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether something has been shown."""
-        return self._handle is not None
+        self.handle: Any = None
 
     def show(self, content: dict[str, Any]) -> None:
         """Show content by its types, such as {"text/plain": text}, which replaces the content before."""
         from IPython.display import display
 
-        if self._handle is None:
-            self._handle = display(content, raw=True, display_id=True)
+        if self.handle is None:
+            self.handle = display(content, raw=True, display_id=True)
         else:
-            self._handle.update(content, raw=True)
+            self.handle.update(content, raw=True)
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.drawing.figures import Picture
+from mera.drawing.figures import Picture, panels
 
 
 def loss_curves(
@@ -63,8 +63,7 @@ def log_prob_curve(log_prob: Tensor, title: str = "") -> Picture:
 
 def _axes(title: str) -> tuple[Picture, Axes]:
     """An empty figure with a light grid."""
-    figure = Picture(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 1, 6, 4)
     axes.grid(alpha=0.3)
     axes.set_title(title, fontsize=10)
     return figure, axes

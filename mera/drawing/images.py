@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from textwrap import fill
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera._utils.files import as_path, write_atomically
+from mera._utils.files import as_path, replacing
 from mera.drawing.figures import Picture, panels
 
 COLUMN, TEXT = 3.375, 7.0
@@ -112,9 +111,8 @@ def save_image(image: Tensor, path: str | PathLike[str]) -> None:
         ValueError: if the image has another dtype or shape, or the path has another extension.
     """
     _check_images(image, "C, H, W")
-    buffer = BytesIO()
-    to_pil(image).save(buffer, "png")
-    write_atomically(png_path(path), buffer.getvalue())
+    with replacing(png_path(path)) as temporary:
+        to_pil(image).save(temporary, "png")
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
@@ -127,9 +125,8 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     Raises:
         ValueError: if the path has another extension.
     """
-    buffer = BytesIO()
-    figure.savefig(buffer, dpi=150, format="png")
-    write_atomically(png_path(path), buffer.getvalue())
+    with replacing(png_path(path)) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
@@ -146,10 +143,8 @@ def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
     new_width = COLUMN if width <= 5 else TEXT
     figure.set_size_inches(new_width, height * new_width / width)
     figure.suptitle("")
-    buffer = BytesIO()
-    with rc_context({"pdf.fonttype": 42}):
-        figure.savefig(buffer, format="pdf")
-    write_atomically(as_path(path), buffer.getvalue())
+    with rc_context({"pdf.fonttype": 42}), replacing(path) as temporary:
+        figure.savefig(temporary, format="pdf")
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:

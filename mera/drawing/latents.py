@@ -26,8 +26,7 @@ def histograms(statistics: LatentStatistics) -> Picture:
 
 def dependence(statistics: LatentStatistics) -> Picture:
     """Draw the mutual information of two latents, for each pair of levels and by their distance on the tree."""
-    figure = Picture(figsize=(8.5, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(2, 2, 4.25, 3.4)
     values = 1e3 * statistics.information
     shown = left.imshow(values, cmap="viridis", vmin=0)
     for a, row in enumerate(values.tolist()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,12 @@ class PaperFigure:
         function: makes the figure of a subject.
         is_usual: whether the figure is drawn by default.
         least: the smallest number of images that the figure needs.
-        save: writes the result of the function to a file.
-        ending: the extension of the file.
     """
 
     title: str
     function: Callable[[Subject], Any]
     is_usual: bool = True
     least: int = 1
-    save: Callable[[Any, Path], None] = save_figure
-    ending: str = ".png"
 
     def write(self, subject: Subject, path: Path, for_paper: bool = False) -> Path:
         """Draw the figure of a subject into a file, and return the file.
@@ -59,18 +56,20 @@ class PaperFigure:
             for_paper: whether to write a PDF at the width of a column, except for animations.
         """
         drawn = self.function(subject)
-        if for_paper and isinstance(drawn, Picture):
+        if not isinstance(drawn, Picture):
+            save_video(drawn, file := path.with_name(path.name + ".gif"))
+        elif for_paper:
             save_for_paper(drawn, file := path.with_name(path.name + ".pdf"))
         else:
-            self.save(drawn, file := path.with_name(path.name + self.ending))
+            save_figure(drawn, file := path.with_name(path.name + ".png"))
         return file
 
-    def draw(self, flow: Flow, images: Tensor | None = None) -> Any:
+    def draw(self, flow: Flow, images: Tensor) -> Any:
         """Draw the figure: a `Picture`, or the frames of an animation.
 
         Args:
             flow: a flow of images, (1 or 3, H, W).
-            images: test images (N, C, H, W) uint8; samples of the flow if None.
+            images: test images (N, C, H, W) uint8.
         """
         return self.function(Subject(flow, images))
 
@@ -92,26 +91,20 @@ def fields(subject: Subject) -> Picture:
     return _field_rows(subject, rows, title, same_scale=True)
 
 
-def random_fields(level: int) -> Callable[[Subject], Picture]:
+def random_fields(level: int, subject: Subject) -> Picture:
     """Fig. 10 to 13: receptive fields of random latents of one level, which counts from the coarsest if negative."""
-
-    def draw(subject: Subject) -> Picture:
-        flow = subject.flow
-        h = level % len(flow.plan.latents)
-        with fixed_seed(SEED):
-            latents = _random_latents(flow, h, 4 * COLUMNS)
-        rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
-        title = f"receptive fields at random, level {h}, with their cones; each on a scale of its own"
-        return _field_rows(subject, rows, title)
-
-    return draw
+    h = level % len(subject.flow.plan.latents)
+    with fixed_seed(SEED):
+        latents = _random_latents(subject.flow, h, 4 * COLUMNS)
+    rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
+    title = f"receptive fields at random, level {h}, with their cones; each on a scale of its own"
+    return _field_rows(subject, rows, title)
 
 
 def strength_histogram(subject: Subject) -> Picture:
     """Fig. 3(c), 14(b): histograms of the strengths of receptive fields, level by level."""
     norms = subject.norms
-    figure = Picture(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 1, 7, 4)
     values = torch.cat([level.flatten() for level in norms])
     low, high = values[values > 0].min().item(), values.max().item()
     bins = torch.logspace(math.log10(low), math.log10(1.01 * high), 41).tolist()
@@ -216,7 +209,7 @@ def _field_rows(
     axes = figure.subplots(len(rows), columns, squeeze=False)
     remaining: Iterator[Tensor] = iter(drawn)
     for row, latents in enumerate(rows):
-        in_row = [_pictured(next(remaining)) for _ in latents]
+        in_row = [next(remaining) for _ in latents]
         largest = max(field.abs().max() for field in in_row) if same_scale else None
         _label(axes[row, 0], f"h = {latents[0][0]}")
         for column in range(columns):
@@ -244,14 +237,8 @@ def _outline(axes: Axes, pixels: Tensor) -> None:
     axes.contour(places[1].numpy(), places[0].numpy(), fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
 
 
-def _pictured(field: Tensor) -> Tensor:
-    """A receptive field with 1 or 3 channels: the mean over channels of any other number."""
-    return field if len(field) in (1, 3) else field.mean(0, keepdim=True)
-
-
 def _field_image(field: Tensor, largest: Tensor | None = None) -> Tensor:
     """Convert a receptive field to a uint8 image on grey; its largest magnitude, or `largest`, is black or white."""
-    field = _pictured(field)
     largest = field.abs().max() if largest is None else largest
     scaled = 127.5 + 127.5 * field / largest.clamp(min=torch.finfo(field.dtype).tiny)
     return scaled.round().to(torch.uint8)
@@ -270,15 +257,13 @@ FIGURES = {
         lambda subject: pinwheels(subject.pinwheels),
         is_usual=False,
     ),
-    "10": PaperFigure("receptive fields at random, the coarsest level", random_fields(-1)),
-    "11": PaperFigure("receptive fields at random, the level below", random_fields(-2)),
-    "12": PaperFigure("receptive fields at random, the third level from the top", random_fields(-3)),
-    "13": PaperFigure("receptive fields at random, the finest level", random_fields(0)),
+    "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, -1)),
+    "11": PaperFigure("receptive fields at random, the level below", partial(random_fields, -2)),
+    "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, -3)),
+    "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, 0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
     "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.statistics), least=LEAST),
     "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.statistics), least=LEAST),
-    "traversals": PaperFigure(
-        "a GIF: images along the leading latents of each level", traversal_frames, save=save_video, ending=".gif"
-    ),
+    "traversals": PaperFigure("a GIF: images along the leading latents of each level", traversal_frames),
 }
 """The figures of the paper by number, and three that its text suggests."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from mera.drawing.figures import Picture
+from mera.drawing.figures import Picture, panels
 from mera.physics import CorrelationLength, MarkovChains, Quantity, Report
 from mera.physics.verdicts import format_ess
 
@@ -17,8 +17,7 @@ MOST_CHAINS = 8
 
 def report_figure(report: Report) -> Picture:
     """Draw the distribution of the importance weights, and the two-point function, of `mera.physics.estimate`."""
-    figure = Picture(figsize=(9, 3.6), layout="constrained")
-    weights, correlator = figure.subplots(1, 2)
+    figure, (weights, correlator) = panels(2, 2, 4.5, 3.6)
     centred = (report.log_weights - report.log_z)[report.log_weights.isfinite()]
     weights.hist(centred.numpy(), bins=60, color="tab:blue", alpha=0.8)
     weights.set(xlabel="ln w - ln Z", ylabel="samples", yscale="log")
@@ -33,14 +32,14 @@ def chain_figure(chain: MarkovChains) -> Picture:
     """Draw the histories of observables along the first chains, and the two-point function."""
     figure = Picture(figsize=(10, 5.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1], squeeze=False)[0]
-    panels = left.subplots(len(HISTORIES), 1, sharex=True)
-    for axes, name in zip(panels, HISTORIES, strict=True):
+    histories = left.subplots(len(HISTORIES), 1, sharex=True)
+    for axes, name in zip(histories, HISTORIES, strict=True):
         axes.plot(chain.history[name][:, :MOST_CHAINS].numpy(), lw=0.7, alpha=0.8)
         axes.set_ylabel(name)
         tau, error = chain.tau[name], chain.tau_error[name]
         axes.set_title(f"autocorrelation time {tau:.3g} +- {error:.2g}, R-hat {chain.r_hat[name]:.3f}", fontsize=8)
         axes.grid(alpha=0.3)
-    panels[-1].set_xlabel("draw")
+    histories[-1].set_xlabel("draw")
     _draw_correlator(right.subplots(), chain.correlator)
     figure.suptitle(chain.verdict, fontsize=9)
     return figure
@@ -48,8 +47,7 @@ def chain_figure(chain: MarkovChains) -> Picture:
 
 def correlation_figure(found: CorrelationLength) -> Picture:
     """Draw the two-point function of slices with its fit, and the effective masses beside the fitted mass."""
-    figure = Picture(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(2, 2, 4.5, 3.6)
     values, errors = (part.numpy() for part in found.correlator)
     left.errorbar(range(len(values)), values, errors, fmt="o", ms=3, capsize=2)
     left.plot(range(found.first, len(values)), found.fit[found.first :].numpy(), color="tab:orange", lw=1)

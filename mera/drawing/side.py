@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_legend
+from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_legend, panels
 from mera.drawing.rows import Boxes, Row, Variables, rows
 from mera.graph import Plan
 
@@ -40,8 +40,7 @@ def draw_side(
     """
     drawn = rows(plan)
     top = max(row.height for row in drawn)
-    figure = Picture(figsize=(min(2 + 0.28 * view.size, WIDEST), 1.2 + 0.42 * top), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, 1, min(2 + 0.28 * view.size, WIDEST), 1.2 + 0.42 * top)
     for row in drawn:
         axes.vlines(row.positions(d, view), row.below, row.height, color=WIRE, lw=0.8, zorder=1)
         if isinstance(row, Boxes):

@@ -18,8 +18,6 @@ FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 FIELD_SAMPLES = 8
 """The number of samples over which receptive fields are averaged."""
-DRAWN = 100
-"""The number of samples that replace images."""
 PAIRS = 1000
 """The number of pairs of latents for each estimate of mutual information."""
 
@@ -29,18 +27,12 @@ class Subject:
 
     Args:
         flow: the flow.
-        images: test images (N, C, H, W) uint8; samples of the flow if None.
+        images: test images (N, C, H, W) uint8.
         learn_pinwheel: trains a flow with the named prior on the pinwheel, for Fig. 9; see `mera.train.pinwheel`.
     """
 
-    def __init__(
-        self, flow: Flow, images: Tensor | None = None, learn_pinwheel: Callable[[str], Flow] | None = None
-    ) -> None:
-        self.flow, self._learn_pinwheel = flow, learn_pinwheel
-        if images is None:
-            with fixed_seed(SEED):
-                images = flow.to_images(flow.sample(DRAWN))
-        self.images = images
+    def __init__(self, flow: Flow, images: Tensor, learn_pinwheel: Callable[[str], Flow] | None = None) -> None:
+        self.flow, self.images, self._learn_pinwheel = flow, images, learn_pinwheel
 
     @cached_property
     def pinwheels(self) -> dict[str, Flow]:

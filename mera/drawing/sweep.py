@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from mera.drawing.figures import Picture
+from mera.drawing.figures import Picture, panels
 from mera.physics.observables import Quantity
 
 
@@ -24,13 +24,12 @@ def sweep_figure(
         doubtful: the values of all parameters where averages are wrong or errors mean nothing; a cross marks them.
     """
     axis = max(range(len(names)), key=lambda i: len({at[i] for at in means}))
-    figure = Picture(figsize=(4.2 * min(len(shown), 2), 3.2 * -(-len(shown) // 2)), layout="constrained")
-    panels = figure.subplots(-(-len(shown) // 2), min(len(shown), 2), squeeze=False).flatten()
+    figure, places = panels(len(shown), 2, 4.2, 3.2)
     curves: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for at in means:
         curves.setdefault((*at[:axis], *at[axis + 1 :]), []).append(at)
     others = [name for i, name in enumerate(names) if i != axis]
-    for axes, name in zip(panels, shown, strict=False):
+    for axes, name in zip(places, shown, strict=True):
         for rest, points in curves.items():
             points = sorted(points, key=lambda at: at[axis])
             label = ", ".join(f"{key} = {value}" for key, value in zip(others, rest, strict=True))
@@ -46,8 +45,6 @@ def sweep_figure(
         )  # fmt: skip
         axes.set(xlabel=names[axis], ylabel=name)
         axes.grid(alpha=0.3)
-    for axes in panels[len(shown) :]:
-        axes.set_visible(False)
     if others or doubtful:
-        panels[0].legend(fontsize=8)
+        places[0].legend(fontsize=8)
     return figure

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
 
 from mera._utils.checks import check_count
-from mera._utils.files import as_path, write_atomically
+from mera._utils.files import replacing
 from mera._utils.random import fixed_seed
 from mera.analysis import traverse
 from mera.analysis.strengths import strongest
@@ -46,7 +45,6 @@ def traversal_frames(subject: Subject, frames: int = 24) -> list[Image]:
 
 def save_video(frames: Sequence[Image], path: str | PathLike[str]) -> None:
     """Write frames as a GIF that repeats for ever; the file appears whole or not at all."""
-    buffer = BytesIO()
     first, *rest = frames
-    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
-    write_atomically(as_path(path), buffer.getvalue())
+    with replacing(path) as temporary:
+        first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)

@@ -7,8 +7,7 @@ from nicegui import ui
 from mera.drawing.colours import coloured
 from mera.explore.live_chain import LiveChain
 from mera.explore.pictures import address_of, picture_element, polyline
-from mera.explore.threads import in_thread
-from mera.explore.visit import Visit
+from mera.explore.visit import Visit, in_thread
 
 SHOWN = 200
 """The number of draws of m^2 in the curve."""

@@ -32,7 +32,7 @@ class FillTab:
             ui.button("Mark the rectangle", on_click=self._mark).props("outline")
             self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
-        self.visit.watch(self._clear_fillings)
+        self.visit.watchers.append(self._clear_fillings)
         ui.separator()
         ui.label("Where the model pays: bright pixels cost the most bits.")
         ui.button("Show the map", on_click=self._show_cost).props("outline")

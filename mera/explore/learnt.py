@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from typing import NamedTuple
 
 from torch import Tensor
 
@@ -22,18 +21,6 @@ FIELD_SAMPLES = 8
 """The number of samples over which receptive fields are averaged, enough for a thumbnail."""
 STRENGTH_SAMPLES = 512
 """The number of samples from which the strongest latents are found."""
-
-
-class Lead(NamedTuple):
-    """A latent with a strong receptive field.
-
-    Attributes:
-        latent: (level, channel, *site).
-        thumbnail: its receptive field as a picture, (3, H, W) uint8.
-    """
-
-    latent: LatentIndex
-    thumbnail: Tensor
 
 
 class Learnt:
@@ -60,7 +47,7 @@ class Learnt:
         self.note = "" if bijection is flow else ", of one element of the mixture"
         self.wiring = Wiring(bijection.plan)
         self._lock = threading.Lock()
-        self._leads: dict[int, list[Lead]] = {}
+        self._leads: dict[int, list[tuple[LatentIndex, Tensor]]] = {}
         self._changes: dict[LatentIndex, Change] = {}
 
     @property
@@ -72,15 +59,17 @@ class Learnt:
         """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""
         return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
 
-    def leads(self, level: int) -> list[Lead]:
-        """The latents of a level, 0 for the finest, with the strongest receptive fields, strongest first; cached."""
+    def leads(self, level: int) -> list[tuple[LatentIndex, Tensor]]:
+        """The latents (level, channel, *site) of a level with the strongest receptive fields, strongest first; cached.
+
+        Each latent has its receptive field as a picture, (3, H, W) uint8. Level 0 is the finest.
+        """
         with self._lock:  # forward-mode derivatives of two threads must not overlap
             level = self.flow.plan.check_level(level)
             if level not in self._leads:
                 latents = leading(self.flow, level, LEADS, samples=STRENGTH_SAMPLES)
                 fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
-                thumbnails = map(coloured, fields.mean(1).cpu())
-                self._leads[level] = [Lead(*pair) for pair in zip(latents, thumbnails, strict=True)]
+                self._leads[level] = list(zip(latents, map(coloured, fields.mean(1).cpu()), strict=True))
             return self._leads[level]
 
     def change(self, latent: LatentIndex) -> Change:

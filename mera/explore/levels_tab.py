@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nicegui import ui
+from torch import Tensor
 
-from mera.explore.learnt import Lead
+from mera.analysis.latents import LatentIndex
 from mera.explore.pictures import picture_element
 from mera.explore.visit import Visit
 
@@ -48,35 +49,31 @@ class LevelsTab:
                 if not latents.default_slot.children:  # unless the panel was opened twice meanwhile
                     with latents:
                         for lead in leads or ():
-                            self._build_lead(lead)
+                            self._build_lead(*lead)
 
         panel.on_value_change(open_panel)
         if level == self.visit.learnt.levels - 1:
             ui.timer(0.3, lambda: panel.set_value(True), once=True)  # once the page is there
 
-    def _build_lead(self, lead: Lead) -> None:
+    def _build_lead(self, latent: LatentIndex, thumbnail: Tensor) -> None:
         """Build the receptive field and the slider of a latent."""
-        level, channel, *site = lead.latent
+        level, channel, *site = latent
         name = f"z{level}, channel {channel}, site {tuple(site)}"
         with ui.column().classes("items-center gap-0 w-32"):
-            picture_element(f"receptive field of {name}", 20, lead.thumbnail)
-            slider = ui.slider(min=-REACH, max=REACH, step=0.05, value=self._value(lead))
+            picture_element(f"receptive field of {name}", 20, thumbnail)
+            slider = ui.slider(min=-REACH, max=REACH, step=0.05, value=self._value(latent))
             slider.props(f'label aria-label="{name}"')
             ui.label(f"channel {channel} at {tuple(site)}").classes("text-xs")
-        slider.on("update:model-value", lambda event: self._set(lead, event.args), throttle=EVERY)
+        slider.on("update:model-value", lambda event: self._set(latent, event.args), throttle=EVERY)
+        self.visit.followers.append(lambda: slider.set_value(self._value(latent)))
 
-        def update_slider() -> None:
-            slider.set_value(self._value(lead))
-
-        self.visit.follow(update_slider)
-
-    def _value(self, lead: Lead) -> float:
+    def _value(self, latent: LatentIndex) -> float:
         """The value of a latent, clamped to the range of a slider."""
-        return round(max(-REACH, min(REACH, self.studio.value(lead.latent))), 2)
+        return round(max(-REACH, min(REACH, self.studio.value(latent))), 2)
 
-    def _set(self, lead: Lead, value: float) -> None:
+    def _set(self, latent: LatentIndex, value: float) -> None:
         with self.visit.reporting():
-            self.studio.set(lead.latent, float(value))
+            self.studio.set(latent, float(value))
             self.visit.shown()
 
     def _set_temperature(self, level: int, value: float) -> None:

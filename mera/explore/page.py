@@ -53,8 +53,8 @@ class Page:
             with ui.column().classes("w-full"):
                 self._build_tabs()
         self.visit.has_left = lambda: self.now.is_deleted
-        self.visit.watch(self._show)
-        self.visit.follow(self._show_before)
+        self.visit.watchers.append(self._show)
+        self.visit.followers.append(self._show_before)
         self.visit.marked = self._show_marks
         self.visit.changed()
 

@@ -10,8 +10,8 @@ import warnings
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
+from mera._utils.optional import import_optional
 from mera.density import Density
 from mera.drawing import cone_page
 from mera.explore.learnt import Learnt
@@ -45,8 +46,8 @@ class Explorer:
         address: the address with the token, for the first visit.
 
     Raises:
-        ValueError: if the flow has a context or another lattice, or the port is taken.
-        ModuleNotFoundError: if NiceGUI is not installed: `pip install 'mera-flow[explore]'`.
+        ValueError: if the flow has a context or another lattice, the port is taken, or NiceGUI is not installed:
+            `pip install 'mera-flow[explore]'`.
     """
 
     def __init__(
@@ -59,13 +60,11 @@ class Explorer:
     ) -> None:
         is_image = action is None if is_image is None else is_image
         self.learnt, self.title, self.action = Learnt(flow, is_image), title, action
-        _check_installed()
+        import_optional("nicegui", "explore")
         self._socket = _bound(port)
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{self.port}/?token={self._token}"
-        self._cones: str | None = None
-        self._lock = threading.Lock()
         self._server = self._make_server()
 
     def run(self, show: bool = True) -> None:
@@ -84,12 +83,10 @@ class Explorer:
         """Ask the server to stop."""
         self._server.should_exit = True
 
+    @cached_property
     def cones(self) -> str:
-        """The page of cones as HTML; cached."""
-        with self._lock:
-            if self._cones is None:
-                self._cones = cone_page(self.learnt.flow.plan, self.title)
-            return self._cones
+        """The page of cones as HTML."""
+        return cone_page(self.learnt.flow.plan, self.title)
 
     def _make_server(self) -> Any:
         """Make the web server and its pages."""
@@ -105,10 +102,10 @@ class Explorer:
 
         @app.get("/cones", response_class=HTMLResponse)
         def cones() -> str:
-            return self.cones()
+            return self.cones
 
         def page() -> None:
-            Page(self.learnt, self.title, self.cones, self.action).build()
+            Page(self.learnt, self.title, lambda: self.cones, self.action).build()
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch
@@ -140,16 +137,10 @@ def private_page(address: str) -> Iterator[Path]:
         yield page
 
 
-def _check_installed() -> None:
-    """Raise an error if NiceGUI is not installed."""
-    if find_spec("nicegui") is None:
-        raise ModuleNotFoundError("Expected NiceGUI for the explorer; got none: pip install 'mera-flow[explore]'")
-
-
 def _bound(port: int | None) -> socket.socket:
     """Open a listening socket at a port of 127.0.0.1, which other machines cannot reach."""
-    if port is not None and check_count(port, "a port") > LAST_PORT:
-        raise InputError(f"a port up to {LAST_PORT}", str(port))
+    if port is not None:
+        check_count(port, "a port", most=LAST_PORT)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":  # on Windows, the option would let another process take the port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

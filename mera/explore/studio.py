@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
 from mera.analysis import combine, decompose, mix, subtree
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
@@ -28,8 +26,10 @@ LARGEST_UPLOAD = 20 * 2**20
 LARGEST_PICTURE, REDUCED = 24_000_000, 1024
 """The most pixels of an uploaded picture, and the longest edge to which it is reduced as it is decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-SEARCH: dict[str, Any] = {"draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "iterations": 10, "leapfrog": 8}
-"""Options of the search for fillings."""
+SEARCH: dict[str, Any] = {
+    "samples": 4, "draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "iterations": 10, "leapfrog": 8,
+}  # fmt: skip
+"""Options of the search for fillings, and their number."""
 KEPT = 20
 """The number of images that `undo` can restore."""
 
@@ -39,18 +39,17 @@ class Studio:
 
     Args:
         learnt: the flow.
-        seed: the seed of the first image; random if None.
 
     Attributes:
         temperatures: the temperature of latents that are drawn, for each level, finest first.
     """
 
-    def __init__(self, learnt: Learnt, seed: int | None = None) -> None:
+    def __init__(self, learnt: Learnt) -> None:
         self.learnt, self.flow = learnt, learnt.flow
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
         self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
-        self.draw(seed)
+        self.draw()
 
     @property
     def latents(self) -> Latents:
@@ -88,14 +87,9 @@ class Studio:
         stretched = float(self.flow.preprocess.inverse(self.data)[1])
         return -(self.log_prob() - stretched) / (self.data.numel() * math.log(2))
 
-    def draw(self, seed: int | None = None) -> None:
-        """Draw an image at the temperatures of the levels.
-
-        Args:
-            seed: the seed, random if None; not thread-safe, since it sets the global random state.
-        """
-        with nullcontext() if seed is None else fixed_seed(seed):
-            self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
+    def draw(self) -> None:
+        """Draw an image at the temperatures of the levels."""
+        self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def read(self, content: bytes) -> Tensor:
         """The pixels (C, H, W) of an image file, cropped to the flow's aspect ratio and resized; the image stays.
@@ -189,21 +183,18 @@ class Studio:
         maps = decompose(self.flow, self.data).maps
         return coloured(-torch.stack([level_map[0] for level_map in maps]).sum(0).cpu(), diverging=False)
 
-    def fill(self, mask: Tensor, samples: int = 4) -> list[Tensor]:
+    def fill(self, mask: Tensor) -> list[Tensor]:
         """Sample fillings of masked pixels, each (1, C, H, W) in the flow's own space; only the cone is evaluated.
 
         The chains are short to keep the page responsive; `flow.inpaint` draws better samples.
 
         Args:
             mask: a bool mask (H, W), true for the pixels to fill.
-            samples: the number of fillings.
 
         Raises:
             ValueError: if no pixel or every pixel is masked.
         """
-        inpainting = self.flow.inpaint(self.data.clone(), mask, samples=samples, **SEARCH)
-        if inpainting.samples is None:
-            raise RuntimeError("Expected samples of an inpainting; got none")
+        inpainting: Any = self.flow.inpaint(self.data.clone(), mask, **SEARCH)
         self.convergence = str(inpainting.convergence)
         return list(inpainting.samples.detach().split(1))
 

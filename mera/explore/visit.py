@@ -14,7 +14,6 @@ from nicegui import ui
 from mera.display.progress import listening
 from mera.explore.learnt import Learnt
 from mera.explore.studio import Studio
-from mera.explore.threads import in_thread
 
 
 class Stopped(Exception):
@@ -33,6 +32,8 @@ class Visit:
         mask: the marked pixels, bool (H, W).
         has_left: returns whether the visitor has closed the page.
         marked: called after pixels are marked or unmarked.
+        watchers: called after every change of the image, including changes by a slider.
+        followers: called after every change of the image, except changes by a slider.
     """
 
     def __init__(self, learnt: Learnt, action: Any = None) -> None:
@@ -40,26 +41,18 @@ class Visit:
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self.has_left: Callable[[], bool] = lambda: False
         self.marked: Callable[[], None] = lambda: None
-        self._watchers: list[Callable[[], None]] = []
-        self._followers: list[Callable[[], None]] = []
-
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a function after every change of the image, including changes by a slider."""
-        self._watchers.append(watcher)
-
-    def follow(self, follower: Callable[[], None]) -> None:
-        """Call a function after every change of the image, except changes by a slider."""
-        self._followers.append(follower)
+        self.watchers: list[Callable[[], object]] = []
+        self.followers: list[Callable[[], object]] = []
 
     def shown(self) -> None:
-        """Run the callbacks of `watch`, after a slider has changed the image."""
-        for watcher in self._watchers:
+        """Call the watchers, after a slider has changed the image."""
+        for watcher in self.watchers:
             watcher()
 
     def changed(self) -> None:
-        """Run the callbacks of `watch` and `follow`, after the image has changed."""
+        """Call the watchers and the followers, after the image has changed."""
         self.shown()
-        for follower in self._followers:
+        for follower in self.followers:
             follower()
 
     def change(self, act: Callable[..., object], *arguments: Any) -> None:
@@ -123,3 +116,24 @@ class Visit:
             timer.cancel()
             note.dismiss()
         return None
+
+
+async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a function in a daemon thread, which does not delay the exit of the process, and await the result."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def deliver(settle: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            settle(value)
+
+    def run() -> None:
+        try:
+            outcome = future.set_result, work(*arguments)
+        except Exception as error:
+            outcome = future.set_exception, error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, *outcome)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future

@@ -13,9 +13,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from mera._utils.errors import InputError
-from mera._utils.torch_private import is_recording
-from mera.bijectors.base import zero_log_det
+from mera.bijectors.base import checked_result, zero_log_det
 from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import Plan, Step
 
@@ -113,22 +111,7 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
     Raises:
         ValueError: if the transform returns anything else; the message names the node.
     """
-    result = transform(step, events)
-    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
-        got = type(result).__name__
-        if isinstance(result, tuple):
-            got = " and ".join(type(v).__name__ for v in result) if len(result) == 2 else f"{len(result)} values"
-        raise InputError("events and their log-det from the bijector", got, where=f"node {step.node!r}")
-    changed, log_det = result
-    if is_recording():  # recorded code must not branch on shapes; an earlier call checked them
-        return changed, log_det
-    if changed.shape != events.shape or log_det.shape != events.shape[:1]:
-        raise InputError(
-            f"events {tuple(events.shape)} and one log-det for each from the bijector",
-            f"{tuple(changed.shape)} and {tuple(log_det.shape)}",
-            where=f"node {step.node!r}",
-        )
-    return changed, log_det
+    return checked_result(transform(step, events), events, where=f"node {step.node!r}")
 
 
 def _rearrange(operation: Regroup | Cut, x: Tensor) -> tuple[Tensor, ...]:

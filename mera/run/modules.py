@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from mera.bijectors import Bijector
 from mera.bijectors.by_name import make
 from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout
-from mera.graph.nodes import Local
-from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 from mera.graph.validation import check_bijector
 
@@ -22,8 +22,8 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
             none of the bijectors takes.
     """
     bijectors = nn.ModuleDict()
-    for step in plan.steps:
-        if step.module and step.module not in bijectors:
+    for step in plan.bijections:
+        if step.module not in bijectors:
             bijectors[step.module] = _make_bijector(step, layout, plan)
     if plan.context is not None and all(module.context_shape is None for module in bijectors.values()):
         raise LayoutError(f"a bijector that takes the context {plan.context}", "none in any node")
@@ -32,10 +32,8 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
 
 def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     """The bijector that a node was declared with, or that its callable makes."""
-    node, operation = layout.nodes[step.node], step.operation
-    if not (isinstance(node, Local) and isinstance(operation, Apply)):
-        raise TypeError(f"Expected a local node and its operation; got {node} and {operation}")
-    bijector = node.bijector
+    node: Any = layout.nodes[step.node]
+    bijector, operation = node.bijector, step.apply
     try:
         if not isinstance(bijector, Bijector):
             bijector = make(bijector, operation.event_shape, plan.context_shape(operation))

@@ -6,7 +6,6 @@ from torch import nn
 
 from mera.bijectors.spectral import Spectral
 from mera.graph.errors import LayoutError
-from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
 
@@ -26,29 +25,21 @@ def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, be
         LayoutError: if a bijector has parameters of other shapes on the other lattice, or scales the Fourier modes of
             the whole lattice; the message names the node.
     """
-    operations = {step.module: step.operation for step in before.steps}
-    for step in plan.steps:
-        if not step.module:
-            continue
+    operations = {step.module: step.apply for step in before.bijections}
+    for step in plan.bijections:
         if step.module not in source:
             raise LayoutError("levels that share their bijectors", "a level with bijectors of its own", node=step.node)
         module, operation = source[step.module], operations[step.module]
-        is_patch = isinstance(step.operation, Apply) and not step.operation.is_field
-        if step.operation.lattice.shape != operation.lattice.shape and _acts_on_modes(module, operation):
+        is_whole = operation.events == 1 and any(isinstance(part, Spectral) for part in module.modules())
+        if is_whole and step.apply.lattice.shape != operation.lattice.shape:
             raise LayoutError("bijectors that fit another lattice", "modes of a whole lattice", node=step.node)
-        if is_patch:
+        if not step.apply.is_field:
             target[step.module] = module
             continue
         try:
             _share(target[step.module], module)
         except (KeyError, AttributeError, ValueError) as error:
             raise LayoutError("the same parameters on another lattice", str(error), node=step.node) from error
-
-
-def _acts_on_modes(module: nn.Module, operation: object) -> bool:
-    """Whether a bijector acts on the Fourier modes of a whole lattice."""
-    whole = isinstance(operation, Apply) and operation.events == 1
-    return whole and any(isinstance(part, Spectral) for part in module.modules())
 
 
 def _share(target: nn.Module, source: nn.Module) -> None:

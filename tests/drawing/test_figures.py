@@ -40,7 +40,7 @@ def test_the_pinwheel():
 
 def test_a_video_swings_and_comes_back(tmp_path):
     flow = mera.build("rgflow", L=8, m=2, channels=1, layers=1, hidden=(4,))
-    frames = traversal_frames(Subject(flow), frames=4)
+    frames = traversal_frames(Subject(flow, torch.zeros(1)), frames=4)
     arrays = [np.asarray(frame) for frame in frames]
     assert np.abs(arrays[0].astype(int) - arrays[2]).max() <= 1  # sin 0 and sin pi
     assert not np.array_equal(arrays[1], arrays[3])

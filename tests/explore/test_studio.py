@@ -10,6 +10,7 @@ from PIL import Image
 
 import mera
 from mera import physics
+from mera._utils.random import fixed_seed
 from mera.analysis import mix
 from mera.explore.learnt import Learnt
 from mera.explore.live_chain import TUNED, LiveChain
@@ -28,7 +29,8 @@ def learnt():
 
 @pytest.fixture
 def studio(learnt):
-    return Studio(learnt, seed=1)
+    with fixed_seed(1):
+        return Studio(learnt)
 
 
 def png(width, height, mode="RGB", **options):
@@ -39,7 +41,7 @@ def png(width, height, mode="RGB", **options):
 
 def test_a_latent_is_set_within_its_cone(learnt, studio):
     for level in range(learnt.levels):
-        latent = learnt.leads(level)[0].latent
+        latent = learnt.leads(level)[0][0]
         before = studio.data.clone()
         studio.set(latent, 1.25)
         assert studio.value(latent) == 1.25
@@ -53,8 +55,8 @@ def test_a_latent_is_set_within_its_cone(learnt, studio):
 
 def test_leading_latents_have_thumbnails(learnt):
     leads = learnt.leads(1)
-    assert len({lead.latent for lead in leads}) == len(leads) == 6
-    assert all(lead.thumbnail.shape == (3, 8, 16) and lead.thumbnail.dtype == torch.uint8 for lead in leads)
+    assert len({latent for latent, _ in leads}) == len(leads) == 6
+    assert all(picture.shape == (3, 8, 16) and picture.dtype == torch.uint8 for _, picture in leads)
     assert learnt.leads(1) is leads
 
 
@@ -63,7 +65,7 @@ def test_visitors_may_ask_for_leading_latents_at_once():
     fresh = Learnt(mera.build("rgflow", L=8, m=4, hidden=(6,)))
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(fresh.leads, [0, 1, 0, 1]))
-    assert [leads[0].latent[0] for leads in found] == [0, 1, 0, 1]
+    assert [leads[0][0][0] for leads in found] == [0, 1, 0, 1]
 
 
 def test_undo_and_back(studio):
@@ -129,7 +131,8 @@ def test_temperatures(learnt, studio):
 
 
 def test_mixtures(learnt, studio):
-    other = Studio(learnt, seed=2)
+    with fixed_seed(2):
+        other = Studio(learnt)
     mixed = studio.mixture(other, 1)
     expected = learnt.flow.inverse(mix(studio.latents, other.latents, 1))[0]
     torch.testing.assert_close(mixed, expected)
@@ -137,11 +140,12 @@ def test_mixtures(learnt, studio):
 
 @pytest.mark.usefixtures("quick")
 def test_fillings_and_cost(studio, monkeypatch):
-    short = {"draws": 8, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8, "moves": 1}
+    short = {"samples": 2, "draws": 8, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8,
+             "moves": 1}  # fmt: skip
     monkeypatch.setattr("mera.explore.studio.SEARCH", SEARCH | short)
     mask = torch.zeros(8, 16, dtype=torch.bool)
     mask[2:4, 5:8] = True
-    fillings = studio.fill(mask, samples=2)
+    fillings = studio.fill(mask)
     assert len(fillings) == 2
     for filling in fillings:
         assert torch.equal(filling[..., ~mask], studio.data[..., ~mask])

@@ -58,6 +58,10 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
     drawn = run("sample", "digits", "--n", 4)
     assert drawn.exit_code == 0, drawn.output
     assert (tmp_path / "digits" / "samples_T1.0.png").exists()
+    for name in ("new/a", "new/a.npy"):
+        assert run("sample", "msds1", "--n", 2, "--out", tmp_path / name).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.npy", "a.png"]
+    assert not (tmp_path / "msds1").exists()
     figure = run("figures", "digits", "--only", "8", "--out", tmp_path)
     assert figure.exit_code == 0, (figure.output, figure.exception)
     assert "using samples of the flow instead" in figure.output  # MNIST is not here
