@@ -48,8 +48,7 @@ class Part:
         """A window, by its corner in the rectangle and its size, (C, *size)."""
         first, second = self.rows[0] + top, self.columns[0] + left
         window = self.source[:, first : first + size[0], second : second + size[1]]
-        native = np.array(window, dtype=window.dtype.newbyteorder("="))  # the byte order of this machine
-        return torch.from_numpy(native).to(dtype_of(self.source))
+        return window.to(dtype_of(self.source))
 
 
 class Windows(Dataset):

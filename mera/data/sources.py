@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.memmap import kind_of, read_part
+from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.optional import import_optional
 from mera.data.dataset import DataMissingError
 from mera.data.folder import SUFFIXES, read_image
@@ -46,16 +46,15 @@ class Source:
         self.shape = sizes.get("c", 1), sizes["y"], sizes["x"]
         self.dtype = array.dtype
 
-    def __getitem__(self, where: tuple[slice, ...]) -> np.ndarray:
-        """A part of the image, (C, h, w)."""
+    def __getitem__(self, where: tuple[slice, ...]) -> Tensor:
+        """A copy of a part of the image, (C, h, w)."""
         bounded = [slice(*part.indices(n)) for part, n in zip(where, self.shape, strict=True)]
         slices = dict(zip("cyx", bounded, strict=True))
-        part = read_part(self.array, tuple(slices[axis] for axis in self.axes))
-        part = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
+        part = read_tensor(self.array, tuple(slices[axis] for axis in self.axes))
         if "c" not in self.axes:
             part = part[None]
         order = self.axes if "c" in self.axes else f"c{self.axes}"
-        return part.transpose([order.index(axis) for axis in "cyx"])
+        return part.permute([order.index(axis) for axis in "cyx"])
 
     def cropped(self, shape: Sequence[int]) -> Source:
         """The first rows and columns of the image.
