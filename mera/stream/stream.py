@@ -173,10 +173,15 @@ def stream(
         "context": None if encoded is None else encoded.flatten().tolist(),
     }  # fmt: skip
     path, device = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out), runner.reference.device
-    if is_main():
-        _prepare(path, facts, resume, runner)
-    wait_for_all(device)
-    store = Store(path, runner, encoded, preprocess if is_image else None)
+    try:
+        if is_main():
+            _prepare(path, facts, resume, runner)
+        wait_for_all(device)
+        store = Store(path, runner, encoded, preprocess if is_image else None)
+    except BaseException:
+        if out is None:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     if out is None:
         weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
     if store.facts.get("updated"):

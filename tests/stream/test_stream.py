@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 import mera
 from mera import analysis
+from mera.stream.storage import Storage
 from tests.helpers.laws import randomize
 
 FLOWS = {
@@ -176,6 +178,15 @@ def test_an_update_is_done_or_not(tmp_path, monkeypatch):
     assert again.log_prob == other.log_prob
     assert (again.store.lattices[1][:] == other.store.lattices[1][:]).all()
     assert abs(change) > 0
+
+
+def test_a_temporary_folder_goes_if_no_store_can_be_made(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Storage, "_create", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space"):
+        flow.stream(x[0].numpy())
+    assert not list(tmp_path.iterdir())
 
 
 def test_processes_share_the_tiles(tmp_path):
