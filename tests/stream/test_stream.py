@@ -276,6 +276,29 @@ def test_an_interrupted_update_is_finished_by_the_next_call(tmp_path, monkeypatc
     assert abs(result.log_prob - flow.log_prob(changed).item()) < 1e-9
 
 
+def test_another_process_may_settle_an_update_first(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    store = flow.stream(x[0].numpy(), tmp_path / "a", tile=16).store
+    region, pixels = [(3, 6), (4, 9)], torch.randn(2, 3, 5, dtype=torch.float64)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "write", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+        with pytest.raises(OSError, match="no space"):
+            store.update(region, pixels)
+    load = np.load
+
+    def after_another(path):
+        monkeypatch.undo()
+        store.settle()
+        return load(path)
+
+    monkeypatch.setattr(np, "load", after_another)
+    store.settle()
+    assert np.load is load
+    assert not (tmp_path / "a" / "update.npz").exists()
+    x[0, :, 3:6, 4:9] = pixels
+    assert abs(sum(store.sums()[1:]) - flow.log_prob(x).item()) < 1e-9
+
+
 def test_updates_of_images_of_8_bits(tmp_path):
     flow = randomize(mera.build("tree", L=8, m=2, channels=3, layers=1, hidden=(5,)), 0.2).float().resized((16, 24))
     before = np.random.default_rng(0).integers(0, 256, (3, 16, 24), dtype=np.uint8)
