@@ -226,17 +226,13 @@ def overlaid(block: Tensor, outer: Box, values: Tensor, box: Box, shape: Sequenc
         box: the box.
         shape: the edge lengths of the lattice.
     """
-    block = block.clone()
-    turns = []
-    for a, b, low, high, n in zip(box.start, box.stop, outer.start, outer.stop, shape, strict=True):
-        turns.append(
-            [(max(a + k, low), min(b + k, high), a + k, low) for k in range((low - b) // n * n, high - a + n, n)]
-        )
-    for parts in itertools.product(*turns):
-        if all(stop > start for start, stop, _, _ in parts):
-            there = tuple(slice(start - first, stop - first) for start, stop, first, _ in parts)
-            here = tuple(slice(start - low, stop - low) for start, stop, _, low in parts)
-            block[(slice(None), *here)] = values[(slice(None), *there)]
+    block, here, there = block.clone(), [], []
+    every: Any = slice(None)
+    for a, width, low, high, n in zip(box.start, box.shape, outer.start, outer.stop, shape, strict=True):
+        places = (np.arange(low, high) - a) % n  # of the sites of the block, counted from the start of the box
+        here.append(np.flatnonzero(places < width))
+        there.append(places[here[-1]])
+    block[(every, *np.ix_(*here))] = values[(every, *np.ix_(*there))]
     return block
 
 
