@@ -140,7 +140,6 @@ class Density(nn.Module, ABC):
             uniform: numbers in [0, 1), (B,), which select one of several possible noises; a `mera.Flow` has only one.
         """
 
-    @abstractmethod
     def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
         """The log-density of data, (B,), with one pass less than `log_prob`, from their log-density under `self.flow`.
 
@@ -149,8 +148,8 @@ class Density(nn.Module, ABC):
             log_q: the log-density of the data under `self.flow`, (B,).
             context: the contexts of the data; None for a flow without context.
         """
+        return log_q
 
-    @abstractmethod
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
 
@@ -161,6 +160,7 @@ class Density(nn.Module, ABC):
         Returns:
             The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
         """
+        return x, context
 
     def given(self, context: Tensor) -> Density:
         """The density for one context, as a density without context, with the same parameters.
@@ -182,13 +182,13 @@ class Density(nn.Module, ABC):
         """
         return self.with_flow(self.flow.resized(shape, levels))
 
-    @abstractmethod
     def with_flow(self, flow: Any) -> Density:
         """A density of this kind with another flow: a mixture over the same group, or the other flow itself.
 
         Args:
             flow: the flow.
         """
+        return flow
 
     @abstractmethod
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

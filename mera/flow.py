@@ -233,14 +233,6 @@ class Flow(Density):
             z, _ = self.forward(x)
         return self.inverse(z)[0]
 
-    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
-        """The given log-density, which is that of the flow; see `Density.log_prob_given`."""
-        return log_q
-
-    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The data and context, unchanged: the symmetry group of a flow is trivial."""
-        return x, context
-
     @property
     def needs_context(self) -> bool:
         """Whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
@@ -306,10 +298,6 @@ class Flow(Density):
     def flow(self) -> Flow:
         """The flow itself."""
         return self
-
-    def with_flow(self, flow: Flow) -> Flow:
-        """The other flow."""
-        return flow
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
