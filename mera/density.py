@@ -59,18 +59,10 @@ class Density(nn.Module, ABC):
     class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
     without context takes None.
 
-    Methods that evaluate the flow raise a `ValueError` if the shape, dtype or device of data, latents or images is not
-    the flow's, or if a context is missing or not of the flow's context shape. Methods that draw samples raise it if the
-    number of samples is not an integer >= 0, a temperature is not positive, or the prior has no sampler for it.
+    Methods refuse arguments as those of `mera.Flow` do. The attributes are those of the flow, and the flow itself.
 
     Attributes:
         flow: the `mera.Flow` that has the parameters; the flow itself for a `mera.Flow`.
-        layout: the layout of the flow.
-        plan: the compiled layout.
-        prior: the density of the flow's latents.
-        recipe: the model and the options of the flow; None for a flow that was made by hand.
-        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
-        preprocess: the bijector from uint8 images to the flow's own space.
     """
 
     flow: Any
