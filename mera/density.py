@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from mera._utils.checks import check_images, check_noise, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
+from mera.cones import Cone, Region, Site, generation_cone, inference_cone
 from mera.distribution import FlowDistribution
 from mera.graph import Layout, Plan
 from mera.graph.summary import Summary, count_parameters
 from mera.priors import Prior
 from mera.run.contexts import ContextEncoder
+from mera.run.memory import memory_per_node
 
 Temperature = float | Sequence[float]
 
@@ -56,18 +59,10 @@ class Density(nn.Module, ABC):
     class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
     without context takes None.
 
-    Methods that evaluate the flow raise a `ValueError` if the shape, dtype or device of data, latents or images is not
-    the flow's, or if a context is missing or not of the flow's context shape. Methods that draw samples raise it if the
-    number of samples is not an integer >= 0, a temperature is not positive, or the prior has no sampler for it.
+    Methods refuse arguments as those of `mera.Flow` do. The attributes are those of the flow, and the flow itself.
 
     Attributes:
         flow: the `mera.Flow` that has the parameters; the flow itself for a `mera.Flow`.
-        layout: the layout of the flow.
-        plan: the compiled layout.
-        prior: the density of the flow's latents.
-        recipe: the model and the options of the flow; None for a flow that was made by hand.
-        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
-        preprocess: the bijector from uint8 images to the flow's own space.
     """
 
     flow: Any
@@ -140,7 +135,6 @@ class Density(nn.Module, ABC):
             uniform: numbers in [0, 1), (B,), which select one of several possible noises; a `mera.Flow` has only one.
         """
 
-    @abstractmethod
     def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
         """The log-density of data, (B,), with one pass less than `log_prob`, from their log-density under `self.flow`.
 
@@ -149,8 +143,8 @@ class Density(nn.Module, ABC):
             log_q: the log-density of the data under `self.flow`, (B,).
             context: the contexts of the data; None for a flow without context.
         """
+        return log_q
 
-    @abstractmethod
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
 
@@ -161,6 +155,7 @@ class Density(nn.Module, ABC):
         Returns:
             The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
         """
+        return x, context
 
     def given(self, context: Tensor) -> Density:
         """The density for one context, as a density without context, with the same parameters.
@@ -182,13 +177,13 @@ class Density(nn.Module, ABC):
         """
         return self.with_flow(self.flow.resized(shape, levels))
 
-    @abstractmethod
     def with_flow(self, flow: Any) -> Density:
         """A density of this kind with another flow: a mixture over the same group, or the other flow itself.
 
         Args:
             flow: the flow.
         """
+        return flow
 
     @abstractmethod
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -319,6 +314,51 @@ class Density(nn.Module, ABC):
         if self.flow.of_angles:
             raise InputError("a flow of real numbers for images", "a flow of angles")
 
+    # Cones
+
+    def inference_cone(self, region: Region) -> Cone:
+        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
+
+        Args:
+            region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
+                site, for lattices of any size.
+
+        Returns:
+            The cone, with the variables that can change at each level.
+
+        Raises:
+            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
+
+        >>> import mera, numpy as np
+        >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
+        >>> cone.count, [level.sum().item() for level in cone.levels]
+        (1092, [64, 36, 16, 16])
+        """
+        return inference_cone(self.plan, region)
+
+    def generation_cone(self, level: int, site: Site) -> Cone:
+        """The pixels that can change when the latents at a site change.
+
+        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
+        the cones of the levels.
+
+        Args:
+            level: the level of the latents, 0 for the finest.
+            site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
+
+        Returns:
+            The cone, with the pixels and all intermediate values that can change.
+
+        Raises:
+            ValueError: if there is no such level or site.
+
+        >>> import mera
+        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
+        >>> cone.pixels.shape, int(cone.pixels.sum())
+        (torch.Size([32, 32]), 400)
+        """
+        return generation_cone(self.plan, level, site)
+
     # Description
 
     @property
@@ -327,23 +367,37 @@ class Density(nn.Module, ABC):
         return count_parameters(self)
 
     @property
+    def memory(self) -> Mapping[str, str]:
+        """The memory setting of each node, by name: the tensors that a forward pass keeps for the backward pass.
+
+        - "store" keeps all activations.
+        - "checkpoint" keeps the input of each layer, and runs the layer again in the backward pass.
+        - "invert" keeps the output of the node, and inverts the node layer by layer in the backward pass, so that
+          memory does not grow with depth; second derivatives are not available.
+
+        Values and gradients are the same for all settings. Assign one setting for all nodes, or a dict from names of
+        nodes to settings; nodes that are not in the dict get "store".
+
+        Raises:
+            ValueError: if an assigned setting or node is unknown.
+        """
+        nodes = [step.node for step in self.plan.bijections]
+        return MappingProxyType({node: self.flow._memory.get(node, "store") for node in nodes})
+
+    @memory.setter
+    def memory(self, value: str | Mapping[str, str]) -> None:
+        """Set one memory setting for all nodes, or a dict from names of nodes to settings."""
+        self.flow._memory = memory_per_node(value, [step.node for step in self.plan.bijections])
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype of data and latents, which `to` changes."""
-        return self.flow.dtype
+        return self.flow._reference.dtype
 
     @property
     def device(self) -> torch.device:
         """The device of the flow, which `to` changes."""
-        return self.flow.device
-
-    @property
-    def memory(self) -> Mapping[str, str]:
-        """The memory settings by the names of nodes; see `Flow.memory`."""
-        return self.flow.memory
-
-    @memory.setter
-    def memory(self, value: str | Mapping[str, str]) -> None:
-        self.flow.memory = value
+        return self.flow._reference.device
 
     @property
     @abstractmethod

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
-from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
@@ -18,7 +17,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.bijectors.circular import check_angles
-from mera.cones import Cone, Region, Restriction, Site, Span, generation_cone, inference_cone, window
+from mera.cones import Region, Restriction, Span, window
 from mera.density import Density, Recipe, Temperature
 from mera.graph import Layout, Step, compile
 from mera.graph.resize import edges_of, resize
@@ -28,7 +27,6 @@ from mera.inpaint.pictures import as_images
 from mera.priors import Prior, PriorLike, temperature_per_level
 from mera.run.contexts import ContextEncoder
 from mera.run.executor import run_forward, run_inverse
-from mera.run.memory import memory_per_node
 from mera.run.modules import make_bijectors
 from mera.run.resize import share_bijectors
 from mera.run.runner import Runner
@@ -233,14 +231,6 @@ class Flow(Density):
             z, _ = self.forward(x)
         return self.inverse(z)[0]
 
-    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
-        """The given log-density, which is that of the flow; see `Density.log_prob_given`."""
-        return log_q
-
-    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The data and context, unchanged: the symmetry group of a flow is trivial."""
-        return x, context
-
     @property
     def needs_context(self) -> bool:
         """Whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
@@ -307,10 +297,6 @@ class Flow(Density):
         """The flow itself."""
         return self
 
-    def with_flow(self, flow: Flow) -> Flow:
-        """The other flow."""
-        return flow
-
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise layers such as ActNorm from a first batch of data; see `Density.initialize`."""
@@ -327,49 +313,6 @@ class Flow(Density):
             raise
 
     # Parts of a flow
-
-    def inference_cone(self, region: Region) -> Cone:
-        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
-
-        Args:
-            region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
-                site, for lattices of any size.
-
-        Returns:
-            The cone, with the variables that can change at each level.
-
-        Raises:
-            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
-
-        >>> import mera, numpy as np
-        >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
-        >>> cone.count, [level.sum().item() for level in cone.levels]
-        (1092, [64, 36, 16, 16])
-        """
-        return inference_cone(self.plan, region)
-
-    def generation_cone(self, level: int, site: Site) -> Cone:
-        """The pixels that can change when the latents at a site change.
-
-        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
-        the cones of the levels.
-
-        Args:
-            level: the level of the latents, 0 for the finest.
-            site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
-
-        Returns:
-            The cone, with the pixels and all intermediate values that can change.
-
-        Raises:
-            ValueError: if there is no such level or site.
-
-        >>> import mera
-        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
-        >>> cone.pixels.shape, int(cone.pixels.sum())
-        (torch.Size([32, 32]), 400)
-        """
-        return generation_cone(self.plan, level, site)
 
     def restrict(self, x: Tensor | Store, mask: Region, context: Tensor | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
@@ -502,39 +445,6 @@ class Flow(Density):
         """The plan with the current bijectors, prior, context encoder and memory settings of the flow."""
         modules = dict(self.bijectors.items())
         return Runner(self.plan, modules, self.prior, self.context_encoder, self._memory, self._reference)
-
-    @property
-    def memory(self) -> Mapping[str, str]:
-        """The memory setting of each node, by name: the tensors that a forward pass keeps for the backward pass.
-
-        - "store" keeps all activations.
-        - "checkpoint" keeps the input of each layer, and runs the layer again in the backward pass.
-        - "invert" keeps the output of the node, and inverts the node layer by layer in the backward pass, so that
-          memory does not grow with depth; second derivatives are not available.
-
-        Values and gradients are the same for all settings. Assign one setting for all nodes, or a dict from names of
-        nodes to settings; nodes that are not in the dict get "store".
-
-        Raises:
-            ValueError: if an assigned setting or node is unknown.
-        """
-        nodes = [step.node for step in self.plan.bijections]
-        return MappingProxyType({node: self._memory.get(node, "store") for node in nodes})
-
-    @memory.setter
-    def memory(self, value: str | Mapping[str, str]) -> None:
-        """Set one memory setting for all nodes, or a dict from names of nodes to settings."""
-        self._memory = memory_per_node(value, [step.node for step in self.plan.bijections])
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of data and latents, which `to` changes."""
-        return self._reference.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the flow, which `to` changes."""
-        return self._reference.device
 
     @property
     def summary(self) -> Summary:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 FLOATS = {"float16", "float32", "float64", "bfloat16", "f2", "f4", "f8"}
 """Floats that torch can read, by the names of torch and numpy without the byte order."""
@@ -33,3 +35,12 @@ def read_part(array: Any, where: tuple[Any, ...]) -> Any:
         mapped = np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
         return np.array(mapped[where])
     return array[where]
+
+
+def read_tensor(array: Any, where: tuple[Any, ...]) -> Tensor:
+    """A copy of a part of an array, see `read_part`: a tensor on the CPU, in the byte order of this machine."""
+    part = read_part(array, where)
+    if isinstance(part, Tensor):  # numpy has no bfloat16
+        return part.detach().to("cpu", copy=True)
+    part = np.asarray(part)
+    return torch.from_numpy(np.array(part, dtype=part.dtype.newbyteorder("=")))

@@ -48,10 +48,14 @@ class Bijector(nn.Module, ABC):
         of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
             map that may act on either, such as a permutation, or that acts as its parts do, such as a chain.
         per_site: whether the map acts on each site by itself.
+        passive: the number of channels, counted from the first, that the map does not change.
+        circular: whether the window of `receptive_kernel` continues at the opposite border of the event.
     """
 
     of_angles: bool | None = False
     per_site = False
+    passive = 0
+    circular = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let both methods refuse events of another shape, which an index or a broadcast might accept."""
@@ -68,19 +72,9 @@ class Bijector(nn.Module, ABC):
         self.context_shape = None if context_shape is None else check_shape(context_shape, "context_shape")
 
     @property
-    def passive(self) -> int:
-        """Number of channels, counted from the first, that the map does not change."""
-        return 0
-
-    @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """Size, in each dimension, of the window of input sites around an output site; None if it is all sites."""
         return (1,) * (len(self.event_shape) - 1) if self.per_site and self.event_shape else None
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of `receptive_kernel` continues at the opposite border of the event."""
-        return False
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

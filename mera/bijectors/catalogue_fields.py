@@ -1,10 +1,11 @@
-"""Bijectors of whole lattices that layouts, files and the command line can name."""
+"""Bijectors of whole lattices that layouts, files and the command line can name, with the maps of their couplings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import signature
 from typing import Annotated
 
 from mera._utils.checks import DEEPEST, check_choice, check_count, check_flag
@@ -19,10 +20,13 @@ from mera.bijectors.coupling import Coupling
 from mera.bijectors.coupling_stack import couplings
 from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
+from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import ChannelHalves, Masked, Partition, checkerboard
 from mera.bijectors.reshape import Conditioned
-from mera.bijectors.transforms_by_name import transform_of
-from mera.bijectors.univariate import SmoothLaplace
+from mera.bijectors.scaled import Scaled
+from mera.bijectors.spline import RationalQuadratic
+from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
+from mera.names.calls import parse_call
 from mera.names.flow_options import (
     ContextShape,
     HiddenChannels,
@@ -48,6 +52,45 @@ PARTITIONS: dict[str, Callable[[Shape], Partition]] = {
     "channels": ChannelHalves,
 }
 """The halves of an event by the name of a mask."""
+
+
+def spline_transform(max_log_scale: float = 2.0, bins: int = 8, bound: float = 4.0) -> Univariate:
+    """A rational-quadratic spline behind a learnt scale and shift."""
+    return Scaled(RationalQuadratic(bins, bound), max_log_scale)
+
+
+TRANSFORMS: dict[str, Callable[..., Univariate]] = {
+    "affine": Affine,
+    "additive": Additive,
+    "spline": spline_transform,
+    "logistic-mixture": LogisticMixture,
+}
+
+
+def transform_of(text: str, max_log_scale: float) -> Univariate:
+    """The monotone map of a coupling, from its name, with or without options.
+
+    Args:
+        text: a name of `TRANSFORMS`, with or without options, such as "spline" or "spline(bins=4)".
+        max_log_scale: the bound of the log-scale, for the maps that have one.
+
+    Raises:
+        ValueError: if the name or an option is unknown, or the value of an option is invalid.
+
+    >>> transform_of("spline(bins=4)", 2.0).n_params
+    13
+    """
+    if not isinstance(text, str):
+        raise InputError("the name of a transform", repr(text))
+    name, values, options = parse_call(text, "spline(bins=4)")
+    make = TRANSFORMS[check_choice(name, TRANSFORMS, "a transform")]
+    try:
+        call = signature(make).bind(*values, **options)
+    except TypeError as error:
+        raise InputError(f"options of the transform {name!r}", str(error)) from error
+    if "max_log_scale" in call.signature.parameters:
+        call.arguments.setdefault("max_log_scale", max_log_scale)
+    return make(*call.args, **call.kwargs)
 
 
 @register("convolution")

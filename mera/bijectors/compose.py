@@ -32,11 +32,8 @@ class Chain(Bijector):
             raise InputError("at least one bijector", "none")
         super().__init__(_common_shape(members, "event_shape"), _common_shape(members, "context_shape"))
         self.members = nn.ModuleList(members)
-
-    @property
-    def passive(self) -> int:
-        """Number of channels that no member changes."""
-        return min(member.passive for member in self.bijectors)
+        self.passive = min(member.passive for member in members)
+        self.circular = any(member.circular for member in members)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
@@ -46,11 +43,6 @@ class Chain(Bijector):
         if len(windows) < len(kernels):
             return None
         return tuple(1 + sum(size - 1 for size in sizes) for sizes in zip(*windows, strict=True))
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of a member continues at the opposite border."""
-        return any(member.circular for member in self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the members from the first to the last."""
@@ -134,22 +126,12 @@ class Invert(Bijector):
     @checked
     def __init__(self, bijector: Bijector) -> None:
         super().__init__(bijector.event_shape, bijector.context_shape)
-        self.bijector = bijector
-
-    @property
-    def passive(self) -> int:
-        """Number of channels that the inner bijector does not change."""
-        return self.bijector.passive
+        self.bijector, self.passive, self.circular = bijector, bijector.passive, bijector.circular
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the inner bijector, which is equal in both directions."""
         return self.bijector.receptive_kernel
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of the inner bijector continues at the opposite border."""
-        return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverse of the inner bijector."""

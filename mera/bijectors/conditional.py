@@ -42,17 +42,13 @@ class Conditional(Bijector):
         self.transform = transform if transform is not None else Affine()
         in_shape = joined_shape((0, *event_shape[1:]), context_shape)
         self.network = make_network(conditioner, in_shape, event_shape, self.transform.n_params)
+        self.circular = contract(self.network).circular
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the network if it is a convolution, else None."""
         radius = contract(self.network).radius
         return None if radius is None else (1 + 2 * radius,) * (len(self.event_shape or ()) - 1)
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of the network continues at the opposite border of the lattice."""
-        return contract(self.network).circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable."""

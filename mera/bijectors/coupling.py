@@ -61,6 +61,7 @@ class Coupling(Bijector):
         if not self.shared_between_halves:
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
+        self.circular = any(contract(network).circular for network in networks)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
@@ -69,11 +70,6 @@ class Coupling(Bijector):
         if first is None or second is None:
             return None
         return (1 + 2 * (first + second),) * (len(self.partition.event_shape) - 1)
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of a conditioner continues at the opposite border of the lattice."""
-        return any(contract(network).circular for network in self.networks)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first."""

@@ -100,16 +100,15 @@ class Logit(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map [0, 1] to the real line."""
-        p = self.constraint * x + (1 - self.constraint) / 2
-        return torch.logit(p), self._log_det(p)
+        p = self.constraint * x.to(log_det_dtype(x)) + (1 - self.constraint) / 2
+        return torch.logit(p).to(torch.result_type(x, self.constraint)), self._log_det(p)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map the real line to an interval a little larger than [0, 1]."""
         p = torch.sigmoid(y)
+        y = y.to(log_det_dtype(y))
         log_derivative = math.log(self.constraint) + F.softplus(y) + F.softplus(-y)
-        return (p - (1 - self.constraint) / 2) / self.constraint, -log_derivative.flatten(1).sum(
-            1, dtype=log_det_dtype(y)
-        )
+        return (p - (1 - self.constraint) / 2) / self.constraint, -log_derivative.flatten(1).sum(1)
 
     def _log_det(self, p: Tensor) -> Tensor:
-        return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1, dtype=log_det_dtype(p))
+        return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)

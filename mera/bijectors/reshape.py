@@ -50,17 +50,12 @@ class Squeezed(Bijector):
         if bijector.context_shape is not None and len(bijector.context_shape) > 1:
             raise InputError("a bijector of one context for all sites", str(bijector.context_shape))
         super().__init__(event_shape, bijector.context_shape)
-        self.bijector = bijector
+        self.bijector, self.circular = bijector, bijector.circular
         axes = [f"n{d}" for d in range(len(sites))]
         blocks, outer = " ".join(f"({a} s{a})" for a in axes), " ".join(axes)
         inner = " ".join(f"s{a}" for a in axes)
         self.patterns = f"b c {blocks} -> b ({inner} c) {outer}", f"b ({inner} c) {outer} -> b c {blocks}"
         self.sizes = {f"s{a}": stride for a in axes}
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of the inner bijector continues at the opposite border."""
-        return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Squeeze, apply the inner bijector, and undo the squeezing."""
@@ -127,24 +122,14 @@ class Conditioned(Bijector):
         self.bijector = make((len(second), *sites), inner_context)
         if self.bijector.context_shape != inner_context:
             raise InputError(f"a bijector of context {inner_context}", str(self.bijector.context_shape))
-        self._passive = min(second)
+        self.passive, self.circular = min(second), self.bijector.circular
         self.register_buffer("read", torch.tensor(first), persistent=False)
         self.register_buffer("changed", torch.tensor(second), persistent=False)
-
-    @property
-    def passive(self) -> int:
-        """Number of channels before the first one that changes."""
-        return self._passive
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the inner bijector."""
         return self.bijector.receptive_kernel
-
-    @property
-    def circular(self) -> bool:
-        """Whether the window of the inner bijector continues at the opposite border."""
-        return self.bijector.circular
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the channels that change."""

@@ -58,7 +58,6 @@ class Wiring:
 
         n = plan.input.variables
         levels, _ = run_forward(plan, torch.arange(n).view(1, *plan.input.event_shape), record)
-        self.plan = plan
         self.data = torch.arange(n).view(plan.input.event_shape)
         self.size, self.events = n, sum(len(events) for _, events in slots)
         following = torch.arange(n)  # for each variable the address from which the next step reads it

@@ -159,7 +159,8 @@ def spread(operation: Apply, indices: Tensor) -> Tensor:
     stays = ~grid.contains(sites)
     radius = tuple((kernel - stride) // 2 for kernel, stride in zip(operation.kernel, operation.stride, strict=True))
     positions = grid.near(sites[~stays].unique_consecutive(), radius)
-    changed = _all_channels(grid.sites(positions).flatten().sort().values, channels, operation.passive)
+    reached = grid.sites(positions).flatten().sort().values
+    changed = (reached[:, None] * channels + torch.arange(operation.passive, channels)).flatten()
     stays |= indices % channels < operation.passive
     return torch.cat([changed, indices[stays]]).sort().values if stays.any() else changed
 
@@ -226,11 +227,6 @@ def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
 def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
     """The flat indices (channels, n) of all variables at sites with flat indices (n,)."""
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
-
-
-def _all_channels(sites: Tensor, channels: int, first: int) -> Tensor:
-    """The flat indices of the variables in channels from `first` on at the sites, site by site."""
-    return (sites[:, None] * channels + torch.arange(first, channels)).flatten()
 
 
 def check_indexable(lattice: Lattice) -> None:

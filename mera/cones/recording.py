@@ -49,11 +49,6 @@ class Recorded:
         self._recordings: dict[Any, Callable[..., Any] | None] = {}
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
-    @property
-    def recorded(self) -> list[bool]:
-        """For each set of shapes that was tried, whether there is a recording that reproduces the function."""
-        return [recording is not None for recording in self._recordings.values()]
-
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickling, without recordings and compiled functions, which torch cannot pickle."""
         return {"function": self.function, "_calls": Counter(), "_recordings": {}, "_compiled": {}}

@@ -8,6 +8,7 @@ from mera.data.dataset import (
     Edges,
     Examples,
     class_numbers,
+    factors,
     first,
     labels,
     load,
@@ -17,7 +18,6 @@ from mera.data.dataset import (
     takes,
 )
 from mera.data.examples import as_splits
-from mera.data.factors import factors
 from mera.data.random_windows import windows
 from mera.data.streams import StreamDataset
 

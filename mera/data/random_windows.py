@@ -48,8 +48,7 @@ class Part:
         """A window, by its corner in the rectangle and its size, (C, *size)."""
         first, second = self.rows[0] + top, self.columns[0] + left
         window = self.source[:, first : first + size[0], second : second + size[1]]
-        native = np.array(window, dtype=window.dtype.newbyteorder("="))  # the byte order of this machine
-        return torch.from_numpy(native).to(dtype_of(self.source))
+        return window.to(dtype_of(self.source))
 
 
 class Windows(Dataset):
@@ -93,15 +92,17 @@ class Windows(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         index = range(len(self))[index]
         part = self.parts[bisect_right(self.ends, index)]
-        spare = [n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)]
-        if self.seed is None:
-            top, left = (int(torch.randint(n, ())) for n in spare)
-        else:
-            top, left = np.random.default_rng([self.seed, index]).integers(spare).tolist()
+        top, left = self._corner(index, [n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)])
         window = check_finite(part.window(top, left, self.size), index)
         if self.flip and torch.rand(()) < 0.5:
             window = window.flip(-1)
         return window.rot90(int(torch.randint(4, ())), (-2, -1)) if self.turn else window
+
+    def _corner(self, index: int, counts: Sequence[int]) -> Sequence[int]:
+        """The top and the left of a window in its part, from the numbers of tops and of lefts."""
+        if self.seed is None:
+            return [int(torch.randint(n, ())) for n in counts]
+        return np.random.default_rng([self.seed, index]).integers(counts).tolist()
 
     def __repr__(self) -> str:
         places = "random windows" if self.seed is None else "windows"

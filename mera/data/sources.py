@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.memmap import kind_of, read_part
+from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.optional import import_optional
 from mera.data.dataset import DataMissingError
 from mera.data.folder import SUFFIXES, read_image
@@ -28,8 +28,9 @@ class Source:
     """An image of any size, (C, H, W), of which parts are read.
 
     Args:
-        array: an array of two or three axes with a shape, a dtype and slices.
-        axes: the axes in the order of the array, some of "c", "y" and "x"; None if channels are the first axis.
+        array: an array with a shape, a dtype and slices.
+        axes: the axes in the order of the array, "y", "x" and perhaps "c", and others of length 1; None if channels are
+            the first of three axes, or there are two.
         name: the name of the image in messages.
 
     Raises:
@@ -39,23 +40,25 @@ class Source:
     def __init__(self, array: Any, axes: str | None = None, name: str = "an image") -> None:
         shape = tuple(getattr(array, "shape", ()))
         axes = ("yx" if len(shape) == 2 else "cyx") if axes is None else axes
-        if len(shape) != len(axes) or sorted(axes) not in (["x", "y"], ["c", "x", "y"]):
+        own = sorted(axis for axis in axes if axis in "cyx")
+        if len(shape) != len(axes) or own not in (["x", "y"], ["c", "x", "y"]):
             raise InputError(f"an array (C, H, W) for {name}", f"{type(array).__name__} {shape}")
+        if any(n > 1 for axis, n in zip(axes, shape, strict=True) if axis not in own):
+            raise InputError(f"one plane in {name}", f"axes {axes} of {shape}")
         self.array, self.axes, self.name = array, axes, name
         sizes = dict(zip(axes, shape, strict=True))
         self.shape = sizes.get("c", 1), sizes["y"], sizes["x"]
         self.dtype = array.dtype
 
-    def __getitem__(self, where: tuple[slice, ...]) -> np.ndarray:
-        """A part of the image, (C, h, w)."""
+    def __getitem__(self, where: tuple[slice, ...]) -> Tensor:
+        """A copy of a part of the image, (C, h, w)."""
         bounded = [slice(*part.indices(n)) for part, n in zip(where, self.shape, strict=True)]
         slices = dict(zip("cyx", bounded, strict=True))
-        part = read_part(self.array, tuple(slices[axis] for axis in self.axes))
-        part = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
-        if "c" not in self.axes:
-            part = part[None]
-        order = self.axes if "c" in self.axes else f"c{self.axes}"
-        return part.transpose([order.index(axis) for axis in "cyx"])
+        part = read_tensor(self.array, tuple(slices.get(axis, 0) for axis in self.axes))
+        order = [axis for axis in self.axes if axis in slices]
+        if "c" not in order:
+            part, order = part[None], ["c", *order]
+        return part.permute([order.index(axis) for axis in "cyx"])
 
     def cropped(self, shape: Sequence[int]) -> Source:
         """The first rows and columns of the image.
@@ -148,37 +151,16 @@ def _open_zarr(path: Path) -> Source:
             raise InputError(f"an array of zarr, or an OME-Zarr image in {path}", "a group without multiscales")
         names = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", "tczyx")]
         found, axes = found[scales[0]["datasets"][0]["path"]], "".join(names)
-    return _plane(found, axes, str(path))
+    return Source(found, axes, str(path))
 
 
 def _open_tiff(path: Path) -> Source:
     """The full resolution of the first image of a TIFF file, in tiles or strips as the file has them."""
     file = import_optional("tifffile", "large").TiffFile(path)
     array = import_optional("zarr", "large").open(file.series[0].aszarr(level=0), mode="r")
-    source = _plane(array, file.series[0].axes.lower().replace("s", "c"), str(path))
+    source = Source(array, file.series[0].axes.lower().replace("s", "c"), str(path))
     weakref.finalize(source, file.close)
     return source
-
-
-def _plane(array: Any, axes: str | None, name: str) -> Source:
-    """An image from an array that may have further axes of length 1."""
-    if axes is None or set(axes) <= set("cyx"):
-        return Source(array, axes, name)
-    if any(n > 1 for axis, n in zip(axes, array.shape, strict=True) if axis not in "cyx"):
-        raise InputError(f"one plane in {name}", f"axes {axes} of {array.shape}")
-    return Source(_Plane(array, axes), "".join(axis for axis in axes if axis in "cyx"), name)
-
-
-class _Plane:
-    """An array without its axes of length 1 that are not those of an image."""
-
-    def __init__(self, array: Any, axes: str) -> None:
-        self._array, self._axes, self.dtype = array, axes, array.dtype
-        self.shape = tuple(n for axis, n in zip(axes, array.shape, strict=True) if axis in "cyx")
-
-    def __getitem__(self, where: Sequence[slice]) -> Any:
-        slices = iter(where)
-        return self._array[tuple(next(slices) if axis in "cyx" else 0 for axis in self._axes)]
 
 
 def dtype_of(source: Source) -> torch.dtype:

@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from mera._utils.checks import check_count, check_flag
-from mera._utils.errors import InputError
-from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, register
+from mera._utils.checks import check_count
+from mera.data import random_windows
+from mera.data.dataset import DataMissingError, DataSplits, Edges, register
+from mera.data.random_windows import whole
+from mera.data.sources import Source
 
 FOLDER = Path("usr/share/backgrounds")
 PACKAGES = {"budgie-backgrounds": "budgie/*.jpg", "lomiri-wallpapers-16.04": "*_by_*.jpg"}
 """The files of each package, below `FOLDER`; the first package is for training, the second for the test."""
 
 
-class Windows(Dataset):
+class Windows(random_windows.Windows):
     """Windows at random places of images of any size, as many of each image; the same places for the same seed.
 
     Args:
@@ -35,27 +36,18 @@ class Windows(Dataset):
     """
 
     def __init__(self, images: Sequence[Tensor], L: Edges, each: int, seed: int = 0, flip: bool = False) -> None:
-        self.images, self.size, self.flip = list(images), edges(L), check_flag(flip, "flip")
-        self.each = check_count(each, "a number of windows")
+        n = len(images) * check_count(each, "a number of windows")
+        super().__init__([whole(Source(image)) for image in images], L, n, seed, flip)
+        self.ends = list(range(each, n + 1, each))
+        self.labels = {"photograph": torch.arange(len(images)).repeat_interleave(each)}
         generator = torch.Generator().manual_seed(seed)
-        places = []
-        for image in self.images:
-            spare = [n - edge for n, edge in zip(image.shape[1:], self.size, strict=True)]
-            if min(spare) < 0:
-                expected = f"images of at least {self.size[0]} x {self.size[1]} pixels"
-                raise InputError(expected, f"one of {image.shape[1]} x {image.shape[2]}")
-            places.append(torch.stack([torch.randint(n + 1, (each,), generator=generator) for n in spare], 1))
-        self.places = torch.cat(places)
-        self.labels = {"photograph": torch.arange(len(self.images)).repeat_interleave(self.each)}
+        spare = [[n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)] for part in self.parts]
+        self.places = torch.cat(
+            [torch.stack([torch.randint(n, (each,), generator=generator) for n in row], 1) for row in spare]
+        )
 
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Tensor:
-        top, left = self.places[index].tolist()
-        image = self.images[range(len(self))[index] // self.each]
-        window = image[:, top : top + self.size[0], left : left + self.size[1]]
-        return window.flip(-1) if self.flip and torch.rand(()) < 0.5 else window
+    def _corner(self, index: int, counts: Sequence[int]) -> Sequence[int]:
+        return self.places[index].tolist()
 
 
 @register("wallpapers")

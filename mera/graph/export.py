@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from functools import partial
 
 from mera._utils.door import checked
 from mera.graph.layout import Layout
@@ -35,7 +36,9 @@ def to_mermaid(layout: Layout) -> str:
     for name, node in layout.nodes.items():
         before, after = shapes.get(type(node), ('{{"', '"}}'))
         lines.append(f"    {number[name]}{before}{_label(name, node).replace(chr(34), '#quot;')}{after}")
-    return "\n".join(lines + _edges(layout, lambda a, b, o: f"    {number[a]} -->{f'|{o}|' if o else ''} {number[b]}"))
+    for name, _, source, output in walk(layout.graph):
+        lines.append(f"    {number[source]} -->{f'|{output}|' if output else ''} {number[name]}")
+    return "\n".join(lines)
 
 
 @checked
@@ -46,17 +49,14 @@ def to_graphviz(layout: Layout) -> str:
         layout: the layout.
     """
     shapes: dict[type, str] = {Input: "ellipse", Latent: "ellipse", Local: "box"}
+    quoted = partial(json.dumps, ensure_ascii=False)
     lines = ["digraph layout {", "    rankdir=BT;"]
     for name, node in layout.nodes.items():
         shape = shapes.get(type(node), "hexagon")
-        lines.append(f"    {_quoted(name)} [label={_quoted(_label(name, node))}, shape={shape}];")
-    edges = _edges(layout, lambda a, b, o: f"    {_quoted(a)} -> {_quoted(b)}{f' [label={o}]' if o else ''};")
-    return "\n".join([*lines, *edges, "}"])
-
-
-def _edges(layout: Layout, line: Callable[[str, str, int], str]) -> list[str]:
-    """The lines for all edges; `line` makes a line from the source, the target and the index of the source's output."""
-    return [line(source, name, output) for name, _, source, output in walk(layout.graph)]
+        lines.append(f"    {quoted(name)} [label={quoted(_label(name, node))}, shape={shape}];")
+    for name, _, source, output in walk(layout.graph):
+        lines.append(f"    {quoted(source)} -> {quoted(name)}{f' [label={output}]' if output else ''};")
+    return "\n".join([*lines, "}"])
 
 
 def _label(name: str, node: Node) -> str:
@@ -68,20 +68,10 @@ def _label(name: str, node: Node) -> str:
             class_name = getattr(node.bijector, "__name__", type(node.bijector).__name__)
             kind = getattr(node.bijector, "name", None) or class_name
             settings = {"stride": node.stride, "offset": node.offset, "passive": node.passive}
-            text = "".join(f", {setting} {_brief(value)}" for setting, value in settings.items() if value)
-            return f"{name}: {kind}, kernel {_brief(node.kernel)}{text}"
+            text = "".join(f", {setting} {brief(value)}" for setting, value in settings.items() if value)
+            return f"{name}: {kind}, kernel {brief(node.kernel)}{text}"
         case Decimate() | Squeeze():
-            return f"{name}: {type(node).__name__.lower()} by {_brief(node.stride)}"
+            return f"{name}: {type(node).__name__.lower()} by {brief(node.stride)}"
         case Split():
             return f"{name}: keep {node.keep} channels"
     return name
-
-
-def _brief(value: int | Sequence[int]) -> str:
-    """One integer, or one for each dimension, as text."""
-    return brief(tuple(value) if isinstance(value, Sequence) else (value,))
-
-
-def _quoted(text: str) -> str:
-    """A text as a quoted string of the DOT language."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from mera.graph.lattice import Lattice
 
@@ -16,23 +17,20 @@ AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
 
 
-def reverse(pattern: str) -> str:
-    """The einops pattern of the opposite direction.
-
-    >>> reverse("b c (h kh) -> (b h) c kh")
-    '(b h) c kh -> b c (h kh)'
-    """
-    before, after = pattern.split(" -> ")
-    return f"{after} -> {before}"
-
-
 class _Derived:
     """Values that are derived once, when an operation is made; torch.compile cannot trace their first computation."""
 
+    pattern: Any
+
     def __post_init__(self) -> None:
-        for name, member in vars(type(self)).items():
-            if isinstance(member, cached_property):
+        for name in dir(type(self)):
+            if isinstance(getattr(type(self), name), cached_property):
                 getattr(self, name)
+
+    @cached_property
+    def inverse_pattern(self) -> str:
+        """The pattern of the opposite direction."""
+        return " -> ".join(reversed(self.pattern.split(" -> ")))
 
 
 def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
@@ -104,11 +102,6 @@ class Apply(_Derived):
         return f"b c {blocks} -> (b {outer}) c {inner}"
 
     @cached_property
-    def inverse_pattern(self) -> str:
-        """The einops pattern from the batch of events to the lattice."""
-        return reverse(self.pattern)
-
-    @cached_property
     def sizes(self) -> dict[str, int]:
         """The lengths of the pattern's axes, for both directions."""
         axes = AXES[self.lattice.dim]
@@ -145,11 +138,6 @@ class Regroup(_Derived):
         """The einops pattern from the fine to the coarse lattice."""
         blocks, outer, inner = _blocked(self.lattice.dim, "s")
         return f"b c {blocks} -> b ({inner} c) {outer}"
-
-    @cached_property
-    def inverse_pattern(self) -> str:
-        """The einops pattern from the coarse to the fine lattice."""
-        return reverse(self.pattern)
 
     @cached_property
     def sizes(self) -> dict[str, int]:

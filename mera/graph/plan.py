@@ -172,6 +172,7 @@ def _columns(operation: Operation) -> Iterable[str]:
             assert_never(operation)
 
 
-def brief(values: tuple[int, ...]) -> str:
+def brief(values: int | Sequence[int]) -> str:
     """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
+    values = values if isinstance(values, Sequence) else (values,)
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))

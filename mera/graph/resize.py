@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mera._utils.checks import is_integer
 from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout, Port
-from mera.graph.nodes import Input
 
 
 def edges_of(shape: Sequence[int], dim: int) -> tuple[int, ...]:
@@ -32,11 +30,8 @@ def resize(layout: Layout, shape: Sequence[int]) -> Layout:
     Raises:
         LayoutError: if the shape has another number of dimensions, or a node does not fit; the message names the node.
     """
-    before = layout.nodes[layout.input.node]
-    if not isinstance(before, Input):
-        raise TypeError(f"Expected the input of a layout; got {before}")
-    edges = edges_of(shape, before.lattice.dim)
-    lattice, context = replace(before.lattice, shape=edges), before.context
+    lattice, context = layout.input.lattice, layout.context
+    edges = edges_of(shape, lattice.dim)
     boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
     if context is not None and len(context) > 1:
         context = (context[0], *edges)

@@ -44,7 +44,7 @@ from mera.bijectors import Named
 from mera.graph.compiler import compile
 from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout, Port
-from mera.graph.nodes import Decimate, Latent, Local, Node, Split, Squeeze
+from mera.graph.nodes import Decimate, Latent, Local, Split, Squeeze
 from mera.graph.topology import walk
 from mera.names.registry import plain
 
@@ -82,7 +82,11 @@ def dumps(layout: Layout) -> str:
     nodes: list[dict[str, Any]] = []
     previous = layout.input.node
     for name, node, source, output in walk(layout.graph):
-        row = {"name": name, "kind": _kind(name, node)}
+        kind = next((kind for kind, node_class in KINDS.items() if type(node) is node_class), None)
+        if kind is None:
+            expected = f"a node of a kind that can be written to a file, {', '.join(KINDS)}"
+            raise LayoutError(expected, f"{node!r}", node=name)
+        row = {"name": name, "kind": kind}
         if source != previous or output:
             row["input"] = f"{'input' if source == layout.input.node else source}{f'.{output}' if output else ''}"
         nodes.append(row | _settings(name, node))
@@ -134,14 +138,6 @@ def _value(value: Any) -> str:
 def _key(key: str) -> str:
     """A key of TOML, quoted if necessary."""
     return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
-
-
-def _kind(name: str, node: Node) -> str:
-    """The name of a node's kind in files."""
-    for kind, node_class in KINDS.items():
-        if type(node) is node_class:
-            return kind
-    raise LayoutError(f"a node of a kind that can be written to a file, {', '.join(KINDS)}", f"{node!r}", node=name)
 
 
 def _settings(name: str, node: Any) -> dict[str, Any]:

@@ -103,19 +103,15 @@ def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
     if isinstance(value, Tensor):
         tensors[name] = value
         return {"tensor": name}
+    prefix = f"{name}." if name else ""
     if isinstance(value, Mapping):
-        return {"dict": [[key, pack(item, tensors, _within(name, key))] for key, item in value.items()]}
+        return {"dict": [[key, pack(item, tensors, f"{prefix}{key}")] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [pack(item, tensors, _within(name, index)) for index, item in enumerate(value)]}
+        return {kind: [pack(item, tensors, f"{prefix}{index}") for index, item in enumerate(value)]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"Expected tensors, numbers, text, or dicts, lists and tuples of them; got {value!r} in {name!r}")
-
-
-def _within(name: str, key: object) -> str:
-    """The name of an item of a dict, list or tuple."""
-    return f"{name}.{key}" if name else str(key)
 
 
 def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -122,10 +122,6 @@ class Storage:
         for here, there in pieces(box, array.shape[len(every) :]):
             array[(*every, *here)] = data[(*every, *there)]
 
-    def sums(self) -> list[float]:
-        """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
-        return self.values(self.totals).tolist()
-
     def add_up(self, data: float | None = None) -> None:
         """Make the totals of the parts, once all tiles are done.
 

@@ -48,14 +48,30 @@ class Store(Storage):
         self.settle()
 
     def settle(self) -> None:
-        """Write what an update has left in its journal, if it was interrupted."""
-        if (self.path / JOURNAL).exists():
-            self._apply_journal()
+        """Write the values of an update that has begun; it may be done again after a kill, or by another process."""
+        with intact(self.path, JOURNAL):
+            try:
+                file = np.load(self.path / JOURNAL)
+            except FileNotFoundError:  # there is none, or another process has settled it
+                return
+            with file:
+                written = {name: file[name] for name in file.files}
+        self.mark_updated()
+        self.write(self.lattices[0], _box(written["box"]), torch.from_numpy(written["pixels"]))
+        for stage in self.stages:
+            values, total = (torch.from_numpy(written[f"{stage.number} {name}"]) for name in ("values", "map"))
+            self.write_outputs(stage, Outputs(_box(written[f"{stage.number} out"]), values, total, ()))
+            for tile, part in written[f"{stage.number} parts"].T:
+                self.parts[1 + stage.number][int(tile)] = part
+        self.totals[:] = written["totals"]
+        if not written["is_exact"]:
+            self.add_up(written["totals"][0])
+        (self.path / JOURNAL).unlink(missing_ok=True)  # another process may have read the store, and settled it
 
     def sums(self) -> list[float]:
-        """The log-det of the preprocessing, and the part of log p of each stage, behind an update that had begun."""
+        """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
         self.settle()
-        return super().sums()
+        return self.values(self.totals).tolist()
 
     @property
     def is_complete(self) -> bool:
@@ -138,7 +154,7 @@ class Store(Storage):
             raise InputError("pixels whose latents and log p are finite", "infinite values or NaN")
         with replacing(self.path / JOURNAL) as temporary, temporary.open("wb") as file:
             np.savez(file, totals=sums, is_exact=largest < LARGE, **written)  # type: ignore[arg-type]
-        self._apply_journal()
+        self.settle()
         return change
 
     def _parts(self, stage: Stage, out: Box, changed: Tensor) -> dict[int, float]:
@@ -181,22 +197,6 @@ class Store(Storage):
         if not self.is_complete:
             raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")
 
-    def _apply_journal(self) -> None:
-        """Write the values of an update that has begun; it may be done again after a kill."""
-        with intact(self.path, JOURNAL), np.load(self.path / JOURNAL) as file:
-            written = {name: file[name] for name in file.files}
-        self.mark_updated()
-        self.write(self.lattices[0], _box(written["box"]), torch.from_numpy(written["pixels"]))
-        for stage in self.stages:
-            values, total = (torch.from_numpy(written[f"{stage.number} {name}"]) for name in ("values", "map"))
-            self.write_outputs(stage, Outputs(_box(written[f"{stage.number} out"]), values, total, ()))
-            for tile, part in written[f"{stage.number} parts"].T:
-                self.parts[1 + stage.number][int(tile)] = part
-        self.totals[:] = written["totals"]
-        if not written["is_exact"]:
-            self.add_up(written["totals"][0])
-        (self.path / JOURNAL).unlink(missing_ok=True)  # another process may have read the store, and settled it
-
 
 def fingerprint(runner: Runner) -> str:
     """A short text that changes with the plan and with any parameter of a flow."""
@@ -226,17 +226,13 @@ def overlaid(block: Tensor, outer: Box, values: Tensor, box: Box, shape: Sequenc
         box: the box.
         shape: the edge lengths of the lattice.
     """
-    block = block.clone()
-    turns = []
-    for a, b, low, high, n in zip(box.start, box.stop, outer.start, outer.stop, shape, strict=True):
-        turns.append(
-            [(max(a + k, low), min(b + k, high), a + k, low) for k in range((low - b) // n * n, high - a + n, n)]
-        )
-    for parts in itertools.product(*turns):
-        if all(stop > start for start, stop, _, _ in parts):
-            there = tuple(slice(start - first, stop - first) for start, stop, first, _ in parts)
-            here = tuple(slice(start - low, stop - low) for start, stop, _, low in parts)
-            block[(slice(None), *here)] = values[(slice(None), *there)]
+    block, here, there = block.clone(), [], []
+    every: Any = slice(None)
+    for a, width, low, high, n in zip(box.start, box.shape, outer.start, outer.stop, shape, strict=True):
+        places = (np.arange(low, high) - a) % n  # of the sites of the block, counted from the start of the box
+        here.append(np.flatnonzero(places < width))
+        there.append(places[here[-1]])
+    block[(every, *np.ix_(*here))] = values[(every, *np.ix_(*there))]
     return block
 
 

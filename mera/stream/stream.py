@@ -21,7 +21,7 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
-from mera._utils.memmap import kind_of, read_part
+from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.optional import import_optional
 from mera._utils.precision import exactly
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
@@ -173,10 +173,15 @@ def stream(
         "context": None if encoded is None else encoded.flatten().tolist(),
     }  # fmt: skip
     path, device = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out), runner.reference.device
-    if is_main():
-        _prepare(path, facts, resume, runner)
-    wait_for_all(device)
-    store = Store(path, runner, encoded, preprocess if is_image else None)
+    try:
+        if is_main():
+            _prepare(path, facts, resume, runner)
+        wait_for_all(device)
+        store = Store(path, runner, encoded, preprocess if is_image else None)
+    except BaseException:
+        if out is None:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     if out is None:
         weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
     if store.facts.get("updated"):
@@ -225,11 +230,7 @@ def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, b
     """Write a tile of the data, in the flow's own space; the source may not bear two readers at once."""
     where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
     with lock:
-        part = read_part(source, (slice(None), *where))
-        if isinstance(part, Tensor):
-            values = part.detach().clone()
-        else:  # in the byte order of this machine
-            values = torch.from_numpy(np.array(part, dtype=np.asarray(part).dtype.newbyteorder("=")))
+        values = read_tensor(source, (slice(None), *where))
     log_det = 0.0
     reference = store.runner.reference
     if store.facts["levels_of_source"]:

@@ -102,13 +102,9 @@ def _involution(apply: Map) -> Symmetry:
     return Symmetry(apply, apply)
 
 
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
 def _flip(lattice: Lattice) -> list[Symmetry]:
     """The global flip of the sign."""
-    return [_involution(_identity), _involution(torch.neg)]
+    return [_involution(torch.positive), _involution(torch.neg)]
 
 
 def _signs(lattice: Lattice) -> list[Symmetry]:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.cones import Cone, Region, Site
 from mera.density import Density, Temperature
 from mera.flow import Flow
 from mera.graph.summary import Summary
@@ -189,23 +188,6 @@ class Symmetrized(Density):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise the flow with the data, transformed by all elements; see `Density.initialize`."""
         self.flow.initialize(*self.orbit(x, context))
-
-    def inference_cone(self, region: Region) -> Cone:
-        """The latents of the flow that can change when pixels of a region change; see `Flow.inference_cone`.
-
-        Args:
-            region: the pixels.
-        """
-        return self.flow.inference_cone(region)
-
-    def generation_cone(self, level: int, site: Site) -> Cone:
-        """The pixels that can change when latents of the flow change; see `Flow.generation_cone`.
-
-        Args:
-            level: level of the latents, 0 for the finest.
-            site: coordinates of a site in the lattice of the level, or a bool mask of several sites.
-        """
-        return self.flow.generation_cone(level, site)
 
     layout = _of_flow("layout", "The layout of the flow.")
     plan = _of_flow("plan", "The compiled layout of the flow.")

@@ -18,6 +18,7 @@ from mera.bijectors import (
     Asinh,
     Autoregressive,
     Bijector,
+    BlockSpins,
     Chain,
     ChannelHalves,
     Conditioned,
@@ -236,6 +237,19 @@ def test_copies_of_an_orthogonal_map(how):
     state = torch.get_rng_state()
     pickle.loads(pickle.dumps(bijector))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("make", [ActNorm, LULinear, BlockSpins, lambda shape: Logit()])
+def test_log_dets_of_half_precision_are_summed_in_single(make):
+    """Sums of many terms in half precision would lose whole terms."""
+    torch.manual_seed(0)
+    shape = (24, 32, 32)
+    half = randomize(make(shape)).bfloat16()
+    exact = copy.deepcopy(half).double()
+    x = (0.05 + 0.3 * torch.rand(2, *shape)).bfloat16()
+    for found, expected in ((half(x), exact(x.double())), (half.inverse(x), exact.inverse(x.double()))):
+        assert found[1].dtype == torch.float32
+        torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("how", ORTHOGONAL_MAPS)

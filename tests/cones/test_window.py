@@ -6,7 +6,7 @@ from torch import distributions
 
 import mera
 from mera.cones.indexing import Tiling
-from mera.cones.noise import noise
+from mera.cones.window import noise
 from tests.helpers.laws import randomize
 
 

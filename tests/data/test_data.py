@@ -364,17 +364,18 @@ def test_windows_of_wallpapers(tmp_path):
     splits = data.load("wallpapers", L=(8, 12), root=tmp_path, train_windows=5, test_windows=4, longest=45)
     assert (len(splits.train), len(splits.test)) == (10, 4)
     assert splits.train.labels["photograph"].tolist() == [0] * 5 + [1] * 5
-    assert splits.train.images[0].shape == (3, 25, 45)
+    images = [part.source.array for part in splits.train.parts]
+    assert images[0].shape == (3, 25, 45)
     again = data.load(**splits.source)
     assert torch.equal(data.first(again.test, 4), data.first(splits.test, 4))
     for index in range(10):
         top, left = splits.train.places[index].tolist()
-        window = splits.train.images[index // 5][:, top : top + 8, left : left + 12]
+        window = images[index // 5][:, top : top + 8, left : left + 12]
         item = splits.train[index]
         assert torch.equal(item, window) or torch.equal(item, window.flip(-1))
     with pytest.raises(IndexError):
         splits.test[4]
-    with pytest.raises(ValueError, match="Expected images of at least 26 x 12 pixels; got one of 25 x 45"):
+    with pytest.raises(ValueError, match="Expected at least 26 x 12 pixels of an image; got 25 x 45"):
         data.load("wallpapers", L=(26, 12), root=tmp_path, longest=45)
 
 

@@ -48,6 +48,20 @@ def test_no_test_pixel_is_learnt(shape):
     assert len(seen) > 0.5 * image.numel()
 
 
+@pytest.mark.parametrize("make", [
+    lambda x: x.bfloat16(), lambda x: x.double().requires_grad_(), lambda x: x, lambda x: x.numpy().astype(">f8"),
+    lambda x: x[0].half(), lambda x: x[0].numpy().T.copy().T,
+])  # fmt: skip
+def test_windows_are_copies_of_floats_of_any_kind(make):
+    image = make(torch.arange(90.0).expand(1, 50, 90).clone())
+    window = mera.data.windows(image, L=16, test=0.3).train[0]
+    assert window.dtype == torch.float32
+    assert window.shape == (1, 16, 16)
+    assert (window.diff(dim=-1) == 1).all()
+    window.fill_(-1.0)
+    assert (torch.as_tensor(np.asarray(image, "=f8") if isinstance(image, np.ndarray) else image) >= 0).all()
+
+
 def test_other_windows_learn_no_test_pixel():
     """A run may be evaluated with larger windows than it learnt: the test part is the same."""
     image = torch.zeros(1, 600, 60)
@@ -121,8 +135,7 @@ def test_files_of_every_kind(tmp_path):
     for name in ("a.npy", "b.png", "c.tif", "d.tif", "e.zarr", "f.zarr"):
         source = open_image(tmp_path / name)
         assert source.shape == (3, 70, 96), name
-        part = torch.from_numpy(np.array(source[:, 10:30, 33:66]))
-        assert torch.equal(part, image[:, 10:30, 33:66]), name
+        assert torch.equal(source[:, 10:30, 33:66], image[:, 10:30, 33:66]), name
     data = mera.data.load("windows", L=16, root=tmp_path, test=0.2, flip=True)
     assert len(data.train.parts) + len(data.test.parts) == 6
     assert data.train[0].shape == (3, 16, 16)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 import mera
 from mera import analysis
+from mera.stream.storage import Storage
 from tests.helpers.laws import randomize
 
 FLOWS = {
@@ -178,6 +180,15 @@ def test_an_update_is_done_or_not(tmp_path, monkeypatch):
     assert abs(change) > 0
 
 
+def test_a_temporary_folder_goes_if_no_store_can_be_made(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Storage, "_create", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space"):
+        flow.stream(x[0].numpy())
+    assert not list(tmp_path.iterdir())
+
+
 def test_processes_share_the_tiles(tmp_path):
     flow, x, _ = case("rgflow")
     mera.save(flow, tmp_path / "flow.mera")
@@ -263,6 +274,29 @@ def test_an_interrupted_update_is_finished_by_the_next_call(tmp_path, monkeypatc
     changed[0, :, 20:22, 30:32] = 0.5
     result.store.update([(20, 22), (30, 32)], torch.full((2, 2, 2), 0.5).double())
     assert abs(result.log_prob - flow.log_prob(changed).item()) < 1e-9
+
+
+def test_another_process_may_settle_an_update_first(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    store = flow.stream(x[0].numpy(), tmp_path / "a", tile=16).store
+    region, pixels = [(3, 6), (4, 9)], torch.randn(2, 3, 5, dtype=torch.float64)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "write", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+        with pytest.raises(OSError, match="no space"):
+            store.update(region, pixels)
+    load = np.load
+
+    def after_another(path):
+        monkeypatch.undo()
+        store.settle()
+        return load(path)
+
+    monkeypatch.setattr(np, "load", after_another)
+    store.settle()
+    assert np.load is load
+    assert not (tmp_path / "a" / "update.npz").exists()
+    x[0, :, 3:6, 4:9] = pixels
+    assert abs(sum(store.sums()[1:]) - flow.log_prob(x).item()) < 1e-9
 
 
 def test_updates_of_images_of_8_bits(tmp_path):
