@@ -182,20 +182,36 @@ def _reach(flow: Flow, samples: int, seed: int) -> Finding:
             extent = extents(receptive_fields(flow, latents, samples), flow.plan.input.periodic)
             cones = [flow.generation_cone(h, latent[2:]).pixels.sum().item() for latent in latents]
             rows.append([
-                torch.tensor(cones).double().mean(), extent.pixels.mean(), extent.radius.mean(),
+                torch.tensor(cones).double().mean(), *_mean_and_error(extent.pixels), *_mean_and_error(extent.radius),
                 level.median(), level.max(), errors.flatten()[level.argmax()], _top_tenth(level),
             ])  # fmt: skip
     return Finding(
         "receptive fields",
         _level_names(flow),
-        ("cone, pixels", "field, pixels", "radius", "median strength", "largest", "error", "top tenth"),
+        (
+            "cone, pixels",
+            "field, pixels",
+            "error of field",
+            "radius",
+            "error of radius",
+            "median strength",
+            "largest",
+            "error of largest",
+            "top tenth",
+        ),
         torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64),
         3,
         "cone: pixels that a latent can change. field: participation ratio of its receptive field; radius: its root "
         f"mean square; both are means over {FIELDS} latents at random. strength: Euclidean norm, geometric mean over "
-        f"{STRENGTHS:,} samples. error: standard error of the largest strength. top tenth: the part of all strength "
-        "that the strongest tenth of the latents have.",
+        f"{STRENGTHS:,} samples. errors: standard errors, of the means over latents and of the strength. top tenth: "
+        "the part of all strength that the strongest tenth of the latents have.",
     )
+
+
+def _mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of independent values and its standard error; NaN for a single value."""
+    spread = values.std() if len(values) > 1 else values.new_tensor(math.nan)
+    return values.mean(), spread / len(values) ** 0.5
 
 
 def _top_tenth(strengths: Tensor) -> Tensor:

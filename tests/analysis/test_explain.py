@@ -115,9 +115,10 @@ def test_tables_agree_with_their_sources(wavelet):
         bits = torch.cat([wavelet.bits_per_dim(some) for some in images.split(100)]).mean().item()
     total = float(found[0].note.split("add up to ")[1].split(". KS")[0])
     assert total == pytest.approx(bits, abs=2e-3)
-    fields = found[2]
-    assert (fields.values[:, 1] <= fields.values[:, 0] + 1e-6).all()  # no field is larger than its cone
-    assert (fields.values[:, 3] <= fields.values[:, 4]).all()
+    fields = dict(zip(found[2].columns, found[2].values.T, strict=True))
+    assert (fields["field, pixels"] <= fields["cone, pixels"] + 1e-6).all()
+    assert (fields["median strength"] <= fields["largest"]).all()
+    assert (fields["error of largest"] < 0.2 * fields["largest"]).all()
     assert len(explain(wavelet, images, samples=2)) == 3  # without factors
     assert [finding.title for finding in explain(wavelet, images, samples=2, only=["fields"])] == ["receptive fields"]
     with pytest.raises(ValueError, match="a table among"):

@@ -320,8 +320,8 @@ class Raises(Bijector):
 @pytest.mark.parametrize(
     ("cls", "words"),
     [
-        (WideLogDet, r"a log-det \(3,\) from forward; got"),
-        (NoLogDet, r"a log-det \(3,\) from forward; got Tensor"),
+        (WideLogDet, r"one log-det for each from forward; got \(3, 1, 2\) and \(3, 1\)"),
+        (NoLogDet, r"events and their log-det from forward; got Tensor"),
         (Raises, "KeyError"),
     ],
 )
