@@ -3,7 +3,7 @@
     python benchmarks/step.py
     python benchmarks/step.py --flows rgflow realnvp --optimizers Muon AdamW --batch 32
 
-Each row trains a flow on random images and subtracts, step by step, the time of the pass from the time of the step:
+Each row trains a flow on random images, and subtracts the median time of a pass from the median time of a step:
 what is left is the next batch, clipping, the optimiser and the callbacks. Numbers are medians in milliseconds.
 """
 

@@ -59,7 +59,8 @@ class Density(nn.Module, ABC):
     class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
     without context takes None.
 
-    Methods refuse arguments as those of `mera.Flow` do. The attributes are those of the flow, and the flow itself.
+    Methods refuse arguments as those of `mera.Flow` do. Layout, plan, prior and the other attributes are those of the
+    flow.
 
     Attributes:
         flow: the `mera.Flow` that has the parameters; the flow itself for a `mera.Flow`.

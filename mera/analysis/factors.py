@@ -78,18 +78,15 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         ValueError: if there are fewer than 20 images, a factor does not have a row for each image, or scikit-learn is
             not installed: `pip install 'mera-flow[analysis]'`.
     """
-    as_factors(factors, len(images))  # before the images are encoded
+    _checked(factors, len(images))  # before the images are encoded
     return factors_of(encode_levels(flow, images, context), factors)
 
 
 def factors_of(latents: Sequence[Tensor], factors: Mapping[str, Any]) -> FactorTable:
     """The scores of latents (B, C_h, *shape_h) of images, finest level first; see `factors`."""
     n = len(latents[0])
-    values = as_factors(factors, n)
-    if n < MOST_CLASSES:
-        raise InputError(f"at least {MOST_CLASSES} images", str(n))
     order = mixed_order(n)
-    values = {name: value[order] for name, value in values.items()}
+    values = {name: value[order] for name, value in _checked(factors, n).items()}
     levels = [level.flatten(1).numpy()[order] for level in latents]
     columns = np.concatenate(list(values.values()), axis=1)
     scores, nonlinear, gaps = [], [], []
@@ -102,6 +99,14 @@ def factors_of(latents: Sequence[Tensor], factors: Mapping[str, Any]) -> FactorT
     return FactorTable(
         tuple(values), torch.tensor(scores), torch.tensor(nonlinear), table[:, :2], table[:, 2], table[:, 3]
     )
+
+
+def _checked(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
+    """Factors of n images as arrays, by name; refuses too few images."""
+    values = as_factors(factors, n)
+    if n < MOST_CLASSES:
+        raise InputError(f"at least {MOST_CLASSES} images", str(n))
+    return values
 
 
 def mixed_order(n: int) -> np.ndarray:

@@ -109,14 +109,14 @@ def statistics(
     True
     """
     check_count(pairs, "pairs", 2)
-    if not images.ndim or len(images) < LEAST:
-        raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
+    _check_number(images)
     with fixed_seed(seed):
         return statistics_of(flow, encode_levels(flow, images, context), pairs)
 
 
 def statistics_of(flow: Flow, latents: Sequence[Tensor], pairs: int) -> LatentStatistics:
     """The statistics of latents (B, C_h, *shape_h) of data, finest level first; see `statistics`."""
+    _check_number(latents[0])
     from scipy.stats import kurtosis  # imported late, since `import mera` is to stay light
 
     z = [level.flatten(1).double() for level in latents]
@@ -142,6 +142,12 @@ def statistics_of(flow: Flow, latents: Sequence[Tensor], pairs: int) -> LatentSt
         information[..., 1],
         *by_distance,
     )
+
+
+def _check_number(images: Tensor) -> None:
+    """Refuse too few images, or latents of images."""
+    if not images.ndim or len(images) < LEAST:
+        raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
 
 
 def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:

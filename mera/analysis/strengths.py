@@ -79,7 +79,7 @@ def strengths(
 
     Args:
         flow: the flow.
-        samples: the number of samples z of the prior; if None, 4,096 for "geometric", 64 for exact derivatives.
+        samples: the number of samples z of the prior; if None, 4,096 for "geometric", 64 for "mean".
         temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
         levels: the levels to compute; all levels if None.

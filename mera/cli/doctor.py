@@ -38,7 +38,9 @@ def _doctor(as_json: Json = False) -> None:
         show(Table(["machine", ""], list(machine.items())), "")
         show(report.table(), "")
         show(Table([f"speed, {BATCH} images of 32 x 32", ""], list(speed.items())), "")
-        words = "All is well." if report.ok else "Expected that no law fails: please report this table."
+        words = (
+            "All is well." if report.ok else "Expected laws that hold; got one that fails: please report this table."
+        )
         show(f"{words} A bug report should hold all of the above, the command or the code, and the whole error.")
     if not report.ok:
         raise typer.Exit(1)

@@ -83,8 +83,8 @@ def _cropped(source: Source, edges: tuple[int, ...]) -> Source:
 def _reduced(source: Source) -> Tensor:
     """The image with fewer pixels, by leaving out rows and columns, and values from 0 to 1."""
     step = max(1, -(-max(source.shape[1:]) // REDUCED))
-    rows = [source[:, row : row + 1, :][:, :, ::step] for row in range(0, source.shape[1], step)]
-    values = torch.cat(rows, 1).float()
+    rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, source.shape[1], step)]
+    values = torch.cat(rows, 1)
     if values.max() > 1 or values.min() < 0:
         values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
     return values[:3] if len(values) > 2 else values[:1]

@@ -37,7 +37,9 @@ class Windows(random_windows.Windows):
 
     def __init__(self, images: Sequence[Tensor], L: Edges, each: int, seed: int = 0, flip: bool = False) -> None:
         n = len(images) * check_count(each, "a number of windows")
-        super().__init__([whole(Source(image)) for image in images], L, n, seed, flip)
+        super().__init__(
+            [whole(Source(image, name=f"photograph {i}")) for i, image in enumerate(images)], L, n, seed, flip
+        )
         self.ends = list(range(each, n + 1, each))
         self.labels = {"photograph": torch.arange(len(images)).repeat_interleave(each)}
         generator = torch.Generator().manual_seed(seed)

@@ -7,6 +7,7 @@ nothing but a class in this file.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,14 +23,15 @@ from mera.graph.operations import Apply, Cut, Operation, Regroup
 from mera.graph.validation import check_bijector, check_grid
 
 
-class Node:
+class Node(ABC):
     """The base class of all kinds of node; an instance holds the settings of one node."""
 
     outputs: ClassVar[int] = 1
     """The number of outputs of a node of this kind."""
 
+    @abstractmethod
     def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
-        """Compile the node to operations; none by default.
+        """Compile the node to operations.
 
         Args:
             lattice: the lattice on the input of the node.
@@ -40,7 +42,6 @@ class Node:
         Raises:
             LayoutError: if the node is not a bijection on this lattice.
         """
-        return ()
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,20 @@ class Input(Node):
             expected = f"a context of shape (K,), or (K, {sites}) for each pixel"
             raise LayoutError(expected, repr(context), field="context")
 
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
+        """No operation."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Latent(Node):
     """A node where variables leave the flow as the latents of one level."""
 
     outputs: ClassVar[int] = 0
+
+    def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
+        """No operation."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -31,18 +31,30 @@ def values_of(text: str) -> list[Any]:
     Raises:
         ValueError: if the text is neither.
 
-    >>> values_of("-1.4:-1.0:5"), values_of("16,32"), values_of("coupling,spline")
-    ([-1.4, -1.3, -1.2, -1.1, -1.0], [16, 32], ['coupling', 'spline'])
+    >>> values_of("-1.4:-1.0:5"), values_of("16,32"), values_of("coupling,spline"), values_of("true,false")
+    ([-1.4, -1.3, -1.2, -1.1, -1.0], [16, 32], ['coupling', 'spline'], [True, False])
     """
     if not isinstance(text, str) or not re.fullmatch(VALUES, text):
         raise InputError("values such as 16,32 or -1.4:-1.0:9", repr(text))
     if ":" not in text:
-        return parse_call(f"values({text})", EXAMPLE)[1]
+        return [_value(part) for part in text.split(",")]
     start, end, number = text.split(":")
     try:
         return [float(f"{value:.12g}") for value in np.linspace(float(start), float(end), int(number))]
     except ValueError:
         raise InputError("START:END:NUMBER, such as -1.4:-1.0:9", repr(text)) from None
+
+
+def _value(text: str) -> Any:
+    """True or false, an integer, a float, or else the text itself."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @dataclass(frozen=True)

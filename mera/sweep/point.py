@@ -99,7 +99,8 @@ class Point:
         for command in self.commands():
             with (self.folder / "log.txt").open("a") as log, running(command, log) as process:
                 status = process.wait()
-            if status or not self._has_learnt(RunFolder(self.folder)):  # a training that was interrupted ends with 0
+            is_interrupted = "train" in command and not status and not self._has_learnt(RunFolder(self.folder))
+            if status or is_interrupted:  # a training that was interrupted and saved ends with 0
                 return status or 1
         return 0
 

@@ -2,85 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-class Bundles:
-    """The parameters of groups in a few tensors, of which each parameter becomes a view.
+class _Bundle(NamedTuple):
+    """A tensor, the parameters that are views of it, and its parts in their shapes, with their addresses."""
 
-    Matrices of one shape are stacked, (n, *shape); the other parameters of a group form one vector. A flow has hundreds
-    of small parameters, and most of the time of an optimiser and of clipping goes to the number of tensors. Both act
-    element by element, or matrix by matrix, so that the result is the same.
+    whole: nn.Parameter
+    members: list[nn.Parameter]
+    parts: list[tuple[Tensor, int]]
+
+
+class Bundles:
+    """Let an optimiser step on a few tensors, of which the parameters with gradients become views.
+
+    Matrices of one shape are stacked, (n, *shape); the other parameters of a group form a vector. A flow has hundreds
+    of small parameters, and most of the time of an optimiser and of clipping goes to the number of tensors. Muon, AdamW
+    and clipping act on single entries or on single matrices, so that weights are the same to rounding. Bundles are made
+    anew when parameters get or lose their gradients, and of parameters with as many steps.
 
     Args:
-        groups: groups of parameters, as for an optimiser; those of a group with "matrices" true are stacked.
-
-    Attributes:
-        groups: the groups with bundles in place of parameters; a group of stacks has "stacked" true.
-        wholes: all bundles.
+        optimizer: Muon or AdamW, whose groups with "matrices" true are stacked.
     """
 
-    def __init__(self, groups: Iterable[Mapping[str, Any]]) -> None:
-        self.groups: list[dict[str, Any]] = []
-        self._members: list[list[nn.Parameter]] = []
-        for group in groups:
-            is_stack = bool(group.get("matrices", False))
-            by_kind: dict[Any, list[nn.Parameter]] = {}
-            for parameter in group["params"]:
-                by_kind.setdefault((parameter.dtype, parameter.shape if is_stack else None), []).append(parameter)
-            wholes = [_bundle(members, is_stack) for members in by_kind.values()]
-            self.groups.append({**group, "params": wholes, "stacked": is_stack})
-            self._members += by_kind.values()
-        self.wholes: list[nn.Parameter] = [whole for group in self.groups for whole in group["params"]]
-        bundles = zip(self.wholes, self._members, strict=True)
-        self._pairs = [pair for whole, members in bundles for pair in _parts(whole, members)]
-        self.attach()
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._groups: list[list[nn.Parameter]] = [list(group["params"]) for group in optimizer.param_groups]
+        self._parameters = [parameter for group in self._groups for parameter in group]
+        self._bundles: list[_Bundle] = []
+        self._have_gradients: list[bool] = []
+
+    @property
+    def wholes(self) -> list[nn.Parameter]:
+        """All bundles."""
+        return [bundle.whole for bundle in self._bundles]
 
     @torch.no_grad()
-    def attach(self) -> None:
-        """Make each parameter a view of its bundle, also after its memory was replaced, with the value it has."""
-        for parameter, part in self._pairs:
-            if parameter.data_ptr() != part.data_ptr():
-                part.copy_(parameter)
-                parameter.data = part
-
     def gather(self) -> None:
-        """Set the gradients of the bundles from those of the parameters; a parameter without one counts as 0."""
-        for whole, members in zip(self.wholes, self._members, strict=True):
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in members]
-            whole.grad = torch.stack(gradients) if whole.ndim > 1 else _joined(gradients)
+        """Set the gradients of the bundles from those of the parameters, which become views if they are not yet."""
+        have_gradients = [parameter.grad is not None for parameter in self._parameters]
+        if have_gradients != self._have_gradients:
+            self.unbundle()
+            self._bundle()
+            self._have_gradients = have_gradients
+        for whole, members, parts in self._bundles:
+            for parameter, (part, address) in zip(members, parts, strict=True):
+                if parameter.data_ptr() != address:  # somebody replaced its memory
+                    part.copy_(parameter)
+                    parameter.data = part
+            whole.grad = _joined([parameter.grad for parameter in members], whole.ndim > 1)
 
-    @torch.no_grad()
-    def step(self, optimizer: Optimizer) -> None:
-        """Take a step of an optimiser of the bundles; parameters without a gradient stay as they are."""
-        self.attach()
-        still = [(part, part.clone()) for parameter, part in self._pairs if parameter.grad is None]
-        optimizer.step()
-        for part, value in still:
-            part.copy_(value)
+    def step(self) -> None:
+        """Take a step of the optimiser, and forget the gradients of the bundles."""
+        self.optimizer.step()
+        for bundle in self._bundles:
+            bundle.whole.grad = None
+
+    def unbundle(self) -> None:
+        """Give groups and state of the optimiser the form that they have for single parameters."""
+        state = self.optimizer.state
+        for whole, members, _ in self._bundles:
+            joined = state.pop(whole, {})
+            for i, part in enumerate(zip(*(_split(joined, key, members) for key in joined), strict=True)):
+                state[members[i]] = dict(zip(joined, part, strict=True))
+        for group, parameters in zip(self.optimizer.param_groups, self._groups, strict=True):
+            group["params"] = list(parameters)
+            if "matrices" in group:
+                group["stacked"] = False
+        self._bundles, self._have_gradients = [], []
 
     def release(self) -> None:
-        """Give each parameter memory of its own."""
-        for parameter, _ in self._pairs:
+        """Undo the bundles, and give each parameter memory of its own."""
+        bundled = [parameter for bundle in self._bundles for parameter in bundle.members]
+        self.unbundle()
+        for parameter in bundled:
             parameter.data = parameter.data.clone()
 
+    def _bundle(self) -> None:
+        """Put bundles of the parameters with gradients, and their joined state, into the optimiser."""
+        state = self.optimizer.state
+        for group, parameters in zip(self.optimizer.param_groups, self._groups, strict=True):
+            is_stack = bool(group.get("matrices", False))
+            by_kind: dict[Any, list[nn.Parameter]] = {}
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    own = state.get(parameter, {})
+                    steps, shape = float(own.get("step", 0)), parameter.shape if is_stack else None
+                    by_kind.setdefault((parameter.dtype, shape, steps, *own), []).append(parameter)
+            bundles = [_made(members, is_stack) for members in by_kind.values()]
+            for whole, members, _ in bundles:
+                states = [state.pop(parameter, {}) for parameter in members]
+                state[whole] = {key: _join(key, [own[key] for own in states], is_stack) for key in states[0]}
+            group["params"] = [bundle.whole for bundle in bundles]
+            if "matrices" in group:
+                group["stacked"] = is_stack
+            self._bundles += bundles
 
-def _bundle(members: Sequence[nn.Parameter], is_stack: bool) -> nn.Parameter:
-    """A stack of parameters, or a vector of all their entries."""
-    parameters = [p.detach() for p in members]
-    return nn.Parameter(torch.stack(parameters) if is_stack else _joined(parameters))
+
+def _made(members: list[nn.Parameter], is_stack: bool) -> _Bundle:
+    """The bundle of parameters, which become views of it."""
+    whole = nn.Parameter(_joined([p.detach() for p in members], is_stack))
+    parts = [part.view(p.shape) for part, p in zip(_flat_parts(whole.detach(), members), members, strict=True)]
+    for parameter, part in zip(members, parts, strict=True):
+        parameter.data = part
+    return _Bundle(whole, members, [(part, part.data_ptr()) for part in parts])
 
 
-def _parts(whole: nn.Parameter, members: Sequence[nn.Parameter]) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each parameter with its part of a bundle, in its shape."""
-    parts = whole.detach().flatten().split([p.numel() for p in members])
-    return [(p, part.view(p.shape)) for p, part in zip(members, parts, strict=True)]
+def _joined(tensors: Sequence[Any], is_stack: bool) -> Tensor:
+    """A stack of tensors, or a vector of all their entries."""
+    return torch.stack(tuple(tensors)) if is_stack else torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+def _flat_parts(whole: Tensor, members: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+    return whole.flatten().split([parameter.numel() for parameter in members])
+
+
+def _join(key: str, values: Sequence[Tensor], is_stack: bool) -> Tensor:
+    """An entry of the state of a bundle; the number of steps is one for all its members."""
+    return values[0] if key == "step" else _joined(values, is_stack)
+
+
+def _split(joined: dict[str, Tensor], key: str, members: Sequence[nn.Parameter]) -> list[Tensor]:
+    """An entry of the state of each member."""
+    if key == "step":
+        return [joined[key].clone() for _ in members]
+    pairs = zip(_flat_parts(joined[key], members), members, strict=True)
+    return [part.view(parameter.shape).clone() for part, parameter in pairs]

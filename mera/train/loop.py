@@ -244,7 +244,7 @@ class Loop:
         if validation is not None:
             chosen_by = losses(self.ema, validation, validation.size).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
-        if self.best is None or not chosen_by >= self.best[1]:
+        if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
             self._best_weights = None if validation is None else _copied(self.ema.state_dict())
         self.schedule.after_evaluation(chosen_by)
@@ -292,7 +292,7 @@ class Loop:
             "since_evaluation": list(self._since_evaluation),
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._stepper.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": get_states(),
         }
@@ -314,7 +314,7 @@ class Loop:
             self.flow.load_state_dict(state["flow"])
             if self._average is not None:
                 self._average.load_state_dict(state["ema"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self._stepper.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]

@@ -66,8 +66,8 @@ class Muon(Optimizer):
 
     Args:
         params: parameters, of which those with two dimensions and edges of at least 8 are the matrices; or groups such
-            as `layer_groups` makes, where a group with "matrices" true has matrices and kernels of convolutions, whose
-            axes from the second on are flattened, or with "stacked" true stacks of such along a first axis.
+            as `layer_groups` makes. A group with "matrices" true has matrices and kernels of convolutions, whose axes
+            from the second on are flattened. With "stacked" true, each of its parameters is a stack of matrices.
         lr: the learning rate of Muon and of AdamW.
         weight_decay: the weight decay of AdamW.
         momentum: the momentum of the gradients of the matrices.

@@ -20,19 +20,15 @@ OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "Muon": Muon}
 
 
-def groups_for(name: str, module: nn.Module) -> list[dict[str, Any]]:
-    """The groups of parameters of a module for an optimiser by name."""
-    return layer_groups(module) if name == "Muon" else [{"params": list(module.parameters())}]
-
-
 def named_optimizer(
-    name: str, groups: list[dict[str, Any]], lr: float, weight_decay: float, options: Mapping[str, Any]
+    name: str, module: nn.Module, lr: float, weight_decay: float, options: Mapping[str, Any]
 ) -> Optimizer:
     """Make an optimiser by name, fused where torch supports it."""
     excludes_fused = {"foreach", "differentiable"} & set(options)
-    can_fuse = not excludes_fused and all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+    can_fuse = not excludes_fused and all(p.device.type in ("cpu", "cuda") for p in module.parameters())
     defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, **({"fused": True} if can_fuse else {})}
-    return OPTIMIZERS[name](groups, **{**defaults, **options})
+    parameters = layer_groups(module) if name == "Muon" else list(module.parameters())
+    return OPTIMIZERS[name](parameters, **{**defaults, **options})
 
 
 def check_options(name: str, options: object) -> None:

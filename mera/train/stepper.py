@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mera.density import Density
 from mera.train.bundles import Bundles
-from mera.train.optimizers import OwnOptimizer, groups_for, named_optimizer, own_optimizer
+from mera.train.optimizers import OwnOptimizer, named_optimizer, own_optimizer
 from mera.train.settings import Settings
 
 
@@ -32,12 +34,14 @@ class Stepper:
             self.optimizer: Optimizer = own_optimizer(own, self._parameters)
             self.name = f"your own {type(self.optimizer).__name__}"
             return
-        self._bundles, self.name = Bundles(groups_for(name, flow)), name
         options = settings.optimizer_options or {}
-        self.optimizer = named_optimizer(name, self._bundles.groups, settings.lr, settings.weight_decay, options)
+        self.optimizer, self.name = named_optimizer(name, flow, settings.lr, settings.weight_decay, options), name
+        self._bundles = Bundles(self.optimizer)
 
     def zero(self) -> None:
         """Forget the gradients."""
+        if self._bundles is None:
+            self.optimizer.zero_grad()
         for parameter in self._parameters:
             parameter.grad = None
 
@@ -53,9 +57,21 @@ class Stepper:
         if self._bundles is None:
             self.optimizer.step()
         else:
-            self._bundles.step(self.optimizer)
+            self._bundles.step()
 
     def release(self) -> None:
         """Give each parameter memory of its own; no step follows."""
         if self._bundles is not None:
             self._bundles.release()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the optimiser, parameter by parameter."""
+        if self._bundles is not None:
+            self._bundles.unbundle()
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from a state."""
+        if self._bundles is not None:
+            self._bundles.unbundle()
+        self.optimizer.load_state_dict(state)

@@ -121,6 +121,8 @@ def test_tables_agree_with_their_sources(wavelet):
     assert (fields["error of largest"] < 0.2 * fields["largest"]).all()
     assert len(explain(wavelet, images, samples=2)) == 3  # without factors
     assert [finding.title for finding in explain(wavelet, images, samples=2, only=["fields"])] == ["receptive fields"]
+    with pytest.raises(ValueError, match="at least 20 images; got 3"):
+        explain(wavelet, images[:3], only=["levels"])
     with pytest.raises(ValueError, match="a table among"):
         explain(wavelet, images, only=["maps"])
     with pytest.raises(ValueError, match="data with known factors for mixing"):

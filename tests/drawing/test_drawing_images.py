@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mera.drawing.colours import coloured
 from mera.drawing.curves import log_prob_curve, loss_curves
 from mera.drawing.images import captioned, grid, paint_mask, progression, save_image, stretch
 from tests.tables.models import MODELS
@@ -89,3 +90,13 @@ def test_captions_and_curves():
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [8.0, 7.0])
     (line,) = log_prob_curve(torch.tensor([-3.0, -1.0], requires_grad=True)).axes[0].lines
     assert list(line.get_ydata()) == [-3.0, -1.0]
+
+
+def test_colours_of_numbers_and_of_zeros():
+    blue, white, red = coloured(torch.tensor([[-2.0, 0.0, 1.0]]))[:, 0].T.int()
+    assert white.min() > 240
+    assert blue[2] > blue[0]
+    assert red[0] > red[2]
+    assert (coloured(torch.zeros(2, 3)) == white[:, None, None]).all()
+    dark, _, bright = coloured(torch.tensor([[3.0, 4.0, 5.0]]), diverging=False)[:, 0].T.int()
+    assert bright.sum() > dark.sum()

@@ -43,9 +43,20 @@ def test_values():
     assert values_of("8,16") == [8, 16]
     assert values_of("0.5,1e-3") == [0.5, 1e-3]
     assert values_of("coupling,spline") == ["coupling", "spline"]
+    assert values_of("true,false,None") == [True, False, "None"]
     for text in ("", "1:2", "a:b:c", "1,,2", "1:2:x", "1:nothing:3", None):
         with pytest.raises(ValueError, match=r"Expected (values such as|START:END:NUMBER)"):
             values_of(text)
+
+
+def test_a_training_that_was_interrupted_is_not_measured(tmp_path, monkeypatch):
+    """It saves and ends with status 0."""
+    (point,) = Grid("rgflow", "phi4", {"mass2": [1]}).points(tmp_path)
+    commands = [[sys.executable, "-c", "pass", "train"], [sys.executable, "-c", "raise SystemExit(7)", "measure"]]
+    monkeypatch.setattr(type(point), "commands", lambda self: commands)
+    for has_learnt, status in ((False, 1), (True, 7)):
+        monkeypatch.setattr(type(point), "_has_learnt", staticmethod(lambda run, answer=has_learnt: answer))
+        assert point() == status
 
 
 def test_points():

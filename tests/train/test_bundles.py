@@ -8,7 +8,7 @@ from torch import nn
 
 from mera.train import Callback, fit
 from mera.train.bundles import Bundles
-from mera.train.optimizers import groups_for, named_optimizer
+from mera.train.optimizers import named_optimizer
 from tests.helpers.callbacks import At
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
@@ -19,33 +19,45 @@ def layers():
     return nn.ModuleList([*parts, nn.Linear(2, 3)]).double()
 
 
-def set_gradients(module, step, none=()):
+def set_gradients(module, step, names):
     generator = torch.Generator().manual_seed(step)
     for name, parameter in module.named_parameters():
         gradient = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        parameter.grad = None if name in none else gradient
+        parameter.grad = gradient if name in names else None
 
 
 @pytest.mark.parametrize("name", ["Muon", "AdamW"])
 def test_steps_and_norms_equal_those_of_single_parameters(name):
+    """Also of parameters that never have a gradient, and of those whose gradients come and go."""
     bundled, single = layers(), layers()
     start = copy.deepcopy(single.state_dict())
-    bundles = Bundles(groups_for(name, bundled))
-    optimizers = [named_optimizer(name, groups, 0.05, 0.1, {}) for groups in (bundles.groups, groups_for(name, single))]
-    never = {"2.bias", "4.weight"}
-    for step in range(3):
+    optimizers = [named_optimizer(name, module, 0.05, 0.1, {}) for module in (bundled, single)]
+    bundles, never, count = Bundles(optimizers[0]), {"2.bias", "4.weight"}, []
+    everything = {key for key, _ in single.named_parameters()} - never
+    sometimes = {"0.weight", "0.bias", "3.weight"}
+    for step, names in enumerate([everything - sometimes] * 2 + [everything] * 2 + [everything - {"1.weight"}] * 2):
         for module in (bundled, single):
-            set_gradients(module, step, never)
+            set_gradients(module, step, names)
         bundles.gather()
+        count.append(len(bundles.wholes))
         norms = [nn.utils.clip_grad_norm_(part, 2.0) for part in (bundles.wholes, list(single.parameters()))]
         torch.testing.assert_close(*norms)
-        bundles.step(optimizers[0])
+        bundles.step()
         optimizers[1].step()
+        if step == 2:  # as a run that is saved and resumed
+            bundles.unbundle()
+            optimizers[0].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
     bundles.release()
     for key, value in bundled.state_dict().items():
         torch.testing.assert_close(value, single.state_dict()[key], msg=key)
         assert torch.equal(value, start[key]) == (key in never)
-    assert len(bundles.wholes) == {"Muon": 3, "AdamW": 1}[name]
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    assert states[0]["param_groups"] == states[1]["param_groups"]
+    assert states[0]["state"].keys() == states[1]["state"].keys()
+    for index, own in states[1]["state"].items():
+        for key, value in own.items():
+            torch.testing.assert_close(states[0]["state"][index][key], value)
+    assert count == {"Muon": [3, 3, 5, 4, 4, 4], "AdamW": [1, 1, 2, 2, 2, 2]}[name]
 
 
 def own_memory(flow):

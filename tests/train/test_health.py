@@ -93,6 +93,18 @@ def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
     assert last.test_loss > result.test_loss
 
 
+def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch):
+    data = DataSplits("noise", 1, ArrayDataset(torch.randn(60, 1, 4, 4)), ArrayDataset(torch.randn(20, 1, 4, 4)))
+    held_out, compute = iter([math.nan, 3.0, math.nan, 5.0, 4.0]), loop.losses
+
+    def losses(flow, objective, n):
+        found = compute(flow, objective, n)
+        return torch.full_like(found, next(held_out)) if objective.size == 6 else found
+
+    monkeypatch.setattr(loop, "losses", losses)
+    assert fit(flow_of(), data, steps=5, eval_every=1, keep="best").best == (2, 3.0)
+
+
 def test_keep_best_needs_examples():
     with pytest.raises(ValueError, match='keep="last" beside an action'):
         fit(flow_of(), physics.FreeField(), steps=1, keep="best")
