@@ -375,7 +375,7 @@ def test_windows_of_wallpapers(tmp_path):
         assert torch.equal(item, window) or torch.equal(item, window.flip(-1))
     with pytest.raises(IndexError):
         splits.test[4]
-    with pytest.raises(ValueError, match="Expected at least 26 x 12 pixels of an image; got 25 x 45"):
+    with pytest.raises(ValueError, match="Expected at least 26 x 12 pixels of photograph 0; got 25 x 45"):
         data.load("wallpapers", L=(26, 12), root=tmp_path, longest=45)
 
 
