@@ -91,13 +91,14 @@ class Bundles:
             by_kind: dict[Any, list[nn.Parameter]] = {}
             for parameter in parameters:
                 if parameter.grad is not None:
-                    own = state.get(parameter, {})
-                    steps, shape = float(own.get("step", 0)), parameter.shape if is_stack else None
-                    by_kind.setdefault((parameter.dtype, shape, steps, *own), []).append(parameter)
+                    steps = float(state.get(parameter, {}).get("step", 0))
+                    kind = parameter.dtype, parameter.shape if is_stack else None, steps
+                    by_kind.setdefault(kind, []).append(parameter)
             bundles = [_made(members, is_stack) for members in by_kind.values()]
             for whole, members, _ in bundles:
                 states = [state.pop(parameter, {}) for parameter in members]
-                state[whole] = {key: _join(key, [own[key] for own in states], is_stack) for key in states[0]}
+                keys = dict.fromkeys(key for own in states for key in own)
+                state[whole] = {key: _join(key, states, members, is_stack) for key in keys}
             group["params"] = [bundle.whole for bundle in bundles]
             if "matrices" in group:
                 group["stacked"] = is_stack
@@ -122,9 +123,12 @@ def _flat_parts(whole: Tensor, members: Sequence[nn.Parameter]) -> tuple[Tensor,
     return whole.flatten().split([parameter.numel() for parameter in members])
 
 
-def _join(key: str, values: Sequence[Tensor], is_stack: bool) -> Tensor:
-    """An entry of the state of a bundle; the number of steps is one for all its members."""
-    return values[0] if key == "step" else _joined(values, is_stack)
+def _join(key: str, states: Sequence[dict[str, Tensor]], members: Sequence[nn.Parameter], is_stack: bool) -> Tensor:
+    """An entry of the state of a bundle: one number of steps for all members, and means, which begin at 0."""
+    if key == "step":
+        return states[0][key]
+    pairs = zip(states, members, strict=True)
+    return _joined([own[key] if key in own else torch.zeros_like(parameter) for own, parameter in pairs], is_stack)
 
 
 def _split(joined: dict[str, Tensor], key: str, members: Sequence[nn.Parameter]) -> list[Tensor]:

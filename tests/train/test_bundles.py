@@ -57,7 +57,7 @@ def test_steps_and_norms_equal_those_of_single_parameters(name):
     for index, own in states[1]["state"].items():
         for key, value in own.items():
             torch.testing.assert_close(states[0]["state"][index][key], value)
-    assert count == {"Muon": [3, 3, 5, 4, 4, 4], "AdamW": [1, 1, 2, 2, 2, 2]}[name]
+    assert count == {"Muon": [3, 3, 4, 4, 4, 4], "AdamW": [1, 1, 2, 2, 2, 2]}[name]
 
 
 def own_memory(flow):
