@@ -85,6 +85,7 @@ def test_one_flow_learns_a_range_of_free_fields():
         assert abs(chain.observables["phi2"].value - FreeField(2.0).phi2((4, 4))) < 5 * chain.observables["phi2"].error
 
 
+@pytest.mark.slow
 def test_derivatives_by_a_parameter(tmp_path):
     """Of ln Z and of <phi^2>, against the exact ones of the free field."""
     action, h = FreeField(1.5), 1e-4

@@ -196,6 +196,7 @@ def test_quantities_as_text():
     assert str(Quantity(0.0, 0.0)) == "0 +- 0"
 
 
+@pytest.mark.slow
 def test_correlation_length_of_a_rectangle():
     """Of the longest edge alone; exact for a free field."""
     action = FreeField(0.25)

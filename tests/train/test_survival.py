@@ -105,6 +105,7 @@ def archive_equal(a, b):
     return texts[0] == texts[1] and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_two_kills(tmp_path):
     whole, startup = uninterrupted(tmp_path / "whole", 60)
     survive(tmp_path / "run", whole, startup, 60, 2, random.Random(0))
