@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import mera
+from mera.bijectors import Logit
 from mera.physics.observables import Observables
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
@@ -151,3 +152,10 @@ def test_what_needs_single_precision_says_so(call, what):
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), layers=1).bfloat16()
     with pytest.raises(ValueError, match=f"Expected single or double precision for {what}; got bfloat16"):
         call(flow)
+
+
+def test_torch_compile_of_the_preprocessing():
+    """Which is a part of the loss of images that training compiles."""
+    logit, x = Logit(0.9), torch.rand(2, 3, 4, 4)
+    y, log_det = torch.compile(logit, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close((y, log_det), logit(x))

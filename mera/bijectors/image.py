@@ -101,7 +101,7 @@ class Logit(Bijector):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map [0, 1] to the real line."""
         p = self.constraint * x.to(log_det_dtype(x)) + (1 - self.constraint) / 2
-        return torch.logit(p).to(torch.result_type(x, self.constraint)), self._log_det(p)
+        return torch.logit(p).to(x.dtype if x.is_floating_point() else p.dtype), self._log_det(p)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map the real line to an interval a little larger than [0, 1]."""
