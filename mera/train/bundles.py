@@ -78,10 +78,10 @@ class Bundles:
 
     def release(self) -> None:
         """Undo the bundles, and give each parameter memory of its own."""
-        bundled = [parameter for bundle in self._bundles for parameter in bundle.members]
         self.unbundle()
-        for parameter in bundled:
-            parameter.data = parameter.data.clone()
+        for parameter in self._parameters:
+            if parameter.untyped_storage().nbytes() > parameter.numel() * parameter.element_size():
+                parameter.data = parameter.data.clone()
 
     def _bundle(self) -> None:
         """Put bundles of the parameters with gradients, and their joined state, into the optimiser."""
