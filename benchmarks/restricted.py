@@ -35,6 +35,8 @@ def setup(L: int, K: int) -> tuple[mera.Flow, Tensor, Tensor, Tensor]:
     """A flow, an image, the mask of a patch, K fillings of it."""
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=L, m=4, channels=3, layers=2, hidden=(64,))
+    for parameter in flow.parameters():  # a recording leaves out what is zero before training
+        parameter.data.add_(torch.randn_like(parameter), alpha=0.02)
     mask = torch.zeros(L, L, dtype=torch.bool)
     mask[L // 2 - PATCH : L // 2, L // 2 - PATCH : L // 2] = True
     return flow, torch.randn(1, 3, L, L), mask, torch.randn(K, 3, PATCH**2)

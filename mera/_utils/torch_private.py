@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.distributions import ExpTransform
 
 from mera._utils.files import write_atomically
+from mera._utils.torch_graphs import simplify
 
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
@@ -30,11 +31,6 @@ _jit = getattr(torch, "jit", None)
 
 _create_graph: Callable[..., Any] | None = getattr(torch._C, "_create_graph_by_tracing", None)
 _create_function: Callable[..., Any] | None = getattr(torch._C, "_create_function_from_graph", None)
-
-# Passes that simplify a recording for one set of shapes: shapes become constants, and so do values computed from
-# constants, such as the exponential of a parameter. A pass whose name is missing is left out.
-
-_SIMPLIFICATIONS = "_jit_pass_peephole", "_jit_pass_constant_propagation", "_jit_pass_cse", "_jit_pass_dce"
 
 _is_tracing: Callable[[], bool] = getattr(_jit, "is_tracing", lambda: False)
 
@@ -53,9 +49,7 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
     if _create_graph is None or _create_function is None:
         return torch.jit.trace(function, examples, check_trace=False)
     graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
-    for name in _SIMPLIFICATIONS:
-        if hasattr(torch._C, name):
-            getattr(torch._C, name)(graph)
+    simplify(graph)
     return _create_function("recording", graph)
 
 
@@ -71,6 +65,7 @@ def compile_ahead(
         example: its argument.
         path: a file for the compiled function, for `load_ahead`; None to keep it in memory alone.
         key: text in the file, which `load_ahead` compares: the shape of the argument, which compiled code cannot check.
+            The instruction set of the processor is compared too.
     """
 
     class AsModule(nn.Module):
@@ -80,29 +75,46 @@ def compile_ahead(
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of torch about its own parts
         program = torch.export.export(AsModule(), (example,))
-        options = {"aot_inductor.metadata": {"key": key}}
+        options = {"aot_inductor.metadata": {"key": _with_processor(key)}}
         package = torch._inductor.aoti_compile_and_package(
             program, package_path=f"{folder}/function.pt2", inductor_configs=options
         )
         if path is not None:
             write_atomically(path, Path(package).read_bytes())
-        return torch._inductor.aoti_load_package(package)
+        compiled = load_ahead(Path(package), key)
+    if compiled is None:
+        raise RuntimeError("Expected a function that torch can load once it has compiled it; got one that it cannot")
+    return compiled
 
 
 def load_ahead(path: Path, key: str) -> Callable[[Tensor], Tensor] | None:
-    """Load a function that `compile_ahead` wrote with a key; None for a file with another key, or of another kind."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compiled = torch._inductor.aoti_load_package(str(path))
-        except RuntimeError:
-            return None
-    return compiled if compiled.get_metadata().get("key") == key else None
+    """Load a function that `compile_ahead` wrote with a key; None for a file with another key, or of another kind.
+
+    torch's own `aoti_load_package` imports the compiler and tries it out first, which takes two seconds or more.
+    """
+    try:
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+    except RuntimeError:
+        return None
+    same = loader.get_metadata().get("key") == _with_processor(key)
+    return (lambda tensor: loader.boxed_run([tensor])[0]) if same else None
+
+
+def _with_processor(key: str) -> str:
+    return f"{key}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def is_recording() -> bool:
     """Whether a function is being recorded; code must not branch on the shapes of tensors then."""
     return _is_tracing()
+
+
+def is_recording_of(x: Tensor, most: int) -> bool:
+    """Whether a function is being recorded, for a tensor of at most this many rows."""
+    if not is_recording():
+        return False
+    with recording_paused():  # otherwise the number of rows would be a tensor
+        return x.shape[0] <= most
 
 
 def without_fusion() -> AbstractContextManager[Any]:

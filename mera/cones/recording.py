@@ -72,7 +72,7 @@ class Recorded:
             probe = tensor + torch.randn_like(tensor)
             if compiled is None or not _close(compiled(probe), self.function(probe)):
                 expected = "a file compiled for this flow, image, mask and number of settings, or a new path"
-                raise InputError(expected, f"{path}, compiled for another function")
+                raise InputError(expected, f"{path}, compiled for another function or processor")
         self._compiled[key] = compiled
 
     def __call__(self, *tensors: Tensor) -> Any:

@@ -153,7 +153,7 @@ class Restriction:
 
         Raises:
             ValueError: if the number of settings is not a positive integer, or the file is of another flow, image or
-                mask.
+                mask, or of a processor with other instructions.
             RuntimeError: if a compiler is missing, or a bijector looks at its data; torch raises other errors too.
         """
         check_count(n_settings, "settings")
