@@ -189,6 +189,7 @@ def lines(L):
 """
 
 
+@pytest.mark.slow
 def test_a_run_of_fields_on_a_line(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "chain.toml").write_text(

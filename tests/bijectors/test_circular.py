@@ -69,6 +69,7 @@ def test_exact_chain_by_a_transfer_matrix(beta):
     assert XY(beta).log_z((7,)) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_xy_is_learnt_and_measured():
     torch.manual_seed(0)
     action = XY(1.0)

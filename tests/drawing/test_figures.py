@@ -16,7 +16,7 @@ from tests.helpers.command import SMALL, run
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), ("realnvp", 1)])
+@pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), pytest.param("realnvp", 1, marks=pytest.mark.slow)])
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
     monkeypatch.setattr("mera.drawing.repairs.SHOWN", 1)
     monkeypatch.setattr("mera.drawing.repairs.STEPS", 3)

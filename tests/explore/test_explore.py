@@ -203,6 +203,7 @@ def test_cones_light_up(browser, address):
         assert "can change" in frame.locator("#said").inner_text()
 
 
+@pytest.mark.slow
 def test_pictures_are_opened_or_refused(browser, address, tmp_path):
     good, broken = io.BytesIO(), tmp_path / "broken.png"
     Image.new("RGB", (60, 40), (250, 10, 10)).save(good, format="PNG")
@@ -283,6 +284,7 @@ def test_it_fits_a_narrow_window(browser, address, width):
         assert is_in_sight(page, image(page))  # what the slider changes
 
 
+@pytest.mark.slow
 def test_the_fields_of_an_action_live(browser, tmp_path):
     action = mera.physics.make("free(mass2=1)")
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")

@@ -100,6 +100,7 @@ physics.measure((1, 4, 6), "free", sys.argv[1], sampler="hmc", samples=2_000, ch
 """
 
 
+@pytest.mark.slow
 def test_a_killed_measurement_goes_on(tmp_path):
     """Kill with SIGKILL, twice, once something is written; the measurement is then that which ran through."""
     whole = physics.measure((1, 4, 6), "free", tmp_path / "whole", sampler="hmc", samples=2_000, chains=12, every=100)

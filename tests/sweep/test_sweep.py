@@ -112,6 +112,7 @@ def check_sweep(out, over, seeds, kills):
     return rows_of(out / "results.csv")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on(tmp_path):
     rows = check_sweep(tmp_path, ["mass2=1", "L=4,8"], 1, [(1, signal.SIGKILL)])
     assert sorted((row["mass2"], row["L"], row["seed"]) for row in rows) == [

@@ -50,6 +50,7 @@ def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
     close(alone, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_processes_that_learn_an_action_equal_one(tmp_path):
     worker = WORKER.with_name("action_worker.py")
     launch(1, tmp_path / "alone", 10, worker=worker)
@@ -63,6 +64,7 @@ def test_shared_gradients_of_every_model():
     assert lines == [f"{name} agrees" for name in [*ONE_EACH.values(), "conditional"]]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
     launch(2, tmp_path / "run", 2)  # stops after two steps
     assert RunFolder(tmp_path / "run").state()["step"] == 2

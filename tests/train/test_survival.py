@@ -117,6 +117,7 @@ def test_thirty_kills(tmp_path):
     survive(tmp_path / "run", whole, startup, 900, 30, random.Random(1))
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_fields_goes_on_bit_by_bit(tmp_path):
     array = tmp_path / "fields.bin"
     torch.randn(100, 64, generator=torch.Generator().manual_seed(0)).numpy().tofile(array)
@@ -124,6 +125,7 @@ def test_a_killed_run_of_fields_goes_on_bit_by_bit(tmp_path):
     survive_one_kill(tmp_path, lambda path: ["tests.helpers.field_worker", str(path), str(array)])
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_an_action_goes_on_bit_by_bit(tmp_path):
     survive_one_kill(tmp_path, lambda path: ["tests.helpers.action_worker", str(path), "60"])
 
@@ -175,6 +177,7 @@ def test_a_folder_in_the_place_of_a_file(tmp_path):
     assert run.steps() == [3, 6]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path, monkeypatch):
     """Each write in turn finds no room; the run goes on from what was there before, as if nothing had happened."""
     expected = RunFolder(tmp_path / "whole")
