@@ -109,14 +109,6 @@ def is_recording() -> bool:
     return _is_tracing()
 
 
-def is_recording_of(x: Tensor, most: int) -> bool:
-    """Whether a function is being recorded, for a tensor of at most this many rows."""
-    if not is_recording():
-        return False
-    with recording_paused():  # otherwise the number of rows would be a tensor
-        return x.shape[0] <= most
-
-
 def without_fusion() -> AbstractContextManager[Any]:
     """A context in which recordings run unoptimised: fusing their operations costs more time than it saves."""
     return torch.jit.optimized_execution(False)

@@ -13,11 +13,10 @@ from mera._utils.checks import check_choice, check_flag
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.precision import exactly
-from mera._utils.torch_private import is_recording_of
 from mera.bijectors.base import Bijector, log_det_dtype
 
-FEW = 16
-"""Up to this number of events, torch multiplies one by one faster than it arranges all events for one product."""
+SMALL = 48
+"""Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
 
 
 class _Linear(Bijector):
@@ -52,6 +51,14 @@ class _Linear(Bijector):
         """Solve W x = y."""
         with exactly(y.device):
             return self._solve(self._columns(y)).reshape(y.shape), -self._log_det(y)
+
+    def _product(self, weight: Tensor, columns: Tensor) -> Tensor:
+        """The product of a matrix (size, size) and columns (B, size, repeats)."""
+        if self.repeats > 1 and self.size * self.repeats > SMALL:
+            return torch.einsum("ij,bjs->bis", weight, columns)
+        sites = torch.eye(self.repeats, dtype=weight.dtype, device=weight.device)
+        whole = torch.kron(weight.contiguous(), sites)  # for other strides, torch raises an error
+        return (columns.flatten(1) @ whole.mT).reshape(columns.shape)
 
     def _columns(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], self.size, self.repeats)
@@ -99,9 +106,7 @@ class LULinear(_Linear):
     def _map(self, columns: Tensor) -> Tensor:
         lower, upper = self._factors()
         weight = (lower @ upper).index_select(0, self.permutation.argsort())
-        if is_recording_of(columns, FEW):
-            return weight @ columns  # for many events, one product for all of them is faster
-        return torch.einsum("ij,bjs->bis", weight, columns)
+        return self._product(weight, columns)
 
     def _solve(self, columns: Tensor) -> Tensor:
         dtype = log_det_dtype(columns)  # torch solves no linear systems in half precision
@@ -170,10 +175,10 @@ class Orthogonal(_Linear):
         return ORTHOGONAL_MAPS[self.how](lower).to(columns.dtype)
 
     def _map(self, columns: Tensor) -> Tensor:
-        return self._weight(columns) @ columns
+        return self._product(self._weight(columns), columns)
 
     def _solve(self, columns: Tensor) -> Tensor:
-        return self._weight(columns).mT @ columns
+        return self._product(self._weight(columns).mT, columns)
 
     def _log_abs_det(self) -> Tensor:
         return self.unconstrained.new_zeros(())

@@ -186,9 +186,9 @@ def test_what_hides_gradients_is_not_replayed(size):
 
 
 def test_a_recording_made_in_inference_mode_serves_for_gradients():
-    flow = randomize(mera.build("rgflow", L=8, hidden=(4,))).float()
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,)))
     with torch.inference_mode():
-        local = flow.restrict(GOOD + 1, MASK)
+        local = flow.restrict(GOOD.double() + 1, MASK)
         for _ in range(HOT + 1):
             local.log_prob(local.pixels)
             local.decode(local.encode(local.pixels))
