@@ -29,7 +29,7 @@ def receptive_fields(
 
     .. math:: \mathrm{RF}_l = \mathbb{E}_{z} \frac{\partial G(z)}{\partial z_l}
 
-    for the map :math:`G` from latents to data. The derivative is exact, by forward-mode differentiation, and is 0
+    for the map :math:`G` from latents to data. The derivative is exact, by automatic differentiation, and is 0
     outside the generation cone of the latent, so that only the cone is evaluated.
 
     Args:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from mera.bijectors.base import context_arguments
 from mera.cones.incremental import Wiring
@@ -24,7 +23,7 @@ MOST_KEPT = 2**26
 
 
 class Linearization:
-    """A pass from latents to data with all intermediate values, for forward-mode derivatives.
+    """A pass from latents to data with all intermediate values, for derivatives.
 
     Args:
         runner: the plan of a flow with its bijectors.
@@ -71,7 +70,7 @@ class Linearization:
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
         for step, inputs, outputs in change.parts:
             at_once = max(1, ROWS // (len(addresses) * self.samples * inputs.shape[1]))
-            push = self._by_jacobians if self._keeps_jacobians(step) else self._by_duals
+            push = self._by_jacobians if self._keeps_jacobians(step) else self._by_gradients
             for sources, targets in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
                 tangents[..., place[targets.flatten()]] = push(step, sources, tangents[..., place[sources.flatten()]])
         data = change.addresses[change.addresses < self.wiring.data.numel()]
@@ -99,11 +98,13 @@ class Linearization:
         parts = []
         for part in inputs.split(max(1, ROWS // (d * d * self.samples))):
             units = unit[:, None, None].expand(d, self.samples, len(part), d)
-            parts.append(self._by_duals(step, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
+            parts.append(self._by_gradients(step, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
         return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
 
-    def _by_duals(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
-        """Push derivatives (K, S, events * variables) through the inverse of a bijector by dual numbers."""
+    def _by_gradients(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
+        """Push derivatives t (K, S, events * variables) through the inverse of a bijector: J t is the derivative of
+        the number t^T (J^T v) by v. Forward mode takes longer, as torch runs its additions and products in Python.
+        """
         bijector, device = self.runner.bijector(step), tangents.device
         primal = self._values[:, inputs.flatten().to(device)].expand_as(tangents)
         shape = step.apply.event_shape
@@ -112,9 +113,11 @@ class Linearization:
             rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
             rows = (rows + self.wiring.events_at(step, inputs).to(device)).flatten()
             context = context[rows].repeat(len(tangents), *(1 for _ in context.shape[1:]))
-        primal, tangent = (t.reshape(-1, *shape).contiguous() for t in (primal, tangents))  # without shared memory
-        with forward_ad.dual_level():
-            dual = forward_ad.make_dual(primal, tangent)
-            after, _ = bijector.inverse(dual, *context_arguments(bijector, context))
-            tangent = forward_ad.unpack_dual(after).tangent
-        return torch.zeros_like(tangents) if tangent is None else tangent.reshape(tangents.shape)
+        primal, tangent = (t.reshape(-1, *shape) for t in (primal, tangents))
+        with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+            primal, tangent = primal.clone().requires_grad_(), tangent.clone()
+            x, _ = bijector.inverse(primal, *context_arguments(bijector, context))
+            v = torch.zeros_like(x, requires_grad=True)
+            (gradient,) = torch.autograd.grad(x, primal, v, create_graph=True)
+            (pushed,) = torch.autograd.grad(gradient, v, tangent)
+        return pushed.reshape(tangents.shape)
