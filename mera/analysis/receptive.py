@@ -57,7 +57,7 @@ def receptive_fields(
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
     fields = z[0].new_zeros(len(indices), flow.plan.input.variables)
-    for rows in _by_site(indices):
+    for rows in _by_cone(flow, indices):
         places = [indices[row] for row in rows]
         addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
         variables, values = pass_to_data.fields(addresses)
@@ -126,9 +126,11 @@ def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
     return (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
 
 
-def _by_site(latents: Sequence[LatentIndex]) -> list[list[int]]:
-    """Group the indices of latents that share a level and a site, and therefore a generation cone."""
+def _by_cone(flow: Flow, latents: Sequence[LatentIndex]) -> list[list[int]]:
+    """Group the indices of latents of one level that share a cone, or whose cones are most of the data."""
     rows: dict[tuple[int, ...], list[int]] = {}
     for row, (level, _, *site) in enumerate(latents):
-        rows.setdefault((level, *site), []).append(row)
+        cone = flow.generation_cone(level, tuple(site)).pixels
+        is_wide = 2 * cone.sum() > cone.numel()
+        rows.setdefault((level,) if is_wide else (level, *site), []).append(row)
     return list(rows.values())

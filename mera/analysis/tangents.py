@@ -69,7 +69,7 @@ class Linearization:
         tangents = self._values.new_zeros(len(addresses), self.samples, len(change.addresses) + 1)
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
         for step, inputs, outputs in change.parts:
-            at_once = max(1, ROWS // (len(addresses) * self.samples * inputs.shape[1]))
+            at_once = max(1, ROWS // (self.samples * inputs.shape[1]))
             push = self._by_jacobians if self._keeps_jacobians(step) else self._by_gradients
             for sources, targets in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
                 tangents[..., place[targets.flatten()]] = push(step, sources, tangents[..., place[sources.flatten()]])
@@ -102,22 +102,22 @@ class Linearization:
         return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
 
     def _by_gradients(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
-        """Push derivatives t (K, S, events * variables) through the inverse of a bijector: J t is the derivative of
-        the number t^T (J^T v) by v. Forward mode takes longer, as torch runs its additions and products in Python.
+        """Push derivatives t (K, S, events * variables) through the inverse of a bijector with Jacobian J.
+
+        J t is the derivative of t^T (J^T v) with respect to v, where J^T v is computed once for all K. Forward mode
+        takes longer, as torch runs its sums and products in Python.
         """
         bijector, device = self.runner.bijector(step), tangents.device
-        primal = self._values[:, inputs.flatten().to(device)].expand_as(tangents)
-        shape = step.apply.event_shape
         context = self._contexts(step)
         if context is not None:
             rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
-            rows = (rows + self.wiring.events_at(step, inputs).to(device)).flatten()
-            context = context[rows].repeat(len(tangents), *(1 for _ in context.shape[1:]))
-        primal, tangent = (t.reshape(-1, *shape) for t in (primal, tangents))
+            context = context[(rows + self.wiring.events_at(step, inputs).to(device)).flatten()]
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
-            primal, tangent = primal.clone().requires_grad_(), tangent.clone()
-            x, _ = bijector.inverse(primal, *context_arguments(bijector, context))
+            z = self._values[:, inputs.flatten().to(device)].reshape(-1, *step.apply.event_shape)
+            z = z.clone().requires_grad_()
+            x, _ = bijector.inverse(z, *context_arguments(bijector, context))
             v = torch.zeros_like(x, requires_grad=True)
-            (gradient,) = torch.autograd.grad(x, primal, v, create_graph=True)
-            (pushed,) = torch.autograd.grad(gradient, v, tangent)
-        return pushed.reshape(tangents.shape)
+            (product,) = torch.autograd.grad(x, z, v, create_graph=True)
+            parts = [t.clone().reshape(z.shape) for t in tangents]
+            pushed = [torch.autograd.grad(product, v, t, retain_graph=True)[0] for t in parts]
+        return torch.stack(pushed).reshape(tangents.shape)
