@@ -16,7 +16,7 @@ RESHAPES = {"aten::flatten", "aten::reshape", "aten::unflatten", "aten::view"}
 
 
 def simplify(graph: Any) -> None:
-    """Simplify a recording, a `torch._C.Graph`, in place; its results and gradients stay equal.
+    """Simplify a recording, a `torch._C.Graph`, in place; results and gradients stay equal to rounding.
 
     What depends on shapes and constants alone becomes a constant, such as the exponential of a parameter.
     """
@@ -44,9 +44,9 @@ def _run(graph: Any, *passes: str) -> None:
 
 
 def _free_nodes(graph: Any) -> list[Any]:
-    """The nodes with one result, neither the arguments nor the result of which are changed in place later."""
-    is_written = graph.alias_db().has_writers
-    nodes = [node for node in graph.nodes() if node.outputsSize() == 1]
+    """The nodes with one output that the recording does not return, whose inputs and output never change in place."""
+    is_written, returned = graph.alias_db().has_writers, {value.debugName() for value in graph.outputs()}
+    nodes = [node for node in graph.nodes() if node.outputsSize() == 1 and node.output().debugName() not in returned]
     return [node for node in nodes if not any(map(is_written, [node.output(), *node.inputs()]))]
 
 
@@ -57,7 +57,7 @@ def _replace(node: Any, value: Any) -> None:
 
 
 def _replace_by(graph: Any, node: Any, kind: str, *arguments: Any) -> None:
-    """Use another operation in place of a node; arguments that are no values of the graph become constants."""
+    """Use another operation in place of a node; arguments that are not values of the graph become constants."""
     values = [a if isinstance(a, torch._C.Value) else _constant(graph, node, a) for a in arguments]
     other = graph.create(kind, values, 1)
     other.insertBefore(node)
@@ -73,7 +73,7 @@ def _constant(graph: Any, node: Any, value: object) -> Any:
 
 
 def _make_constant(graph: Any, node: Any) -> None:
-    """Make zeros a constant."""
+    """Replace `new_zeros` by a constant tensor."""
     kind = node.output().type()
     _replace(node, _constant(graph, node, torch.zeros(kind.sizes(), dtype=kind.dtype(), device=kind.device())))
 
@@ -81,7 +81,7 @@ def _make_constant(graph: Any, node: Any) -> None:
 def _merge_with_reshape_before(graph: Any, node: Any) -> None:
     """Let a node that reshapes the result of another such node reshape the argument of that node."""
     before, form = next(node.inputs()).node(), _form(node.output())
-    if before.kind() in RESHAPES and form is not None:
+    if before.kind() in RESHAPES and form is not None and form[0]:  # torch takes no empty list for a constant
         _replace_by(graph, node, "aten::reshape", next(before.inputs()), form[0])
 
 
@@ -90,7 +90,7 @@ def _unchanged_argument(node: Any) -> Any | None:
     kind, arguments = node.kind(), list(node.inputs())
     if kind in RESHAPES or kind == "aten::to":
         unchanged = arguments[:1]
-    elif kind == "aten::add":
+    elif kind == "aten::add" and arguments[2].toIValue() == 1:
         unchanged = [a for a, b in (arguments[:2], arguments[1::-1]) if _is_zero(b)]
     else:
         unchanged = []
@@ -98,17 +98,10 @@ def _unchanged_argument(node: Any) -> Any | None:
 
 
 def _multiply_directly(graph: Any, node: Any) -> None:
-    """Make a linear layer with constant weights one operation, together with a product by a number before it.
-
-    torch would transpose the weight in each call.
-    """
+    """Make a linear layer with constant weights one operation; torch would transpose the weight in each call."""
     x, weight, bias = (value if i == 0 else value.toIValue() for i, value in enumerate(node.inputs()))
-    if isinstance(weight, Tensor) and isinstance(bias, Tensor) and _form(x) is not None and x.type().dim() == 2:
-        if x.node().kind() == "aten::mul":
-            y, factor = x.node().inputs()
-            number = factor.toIValue()
-            if _form(y) == _form(x) and isinstance(number, int | float):
-                x, weight = y, weight * number
+    form = _form(x)
+    if isinstance(weight, Tensor) and isinstance(bias, Tensor) and form and len(form[0]) == weight.ndim == 2:
         _replace_by(graph, node, "aten::addmm", bias, x, weight.mT, 1, 1)
 
 
@@ -117,8 +110,10 @@ def _is_zero(value: Any) -> bool:
     return isinstance(number, Tensor) and not number.count_nonzero()
 
 
-def _form(value: Any) -> tuple[list[int], torch.dtype, torch.device] | None:
-    """The shape, dtype and device of a tensor; None where they are not known."""
+def _form(value: Any) -> tuple[Any, ...] | None:
+    """The shape, strides, dtype and device of a tensor; None where they are not known."""
     kind = value.type()
-    known = isinstance(kind, torch._C.TensorType) and None not in (kind.sizes(), kind.dtype(), kind.device())
-    return (kind.sizes(), kind.dtype(), kind.device()) if known else None
+    if not isinstance(kind, torch._C.TensorType):
+        return None
+    form = kind.sizes(), kind.strides(), kind.dtype(), kind.device()
+    return None if None in form else form

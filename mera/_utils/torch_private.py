@@ -1,6 +1,6 @@
 """Private or deprecated names of torch, the purpose of each, and the behaviour without it.
 
-If a new version of torch drops one of these names, only this file has to change.
+If a new version of torch drops one of these names, only this file and `torch_graphs.py` have to change.
 """
 
 from __future__ import annotations
@@ -79,29 +79,35 @@ def compile_ahead(
         package = torch._inductor.aoti_compile_and_package(
             program, package_path=f"{folder}/function.pt2", inductor_configs=options
         )
+        compiled = _load(Path(package), example.device)
         if path is not None:
             write_atomically(path, Path(package).read_bytes())
-        compiled = load_ahead(Path(package), key)
-    if compiled is None:
-        raise RuntimeError("Expected a function that torch can load once it has compiled it; got one that it cannot")
-    return compiled
+        return compiled
 
 
-def load_ahead(path: Path, key: str) -> Callable[[Tensor], Tensor] | None:
+def load_ahead(path: Path, key: str, device: torch.device) -> Callable[[Tensor], Tensor] | None:
     """Load a function that `compile_ahead` wrote with a key; None for a file with another key, or of another kind.
 
     torch's own `aoti_load_package` imports the compiler and tries it out first, which takes two seconds or more.
     """
+    read = torch._C._aoti.AOTIModelPackageLoader.load_metadata_from_package  # type: ignore[attr-defined]
     try:
-        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+        same = read(str(path), "model").get("key") == _with_processor(key)
+        return _load(path, device) if same else None  # not before: a library runs code when it is loaded
     except RuntimeError:
         return None
-    same = loader.get_metadata().get("key") == _with_processor(key)
-    return (lambda tensor: loader.boxed_run([tensor])[0]) if same else None
+
+
+def _load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    index = -1 if device.index is None else device.index
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
+    return lambda tensor: loader.boxed_run([tensor])[0]
 
 
 def _with_processor(key: str) -> str:
-    return f"{key}, {torch.backends.cpu.get_cpu_capability()}"
+    """A key with the instructions of the processor, as far as torch reports them."""
+    instructions: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return f"{key}, {sorted(name for name, has in instructions.items() if has is True)}"
 
 
 def is_recording() -> bool:

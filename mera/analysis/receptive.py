@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.analysis.tangents import Linearization
 from mera.flow import Flow
+
+MOST = 2**25
+"""The largest number of derivatives that are computed at once."""
 
 
 @checked("flow", "samples")
@@ -57,7 +61,7 @@ def receptive_fields(
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
     fields = z[0].new_zeros(len(indices), flow.plan.input.variables)
-    for rows in _by_cone(flow, indices):
+    for rows in _by_cone(flow, indices, max(1, MOST // (samples * flow.plan.input.variables))):
         places = [indices[row] for row in rows]
         addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
         variables, values = pass_to_data.fields(addresses)
@@ -126,11 +130,18 @@ def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
     return (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
 
 
-def _by_cone(flow: Flow, latents: Sequence[LatentIndex]) -> list[list[int]]:
-    """Group the indices of latents of one level that share a cone, or whose cones are most of the data."""
-    rows: dict[tuple[int, ...], list[int]] = {}
+def _by_cone(flow: Flow, latents: Sequence[LatentIndex], most: int) -> list[Sequence[int]]:
+    """Group the indices of latents of one level that share a cone, or whose cones are most of the data.
+
+    No group has more than `most` latents.
+    """
+
+    @cache
+    def is_wide(level: int, *site: int) -> bool:
+        cone = flow.generation_cone(level, site).pixels
+        return 2 * int(cone.sum()) > cone.numel()
+
+    groups: dict[tuple[int, ...], list[int]] = {}
     for row, (level, _, *site) in enumerate(latents):
-        cone = flow.generation_cone(level, tuple(site)).pixels
-        is_wide = 2 * cone.sum() > cone.numel()
-        rows.setdefault((level,) if is_wide else (level, *site), []).append(row)
-    return list(rows.values())
+        groups.setdefault((level,) if is_wide(level, *site) else (level, *site), []).append(row)
+    return [rows[start : start + most] for rows in groups.values() for start in range(0, len(rows), most)]

@@ -6,12 +6,14 @@ cost of a receptive field therefore depends on the size of the cone, not on the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from mera.bijectors.base import context_arguments
+from mera.bijectors.base import Bijector, context_arguments
 from mera.cones.incremental import Wiring
 from mera.graph import Step
 from mera.run.runner import Runner
@@ -69,8 +71,8 @@ class Linearization:
         tangents = self._values.new_zeros(len(addresses), self.samples, len(change.addresses) + 1)
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
         for step, inputs, outputs in change.parts:
-            at_once = max(1, ROWS // (self.samples * inputs.shape[1]))
-            push = self._by_jacobians if self._keeps_jacobians(step) else self._by_gradients
+            at_once = max(1, ROWS // (len(addresses) * self.samples * inputs.shape[1]))
+            push = self._by_jacobians if self._keeps_jacobians(step) else self._push
             for sources, targets in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
                 tangents[..., place[targets.flatten()]] = push(step, sources, tangents[..., place[sources.flatten()]])
         data = change.addresses[change.addresses < self.wiring.data.numel()]
@@ -98,26 +100,48 @@ class Linearization:
         parts = []
         for part in inputs.split(max(1, ROWS // (d * d * self.samples))):
             units = unit[:, None, None].expand(d, self.samples, len(part), d)
-            parts.append(self._by_gradients(step, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
+            parts.append(self._push(step, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
         return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
 
-    def _by_gradients(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
-        """Push derivatives t (K, S, events * variables) through the inverse of a bijector with Jacobian J.
-
-        J t is the derivative of t^T (J^T v) with respect to v, where J^T v is computed once for all K. Forward mode
-        takes longer, as torch runs its sums and products in Python.
-        """
+    def _push(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
+        """Push derivatives (K, S, events * variables) through the inverse of a bijector."""
         bijector, device = self.runner.bijector(step), tangents.device
-        context = self._contexts(step)
-        if context is not None:
-            rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
-            context = context[(rows + self.wiring.events_at(step, inputs).to(device)).flatten()]
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
-            z = self._values[:, inputs.flatten().to(device)].reshape(-1, *step.apply.event_shape)
-            z = z.clone().requires_grad_()
-            x, _ = bijector.inverse(z, *context_arguments(bijector, context))
-            v = torch.zeros_like(x, requires_grad=True)
-            (product,) = torch.autograd.grad(x, z, v, create_graph=True)
-            parts = [t.clone().reshape(z.shape) for t in tangents]
-            pushed = [torch.autograd.grad(product, v, t, retain_graph=True)[0] for t in parts]
+            z = self._values[:, inputs.flatten().to(device)].reshape(-1, *step.apply.event_shape).clone()
+            context = self._contexts(step)
+            if context is not None:
+                rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
+                context = context.clone()[(rows + self.wiring.events_at(step, inputs).to(device)).flatten()]
+            inverse, parts = partial(_inverse, bijector, context), [t.clone().reshape(z.shape) for t in tangents]
+            try:
+                pushed = _by_gradients(inverse, z, parts)
+            except RuntimeError:  # among others, of an inverse without gradients
+                pushed = _by_duals(inverse, z, parts)
         return torch.stack(pushed).reshape(tangents.shape)
+
+
+def _inverse(bijector: Bijector, context: Tensor | None, z: Tensor) -> Tensor:
+    return bijector.inverse(z, *context_arguments(bijector, context))[0]
+
+
+def _by_gradients(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Sequence[Tensor]) -> list[Tensor]:
+    """The products J t of the Jacobian of a function at z with tangents t.
+
+    J t is the derivative of t^T (J^T v) with respect to v, where J^T v is computed once for all t. Forward mode takes
+    longer, as torch runs its sums and products in Python.
+    """
+    z = z.requires_grad_()
+    x = function(z)
+    v = torch.zeros_like(x, requires_grad=True)
+    (product,) = torch.autograd.grad(x, z, v, create_graph=True)
+    return [torch.autograd.grad(product, v, t, retain_graph=True)[0] for t in tangents]
+
+
+def _by_duals(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Sequence[Tensor]) -> list[Tensor]:
+    """The same by forward mode, for a function that cannot be differentiated twice."""
+    pushed = []
+    for tangent in tangents:
+        with torch.no_grad(), forward_ad.dual_level():
+            x = forward_ad.unpack_dual(function(forward_ad.make_dual(z.detach(), tangent)))
+            pushed.append(torch.zeros_like(z) if x.tangent is None else x.tangent)
+    return pushed

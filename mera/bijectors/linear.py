@@ -56,9 +56,9 @@ class _Linear(Bijector):
         """The product of a matrix (size, size) and columns (B, size, repeats)."""
         if self.repeats > 1 and self.size * self.repeats > SMALL:
             return torch.einsum("ij,bjs->bis", weight, columns)
-        sites = torch.eye(self.repeats, dtype=weight.dtype, device=weight.device)
-        whole = torch.kron(weight.contiguous(), sites)  # for other strides, torch raises an error
-        return (columns.flatten(1) @ whole.mT).reshape(columns.shape)
+        if self.repeats > 1:  # torch.kron fails for matrices that are not contiguous
+            weight = torch.kron(weight.contiguous(), torch.eye(self.repeats, dtype=weight.dtype, device=weight.device))
+        return (columns.flatten(1) @ weight.mT).reshape(columns.shape)
 
     def _columns(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], self.size, self.repeats)
@@ -114,7 +114,7 @@ class LULinear(_Linear):
         inner = columns.index_select(1, self.permutation).to(dtype).movedim(1, 0)
         inner = torch.linalg.solve_triangular(lower, inner.flatten(1), upper=False, unitriangular=True)
         inner = torch.linalg.solve_triangular(upper, inner, upper=True)
-        return inner.view(len(lower), len(columns), columns.shape[2]).movedim(1, 0).to(columns.dtype)
+        return inner.view(self.size, columns.shape[0], self.repeats).movedim(1, 0).to(columns.dtype)
 
     def _log_abs_det(self) -> Tensor:
         return self.log_diagonal.sum(dtype=log_det_dtype(self.log_diagonal))
@@ -126,7 +126,7 @@ def _matrix_exp(lower: Tensor) -> Tensor:
 
 def _cayley(lower: Tensor) -> Tensor:
     half = (lower - lower.mT) / 2
-    eye = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+    eye = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
     return torch.linalg.solve(eye - half, eye + half)
 
 

@@ -64,7 +64,7 @@ class Learnt:
 
         Each latent has its receptive field as a picture, (3, H, W) uint8. Level 0 is the finest.
         """
-        with self._lock:  # forward-mode derivatives of two threads must not overlap
+        with self._lock:  # two threads would compute the same latents
             level = self.flow.plan.check_level(level)
             if level not in self._leads:
                 latents = leading(self.flow, level, LEADS, samples=STRENGTH_SAMPLES)

@@ -68,6 +68,18 @@ def test_many_events_are_evaluated_in_parts(monkeypatch):
     torch.manual_seed(0)
     expected = analysis.receptive_fields(flow, latents, SAMPLES)
     monkeypatch.setattr("mera.analysis.tangents.ROWS", 1)
+    monkeypatch.setattr("mera.analysis.receptive.MOST", 1)
+    torch.manual_seed(0)
+    torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
+
+
+def test_inverses_without_gradients_are_differentiated_in_forward_mode():
+    flow = randomize(MODELS["rgflow-open"](), 0.2)
+    latents = some_latents(flow.plan)
+    torch.manual_seed(0)
+    expected = analysis.receptive_fields(flow, latents, SAMPLES)
+    for bijector in flow.bijectors.values():
+        bijector.inverse = torch.no_grad()(bijector.inverse)
     torch.manual_seed(0)
     torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
 

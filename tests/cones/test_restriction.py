@@ -186,12 +186,14 @@ def test_what_hides_gradients_is_not_replayed(size):
 
 
 def test_a_recording_made_in_inference_mode_serves_for_gradients():
-    flow = randomize(mera.build("rgflow", L=8, hidden=(4,)))
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,))).float()
     with torch.inference_mode():
-        local = flow.restrict(GOOD.double() + 1, MASK)
+        local = flow.restrict(GOOD + 1, MASK)
         for _ in range(HOT + 1):
             local.log_prob(local.pixels)
             local.decode(local.encode(local.pixels))
+    for function in (local.evaluation, local._encode, local._decode):
+        assert all(function._recordings.values())
     pixels = local.pixels.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
     assert gradient.isfinite().all()
@@ -429,6 +431,10 @@ def test_compiled_calls_equal_those_before(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.delattr(again.evaluation, "function")
         torch.testing.assert_close(again.log_prob(pixels.detach()), expected.detach())
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.cpu.get_capabilities", lambda: {"another": True})
+        with pytest.raises(ValueError, match=r"local\.pt2, compiled for another function or processor"):
+            again.compile(3, file)
     for other, n in ((flow.restrict(x + 0.1, mask), 3), (flow.restrict(x, mask.T), 3), (again, 2), (again, 1)):
         with pytest.raises(
             ValueError, match=r"Expected a file compiled for this flow.*local\.pt2, compiled for another"

@@ -61,7 +61,7 @@ def test_leading_latents_have_thumbnails(learnt):
 
 
 def test_visitors_may_ask_for_leading_latents_at_once():
-    """Derivatives by torch's forward mode, which cannot nest, even in two threads."""
+    """The threads wait for one another; derivatives in torch's forward mode could not nest, even in two threads."""
     fresh = Learnt(mera.build("rgflow", L=8, m=4, hidden=(6,)))
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(fresh.leads, [0, 1, 0, 1]))
