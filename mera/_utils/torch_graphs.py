@@ -28,13 +28,13 @@ def simplify(graph: Any) -> None:
     for node in _free_nodes(graph):
         if node.kind() in RESHAPES:
             _merge_with_reshape_before(graph, node)
-    _run(graph, "cse", "dce")
+    _run(graph, "dce")
     for node in _free_nodes(graph):
         if (unchanged := _unchanged_argument(node)) is not None:
             _replace(node, unchanged)
         elif node.kind() == "aten::linear":
             _multiply_directly(graph, node)
-    _run(graph, "cse", "dce")
+    _run(graph, "dce")
 
 
 def _run(graph: Any, *passes: str) -> None:
