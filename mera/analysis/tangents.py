@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +23,10 @@ ROWS = 2**22
 """The largest number of floats in the events of one batch."""
 MOST_KEPT = 2**26
 """The largest number of floats in the cached Jacobians of a step."""
+
+
+_ways: WeakKeyDictionary[Bijector, Callable[..., list[Tensor]]] = WeakKeyDictionary()
+"""How the inverse of a bijector is differentiated, found out once."""
 
 
 class Linearization:
@@ -112,16 +117,31 @@ class Linearization:
             if context is not None:
                 rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
                 context = context.clone()[(rows + self.wiring.events_at(step, inputs).to(device)).flatten()]
-            inverse, parts = partial(_inverse, bijector, context), [t.clone().reshape(z.shape) for t in tangents]
-            try:
-                pushed = _by_gradients(inverse, z, parts)
-            except RuntimeError:  # among others, of an inverse without gradients
-                pushed = _by_duals(inverse, z, parts)
+            if bijector not in _ways:
+                one = partial(_inverse, bijector, None if context is None else context[:1])
+                _ways[bijector] = _by_gradients if _has_all_gradients(one, z[:1]) else _by_duals
+            parts = [t.clone().reshape(z.shape) for t in tangents]
+            pushed = _ways[bijector](partial(_inverse, bijector, context), z, parts)
         return torch.stack(pushed).reshape(tangents.shape)
 
 
 def _inverse(bijector: Bijector, context: Tensor | None, z: Tensor) -> Tensor:
     return bijector.inverse(z, *context_arguments(bijector, context))[0]
+
+
+def _has_all_gradients(function: Callable[[Tensor], Tensor], z: Tensor) -> bool:
+    """Whether both ways agree at z: a function may compute a part or all of its values without gradients."""
+    tangents = [torch.ones_like(z)]
+    try:
+        (found,) = _by_gradients(function, z.clone(), tangents)
+    except RuntimeError:
+        return False
+    try:
+        (expected,) = _by_duals(function, z, tangents)
+    except RuntimeError:  # of a function without forward mode
+        return True
+    rounding = torch.finfo(z.dtype).eps ** 0.5
+    return torch.allclose(found, expected, rtol=rounding, atol=rounding * expected.abs().max().item())
 
 
 def _by_gradients(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Sequence[Tensor]) -> list[Tensor]:
