@@ -164,10 +164,5 @@ def is_called_plainly(module: nn.Module) -> bool:
     return not has_hooks and getattr(module, "_compiled_call_impl", True) is None
 
 
-def uncompile(module: nn.Module) -> None:
-    """Undo `module.compile()`, for which torch has no public function."""
-    module._compiled_call_impl = None
-
-
 INVERSE_TRANSFORM = type(ExpTransform().inv)
 """The class of the inverses of `torch.distributions` transforms, which has no public name."""

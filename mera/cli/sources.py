@@ -144,16 +144,18 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
             raise InputError("a run whose configuration names its data", learnt)
         source = config["data"] | ({} if root is None else {"root": str(root)})
         source |= {"L": shape[1:]} if "L" in source else {}
-        try:
-            splits = data.as_splits(data.load(**source), shape)
-        except data.DataMissingError as error:
-            place = f"The run learnt from {config['data'].get('root')}; --root names another place."
-            raise data.DataMissingError(f"{error} {place}") from error
-        sizes = [length_hint(splits.train), length_hint(splits.test)]
-        if config.get("examples", sizes) != sizes:
-            texts = [f"{train:,} training and {test:,} test examples" for train, test in (config["examples"], sizes)]
-            typer.echo(f"warning: {run.path} learnt from {texts[0]}; here are {texts[1]}", err=True)
-        return splits, Settings(**config["settings"])
+        name = source.pop("name")
+        settings = Settings(**config["settings"])
+    try:  # outside of the context above: an error in the function that loads the data is not one of the configuration
+        splits = data.as_splits(data.load(name, **source), shape)
+    except data.DataMissingError as error:
+        place = f"The run learnt from {config['data'].get('root')}; --root names another place."
+        raise data.DataMissingError(f"{error} {place}") from error
+    sizes = [length_hint(splits.train), length_hint(splits.test)]
+    if config.get("examples", sizes) != sizes:
+        texts = [f"{train:,} training and {test:,} test examples" for train, test in (config["examples"], sizes)]
+        typer.echo(f"warning: {run.path} learnt from {texts[0]}; here are {texts[1]}", err=True)
+    return splits, settings
 
 
 def configured_flow(run: RunFolder) -> Any:

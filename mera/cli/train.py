@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from operator import length_hint
@@ -169,9 +170,10 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     if symmetrize:
         flow = Symmetrized(flow)
     check_sampled(flow if family is None else flow.given(family.context(**family.middle)), action)
-    if is_main():
-        run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
-    _train(flow, action if family is None else family, settings, run, resume=False)
+    with run.locked() if is_main() else nullcontext():
+        if is_main():
+            run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
+        _train(flow, action if family is None else family, settings, run, resume=False)
 
 
 def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
@@ -212,10 +214,11 @@ def start_run(
     flow = make().to(device)
     images = data.as_splits(images, flow.plan.input.event_shape)
     check_data(images, flow)
-    if is_main():
-        sizes = {"examples": [length_hint(images.train), length_hint(images.test)], "classes": list(images.classes)}
-        run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)} | sizes)
-    return _train(flow, images, settings, run, resume=False)
+    sizes = {"examples": [length_hint(images.train), length_hint(images.test)], "classes": list(images.classes)}
+    with run.locked() if is_main() else nullcontext():
+        if is_main():
+            run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)} | sizes)
+        return _train(flow, images, settings, run, resume=False)
 
 
 def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:

@@ -85,6 +85,17 @@ class Part(Dataset):
         return index + index // (self.period - 1)
 
 
+def hold_out(examples: Any) -> tuple[Any, Any]:
+    """Divide training examples in two, of which the second chooses the weights to keep: every tenth example.
+
+    Random windows are divided by pictures or by area (see `Windows.hold_out`), since windows overlap.
+    """
+    if isinstance(examples, ItemDataset) and hasattr(examples.data, "hold_out"):
+        training, held_out = examples.data.hold_out()
+        return ItemDataset(training, examples.shape), ItemDataset(held_out, examples.shape)
+    return Part(examples, False), Part(examples, True)
+
+
 @checked
 def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> DataSplits:
     """Convert data of any kind to training and test examples.

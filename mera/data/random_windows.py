@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mera._utils.errors import InputError
 from mera.data.dataset import DataSplits, Edges, edges, register
 from mera.data.gate import check_finite
 from mera.data.sources import Source, dtype_of, images_in, open_image
+from mera.data.splitting import HELD_OUT
 
 MOST_LABELS = 2**22
 """The most windows that have the number of their image as a label."""
@@ -98,6 +99,16 @@ class Windows(Dataset):
             window = window.flip(-1)
         return window.rot90(int(torch.randint(4, ())), (-2, -1)) if self.turn else window
 
+    def hold_out(self) -> tuple[Windows, Windows]:
+        """Windows to learn from, and windows of a tenth of the area: other images, or another part of the only one.
+
+        Random windows overlap, so that windows held out by their number would show pixels that are learnt.
+        """
+        training, held_out = _split(self.parts, 1 / HELD_OUT, self.size, None)
+        n = max(len(held_out), len(self) // HELD_OUT)
+        others = Windows(training, self.size, max(len(training), len(self) - n), self.seed, self.flip, self.turn)
+        return others, Windows(held_out, self.size, n, seed=0)
+
     def _corner(self, index: int, counts: Sequence[int]) -> Sequence[int]:
         """The top and the left of a window in its part, from the numbers of tops and of lefts."""
         if self.seed is None:
@@ -150,7 +161,7 @@ def windows(
     sources = _sources(images, channels)
     if isinstance(test, Real):
         test = check_positive(test, "the share of the test", most=1)
-        training, testing = _split(sources, test, edges(L), margin)
+        training, testing = _split([whole(source) for source in sources], test, edges(L), margin)
     else:
         training, testing = [whole(s) for s in sources], [whole(s) for s in _sources(test, channels)]
     kinds = {(part.source.shape[0], dtype_of(part.source)) for part in (*training, *testing)}
@@ -206,26 +217,26 @@ def whole(source: Source) -> Part:
     return Part(source, (0, source.shape[1]), (0, source.shape[2]))
 
 
-def _split(
-    sources: list[Source], share: float, size: tuple[int, int], margin: int | None
-) -> tuple[list[Part], list[Part]]:
-    """Training and test parts: whole images if there are several, otherwise two parts of one image."""
-    if len(sources) > 1:
-        areas = [source.shape[1] * source.shape[2] for source in sources]
-        last = len(sources) - 1
+def _split(parts: list[Part], share: float, size: tuple[int, int], margin: int | None) -> tuple[list[Part], list[Part]]:
+    """Training and test parts: the last ones are for the test; a single one is divided."""
+    if len(parts) > 1:
+        areas = [math.prod(part.size) for part in parts]
+        last = len(parts) - 1
         while last > 1 and sum(areas[last:]) < share * sum(areas):
             last -= 1
-        return [whole(source) for source in sources[:last]], [whole(source) for source in sources[last:]]
-    _, height, width = sources[0].shape
-    by_rows = height >= width
-    length, edge = (height, size[0]) if by_rows else (width, size[1])
+        return parts[:last], parts[last:]
+    (part,) = parts
+    by_rows = part.size[0] >= part.size[1]
+    (start, stop), edge = (part.rows, size[0]) if by_rows else (part.columns, size[1])
     gap = edge if margin is None else check_count(margin, "the margin", 0)
-    held_out = round(share * length)  # whatever the edge of a window is, so that no other window learns a test pixel
-    spans = (0, length - held_out - gap), (length - held_out, length)
-    if held_out < edge or spans[0][1] < edge:
+    held_out = round(
+        share * (stop - start)
+    )  # whatever the edge of a window is, so that no other window learns a test pixel
+    spans = (start, stop - held_out - gap), (stop - held_out, stop)
+    learnt = spans[0][1] - start
+    if held_out < edge or learnt < edge:
         lines = "rows" if by_rows else "columns"
-        got = f"{max(0, spans[0][1])} and {held_out} of {length}, {gap} apart"
+        got = f"{max(0, learnt)} and {held_out} of {stop - start}, {gap} apart"
         raise InputError(f"at least {edge} {lines} to learn from and as many for the test, by test=0.3, say", got)
-    other = (0, width) if by_rows else (0, height)
-    parts = [Part(sources[0], span, other) if by_rows else Part(sources[0], other, span) for span in spans]
-    return parts[:1], parts[1:]
+    training, test = (replace(part, rows=span) if by_rows else replace(part, columns=span) for span in spans)
+    return [training], [test]

@@ -28,7 +28,7 @@ class Callback:
 
     `loop` has the flow, the step, the settings, and `loop.stop()`. If several processes train together, each process
     calls its own callbacks; `loop.is_main` is true in one process only. After a step, gradients of parameters are those
-    before clipping. The groups of an optimiser by name hold bundles, each of many parameters.
+    that were used, clipped.
     """
 
     def on_start(self, loop: Loop) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import chain
 from os import PathLike
 from typing import Any
 
@@ -29,7 +30,7 @@ from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import Verdict, judge
 from mera.train.loop import Loop
-from mera.train.objective import Objective
+from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer
 from mera.train.own_bijectors import check_own_bijectors
 from mera.train.recognize import Objectives, recognize
@@ -57,7 +58,7 @@ class Result:
         interrupted: whether the run was asked to stop.
         diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the loss is
             worse than at the start by more than 0.5, or than a tenth of the first loss if that is larger.
-        verdict: a sentence about divergence, examples that are learnt by heart, or weights of samples of an action.
+        verdict: a sentence about divergence, overfitting, or weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
             that `Settings.keep` names.
         history: the metrics of all evaluations, which plot themselves in a notebook.
@@ -107,7 +108,8 @@ def fit(
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
     Processes that torchrun or accelerate launch started share each batch, with a copy of the flow on the device of each
-    process; the result equals that of a single process. All processes need the same `run` and `callbacks`. On SIGINT
+    process; the result equals that of a single process to rounding, except with the estimators "score" and "alpha", whose
+    control variate is a mean over the samples of one process and one micro-batch. All processes need the same `run` and `callbacks`. On SIGINT
     (Ctrl-C) or SIGTERM the current step is finished and everything is saved; then `KeyboardInterrupt` or `SystemExit`
     is raised, so that a script ends (see `on_signal`). A second SIGINT ends the process at once. At the end the random
     states of torch, numpy and Python are as they were.
@@ -195,32 +197,31 @@ def fit(
     loop = Loop(flow, settings, run, learnt.train, own_optimizer, own_schedule)
     rows, history = loop.rows, History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
-    if run is not None and not resume and loop.is_main:
-        source = {} if learnt.source is None else {"data": learnt.source}
-        counted = {"learns": learnt.train.name, "parameters": count_parameters(flow)}
-        run.complete(describe_flow(flow) | source | {"settings": asdict(settings)} | counted)
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal:
+        if run is not None and not resume and loop.is_main:
+            source = {} if learnt.source is None else {"data": learnt.source}
+            counted = {"learns": learnt.train.name, "parameters": count_parameters(flow)}
+            run.complete(describe_flow(flow) | source | {"settings": asdict(settings)} | counted)
         if resume and run is not None:
             _resume(loop, run)
         else:
             _start(loop)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
-        batches = BatchLoader(learnt.train, settings.seed, rows, loop.step, workers)
-        if settings.compiles(not isinstance(learnt.train, ReverseKL), loop.progress):
+        batches = iter(BatchLoader(learnt.train, settings.seed, rows, loop.step, workers))
+        if settings.compile and loop.progress < 1:
             if console is not None:
                 console.print("torch compiles the loss, which takes minutes the first time")
-            said = loop.compile(next(iter(batches)))
-            if console is not None:
-                console.print(said)
+            loop.compile(first := next(batches))
+            batches = chain([first], batches)
         _train(loop, batches, learnt, callbacks, signal)
         verdict = judge(loop.ema, history.metrics, learnt.test.metric, loop.first_loss)
-        if settings.keep == "best" and loop.progress == 1:
+        if settings.keep == "best":
             loop.use_best(learnt.test)
         if not verdict.diverged and loop.progress == 1:
             verdict = Verdict(False, learnt.test.verdict(loop.ema) or verdict.text)
     if verdict.diverged:
-        warnings.warn(f"Expected a run that converges; got one that {verdict.text}", stacklevel=2)
+        warnings.warn(f"Training {verdict.text}", stacklevel=2)
     if (number := loop.signal or signal.number) and on_signal == "raise":
         raise_signal(number)
     measured = "samples" if isinstance(learnt.test, ReverseKL) else f"test {learnt.test.name}"
@@ -293,10 +294,11 @@ def _resume(loop: Loop, run: RunFolder) -> None:
         run.rewind(loop.step)
 
 
-def _train(loop: Loop, batches: BatchLoader, learnt: Objectives, callbacks: list[Callback], signal: StopSignal) -> None:
+def _train(
+    loop: Loop, batches: Iterator[Batch], learnt: Objectives, callbacks: list[Callback], signal: StopSignal
+) -> None:
     """Run steps, evaluations and checkpoints until the run is over or asked to stop."""
     with ExitStack() as stack:
-        stack.callback(loop.release)
         for callback in callbacks:
             callback.on_start(loop)
             stack.callback(callback.on_end, loop)

@@ -1,4 +1,4 @@
-"""The verdict on a run: whether it diverged, and whether the flow learns its examples by heart."""
+"""The verdict on a run: whether it diverged, and whether the flow overfits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ ROWS = 8
 LARGEST_WEIGHT = 1e6
 """Weights beyond this size count as diverged."""
 RISE = 0.02
-"""A rise of the test loss above its best value, in the unit of the loss, that is reported."""
+"""A rise of the test loss above its best value that is reported, in bits or nats for each variable; for a loss of the
+user's own, whose unit is not known, a fraction of the loss of the first step."""
 WORSE = 0.5
-"""A rise of the training loss above the loss of the first step that counts as diverged, in the unit of the loss; a
+"""A rise of the median training loss above the loss of the first step that counts as diverged, in the same unit; a
 tenth of the loss of the first step if that is more."""
 SETTLED = 50
 """The step from which the training loss is compared with that of the first step."""
@@ -76,17 +77,18 @@ def judge(flow: Density, history: Sequence[dict[str, float]], metric: str, first
     error, tolerance = last.get("inverse_error", 0.0), 10 * math.sqrt(torch.finfo(flow.dtype).eps)
     if error > tolerance:
         return Verdict(True, f"diverged: the inverse is wrong by {error:.2g} of the data's range; {change}")
-    loss, mean = last[f"test_{metric}"], f"mean_{metric}"
+    loss, median = last[f"test_{metric}"], f"median_{metric}"
     best = min(history, key=lambda line: line[f"test_{metric}"])
-    training, settled = last.get(mean, loss), last["step"] >= SETTLED
-    if settled and training > first_loss + max(WORSE, abs(first_loss) / 10):
-        losses = f"the training loss is {training:.4g}, and was {first_loss:.4g} in the first step"
+    training, settled = last.get(median, loss), last["step"] >= SETTLED
+    unit = abs(first_loss) if metric == "loss" else 1.0
+    if settled and training > first_loss + max(WORSE * unit, abs(first_loss) / 10):
+        losses = f"the median training loss is {training:.4g}, and was {first_loss:.4g} in the first step"
         return Verdict(True, f"diverged: {losses}; {change}")
     rise = loss - best[f"test_{metric}"]
-    if rise > RISE:
+    if rise > RISE * unit:
         since = f"the test loss rose by {rise:.2g} since step {best['step']:.0f}"
-        if last.get(mean, math.nan) < best.get(mean, math.nan):
+        if last.get(median, math.nan) < best.get(median, math.nan):
             advice = 'more or augmented data, a smaller flow, weight_decay, or keep="best"'
-            return Verdict(False, f"learns by heart: {since}, while the training loss fell; try {advice}")
+            return Verdict(False, f"overfits: {since}, while the training loss fell; try {advice}")
         return Verdict(False, f"unsteady: {since}; {change}")
     return Verdict(False, "no sign of divergence")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import warnings
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -18,18 +20,16 @@ from mera.density import Density
 from mera.io.flows import describe_flow
 from mera.train.batch_loss import BatchLoss, autocast
 from mera.train.batches import micro_batches
-from mera.train.compiled import compile_loss
 from mera.train.diagnose import first_not_finite
 from mera.train.evaluate import losses, mean_and_error
 from mera.train.health import inverse_error
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import OwnOptimizer
+from mera.train.optimizers import OwnOptimizer, make_optimizer
 from mera.train.order import rows_per_step
 from mera.train.run import RunFolder
 from mera.train.running_mean import RunningMean
 from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
-from mera.train.stepper import Stepper
 
 Metrics = dict[str, float]
 
@@ -79,9 +79,10 @@ class Loop:
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
-        self._stepper = Stepper(flow, settings, settings.optimizer or objective.optimizer, optimizer)
-        self.optimizer = self._stepper.optimizer
-        self._names = {"optimizer": self._stepper.name, "schedule": settings.schedule}
+        self._parameters = list(flow.parameters())  # a walk through all modules takes a part of a step
+        name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
+        self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
+        self._names = {"optimizer": name, "schedule": settings.schedule}
         self.schedule = self._make_schedule(schedule)
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         self.best: tuple[int, float] | None = None
@@ -89,7 +90,7 @@ class Loop:
         self.stopping = False
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] | None = None
-        self._since_evaluation = (0.0, 0)  # the sum of the training losses, and their number
+        self._recent_losses: list[float] = []  # of the training batches since the last evaluation
 
     def _make_schedule(self, user_schedule: OwnSchedule | None) -> Schedule:
         """The user's own schedule, or the schedule that the settings name."""
@@ -141,33 +142,26 @@ class Loop:
         seconds = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
         return min(1.0, max(self.step / self.settings.last_step, self.elapsed / seconds))
 
-    def release(self) -> None:
-        """Give parameters, which the optimiser keeps side by side in memory, memory of their own; no step follows."""
-        self._stepper.release()
-
     def stop(self) -> None:
         """Ask the run to save and to end after the current step, in all processes."""
         self._stop_requested = True
 
-    def compile(self, batch: Batch) -> str:
-        """Compile the loss by a forward and backward pass, which leaves weights and random numbers as they are.
+    def compile(self, batch: Batch) -> None:
+        """Compile the loss and its gradient, the whole flow in one piece, by one pass before the clock starts.
+
+        Weights and random numbers stay as they are, and random numbers are the same as without compilation. torch keeps
+        what it compiled on disk, so that a second process only traces the code again.
 
         Args:
             batch: this process's rows of a batch, as for `training_step`.
-
-        Returns:
-            What came of it, in words.
-
-        Warns:
-            UserWarning: if torch cannot compile, and the settings ask for it.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
-        part = micro_batches(batch, self.settings.accumulate)[0]
         self.objective.advance(self.progress)
-        with restored_states():
-            said = compile_loss(self._loss, lambda: self._batch_loss(*part).backward(), bool(self.settings.compile))
-        self._stepper.zero()
-        return said
+        self._loss.compile(options={"fallback_random": True})
+        with restored_states(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's own, as it generates code
+            self._batch_loss(*micro_batches(batch, self.settings.accumulate)[0]).backward()
+        self._forget_gradients()
 
     def training_step(self, batch: Batch) -> Metrics:
         """Take one step of the optimiser.
@@ -184,18 +178,18 @@ class Loop:
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
         self.objective.advance(self.progress)
-        self._stepper.zero()
+        self._forget_gradients()
         mean_loss = self._reduce(self._backward(batch), "mean")
-        norm = self._stepper.clip(self.settings.clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
         if math.isnan(self.first_loss) and self.objective.is_final:
             self.first_loss = loss
-        self._since_evaluation = self._since_evaluation[0] + loss, self._since_evaluation[1] + 1
+        self._recent_losses.append(loss)
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
-        self._stepper.step()
+        self.optimizer.step()
         self.schedule.after_step()
         self.step += 1
         if self._average is not None:
@@ -226,7 +220,7 @@ class Loop:
 
         Returns:
             step, seconds (of training), test_bits or test_nats with its standard error test_bits_error or
-            test_nats_error, mean_bits or mean_nats (of the training batches since the last evaluation) and
+            test_nats_error, median_bits or median_nats (of the training batches since the last evaluation) and
             inverse_error; for an action also ess, pareto_k, and free_energy with free_energy_error.
 
         Raises:
@@ -242,16 +236,16 @@ class Loop:
             metrics[f"test_{test.metric}_error"] = self.test_error
         chosen_by = self.test_loss
         if validation is not None:
-            chosen_by = losses(self.ema, validation, validation.size).mean().item()
+            n = min(self.settings.eval_images, validation.size)
+            chosen_by = losses(self.ema, validation, n).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
             self._best_weights = None if validation is None else _copied(self.ema.state_dict())
         self.schedule.after_evaluation(chosen_by)
-        total, count = self._since_evaluation
-        self._since_evaluation = 0.0, 0
-        if count:
-            metrics[f"mean_{test.metric}"] = total / count
+        if self._recent_losses:
+            metrics[f"median_{test.metric}"] = statistics.median(self._recent_losses)
+            self._recent_losses = []
         return metrics | {"inverse_error": inverse_error(self.ema, test)} | test.metrics(values, self.ema)
 
     def _evaluate(self, test: Objective) -> Tensor:
@@ -272,7 +266,7 @@ class Loop:
     def use_best(self, test: Objective) -> None:
         """Load the best weights of the run into `ema`, from memory or from its folder, and evaluate them."""
         weights = self._best_weights
-        if weights is None and self.run is not None:  # the run was resumed after its best step
+        if weights is None and self.run is not None and self.best is not None:  # resumed after its best step
             weights = self.run.flow().state_dict()
         if weights is not None:
             self.ema.load_state_dict(weights)
@@ -289,10 +283,10 @@ class Loop:
             "test_error": self.test_error,
             "best": self.best,
             "first_loss": self.first_loss,
-            "since_evaluation": list(self._since_evaluation),
+            "recent_losses": torch.tensor(self._recent_losses, dtype=torch.float64),
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
-            "optimizer": self._stepper.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": get_states(),
         }
@@ -314,22 +308,26 @@ class Loop:
             self.flow.load_state_dict(state["flow"])
             if self._average is not None:
                 self._average.load_state_dict(state["ema"])
-            self._stepper.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
-            self.test_error = float(state.get("test_error", math.nan))
-            self.first_loss = float(state.get("first_loss", math.nan))  # older runs have no such entries
-            total, count = state.get("since_evaluation", (0.0, 0))
-            self._since_evaluation = total, count
+            self.test_error, self.first_loss = float(state["test_error"]), float(state["first_loss"])
+            self._recent_losses = state["recent_losses"].tolist()
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError("the state of a run of this flow", f"another: {error}") from error
 
     def _compatibility(self) -> dict[str, Any]:
         """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
-        common = {"ema": self.settings.ema > 0, "training images": self.objective.size}
+        settings = {"ema": self.settings.ema > 0, "compile": self.settings.compile}
+        common = settings | {"training images": self.objective.size}
         return self._names | common | dict(self.objective.compatibility)
+
+    def _forget_gradients(self) -> None:
+        """Forget the gradients of all parameters, also of those that a user's optimiser does not have."""
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _backward(self, batch: Batch) -> Tensor:
         """Accumulate the gradients of all micro-batches, and return the mean loss of this process's rows."""

@@ -67,7 +67,7 @@ class Muon(Optimizer):
     Args:
         params: parameters, of which those with two dimensions and edges of at least 8 are the matrices; or groups such
             as `layer_groups` makes. A group with "matrices" true has matrices and kernels of convolutions, whose axes
-            from the second on are flattened. With "stacked" true, each of its parameters is a stack of matrices.
+            from the second on are flattened.
         lr: the learning rate of Muon and of AdamW.
         weight_decay: the weight decay of AdamW.
         momentum: the momentum of the gradients of the matrices.
@@ -107,7 +107,7 @@ class Muon(Optimizer):
         check_positive(scale, "scale")
         check_positive(decay, "decay", or_zero=True)
         defaults = {"momentum": momentum, "iterations": iterations, "scale": scale, "decay": decay}
-        defaults |= {"matrices": False, "stacked": False}
+        defaults |= {"matrices": False}
         # AdamW for the groups without matrices; `step` hands it these groups and the state
         self._adamw = AdamW([torch.zeros(1)], lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
         entries: list[Any] = list(params)
@@ -121,7 +121,6 @@ class Muon(Optimizer):
         super().__setstate__(state)
         for group in self.param_groups:  # files of earlier versions have one decay for both
             group.setdefault("decay", group["weight_decay"])
-            group.setdefault("stacked", False)
         self._adamw = AdamW([torch.zeros(1)])
 
     @torch.no_grad()
@@ -144,18 +143,16 @@ class Muon(Optimizer):
         return loss
 
     def _step_of_matrices(self, group: dict[str, Any]) -> None:
-        """Update the matrices of a group; matrices of one shape are stacked, unless they are stacked already."""
+        """Update the matrices of a group; matrices of one shape are stacked."""
         by_shape: dict[Any, list[Tensor]] = {}
-        for i, parameter in enumerate(group["params"]):
+        for parameter in group["params"]:
             if parameter.grad is not None:
-                kind = i if group["stacked"] else (parameter.shape, parameter.dtype, parameter.device)
-                by_shape.setdefault(kind, []).append(parameter)
+                by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
         for parameters in by_shape.values():
             gradients = self._mean_gradients(parameters, group["momentum"])
-            matrices = (gradients[0] if group["stacked"] else torch.stack(list(gradients))).flatten(2)
+            matrices = torch.stack(list(gradients)).flatten(2)
             rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"]).to(matrices.dtype)
-            steps = [rotations] if group["stacked"] else rotations.unbind()
-            steps = [step.view_as(parameter) for step, parameter in zip(steps, parameters, strict=True)]
+            steps = [step.view_as(parameter) for step, parameter in zip(rotations, parameters, strict=True)]
             length = group["lr"] * group["scale"] * max(matrices.shape[1:]) ** 0.5
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
             torch._foreach_add_(parameters, steps, alpha=-length)

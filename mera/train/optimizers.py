@@ -20,6 +20,21 @@ OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "Muon": Muon}
 
 
+def make_optimizer(
+    flow: nn.Module,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    options: Mapping[str, Any] | None,
+    own: OwnOptimizer | None = None,
+) -> tuple[Optimizer, str]:
+    """The user's own optimiser of a flow, or an optimiser by name; and its name, which checkpoints hold."""
+    if own is None:
+        return named_optimizer(name, flow, lr, weight_decay, options or {}), name
+    optimizer = own_optimizer(own, flow.parameters())
+    return optimizer, f"your own {type(optimizer).__name__}"
+
+
 def named_optimizer(
     name: str, module: nn.Module, lr: float, weight_decay: float, options: Mapping[str, Any]
 ) -> Optimizer:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.data import DataSplits, Examples, as_splits
-from mera.data.examples import Part
+from mera.data.examples import hold_out
 from mera.data.gate import AS_IMAGES, Pictures, check_example, look_like_images
 from mera.density import Density
 from mera.physics.check_target import check_sampled
@@ -78,13 +78,17 @@ def recognize(
         objective = ReverseKL(flow, action, *options, fields, settings.field_share)
         return Objectives(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
     splits = as_splits(examples, flow.plan.input.event_shape, flow.plan.context is not None)
-    if as_images:
-        parts = [_pictures(part, flow) for part in (splits.train, splits.test)]
-        splits = replace(splits, train=parts[0], test=parts[1])
-    check_data(splits, flow, warn=as_images is None)
     held_out = None
     if settings.keep == "best":
-        splits, held_out = _hold_out(splits)
+        if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
+            expected = 'at least 2 training examples that can be read in any order, for keep="best"'
+            raise InputError(expected, repr(splits))
+        training, held_out = hold_out(splits.train)
+        splits = replace(splits, train=training)
+    if as_images:
+        splits = replace(splits, train=_pictures(splits.train, flow), test=_pictures(splits.test, flow))
+        held_out = None if held_out is None else _pictures(held_out, flow)
+    check_data(splits, flow, warn=as_images is None)
     n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
     rows = rows_per_step(settings.batch_size, n, processes)
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
@@ -111,13 +115,6 @@ def _pictures(examples: Examples, flow: Density) -> Any:
     if getattr(examples, "in_order", False):
         raise InputError("examples that can be read in any order beside as_images=True", "a stream")
     return Pictures(examples, flow.plan.input.event_shape)
-
-
-def _hold_out(splits: DataSplits) -> tuple[DataSplits, Examples]:
-    """Hold out every tenth training example, which chooses the weights to keep."""
-    if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
-        raise InputError('at least 2 training examples that can be read in any order, for keep="best"', repr(splits))
-    return replace(splits, train=Part(splits.train, False)), Part(splits.train, True)
 
 
 def _split(data: Any) -> tuple[Any, Any]:

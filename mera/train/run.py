@@ -63,12 +63,13 @@ class RunFolder(RunRecords):
         Raises:
             FileExistsError: if the folder holds a run with another configuration and a checkpoint.
         """
-        if self._config.exists() and self.steps():
-            saved, entries = self.config(), json.loads(json.dumps(config, default=str))
-            if all(key in saved and saved[key] == value for key, value in entries.items()):
-                return  # notebook cells can be re-run
-            raise FileExistsError(self.taken_message())
-        self._write_config(config)
+        with self.locked():
+            if self._config.exists() and self.steps():
+                saved, entries = self.config(), json.loads(json.dumps(config, default=str))
+                if all(key in saved and saved[key] == value for key, value in entries.items()):
+                    return  # notebook cells can be re-run
+                raise FileExistsError(self.taken_message())
+            self._write_config(config)
 
     def taken_message(self) -> str:
         """The message for a folder that already holds a run."""

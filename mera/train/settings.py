@@ -20,8 +20,6 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
-LONG_MINUTES, LONG_STEPS = 20, 10_000
-"""The shortest runs for which torch compiles the loss if the settings do not say."""
 ESTIMATORS = ("path", "total", "score", "alpha")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
@@ -82,14 +80,13 @@ class Settings:
         ),
     ] = None
     compile: Annotated[
-        bool | None,
+        bool,
         Option(
-            "let torch compile the loss and its gradient first, which takes minutes, and less the next time. If None, "
-            f"only if a flow learns from data and {LONG_MINUTES} minutes or more are left, or {LONG_STEPS:,} steps or "
-            "more without a time limit.",
+            "let torch compile the loss and its gradient first, which takes minutes, and less the next time. A run is "
+            "resumed with the same value.",
             flag,
         ),
-    ] = None
+    ] = False
     optimizer: Annotated[
         str | None,
         Option(
@@ -191,15 +188,6 @@ class Settings:
         if self.steps is not None:
             return self.steps
         return STEPS if self.minutes is None else math.inf
-
-    def compiles(self, learns_data: bool, progress: float) -> bool:
-        """Whether torch compiles the loss: as `compile` says, or if what is left of the run is long."""
-        if self.compile is not None or not learns_data:
-            return bool(self.compile) and progress < 1
-        left = 1 - progress
-        if self.minutes is not None and self.minutes * left < LONG_MINUTES:
-            return False
-        return self.last_step * left >= LONG_STEPS
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:

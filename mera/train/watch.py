@@ -64,7 +64,7 @@ class Watch(History):
 
         figure, axes = panels(1 if pictures is None else 2, 2, 4.6, 3.2, margin=0.5)
         steps = [line["step"] for line in self.metrics]
-        for kind, label in (("mean", "batches"), ("test", "test")):
+        for kind, label in (("median", "batches"), ("test", "test")):
             name = f"{kind}_{loop.objective.metric}"
             axes[0].plot(steps, [line[name] for line in self.metrics], marker="o", ms=3, label=label)
         axes[0].set(xlabel="step", ylabel=f"loss, {loop.objective.unit}")

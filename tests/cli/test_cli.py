@@ -14,6 +14,7 @@ from rich.console import Console
 import mera
 from mera.cli.app import COMMANDS
 from mera.cli.declared_options import USUAL, options_for
+from mera.data.dataset import _loaders
 from tests.helpers.command import SMALL, mera_command, plain, run
 
 
@@ -132,7 +133,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
         assert message in str(failed.exception)
 
 
-def test_a_run_is_made_longer_and_nothing_else(tmp_path):
+def test_a_run_is_made_longer_and_nothing_else(tmp_path, monkeypatch):
     out = tmp_path / "[/bold]"  # no markup
     source = ["--data", "msds1", "--train-size", 40, "--data-options", "test_size=20", "--out", out]
     source += ["--eval-images", 10, "--batch-size", 8]
@@ -151,6 +152,14 @@ def test_a_run_is_made_longer_and_nothing_else(tmp_path):
         failed = run("train", "--resume", out)
         assert isinstance(failed.exception, ValueError), failed.exception
         assert "Expected" in str(failed.exception)
+
+    def mine(L, root):
+        return 1 + "a"
+
+    monkeypatch.setitem(_loaders._functions, "mine", mine)
+    (out / "config.json").write_text(json.dumps(config | {"data": {"name": "mine", "L": [8, 8], "root": "data"}}))
+    with pytest.raises(TypeError, match="unsupported operand"):  # the error of the user's function is not replaced
+        raise run("train", "--resume", out).exception
     (out / "config.json").write_text(json.dumps(config))
     (out / "metrics.jsonl").write_text("{}\n")
     assert "Expected a JSON object with a step in each line" in str(run("train", "--resume", out).exception)

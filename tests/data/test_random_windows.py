@@ -8,7 +8,8 @@ from PIL import Image
 import mera
 from mera.data.random_windows import Part, Windows
 from mera.data.sources import open_image
-from mera.train import fit
+from mera.train import Settings, fit
+from mera.train.recognize import recognize
 
 
 def coordinates(height, width, start=0):
@@ -46,6 +47,23 @@ def test_no_test_pixel_is_learnt(shape):
     assert first - last > 16
     assert len(tested) > 0.25 * image.numel()
     assert len(seen) > 0.5 * image.numel()
+
+
+@pytest.mark.parametrize("shapes", [[(400, 50)], [(60, 500)], [(60, 50), (60, 50), (60, 50)]])
+def test_no_pixel_that_chooses_the_weights_is_learnt(shapes):
+    """Random windows overlap, so that every tenth of them would show pixels of the others."""
+    number = iter(range(9))
+    images = [next(number) * 2**16 + torch.arange(float(h * w)).view(1, h, w) for h, w in shapes]
+    flow = mera.build("rgflow", L=16, m=4, channels=1, hidden=(4,), levels=1)
+    objectives = recognize(flow, mera.data.windows(images, L=16, test=images[:1]), Settings(keep="best"))
+    learnt, chosen = (
+        torch.cat([part.examples[i].flatten() for _ in range(5) for i in range(len(part.examples))]).unique()
+        for part in (objectives.train, objectives.validation)
+    )
+    assert not torch.isin(chosen, learnt).any()
+    n = sum(image.numel() for image in images)
+    assert len(chosen) > 0.03 * n
+    assert len(learnt) > 0.5 * n
 
 
 @pytest.mark.parametrize("make", [

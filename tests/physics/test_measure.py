@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 import mera
 from mera import physics
@@ -260,7 +261,11 @@ def test_other_functions_of_the_same_name_are_refused(tmp_path):
 
 def test_two_writers_and_a_missing_file(tmp_path):
     options = {"sampler": "hmc", "samples": 160, "warmup": 5, "resume": True}
-    with Storage(tmp_path).part(0).locked(), pytest.raises(FileExistsError, match="that no other process writes to"):
+    Storage(tmp_path).part(0).path.mkdir(parents=True)
+    with (
+        FileLock(Storage(tmp_path).part(0).path / ".lock"),
+        pytest.raises(FileExistsError, match="that no other process writes to"),
+    ):
         physics.measure(SHAPE, "free", tmp_path, **options)
     physics.measure(SHAPE, "free", tmp_path, **options)
     physics.measure(SHAPE, "free", tmp_path, **options | {"samples": 320})

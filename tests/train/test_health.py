@@ -4,6 +4,7 @@ import math
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -15,11 +16,11 @@ from mera.train import RunFolder, fit, loop
 from mera.train.evaluate import example_losses
 from mera.train.health import judge
 from tests.helpers.callbacks import At, interrupt
-from tests.helpers.training import IMAGES, SHORT, small_flow
+from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
 
-def line(step, test, mean, **more):
-    return {"step": step, "test_nats": test, "mean_nats": mean, "inverse_error": 1e-6} | more
+def line(step, test, median, **more):
+    return {"step": step, "test_nats": test, "median_nats": median, "inverse_error": 1e-6} | more
 
 
 def flow_of(**options):
@@ -31,8 +32,8 @@ def flow_of(**options):
     ("history", "diverged", "text"),
     [
         ([line(50, 2.0, 2.0), line(100, 1.9, 1.9)], False, "no sign of divergence"),
-        ([line(50, 2.0, 2.0), line(100, 9.0, 9.0)], True, "the training loss is 9, and was 3 in the first step"),
-        ([line(50, 2.0, 2.0), line(100, 2.5, 1.5)], False, r"learns by heart: the test loss rose by 0.5 since step 50"),
+        ([line(50, 2.0, 2.0), line(100, 9.0, 9.0)], True, "the median training loss is 9, and was 3 in the first step"),
+        ([line(50, 2.0, 2.0), line(100, 2.5, 1.5)], False, r"overfits: the test loss rose by 0.5 since step 50"),
         ([line(50, 2.0, 2.0), line(100, 2.5, 2.4)], False, "unsteady: the test loss rose by 0.5 since step 50"),
         ([line(100, 2.0, 2.0, inverse_error=math.inf)], True, "the inverse is wrong by inf"),
         ([line(100, 2.0, 2.0, inverse_error=0.2)], True, "the inverse is wrong by 0.2 of the data's range"),
@@ -43,6 +44,30 @@ def test_verdicts(history, diverged, text):
     verdict = judge(flow_of(), history, "nats", 3.0)
     assert verdict.diverged is diverged
     assert text in verdict.text
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_verdicts_do_not_depend_on_the_unit_of_a_loss_of_the_users_own(scale):
+    for test, text in ((1.0015, "no sign of divergence"), (1.1, "unsteady"), (9.0, "diverged")):
+        steps = ((50, 1.0), (100, test))
+        history = [{"step": n, "test_loss": scale * x, "median_loss": scale * x, "inverse_error": 0} for n, x in steps]
+        assert judge(flow_of(), history, "loss", scale).text.startswith(text)
+
+
+def test_a_batch_among_many_is_no_divergence():
+    """The losses of samples of an action have heavy tails."""
+
+    class Spiked(physics.FreeField):
+        calls = 0
+
+        def density(self, phi):
+            type(self).calls += 1
+            return super().density(phi) + (1e6 if type(self).calls in (40, 47) else 0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = fit(flow_of(), Spiked(1.0), steps=60, batch_size=16, eval_every=60, lr=1e-4)
+    assert not result.diverged
 
 
 def test_weights_that_left_their_range():
@@ -60,7 +85,7 @@ def test_a_run_that_diverges_is_called_so():
                 parameter += 0.4 * torch.randn_like(parameter)
 
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match="got one that diverged: .*; lower lr, or raise warmup or batch_size"):
+    with pytest.warns(UserWarning, match="Training diverged: .*; lower lr, or raise warmup or batch_size"):
         result = fit(flow_of(), torch.randn(60, 1, 4, 4), steps=60, eval_every=30, lr=1e-6, callbacks=[At(40, disturb)])
     assert result.diverged
     assert "diverged" in repr(result)
@@ -71,7 +96,7 @@ def test_examples_that_are_learnt_by_heart():
     x = torch.randn(40, 1, 4, 4)
     result = fit(flow_of(hidden=(64,)), x, steps=150, eval_every=30)
     assert not result.diverged
-    assert result.verdict.startswith("learns by heart: the test loss rose")
+    assert result.verdict.startswith("overfits: the test loss rose")
 
 
 def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
@@ -91,6 +116,22 @@ def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
     assert again.test_loss == pytest.approx(result.test_loss)
     last = fit(flow_of(hidden=(64,)), data, **settings | {"keep": "last"})
     assert last.test_loss > result.test_loss
+
+
+@pytest.mark.parametrize("action", [lambda loop: loop.stop(), interrupt])
+def test_a_run_that_stops_early_returns_the_best_weights(tmp_path, action):
+    torch.manual_seed(0)
+    data = {"train": torch.randn(60, 1, 4, 4), "test": torch.randn(20, 1, 4, 4)}
+    common = {"steps": 300, "eval_every": 20, "keep": "best", "on_signal": "return"}
+    flow = flow_of(hidden=(64,))
+    result = fit(flow, data, run=tmp_path, callbacks=[At(130, action)], **common)
+    assert result.interrupted
+    assert result.best[0] < result.steps == 130
+    assert same(flow, mera.load(tmp_path))
+    metrics = RunFolder(tmp_path).metrics()
+    assert result.test_loss == pytest.approx(next(m["test_nats"] for m in metrics if m["step"] == result.best[0]))
+    again = fit(flow_of(hidden=(64,)), data, run=tmp_path, resume=True, **common | {"steps": 140})
+    assert same(again.flow, mera.load(tmp_path))
 
 
 def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch):
@@ -125,7 +166,7 @@ def test_a_signal_ends_a_script_after_everything_is_saved(tmp_path, number):
     script = f"""
 import os
 from tests.helpers.callbacks import At
-from tests.helpers.training import IMAGES, SHORT, small_flow
+from tests.helpers.training import IMAGES, SHORT, same, small_flow
 from mera.train import fit
 kill = At(2, lambda loop: os.kill(os.getpid(), {int(number)}))
 fit(small_flow(), IMAGES, SHORT, {str(tmp_path / "run")!r}, callbacks=[kill])
@@ -162,8 +203,7 @@ def test_the_verdict_on_an_action():
     assert "averages are wrong: the flow misses" in poor.verdict
 
 
-def test_all_held_out_examples_choose_the_weights(monkeypatch):
-    """However few test examples there are."""
+def test_an_evaluation_takes_as_many_held_out_examples_as_settings_say(monkeypatch):
     sizes, losses = [], loop.losses
 
     def spied(flow, objective, n):
@@ -173,7 +213,7 @@ def test_all_held_out_examples_choose_the_weights(monkeypatch):
     monkeypatch.setattr(loop, "losses", spied)
     x = torch.randn(200, 1, 4, 4)
     fit(flow_of(), {"train": x, "test": x[:3]}, steps=1, batch_size=4, keep="best", eval_images=5, quiet=True)
-    assert sizes == [(3, 3), (20, 20), (3, 3)]
+    assert sizes == [(3, 3), (5, 20), (3, 3)]
 
 
 def test_evaluations_are_spread_over_the_examples():

@@ -9,7 +9,7 @@ from torch import optim
 
 from mera.train import RunFolder, fit
 from mera.train.schedules import cosine
-from tests.helpers.callbacks import StopAt
+from tests.helpers.callbacks import At, StopAt
 from tests.helpers.command import run
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
@@ -26,7 +26,7 @@ def test_name_instance_and_factory_are_the_same():
     fit(flows[1], IMAGES, SHORT, optimizer=optim.AdamW(flows[1].parameters(), **own), schedule=schedule)
     fit(flows[2], IMAGES, SHORT, optimizer=partial(optim.AdamW, **own))
     for named, own in zip(flows[0].parameters(), flows[1].parameters(), strict=True):
-        torch.testing.assert_close(named, own, atol=1e-14, rtol=0)  # the named one steps on bundles
+        torch.testing.assert_close(named, own, atol=1e-14, rtol=0)
     assert same(flows[1], flows[2])
     assert not same(flows[0], small_flow().double())
 
@@ -103,3 +103,34 @@ def test_an_optimiser_of_a_part_of_the_parameters_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         fit(flow, IMAGES, SHORT, optimizer=optim.Adam([first]))
+
+
+def test_levels_are_frozen_and_released_on_the_way():
+    flow, seen = small_flow(), {}
+    flow.level(0).requires_grad_(False)
+
+    def keep(loop):
+        seen[loop.step] = [[p.detach().clone() for p in flow.level(level).parameters()] for level in (0, 1)]
+
+    def exchange(loop):
+        keep(loop)
+        flow.level(0).requires_grad_(True)
+        flow.level(1).requires_grad_(False)
+
+    fit(flow, IMAGES, SHORT, callbacks=[At(1, keep), At(3, exchange), At(5, keep)])
+    changed = [
+        [not all(map(torch.equal, seen[first][level], seen[last][level])) for level in (0, 1)]
+        for first, last in ((1, 3), (3, 5))
+    ]
+    assert changed == [[False, True], [True, False]]
+
+
+def test_callbacks_see_the_gradients_that_are_used():
+    norms = []
+
+    def norm(loop):
+        gradients = [p.grad for p in loop.flow.parameters() if p.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    fit(small_flow(), IMAGES, SHORT, clip=1e-3, callbacks=[At(2, norm)])
+    assert norms == pytest.approx([1e-3], rel=1e-3)

@@ -3,6 +3,8 @@
 import json
 import math
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -66,6 +68,45 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     if other == "plateau":
         assert result.steps == 6
         assert lines(cut)[-1]["lr"] < settings.lr
+
+
+def test_parameters_and_state_of_a_resumed_run_start_at_multiples_of_64_bytes(tmp_path):
+    """The rounding of matrix products depends on it, on some processors."""
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=3)
+    addresses = []
+
+    class Watch(Callback):
+        def on_step(self, loop, metrics):
+            states = (value for state in loop.optimizer.state.values() for value in state.values() if value.ndim)
+            addresses.extend(tensor.data_ptr() for tensor in (*loop.flow.parameters(), *states))
+
+    fit(small_flow(), IMAGES, SHORT, tmp_path, resume=True, callbacks=[Watch()])
+    assert len(addresses) > 100
+    assert not any(address % 64 for address in addresses)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad:UserWarning")  # torch's
+def test_a_compiled_run_goes_on_as_if_it_had_not_been_interrupted(tmp_path):
+    flow, again = small_flow(), small_flow()
+    fit(flow, IMAGES, SHORT, tmp_path / "whole", compile=True)
+    fit(small_flow(), IMAGES, SHORT, tmp_path / "cut", compile=True, callbacks=[At(3, interrupt)], on_signal="return")
+    fit(again, IMAGES, SHORT, tmp_path / "cut", compile=True, resume=True)
+    assert same(flow, again)
+
+
+def test_no_other_run_starts_between_the_configuration_and_the_first_step(tmp_path, monkeypatch):
+    other = f"from mera.train import RunFolder; RunFolder({str(tmp_path)!r}).create({{'other': 1}})"
+    complete, outcomes = RunFolder.complete, []
+
+    def complete_then_start_another(folder, config):
+        complete(folder, config)
+        outcomes.append(subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False))
+
+    monkeypatch.setattr(RunFolder, "complete", complete_then_start_another)
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=1)
+    assert "FileExistsError: Expected a folder that no other run writes to" in outcomes[0].stderr
+    assert "other" not in RunFolder(tmp_path).config()
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -208,6 +249,7 @@ def test_states_of_other_ways(tmp_path):
         {"optimizer": "AdamW"},
         {"optimizer": partial(optim.RMSprop, lr=1e-3)},
         {"schedule": "constant"},
+        {"compile": True},
         {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1)},
     ):
         with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):

@@ -1,7 +1,6 @@
 """Training goes down, stops when it is told to, and shares its batches."""
 
 import math
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +8,8 @@ import pytest
 import torch
 
 from mera import data
-from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit, settings
+from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
 from mera.train.batch_loss import BatchLoss
-from mera.train.compiled import compile_loss
 from mera.train.likelihoods import ImageLikelihood
 from mera.train.order import Order
 from mera.train.recognize import recognize
@@ -113,49 +111,22 @@ def test_numbers_of_numpy_are_settings():
     assert repr(Settings(lr=np.float32(0.5), steps=np.int64(3))) == repr(Settings(lr=0.5, steps=3))
 
 
-def test_a_loss_that_cannot_be_compiled_stays_as_it_is(monkeypatch):
-    """As on a machine without a C++ compiler."""
-    loss = torch.nn.Linear(2, 1)
+def test_a_compiled_run_reads_each_example_of_a_stream_once(tmp_path, monkeypatch):
+    """Also when it is resumed: the batch that is compiled with is the first to be learnt from."""
 
-    def refuse(*arguments):
-        raise RuntimeError("No working C++ compiler found\nand more")
+    class Counted(torch.utils.data.IterableDataset):
+        reads = 0
 
-    monkeypatch.setattr(loss, "compile", lambda **options: setattr(loss, "_compiled_call_impl", refuse))
-    with pytest.warns(UserWarning, match="got: No working C.. compiler found. Training goes on without"):
-        compile_loss(loss, lambda: loss(torch.ones(1, 2)), True)
-    assert loss(torch.ones(1, 2)).shape == (1, 1)
+        def __iter__(self):
+            for image in IMAGES.train.array:
+                type(self).reads += 1
+                yield image
 
-
-@pytest.mark.parametrize(
-    ("options", "progress", "expected"),
-    [
-        ({}, 0, False), ({"minutes": 19}, 0, False), ({"minutes": 20}, 0, True), ({"minutes": 30}, 0.5, False),
-        ({"minutes": 60, "steps": 100}, 0, False), ({"steps": 9_999}, 0, False), ({"steps": 10_000}, 0, True),
-        ({"minutes": 60, "compile": False}, 0, False), ({"compile": True}, 0.9, True), ({"compile": True}, 1, False),
-    ],
-)  # fmt: skip
-def test_long_runs_are_compiled(options, progress, expected):
-    assert Settings(**options).compiles(True, progress) is expected
-    assert Settings(**options).compiles(False, progress) is (expected and "compile" in options)  # from an action
-
-
-def test_a_long_run_compiles_or_goes_on_without(monkeypatch):
-    """Nobody asked for it, so that a machine without a compiler is no reason for a warning."""
-    calls = []
-
-    def refuse(loss, **options):
-        calls.append(loss)
-        loss._compiled_call_impl = lambda *parts: (_ for _ in ()).throw(RuntimeError("no compiler"))
-
-    monkeypatch.setattr(BatchLoss, "compile", refuse)
-    monkeypatch.setattr(settings, "LONG_STEPS", 2)
-    for options, warned in (({}, ()), ({"compile": True}, (UserWarning,)), ({"compile": False}, ())):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result = fit(small_flow(), IMAGES, replace(SHORT, steps=2, **options))
-        assert tuple(w.category for w in caught if "no compiler" in str(w.message)) == warned
-        assert result.steps == 2
-    assert len(calls) == 2
+    monkeypatch.setattr(BatchLoss, "compile", lambda loss, **options: None)
+    for steps, resume in ((1, False), (2, True)):
+        fit(small_flow(), Counted(), SHORT, tmp_path, resume, steps=steps, batch_size=4, eval_every=9, compile=True)
+        reads, Counted.reads = Counted.reads, 0
+    assert reads <= 60 + 6 + 8 + 1  # the examples of the test, the first of the others, and those of two steps
 
 
 @pytest.mark.slow
