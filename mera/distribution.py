@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from mera.density import Density
 
 Size = torch.Size | list[int] | tuple[int, ...]
+
+
+class _PositiveDensity(constraints.Constraint):
+    """The constraint that the density of an event is above 0."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        self.distribution, self.event_dim = distribution, len(distribution.event_shape)
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each event has a density above 0."""
+        return self.distribution.log_prob(value) > -math.inf
 
 
 class FlowDistribution(Distribution):
@@ -49,8 +61,13 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """The support of the distribution, all real numbers."""
-        return constraints.independent(constraints.real, len(self.event_shape))
+        """Real numbers, angles in [-pi, pi), or for a prior of bounded support the events of a density above 0."""
+        n, flow = len(self.event_shape), self.flow.flow
+        if flow.of_angles:
+            return constraints.independent(constraints.interval(-math.pi, math.pi), n)
+        if flow.prior.support == (-math.inf, math.inf):
+            return constraints.independent(constraints.real, n)
+        return _PositiveDensity(self)
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
         """Expand the distribution to a larger batch.

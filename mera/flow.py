@@ -27,7 +27,7 @@ from mera.inpaint.pictures import as_images
 from mera.priors import Prior, PriorLike, temperature_per_level
 from mera.run.contexts import ContextEncoder
 from mera.run.executor import run_forward, run_inverse
-from mera.run.modules import make_bijectors
+from mera.run.modules import make_bijectors, structure_of
 from mera.run.resize import share_bijectors
 from mera.run.runner import Runner
 from mera.stream import Store, StoredImage, Streamed, stream
@@ -96,6 +96,12 @@ class Flow(Density):
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess = ImagePreprocess().to(like.device, like.dtype) if preprocess is None else preprocess
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
+        self._built = {name: structure_of(module) for name, module in self.bijectors.items()}
+
+    @property
+    def replaced(self) -> list[str]:
+        """The keys of bijectors that were replaced, wholly or in part, since the flow was built."""
+        return [name for name, module in self.bijectors.items() if structure_of(module) != self._built.get(name)]
 
     def level(self, number: int) -> nn.ModuleList:
         """The bijectors of a level, in the order from data to latents; levels may share bijectors.
@@ -277,6 +283,8 @@ class Flow(Density):
             changes: dict[str, Any] = {"L": list(edges), "levels": levels}
             if self.plan.context is not None and len(self.plan.context) > 1:
                 changes["context"] = [self.plan.context[0], *edges]
+            if same_levels and edges == self.plan.input.shape:
+                changes = {}  # a model may have a layout without levels for its smallest lattice
             with fixed_seed(0):  # new parameters are drawn, and replaced
                 other = recipe.rebuild(**changes)
         if other is not None and not same_levels and set(other.bijectors) != set(self.bijectors):

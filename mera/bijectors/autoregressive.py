@@ -16,7 +16,7 @@ from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners.residual import compressed
 from mera.bijectors.context import join
-from mera.bijectors.univariate import Affine, Univariate
+from mera.bijectors.univariate import Affine, Univariate, transform
 
 
 class Autoregressive(Bijector):
@@ -55,7 +55,7 @@ class Autoregressive(Bijector):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform all variables at once."""
         flat = x.flatten(1)
-        y, log_slope = self.transform(flat, self._params(flat, context))
+        y, log_slope = transform(self.transform, flat, self._params(flat, context))
         return y.view_as(x), log_slope.sum(1, dtype=log_det_dtype(x))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -66,14 +66,14 @@ class Autoregressive(Bijector):
         for i in range(self.variables):
             padded = torch.cat([*values, torch.zeros_like(flat[:, i:])], dim=1)
             params = self._params(padded, context)[:, :, i : i + 1]
-            x, log_slope = self.transform.inverse(flat[:, i : i + 1], params)
+            x, log_slope = transform(self.transform, flat[:, i : i + 1], params, inverse=True)
             values.append(x)
             log_slopes.append(log_slope)
         log_det = torch.cat(log_slopes, dim=1).sum(1, dtype=log_det_dtype(y))
         return torch.cat(values, dim=1).view_as(y), log_det
 
     def _params(self, flat: Tensor, context: Tensor | None) -> Tensor:
-        return self.network(join(flat, context, self.context_shape)).to(flat.dtype)
+        return self.network(join(flat, context, self.context_shape))
 
 
 class MADE(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
@@ -118,12 +119,13 @@ class Bijector(nn.Module, ABC):
 
 def _with_checked_event(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a bijector that first refuses an event of another shape than the bijector's."""
+    name = [*inspect.signature(method).parameters][1]
 
     @wraps(method)
     def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
-        shape, given = self.event_shape, args or tuple(by_name.values())
-        if shape is not None and given and not is_recording():
-            x = given[0]
+        shape = self.event_shape
+        if shape is not None and (args or name in by_name) and not is_recording():
+            x = args[0] if args else by_name[name]
             if not isinstance(x, Tensor) or x.shape[1:] != shape:
                 got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
                 raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from mera._utils.door import checked
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.conditioners.base import ConditionerFactory, check_params, contract, make_network
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network
 from mera.bijectors.context import join, joined_shape
-from mera.bijectors.univariate import Affine, Univariate
+from mera.bijectors.univariate import Affine, Univariate, transform
 
 
 class Conditional(Bijector):
@@ -52,17 +50,14 @@ class Conditional(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable."""
-        return self._map(self.transform, x, context)
+        return self._map(x, context, inverse=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable back."""
-        return self._map(self.transform.inverse, y, context)
+        return self._map(y, context, inverse=True)
 
-    def _map(
-        self, transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         """Apply the map, or its inverse, with the parameters that the network computes."""
         params = self.network(join(x[:, :0], context, self.context_shape))
-        check_params(params, self.transform.n_params)
-        values, log_slope = transform(x, params.to(x.dtype))
+        values, log_slope = transform(self.transform, x, params, inverse)
         return values, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))

@@ -12,11 +12,11 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, check_params, contract, make_network
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network
 from mera.bijectors.conditioners.fixed_weights import evaluators
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.partition import Partition
-from mera.bijectors.univariate import Affine, Univariate
+from mera.bijectors.univariate import Affine, Univariate, transform
 
 
 class Coupling(Bijector):
@@ -128,15 +128,10 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
     halves = list(partition.split(x))
     log_slopes: list[Any] = [None, None]
     for coupling, parameters in zip(couplings, _conditioners(couplings, x.shape[0]), strict=True):
-        transform = coupling.transform.inverse if inverse else coupling.transform
         for changed in (0, 1) if inverse else (1, 0):
             read = 1 - changed
             params = parameters(join(halves[read], context, coupling.context_shape), read)
-            try:
-                value, log_slope = transform(halves[changed], params.to(halves[changed].dtype))
-            except (AttributeError, ValueError, RuntimeError):
-                check_params(params, coupling.transform.n_params)  # a better message for parameters of wrong shape
-                raise
+            value, log_slope = transform(coupling.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed)
             log_slope = partition.confine(log_slope, changed).to(log_det_dtype(x))

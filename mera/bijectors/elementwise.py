@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from mera._utils.checks import check_positive
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.univariate import Univariate
+from mera.bijectors.univariate import Univariate, transform
 
 
 class _Elementwise(Bijector):
@@ -121,17 +120,17 @@ class Elementwise(_Elementwise):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable with its parameters."""
-        return self._map(self.transform, x)
+        return self._map(x, inverse=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each variable back with its parameters."""
-        return self._map(self.transform.inverse, y)
+        return self._map(y, inverse=True)
 
-    def _map(self, transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
+    def _map(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Apply the map, or its inverse, to the variables that it transforms."""
         changed = x if self.sites is None else x.flatten(2).index_select(2, self.sites)
         shape = x.shape[0], self.transform.n_params, *changed.shape[1:]
-        changed, log_slope = transform(changed, self.params.expand(shape))
+        changed, log_slope = transform(self.transform, changed, self.params.expand(shape), inverse)
         if self.sites is not None:
             changed = x.flatten(2).index_copy(2, self.sites, changed).view(x.shape)
         return changed, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_recording
 from mera.bijectors.base import log_det_dtype
 
 LOGISTIC_RATE = math.pi / math.sqrt(3)
@@ -21,7 +22,7 @@ LAPLACE_TAIL = LOGISTIC_RATE / math.sqrt(2)
 """The derivative, far from 0, of the map of a logistic onto a Laplace density, both of variance 1."""
 
 
-Map = Callable[[Any, Tensor, Tensor], tuple[Tensor, Tensor]]
+Map = Callable[..., tuple[Tensor, Tensor]]
 """A method of a map: from variables and parameters to variables and log-slopes."""
 
 
@@ -69,6 +70,33 @@ class Univariate(nn.Module, ABC):
         Odd couplings need this method. By default it raises a `ValueError`.
         """
         raise InputError("a transform with a mirror image, for odd couplings", type(self).__name__)
+
+
+def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
+
+    Args:
+        univariate: the map.
+        x: variables, (B, *shape).
+        params: the parameters, (B, n_params, *shape), in any floating-point dtype.
+        inverse: whether the inverse is applied.
+
+    Returns:
+        The new variables and the logarithm of the derivative at each variable, (B, *shape).
+
+    Raises:
+        ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
+    """
+    expected = x.shape[0], univariate.n_params, *x.shape[1:]
+    recorded = is_recording()  # recorded code must not branch on shapes; an earlier call checked them
+    if not isinstance(params, Tensor) or (not recorded and params.shape != expected):
+        got = str(tuple(params.shape)) if isinstance(params, Tensor) else type(params).__name__
+        raise InputError(f"parameters {expected} from the conditioner", got)
+    y, log_slope = (univariate.inverse if inverse else univariate)(x, params.to(x.dtype))
+    if not recorded and not y.shape == log_slope.shape == x.shape:
+        got = f"{tuple(y.shape)} and {tuple(log_slope.shape)}"
+        raise InputError(f"variables and log-slopes {tuple(x.shape)} from {type(univariate).__name__}", got)
+    return y, log_slope
 
 
 class Affine(Univariate):

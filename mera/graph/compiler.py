@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 
 from mera.bijectors.base import Bijector
@@ -39,14 +41,17 @@ def compile(layout: Layout) -> Plan:
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
         for operation in _lower(name, node, lattice):
+            if operation.lattice != lattice:
+                raise LayoutError(f"an operation on {lattice}", f"{operation}", node=name)
             outputs = tuple((next(value_numbers), out) for out in operation.outputs)
             key = _module_key(keys, name, node, operation) if isinstance(operation, Apply) else ""
             steps.append(Step(name, level, operation, value, tuple(target for target, _ in outputs), key))
-            value, level = outputs[0][0], level + isinstance(operation, Cut)
+            (value, lattice), level = outputs[0], level + isinstance(operation, Cut)
         if len(outputs) != node.outputs:
             raise LayoutError(f"{node.outputs} outputs, as its class declares", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
             values[name, index] = (target, out, level)
+    _check_conservation(entry.lattice, steps, latents)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of equal size stay as declared
     return Plan(entry.lattice, tuple(steps), tuple(latents), entry.context)
 
@@ -61,6 +66,18 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
         if not isinstance(operation, Operation):
             raise LayoutError("operations that plans know, Apply, Regroup or Cut", repr(operation), node=name)
     return operations
+
+
+def _check_conservation(lattice: Lattice, steps: Sequence[Step], latents: Sequence[LatentLevel]) -> None:
+    """Raise a LayoutError unless each variable of the input arrives in the latents once."""
+    readers = Counter([step.source for step in steps] + [latent.value for latent in latents])
+    for step in steps:
+        for index, target in enumerate(step.targets):
+            if readers[target] != 1:
+                got = f"{readers[target]} for output {index} of {step.operation}"
+                raise LayoutError("one operation or level of latents that takes each output", got, node=step.node)
+    if (n := sum(latent.lattice.variables for latent in latents)) != lattice.variables:
+        raise LayoutError(f"latents of {lattice.variables} variables, as the input has", str(n))
 
 
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, operation: Apply) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mera._utils.checks import is_integer
 from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout, Port
+from mera.graph.topology import walk
 
 
 def edges_of(shape: Sequence[int], dim: int) -> tuple[int, ...]:
@@ -37,9 +38,6 @@ def resize(layout: Layout, shape: Sequence[int]) -> Layout:
         context = (context[0], *edges)
     other = Layout(edges, lattice.channels, boundary, context)
     ports: dict[str, tuple[Port, ...]] = {layout.input.node: (other.input,)}
-    for name, node in layout.nodes.items():
-        if name in ports:
-            continue
-        ((source, _, output),) = layout.graph.in_edges(name, data="output")
+    for name, node, source, output in walk(layout.graph):
         ports[name] = other.add(node, ports[source][output], name)
     return other

@@ -11,6 +11,7 @@ import torch
 from mera._utils.door import checked
 from mera._utils.errors import UNKNOWN_NAME, InputError
 from mera._utils.files import as_path
+from mera._utils.random import restored_states
 from mera.bijectors.preprocess import ImagePreprocess
 from mera.density import Density
 from mera.flow import Flow
@@ -20,6 +21,7 @@ from mera.io.archive import read_archive, write_archive
 from mera.io.packing import unpack
 from mera.models.by_name import build, builder
 from mera.names.options import options_of
+from mera.run.modules import structure_of
 from mera.symmetry.mixture import Symmetrized
 from mera.weights import card
 
@@ -42,8 +44,9 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
         path: the file; if it is a symbolic link, its target is replaced.
 
     Raises:
-        ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name,
-            custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()` instead.
+        ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name or
+            was replaced, custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()`
+            instead.
         OSError: if the file cannot be written.
     """
     description = describe_flow(flow)
@@ -64,16 +67,19 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
 
     Raises:
-        ValueError: if the flow has a bijector that is not registered under a name, custom preprocessing, or a prior
-            that numbers do not describe.
+        ValueError: if the flow has a bijector that is not registered under a name or was replaced, custom
+            preprocessing, or a prior that numbers do not describe.
     """
     if isinstance(flow, Symmetrized):
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
         return describe_flow(flow.flow) | {"symmetrized": flow.group} | elements
     if not isinstance(flow, Flow):
         raise InputError("a Flow", str(type(flow).__name__))
-    if type(flow.preprocess) is not ImagePreprocess:
+    if structure_of(flow.preprocess) != structure_of(ImagePreprocess()):
         raise InputError("a flow with the usual preprocessing", f"{flow.preprocess}: save its state_dict() instead")
+    if replaced := ", ".join(flow.replaced):
+        got = f"others in {replaced}: build it from a layout of them, or save its state_dict() instead"
+        raise InputError("a flow of the bijectors with which it was built, which a file names", got)
     prior = flow.prior.describe()
     recipe = flow.recipe
     if recipe is not None and not _has_function(recipe.options.get("bijector")):
@@ -149,7 +155,8 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
     """
     if description["format"] not in range(1, FORMAT + 1):
         raise InputError(f"a flow of format 1 to {FORMAT}", f"format {description['format']}")
-    flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
+    with restored_states():  # new weights are drawn, and replaced
+        flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     for name, expected in flow.state_dict().items():
         value = tensors.get(name, expected)
         if value.dtype != expected.dtype:

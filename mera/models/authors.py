@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
+from mera._utils.random import restored_states
 from mera.bijectors import Gather, checkerboard
 from mera.flow import Flow
 from mera.models.by_name import build
@@ -45,7 +46,8 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     """
     state = _read(as_path(path))
     try:
-        flow = build("rgflow", **_options(state, prior))
+        with restored_states():  # new weights are drawn, and replaced
+            flow = build("rgflow", **_options(state, prior))
         _check_weights({name: tensor for name, tensor in state.items() if _location(name) is not None})
         weights = _ordered_by_halves(_stacked(state), state["layers.0.mask_left"] != 0)
         flow = flow.to(next(iter(weights.values())).dtype)

@@ -48,3 +48,30 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
         expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
         raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}", node=step.node) from error
     return bijector
+
+
+def structure_of(module: nn.Module) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """The structure of a module: the class, the tensors' shapes, and the plain attributes of each of its modules.
+
+    Two modules of one structure compute the same function of the values in their state dicts, but for attributes that
+    are neither numbers nor text.
+    """
+    return [
+        (name, f"{type(part).__module__}.{type(part).__qualname__}", str(_shapes(part)), _plain_attributes(part))
+        for name, part in module.named_modules()
+    ]
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters and buffers that belong to a module itself."""
+    tensors = {**module._parameters, **module._buffers}
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor is not None}
+
+
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """The public attributes of a module that are numbers, text, or tuples, but for `training`."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name != "training" and not name.startswith("_") and isinstance(value, (bool, int, float, str, tuple))
+    }

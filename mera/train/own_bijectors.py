@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
+from mera.bijectors.conditional import Conditional
+from mera.bijectors.coupling import Coupling
 from mera.bijectors.laws import LAWS, errors_of, with_noise_on_parameters
 from mera.bijectors.univariate import Univariate
 from mera.density import Density
@@ -53,13 +55,19 @@ def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> 
         run_forward(flow.plan, x, transform_and_check)
 
 
-def is_own(bijector: object) -> bool:
-    """Whether a bijector, or a part of it, is of a class that is not from this package."""
-    parts = bijector.modules() if isinstance(bijector, Bijector) else []
-    kinds = [type(part) for part in parts if isinstance(part, (Bijector, Univariate))]
-    return any(
-        kind.__module__.partition(".")[0] != "mera" or kind.__module__ == "mera.bijectors.adapt" for kind in kinds
-    )
+def is_own(bijector: nn.Module) -> bool:
+    """Whether a bijector, one of its maps of single variables, or one of its conditioners is not from this package."""
+    parts = [part for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
+    parts += [network for part in parts for network in _conditioners(part)]
+    kinds = {type(part).__module__ for part in parts}
+    return any(kind.partition(".")[0] != "mera" or kind == "mera.bijectors.adapt" for kind in kinds)
+
+
+def _conditioners(part: nn.Module) -> list[nn.Module]:
+    """The networks that compute the parameters of a bijector; none for other modules."""
+    if isinstance(part, Coupling):
+        return list(part.networks)
+    return [part.network] if isinstance(part, Conditional) else []
 
 
 def _check(node: str, bijector: Bijector, events: Tensor) -> None:

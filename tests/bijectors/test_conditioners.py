@@ -8,7 +8,18 @@ import torch
 from torch import nn
 
 import mera
-from mera.bijectors import Conditioner, Coupling, Couplings, Gather, PatchMLPs, ResidualMLP, SeparateMLPs, checkerboard
+from mera.bijectors import (
+    Affine,
+    Conditional,
+    Conditioner,
+    Coupling,
+    Couplings,
+    Gather,
+    PatchMLPs,
+    ResidualMLP,
+    SeparateMLPs,
+    checkerboard,
+)
 from mera.bijectors.conditioners import products
 from mera.bijectors.conditioners.fixed_weights import evaluators
 from mera.bijectors.conditioners.published import ResidualStack
@@ -185,6 +196,17 @@ def test_a_conditioner_of_ones_own():
     assert network.halves == [0, 1, 1, 0]
 
 
+def test_log_slopes_that_would_broadcast_are_refused():
+    class OneSlope(Affine):
+        def forward(self, x, params):
+            y, log_slope = super().forward(x, params)
+            return y, log_slope[:, :1]
+
+    coupling = Coupling(Gather(checkerboard(PATCH)), mlp, OneSlope())
+    with pytest.raises(ValueError, match=r"Expected variables and log-slopes .* from OneSlope"):
+        coupling(torch.randn(2, *PATCH))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_copies_have_weights_of_their_own(name):
     network = randomize(NETWORKS[name]())
@@ -201,8 +223,10 @@ def test_copies_have_weights_of_their_own(name):
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (lambda x: None, r"Expected a tensor \(B, 2, \.\.\.\) from the conditioner; got NoneType"),
-        (lambda x: x[:, None], r"Expected 2 parameters \(B, 2, \.\.\.\) from the conditioner; got \(3, 1, 12\)"),
+        (lambda x: None, r"Expected parameters \(3, 2, 12\) from the conditioner; got NoneType"),
+        (lambda x: x[:, None], r"Expected parameters \(3, 2, 12\) from the conditioner; got \(3, 1, 12\)"),
+        (lambda x: x[:, :2, None], r"Expected parameters \(3, 2, 12\) from the conditioner; got \(3, 2, 1\)"),
+        (lambda x: x.flatten()[:12].expand(1, 2, 12), r"Expected parameters \(3, 2, 12\) .* got \(1, 2, 12\)"),
     ],
 )
 def test_what_a_conditioner_must_return(result, message):
@@ -216,6 +240,9 @@ def test_what_a_conditioner_must_return(result, message):
     coupling = Coupling(Gather(checkerboard((2, 3, 4))), Wrong)
     with pytest.raises(ValueError, match=message):
         coupling(torch.randn(3, 2, 3, 4))
+    conditional = Conditional((2, 3, 4), Wrong, (12,))
+    with pytest.raises(ValueError, match=r"Expected parameters \(3, 2, 2, 3, 4\) from the conditioner"):
+        conditional(torch.randn(3, 2, 3, 4), torch.randn(3, 12))
     with pytest.raises(ValueError, match=r"Expected a torch\.nn\.Module from the factory of cond"):
         Coupling(Gather(checkerboard((2, 3, 4))), lambda *shapes: None)
 

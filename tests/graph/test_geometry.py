@@ -3,6 +3,7 @@
 import pickle
 import re
 import time
+from dataclasses import replace
 from functools import partial
 
 import networkx as nx
@@ -11,7 +12,21 @@ import torch
 
 import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
-from mera.graph import Apply, Decimate, Input, Latent, Lattice, Layout, LayoutError, Local, Node, Split, compile
+from mera.graph import (
+    Apply,
+    Cut,
+    Decimate,
+    Input,
+    Latent,
+    Lattice,
+    Layout,
+    LayoutError,
+    Local,
+    Node,
+    Regroup,
+    Split,
+    compile,
+)
 from tests.helpers.laws import Dense
 
 
@@ -195,6 +210,32 @@ def test_only_a_local_applies_a_bijector():
     graph = graph_of(("input", "a"), ("a", "b", 0), ("a", "c", 1), a=Odd(), b=Latent(), c=Latent())
     with pytest.raises(LayoutError, match="node 'a': Expected a Local, or a subclass of it"):
         compile(Layout.from_graph(graph))
+
+
+class OfAnotherLattice(Node):
+    """A node that regroups a lattice that it is not given."""
+
+    def lower(self, lattice):
+        return (Regroup(replace(lattice, channels=lattice.channels + 1), (2, 2)),)
+
+
+def test_operations_are_on_the_lattice_that_arrives():
+    layout = Layout((4, 4), 2)
+    layout.latent(layout.add(OfAnotherLattice(), layout.input, "a")[0])
+    with pytest.raises(LayoutError, match="node 'a': Expected an operation on 2 x 4 x 4"):
+        compile(layout)
+
+
+def test_an_output_that_nothing_takes_is_refused():
+    class LosingLocal(Local):
+        def lower(self, lattice):
+            cut = Cut(lattice, 1)
+            return cut, *super().lower(cut.outputs[0])
+
+    layout = Layout((4, 4), 2)
+    layout.latent(layout.add(LosingLocal(Dense, (2, 2)), layout.input, "a")[0])
+    with pytest.raises(LayoutError, match=r"node 'a': Expected one operation or level .* got 0 for output 1 of Cut"):
+        compile(layout)
 
 
 class Nothing(Node):

@@ -1,5 +1,6 @@
 """Saved flows come back whole, or not at all."""
 
+import copy
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 import mera
 from mera._utils import files
+from mera.bijectors import Affine
 from mera.io import archive, packing
 from mera.io.archive import pack, read_archive, unpack, write_archive
 from tests.helpers.laws import randomize
@@ -38,6 +40,36 @@ def test_preprocessing_of_its_own_is_not_lost_without_a_word(tmp_path):
     with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Chain"):
         mera.save(flow, tmp_path / "flow")
     assert not list(tmp_path.iterdir())
+
+
+def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
+    other = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), bijector="coupling(max_log_scale=1.5)")
+    for change in (
+        lambda flow: flow.bijectors.update({"decimator0": mera.bijectors.ActNorm((1, 4, 4))}),
+        lambda flow: flow.bijectors.update({"decimator0": other.bijectors["decimator0"]}),  # with the same shapes
+        lambda flow: setattr(
+            next(m for m in flow.bijectors["decimator0"].modules() if isinstance(m, Affine)), "max_log_scale", 3.0
+        ),
+    ):
+        changed = copy.deepcopy(flow)
+        assert not changed.replaced
+        change(changed)
+        with pytest.raises(ValueError, match="others in decimator0: build it from a layout of them"):
+            mera.save(changed, tmp_path / "flow")
+        with pytest.raises(ValueError, match="others in decimator0"):
+            mera.train.fit(changed, torch.randn(20, 1, 8, 8), steps=1, run=tmp_path / "run")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("load", [mera.load, lambda path: mera.load_pretrained("digits")])
+def test_loading_draws_no_random_numbers(load, tmp_path):
+    mera.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,)), tmp_path / "flow")
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load(tmp_path / "flow")
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_a_folder_of_a_run_will_do(tmp_path):

@@ -6,10 +6,11 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 import mera
 from mera import data, physics
-from mera.bijectors import ActNorm, Bijector, named
+from mera.bijectors import ActNorm, Bijector, Coupling, Gather, checkerboard, named
 from mera.laws import LawError
 from mera.train import RunFolder, fit
 from tests.helpers.command import plain, run
@@ -235,6 +236,28 @@ def test_a_function_that_is_no_action():
 def test_fit_checks_a_bijector_of_your_own(cls):
     flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=cls)
     with pytest.raises(ValueError, match=r"node '\w+0': Expected .*; got an error of .* in .*mera\.check"):
+        fit(flow, torch.randn(40, 1, 4, 4), steps=1)
+
+
+def test_fit_checks_a_conditioner_of_your_own():
+    """Batch normalisation makes an event depend on the others."""
+
+    class OfTheBatchMean(nn.Module):
+        def __init__(self, in_shape, out_shape, n_params):
+            super().__init__()
+            self.layer, self.shape = (
+                nn.Linear(math.prod(in_shape), n_params * math.prod(out_shape)),
+                (n_params, *out_shape),
+            )
+
+        def forward(self, x):
+            return (self.layer(x.flatten(1)) + x.mean()).unflatten(1, self.shape)
+
+    def make(event_shape):
+        return Coupling(Gather(checkerboard(event_shape)), OfTheBatchMean)
+
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector=make)
+    with pytest.raises(ValueError, match="node 'disentangler0': Expected the law"):
         fit(flow, torch.randn(40, 1, 4, 4), steps=1)
 
 

@@ -244,3 +244,14 @@ def test_layers_that_start_from_the_action():
     assert layer.initialized
     torch.testing.assert_close(layer.log_scale[0], exact, atol=0.06, rtol=0)  # of 2,048 fields, up to 1.6 % a mode
     assert exact.max() - exact.min() > 0.8
+
+
+@pytest.mark.parametrize(("estimator", "is_equal"), [("path", True), ("total", True), ("score", False)])
+def test_micro_batches_change_the_gradient_of_the_score_function_alone(estimator, is_equal):
+    """Its control variate is a mean over the samples of one micro-batch."""
+    weights = []
+    for accumulate in (1, 2):
+        flow = small_flow()
+        fit(flow, Phi4(0.5, 0.3), steps=3, estimator=estimator, accumulate=accumulate, **SHORT)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in flow.parameters()]))
+    assert torch.allclose(*weights, rtol=0, atol=1e-10) is is_equal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import nn
 
 from mera._utils.errors import InputError
 
@@ -49,11 +49,3 @@ def make_network(conditioner: ConditionerFactory, in_shape: Shape, out_shape: Sh
     if not isinstance(network, nn.Module):
         raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
     return network
-
-
-def check_params(params: object, n_params: int) -> None:
-    """Refuse the output of a user's conditioner if it is not a tensor of parameters."""
-    if not isinstance(params, Tensor):
-        raise InputError(f"a tensor (B, {n_params}, ...) from the conditioner", type(params).__name__)
-    if params.shape[1:2] != (n_params,):
-        raise InputError(f"{n_params} parameters (B, {n_params}, ...) from the conditioner", str(tuple(params.shape)))
