@@ -55,17 +55,17 @@ def _map(
     result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)
     if not is_main():
         return
-    picture = out / "map.png"
-    save_figure(map_figure(_reduced(source), result.bits().float()), picture)
     variables = math.prod(source.shape) * math.log(2)
     bits = {f"level {level}": -part / variables for level, part in enumerate(result.levels)}
+    preprocessing = result.bits_per_dim - sum(bits.values())  # NaN for fields
+    picture = out / "map.png"
+    save_figure(map_figure(_reduced(source), result.bits().float(), preprocessing), picture)
     numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
     if as_json:
         show_json(numbers | {"store": str(out), "picture": str(picture)})
         return
     rows = [(name, f"{value:.4f}") for name, value in bits.items()]
     if not math.isnan(result.bits_per_dim):
-        preprocessing = result.bits_per_dim - sum(bits.values())
         rows += [("preprocessing", f"{preprocessing:.4f}"), ("bits/dim", f"{result.bits_per_dim:.4f}")]
     show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
 

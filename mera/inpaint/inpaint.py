@@ -19,7 +19,7 @@ from mera.cones.surroundings import Surroundings
 from mera.display.painter import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.inpaint.annealing import anneal
-from mera.inpaint.convergence import Convergence
+from mera.inpaint.convergence import Convergence, judged_quantities
 from mera.inpaint.curvature import curvature
 from mera.inpaint.gaussian import gaussian_filling
 from mera.inpaint.hmc import hmc
@@ -205,6 +205,6 @@ def _sample(
         partial(_log_prob, local), metric, start, search.warmup, search.iterations, search.leapfrog,
         progress_bar,
     )  # fmt: skip
-    quantities = torch.cat([chains, values[..., None]], dim=2)
+    quantities = judged_quantities(chains, values)
     r_hat, effective = split_r_hat(quantities).max().item(), effective_size(quantities).min().item()
     return chains, Convergence(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1], chains.shape[1])

@@ -30,6 +30,7 @@ class Action(ABC):
         periodic: whether the lattice is periodic. If not, its borders are open.
         is_compact: whether the field consists of angles in :math:`[-\pi, \pi)`.
         channels: the number of channels of a field; None for any.
+        order_depends_on: the parameters on which the order parameter of a given field depends.
         inverse_temperature: the factor of the energy in the exponent of the weight, for the specific heat.
         flow_options: options of `mera.build` that a flow needs to learn the action.
     """
@@ -39,6 +40,7 @@ class Action(ABC):
     periodic: bool = True
     is_compact: bool = False
     channels: int | None = 1
+    order_depends_on: tuple[str, ...] = ()
     inverse_temperature: float = 1.0
     flow_options: ClassVar[Mapping[str, Any]] = {}
 
@@ -74,6 +76,11 @@ class Action(ABC):
         """
         return None
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether the energy is something else than the action."""
+        return type(self).energy is not Action.energy
+
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The logarithm of the integral of :math:`e^{-S}` over all fields, exact, where it is known.
 
@@ -93,6 +100,7 @@ class _Checked(Action):
         self.periodic = bool(getattr(action, "periodic", True))
         self.is_compact = bool(getattr(action, "is_compact", False))
         self.channels = getattr(action, "channels", None)
+        self.order_depends_on = tuple(getattr(action, "order_depends_on", ()))
         self.inverse_temperature = float(getattr(action, "inverse_temperature", 1.0))
         self.flow_options = dict(getattr(action, "flow_options", {}))  # type: ignore[misc]
 
@@ -117,6 +125,11 @@ class _Checked(Action):
     def energy(self, order: Tensor) -> Tensor | None:
         """The energy that the action defines for order parameters, or None."""
         return getattr(self.action, "energy", super().energy)(order)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the action defines an energy."""
+        return self.action.has_energy if isinstance(self.action, Action) else hasattr(self.action, "energy")
 
     def log_z(self, shape: Sequence[int]) -> float:
         """The exact ln Z, for an action that defines it."""

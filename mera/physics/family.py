@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def slope(action: Action, name: str) -> Callable[[Tensor], Tensor]:
+class Slope:
     r"""The derivative of an action by one of its parameters p, as an observable of fields.
 
     .. math::
@@ -28,7 +28,8 @@ def slope(action: Action, name: str) -> Callable[[Tensor], Tensor]:
         \frac{d \langle O \rangle}{dp} = \langle O \rangle \left\langle \frac{\partial S}{\partial p} \right\rangle
         - \left\langle O\, \frac{\partial S}{\partial p} \right\rangle
 
-    for an observable O that does not depend on p itself.
+    for an observable O that does not depend on p itself. The product with a built-in observable is written as a tuple:
+    `observables={"slope": slope, "m2_slope": ("m2", slope)}`.
 
     Args:
         action: the action, a dataclass such as `Phi4`.
@@ -41,16 +42,34 @@ def slope(action: Action, name: str) -> Callable[[Tensor], Tensor]:
     >>> slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
     tensor([8.])
     """
-    names = _numbers(action)
-    if name not in names:
-        raise InputError(f"a parameter of {action!r}, {', '.join(names) or 'which has none'}", repr(name))
 
-    def observable(phi: Tensor) -> Tensor:
-        """The derivative for each field, (B,)."""
-        at = torch.tensor(float(getattr(action, name)), dtype=phi.dtype, device=phi.device)
-        return torch.func.jvp(lambda value: _with(action, {name: value})(phi), (at,), (torch.ones_like(at),))[1]
+    def __init__(self, action: Action, name: str) -> None:
+        names = _numbers(action)
+        if name not in names:
+            raise InputError(f"a parameter of {action!r}, {', '.join(names) or 'which has none'}", repr(name))
+        self.action, self.name = action, name
 
-    return observable
+    def __call__(self, phi: Tensor) -> Tensor:
+        """The derivative for each field, (B,).
+
+        Raises:
+            ValueError: if the action has an order parameter that is not the field: a function that multiplies this
+                derivative by a magnetisation of the field would not have the derivative of the built-in observable.
+        """
+        if type(self.action).order_parameter is not Action.order_parameter:
+            expected = f'("m2", slope) as the product of an observable and a slope of {self.action!r}'
+            raise InputError(expected, "a function of the field, which is not the order parameter")
+        return self.of_field(phi)
+
+    def of_field(self, phi: Tensor) -> Tensor:
+        """The derivative for each field (B, C, *shape), whatever the order parameter is, (B,)."""
+        at = torch.tensor(float(getattr(self.action, self.name)), dtype=phi.dtype, device=phi.device)
+        return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
+
+
+def slope(action: Action, name: str) -> Slope:
+    """The derivative of an action by one of its parameters; see `Slope`."""
+    return Slope(action, name)
 
 
 def is_number(value: object) -> bool:

@@ -43,6 +43,9 @@ def hmc(
 ) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
 
+    For dynamics of the field and an action that is even (`Action.is_even`), each draw takes a random sign, so that
+    chains do not keep the sign of the magnetisation in a broken phase.
+
     Args:
         flow: the flow; half of the chains start from its samples, half from a short run from noise. Or, for
             space="field", the shape (C, *shape) of a field, and the initial fields are unit noise.
@@ -110,6 +113,7 @@ class FieldOrLatents(Sampler):
         else:
             self._target, self._row = field_target(action, shape), fields.flatten(1)
         self._thin, self._trajectories = thin, Trajectories(self._target, length)
+        self._flips = action.is_even and space == "field"
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]
@@ -122,8 +126,13 @@ class FieldOrLatents(Sampler):
         return self._trajectories.step
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Run a trajectory in the warm-up, and `thin` trajectories for a measured draw."""
+        """Run a trajectory in the warm-up, and `thin` trajectories for a measured draw.
+
+        For an even action, each chain is then mirrored with probability 1/2, which leaves the density as it is.
+        """
         self._row, rate = self._trajectories.run(self._row, 1 if tune else self._thin, tune)
+        if self._flips:
+            self._row = self._row * (1 - 2 * torch.randint(2, (len(self._row), 1), device=self._row.device))
         return [Draw(self.fields, torch.tensor([rate]))]
 
     def state(self) -> State:

@@ -93,6 +93,11 @@ class Ising(Action):
         return neighbours / self.temperature + (self.gap + 2 * len(axes) / self.temperature) * psi
 
     @property
+    def order_depends_on(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The spins given the local field depend on K."""
+        return ("temperature", "gap") if self.local else ()
+
+    @property
     def inverse_temperature(self) -> float:  # type: ignore[override]
         """1 / T."""
         return 1 / self.temperature

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_precise
+from mera._utils.checks import check_choice, check_precise
 from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, as_action
@@ -25,6 +25,10 @@ NAMES = (
 """The names of the built-in observables."""
 
 
+SINGLE = NAMES[: NAMES.index("susceptibility")]
+"""The names of those that are numbers of a single field, which products may contain."""
+Factor = Any
+"""An observable of the user's own, or the name of a built-in one."""
 ROUNDING, ROUGH = 1e-13, 50
 """The relative error below which an error is rounding, and the number of samples below which an error is rough."""
 
@@ -89,21 +93,23 @@ class Observables:
 
     Args:
         action: the action.
-        own: your own observables by name, functions from fields (B, C, *shape) to numbers (B,).
+        own: your own observables by name: functions from fields (B, C, *shape) to numbers (B,), or products of such
+            functions and observables of a single field, as tuples such as `("m2", slope)`. Functions get the field
+            itself, also where the order parameter is another.
 
     Raises:
-        ValueError: if one of your own observables is not a function, or has a built-in name or a name that begins with
-            "_".
+        ValueError: if one of your own observables is neither a function nor such a tuple, has a built-in name or a name
+            that begins with "_", or is the product of an observable and a `Slope` by a parameter on which the
+            observable depends, so that the product does not give the derivative of its average.
     """
 
     @checked
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
-        for name, function in (own or {}).items():
-            if not callable(function):
-                raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(function))
+        self.action, self.own = as_action(action), {name: _factors(name, entry) for name, entry in (own or {}).items()}
+        for name, factors in self.own.items():
             if name in NAMES or name.startswith("_"):
                 raise InputError("a name of an observable of your own that is not taken", repr(name))
-        self.action, self.own = as_action(action), dict(own or {})
+            self._check_slopes(name, factors)
         self.periodic = self.action.periodic
 
     @torch.no_grad()
@@ -120,7 +126,6 @@ class Observables:
         check_precise(phi.dtype, "observables of fields")
         axes = tuple(range(2, phi.ndim))
         sites = phi[0, 0].numel()
-        own = {name: function(phi.clone()) for name, function in self.own.items()}  # in place too
         field, phi = phi, self.action.order_parameter(phi)
         energy = self.action.energy(phi)
         if energy is None:
@@ -137,22 +142,63 @@ class Observables:
             "phi2": squared.square().sum(1).flatten(1).mean(1),
             "energy": energy,
             "_energy2": energy.square(),
-        } | own
-        for name, result in own.items():
+        }
+        for name, factors in self.own.items():
+            result = _product(name, factors, field, values)
             if not isinstance(result, Tensor) or result.shape != phi.shape[:1]:
                 got = str(tuple(result.shape)) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)
             if not result.isfinite().all():
                 raise InputError(f"finite values of the observable {name!r}", "some that are infinite or NaN")
+            values[name] = result
         if self.periodic:
             longest = [axis for axis in axes if phi.shape[axis] == max(phi.shape[2:])]
             values["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
             values["correlator"] = _correlator(phi)
         return {name: value.double().cpu() for name, value in values.items()}
 
+    def _check_slopes(self, name: str, factors: Sequence[Factor]) -> None:
+        """Refuse products of an observable and a slope by a parameter on which the observable depends."""
+        for parameter in (factor.name for factor in factors if hasattr(factor, "of_field")):
+            explicit = [factor for factor in factors if isinstance(factor, str) and self._depends(factor, parameter)]
+            if explicit:
+                expected = f"observables that do not depend on {parameter!r} explicitly, in the product {name!r}"
+                raise InputError(expected, f"{explicit[0]!r} of {self.action!r}")
+
+    def _depends(self, observable: str, parameter: str) -> bool:
+        """Whether a built-in observable of a given field depends on a parameter of the action."""
+        if observable == "energy" and not self.action.has_energy:
+            return True
+        return observable != "phi2" and parameter in self.action.order_depends_on
+
     def averages(self, shape: Sequence[int]) -> dict[str, Average]:
         """The quantities that are computed from averages on a lattice of this shape; see `averages_of`."""
         return averages_of(shape, self.periodic, self.action.inverse_temperature)
+
+
+def _factors(name: str, entry: Any) -> tuple[Factor, ...]:
+    """The factors of an observable of the user's own: of a tuple its entries, otherwise the function alone."""
+    factors = entry if isinstance(entry, tuple) else (entry,)
+    for factor in factors:
+        if isinstance(entry, tuple) and isinstance(factor, str):
+            check_choice(factor, SINGLE, f"an observable of a single field in {name!r}")
+        elif not callable(factor):
+            raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(factor))
+    return factors
+
+
+def _function(factor: Any) -> Observable:
+    """The function of the field itself: of a slope one that takes any order parameter."""
+    return factor.of_field if hasattr(factor, "of_field") else factor
+
+
+def _product(name: str, factors: Sequence[Factor], field: Tensor, values: Mapping[str, Tensor]) -> Any:
+    """The product of the factors of an observable for each field, (B,)."""
+    results = [
+        values[factor] if isinstance(factor, str) else _function(factor)(field.clone())
+        for factor in factors  # a copy of the field, since a function may change it in place
+    ]
+    return results[0] if len(results) == 1 else torch.stack([result.double() for result in results]).prod(0)
 
 
 def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float) -> dict[str, Average]:

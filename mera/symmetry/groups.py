@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice, product
+from itertools import chain, count, islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +17,19 @@ from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera.graph import Lattice
 
+MAX_LISTED = 2**20
+"""The largest size of a group whose elements are put into a random order as a list."""
 Map = Callable[[Tensor], Tensor]
 """Maps fields (B, C, *shape) to fields of the same shape."""
 MOST = 256
 """The largest size of a group that is used whole, since a density evaluates the flow for each element."""
+
+
+class Group(NamedTuple):
+    """The elements of a group on a lattice by number, the identity first: a large group is never listed."""
+
+    size: int
+    element: Callable[[int], Symmetry]
 
 
 class Symmetry(NamedTuple):
@@ -50,33 +59,38 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     if not names:
         raise InputError("a symmetry", "none")
     factors = [SYMMETRIES[check_choice(name, SYMMETRIES, "a symmetry")](lattice) for name in names]
-    size = math.prod(map(len, factors))
+    size = math.prod(factor.size for factor in factors)
     group = f"{' x '.join(names)} on {lattice}"
-    if elements is None and size > MOST * MOST:
+    if elements is None and max(factor.size for factor in factors) > MOST:
         raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {size} of {group}")
     n = None if elements is None else check_count(elements, "a number of elements")
     numbers = range(size) if n is None else _random_order(size)
-    members = list(islice(_distinct(numbers, factors, lattice), n))
+    members = list(islice(_distinct(numbers, factors, lattice), MOST + 1 if n is None else n))
     if n is None and len(members) > MOST:
-        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {len(members)} of {group}")
+        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {group}")
     if n is not None and len(members) < n:
         raise InputError(f"at most {len(members)} elements of {group}", str(n))
     return members
 
 
-def _random_order(size: int) -> list[int]:
-    """The numbers 0 to size - 1 in an order that is random but equal in each call; 0, the identity, stays first."""
+def _random_order(size: int) -> Iterable[int]:
+    """The numbers 0 to size - 1 in an order that is random but equal in each call; 0, the identity, stays first.
+
+    Of a group that is too large to be listed, random numbers without end, of which few are equal.
+    """
     draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
+    if size > MAX_LISTED:
+        return chain([0], (int(draw() * size) for _ in count()))
     return [0, *sorted(range(1, size), key=lambda _: draw())]
 
 
-def _distinct(numbers: Iterable[int], factors: Sequence[Sequence[Symmetry]], lattice: Lattice) -> Iterator[Symmetry]:
+def _distinct(numbers: Iterable[int], factors: Sequence[Group], lattice: Lattice) -> Iterator[Symmetry]:
     """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
     variables = torch.arange(1, lattice.variables + 1).view(1, *lattice.event_shape)
-    sizes, seen = tuple(map(len, factors)), set()
+    sizes, seen = tuple(factor.size for factor in factors), set()
     for number in numbers:
         places = np.unravel_index(number, sizes)
-        element = _composed([factor[int(place)] for factor, place in zip(factors, places, strict=True)])
+        element = _composed([factor.element(int(place)) for factor, place in zip(factors, places, strict=True)])
         moved = element(variables).numpy().tobytes()
         if moved not in seen:
             seen.add(moved)
@@ -102,54 +116,64 @@ def _involution(apply: Map) -> Symmetry:
     return Symmetry(apply, apply)
 
 
-def _flip(lattice: Lattice) -> list[Symmetry]:
+def _listed(elements: Sequence[Symmetry]) -> Group:
+    """A group of few elements."""
+    return Group(len(elements), elements.__getitem__)
+
+
+def _flip(lattice: Lattice) -> Group:
     """The global flip of the sign."""
-    return [_involution(torch.positive), _involution(torch.neg)]
+    return _listed([_involution(torch.positive), _involution(torch.neg)])
 
 
-def _signs(lattice: Lattice) -> list[Symmetry]:
+def _signs(lattice: Lattice) -> Group:
     """The sign flips of single channels, a subgroup of O(n) for n channels."""
-    signs = product((1.0, -1.0), repeat=lattice.channels)
-    return [_involution(partial(_times, torch.tensor(s).view(-1, *(1 for _ in lattice.shape)))) for s in signs]
+
+    def element(number: int) -> Symmetry:
+        signs = [1 - 2 * (number >> channel & 1) for channel in reversed(range(lattice.channels))]
+        return _involution(partial(_times, torch.tensor(signs).view(-1, *(1 for _ in lattice.shape))))
+
+    return Group(2**lattice.channels, element)
 
 
 def _times(signs: Tensor, x: Tensor) -> Tensor:
     return x * signs.to(x)
 
 
-def _reflections(lattice: Lattice) -> list[Symmetry]:
+def _reflections(lattice: Lattice) -> Group:
     """The reflections of each dimension."""
     axes = range(2, 2 + lattice.dim)
     flags = product((False, True), repeat=lattice.dim)
     flipped = [tuple(axis for axis, is_flipped in zip(axes, row, strict=True) if is_flipped) for row in flags]
-    return [_involution(partial(torch.flip, dims=dims)) for dims in flipped]
+    return _listed([_involution(partial(torch.flip, dims=dims)) for dims in flipped])
 
 
-def _rotations(lattice: Lattice) -> list[Symmetry]:
+def _rotations(lattice: Lattice) -> Group:
     """The rotations of a square lattice by quarter turns."""
     if lattice.dim != 2 or len(set(lattice.shape)) != 1 or len(set(lattice.periodic)) != 1:
         raise InputError("a square lattice of two dimensions, for rotations", str(lattice))
-    return [Symmetry(partial(torch.rot90, k=k, dims=(2, 3)), partial(torch.rot90, k=-k, dims=(2, 3))) for k in range(4)]
+    turn = partial(torch.rot90, dims=(2, 3))
+    return _listed([Symmetry(partial(turn, k=k), partial(turn, k=-k)) for k in range(4)])
 
 
-def _translations(lattice: Lattice) -> list[Symmetry]:
+def _translations(lattice: Lattice) -> Group:
     """The translations of a periodic lattice."""
     if not all(lattice.periodic):
         raise InputError("a periodic lattice, for translations", str(lattice))
-    shifts = product(*map(range, lattice.shape))
     axes = tuple(range(2, 2 + lattice.dim))
 
-    def roll(shift: Sequence[int]) -> Map:
-        return partial(torch.roll, shifts=tuple(shift), dims=axes)
+    def element(number: int) -> Symmetry:
+        shift = [int(n) for n in np.unravel_index(number, lattice.shape)]
+        return Symmetry(*(partial(torch.roll, shifts=tuple(s * n for n in shift), dims=axes) for s in (1, -1)))
 
-    return [Symmetry(roll(shift), roll([-n for n in shift])) for shift in shifts]
+    return Group(math.prod(lattice.shape), element)
 
 
-SYMMETRIES: dict[str, Callable[[Lattice], list[Symmetry]]] = {
+SYMMETRIES: dict[str, Callable[[Lattice], Group]] = {
     "flip": _flip,
     "signs": _signs,
     "reflections": _reflections,
     "rotations": _rotations,
     "translations": _translations,
 }
-"""By name, a function that lists the elements of a group on a lattice, the identity first."""
+"""By name, a function that makes a group on a lattice."""

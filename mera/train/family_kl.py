@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice, product
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,8 +14,9 @@ from mera.physics.verdicts import severity
 from mera.train.objective import Batch
 from mera.train.reverse_kl import JUDGED, ReverseKL, judged
 
-MOST_CORNERS = 8
-"""The most corners of the ranges of parameters at which a flow is judged."""
+MASKS = (1, 2, 4, 7, 3, 5, 6)
+"""Parameter i is at the lower or the upper end of its range in corner j by the parity of j & MASKS[i % 7]: all corners
+of up to three parameters, and of more parameters eight corners, in which every two of seven have all four pairs."""
 SHOWN = 64
 """The number of samples that are shown in training, from the smallest parameters to the largest."""
 
@@ -75,12 +75,22 @@ class FamilyKL(ReverseKL):
 
     def verdict(self, flow: Density) -> str:
         """The worst verdict on the weights of samples at the middle and at up to 8 corners of the ranges."""
-        corners = islice(product(*self.family.ranges.values()), MOST_CORNERS)
-        points = [self.family.middle, *(dict(zip(self.family.ranges, corner, strict=True)) for corner in corners)]
-        verdicts = []
+        points, verdicts = [self.family.middle, *corners(self.family.ranges)], []
         for point in points:
             given = flow.given(self.family.context(**point).to(flow.device))
             at = ", ".join(f"{name}={value:g}" for name, value in point.items())
             verdicts.append((judged(given, self.family.at(**point)), at))
         verdict, at = min(verdicts, key=lambda found: severity(found[0]))
         return f"of {JUDGED:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
+
+
+def corners(ranges: Mapping[str, tuple[float, float]]) -> list[dict[str, float]]:
+    """Corners of the ranges of parameters, at most 8; see `MASKS`.
+
+    >>> corners({"a": (0, 1), "b": (2, 3)})
+    [{'a': 0, 'b': 2}, {'a': 1, 'b': 2}, {'a': 0, 'b': 3}, {'a': 1, 'b': 3}]
+    """
+    return [
+        {name: ends[(j & MASKS[i % len(MASKS)]).bit_count() % 2] for i, (name, ends) in enumerate(ranges.items())}
+        for j in range(2 ** min(3, len(ranges)))
+    ]

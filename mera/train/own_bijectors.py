@@ -57,7 +57,7 @@ def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> 
 
 def is_own(bijector: nn.Module) -> bool:
     """Whether a bijector, one of its maps of single variables, or one of its conditioners is not from this package."""
-    parts = [part for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
+    parts: list[nn.Module] = [part for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
     parts += [network for part in parts for network in _conditioners(part)]
     kinds = {type(part).__module__ for part in parts}
     return any(kind.partition(".")[0] != "mera" or kind == "mera.bijectors.adapt" for kind in kinds)

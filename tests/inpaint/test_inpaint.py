@@ -10,10 +10,10 @@ from torch import nn
 
 import mera
 from mera.bijectors import Bijector
-from mera.chains.diagnostics import split_r_hat
+from mera.chains.diagnostics import MIXED, split_r_hat
 from mera.chains.effective_size import effective_size
 from mera.display.progress import ProgressBar
-from mera.inpaint.convergence import Convergence
+from mera.inpaint.convergence import Convergence, judged_quantities
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
 from mera.inpaint.spaces import LatentSpace, PixelSpace
@@ -244,6 +244,23 @@ def test_mixing_of_chains_that_are_known():
     apart = independent + torch.arange(8)[:, None]
     assert (split_r_hat(apart) > 2).all()
     assert (effective_size(apart) < 30).all()
+
+
+def test_chains_of_many_variables_that_mixed_count_as_mixed():
+    """200 runs of 4 chains of an autoregressive process with 300 variables; the largest R-hat refuses nearly all."""
+    n, runs, rho = 200, 200, math.exp(-1 / 2)
+    x, chains = torch.randn(runs, 4, 300), []
+    for _ in range(n):
+        x = rho * x + math.sqrt(1 - rho**2) * torch.randn_like(x)
+        chains.append(x)
+    chains = torch.stack(chains, 1)
+    r_hats = [split_r_hat(judged_quantities(run, -run.square().sum(2) / 2)).max() for run in chains]
+    refused = (torch.stack(r_hats) >= MIXED).double().mean()
+    of_all = torch.stack([split_r_hat(run).max() for run in chains[:20]])
+    assert refused < 0.1
+    assert (of_all >= MIXED).double().mean() > 0.8
+    shifted = chains[0] + 1.5 * torch.tensor([0.0, 0.0, 1.0, 1.0])[:, None]  # two modes, each with two chains
+    assert split_r_hat(judged_quantities(shifted, -chains[0].square().sum(2) / 2)).max() > 1.2
 
 
 def test_other_patches_are_untouched():

@@ -6,6 +6,7 @@ import torch
 import mera
 from mera import physics
 from mera.physics import ON, XY, ActionFamily, DoubleWell, FreeField, Ising, Phi4
+from mera.train.family_kl import corners
 from tests.helpers.command import plain, run
 from tests.helpers.laws import randomize
 
@@ -90,7 +91,7 @@ def test_derivatives_by_a_parameter(tmp_path):
     """Of ln Z and of <phi^2>, against the exact ones of the free field."""
     action, h = FreeField(1.5), 1e-4
     own = {"slope": physics.slope(action, "mass2")}
-    own["product"] = lambda phi: own["slope"](phi) * phi.square().mean((1, 2, 3))
+    own["product"] = "phi2", own["slope"]
     chain = physics.measure((1, 4, 6), action, tmp_path, sampler="hmc", samples=16_000, observables=own)
     higher, lower = FreeField(1.5 + h), FreeField(1.5 - h)
     of_log_z = chain.derive(lambda mean: -mean["slope"])
@@ -105,8 +106,24 @@ def test_the_slope_is_a_derivative(family):
     phi, h, middle = torch.randn(3, family.action.channels or 1, 4, 6, dtype=torch.float64), 1e-5, family.middle
     for name in family.ranges:
         higher, lower = (family.at(**{**middle, name: middle[name] + step})(phi) for step in (h, -h))
-        found = physics.slope(family.at(**middle), name)(phi)
+        found = physics.slope(family.at(**middle), name).of_field(phi)
         torch.testing.assert_close(found, (higher - lower) / (2 * h), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_corners_have_both_ends_of_each_range(k):
+    ranges = {f"p{i}": (0.0, 1.0) for i in range(k)}
+    points = torch.tensor([list(corner.values()) for corner in corners(ranges)])
+    assert len(points) == len(points.unique(dim=0)) == min(8, 2**k)
+    for i in range(k):
+        for j in range(i):
+            assert len(points[:, [j, i]].unique(dim=0)) == 4
+
+
+def test_an_energy_that_is_the_action_depends_on_its_parameters():
+    slope = physics.slope(Phi4(0.5, 0.3), "mass2")
+    with pytest.raises(ValueError, match="do not depend on 'mass2' explicitly, in the product 'own'; got 'energy'"):
+        physics.hmc((1, 4, 4), Phi4(0.5, 0.3), observables={"own": ("energy", slope)})
 
 
 def test_what_is_refused():

@@ -124,6 +124,20 @@ def test_hmc_of_double_wells():
     assert abs(measured.value - exact) < 4 * measured.error
 
 
+def test_chains_of_an_even_action_change_their_sign():
+    """In the broken phase the wells are out of reach of trajectories, and all even observables are right in each."""
+    action = Phi4(-4.0, 0.5)
+    chain = physics.hmc((1, 4, 4), action, chains=8, draws=400, warmup=100)
+    assert chain.r_hat["m"] < 1.05
+    assert "chains do not agree" not in chain.verdict
+    assert abs(chain.observables["m"].value) < 5 * chain.observables["m"].error
+    signs = chain.history["m"].sign()
+    assert ((signs > 0).double().mean(0) - 0.5).abs().max() < 0.2
+    kept = physics.hmc((1, 4, 4), lambda phi: action(phi), chains=8, draws=100, warmup=100)  # not declared as even
+    assert (kept.history["m"].sign() == kept.history["m"].sign()[0]).all()
+    assert "chains do not agree" in kept.verdict
+
+
 def test_a_missed_mode_is_seen(flow):
     """The flow of the free field knows nothing of two phases far apart; samples of them reveal it."""
     action = Phi4(-3.0, 0.25)

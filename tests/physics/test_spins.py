@@ -44,6 +44,34 @@ def test_against_all_configurations(action):
     assert abs(correlator[2] - weight @ neighbour) < 5 * errors[2]
 
 
+def test_derivatives_by_the_temperature_are_those_of_spins():
+    """The derivative of <m^2> by T from one chain, against the sum over all configurations."""
+    spins, h, temperature = configurations(), 1e-4, 2.5
+    energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (2, 3))
+
+    def m2(temperature):
+        return (-energy / temperature).softmax(0) @ spins.mean((1, 2, 3)).square()
+
+    exact = (m2(temperature + h) - m2(temperature - h)) / (2 * h)
+    slope = physics.slope(Ising(temperature), "temperature")
+    own = {"slope": slope, "product": ("m2", slope)}
+    history = physics.hmc((1, 4, 4), Ising(temperature), chains=32, draws=1500, observables=own).history
+    of_chains = (history["m2"] * (history["slope"].mean() - history["slope"])).mean(0)
+    assert abs(of_chains.mean() - exact) < 5 * of_chains.std() / math.sqrt(32)
+    assert of_chains.std() / math.sqrt(32) < 0.05
+    torch.testing.assert_close(history["product"], history["m2"] * history["slope"])
+
+
+@pytest.mark.parametrize(("action", "own", "message"), [
+    (Ising(2.5), lambda slope: lambda phi: phi.mean((1, 2, 3)).square() * slope(phi), r'Expected \("m2", slope\)'),
+    (Ising(2.5, local=True), lambda slope: ("m2", slope), "do not depend on 'temperature' explicitly"),
+    (Ising(2.5), lambda slope: ("binder", slope), "an observable of a single field in 'own'"),
+])  # fmt: skip
+def test_products_that_are_no_derivatives(action, own, message):
+    with pytest.raises(ValueError, match=message):
+        Observables(action, {"own": own(physics.slope(action, "temperature"))}).measure(torch.randn(2, 1, *SHAPE))
+
+
 def test_spins_of_a_field():
     """The mean of the spin at a site is tanh phi."""
     phi = torch.linspace(-3, 3, 16, dtype=torch.float64).view(1, 1, *SHAPE)

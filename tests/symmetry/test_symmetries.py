@@ -1,6 +1,7 @@
 """Mixtures over finite groups are symmetric, normalised, and have the densities of their samples."""
 
 import math
+import tracemalloc
 from itertools import product
 
 import pytest
@@ -132,12 +133,26 @@ def test_it_learns_and_comes_back(tmp_path):
         ("turns", (4, 4), "a symmetry"),
         ("rotations", (4, 8), "square lattice"),
         ("translations", (32, 32), "a number of elements for a group of more than 256; got None for 1024"),
+        (("reflections", "rotations", "flip", "translations"), (8, 8), "more than 256; got None for reflections x"),
         ([], (4, 4), "a symmetry; got none"),
     ],
 )
 def test_messages(group, shape, message):
     with pytest.raises(ValueError, match=message):
         symmetric(group, shape)
+
+
+@pytest.mark.parametrize("L", [128, 256, 2**20])
+def test_large_groups_are_never_listed(L):
+    lattice = Lattice(1, (L, L), (True, True))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a number of elements for a group of more than 256"):
+        symmetries("translations", lattice)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6
+    if L == 256:
+        assert len(symmetries("translations", lattice, 3)) == 3
 
 
 def test_more_elements_than_there_are():
