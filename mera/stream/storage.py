@@ -35,10 +35,15 @@ def intact(path: Path, name: str) -> Iterator[None]:
         raise InputError("an intact store", f"{name}: {error}", where=str(path)) from error
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """What the store in a folder was made for; a ValueError if the folder holds no store, or a damaged one."""
+def check_store(path: Path) -> None:
+    """Raise a ValueError if a folder holds no store."""
     if not (path / FACTS).is_file():
         raise InputError("the folder of a store that stream made", "none", where=str(path))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What the store in a folder was made for; a ValueError if the folder holds no store, or a damaged one."""
+    check_store(path)
     with intact(path, FACTS):
         facts: dict[str, Any] = json.loads((path / FACTS).read_text())
     return facts

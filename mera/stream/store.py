@@ -21,7 +21,7 @@ from mera.cones.regions import Span, spans_of
 from mera.run.runner import Runner
 from mera.stream.boxes import Box, pieces
 from mera.stream.stages import Outputs, Stage, run_stage, stages_of
-from mera.stream.storage import JOURNAL, Storage, intact
+from mera.stream.storage import JOURNAL, Storage, check_store, intact
 
 LARGE = 1e9
 """From this size of a tile's part of log p, in nats, totals are summed anew: differences would lose digits for ever."""
@@ -48,7 +48,12 @@ class Store(Storage):
         self.settle()
 
     def settle(self) -> None:
-        """Write the values of an update that has begun; it may be done again after a kill, or by another process."""
+        """Write the values of an update that has begun; it may be done again after a kill, or by another process.
+
+        Raises:
+            ValueError: if the folder is gone, whose arrays zarr would read as NaN.
+        """
+        check_store(self.path)
         with intact(self.path, JOURNAL):
             try:
                 file = np.load(self.path / JOURNAL)

@@ -49,6 +49,8 @@ NAMES = {"flow": "flow and parameters", "source": "pixels", "levels_of_source": 
 class Streamed:
     """The forward pass of a large image.
 
+    Raises a `ValueError` where the folder of the store is gone, or tiles are not done.
+
     Attributes:
         store: the lattices, latents and maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which
             goes when the store and its arrays go.
@@ -67,12 +69,14 @@ class Streamed:
         """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
         if not self.store.facts["levels_of_source"]:
             return math.nan
+        self.store.check_complete()
         variables = math.prod(self.store.facts["shape"])
         return -math.fsum(self.store.sums()) / (variables * math.log(2))
 
     @property
     def levels(self) -> list[float]:
         """The part of log p of each level, finest first, in nats; the sum is log p."""
+        self.store.check_complete()
         return self.store.sums()[1:]
 
     def map(self, level: int) -> Any:
@@ -86,10 +90,11 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level.
+            ValueError: if there is no such level, or the folder of the store is gone.
         """
         if not 0 <= check_count(level, "a level", 0) < len(self.store.maps):
             raise InputError(f"a level from 0 to {len(self.store.maps) - 1}", str(level))
+        self.store.check_complete()
         return self.store.maps[level]
 
     def bits(self, edge: int = 256) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -331,6 +332,15 @@ def test_an_update_that_cannot_be_is_refused_before_it_begins(tmp_path):
         chunk.write_bytes(bytes(data))
     assert flow.stream(x[0].numpy(), tmp_path / "a", tile=32, resume=True).log_prob == before
     assert (result.store.lattices[0][:] == x[0].numpy()).all()
+
+
+def test_a_store_whose_folder_is_gone_has_no_log_prob(tmp_path):
+    flow, x, _ = case("tree")
+    result = flow.stream(x[0].numpy(), tmp_path / "store", tile=8)
+    shutil.rmtree(tmp_path / "store")
+    for read in (lambda: result.log_prob, lambda: result.levels, lambda: result.map(0)):
+        with pytest.raises(ValueError, match="Expected the folder of a store that stream made; got none"):
+            read()
 
 
 def test_arrays_outlive_the_result():
