@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
+from collections import deque
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ from mera.train.schedules import OwnSchedule, Schedule, own_schedule
 from mera.train.settings import Settings
 
 Metrics = dict[str, float]
+RECENT = 200
+"""The most training losses since the last evaluation of which a median is kept."""
 
 
 class Loop:
@@ -90,7 +93,7 @@ class Loop:
         self.stopping = False
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] | None = None
-        self._recent_losses: list[float] = []  # of the training batches since the last evaluation
+        self._recent_losses: deque[float] = deque(maxlen=RECENT)
 
     def _make_schedule(self, user_schedule: OwnSchedule | None) -> Schedule:
         """The user's own schedule, or the schedule that the settings name."""
@@ -220,7 +223,7 @@ class Loop:
 
         Returns:
             step, seconds (of training), test_bits or test_nats with its standard error test_bits_error or
-            test_nats_error, median_bits or median_nats (of the training batches since the last evaluation) and
+            test_nats_error, median_bits or median_nats (of the last training batches since the last evaluation) and
             inverse_error; for an action also ess, pareto_k, and free_energy with free_energy_error.
 
         Raises:
@@ -245,7 +248,7 @@ class Loop:
         self.schedule.after_evaluation(chosen_by)
         if self._recent_losses:
             metrics[f"median_{test.metric}"] = statistics.median(self._recent_losses)
-            self._recent_losses = []
+            self._recent_losses.clear()
         return metrics | {"inverse_error": inverse_error(self.ema, test)} | test.metrics(values, self.ema)
 
     def _evaluate(self, test: Objective) -> Tensor:
@@ -283,7 +286,7 @@ class Loop:
             "test_error": self.test_error,
             "best": self.best,
             "first_loss": self.first_loss,
-            "recent_losses": torch.tensor(self._recent_losses, dtype=torch.float64),
+            "recent_losses": list(self._recent_losses),
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -313,7 +316,7 @@ class Loop:
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
             self.test_error, self.first_loss = float(state["test_error"]), float(state["first_loss"])
-            self._recent_losses = state["recent_losses"].tolist()
+            self._recent_losses = deque(state["recent_losses"], RECENT)
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError("the state of a run of this flow", f"another: {error}") from error
