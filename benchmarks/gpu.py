@@ -124,10 +124,13 @@ def lines(device: str, quick: bool) -> Iterator[tuple[str, Callable[[], object]]
         step_of(authors, torch.randn(batch, 3, L, L, device=device)),
     )
     L = 16 if quick else 256
-    for memory in ("store", "checkpoint", "invert"):
+    for checkpoint in (False, True):
         flow = mera.build("rgflow", L=L, m=4).to(device)
-        flow.memory = memory
-        yield f"rgflow, L={L}, memory {memory}: training step", step_of(flow, torch.randn(2, 3, L, L, device=device))
+        flow.checkpoint = checkpoint
+        yield (
+            f"rgflow, L={L}, checkpoint {checkpoint}: training step",
+            step_of(flow, torch.randn(2, 3, L, L, device=device)),
+        )
     mask = torch.zeros(L, L, dtype=torch.bool)
     mask[L // 2 - 4 : L // 2, L // 2 - 4 : L // 2] = True
     for places in (1, 64):

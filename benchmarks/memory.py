@@ -1,4 +1,4 @@
-"""Peak memory and time of a training step for each way to remember activations, by depth: one Markdown table.
+"""Peak memory and time of a training step with and without checkpoints of layers, by depth: one Markdown table.
 
     python benchmarks/memory.py                          # depths 1 to 64 at L=32
     python benchmarks/memory.py --L 256 --depths 2 --batch 8
@@ -14,7 +14,6 @@ import torch
 from table import medians, peak_memory
 
 import mera
-from mera.run.memory import MEMORY
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     mera.tune_allocator()
     print(f"L={arguments.L}, batch {arguments.batch}, {torch.get_num_threads()} threads: ms, MiB\n")
-    print("| layers | " + " | ".join(MEMORY) + " |\n|---|" + "---|" * len(MEMORY))
+    print("| layers | all activations | checkpoint=True |\n|---|---|---|")
     for depth in arguments.depths:
         torch.manual_seed(0)
         flow = mera.build("rgflow", L=arguments.L, layers=depth)
@@ -34,14 +33,14 @@ def main() -> None:
         for parameter in flow.parameters():
             parameter.grad = torch.zeros_like(parameter)  # counted before, the same for all
 
-        def step(memory: str, flow: mera.Flow = flow, images: torch.Tensor = images) -> None:
-            flow.memory = memory
+        def step(checkpoint: bool, flow: mera.Flow = flow, images: torch.Tensor = images) -> None:
+            flow.checkpoint = checkpoint
             flow.zero_grad(set_to_none=False)
             flow.bits_per_dim(images).mean().backward()
 
-        calls = {memory: (lambda memory=memory, step=step: step(memory)) for memory in MEMORY}
+        calls = {value: (lambda value=value, step=step: step(value)) for value in (False, True)}
         times = medians(calls, arguments.repeats)
-        cells = [f"{times[memory]:,.0f} ms, {peak_memory(call):,.0f} MiB" for memory, call in calls.items()]
+        cells = [f"{times[value]:,.0f} ms, {peak_memory(call):,.0f} MiB" for value, call in calls.items()]
         print(f"| {depth} | " + " | ".join(cells) + " |", flush=True)
 
 

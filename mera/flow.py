@@ -82,7 +82,7 @@ class Flow(Density):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        self._memory: dict[str, str] = {}
+        self._checkpoint = False
         self.plan = compile(layout)
         self.layout = Layout.from_graph(layout.graph)  # a copy: later changes of the layout are not in the plan
         nx.freeze(self.layout.graph)
@@ -295,7 +295,7 @@ class Flow(Density):
         other.to(self.device, self.dtype)
         share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
         other.prior, other.preprocess = self.prior, self.preprocess
-        other.memory = {node: value for node, value in self._memory.items() if node in other.memory}
+        other.checkpoint = self.checkpoint
         if other.plan.context == self.plan.context:
             other.context_encoder = self.context_encoder
         return other.train(self.training)
@@ -450,9 +450,9 @@ class Flow(Density):
 
     @property
     def runner(self) -> Runner:
-        """The plan with the current bijectors, prior, context encoder and memory settings of the flow."""
+        """The plan with the current bijectors, prior and context encoder of the flow."""
         modules = dict(self.bijectors.items())
-        return Runner(self.plan, modules, self.prior, self.context_encoder, self._memory, self._reference)
+        return Runner(self.plan, modules, self.prior, self.context_encoder, self.checkpoint, self._reference)
 
     @property
     def summary(self) -> Summary:

@@ -176,11 +176,11 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
 OWN = """
 import torch
 from mera import data
-from mera.bijectors import LeakyReLU, register
+from mera.bijectors import LULinear, register
 
 @register("mine-alone")
-def mine(event_shape, slope=0.3):
-    return LeakyReLU(event_shape, slope)
+def mine(event_shape, per_site=False):
+    return LULinear(event_shape, per_site)
 
 @data.register("lines")
 def lines(L):
@@ -219,13 +219,13 @@ CELLS = [
     """import torch
 import mera
 from mera import data
-from mera.bijectors import LeakyReLU, register
+from mera.bijectors import LULinear, register
 from mera.train import RunFolder, fit
 images = data.load("msds1", L=8, train_size=60, test_size=10)
 images""",
     """@register("mine")
-def mine(event_shape, slope=0.3):
-    return LeakyReLU(event_shape, slope)""",
+def mine(event_shape, per_site=False):
+    return LULinear(event_shape, per_site)""",
     """flow = mera.build("rgflow", L=8, layers=1, hidden=(6,))
 flow""",
     "flow.plan",

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import as_plain, check_choice, is_integer
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.cones import Site
 from mera.flow import Flow, Latents
 
 
-@checked
 @torch.no_grad()
 def traverse(
     flow: Flow,
@@ -62,7 +60,6 @@ def traverse(
     return flow.inverse(changed, context)[0]
 
 
-@checked("z_a", "z_b")
 def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     r"""Combine the coarse levels of A with the fine levels of B (RG-Flow, Eq. 9).
 
@@ -92,7 +89,6 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     return (*z_b[:level], *z_a[level:])
 
 
-@checked("z_a", "z_b")
 def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor]) -> Latents:
     """Take the latents of A in one part of the tree, and the latents of B elsewhere.
 
@@ -114,7 +110,6 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
     return tuple(torch.where(mask.to(a.device), a, b) for a, b, mask in zip(z_a, z_b, where, strict=True))
 
 
-@checked("flow")
 def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     """Masks of the latents below a site on the tree: at the site itself, and at finer levels in the cell of the site.
 
@@ -146,7 +141,6 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     return tuple(masks)
 
 
-@checked
 @torch.no_grad()
 def project(
     flow: Flow,

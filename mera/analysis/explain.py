@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.decompose import decompose
@@ -63,7 +62,6 @@ class Finding(Tabled):
         return numbers(self.rows, self.columns, self.values.tolist(), self.digits)
 
 
-@checked
 def explain(
     flow: Flow,
     images: Tensor,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.optional import import_optional
 from mera.analysis.encode import encode_levels
@@ -56,7 +55,6 @@ class FactorTable(Tabled):
         return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
-@checked
 @torch.no_grad()
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
     """Score how well the latents of each level predict known factors of images, and how disentangled they are.

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.edit import mix
@@ -48,7 +47,6 @@ class MixingTable(Tabled):
         return numbers([f"h = {level}" for level in range(len(rows))], columns, rows)
 
 
-@checked
 @torch.no_grad()
 def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0) -> MixingTable:
     r"""Measure which factors of images mixed by scale (RG-Flow, Eq. 9) follow the coarse and which the fine levels.

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import as_plain, check_count
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.analysis.tangents import Linearization
@@ -20,7 +19,6 @@ MOST = 2**25
 """The largest number of derivatives that are computed at once."""
 
 
-@checked("flow", "samples")
 @torch.no_grad()
 def receptive_fields(
     flow: Flow,
@@ -82,7 +80,6 @@ class Extent:
     radius: Tensor
 
 
-@checked
 def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     r"""Compute the extent of receptive fields.
 

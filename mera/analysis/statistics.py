@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.dependence import information_of_bins, rank_bins, tree_distance
@@ -77,7 +76,6 @@ class LatentStatistics(Tabled):
         return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
-@checked
 @torch.no_grad()
 def statistics(
     flow: Flow, images: Tensor, context: Tensor | None = None, pairs: int = 2000, seed: int = 0

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count, check_flag
-from mera._utils.door import checked
 from mera.analysis.alike import Moments, equivalent_sites, pooled
 from mera.analysis.latents import LatentIndex
 from mera.analysis.tangents import Linearization
@@ -56,7 +55,6 @@ class Strengths(tuple[Tensor, ...]):
         return f"Strengths({', '.join(texts)})"
 
 
-@checked
 def strengths(
     flow: Flow,
     samples: int | None = None,
@@ -168,7 +166,6 @@ def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -
         )
 
 
-@checked("flow", "n", "samples")
 def leading(
     flow: Flow,
     level: int,

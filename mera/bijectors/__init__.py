@@ -11,20 +11,18 @@ from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditional import Conditional
 from mera.bijectors.conditioners.base import Conditioner
-from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.context import join, joined_shape
-from mera.bijectors.cosine import DCT, Haar
+from mera.bijectors.cosine import DCT
 from mera.bijectors.coupling import Coupling, Couplings
-from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
+from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.image import Dequantize, Logit, with_noise
-from mera.bijectors.linear import LULinear, Orthogonal
-from mera.bijectors.logistic_mixture import LogisticMixture
+from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.preprocess import ImagePreprocess
-from mera.bijectors.reshape import Conditioned, Squeezed
+from mera.bijectors.reshape import Conditioned
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
@@ -36,7 +34,6 @@ __all__ = [
     "ActNorm",
     "Additive",
     "Affine",
-    "Asinh",
     "Autoregressive",
     "Bijector",
     "BlockSpins",
@@ -51,17 +48,12 @@ __all__ = [
     "Dequantize",
     "Elementwise",
     "Gather",
-    "Haar",
     "ImagePreprocess",
     "Invert",
     "LULinear",
-    "LeakyReLU",
-    "LogisticMixture",
     "Logit",
     "Masked",
     "Named",
-    "OddConditioner",
-    "Orthogonal",
     "Partition",
     "PatchMLPs",
     "Permutation",
@@ -72,7 +64,6 @@ __all__ = [
     "SeparateMLPs",
     "SmoothLaplace",
     "Spectral",
-    "Squeezed",
     "Univariate",
     "adapt",
     "checkerboard",

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
@@ -32,7 +31,6 @@ class ActNorm(Bijector):
 
     per_site = True
 
-    @checked
     def __init__(self, event_shape: tuple[int, ...], per_channel: bool = False) -> None:
         super().__init__(event_shape)
         channels, *sites = event_shape

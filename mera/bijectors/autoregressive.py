@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera._utils.checks import check_count, check_shape
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners.residual import compressed
@@ -39,7 +38,6 @@ class Autoregressive(Bijector):
 
     of_angles = None
 
-    @checked
     def __init__(
         self, event_shape: tuple[int, ...], transform: Univariate | None = None, hidden: Sequence[int] = (64,),
         context_shape: tuple[int, ...] | None = None,
@@ -93,7 +91,6 @@ class MADE(nn.Module):
         ValueError: if there is no hidden width, or a width is not a positive integer.
     """
 
-    @checked
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:
         super().__init__()
         check_count(n, "n")

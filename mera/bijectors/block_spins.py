@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mera._utils.door import checked
 from mera.bijectors.base import Bijector
 from mera.bijectors.cosine import DCT
 
@@ -32,7 +31,6 @@ class BlockSpins(Bijector):
     means: Tensor
     initialized: Tensor
 
-    @checked
     def __init__(self, event_shape: tuple[int, ...], cell: int | None = None) -> None:
         super().__init__(event_shape)
         self.transform = DCT(event_shape, cell)

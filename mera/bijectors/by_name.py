@@ -17,9 +17,7 @@ from mera.names.registry import Registry, plain
 BijectorFactory = Callable[..., Bijector]
 """Makes a bijector from an event shape and, if it has a parameter `context_shape`, the shape of a context."""
 
-_factories: Registry[BijectorFactory] = Registry(
-    "a bijector", "mera.bijectors", lambda factory: documented(with_options_checked(factory))
-)
+_factories: Registry[BijectorFactory] = Registry("a bijector", lambda f: documented(with_options_checked(f)))
 
 
 def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
@@ -27,19 +25,18 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
 
     The first parameter of the factory is the event shape, all other parameters are options. A parameter `context_shape`
     receives the shape of the context in a conditional flow. The help of options declared as
-    `Annotated[type, mera.models.Option(help)]` is added to the factory's docstring. A package may instead declare its
-    factories as entry points of the group "mera.bijectors".
+    `Annotated[type, mera.models.Option(help)]` is added to the factory's docstring.
 
     Args:
         name: the name in layouts, files and on the command line.
 
     >>> from mera import bijectors
-    >>> @bijectors.register("my-leaky")
-    ... def my_leaky(event_shape, slope=0.3):
-    ...     "LeakyReLU with another default."
-    ...     return bijectors.LeakyReLU(event_shape, slope)
-    >>> bijectors.named("my-leaky", {"slope": 0.2})((3, 4, 4)).slope
-    0.2
+    >>> @bijectors.register("my-spline")
+    ... def my_spline(event_shape, bins=4):
+    ...     "A spline of each variable, with another default."
+    ...     return bijectors.Elementwise(event_shape, bijectors.RationalQuadratic(bins))
+    >>> bijectors.named("my-spline", {"bins": 5})((3, 4, 4)).transform.bins
+    5
 
     Raises:
         ValueError: if the name is taken.
@@ -53,7 +50,7 @@ def names() -> list[str]:
 
 
 def factory(name: str) -> BijectorFactory:
-    """The factory that is registered under a name, or is the entry point of that name; see `Registry.get`."""
+    """The factory that is registered under a name; see `Registry.get`."""
     return _factories.get(name)
 
 

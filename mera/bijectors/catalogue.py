@@ -19,11 +19,10 @@ from mera.bijectors.by_name import make, named, register
 from mera.bijectors.compose import Around, Chain, Invert
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualMLP
-from mera.bijectors.cosine import DCT, Haar
+from mera.bijectors.cosine import DCT
 from mera.bijectors.coupling_stack import couplings, parse_mask
-from mera.bijectors.elementwise import Asinh, Elementwise, LeakyReLU
-from mera.bijectors.linear import LULinear, Orthogonal
-from mera.bijectors.logistic_mixture import LogisticMixture
+from mera.bijectors.elementwise import Elementwise
+from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import Gather
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.scaled import Scaled
@@ -34,7 +33,6 @@ from mera.names.flow_options import (
     BijectorLike,
     Bins,
     Bound,
-    Components,
     Conditioners,
     ContextShape,
     CouplingOptions,
@@ -43,7 +41,6 @@ from mera.names.flow_options import (
     Mask,
     MaxLogScale,
     Mix,
-    Odd,
     OptionalNorm,
     ResidualBlocks,
     Shape,
@@ -57,8 +54,7 @@ CONDITIONERS: dict[str, Callable[..., Any]] = {"joint": ResidualMLP, "paper": Se
 def coupling(
     event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
     norm: OptionalNorm = None, mix_channels: Mix = None, conditioner: Conditioners = "joint",
-    mask: Mask = "checkerboard", max_log_scale: MaxLogScale = 1.0, odd: Odd = False,
-    context_shape: ContextShape = None,
+    mask: Mask = "checkerboard", max_log_scale: MaxLogScale = 1.0, context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Affine couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     return couplings(
@@ -66,14 +62,13 @@ def coupling(
         partial(CONDITIONERS[conditioner], hidden=tuple(hidden), blocks=residual_blocks),
         Affine(max_log_scale),
         layers=layers,
-        norm=conditioner == "joint" and not odd if norm is None else norm,
+        norm=conditioner == "joint" if norm is None else norm,
         mix=conditioner == "joint" if mix_channels is None else mix_channels,
-        odd=odd,
         context_shape=context_shape,
     )
 
 
-def _patch(event_shape: Shape, transform: Univariate, options: CouplingOptions, odd: bool = False) -> Bijector:
+def _patch(event_shape: Shape, transform: Univariate, options: CouplingOptions) -> Bijector:
     """Couplings of a patch with the joint conditioner."""
     return couplings(
         Gather(parse_mask(event_shape, options["mask"])),
@@ -82,7 +77,6 @@ def _patch(event_shape: Shape, transform: Univariate, options: CouplingOptions, 
         layers=options["layers"],
         norm=options["norm"],
         mix=options["mix_channels"] is not False,
-        odd=odd,
         context_shape=options["context_shape"],
     )
 
@@ -94,19 +88,9 @@ def additive(event_shape: Shape, **options: Unpack[CouplingOptions]) -> Bijector
 
 
 @register("spline")
-def spline(
-    event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0, odd: Odd = False, **options: Unpack[CouplingOptions]
-) -> Bijector:
+def spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0, **options: Unpack[CouplingOptions]) -> Bijector:
     """Couplings of a patch by scaled rational-quadratic splines; see `RationalQuadratic` and `Scaled`."""
-    return _patch(event_shape, Scaled(RationalQuadratic(bins, bound)), options, odd)
-
-
-@register("logistic-mixture")
-def logistic_mixture(
-    event_shape: Shape, *, components: Components = 4, odd: Odd = False, **options: Unpack[CouplingOptions]
-) -> Bijector:
-    """Couplings of a patch by mixtures of logistic distributions; see `LogisticMixture`."""
-    return _patch(event_shape, LogisticMixture(components), options, odd)
+    return _patch(event_shape, Scaled(RationalQuadratic(bins, bound)), options)
 
 
 def _autoregressive(
@@ -223,7 +207,6 @@ def smooth_latents(
 
 
 for name, kind in {
-    "actnorm": ActNorm, "asinh": Asinh, "dct": DCT, "haar": Haar, "leaky-relu": LeakyReLU, "linear": LULinear,
-    "orthogonal": Orthogonal, "spectral": Spectral,
+    "actnorm": ActNorm, "dct": DCT, "linear": LULinear, "spectral": Spectral,
 }.items():  # fmt: skip
     register(name)(kind)

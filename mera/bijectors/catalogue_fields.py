@@ -20,7 +20,6 @@ from mera.bijectors.coupling import Coupling
 from mera.bijectors.coupling_stack import couplings
 from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
-from mera.bijectors.logistic_mixture import LogisticMixture
 from mera.bijectors.partition import ChannelHalves, Masked, Partition, checkerboard
 from mera.bijectors.reshape import Conditioned
 from mera.bijectors.scaled import Scaled
@@ -35,7 +34,6 @@ from mera.names.flow_options import (
     MaskName,
     MaxLogScale,
     Norm,
-    Odd,
     Padding,
     Passive,
     ResidualBlocks,
@@ -63,7 +61,6 @@ TRANSFORMS: dict[str, Callable[..., Univariate]] = {
     "affine": Affine,
     "additive": Additive,
     "spline": spline_transform,
-    "logistic-mixture": LogisticMixture,
 }
 
 
@@ -97,15 +94,14 @@ def transform_of(text: str, max_log_scale: float) -> Univariate:
 def convolution(
     event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 2, hidden: HiddenChannels = (48,),
     norm: Norm = True, mask: MaskName = "checkerboard", padding: Padding = "zeros", kernel: Kernel = 3,
-    transform: Transform = "affine", max_log_scale: MaxLogScale = 1.0, odd: Odd = False,
-    context_shape: ContextShape = None,
+    transform: Transform = "affine", max_log_scale: MaxLogScale = 1.0, context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
     partition = PARTITIONS[check_choice(mask, PARTITIONS, "a mask")](event_shape)
     network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
     return couplings(
         partition, network, transform_of(transform, max_log_scale), layers=layers, norm=norm, norm_per_channel=True,
-        odd=odd, context_shape=context_shape,
+        context_shape=context_shape,
     )  # fmt: skip
 
 

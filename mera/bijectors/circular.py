@@ -19,7 +19,7 @@ from mera.bijectors.coupling_stack import couplings, parse_mask
 from mera.bijectors.partition import Gather
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
-from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, Odd, ResidualBlocks
+from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, ResidualBlocks
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -71,11 +71,6 @@ class CircularSpline(RationalQuadratic):
         """Undo the rotation, then the spline."""
         x, log_slope = super().inverse(wrap(y - _rotation(params).to(y.dtype)), params[:, :-1])
         return wrap(x), log_slope
-
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The parameters with bins and slopes in reverse order and the opposite rotation."""
-        widths, heights, slopes, angle = params.split([self.bins, self.bins, self.bins, 1], 1)
-        return torch.cat([widths.flip(1), heights.flip(1), slopes.flip(1).roll(1, 1), -angle], 1)
 
     def _ends(self, slopes: Tensor) -> Tensor:
         """Repeat the parameter of the first knot at the last knot, along dimension 1: K to K + 1 knots."""
@@ -135,9 +130,8 @@ class Periodic(Conditioner):
 @register("circular-spline")
 def circular_spline(
     event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
-    mask: Mask = "checkerboard", bins: Bins = 8, odd: Odd = False,
+    mask: Mask = "checkerboard", bins: Bins = 8,
 ) -> Bijector:  # fmt: skip
     """Couplings of a patch of angles by splines on the circle; see `CircularSpline`. The prior has to be on angles."""
     network = partial(Periodic, partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks))
-    return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False,
-                     odd=odd)  # fmt: skip
+    return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False)

@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments, zero_log_det
 
@@ -25,7 +24,6 @@ class Chain(Bijector):
 
     of_angles = None
 
-    @checked
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         members = list(bijectors)
         if not members:
@@ -123,7 +121,6 @@ class Invert(Bijector):
 
     of_angles = None
 
-    @checked
     def __init__(self, bijector: Bijector) -> None:
         super().__init__(bijector.event_shape, bijector.context_shape)
         self.bijector, self.passive, self.circular = bijector, bijector.passive, bijector.circular

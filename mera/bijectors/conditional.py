@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network
 from mera.bijectors.context import join, joined_shape
@@ -31,7 +30,6 @@ class Conditional(Bijector):
 
     of_angles = None
 
-    @checked("event_shape", "context_shape")
     def __init__(
         self, event_shape: tuple[int, ...], conditioner: ConditionerFactory, context_shape: tuple[int, ...],
         transform: Univariate | None = None,

@@ -10,7 +10,6 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.precision import exactly
 from mera.bijectors.base import Bijector, zero_log_det
@@ -42,7 +41,6 @@ class DCT(Bijector):
 
     matrix: Tensor
 
-    @checked
     def __init__(
         self,
         event_shape: tuple[int, ...],
@@ -76,30 +74,6 @@ class DCT(Bijector):
         super()._apply(fn, recurse)
         self.matrix = cosines(self.sites, self.cell).to(self.matrix)  # a conversion would keep the digits of float32
         return self
-
-
-class Haar(DCT):
-    r"""The Haar transform of a patch of 2 sites in each dimension (Haar 1910); the log-det is 0.
-
-    In each dimension, two neighbours are mapped to their normalised sum and difference:
-
-    .. math:: (a, b) \mapsto \left(\frac{a + b}{\sqrt{2}}, \frac{a - b}{\sqrt{2}}\right).
-
-    In d dimensions the first site of the patch then holds :math:`2^{d/2}` times the mean, and the other sites hold the
-    details. A decimation that keeps the first site of each patch therefore keeps the image at half its resolution.
-
-    Args:
-        event_shape: shape (C, 2, ..., 2) of one event.
-
-    Raises:
-        ValueError: if an event is not a patch of 2 sites in each dimension.
-    """
-
-    @checked
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
-        if len(event_shape) < 2 or set(event_shape[1:]) != {2}:
-            raise InputError("patches of 2 sites in each dimension, (C, 2, ...)", str(tuple(event_shape)))
-        super().__init__(event_shape)
 
 
 def cosines(sites: Sequence[int], cell: int | None = None) -> Tensor:

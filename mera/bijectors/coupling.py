@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, log_det_dtype
@@ -43,7 +42,6 @@ class Coupling(Bijector):
 
     of_angles = None
 
-    @checked
     def __init__(
         self, partition: Partition, conditioner: ConditionerFactory, transform: Univariate | None = None,
         context_shape: tuple[int, ...] | None = None,
@@ -92,7 +90,6 @@ class Couplings(Chain):
         ValueError: if there is no member, or the members have different partitions.
     """
 
-    @checked
     def __init__(self, couplings: Iterable[Coupling]) -> None:
         members = list(couplings)
         super().__init__(members)

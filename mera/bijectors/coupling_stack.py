@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory
-from mera.bijectors.conditioners.odd import OddConditioner
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import Partition, checkerboard
@@ -26,8 +24,7 @@ Shape = tuple[int, ...]
 
 def couplings(
     partition: Partition, conditioner: ConditionerFactory, transform: Univariate,
-    *, layers: int, norm: bool, norm_per_channel: bool = False, mix: bool = False, odd: bool = False,
-    context_shape: Shape | None = None,
+    *, layers: int, norm: bool, norm_per_channel: bool = False, mix: bool = False, context_shape: Shape | None = None,
 ) -> Chain:  # fmt: skip
     """Stack couplings over one partition; for `partition`, `conditioner`, `transform` and the context see `Coupling`.
 
@@ -36,16 +33,10 @@ def couplings(
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
         mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
-        odd: whether the couplings are odd; see `OddConditioner`.
 
     Raises:
-        ValueError: if the number of layers is not a positive integer, `norm`, `mix` or `odd` is not a bool, or
-            couplings are odd and have an ActNorm, a context, or a transform without a mirror image.
+        ValueError: if the number of layers is not a positive integer, or `norm` or `mix` is not a bool.
     """
-    if check_flag(odd, "odd"):
-        if norm or context_shape is not None:
-            raise InputError("norm=False and no context for odd couplings", f"{norm=}, {context_shape=}")
-        conditioner = partial(OddConditioner, conditioner, transform)
     members = [
         Coupling(partition, conditioner, transform, context_shape)
         for _ in range(check_count(layers, "layers", most=DEEPEST))

@@ -2,84 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_positive
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.univariate import Univariate, transform
 
 
-class _Elementwise(Bijector):
-    """A bijector that transforms each variable independently and takes no context."""
-
-    per_site = True
-
-    @checked
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
-        super().__init__(event_shape)
-
-
-class LeakyReLU(_Elementwise):
-    r"""The leaky ReLU :math:`y = x` for :math:`x \ge 0`, :math:`y = a x` for :math:`x < 0`.
-
-    :math:`\ln |\det J|` is :math:`\ln a` times the number of negative variables.
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
-        slope: :math:`a > 0`.
-
-    Raises:
-        ValueError: if the slope is not a number above 0, up to 1e6.
-    """
-
-    @checked
-    def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
-        super().__init__(event_shape)
-        self.slope = check_positive(slope, "the slope", most=1e6)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scale the negative variables."""
-        return torch.where(x < 0, x * self.slope, x), self._log_det(x)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Undo the scaling of the negative variables."""
-        return torch.where(y < 0, y / self.slope, y), -self._log_det(y)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return math.log(self.slope) * (x < 0).flatten(1).sum(1, dtype=log_det_dtype(x))
-
-
-class Asinh(_Elementwise):
-    r"""The inverse hyperbolic sine :math:`y = \mathrm{asinh}(x)`, which turns heavy tails into light tails.
-
-    .. math:: \ln |\det J| = -\frac{1}{2} \sum \ln(1 + x^2)
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
-    """
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply asinh."""
-        y = torch.asinh(x)
-        return y, self._log_det(y)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply sinh, which overflows single precision beyond absolute values of 88."""
-        return torch.sinh(y), -self._log_det(y)
-
-    def _log_det(self, y: Tensor) -> Tensor:
-        """The sum of -ln cosh y, computed without cosh, which overflows."""
-        size = y.abs()
-        log_cosh = size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
-        return -log_cosh.flatten(1).sum(1, dtype=log_det_dtype(y))
-
-
-class Elementwise(_Elementwise):
+class Elementwise(Bijector):
     """A `Univariate` map with learnt parameters for each variable, or each channel, which depend on no variables.
 
     Args:
@@ -93,9 +24,9 @@ class Elementwise(_Elementwise):
     """
 
     of_angles = None
+    per_site = True
     sites: Tensor | None
 
-    @checked
     def __init__(
         self,
         event_shape: tuple[int, ...],

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_noise, check_positive
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
@@ -64,7 +63,6 @@ class Dequantize(Bijector):
         return torch.full((x.shape[0],), value, dtype=log_det_dtype(self.like), device=x.device)
 
 
-@checked
 def with_noise(x: Tensor, noise: Tensor) -> Tensor:
     """Add noise u in [0, 1) to integers k: floats in [k, k + 1), at least in single precision.
 

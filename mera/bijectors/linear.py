@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_choice, check_flag
-from mera._utils.door import checked
+from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.precision import exactly
 from mera.bijectors.base import Bijector, log_det_dtype
@@ -86,7 +84,6 @@ class LULinear(_Linear):
     permutation: Tensor
     sign: Tensor
 
-    @checked
     def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, identity: bool = False) -> None:
         super().__init__(event_shape, per_site)
         n = self.size
@@ -118,67 +115,3 @@ class LULinear(_Linear):
 
     def _log_abs_det(self) -> Tensor:
         return self.log_diagonal.sum(dtype=log_det_dtype(self.log_diagonal))
-
-
-def _matrix_exp(lower: Tensor) -> Tensor:
-    return torch.linalg.matrix_exp(lower - lower.mT)
-
-
-def _cayley(lower: Tensor) -> Tensor:
-    half = (lower - lower.mT) / 2
-    eye = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
-    return torch.linalg.solve(eye - half, eye + half)
-
-
-def _householder(lower: Tensor) -> Tensor:
-    return -torch.linalg.householder_product(lower, 2 / (1 + lower.square().sum(0)))
-
-
-ORTHOGONAL_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "matrix_exp": _matrix_exp,
-    "cayley": _cayley,
-    "householder": _householder,
-}
-"""By name, a map from strictly lower triangular to orthogonal matrices, which maps 0 to the identity."""
-
-
-class Orthogonal(_Linear):
-    r"""An orthogonal matrix W, which preserves volumes: :math:`\ln |\det J| = 0`.
-
-    W is a function of the strictly lower triangle :math:`A` of a matrix of parameters, orthogonal for any :math:`A`:
-
-    - "matrix_exp": :math:`W = \exp(A - A^T)`.
-    - "cayley": :math:`W = (1 - S)^{-1} (1 + S)` with :math:`S = (A - A^T) / 2`.
-    - "householder": :math:`W = - H_1 \cdots H_n`, where :math:`H_i = 1 - 2 v_i v_i^T / |v_i|^2` is the reflection along
-      :math:`v_i = e_i + A_{\cdot i}`.
-
-    In all three cases W is a rotation. Parameters start uniform within :math:`\pm 1 / \sqrt{n}`.
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
-        per_site: whether one W acts on the channels of every site, or W acts on all variables together.
-        how: the parametrisation: "matrix_exp", "cayley" or "householder".
-
-    Raises:
-        ValueError: if W would act on a single variable, or the parametrisation is unknown.
-    """
-
-    @checked
-    def __init__(self, event_shape: tuple[int, ...], per_site: bool = True, how: str = "matrix_exp") -> None:
-        super().__init__(event_shape, per_site)
-        self.how = check_choice(how, ORTHOGONAL_MAPS, "a parametrisation")
-        bound = 1 / math.sqrt(self.size)
-        self.unconstrained = nn.Parameter(torch.empty(self.size, self.size).uniform_(-bound, bound))
-
-    def _weight(self, columns: Tensor) -> Tensor:
-        lower = self.unconstrained.tril(-1).to(log_det_dtype(columns))  # no half precision in torch
-        return ORTHOGONAL_MAPS[self.how](lower).to(columns.dtype)
-
-    def _map(self, columns: Tensor) -> Tensor:
-        return self._product(self._weight(columns), columns)
-
-    def _solve(self, columns: Tensor) -> Tensor:
-        return self._product(self._weight(columns).mT, columns)
-
-    def _log_abs_det(self) -> Tensor:
-        return self.unconstrained.new_zeros(())

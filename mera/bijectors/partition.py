@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 
 
-@checked
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     """A bool mask (C, *sites) that is true where the sum of a site's coordinates is even.
 
@@ -74,7 +72,6 @@ class Gather(Partition):
     order: Tensor
     back: Tensor
 
-    @checked
     def __init__(self, mask: Tensor) -> None:
         _check_mask(mask)
         flat = mask.flatten()
@@ -108,7 +105,6 @@ class Masked(Partition):
 
     masks: Tensor
 
-    @checked
     def __init__(self, mask: Tensor) -> None:
         _check_mask(mask)
         super().__init__(tuple(mask.shape), (tuple(mask.shape), tuple(mask.shape)))
@@ -141,7 +137,6 @@ class ChannelHalves(Partition):
     order: Tensor | None
     back: Tensor | None
 
-    @checked
     def __init__(self, event_shape: tuple[int, ...], first: Sequence[int] | None = None) -> None:
         channels, *sites = check_shape(event_shape, "event_shape")
         if channels < 2:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_flag
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, zero_log_det
 
@@ -31,7 +30,6 @@ class Permutation(Bijector):
 
     of_angles = None
 
-    @checked
     def __init__(self, event_shape: tuple[int, ...], order: Tensor | None = None, per_site: bool = True) -> None:
         super().__init__(event_shape)
         self.per_site = check_flag(per_site, "per_site")

@@ -5,79 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_shape
-from mera._utils.door import checked
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.base import Bijector
 from mera.bijectors.context import join, joined_shape
-
-
-class Squeezed(Bijector):
-    """Turn the sites of each cell into channels, apply an inner bijector, and turn the channels back into sites.
-
-    This is the squeezing of Real NVP (Dinh et al. 2017, Fig. 3, https://arxiv.org/abs/1605.08803) and its inverse in
-    one node, in place of `layout.squeeze`.
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
-        make: makes the inner bijector from the squeezed shape, (C * stride^d, *sites / stride) in d dimensions.
-        stride: number of sites of a cell in each dimension.
-
-    Raises:
-        ValueError: if the stride does not divide the sites, or the inner bijector takes a context at each site.
-    """
-
-    of_angles = None
-
-    @checked
-    def __init__(
-        self, event_shape: tuple[int, ...], make: Callable[[tuple[int, ...]], Bijector], stride: int = 2
-    ) -> None:
-        channels, *sites = check_shape(event_shape, "event_shape")
-        check_count(stride, "the stride", 2)
-        if any(n % stride for n in sites):
-            raise InputError(f"sites that the stride {stride} divides", str(tuple(event_shape)))
-        squeezed = (channels * stride ** len(sites), *(n // stride for n in sites))
-        try:
-            bijector = make(squeezed)
-        except TypeError as error:
-            raise InputError("a function make that takes an event shape", f"{make!r}: {error}") from error
-        if not isinstance(bijector, Bijector):
-            raise InputError("a bijector from make", type(bijector).__name__)
-        if bijector.context_shape is not None and len(bijector.context_shape) > 1:
-            raise InputError("a bijector of one context for all sites", str(bijector.context_shape))
-        super().__init__(event_shape, bijector.context_shape)
-        self.bijector, self.circular = bijector, bijector.circular
-        axes = [f"n{d}" for d in range(len(sites))]
-        blocks, outer = " ".join(f"({a} s{a})" for a in axes), " ".join(axes)
-        inner = " ".join(f"s{a}" for a in axes)
-        self.patterns = f"b c {blocks} -> b ({inner} c) {outer}", f"b ({inner} c) {outer} -> b c {blocks}"
-        self.sizes = {f"s{a}": stride for a in axes}
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Squeeze, apply the inner bijector, and undo the squeezing."""
-        y, log_det = self.bijector(self._squeezed(x), *context_arguments(self.bijector, context))
-        return self._unsqueezed(y), log_det
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Squeeze, apply the inverse of the inner bijector, and undo the squeezing."""
-        x, log_det = self.bijector.inverse(self._squeezed(y), *context_arguments(self.bijector, context))
-        return self._unsqueezed(x), log_det
-
-    @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Initialise the inner bijector with the squeezed batch."""
-        y = self.bijector.initialize(self._squeezed(x), *context_arguments(self.bijector, context))
-        return self._unsqueezed(y)
-
-    def _squeezed(self, x: Tensor) -> Tensor:
-        return rearrange(x, self.patterns[0], **self.sizes)
-
-    def _unsqueezed(self, x: Tensor) -> Tensor:
-        return rearrange(x, self.patterns[1], **self.sizes)
 
 
 class Conditioned(Bijector):
@@ -105,7 +37,6 @@ class Conditioned(Bijector):
     read: Tensor
     changed: Tensor
 
-    @checked
     def __init__(
         self, event_shape: tuple[int, ...], read: int | Sequence[int],
         make: Callable[[tuple[int, ...], tuple[int, ...]], Bijector], context_shape: tuple[int, ...] | None = None,

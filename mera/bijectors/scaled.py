@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera.bijectors.univariate import Affine, Univariate, in_single
 
 
@@ -24,7 +22,6 @@ class Scaled(Univariate):
         ValueError: if the bound is not a number above 0, up to 20.
     """
 
-    @checked
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:
         super().__init__()
         self.outer, self.inner = Affine(max_log_scale), inner
@@ -45,11 +42,6 @@ class Scaled(Univariate):
         scaled, log_slope = self.inner.inverse(y, inner)
         x, log_scale = self.outer.inverse(scaled, outer)
         return x, log_slope + log_scale
-
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The mirrored parameters of both maps."""
-        outer, inner = self._split(params)
-        return torch.cat([self.outer.mirrored(outer), self.inner.mirrored(inner)], 1)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """The parameters of the scale and the shift, and those of the map."""

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 
@@ -32,7 +31,6 @@ class Spectral(Bijector):
 
     initialized: Tensor
 
-    @checked
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         channels, *shape = event_shape

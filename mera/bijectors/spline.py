@@ -66,10 +66,6 @@ class RationalQuadratic(Univariate):
         x = torch.addcmul(bin.x0, bin.width, t)
         return torch.where(is_within, x, y), torch.where(is_within, -bin.at(t)[1], 0)
 
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The parameters with bins and slopes in reverse order."""
-        return torch.cat([part.flip(1) for part in params.split([self.bins, self.bins, self.bins - 1], 1)], 1)
-
     def _within(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """A mask of the values within the bound, and the values with 0 elsewhere, which keeps all gradients finite."""
         is_within = value.abs() <= self.bound

@@ -64,13 +64,6 @@ class Univariate(nn.Module, ABC):
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Transform variables back; returns the log-derivative of the inverse map."""
 
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The parameters (B, n_params, ...) of the map x -> -f(-x), a linear function of the parameters of f.
-
-        Odd couplings need this method. By default it raises a `ValueError`.
-        """
-        raise InputError("a transform with a mirror image, for odd couplings", type(self).__name__)
-
 
 def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
@@ -127,11 +120,6 @@ class Affine(Univariate):
         scale, shift = self._scale_and_shift(params)
         return (y - shift) * torch.exp(-scale), -scale
 
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The parameters :math:`r` and :math:`-t`."""
-        raw, shift = params.unbind(1)
-        return torch.stack([raw, -shift], 1)
-
     def _scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = params.unbind(1)
         bound = self.max_log_scale
@@ -171,10 +159,6 @@ class SmoothLaplace(Univariate):
         decay = torch.log1p(torch.exp(-scaled.abs()))
         return scaled / rate, decay - math.log(LAPLACE_TAIL)
 
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The same parameters: the map is odd."""
-        return params
-
     def _rate(self, params: Tensor) -> Tensor:
         return LOGISTIC_RATE * torch.exp(params[:, 0])
 
@@ -191,7 +175,3 @@ class Additive(Univariate):
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Subtract the shift."""
         return y - params[:, 0], torch.zeros_like(y)
-
-    def mirrored(self, params: Tensor) -> Tensor:
-        """The opposite shift."""
-        return -params

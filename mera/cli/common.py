@@ -124,8 +124,5 @@ def model_commands(
 
 
 def _summary(model: str) -> str:
-    """The first paragraph of a model's docstring, or the error if its entry point cannot be loaded."""
-    try:
-        return (inspect.getdoc(models.builder(model)) or "").split("\n\n")[0]
-    except ValueError as error:
-        return str(error)
+    """The first paragraph of a model's docstring."""
+    return (inspect.getdoc(models.builder(model)) or "").split("\n\n")[0]

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from functools import cache, partial
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +34,7 @@ def is_enough() -> bool:
     """Whether a description serves this call: for help or completion, and no names from outside of the package."""
     asked = COMPLETING in os.environ or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
     extended = any(argument.startswith("--import") for argument in sys.argv)
-    return asked and not extended and not any(group.startswith("mera.") for group in entry_points().groups)
+    return asked and not extended
 
 
 @cache

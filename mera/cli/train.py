@@ -165,10 +165,9 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     parameters = inspect.signature(models.builder(model)).parameters
     options = {name: value for name, value in usual.items() if name in parameters} | options
     torch.manual_seed(settings.seed)
-    flow: Density = models.build(model, **options).to(choose_device(values["device"]))
+    built = models.build(model, **options).to(choose_device(values["device"]))
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
-    if symmetrize:
-        flow = Symmetrized(flow)
+    flow: Density = Symmetrized(built) if symmetrize else built
     check_sampled(flow if family is None else flow.given(family.context(**family.middle)), action)
     with run.locked() if is_main() else nullcontext():
         if is_main():

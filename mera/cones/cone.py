@@ -14,7 +14,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera.cones.indexing import (
     check_indexable,
     event_tiling,
@@ -119,7 +118,6 @@ class Cone:
         return html(self.table, self.legend, picture_of(self))
 
 
-@checked("plan")
 def inference_cone(plan: Plan, region: Region) -> Cone:
     r"""The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
@@ -142,7 +140,6 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
 
 
-@checked("plan")
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 

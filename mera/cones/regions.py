@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import as_plain, is_integer
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
@@ -29,7 +28,6 @@ Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several sites."""
 
 
-@checked("lattice")
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
     """The flat indices of the sites of a region, sorted.
 
@@ -161,7 +159,6 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
     return start, stop
 
 
-@checked
 def parse_region(text: str) -> tuple[slice, ...]:
     """Parse a region of the command line to a slice for each dimension.
 

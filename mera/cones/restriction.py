@@ -37,7 +37,7 @@ class Restriction:
 
     Values are differentiable in pixels and latents. Parameters are shared with the flow and count as constants. Make a
     new restriction after each training step: an old one would combine the new weights with values computed from old
-    weights. `Flow.memory` applies here too: it saves memory where a field bijector is evaluated on a large lattice.
+    weights. `Flow.checkpoint` applies here too: it saves memory where a field bijector is evaluated on a large lattice.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import check_count, is_integer
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.data.gate import check_array, check_finite, check_labels
@@ -128,13 +127,12 @@ class DataSplits:
         return html(repr(self), show(examples)._repr_png_())
 
 
-_loaders: Registry[Callable[..., DataSplits]] = Registry("a data set", "mera.data")
+_loaders: Registry[Callable[..., DataSplits]] = Registry("a data set")
 register = _loaders.register
 """Let `load(name)` call the decorated function.
 
 The function is called with its own options, and with `L` (an integer for a line or a square, else a tuple of edges),
-`root` and `download` if it has these parameters. A package may instead declare its functions as entry points of the
-group "mera.data"."""
+`root` and `download` if it has these parameters."""
 
 
 def count_of(examples: Examples) -> str:
@@ -147,7 +145,6 @@ def names() -> list[str]:
     return _loaders.names()
 
 
-@checked
 def takes(name: str, option: str) -> bool:
     """Whether a data set has an option.
 
@@ -196,7 +193,6 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     return replace(splits, source=source)
 
 
-@checked("n")
 def first(images: Examples, n: int) -> Tensor:
     """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
 
@@ -226,7 +222,6 @@ def check_one_shape(examples: Mapping[int, Tensor]) -> None:
             raise InputError(f"examples of one shape, {tuple(shape)}", f"{tuple(example.shape)} as example {number}")
 
 
-@checked("name")
 def labels(images: Examples, name: str = "class") -> Tensor:
     """The labels of a data set by name, (N, ...).
 
@@ -306,7 +301,6 @@ def largest_crop(size: Sequence[int], L: Edges) -> tuple[int, int]:
     return max(1, round(lattice[0] * scale)), max(1, round(lattice[1] * scale))
 
 
-@checked
 def resize(images: Tensor, L: Edges) -> Tensor:
     """Crop images at their centre to the aspect ratio of a lattice, and resize them to it, bicubic and antialiased.
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
 from mera.data.gate import check_array, check_finite, check_labels
@@ -96,7 +95,6 @@ def hold_out(examples: Any) -> tuple[Any, Any]:
     return Part(examples, False), Part(examples, True)
 
 
-@checked
 def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> DataSplits:
     """Convert data of any kind to training and test examples.
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera.data.dataset import ArrayDataset, DataSplits
@@ -39,7 +38,6 @@ class StreamDataset(Dataset):
 
     in_order = True
 
-    @checked
     def __init__(self, stream: Iterable[Any], shape: Sequence[int], start: int = 0) -> None:
         if iter(stream) is stream:
             raise InputError("an iterable that can be iterated again, as an IterableDataset can", f"{stream!r}")

@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.display.progress import ProgressBar, check_console
@@ -22,7 +21,6 @@ MOST = 64 * 64
 """The largest number of pixels of a lattice, since the page contains the cone of every pixel."""
 
 
-@checked
 def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console | None = None) -> str:
     """Make an HTML page that highlights the latents that depend on a pixel, and the pixels that depend on a latent.
 

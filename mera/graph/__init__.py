@@ -2,7 +2,6 @@
 
 from mera.graph.compiler import compile
 from mera.graph.errors import LayoutError
-from mera.graph.export import to_graphviz, to_mermaid
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout, Port
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
@@ -30,6 +29,4 @@ __all__ = [
     "Step",
     "check_bijector",
     "compile",
-    "to_graphviz",
-    "to_mermaid",
 ]

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from mera._utils.door import checked
 from mera._utils.errors import UNKNOWN_NAME, InputError
 from mera._utils.files import as_path
 from mera._utils.random import restored_states
@@ -124,7 +123,6 @@ def load(path: str | PathLike[str]) -> Any:
         raise InputError("a flow that mera.save wrote", str(error), where=str(path)) from error
 
 
-@checked
 def load_pretrained(name: str) -> Flow:
     """Load a trained flow that comes with the package, on the CPU.
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError, closest
 from mera._utils.random import fixed_seed
 from mera.bijectors import Bijector
@@ -32,7 +31,6 @@ from mera.train.run import RunFolder
 from mera.weights import pretrained
 
 
-@checked
 def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
     r"""Check the laws that apply to an object, with the same random numbers at each call.
 

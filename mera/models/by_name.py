@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from mera._utils.checks import check_choice
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.density import Recipe
 from mera.flow import Flow
@@ -24,7 +23,7 @@ def _prepare(function: Builder, defaults: Mapping[str, Any] | None = None) -> Bu
     return documented(with_options_checked(function, defaults))
 
 
-_models: Registry[Builder] = Registry("a model", "mera.models", _prepare)
+_models: Registry[Builder] = Registry("a model", _prepare)
 _presets: dict[str, Mapping[str, Preset]] = {}
 
 
@@ -34,8 +33,7 @@ def register(name: str, presets: Mapping[str, Preset] | None = None, **defaults:
     The parameters of the function are the options of the model. An option that is declared as
     `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help is added to the docstring of
     the function and shown by the command line. Options that a family of models shares are declared in a `TypedDict`,
-    as in `**options: Unpack[PatchOptions]`. A package may instead declare its functions as entry points of the group
-    "mera.models".
+    as in `**options: Unpack[PatchOptions]`.
 
     Args:
         name: name of the model.
@@ -85,8 +83,7 @@ def presets(name: str) -> list[str]:
     return list(_presets.get(name, {}))
 
 
-@checked
-def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, str] = "store", **options: Any) -> Flow:
+def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **options: Any) -> Flow:
     """Build a flow by the name of a model.
 
     The flow keeps all options in `flow.recipe`, including defaults, so that a saved flow does not change when a later
@@ -95,8 +92,7 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     Args:
         name: one of `mera.models.names()`.
         preset: name of a set of other defaults, such as "authors" of "rgflow".
-        memory: tensors that a forward pass keeps for the backward pass, "store", "checkpoint" or "invert", for all
-            nodes or by the name of a node; see `Flow.memory`.
+        checkpoint: whether a forward pass keeps only the inputs of layers for the backward pass; see `Flow.checkpoint`.
         options: options of the model, which are documented at its function: `help(mera.models.rgflow)`.
 
     Raises:
@@ -119,5 +115,5 @@ def build(name: str, *, preset: str | None = None, memory: str | Mapping[str, st
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)
     flow.recipe = Recipe(name, all_options, build)
-    flow.memory = memory
+    flow.checkpoint = checkpoint
     return flow

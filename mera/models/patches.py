@@ -71,8 +71,6 @@ class Patches:
             check_choice(options["boundary"], PADDING, "a boundary of a flow with details")
             if share:
                 raise InputError("no details at levels that share modules", repr(details))
-            if any(map(_has_odd, self.bijectors)):
-                raise InputError("no details beside odd couplings, since the density would not be even", repr(details))
         context = context_of_options(options["context"], options["classes"])
         self.layout = Layout(self.shape, channels, options["boundary"], context)
 
@@ -142,11 +140,6 @@ def around(name: str, bijector: Callable[..., Any], **options: Any) -> Named:
     """The registered bijector "block-spins" or "smooth-latents" around another one, by name or as a callable."""
     inner = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
     return named(name, {"inner": inner, **options})
-
-
-def _has_odd(made: Any) -> bool:
-    """Whether a named bijector, or one among its options, is odd."""
-    return isinstance(made, Named) and (bool(made.options.get("odd")) or any(map(_has_odd, made.options.values())))
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:

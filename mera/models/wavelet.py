@@ -38,7 +38,7 @@ def wavelet(
             x = fields.add(x, "convolution", f"top{scale}", blocks)
             break
         means = x.channels
-        x = fields.layout.local(x, "haar", kernel=2, name=f"haar{scale}")
+        x = fields.layout.local(x, "dct", kernel=2, name=f"haar{scale}")
         x = fields.layout.squeeze(x, name=f"squeeze{scale}")
         x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
         x = fields.split(x, means, scale)

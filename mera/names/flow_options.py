@@ -67,7 +67,7 @@ CONDITIONER = Option(
 )
 NORM = Option("an ActNorm before each coupling layer; see `Flow.initialize`.", flag, True)
 OPTIONAL_NORM = Option(
-    f"{NORM.help} If None, only with the joint conditioner and without odd couplings, since neither the RG-Flow paper "
+    f"{NORM.help} If None, only with the joint conditioner, since neither the RG-Flow paper "
     "nor the authors' code has ActNorms.",
     flag,
     None,
@@ -89,10 +89,6 @@ Conditioners = Annotated[str, CONDITIONER]
 Norm = Annotated[bool, NORM]
 OptionalNorm = Annotated[bool | None, OPTIONAL_NORM]
 Mix = Annotated[bool | None, MIX]
-Odd = Annotated[
-    bool,
-    Option("odd couplings, which map -x to -y if they map x to y; the flow then gives x and -x the same density."),
-]
 Mask = Annotated[
     str | Sequence[Any],
     Option('first half of the event: "checkerboard", "channels", or nested lists of bools.', default="checkerboard"),
@@ -116,7 +112,6 @@ Bins = Annotated[int, Option("number of bins of the spline.")]
 Bound = Annotated[
     float, Option("the spline acts within [-bound, bound] after a learnt scale and shift; beyond, the map is a line.")
 ]
-Components = Annotated[int, Option("number of logistic distributions in the mixture.")]
 Padding = Annotated[
     str, Option('padding mode of the convolutions: "zeros" for open borders, "circular" for a periodic lattice.')
 ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -21,17 +20,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Registry(Generic[F]):
-    """Functions that users call by name: registered in Python, or offered by other packages as entry points.
+    """Functions that users register, and call, by name.
 
     Args:
         what: the word for a registered function in messages, with an article, such as "a model".
-        group: the group of entry points with which other packages offer functions, name = "module:function".
         prepare: called with each function that is registered, and the options of `register`; returns the function to
             use.
     """
 
-    def __init__(self, what: str, group: str, prepare: Callable[..., F] = lambda function: function) -> None:
-        self.what, self.group, self._prepare = what, group, prepare
+    def __init__(self, what: str, prepare: Callable[..., F] = lambda function: function) -> None:
+        self.what, self._prepare = what, prepare
         self._functions: dict[str, F] = {}
 
     def register(self, name: str, **options: Any) -> Callable[[F], F]:
@@ -55,21 +53,16 @@ class Registry(Generic[F]):
         return decorate
 
     def names(self) -> list[str]:
-        """All registered names and names of entry points, sorted."""
-        return sorted({*self._functions, *self._entry_points})
+        """All registered names, sorted."""
+        return sorted(self._functions)
 
     def get(self, name: str) -> F:
         """The function that is registered under a name.
 
         Raises:
-            ValueError: if the name is unknown (the message offers the closest name), or its entry point cannot be
-                loaded.
+            ValueError: if the name is unknown; the message offers the closest name.
         """
         self.check_name(name)
-        if name not in self._functions:
-            function = self._load(self._entry_points[name])
-            if name not in self._functions:  # the package may have registered the name while it was imported
-                self.register(name)(function)
         return self._functions[name]
 
     def check_name(self, name: object) -> None:
@@ -77,25 +70,6 @@ class Registry(Generic[F]):
         names = self.names()
         if not isinstance(name, str) or name not in names:
             raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names)}", kind=UNKNOWN_NAME)
-
-    @cached_property
-    def _entry_points(self) -> dict[str, EntryPoint]:
-        """The entry points of other packages, by name."""
-        return {entry.name: entry for entry in entry_points(group=self.group)}
-
-    def _load(self, entry: EntryPoint) -> F:
-        """Load the function that an entry point refers to."""
-        try:
-            function = entry.load()
-        except Exception as error:  # importing another package may fail in any way
-            raise InputError(
-                f"the entry point {entry.value!r} of {self.what}, {entry.name!r}, to load", repr(error)
-            ) from error
-        if not callable(function):
-            raise InputError(
-                f"a function as entry point {entry.value!r} of {self.what}, {entry.name!r}", repr(function)
-            )
-        return function
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The defaults of a registered function's options, by the name of the option; required options are left out."""

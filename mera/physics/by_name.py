@@ -14,13 +14,11 @@ from mera.physics.family import ActionFamily
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
 
 ActionFactory = TypeVar("ActionFactory", bound=Callable[..., Any])
-_actions: Registry[Any] = Registry("an action", "mera.actions")
+_actions: Registry[Any] = Registry("an action")
 
 
 def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
     """A decorator that registers an action under a name, for `make` and the command line.
-
-    A package may instead declare its actions as entry points of the group "mera.actions".
 
     Args:
         name: the name.

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.display.painter import Pictured
 from mera.physics.resampling import binned, jackknife_error
@@ -74,7 +73,6 @@ class CorrelationLength(Pictured):
         return f"correlation length {self.value:.4g} +- {self.error:.2g}\n{self.verdict}"
 
 
-@checked
 @torch.no_grad()
 def correlation_length(
     fields: Tensor, first: int = 2, log_weights: Tensor | None = None, chains: int = 1

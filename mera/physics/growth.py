@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from mera._utils.checks import check_choice
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, Spectral
 from mera.bijectors.compose import innermost
@@ -17,7 +16,6 @@ from mera.flow import Flow
 from mera.graph.plan import Step
 
 
-@checked
 @torch.no_grad()
 def grow(flow: Density, copy: str = "coarse") -> Density:
     """Make a flow for a lattice of twice the edge, with one more level, initialised with the weights of a trained flow.
@@ -30,8 +28,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             interpolated between wave numbers.
 
     Returns:
-        The larger flow, with the dtype and the device of the trained flow and the memory settings of the copied
-        levels; a `mera.Symmetrized` flow gives a `mera.Symmetrized` flow.
+        The larger flow, with the dtype and the device of the trained flow and its setting of `checkpoint`;
+        a `mera.Symmetrized` flow gives a `mera.Symmetrized` flow.
 
     Raises:
         ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels have different bijectors.
@@ -54,7 +52,6 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     changes = {"L": doubled} if levels is None else {"L": doubled, "levels": levels + 1}
     larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
     small, large = _steps_by_level(trained), _steps_by_level(larger)
-    memory: dict[str, str] = {}
     for level, steps in enumerate(large):
         numbers = (level - 1, level) if copy == "coarse" else (level, level - 1)  # of the same scale, or else beside it
         before = [small[number] for number in numbers if 0 <= number < len(small)]
@@ -66,8 +63,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             raise InputError("levels with the same bijectors", ", ".join(s.node for s in (*before[0], *steps)))
         for target, source in pairs:
             target.load_state_dict(source.state_dict())
-        memory |= {step.node: trained.memory[old.node] for step, old in zip(steps, old_steps, strict=True)}
-    larger.memory = memory
+    larger.checkpoint = trained.checkpoint
     for target, source in zip(_spectra(larger), _spectra(trained), strict=True):
         target.interpolate(source)
     larger.context_encoder.load_state_dict(trained.context_encoder.state_dict())

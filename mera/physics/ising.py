@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_flag, check_positive, is_integer
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.physics.action import Action, laplacian
 from mera.physics.by_name import register
@@ -139,7 +138,6 @@ class Ising(Action):
         return kaufman(shape, self.temperature) + gaussian - n * math.log(2) + n / 2 * shift
 
 
-@checked
 def kaufman(shape: Sequence[int], temperature: float) -> float:
     r"""The exact :math:`\ln Z` of the spins of the Ising model on a torus (Kaufman 1949, Phys. Rev. 76, 1232).
 

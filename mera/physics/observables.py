@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice, check_precise
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, as_action
 
@@ -103,7 +102,6 @@ class Observables:
             observable depends, so that the product does not give the derivative of its average.
     """
 
-    @checked
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
         self.action, self.own = as_action(action), {name: _factors(name, entry) for name, entry in (own or {}).items()}
         for name, factors in self.own.items():

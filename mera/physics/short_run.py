@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.density import Density
@@ -30,7 +29,6 @@ def is_differentiable(action: Action, fields: Tensor) -> bool:
         return action(fields[:1].detach().clone().requires_grad_()).requires_grad
 
 
-@checked
 @torch.no_grad()
 def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
     """Fields of chains of Hamiltonian Monte Carlo: approximate samples of the target, (snapshots * K, C, *shape).

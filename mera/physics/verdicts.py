@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera.chains.effective_size import effective_number
 
 GOOD, USABLE = 0.5, 0.7
@@ -36,7 +35,6 @@ def finite_log_weights(log_weights: Tensor) -> Tensor:
     return log_weights
 
 
-@checked
 def pareto_k(log_weights: Tensor) -> float:
     r"""The shape k of the generalised Pareto distribution of the largest weights.
 

@@ -1,4 +1,4 @@
-"""The runner: a plan with the bijectors, prior, contexts and memory settings that are needed to run the plan."""
+"""The runner: a plan with the bijectors, prior and contexts that are needed to run the plan."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.base import Bijector, context_arguments, zero_log_det
+from mera.bijectors.compose import Chain
 from mera.graph.errors import LayoutError
 from mera.graph.plan import Plan, Step
 from mera.priors import Prior
 from mera.run.contexts import ContextEncoder, ContextOfStep, context_per_step
 from mera.run.executor import Transform, run_forward, run_inverse
-from mera.run.memory import MEMORY
 from mera.run.pieces import in_pieces
 
 
@@ -32,7 +33,7 @@ class Runner:
         bijectors: the bijectors, by the key in `Step.module`.
         prior: the prior of the latents.
         context_encoder: checks contexts, and turns class numbers into vectors.
-        memory: by the name of a node, its memory setting; see `mera.run.memory`.
+        checkpoint: whether a forward pass keeps only the inputs of layers; see `Flow.checkpoint`.
         reference: a tensor with the dtype and device of the flow.
     """
 
@@ -40,7 +41,7 @@ class Runner:
     bijectors: Mapping[str, nn.Module]
     prior: Prior
     context_encoder: ContextEncoder
-    memory: Mapping[str, str]
+    checkpoint: bool
     reference: Tensor
 
     def bijector(self, step: Step) -> Bijector:
@@ -64,8 +65,8 @@ class Runner:
         """The function that transforms the events of a step in a forward pass, for `run_forward`."""
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            bijector, run = self.bijector(step), MEMORY[self.memory.get(step.node, "store")]
-            return in_pieces(partial(run, bijector), events, contexts(step))
+            run = _checkpointed if self.checkpoint and torch.is_grad_enabled() else _forward
+            return in_pieces(partial(run, self.bijector(step)), events, contexts(step))
 
         return transform
 
@@ -104,3 +105,23 @@ class Runner:
             return initialized, events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)
+
+
+def _forward(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    return bijector(x, *context_arguments(bijector, context))
+
+
+def _checkpointed(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Run a bijector, and keep the input of each layer: the backward pass runs the layer again."""
+    log_det = zero_log_det(x)
+    for layer in _layers(bijector):
+        x, change = checkpoint(layer, x, *context_arguments(layer, context), use_reentrant=False)
+        log_det = log_det + change
+    return x, log_det
+
+
+def _layers(bijector: Bijector) -> list[Bijector]:
+    """The members of a chain, and of chains within it, in order; any other bijector is one layer."""
+    if not isinstance(bijector, Chain):
+        return [bijector]
+    return [layer for member in bijector.bijectors for layer in _layers(member)]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.files import replacing
 from mera.bijectors import Bijector
@@ -104,7 +103,6 @@ class Store(Storage):
             self.write(self.lattices[stage.number + 1], found.box, found.values[stage.kept])
         self.write(self.maps[stage.number], found.box.refined(stage.cell), found.map.to(found.values))
 
-    @checked
     def update(self, region: Sequence[Span] | slice, pixels: Tensor) -> float:
         """Replace the pixels of a region, with all lattices, latents and maps that change.
 

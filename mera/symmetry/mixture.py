@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.density import Density, Temperature
 from mera.flow import Flow
@@ -56,7 +55,6 @@ class Symmetrized(Density):
     True
     """
 
-    @checked("group")
     def __init__(self, flow: Flow, group: str | Sequence[str] = "flip", elements: int | None = None) -> None:
         super().__init__()
         if not isinstance(flow, Flow):

@@ -24,7 +24,7 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
     """
     flow = density.flow
     events: list[tuple[Step, Tensor, Tensor]] = []
-    runner = replace(flow.runner, memory={})
+    runner = replace(flow.runner, checkpoint=False)
 
     def transform_and_keep(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
         y, log_det = transform(step, x)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera._utils.processes import process_state
 from mera._utils.random import fixed_seed
@@ -73,7 +72,6 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, s
     return values
 
 
-@checked("flow", "n", "batch_size", "seed")
 def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
     """The mean bits per dimension of `n` images, spread evenly over the data set.
 
@@ -97,7 +95,6 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     return example_losses(flow, images, n, batch_size, seed).mean().item()
 
 
-@checked
 @torch.no_grad()
 def sample(
     flow: Density, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0, context: Tensor | None = None

@@ -75,8 +75,7 @@ class Loop:
             flow.to(self.accelerator.device)
         if flow.device.type == "cpu":
             tune_allocator()
-        if settings.memory is not None:
-            flow.memory = settings.memory
+        flow.checkpoint = flow.checkpoint or settings.checkpoint
         self._average = RunningMean(flow, settings.ema) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss

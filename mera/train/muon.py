@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from mera._utils.checks import check_count, check_positive
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 
 SMALLEST = 8
@@ -87,7 +86,6 @@ class Muon(Optimizer):
     >>> optimizer.step()
     """
 
-    @checked
     def __init__(
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],

@@ -12,7 +12,6 @@ import torch
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.names.options import Check, Option, check_fields, choice, count, documented, flag, positive
-from mera.run.memory import MEMORY
 from mera.train.optimizers import OPTIMIZERS, check_options
 from mera.train.schedules import SCHEDULES
 
@@ -72,13 +71,14 @@ class Settings:
             choice(("float32", "bfloat16"), "a precision"),
         ),
     ] = "float32"
-    memory: Annotated[
-        str | None,
+    checkpoint: Annotated[
+        bool,
         Option(
-            '"store", "checkpoint" or "invert" for all nodes; None for the setting of the flow. See `Flow.memory`.',
-            choice(MEMORY, "memory"),
+            "keep only the inputs of layers, and run the layers again in the backward pass: a fraction of the memory, "
+            "and twice the time. See `Flow.checkpoint`.",
+            flag,
         ),
-    ] = None
+    ] = False
     compile: Annotated[
         bool,
         Option(

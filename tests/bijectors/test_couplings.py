@@ -17,20 +17,10 @@ from mera.bijectors import (
     Gather,
     Invert,
     Masked,
-    Squeezed,
     checkerboard,
 )
 from tests.helpers.laws import Dense, check_laws, randomize
 from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper, patch, together
-
-
-def test_squeezed_reads_around_borders_if_what_is_within_does():
-    shape = (1, 4, 4)
-    around = Squeezed(shape, lambda s: Coupling(ChannelHalves(s), partial(conv, padding="circular")))
-    assert around.circular
-    assert not Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv)).circular
-    with pytest.raises(ValueError, match="Expected a bijector of one context for all sites"):
-        Squeezed(shape, lambda s: Coupling(ChannelHalves(s), conv, context_shape=(1, 2, 2)))
 
 
 def test_windows_of_chains():

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from mera.bijectors.linear import ORTHOGONAL_MAPS, Orthogonal
 from mera.train.muon import Muon
 from tests.helpers.laws import check_laws, flat, randomize
-from tests.tables.bijectors import BIJECTORS, CONDITIONAL, LINE
+from tests.tables.bijectors import BIJECTORS, CONDITIONAL
 from tests.tables.models import CONDITIONAL as CONDITIONAL_MODELS
 from tests.tables.models import MODELS, batch, contexts
 
@@ -73,44 +72,3 @@ def test_laws_of_models(name):
     context = contexts(flow, 2) if is_conditional else None
     train(flow, x, context, *OPTIMIZERS.values())
     check_laws(flow, x[:1], None if context is None else context[:1])
-
-
-class TorchHouseholder(Orthogonal):
-    """torch's own parametrisation, which multiplies by the diagonal of its parameter, cut to integers."""
-
-    def __init__(self, event_shape):
-        super().__init__(event_shape, per_site=False)
-        del self.unconstrained
-        linear = nn.Linear(self.size, self.size, bias=False)
-        self.linear = nn.utils.parametrizations.orthogonal(
-            linear, orthogonal_map="householder", use_trivialization=False
-        )
-
-    def _weight(self, columns):
-        return self.linear.weight
-
-    def _log_abs_det(self):
-        return self.linear.weight.new_zeros(())
-
-
-@pytest.mark.parametrize("cls", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_the_laws_find_a_parameter_that_must_not_decay(cls):
-    bijector = TorchHouseholder(LINE).double()
-    x = torch.randn(2, *LINE, dtype=torch.float64)
-    torch.testing.assert_close(bijector.inverse(bijector(x)[0])[0], x)
-    train(bijector, x, None, cls)
-    with pytest.raises(AssertionError):
-        check_laws(bijector, x)
-
-
-@pytest.mark.parametrize("how", ORTHOGONAL_MAPS)
-def test_a_long_decay_leaves_a_rotation(how):
-    bijector = Orthogonal(LINE, per_site=False, how=how).double()
-    x = torch.randn(2, *LINE, dtype=torch.float64)
-    for cls in OPTIMIZERS.values():
-        for _ in range(10):
-            train(bijector, x, None, cls)
-    z, log_det = bijector(x)
-    torch.testing.assert_close(bijector.inverse(z)[0], x, atol=1e-12, rtol=1e-12)
-    torch.testing.assert_close(flat(z).norm(dim=1), flat(x).norm(dim=1), atol=1e-12, rtol=1e-12)
-    assert not log_det.any()

@@ -49,7 +49,7 @@ def test_texts_name_contestants():
 
 def test_a_width_that_changes_nothing_is_refused():
     with pytest.raises(ValueError, match="grows with the width"):
-        mera.models.fit_width("tree", 10_000, {"L": 8, "channels": 1, "bijector": "haar"})
+        mera.models.fit_width("tree", 10_000, {"L": 8, "channels": 1, "bijector": "dct"})
 
 
 def test_a_comparison_goes_on_when_its_data_was_moved(tmp_path):

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 import mera
 from mera.drawing import draw_layout, level_masks, side_view
 from mera.drawing.layouts import DATA, DECIMATOR, DISENTANGLER, FIELD, LATENT, roles
-from mera.graph import to_graphviz, to_mermaid
 from tests.helpers.command import run
-from tests.tables.models import MODELS, ONE_EACH
+from tests.tables.models import MODELS
 
 
 def layout_of(name, **options):
@@ -221,26 +220,6 @@ def test_a_layout_without_bijectors():
     layout.latent(layout.input)
     for view in ("side", "above"):
         assert isinstance(draw_layout(layout, view), Figure)
-    assert to_graphviz(layout).startswith("digraph")
-
-
-@pytest.mark.parametrize("name", ONE_EACH.values())
-def test_texts_hold_every_node_and_edge(name):
-    layout = MODELS[name]().layout
-    mermaid, dot = to_mermaid(layout), to_graphviz(layout)
-    for text in (mermaid, dot):
-        assert all(node in text for node in layout.nodes)
-    edges = layout.graph.number_of_edges()
-    assert mermaid.count("-->") == edges
-    assert dot.count("->") == edges
-    assert mermaid.startswith("flowchart BT")
-
-
-def test_quotes_in_names():
-    layout = mera.Layout((4,), 1)
-    layout.latent(layout.local(layout.input, "actnorm", 2, name='a "quoted" name'))
-    assert 'a \\"quoted\\" name' in to_graphviz(layout)
-    assert "a #quot;quoted#quot; name" in to_mermaid(layout)
 
 
 def test_the_command_line_draws(tmp_path):

@@ -1,5 +1,7 @@
 """The laws that every bijector and every flow must keep, and what the tests of them need."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -101,3 +103,36 @@ class PassiveDense(Bijector):
 
     def _shift(self, x: Tensor) -> Tensor:
         return (x[:, :1].flatten(1) @ self.reads.T).view_as(x[:, 1:])
+
+
+class Asinh(Bijector):
+    """The inverse hyperbolic sine of each variable: a bijector of the user's own without parameters."""
+
+    per_site = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """asinh x, with the derivative 1 / cosh y."""
+        y = torch.asinh(x)
+        return y, -torch.cosh(y).log().flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """sinh y."""
+        return torch.sinh(y), torch.cosh(y).log().flatten(1).sum(1)
+
+
+class Bent(Bijector):
+    """A slope for negative variables: a bijector of the user's own with an option."""
+
+    per_site = True
+
+    def __init__(self, event_shape: tuple[int, ...], slope: float = 0.5) -> None:
+        super().__init__(event_shape)
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale negative variables."""
+        return torch.where(x < 0, x * self.slope, x), math.log(self.slope) * (x < 0).flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """And back."""
+        return torch.where(y < 0, y / self.slope, y), -math.log(self.slope) * (y < 0).flatten(1).sum(1)

@@ -16,11 +16,8 @@ few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChec
 NAMED = [
     {"name": "spline", "hidden": (4,), "layers": 1, "bins": 3},
     {"name": "maf", "hidden": (6,)},
-    {"name": "logistic-mixture", "hidden": (4,), "layers": 1, "components": 2},
-    "haar",
     "linear",
     "permutation",
-    {"name": "leaky-relu", "slope": 0.4},
 ]
 """Bijectors by name: some fit any patch, some do not."""
 

@@ -58,7 +58,7 @@ def test_it_is_a_haar_transform_in_front_of_the_blocks(order):
         offsets = {"disentangler": 0, "decimator": 2}
     for level in range(3):
         if level < 2:
-            x = layout.local(x, "haar", kernel=2)
+            x = layout.local(x, "dct", kernel=2)
         for role, offset in offsets.items():
             bijector = flow.bijectors[f"{role}{level}"]
             is_behind = level < 2 and isinstance(bijector.bijectors[0], (BlockSpins, DCT))

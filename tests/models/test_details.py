@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 
 import mera
-from mera.bijectors import named
 from tests.helpers.laws import randomize
 
 
@@ -61,10 +60,3 @@ def test_a_boundary_for_each_dimension_is_refused():
 def test_levels_that_share_modules_have_none():
     with pytest.raises(ValueError, match="no details at levels that share modules"):
         build(details=1, share_levels=True)
-
-
-def test_odd_couplings_have_none():
-    inner = named("spline", {"odd": True, "norm": False})
-    for bijector in ("spline(odd=True)", named("block-spins", {"inner": inner, "cell": 2})):
-        with pytest.raises(ValueError, match="no details beside odd couplings"):
-            build(details=1, norm=False, bijector=bijector)

@@ -50,16 +50,15 @@ def test_laws_of_conditional_flows(name):
     assert flow.bits_per_dim(images, context=context).isfinite().all()
 
 
-@pytest.mark.parametrize("memory", ["checkpoint", "invert"])
-@pytest.mark.parametrize("name", ["rgflow", "rgflow-per-pixel", "rgflow-classes", "wavelet"])
-def test_memory_of_conditional_flows(name, memory):
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_checkpoints_of_conditional_flows(name):
     flow = randomize(CONDITIONAL[name](), 0.2)
     x, context = batch(flow), contexts(flow)
     wanted = list(flow.parameters())
     if context.is_floating_point():
         wanted.append(context.requires_grad_())
     expected = torch.autograd.grad(flow.log_prob(x, context).sum(), wanted)
-    flow.memory = memory
+    flow.checkpoint = True
     for a, b in zip(torch.autograd.grad(flow.log_prob(x, context).sum(), wanted), expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
 

@@ -114,9 +114,9 @@ def test_contexts_at_each_pixel_and_classes():
 
 def test_a_resized_flow_is_a_flow(tmp_path):
     flow = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1}).float()
-    flow.memory = "invert"
+    flow.checkpoint = True
     other = flow.eval().resized((8, 16))
-    assert (other.dtype, other.training, dict(other.memory)) == (torch.float32, False, dict(flow.memory))
+    assert (other.dtype, other.training, other.checkpoint) == (torch.float32, False, True)
     mera.save(other, tmp_path / "flow.mera")
     x = other.sample(1)
     torch.testing.assert_close(mera.load(tmp_path / "flow.mera").log_prob(x), other.log_prob(x))

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 import mera
-from mera.bijectors import LeakyReLU, named, names, register
 from mera.bijectors import by_name as module
+from mera.bijectors import named, names, register
 from mera.cli.declared_options import options_for
-from mera.data import dataset
 from mera.graph.toml import dumps, loads
 from mera.models import by_name as models_registry
 from mera.names.registry import Registry
+from tests.helpers.laws import Bent
 
 
 def third_party(event_shape, slope=0.3):
-    """A factory that an entry point of another package names."""
-    return LeakyReLU(event_shape, slope)
+    """A factory of another package."""
+    return Bent(event_shape, slope)
 
 
 def third_party_model(L: int = 8, slope: float = 0.3):
@@ -32,65 +29,10 @@ def third_party_model(L: int = 8, slope: float = 0.3):
     return mera.Flow(layout)
 
 
-def third_party_data(L):
-    """Data of another package."""
-    images = torch.zeros(20, 3, L, L, dtype=torch.uint8)
-    return mera.data.DataSplits("third", 3, mera.data.ArrayDataset(images), mera.data.ArrayDataset(images[:4]))
-
-
-NO_FUNCTION = 3
-
-ENTRIES = {
-    "mera.bijectors": {"third-party": "third_party", "broken": None, "number": "NO_FUNCTION"},
-    "mera.models": {"third-model": "third_party_model"},
-    "mera.data": {"third-data": "third_party_data"},
-}
-
-
-@pytest.fixture
-def installed(monkeypatch):
-    """As if a package with entry points were installed."""
-
-    def entry_points(group):
-        return [
-            EntryPoint(name, "no_such_package:factory" if function is None else f"{__name__}:{function}", group)
-            for name, function in ENTRIES[group].items()
-        ]
-
-    monkeypatch.setattr("mera.names.registry.entry_points", entry_points)
-    monkeypatch.setattr(module, "_factories", Registry("a bijector", "mera.bijectors"))
-    for owner, name in ((models_registry, "_models"), (dataset, "_loaders")):
-        registry = copy.copy(getattr(owner, name))
-        registry._functions = dict(registry._functions)
-        registry.__dict__.pop("_entry_points", None)  # a cached property
-        monkeypatch.setattr(owner, name, registry)
-
-
-def test_entry_points_are_names(installed):
-    assert names() == ["broken", "number", "third-party"]
-    with pytest.raises(ValueError, match=r"Expected a function as entry point .*NO_FUNCTION.* 'number'; got 3"):
-        named("number")
-    with pytest.raises(ValueError, match=r"Expected the entry point .no_such_package:factory. .* to load; got Module"):
-        named("broken")
-    layout = mera.Layout((4,), 1)
-    layout.latent(layout.local(layout.input, {"name": "third-party", "slope": 0.2}, kernel=2))
-    flow = mera.Flow(loads(dumps(layout)))
-    assert flow.bijectors["local0"].slope == 0.2
-
-
-def test_entry_points_of_models_and_data(installed):
-    assert "third-model" in mera.models.names()
-    flow = mera.build("third-model", slope=0.2)
-    assert flow.recipe.options == {"L": 8, "slope": 0.2}
-    assert mera.models.presets("third-model") == []
-    assert "third-data" in mera.data.names()
-    assert len(mera.data.load("third-data", L=8).train) == 20
-
-
 def test_a_refused_registration_changes_nothing(own_models):
     mera.models.register("mine", presets={"wide": lambda options: {}})(third_party_model)
     with pytest.raises(ValueError, match="that is not taken; got 'mine'"):
-        mera.models.register("mine")(third_party_data)
+        mera.models.register("mine")(third_party)
     assert mera.models.presets("mine") == ["wide"]
     again = functools.partial(third_party_model, slope=0.1)
     mera.models.register("mine")(functools.partial(third_party_model, slope=0.2))
@@ -170,24 +112,23 @@ class Scaled:
     """A callable object, as good a factory as a function."""
 
     def __call__(self, event_shape, slope=0.3):
-        return LeakyReLU(event_shape, slope)
+        return Bent(event_shape, slope)
 
 
 def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
-    return LeakyReLU(event_shape, slope)
+    return Bent(event_shape, slope)
 
 
-@pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(LeakyReLU, slope=0.3)])
-def test_any_callable_can_be_registered(installed, factory):
+@pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3)])
+def test_any_callable_can_be_registered(monkeypatch, factory):
+    monkeypatch.setattr(module, "_factories", Registry("a bijector"))
     register("mine")(factory)
     assert named("mine")((2, 4, 4)).slope == 0.3
 
 
 @pytest.fixture
 def own_models(monkeypatch):
-    monkeypatch.setattr(
-        models_registry, "_models", Registry("a model", "mera.models", models_registry._models._prepare)
-    )
+    monkeypatch.setattr(models_registry, "_models", Registry("a model", models_registry._models._prepare))
     monkeypatch.setattr(models_registry, "_presets", {})
 
 

@@ -7,12 +7,11 @@ import torch
 
 import mera
 from mera import physics
-from mera.bijectors import Asinh
 from mera.cones.incremental import Wiring
 from mera.physics import FreeField, Ising, Phi4
 from mera.physics.cone_sampler import ConeSampler
 from mera.physics.moves import moves_of_level
-from tests.helpers.laws import randomize
+from tests.helpers.laws import Asinh, randomize
 
 FREE = FreeField(mass2=1.25)
 

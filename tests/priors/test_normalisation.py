@@ -49,7 +49,7 @@ LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D
 EVENT = {"per_site": False}  # variables of two sites are mixed
 INNER = {"inner": {"name": "coupling", "hidden": (5,)}}
 NEEDS = {
-    "block-spins": INNER, "linear": EVENT, "orthogonal": EVENT, "permutation": {"order": [1, 0], **EVENT},
+    "block-spins": INNER, "linear": EVENT, "permutation": {"order": [1, 0], **EVENT},
     "smooth-latents": INNER,
 }  # fmt: skip
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more

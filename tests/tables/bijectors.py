@@ -9,7 +9,6 @@ from mera.bijectors import (
     ActNorm,
     Additive,
     Affine,
-    Asinh,
     Autoregressive,
     BlockSpins,
     Chain,
@@ -20,13 +19,9 @@ from mera.bijectors import (
     Couplings,
     Elementwise,
     Gather,
-    Haar,
     Invert,
-    LeakyReLU,
-    LogisticMixture,
     LULinear,
     Masked,
-    Orthogonal,
     PatchMLPs,
     Permutation,
     RationalQuadratic,
@@ -36,7 +31,6 @@ from mera.bijectors import (
     SeparateMLPs,
     SmoothLaplace,
     Spectral,
-    Squeezed,
     checkerboard,
     named,
 )
@@ -60,7 +54,6 @@ def together(partition, *conditioners, layers=3, **options):
 NAMED = {
     "actnorm": ({"per_channel": True}, LINE),
     "additive": ({"hidden": (5,), "norm": False}, PATCH),
-    "asinh": ({}, LINE),
     "circular-spline": ({"hidden": (5,), "bins": 3}, PATCH),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "corners": ({"hidden": (3,), "layers": 2}, (4, 2, 3)),
@@ -69,13 +62,9 @@ NAMED = {
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "block-spins": ({"inner": {"name": "coupling", "hidden": (5,)}, "cell": None, "back": True}, PATCH),
     "dct": ({"cell": 2}, EVEN),
-    "haar": ({}, (2, 2, 2)),
     "iaf": ({"hidden": (9,)}, LINE),
-    "leaky-relu": ({"slope": 2.0}, LINE),
     "linear": ({"per_site": False}, LINE),
-    "logistic-mixture": ({"hidden": (5,), "components": 2}, PATCH),
     "maf": ({"hidden": (9,)}, LINE),
-    "orthogonal": ({"how": "householder"}, EVEN),
     "permutation": ({"order": [1, 0]}, PATCH),
     "pointwise-spline": ({"bins": 3}, LINE),
     "smooth-latents": ({"inner": {"name": "coupling", "hidden": (5,)}, "cell": 2, "offset": 1}, PATCH),
@@ -84,12 +73,6 @@ NAMED = {
     "spline-maf": ({"hidden": (9,), "bins": 3}, LINE),
 }
 """By registered name, options and an event shape."""
-
-ODD = {
-    name: {"hidden": (5,), "norm": False, "odd": True}
-    for name in ("convolution", "coupling", "logistic-mixture", "spline")
-} | {"circular-spline": {"hidden": (5,), "odd": True}}
-"""Options of odd couplings, by registered name."""
 
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
@@ -121,44 +104,20 @@ BIJECTORS = {
     "spline-coupling-two-bins": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(2)),
     "spline-scaled": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Scaled(RationalQuadratic(4, bound=1.5))),
     "spline-conv": lambda: Coupling(ChannelHalves(EVEN), conv, RationalQuadratic(4)),
-    "logistic-coupling": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, LogisticMixture(3)),
-    "logistic-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, LogisticMixture(2)),
     "spline-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, RationalQuadratic(3)),
-    "logistic-coupling-one": lambda: Coupling(ChannelHalves(PATCH), mlp, LogisticMixture(1)),
-    **{
-        f"odd-{name}": partial(lambda name, shape: named(name, ODD[name])(shape), name, shape)
-        for name, shape in {
-            "circular-spline": PATCH,
-            "convolution": EVEN,
-            "coupling": LINE,
-            "logistic-mixture": PATCH,
-            "spline": PATCH,
-        }.items()
-    },
-    "odd-authors": lambda: named("coupling", {"hidden": (5,), "conditioner": "authors", "odd": True})(PATCH),
     "maf": lambda: Autoregressive(PATCH, hidden=(30, 50)),
     "maf-spline": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(40,)),
-    "maf-logistic": lambda: Autoregressive(LINE, LogisticMixture(2), hidden=(40,)),
     "iaf": lambda: Invert(Autoregressive(LINE, hidden=(23,))),
     "lu": lambda: LULinear(PATCH),
     "lu-event": lambda: LULinear(LINE, per_site=False),
     "lu-identity": lambda: LULinear(EVEN, identity=True),
-    "orthogonal": lambda: Orthogonal(EVEN),
-    "orthogonal-event": lambda: Orthogonal(LINE, per_site=False, how="cayley"),
-    "orthogonal-householder": lambda: Orthogonal(LINE, per_site=False, how="householder"),
     "permutation": lambda: Permutation(PATCH, per_site=False),
     "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
     "block-spins": lambda: BlockSpins((2, 6, 3, 9), cell=3),
     "block-spins-one-cell": lambda: BlockSpins(PATCH),
     "dct": lambda: DCT(PATCH),
     "dct-cells": lambda: DCT((2, 6, 3, 9), cell=3),
-    "haar-1d": lambda: Haar((3, 2)),
-    "haar": lambda: Haar((3, 2, 2)),
-    "haar-3d": lambda: Haar((1, 2, 2, 2)),
-    "leaky": lambda: LeakyReLU(PATCH, 0.3),
-    "asinh": lambda: Asinh(PATCH),
     "pointwise-spline": lambda: Elementwise(PATCH, Scaled(RationalQuadratic(4))),
-    "pointwise-logistic": lambda: Elementwise(LINE, LogisticMixture()),
     "smooth-laplace": lambda: Elementwise(PATCH, SmoothLaplace()),
     "smooth-laplace-channels": lambda: Elementwise(PATCH, SmoothLaplace(), per_channel=True),
     "smooth-laplace-sites": lambda: Elementwise(
@@ -166,9 +125,6 @@ BIJECTORS = {
     ),
     "spectral-line": lambda: Spectral(LINE),
     "spectral": lambda: Spectral(PATCH),
-    "squeezed": lambda: Squeezed(
-        (2, 2, 4), lambda shape: Chain([LULinear(shape), Coupling(ChannelHalves(shape), mlp)])
-    ),
     "conditioned": lambda: Conditioned(EVEN, 1, partial(coupling_of, ChannelHalves)),
     "conditioned-checkerboard": lambda: Conditioned(
         (4, 2, 3), 3, lambda shape, context: coupling_of(lambda s: Masked(checkerboard(s)), shape, context)
@@ -199,10 +155,9 @@ CONDITIONAL = {
     "chain-inverted": lambda: Invert(
         Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,)), LULinear(PATCH)])
     ),
-    "squeezed": lambda: Squeezed((1, 2, 4), lambda shape: Coupling(ChannelHalves(shape), mlp, context_shape=(3,))),
     **{
         f"named-{name}": partial(lambda name: named(name, {"hidden": (6,)})(EVEN, (3,)), name)
-        for name in ("coupling", "additive", "spline", "logistic-mixture", "convolution", "glow-steps", "maf", "iaf",
+        for name in ("coupling", "additive", "spline", "convolution", "glow-steps", "maf", "iaf",
                      "spline-maf")
     },
 }  # fmt: skip

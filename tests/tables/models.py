@@ -5,7 +5,8 @@ from functools import partial
 import torch
 
 import mera
-from mera.bijectors import Asinh, Chain, LULinear, named
+from mera.bijectors import Chain, LULinear, named
+from tests.helpers.laws import Asinh
 
 rgflow = partial(mera.build, "rgflow", layers=1, hidden=(5, 4), residual_blocks=2)
 realnvp = partial(mera.build, "realnvp", layers=1, hidden=(3,), residual_blocks=1)
@@ -69,7 +70,7 @@ MODELS = {
     "wavelet": lambda: small("wavelet", L=8, m=4, channels=1),
     "wavelet-periodic": lambda: small("wavelet", L=(4, 8), m=2, channels=2, boundary="periodic"),
     "wavelet-1d": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, norm=False),
-    "wavelet-mixture": lambda: small("wavelet", L=4, m=2, channels=1, transform="logistic-mixture(components=2)"),
+    "wavelet-spline": lambda: small("wavelet", L=4, m=2, channels=1, transform="spline(bins=2)"),
     "wavelet-3d": lambda: small("wavelet", L=4, m=2, channels=1, dim=3),
 }  # fmt: skip
 
@@ -100,7 +101,7 @@ CONDITIONAL = {
 def asinh_behind(shape, context_shape=None):
     """A bijector without context behind one with."""
     coupling = named("coupling", {"layers": 1, "hidden": (4,)})(shape, context_shape)
-    return Chain([coupling, named("asinh")(shape, context_shape)])
+    return Chain([coupling, Asinh(shape)])
 
 
 def batch(flow, n=2):

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import DEEPEST, check_count, check_shape
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
@@ -100,7 +99,6 @@ class SeparateMLPs(Conditioner):
         ValueError: if there is no residual block, or a width is not a positive integer.
     """
 
-    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
@@ -140,7 +138,6 @@ class PatchMLPs(Conditioner):
 
     shared_between_halves = True
 
-    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:

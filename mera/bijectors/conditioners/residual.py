@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import DEEPEST, check_choice, check_count, check_shape
-from mera._utils.door import checked
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
@@ -78,7 +77,6 @@ class ResidualMLP(Conditioner):
         ValueError: if there is no hidden width, or a width is not a positive integer.
     """
 
-    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 1
     ) -> None:
@@ -113,7 +111,6 @@ class ResidualConv(Conditioner):
             hidden width, or a width is not a positive integer.
     """
 
-    @checked("in_shape", "out_shape", "n_params", "hidden")
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
         *, hidden: Sequence[int] = (32,), blocks: int = 2, kernel: int = 3, padding: str = "zeros",

@@ -1,0 +1,49 @@
+"""A backward pass that runs layers again has the same gradients, and keeps less."""
+
+import pytest
+import torch
+
+import mera
+from tests.helpers.laws import randomize
+from tests.tables.models import MODELS, batch
+
+
+def gradients(flow, x, checkpoint):
+    flow.checkpoint = checkpoint
+    flow.zero_grad()
+    x = x.clone().requires_grad_()
+    log_prob = flow.log_prob(x)
+    (log_prob * torch.arange(1, len(x) + 1)).sum().backward()
+    return [log_prob.detach(), x.grad, *(p.grad.clone() for p in flow.parameters() if p.requires_grad)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_are_those_of_plain_autograd(name):
+    flow = randomize(MODELS[name](), 0.2)
+    next(flow.parameters()).requires_grad_(False)
+    x = batch(flow, 3)
+    for found, expected in zip(gradients(flow, x, True), gradients(flow, x, False), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+
+
+def kept(depth, checkpoint):
+    """Bytes that the graph of a flow with so many layers holds on to."""
+    flow = mera.build("rgflow", L=4, layers=depth, hidden=(32,), checkpoint=checkpoint)
+    weights = {tensor.untyped_storage().data_ptr() for tensor in [*flow.parameters(), *flow.buffers()]}
+    saved = {}
+
+    def pack(tensor):
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    x = torch.randn(64, 3, 4, 4)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        log_prob = flow.log_prob(x)
+    return sum(size for place, size in saved.items() if place not in weights), log_prob
+
+
+def test_memory_of_many_layers():
+    assert kept(8, False)[0] > 4 * kept(1, False)[0]
+    assert kept(8, True)[0] < kept(8, False)[0] / 3
+    with pytest.raises(ValueError, match="checkpoint as True or False"):
+        mera.build("rgflow", L=4, checkpoint="store")
