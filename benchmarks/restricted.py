@@ -1,7 +1,6 @@
 """Full against restricted evaluation: time, blocks and memory of log p when one patch of an image changes.
 
     python benchmarks/restricted.py --out docs/images
-    python benchmarks/restricted.py --compile 256 --out docs/images      # L=256 compiled too, a minute a line
 
 prints a table and draws `restricted.png`. For each edge L, with the same weights and in one run: log p of K images
 that differ in one 4 x 4 patch, once by the whole flow and once by `Flow.restrict`. Times are medians; the whole flow
@@ -65,8 +64,8 @@ def median(call: Callable[[], object], repeats: int, warmup: int = 1) -> float:
 
 
 @torch.no_grad()
-def measure(L: int, K: int, compiled: bool) -> dict[str, float]:
-    """Times and block counts at one edge; the time of the compiled evaluation is NaN if it is not asked for."""
+def measure(L: int, K: int) -> dict[str, float]:
+    """Times and block counts at one edge."""
     flow, x, mask, pixels = setup(L, K)
     start = time.perf_counter()
     local = flow.restrict(x, mask)
@@ -76,16 +75,11 @@ def measure(L: int, K: int, compiled: bool) -> dict[str, float]:
     slow = median(lambda: full(flow, x, mask, pixels), 3 if L * K > 8192 else 7)
     fast = median(lambda: local.log_prob(pixels), 31, warmup=5)
     memory = peak_memory(lambda: local.log_prob(pixels))
-    fastest = float("nan")
-    if compiled:
-        local.compile(K)
-        fastest = median(lambda: local.log_prob(pixels), 31, warmup=5)
     blocks = sum(step.operation.events for step in flow.plan.steps if isinstance(step.operation, Apply))
     return {
         "L": L, "K": K, "full": slow, "restricted": fast, "once": once, "error": error,
         "full_memory": peak_memory(lambda: full(flow, x, mask, pixels)),
-        "memory": memory, "compiled": fastest,
-        "blocks": blocks, "cone": sum(local.cone.blocks),
+        "memory": memory, "blocks": blocks, "cone": sum(local.cone.blocks),
     }  # fmt: skip
 
 
@@ -145,23 +139,22 @@ def draw(results: list[dict[str, float]]) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edges", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
-    parser.add_argument("--compile", type=int, nargs="+", default=[], help="edges to measure compiled too")
     parser.add_argument("--out", type=Path, default=Path("."))
     arguments = parser.parse_args()
     mera.tune_allocator()
     results = []
     for L in arguments.edges:
         for K in (1, 64):
-            results.append(measure(L, K, L in arguments.compile))
+            results.append(measure(L, K))
             r = results[-1]
             print(f"L {L}, K {K}: {1e3 * r['full']:.1f} ms, {1e3 * r['restricted']:.2f} ms", flush=True)
     print(f"\nm = 4, 3 channels, hidden 64, float32, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    header = ["L", "K", "blocks", "in the cone", "full, ms", "restricted, ms", "compiled, ms", "ratio", "of blocks",
+    header = ["L", "K", "blocks", "in the cone", "full, ms", "restricted, ms", "ratio", "of blocks",
               "full, MB", "restricted, MB", "restrict(), ms", "relative error"]  # fmt: skip
     rows = [
         (
             r["L"], r["K"], f"{r['blocks']:,}", r["cone"], f"{1e3 * r['full']:.1f}", f"{1e3 * r['restricted']:.2f}",
-            f"{1e3 * r['compiled']:.2f}".replace("nan", "-"), f"{r['full'] / r['restricted']:.1f}",
+            f"{r['full'] / r['restricted']:.1f}",
             f"{r['blocks'] / r['cone']:.0f}", f"{r['full_memory']:.0f}", f"{r['memory']:.1f}",
             f"{1e3 * r['once']:.0f}", f"{r['error']:.1e}",
         )

@@ -1,24 +1,18 @@
 """Private or deprecated names of torch, the purpose of each, and the behaviour without it.
 
-If a new version of torch drops one of these names, only this file and `torch_graphs.py` have to change.
+If a new version of torch drops one of these names, only this file has to change.
 """
 
 from __future__ import annotations
 
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.distributions import ExpTransform
-
-from mera._utils.files import write_atomically
-from mera._utils.torch_graphs import simplify
 
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
@@ -49,65 +43,9 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
     if _create_graph is None or _create_function is None:
         return torch.jit.trace(function, examples, check_trace=False)
     graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
-    simplify(graph)
+    for name in ("peephole", "constant_propagation", "cse", "dce"):  # what depends on shapes alone becomes a constant
+        getattr(torch._C, f"_jit_pass_{name}", lambda graph: None)(graph)
     return _create_function("recording", graph)
-
-
-def compile_ahead(
-    function: Callable[[Tensor], Tensor], example: Tensor, path: Path | None = None, key: str = ""
-) -> Callable[[Tensor], Tensor]:
-    """Compile a function of one tensor to machine code that runs without Python, by torch's AOTInductor.
-
-    All later arguments must have the shape of the example; the compiled function has no gradients.
-
-    Args:
-        function: the function.
-        example: its argument.
-        path: a file for the compiled function, for `load_ahead`; None to keep it in memory alone.
-        key: text in the file, which `load_ahead` compares: the shape of the argument, which compiled code cannot check.
-            The instruction set of the processor is compared too.
-    """
-
-    class AsModule(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return function(x)
-
-    with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings of torch about its own parts
-        program = torch.export.export(AsModule(), (example,))
-        options = {"aot_inductor.metadata": {"key": _with_processor(key)}}
-        package = torch._inductor.aoti_compile_and_package(
-            program, package_path=f"{folder}/function.pt2", inductor_configs=options
-        )
-        compiled = _load(Path(package), example.device)
-        if path is not None:
-            write_atomically(path, Path(package).read_bytes())
-        return compiled
-
-
-def load_ahead(path: Path, key: str, device: torch.device) -> Callable[[Tensor], Tensor] | None:
-    """Load a function that `compile_ahead` wrote with a key; None for a file with another key, or of another kind.
-
-    torch's own `aoti_load_package` imports the compiler and tries it out first, which takes two seconds or more.
-    """
-    read = torch._C._aoti.AOTIModelPackageLoader.load_metadata_from_package  # type: ignore[attr-defined]
-    try:
-        same = read(str(path), "model").get("key") == _with_processor(key)
-        return _load(path, device) if same else None  # not before: a library runs code when it is loaded
-    except RuntimeError:
-        return None
-
-
-def _load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
-    index = -1 if device.index is None else device.index
-    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
-    return lambda tensor: loader.boxed_run([tensor])[0]
-
-
-def _with_processor(key: str) -> str:
-    """A key with the instructions of the processor, as far as torch reports them."""
-    instructions: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return f"{key}, {sorted(name for name, has in instructions.items() if has is True)}"
 
 
 def is_recording() -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from functools import reduce, wraps
 from typing import Any
 
 import torch
@@ -24,6 +24,21 @@ def log_det_dtype(x: Tensor) -> torch.dtype:
 def zero_log_det(x: Tensor) -> Tensor:
     """The log-det (B,) of the identity on events (B, ...)."""
     return x.new_zeros(x.shape[0], dtype=log_det_dtype(x))
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Events (B, ...) as vectors (B, n), without an operation if they are vectors: each costs time in a recording."""
+    return x if x.ndim == 2 else x.flatten(1)
+
+
+def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in a dtype, without an operation if it has the dtype."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
+def total(log_dets: Sequence[Tensor]) -> Tensor:
+    """The sum of one log-det or more, (B,) each."""
+    return reduce(torch.add, log_dets)
 
 
 class Bijector(nn.Module, ABC):

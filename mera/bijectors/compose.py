@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments, zero_log_det
+from mera.bijectors.base import Bijector, context_arguments, total
 
 
 class Chain(Bijector):
@@ -44,19 +44,19 @@ class Chain(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the members from the first to the last."""
-        log_det = zero_log_det(x)
+        terms = []
         for member in self.bijectors:
             x, term = member(x, *context_arguments(member, context))
-            log_det = log_det + term
-        return x, log_det
+            terms.append(term)
+        return x, total(terms)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverses of the members from the last to the first."""
-        log_det = zero_log_det(y)
+        terms = []
         for member in reversed(self.bijectors):
             y, term = member.inverse(y, *context_arguments(member, context))
-            log_det = log_det + term
-        return y, log_det
+            terms.append(term)
+        return y, total(terms)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network
 from mera.bijectors.conditioners.fixed_weights import evaluators
@@ -131,9 +131,9 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             value, log_slope = transform(coupling.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed)
-            log_slope = partition.confine(log_slope, changed).to(log_det_dtype(x))
+            log_slope = in_dtype(partition.confine(log_slope, changed), log_det_dtype(x))
             log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
-    first, second = (log_slope.flatten(1).sum(1) for log_slope in log_slopes)
+    first, second = (as_rows(log_slope).sum(1) for log_slope in log_slopes)
     return partition.merge(*halves), first + second
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.precision import exactly
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import Bijector, in_dtype, log_det_dtype
 
 SMALL = 48
 """Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
@@ -62,7 +62,7 @@ class _Linear(Bijector):
         return x.reshape(x.shape[0], self.size, self.repeats)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (self._log_abs_det().to(log_det_dtype(x)) * self.repeats).expand(x.shape[0])
+        return (in_dtype(self._log_abs_det(), log_det_dtype(x)) * self.repeats).expand(x.shape[0])
 
 
 class LULinear(_Linear):

@@ -5,22 +5,12 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
-from mera._utils.torch_private import (
-    TracerWarning,
-    compile_ahead,
-    is_transformed,
-    load_ahead,
-    record,
-    without_fusion,
-)
+from mera._utils.torch_private import TracerWarning, is_transformed, record, without_fusion
 
 HOT = 2
 """The number of the call with the same shapes at which the function is recorded, which takes a fraction of a second."""
@@ -47,41 +37,16 @@ class Recorded:
         self.function = function
         self._calls: Counter[Any] = Counter()
         self._recordings: dict[Any, Callable[..., Any] | None] = {}
-        self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state for pickling, without recordings and compiled functions, which torch cannot pickle."""
-        return {"function": self.function, "_calls": Counter(), "_recordings": {}, "_compiled": {}}
-
-    def compile(self, tensor: Tensor, path: Path | None = None) -> None:
-        """Compile a function of one tensor, for calls without gradients at this tensor's shape, dtype and device.
-
-        Args:
-            tensor: an argument, at values where the function is defined.
-            path: a file for the compiled function; if it exists, the function is loaded in place of being compiled.
-
-        Raises:
-            ValueError: if the file holds another function.
-        """
-        tensor, key = tensor.contiguous(), _key((tensor,))
-        if path is None or not path.exists():
-            self._compiled[key] = compile_ahead(self.function, tensor, path, str(key))
-            return
-        compiled = load_ahead(path, str(key), tensor.device)
-        with fixed_seed(0), torch.no_grad():
-            probe = tensor + torch.randn_like(tensor)
-            if compiled is None or not _close(compiled(probe), self.function(probe)):
-                expected = "a file compiled for this flow, image, mask and number of settings, or a new path"
-                raise InputError(expected, f"{path}, compiled for another function or processor")
-        self._compiled[key] = compiled
+        """The state for pickling, without recordings, which torch cannot pickle."""
+        return {"function": self.function, "_calls": Counter(), "_recordings": {}}
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""
         if not all(map(_runs_plainly, tensors)):
             return self.function(*tensors)
         key = _key(tensors)
-        if key in self._compiled and not _needs_gradient(tensors):
-            return self._compiled[key](*(t.contiguous() for t in tensors))  # the compiled code ignores strides
         if key not in self._recordings:
             self._calls[key] += 1
             if self._calls[key] < HOT:

@@ -6,14 +6,12 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from os import PathLike
 
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_latents, check_tensor
+from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
-from mera._utils.files import as_path
 from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
 from mera.cones.executor import SubplanExecutor
@@ -139,26 +137,6 @@ class Restriction:
         """
         self._check_pixels(pixels)
         return self.evaluation(pixels)
-
-    def compile(self, n_settings: int = 1, path: str | PathLike[str] | None = None) -> None:
-        """Compile `log_prob` for calls with K settings that do not need gradients.
-
-        Compilation takes 15 seconds or more, and a C++ compiler; a call with one setting then takes about 0.6 of the
-        time. The compiled function contains the weights of the flow and the pixels of the image.
-
-        Args:
-            n_settings: K, the number of settings in a call; calls with another number do not change.
-            path: a file for the compiled function, which the same call in another process loads at once. The file
-                contains machine code: load only files that you wrote.
-
-        Raises:
-            ValueError: if the number of settings is not a positive integer, or the file is of another flow, image or
-                mask, or of a processor with other instructions.
-            RuntimeError: if a compiler is missing, or a bijector looks at its data; torch raises other errors too.
-        """
-        check_count(n_settings, "settings")
-        file = None if path is None else as_path(path)
-        self.evaluation.compile(self.pixels.repeat(n_settings, 1, 1), file)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The latents in the cone for new values of the masked pixels; latents outside of the cone do not change.

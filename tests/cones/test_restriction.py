@@ -401,41 +401,15 @@ def test_a_recording_is_freed_with_its_restriction():
 
 
 @pytest.mark.slow
-def test_compiled_calls_equal_those_before(monkeypatch, tmp_path):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's
+def test_torch_compiles_a_restriction():
     flow = randomize(mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,)), 0.2)
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:4, 3] = True
-    x, file = torch.randn(1, 1, 8, 8, dtype=torch.float64), tmp_path / "local.pt2"
-    local = flow.restrict(x, mask)
+    local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
     pixels = torch.randn(3, 1, 2, dtype=torch.float64, requires_grad=True)
     expected = local.log_prob(pixels)
-    local.compile(3, file)
-    with monkeypatch.context() as patch:
-        patch.delattr(local.evaluation, "function")  # the compiled function does without it
-        torch.testing.assert_close(local.log_prob(pixels.detach()), expected.detach())
-        same = pixels[:1].detach().expand(3, -1, -1)  # not contiguous
-        torch.testing.assert_close(local.log_prob(same), expected[:1].detach().expand(3))
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(pixels.detach(), torch.ones(3, 1, 2, dtype=torch.float64))
-        assert torch.autograd.forward_ad.unpack_dual(local.log_prob(dual)).tangent is not None
-    (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)  # by a recording, as before
-    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), pixels)[0])
-    torch.testing.assert_close(local.log_prob(pixels[:2].detach()), expected[:2].detach())
-    torch.testing.assert_close(pickle.loads(pickle.dumps(local)).log_prob(pixels), expected)
-    with pytest.raises(ValueError, match="settings as an integer >= 1; got 0"):
-        local.compile(0)
-    again, before = flow.restrict(x, mask), file.read_bytes()
-    again.compile(3, file)
-    assert file.read_bytes() == before
-    with monkeypatch.context() as patch:
-        patch.delattr(again.evaluation, "function")
-        torch.testing.assert_close(again.log_prob(pixels.detach()), expected.detach())
-    with monkeypatch.context() as patch:
-        patch.setattr("torch.cpu.get_capabilities", lambda: {"another": True})
-        with pytest.raises(ValueError, match=r"local\.pt2, compiled for another function or processor"):
-            again.compile(3, file)
-    for other, n in ((flow.restrict(x + 0.1, mask), 3), (flow.restrict(x, mask.T), 3), (again, 2), (again, 1)):
-        with pytest.raises(
-            ValueError, match=r"Expected a file compiled for this flow.*local\.pt2, compiled for another"
-        ):
-            other.compile(n, file)
+    found = torch.compile(local.log_prob)(pixels)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(value.sum(), pixels)[0] for value in (found, expected)]
+    torch.testing.assert_close(*gradients)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import DEEPEST, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
+from mera.bijectors.base import as_rows
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
 REACH = 10.0
@@ -88,7 +89,7 @@ class ResidualMLP(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        return self.network(x.flatten(1)).unflatten(1, self.out_shape)
+        return self.network(as_rows(x)).unflatten(1, self.out_shape)
 
 
 class ResidualConv(Conditioner):
