@@ -23,8 +23,7 @@ from mera.cones.indexing import (
     mask_from_sites,
     spread,
 )
-from mera.cones.products import Products, cone_of_product
-from mera.cones.regions import Region, Site, latents_at, rectangle_of, sites_of
+from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.display.notebook import html
 from mera.display.painter import picture_of
 from mera.display.table import Table
@@ -69,8 +68,7 @@ class Cone:
     @property
     def counts(self) -> tuple[int, ...]:
         """The number of latent variables that can change at each level, finest first; all channels are counted."""
-        count = self.reached.count if isinstance(self.reached, Products) else lambda value: len(self.reached[value])
-        return tuple(count(latent.value) for latent in self.plan.latents)
+        return tuple(len(self.reached[latent.value]) for latent in self.plan.latents)
 
     @property
     def count(self) -> int:
@@ -85,19 +83,15 @@ class Cone:
     @cached_property
     def blocks(self) -> tuple[int, ...]:
         """For each step that applies a bijector, in order, the number of events with variables that can change."""
-        steps = [(step.source, step.apply) for step in self.plan.bijections]
-        if isinstance(self.reached, Products):
-            return tuple(self.reached.events(source, operation) for source, operation in steps)
-        return tuple(len(_touched(operation, self.reached[source])) for source, operation in steps)
+        return tuple(len(_touched(step.apply, self.reached[step.source])) for step in self.plan.bijections)
 
     @property
     def table(self) -> Table:
         """A table with a row for each level: how many of its latents can change."""
-        rows, reached = [], self.reached
+        rows = []
         for h, (latent, count) in enumerate(zip(self.plan.latents, self.counts, strict=True)):
-            total = latent.lattice.variables
-            sites = reached.sites(latent.value) if isinstance(reached, Products) else len(self.sites[h])
-            rows.append((f"z{h}", latent.lattice, f"{sites:,}", f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
+            total, sites = latent.lattice.variables, f"{len(self.sites[h]):,}"
+            rows.append((f"z{h}", latent.lattice, sites, f"{count:,}", f"{total:,}", f"{count / total:.3g}"))
         return Table(["latents", "lattice", "sites", "in the cone", "of", "fraction"], rows)
 
     @property
@@ -121,9 +115,7 @@ class Cone:
 def inference_cone(plan: Plan, region: Region) -> Cone:
     r"""The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
-    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region. For a
-    rectangle they grow with the edges of the cone only, where it is a rectangle on each lattice; indices of variables
-    are then made when they are asked for.
+    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region.
 
     Args:
         plan: the plan.
@@ -132,11 +124,6 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     Raises:
         ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
     """
-    spans = rectangle_of(region, plan.input)
-    if spans is not None:
-        products = cone_of_product(plan, [torch.arange(start, stop) for start, stop in spans])
-        if products is not None:
-            return Cone(plan, products)
     return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
 
 

@@ -82,7 +82,7 @@ class Measurement:
         >>> from mera import physics
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     chain = physics.measure((1, 4, 4), physics.FreeField(1.0), folder, sampler="hmc", samples=1600)
+        ...     chain = physics.measure((1, 4, 4), physics.FreeField(4.0), folder, sampler="hmc", samples=3200)
         >>> chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 1
         True
         """
