@@ -56,8 +56,9 @@ class Result:
         best: the step with the lowest loss of all evaluations, and that loss; of the test examples, or with keep="best"
             of the held-out part of the training examples; None without an evaluation.
         interrupted: whether the run was asked to stop.
-        diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the loss is
-            worse than at the start by more than 0.5, or than a tenth of the first loss if that is larger.
+        diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the median of
+            the last training losses is worse than the first loss by more than 0.5, or than a tenth of the first loss
+            if that is larger.
         verdict: a sentence about divergence, overfitting, or weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
             that `Settings.keep` names.
