@@ -160,8 +160,8 @@ class Settings:
     keep: Annotated[
         str,
         Option(
-            'weights to use at the end, also of a run that is stopped: "last", or "best", which have the lowest loss on '
-            "`eval_images` of one in ten of the training examples; that tenth is held out and not learnt (of random "
+            'weights to use at the end, also of a run that is stopped: "last", or "best", which have the lowest loss '
+            "on `eval_images` of one in ten of the training examples; that tenth is held out and not learnt (of random "
             "windows, pictures or a part of the only one). The test examples never choose.",
             choice(("last", "best"), "the weights to keep"),
         ),
