@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_flag, check_images, check_noise, check_window
+from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.cones import Cone, Region, Site, generation_cone, inference_cone
@@ -269,8 +269,6 @@ class Density(nn.Module, ABC):
                 images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
-        if noise is not None:
-            check_noise(noise, images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
         nats = self.log_prob(x.to(self.dtype), context) + log_det
         return -nats / (self.plan.input.variables * math.log(2))
