@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mera._utils.errors import closest
 from mera._utils.version import VERSION
-from mera.display.painter import register_painter
 
 if TYPE_CHECKING:
     from mera import analysis, bijectors, cones, data, drawing, graph, models, physics, train
@@ -78,8 +77,6 @@ _HOMES = {
     "tune_allocator": "_utils.allocator",
 }
 """The module of each name; all other names are packages."""
-
-register_painter(lambda: import_module("mera.drawing.notebook").picture_of)
 
 
 def __getattr__(name: str) -> Any:

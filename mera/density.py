@@ -367,8 +367,9 @@ class Density(nn.Module, ABC):
     def checkpoint(self) -> bool:
         """Whether a forward pass keeps only the inputs of layers, which the backward pass then runs again.
 
-        Values and gradients are the same. Memory is a fraction of that of all activations, and a training step takes
-        about twice the time (https://arxiv.org/abs/1604.06174).
+        Values and gradients are the same; weights that change before the backward pass are refused. Memory is a
+        fraction of that of all activations, and a training step takes about twice the time
+        (https://arxiv.org/abs/1604.06174).
         """
         return self.flow._checkpoint
 

@@ -96,12 +96,17 @@ class Flow(Density):
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess = ImagePreprocess().to(like.device, like.dtype) if preprocess is None else preprocess
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
-        self._built = {name: structure_of(module) for name, module in self.bijectors.items()}
+        self._built = self._structures()
 
     @property
     def replaced(self) -> list[str]:
-        """The keys of bijectors that were replaced, wholly or in part, since the flow was built."""
-        return [name for name, module in self.bijectors.items() if structure_of(module) != self._built.get(name)]
+        """The keys of bijectors that were replaced or removed since the flow was built."""
+        now = self._structures()
+        return sorted(name for name in self._built.keys() | now.keys() if now.get(name) != self._built.get(name))
+
+    def _structures(self) -> dict[str, Any]:
+        """The structure of each bijector by its key."""
+        return {name: structure_of(module) for name, module in self.bijectors.items()}
 
     def level(self, number: int) -> nn.ModuleList:
         """The bijectors of a level, in the order from data to latents; levels may share bijectors.

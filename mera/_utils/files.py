@@ -68,7 +68,7 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, expected: str) -> Iterator[None]:
-    """A context in which this process has locked a folder, which is made if there is none; contexts may be nested.
+    """A context in which this process has locked a folder, which is made if there is none.
 
     The system releases the lock when the process ends, even after a crash.
 
@@ -81,7 +81,7 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
     """
     make_folder(folder)
     try:
-        with FileLock(folder.resolve() / ".lock", timeout=0, is_singleton=True):
+        with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout as error:
         raise FileExistsError(f"Expected {expected}; got {folder}") from error

@@ -25,7 +25,6 @@ from mera.cones.indexing import (
 )
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.display.notebook import html
-from mera.display.painter import picture_of
 from mera.display.table import Table
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan
@@ -109,6 +108,8 @@ class Cone:
 
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, for notebooks."""
+        from mera.drawing.notebook import picture_of  # late: matplotlib takes a second
+
         return html(self.table, self.legend, picture_of(self))
 
 

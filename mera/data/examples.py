@@ -85,7 +85,7 @@ class Part(Dataset):
 
 
 def hold_out(examples: Any) -> tuple[Any, Any]:
-    """Divide training examples in two, of which the second chooses the weights to keep: every tenth example.
+    """Divide examples in two, to learn from and to test or to choose weights by: every tenth example.
 
     Random windows are divided by pictures or by area (see `Windows.hold_out`), since windows overlap.
     """
@@ -175,4 +175,4 @@ def _held_out(examples: Examples, channels: int) -> DataSplits:
     """Hold out every tenth example for the test, at least one."""
     if len(examples) < 2:
         raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
-    return DataSplits("your own data", channels, Part(examples, False), Part(examples, True))
+    return DataSplits("your own data", channels, *hold_out(examples))

@@ -25,6 +25,9 @@ from mera.data.splitting import HELD_OUT
 MOST_LABELS = 2**22
 """The most windows that have the number of their image as a label."""
 
+MAX_HELD_OUT = 0.3
+"""The largest share of the area that whole images may have to be held out; beyond, a part of one image is."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -100,11 +103,21 @@ class Windows(Dataset):
         return window.rot90(int(torch.randint(4, ())), (-2, -1)) if self.turn else window
 
     def hold_out(self) -> tuple[Windows, Windows]:
-        """Windows to learn from, and windows of a tenth of the area: other images, or another part of the only one.
+        """Windows to learn from, and windows of a tenth of the area: other images, or another part of the largest one.
 
         Random windows overlap, so that windows held out by their number would show pixels that are learnt.
+
+        Raises:
+            ValueError: if there is no room for windows in both parts.
         """
-        training, held_out = _split(self.parts, 1 / HELD_OUT, self.size, None)
+        share, total = 1 / HELD_OUT, sum(map(_area, self.parts))
+        training, held_out = _split(self.parts, share, self.size, None) if len(self.parts) > 1 else ([], self.parts)
+        if sum(map(_area, held_out)) > MAX_HELD_OUT * total:
+            largest = max(self.parts, key=_area)
+            by_rows = largest.size[0] >= largest.size[1]
+            room = self.size[0 if by_rows else 1] / max(largest.size)  # of one window at least
+            divided, held_out = _split([largest], max(share, room), self.size, None)
+            training = [*(part for part in self.parts if part is not largest), *divided]
         n = max(len(held_out), len(self) // HELD_OUT)
         others = Windows(training, self.size, max(len(training), len(self) - n), self.seed, self.flip, self.turn)
         return others, Windows(held_out, self.size, n, seed=0)
@@ -212,6 +225,11 @@ def _sources(images: Any, channels: int | None) -> list[Source]:
     return [open_image(images, channels)]
 
 
+def _area(part: Part) -> int:
+    """The number of pixels of a part."""
+    return math.prod(part.size)
+
+
 def whole(source: Source) -> Part:
     """The part that is all of an image."""
     return Part(source, (0, source.shape[1]), (0, source.shape[2]))
@@ -220,7 +238,7 @@ def whole(source: Source) -> Part:
 def _split(parts: list[Part], share: float, size: tuple[int, int], margin: int | None) -> tuple[list[Part], list[Part]]:
     """Training and test parts: the last ones are for the test; a single one is divided."""
     if len(parts) > 1:
-        areas = [math.prod(part.size) for part in parts]
+        areas = list(map(_area, parts))
         last = len(parts) - 1
         while last > 1 and sum(areas[last:]) < share * sum(areas):
             last -= 1
@@ -237,6 +255,6 @@ def _split(parts: list[Part], share: float, size: tuple[int, int], margin: int |
     if held_out < edge or learnt < edge:
         lines = "rows" if by_rows else "columns"
         got = f"{max(0, learnt)} and {held_out} of {stop - start}, {gap} apart"
-        raise InputError(f"at least {edge} {lines} to learn from and as many for the test, by test=0.3, say", got)
+        raise InputError(f"at least {edge} {lines} to learn from and as many that are held out", got)
     training, test = (replace(part, rows=span) if by_rows else replace(part, columns=span) for span in spans)
     return [training], [test]

@@ -10,7 +10,7 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.display.painter import Pictured
+from mera.display.notebook import Pictured
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze

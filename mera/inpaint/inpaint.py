@@ -16,7 +16,7 @@ from mera.chains.diagnostics import split_r_hat
 from mera.chains.effective_size import effective_size
 from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
-from mera.display.painter import Pictured
+from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.inpaint.annealing import anneal
 from mera.inpaint.convergence import Convergence, judged_quantities

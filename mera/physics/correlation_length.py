@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.display.painter import Pictured
+from mera.display.notebook import Pictured
 from mera.physics.resampling import binned, jackknife_error
 from mera.physics.verdicts import pareto_k, verdict_on_weights
 

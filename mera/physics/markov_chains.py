@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mera.chains.diagnostics import MIXED, split_r_hat
 from mera.chains.gamma import gamma_method
-from mera.display.painter import Pictured
+from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.observables import Average, Observables, Quantity, summarize

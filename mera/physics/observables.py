@@ -177,6 +177,8 @@ class Observables:
 def _factors(name: str, entry: Any) -> tuple[Factor, ...]:
     """The factors of an observable of the user's own: of a tuple its entries, otherwise the function alone."""
     factors = entry if isinstance(entry, tuple) else (entry,)
+    if not factors:
+        raise InputError(f"a factor of the product {name!r}", "none")
     for factor in factors:
         if isinstance(entry, tuple) and isinstance(factor, str):
             check_choice(factor, SINGLE, f"an observable of a single field in {name!r}")

@@ -15,7 +15,7 @@ from mera._utils.checks import check_count
 from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.effective_size import effective_number
 from mera.density import Density
-from mera.display.painter import Pictured
+from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike

@@ -69,7 +69,12 @@ def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """The public attributes of a module that are numbers, text, or tuples, but for `training`."""
+    """The public attributes of a module of this package that are numbers, text, or tuples, but for `training`.
+
+    Those of a user's class may be counters or flags.
+    """
+    if type(module).__module__.partition(".")[0] != "mera":
+        return {}
     return {
         name: value
         for name, value in vars(module).items()

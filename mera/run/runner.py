@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,9 +115,26 @@ def _checkpointed(bijector: Bijector, x: Tensor, context: Tensor | None) -> tupl
     """Run a bijector, and keep the input of each layer: the backward pass runs the layer again."""
     log_det = zero_log_det(x)
     for layer in _layers(bijector):
-        x, change = checkpoint(layer, x, *context_arguments(layer, context), use_reentrant=False)
+        run = layer if torch.compiler.is_compiling() else _with_the_same_weights(layer)
+        x, change = checkpoint(run, x, *context_arguments(layer, context), use_reentrant=False)
         log_det = log_det + change
     return x, log_det
+
+
+def _with_the_same_weights(layer: Bijector) -> Callable[..., Any]:
+    """The layer as a function that refuses to run again with other weights, whose gradients would be wrong."""
+    weights: list[Any] = []
+
+    def run(*arguments: Any) -> Any:
+        weights.append([(parameter.data_ptr(), parameter._version) for parameter in layer.parameters()])
+        if weights[-1] != weights[0]:
+            raise RuntimeError(
+                "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: set "
+                "checkpoint=False to change weights in between, or with torch.func.functional_call"
+            )
+        return layer(*arguments)
+
+    return run
 
 
 def _layers(bijector: Bijector) -> list[Bijector]:

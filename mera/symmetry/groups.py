@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, count, islice, product
+from itertools import chain, islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera.graph import Lattice
 
+DRAWS = 20
+"""The number of random elements that are tried for each one that is asked for, as several may be the same map."""
 MAX_LISTED = 2**20
 """The largest size of a group whose elements are put into a random order as a list."""
 Map = Callable[[Tensor], Tensor]
@@ -64,23 +66,25 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     if elements is None and max(factor.size for factor in factors) > MOST:
         raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {size} of {group}")
     n = None if elements is None else check_count(elements, "a number of elements")
-    numbers = range(size) if n is None else _random_order(size)
+    numbers = range(size) if n is None else _random_order(size, n)
     members = list(islice(_distinct(numbers, factors, lattice), MOST + 1 if n is None else n))
     if n is None and len(members) > MOST:
         raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {group}")
     if n is not None and len(members) < n:
-        raise InputError(f"at most {len(members)} elements of {group}", str(n))
+        raise InputError(f"at most {len(members)} elements of {group}, all that are found", str(n))
     return members
 
 
-def _random_order(size: int) -> Iterable[int]:
+def _random_order(size: int, n: int) -> Iterable[int]:
     """The numbers 0 to size - 1 in an order that is random but equal in each call; 0, the identity, stays first.
 
-    Of a group that is too large to be listed, random numbers without end, of which few are equal.
+    Of a group that is too large to be listed, many more than n random numbers, of which few are equal.
     """
     draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
+    if size > 2**53:  # the digits of a random number
+        raise InputError("a group of at most 2^53 elements", f"one of {size:.2g}")
     if size > MAX_LISTED:
-        return chain([0], (int(draw() * size) for _ in count()))
+        return chain([0], (int(draw() * size) for _ in range(DRAWS * n)))
     return [0, *sorted(range(1, size), key=lambda _: draw())]
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class RunFolder(RunRecords):
         self.weights = self.path / WEIGHTS
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
+        self._is_locked = False
 
     # Configuration
 
@@ -117,8 +119,21 @@ class RunFolder(RunRecords):
             write_atomically(self._config, text.encode())
 
     def locked(self) -> AbstractContextManager[None]:
-        """A context in which no other process can write to the folder; see `mera._utils.files.locked`."""
-        return locked(self.path, "a folder that no other run writes to")
+        """A context in which no other run can write to the folder; this object may enter it again within it.
+
+        Raises:
+            FileExistsError: if another process, or another `RunFolder` of this process, has locked the folder.
+        """
+        return nullcontext() if self._is_locked else self._locked()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with locked(self.path, "a folder that no other run writes to"):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
 
     # Checkpoints
 

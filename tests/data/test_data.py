@@ -204,7 +204,7 @@ def test_unknown_set_or_option():
 
 
 def test_a_loader_with_fewer_parameters(monkeypatch):
-    registry = Registry("a data set", "mera.data")
+    registry = Registry("a data set")
     monkeypatch.setattr(dataset, "_loaders", registry)
     images = data.ArrayDataset(torch.zeros(4, 1, 2, 2))
     seen = []

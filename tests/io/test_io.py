@@ -17,7 +17,7 @@ from mera._utils import files
 from mera.bijectors import Affine
 from mera.io import archive, packing
 from mera.io.archive import pack, read_archive, unpack, write_archive
-from tests.helpers.laws import randomize
+from tests.helpers.laws import Bent, randomize
 from tests.tables.models import MODELS, PICKLED, batch
 
 
@@ -60,6 +60,25 @@ def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
         with pytest.raises(ValueError, match="others in decimator0"):
             mera.train.fit(changed, torch.randn(20, 1, 8, 8), steps=1, run=tmp_path / "run")
         assert not list(tmp_path.iterdir())
+
+
+def test_removed_bijectors_and_counters_of_a_users_class(tmp_path):
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
+    del flow.bijectors["decimator1"]
+    with pytest.raises(ValueError, match="others in decimator1"):
+        mera.save(flow, tmp_path / "flow")
+
+    class Counting(Bent):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    mera.bijectors.register("counting")(lambda event_shape: Counting(event_shape))
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector="counting")
+    flow.log_prob(torch.randn(2, 1, 4, 4))
+    mera.save(flow, tmp_path / "flow")
 
 
 @pytest.mark.parametrize("load", [mera.load, lambda path: mera.load_pretrained("digits")])

@@ -47,3 +47,17 @@ def test_memory_of_many_layers():
     assert kept(8, True)[0] < kept(8, False)[0] / 3
     with pytest.raises(ValueError, match="checkpoint as True or False"):
         mera.build("rgflow", L=4, checkpoint="store")
+
+
+def test_other_weights_in_the_backward_pass_are_refused():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    flow.checkpoint, x = True, batch(flow, 2)
+    loss = flow.log_prob(x).sum()
+    with torch.no_grad():
+        next(flow.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="Expected the weights of the forward pass in the backward pass"):
+        loss.backward()
+    others = {name: parameter.detach().clone().requires_grad_() for name, parameter in flow.named_parameters()}
+    loss = torch.func.functional_call(flow, others, (x,))[1].sum()
+    with pytest.raises(RuntimeError, match="Expected the weights of the forward pass in the backward pass"):
+        loss.backward()

@@ -155,6 +155,16 @@ def test_large_groups_are_never_listed(L):
         assert len(symmetries("translations", lattice, 3)) == 3
 
 
+def test_random_elements_of_a_huge_group_end():
+    """A product of two groups of the same translations has few distinct elements."""
+    with pytest.raises(ValueError, match="all that are found; got 70"):
+        symmetries(
+            ("translations", "translations", "translations", "translations"), Lattice(1, (8, 8), (True,) * 2), 70
+        )
+    with pytest.raises(ValueError, match="a group of at most 2"):
+        symmetries("signs", Lattice(60, (2,), (True,)), 3)
+
+
 def test_more_elements_than_there_are():
     with pytest.raises(ValueError, match=r"at most 4 elements of rotations on .*; got 5"):
         symmetric("rotations", elements=5)

@@ -280,6 +280,8 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     another = FileLock(tmp_path / ".lock")  # as another process has it
     with another, pytest.raises(FileExistsError, match="Expected a folder that no other run writes to"):
         fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path))
+    with run.locked(), pytest.raises(FileExistsError, match="Expected a folder that no other run writes to"):
+        fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path))  # another run of this process
     fit(small_flow(), IMAGES, SHORT, run)  # the lock is given up
 
 
