@@ -206,7 +206,6 @@ def test_sets_without_images():
         ),
         ({"schedule": "cosin"}, "Expected a schedule among .*did you mean 'cosine'"),
         ({"compile": 1}, "Expected compile as True or False; got 1"),
-        ({"memory": "none"}, "Expected memory among"),
         ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),
     ],
 )
