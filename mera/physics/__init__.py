@@ -5,7 +5,7 @@ from mera.physics.action import Action
 from mera.physics.by_name import make, names, register
 from mera.physics.cone_monte_carlo import cone_monte_carlo
 from mera.physics.correlation_length import CorrelationLength, correlation_length
-from mera.physics.family import ActionFamily, slope
+from mera.physics.family import ActionFamily, Slope, slope
 from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
@@ -37,6 +37,7 @@ __all__ = [
     "Phi4",
     "Quantity",
     "Report",
+    "Slope",
     "cone_monte_carlo",
     "correlation_length",
     "estimate",
