@@ -123,8 +123,9 @@ def test_sources_on_disk(tmp_path):
 
 
 SCRIPT = """
-import sys, time, numpy as np, torch, mera
+import signal, sys, time, numpy as np, torch, mera
 import mera.stream.store as store
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background lets its children ignore it
 torch.set_num_threads(1)
 compute = store.Store.compute
 store.Store.compute = lambda *arguments: (time.sleep(0.3), compute(*arguments))[1]
