@@ -247,9 +247,8 @@ def _split(parts: list[Part], share: float, size: tuple[int, int], margin: int |
     by_rows = part.size[0] >= part.size[1]
     (start, stop), edge = (part.rows, size[0]) if by_rows else (part.columns, size[1])
     gap = edge if margin is None else check_count(margin, "the margin", 0)
-    held_out = round(
-        share * (stop - start)
-    )  # whatever the edge of a window is, so that no other window learns a test pixel
+    # the share does not depend on the edge of a window, so that windows of no other size learn a test pixel
+    held_out = round(share * (stop - start))
     spans = (start, stop - held_out - gap), (stop - held_out, stop)
     learnt = spans[0][1] - start
     if held_out < edge or learnt < edge:
