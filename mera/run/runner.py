@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mera.bijectors.base import Bijector, context_arguments, zero_log_det
+from mera.bijectors.base import Bijector, context_arguments, total
 from mera.bijectors.compose import Chain
 from mera.graph.errors import LayoutError
 from mera.graph.plan import Plan, Step
@@ -113,12 +113,12 @@ def _forward(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Ten
 
 def _checkpointed(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Run a bijector, and keep the input of each layer: the backward pass runs the layer again."""
-    log_det = zero_log_det(x)
+    terms = []
     for layer in _layers(bijector):
         run = layer if torch.compiler.is_compiling() else _with_the_same_weights(layer)
-        x, change = checkpoint(run, x, *context_arguments(layer, context), use_reentrant=False)
-        log_det = log_det + change
-    return x, log_det
+        x, term = checkpoint(run, x, *context_arguments(layer, context), use_reentrant=False)
+        terms.append(term)
+    return x, total(terms)
 
 
 def _with_the_same_weights(layer: Bijector) -> Callable[..., Any]:
