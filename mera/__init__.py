@@ -13,7 +13,6 @@ from mera._utils.version import VERSION
 if TYPE_CHECKING:
     from mera import analysis, bijectors, cones, data, drawing, graph, models, physics, train
     from mera._utils.allocator import tune_allocator
-    from mera.bijectors.conditioners.fixed_weights import fixed_weights
     from mera.distribution import FlowDistribution
     from mera.drawing.images import show
     from mera.flow import Flow
@@ -41,7 +40,6 @@ __all__ = [
     "cones",
     "data",
     "drawing",
-    "fixed_weights",
     "graph",
     "inpaint",
     "load",
@@ -66,7 +64,6 @@ _HOMES = {
     "Symmetrized": "symmetry",
     "build": "models",
     "check": "laws",
-    "fixed_weights": "bijectors.conditioners.fixed_weights",
     "load": "io.flows",
     "load_layout": "io.layouts",
     "load_pretrained": "io.flows",

@@ -49,7 +49,7 @@ class Flow(Density):
 
     Args:
         layout: the declaration of the flow; the flow keeps a copy.
-        prior: the density of the latents: a `mera.priors.Prior`, or its argument, such as "laplace".
+        prior: the density of the latents: a `mera.priors.Prior`, or its argument, such as "gaussian".
         preprocess: a bijector from uint8 images to the flow's own space; None for `mera.bijectors.ImagePreprocess`.
         classes: the number of classes of a class-conditional flow, which learns a context for each class; None for a
             flow that takes contexts as floats, or no contexts.
@@ -76,7 +76,7 @@ class Flow(Density):
     def __init__(
         self,
         layout: Layout,
-        prior: PriorLike | Prior = "laplace",
+        prior: PriorLike | Prior = "gaussian",
         preprocess: Bijector | None = None,
         classes: int | None = None,
     ) -> None:

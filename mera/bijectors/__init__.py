@@ -26,7 +26,7 @@ from mera.bijectors.reshape import Conditioned
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
+from mera.bijectors.univariate import Additive, Affine, Univariate
 
 __all__ = [
     "DCT",
@@ -62,7 +62,6 @@ __all__ = [
     "ResidualMLP",
     "Scaled",
     "SeparateMLPs",
-    "SmoothLaplace",
     "Spectral",
     "Univariate",
     "adapt",

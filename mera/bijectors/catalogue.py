@@ -28,7 +28,7 @@ from mera.bijectors.permutation import Permutation
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
+from mera.bijectors.univariate import Additive, Affine, Univariate
 from mera.names.flow_options import (
     BijectorLike,
     Bins,
@@ -184,26 +184,6 @@ def block_spins(
     before = DCT(event_shape, cell) if back else BlockSpins(event_shape, cell)
     after = [Invert(before)] if back else []
     return _surrounded(inner, event_shape, context_shape, lambda bijector: Around([before], bijector, after))
-
-
-@register("smooth-latents")
-def smooth_latents(
-    event_shape: Shape,
-    *,
-    inner: Annotated[BijectorLike, Option('the bijector, such as {"name": "spline", "bins": 5}.')] = "coupling",
-    cell: Annotated[int | None, Option("edge of the cells of which a decimation keeps a site; None for none.")] = None,
-    offset: Annotated[int, Option("offset of the patch on the lattice.")] = 0,
-    context_shape: ContextShape = None,
-) -> Bijector:
-    """A bijector, then a learnt map onto Laplace's density of each variable that leaves; see `SmoothLaplace`.
-
-    The variables of sites that a decimation keeps stay as they are, and so does a bijector of angles.
-    """
-    leaves = torch.ones(event_shape[1:], dtype=torch.bool)
-    if cell is not None:
-        leaves[tuple(slice(-offset % cell, None, cell) for _ in event_shape[1:])] = False
-    after = Elementwise(event_shape, SmoothLaplace(), leaves)
-    return _surrounded(inner, event_shape, context_shape, lambda bijector: Around([], bijector, [after]))
 
 
 for name, kind in {

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
-from typing import Annotated
 
 from mera._utils.checks import DEEPEST, check_choice, check_count, check_flag
 from mera._utils.errors import InputError
@@ -18,13 +17,12 @@ from mera.bijectors.conditional import Conditional
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.coupling_stack import couplings
-from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Masked, Partition, checkerboard
 from mera.bijectors.reshape import Conditioned
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, SmoothLaplace, Univariate
+from mera.bijectors.univariate import Additive, Affine, Univariate
 from mera.names.calls import parse_call
 from mera.names.flow_options import (
     ContextShape,
@@ -40,10 +38,6 @@ from mera.names.flow_options import (
     Shape,
     Transform,
 )
-from mera.names.options import Option, flag
-
-SMOOTH = Option("whether a learnt map onto Laplace's density follows, one for each channel.", flag)
-
 
 PARTITIONS: dict[str, Callable[[Shape], Partition]] = {
     "checkerboard": lambda event_shape: Masked(checkerboard(event_shape)),
@@ -110,16 +104,15 @@ def details(
     event_shape: Shape, *, passive: Passive, layers: Layers = 2, residual_blocks: ResidualBlocks = 1,
     hidden: HiddenChannels = (48,), norm: Norm = True, mask: MaskName = "checkerboard", padding: Padding = "zeros",
     kernel: Kernel = 3, transform: Transform = "affine", max_log_scale: MaxLogScale = 1.0,
-    smooth: Annotated[bool, SMOOTH] = False, context_shape: ContextShape = None,
+    context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first channels, which condition "convolution" couplings of the other channels; see `Conditioned`."""
 
     def make(shape: Shape, context: Shape | None) -> Bijector:
-        transformed = convolution(
+        return convolution(
             shape, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
             padding=padding, kernel=kernel, transform=transform, max_log_scale=max_log_scale, context_shape=context,
         )  # fmt: skip
-        return Chain([transformed, Elementwise(shape, SmoothLaplace(), per_channel=True)]) if smooth else transformed
 
     return Conditioned(event_shape, passive, make, context_shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -11,8 +11,7 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network
-from mera.bijectors.conditioners.fixed_weights import evaluators
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network, prepare
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Affine, Univariate, transform
@@ -124,10 +123,12 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
     partition = couplings[0].partition
     halves = list(partition.split(x))
     log_slopes: list[Any] = [None, None]
-    for coupling, parameters in zip(couplings, _conditioners(couplings, x.shape[0]), strict=True):
+    for coupling in couplings:
+        networks = [prepare(network, x.shape[0]) for network in coupling.networks]
         for changed in (0, 1) if inverse else (1, 0):
             read = 1 - changed
-            params = parameters(join(halves[read], context, coupling.context_shape), read)
+            given = join(halves[read], context, coupling.context_shape)
+            params = networks[0](given, read) if coupling.shared_between_halves else networks[read](given)
             value, log_slope = transform(coupling.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed)
@@ -135,17 +136,3 @@ def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inv
             log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
     first, second = (as_rows(log_slope).sum(1) for log_slope in log_slopes)
     return partition.merge(*halves), first + second
-
-
-def _conditioners(couplings: Sequence[Coupling], rows: int) -> Iterator[Callable[[Tensor, int], Tensor]]:
-    """For each coupling, a function from a half and its index, 0 or 1, to the parameters of the other half."""
-    evaluate = iter(evaluators([network for coupling in couplings for network in coupling.networks], rows))
-    for coupling in couplings:
-        if coupling.shared_between_halves:
-            yield next(evaluate)
-        else:
-            yield _by_half(next(evaluate), next(evaluate))
-
-
-def _by_half(*networks: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Tensor]:
-    return lambda x, half: networks[half](x)

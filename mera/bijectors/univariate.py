@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
@@ -15,12 +14,6 @@ from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
 from mera.bijectors.base import in_dtype, log_det_dtype
-
-LOGISTIC_RATE = math.pi / math.sqrt(3)
-"""The rate at which the tails of the logistic density of variance 1 fall."""
-LAPLACE_TAIL = LOGISTIC_RATE / math.sqrt(2)
-"""The derivative, far from 0, of the map of a logistic onto a Laplace density, both of variance 1."""
-
 
 Map = Callable[..., tuple[Tensor, Tensor]]
 """A method of a map: from variables and parameters to variables and log-slopes."""
@@ -124,43 +117,6 @@ class Affine(Univariate):
         raw, shift = params.unbind(1)
         bound = self.max_log_scale
         return torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound), shift
-
-
-class SmoothLaplace(Univariate):
-    r"""The map of a smooth density onto the Laplace density of variance 1, whose peak is a cusp.
-
-    .. math::
-
-        y = \frac{c}{k} \, \mathrm{sign}(x) \left( \ln(1 + e^{k |x|}) - \ln 2 \right), \qquad
-        k = \frac{\pi}{\sqrt 3} e^p, \quad c = \frac{\pi}{\sqrt 6}
-
-    At p = 0, where it starts, x has the logistic density of variance 1. The parameter p sharpens the peak, up to the
-    cusp of Laplace's density at large p, or flattens it, with Laplace's tails in both cases. Variables of images with
-    a learnt scale are closer to a logistic density than to Laplace's.
-    """
-
-    n_params = 1
-
-    @in_single
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Map onto the Laplace density."""
-        rate = self._rate(params)
-        half = x * rate / 2
-        decay = torch.log1p(torch.exp(-2 * half.abs()))
-        log_cosh = half.abs() + decay - math.log(2)
-        return LAPLACE_TAIL / rate * (half + half.sign() * log_cosh), math.log(LAPLACE_TAIL) - decay
-
-    @in_single
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Map back from the Laplace density."""
-        rate = self._rate(params)
-        size = rate / LAPLACE_TAIL * y
-        scaled = 2 * size + size.sign() * (torch.log1p(-torch.expm1(-size.abs())) - size.abs())
-        decay = torch.log1p(torch.exp(-scaled.abs()))
-        return scaled / rate, decay - math.log(LAPLACE_TAIL)
-
-    def _rate(self, params: Tensor) -> Tensor:
-        return LOGISTIC_RATE * torch.exp(params[:, 0])
 
 
 class Additive(Univariate):

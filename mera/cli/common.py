@@ -44,7 +44,7 @@ Lattice = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 
 
-def flow_of(path: Path, layout: Layout, prior: Any = "laplace", classes: int | None = None) -> Flow:
+def flow_of(path: Path, layout: Layout, prior: Any = "gaussian", classes: int | None = None) -> Flow:
     """Make a flow of a layout that was read from a file.
 
     Args:

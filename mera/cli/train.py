@@ -47,7 +47,7 @@ from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_data
 
-PRIOR_HELP = "Prior of a layout's latents: laplace, gaussian, or a distribution of torch, StudentT(df=5)."
+PRIOR_HELP = "Prior of a layout's latents: gaussian, laplace, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "layers": 2, "hidden": (64,)}
 """Options of a model that learns an action, as far as the model has them. Splines work best on two minima."""
 ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
@@ -67,7 +67,7 @@ def _train_other(
     context: typer.Context,
     resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
     layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
-    prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar=CALL)] = "laplace",
+    prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar=CALL)] = "gaussian",
     **values: Any,
 ) -> None:
     """Train a model or a layout of your own, or resume a run."""

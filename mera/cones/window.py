@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.executor import SubplanExecutor
 from mera.cones.indexing import Tiling, check_indexable, indices_at
 from mera.cones.regions import Span, rectangle, spans_of
@@ -54,8 +53,7 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
         noise(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites).flatten()[None].to(like)
         for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
     ]
-    with fixed_weights():
-        row = SubplanExecutor(subplan, like.device).inverse(rows, runner.inverse_transform(lambda step: None))
+    row = SubplanExecutor(subplan, like.device).inverse(rows, runner.inverse_transform(lambda step: None))
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, mix, subtree
 from mera.analysis.latents import LatentIndex, check_latent
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.cones.incremental import IncrementalPass
 from mera.data.dataset import resize
 from mera.data.items import pixels_of
@@ -116,9 +115,8 @@ class Studio:
             self._keep()
             self._moved = latent
         change = self.learnt.change(latent)
-        with fixed_weights():
-            self._pass.propose(change, torch.full_like(self._pass.at(change), value))
-            self._pass.settle(change, torch.ones(1, 1, dtype=torch.bool, device=self.flow.device))
+        self._pass.propose(change, torch.full_like(self._pass.at(change), value))
+        self._pass.settle(change, torch.ones(1, 1, dtype=torch.bool, device=self.flow.device))
 
     def redraw(self, level: int) -> None:
         """Redraw all latents of a level, 0 for the finest."""

@@ -18,8 +18,7 @@ from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
 from mera.io.packing import unpack
-from mera.models.by_name import build, builder
-from mera.names.options import options_of
+from mera.models.by_name import build
 from mera.run.modules import structure_of
 from mera.symmetry.mixture import Symmetrized
 from mera.weights import card
@@ -28,8 +27,6 @@ WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 2
 """The version of the description in files."""
-BEFORE = {"block_spins": False, "mix_channels": False, "smooth_prior": False}
-"""Options of models that older files do not have, with what the models then did."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
@@ -175,9 +172,6 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
     else:
-        model = description["model"]
-        accepted = options_of(builder(model))
-        options = {name: value for name, value in BEFORE.items() if name in accepted} | options
-        flow = build(model, **options)
+        flow = build(description["model"], **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow

@@ -17,7 +17,6 @@ from mera.graph import Layout, Port
 from mera.models.fields import add_field
 from mera.models.geometry import context_of_options, integers_per_step, lattice_shape, levels, options_per_step
 from mera.names.flow_options import PADDING, Edges, PatchOptions, StepOptions
-from mera.priors.families import family_of
 
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
@@ -61,10 +60,6 @@ class Patches:
                 "the same layers, residual_blocks and hidden at all levels, which share them",
                 "{layers!r}, {residual_blocks!r} and {hidden!r}".format_map(options),
             )
-        smooth = options.get("smooth_prior", False)
-        if smooth is None:
-            smooth = options["conditioner"] == "joint" and family_of(options["prior"]).name == "laplace"
-        self.smooths = smooth
         details: Any = options.get("details", 0)
         self.details = integers_per_step(details, steps, "details", least=0)
         if any(self.details):
@@ -80,8 +75,7 @@ class Patches:
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
         open borders, where no patch fits at an offset. With the option `block_spins`, bijectors act on block spins up
         to the row at offset 0; all but the last of them transform back, so that no causal cone grows. The last step has
-        no block spins, whose means no further step would couple, unless all levels share one module. With the option
-        `smooth_prior`, the last row maps each variable that leaves onto the prior.
+        no block spins, whose means no further step would couple, unless all levels share one module.
         """
         is_patch = any(n == self.kernel and not p for n, p in zip(x.shape, x.lattice.periodic, strict=True))
         rows = [(role, offset) for role, offset in rows if not (offset and is_patch)]
@@ -90,11 +84,8 @@ class Patches:
         last = [offset for _, offset in rows].index(0) if keeps_means else -1
         for index, (role, offset) in enumerate(rows):
             bijector = self.bijectors[step]
-            if self.smooths and index == len(rows) - 1 and not (decimates and self.details[step]):
-                cell = self.stride if decimates else None
-                bijector = around("smooth-latents", bijector, cell=cell, offset=offset)
             if index <= last:
-                bijector = around("block-spins", bijector, cell=self.stride, back=index < last)
+                bijector = in_block_spins(bijector, cell=self.stride, back=index < last)
             x = self.layout.local(
                 x, bijector, kernel=self.kernel, offset=offset, share=role if self.share else None,
                 name=f"{role}{suffix}",
@@ -105,7 +96,7 @@ class Patches:
         """Keep one site of each cell, and return the port of the kept sites and that of all others, as channels.
 
         With the option `details`, convolutions first transform the other sites, given the kept sites (as in Wavelet
-        Flow, Yu et al. 2020); the map of `smooth_prior` follows them rather than the last row.
+        Flow, Yu et al. 2020).
         """
         if not self.details[step]:
             return self.layout.decimate(x, self.stride, name=f"decimate{suffix}")
@@ -113,7 +104,7 @@ class Patches:
         x = self.layout.squeeze(x, self.stride, name=f"squeeze{suffix}")
         norm = self.options["conditioner"] == "joint" if self.options["norm"] is None else self.options["norm"]
         options = {"passive": kept, "layers": self.details[step], "hidden": DETAILS, "norm": norm}
-        options |= {"padding": PADDING[self.options["boundary"]], "smooth": self.smooths}
+        options |= {"padding": PADDING[self.options["boundary"]]}
         x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
 
@@ -136,10 +127,10 @@ class Patches:
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
 
 
-def around(name: str, bijector: Callable[..., Any], **options: Any) -> Named:
-    """The registered bijector "block-spins" or "smooth-latents" around another one, by name or as a callable."""
+def in_block_spins(bijector: Callable[..., Any], **options: Any) -> Named:
+    """The registered bijector "block-spins" around another one, by name or as a callable."""
     inner = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
-    return named(name, {"inner": inner, **options})
+    return named("block-spins", {"inner": inner, **options})
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:

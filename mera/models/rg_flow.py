@@ -26,16 +26,16 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"), wanted=options["levels"])
     return {
         "block_spins": False,
-        "smooth_prior": False,
         "order": "authors",
         "conditioner": "authors",
+        "prior": "laplace",
         "layers": tuple(LAYERS[min(h, len(LAYERS) - 1)] for h in range(steps)),
         "residual_blocks": 4,
         "hidden": (512, 512),
     }
 
 
-@register("rgflow", presets={"authors": authors}, block_spins=True, smooth_prior=None, layers=4, hidden=(64,))
+@register("rgflow", presets={"authors": authors}, block_spins=True, layers=4, hidden=(64,))
 def rgflow(
     L: LatticeEdges = 32,
     m: EvenKernel = 4,

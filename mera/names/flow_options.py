@@ -26,7 +26,7 @@ Hidden = Sequence[int] | Sequence[Sequence[int]]
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
 """A registered bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}; or a bijector factory."""
 PriorLike = str | Mapping[str, Any] | Distribution
-"""A prior by name, "laplace" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
+"""A prior by name, "gaussian" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
 
 CONDITIONERS = ("joint", "paper", "authors")
 PADDING = {"open": "zeros", "periodic": "circular"}
@@ -175,7 +175,7 @@ class DensityOptions(TypedDict, total=False):
 
 
 PRIOR = (
-    'prior of the latents: "laplace", "gaussian", or a univariate distribution of torch whose parameters are numbers, '
+    'prior of the latents: "gaussian", "laplace", or a univariate distribution of torch whose parameters are numbers, '
     '"StudentT(df=5)".'
 )
 
@@ -204,7 +204,7 @@ class BlockOptions(TypedDict, total=False):
 class PatchOptions(BlockOptions, DensityOptions, total=False):
     """Options that models of patches share."""
 
-    prior: Annotated[PriorLike, Option(PRIOR, default="laplace")]
+    prior: Annotated[PriorLike, Option(PRIOR, default="gaussian")]
     boundary: Annotated[str, Option('borders of the lattice: "periodic" or "open".', default="periodic")]
 
 
@@ -242,16 +242,6 @@ class StepOptions(PatchOptions, total=False):
             "all sites of coarser lattices. The number for the coarsest level is not used.",
             default=0,
         ).per_step(),
-    ]
-    smooth_prior: Annotated[
-        bool | None,
-        Option(
-            "whether a learnt map of each latent, in front of a Laplace prior, takes the cusp off its density. It "
-            "begins as the map of a logistic density onto Laplace's. If None, only with the joint conditioner and a "
-            "Laplace prior.",
-            flag,
-            False,
-        ),
     ]
 
 

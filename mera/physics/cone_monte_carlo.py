@@ -12,7 +12,6 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.flow import Flow
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-@fixed_weights()
 def cone_monte_carlo(
     flow: Density,
     action: ActionLike,

@@ -17,7 +17,6 @@ from mera._utils.errors import InputError
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.random import fixed_seed
 from mera._utils.version import VERSION
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.display.progress import check_console
@@ -53,7 +52,6 @@ PROBES = 4
 
 
 @torch.no_grad()
-@fixed_weights()
 def measure(
     flow: Density | Sequence[int],
     action: ActionLike | str,

@@ -11,7 +11,6 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera._utils.random import set_torch_states, torch_states
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.physics.action import Action, ActionLike
@@ -31,7 +30,6 @@ AT_ONCE = 500
 
 
 @torch.no_grad()
-@fixed_weights()
 def metropolis(
     flow: Density,
     action: ActionLike,

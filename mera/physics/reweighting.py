@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.chains.effective_size import effective_number
 from mera.density import Density
 from mera.display.notebook import Pictured
@@ -92,7 +91,6 @@ class Report(Pictured):
 
 
 @torch.no_grad()
-@fixed_weights()
 def estimate(
     flow: Density,
     action: ActionLike,

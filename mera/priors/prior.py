@@ -49,7 +49,7 @@ class Prior(nn.Module):
     (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
     """
 
-    def __init__(self, distribution: PriorLike = "laplace") -> None:
+    def __init__(self, distribution: PriorLike = "gaussian") -> None:
         super().__init__()
         self.family: Family = family_of(distribution)
         self._dtype = torch.float64

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.torch_private import is_recording
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 
 Events = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """From events (n, *event_shape) and their contexts to the transformed events and the log-det (n,) of each."""
@@ -33,8 +32,7 @@ def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Ten
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = events.split(rows)
     piece_contexts = [None] * len(pieces) if contexts is None else contexts.split(rows)
-    with fixed_weights():
-        results = [run(piece, context) for piece, context in zip(pieces, piece_contexts, strict=True)]
+    results = [run(piece, context) for piece, context in zip(pieces, piece_contexts, strict=True)]
     for piece, result in zip(pieces, results, strict=True):
         shapes = [getattr(part, "shape", None) for part in result] if isinstance(result, tuple) else None
         if shapes != [piece.shape, piece.shape[:1]]:

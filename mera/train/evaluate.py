@@ -14,7 +14,6 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.processes import process_state
 from mera._utils.random import fixed_seed
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.data import Examples, StreamDataset, first
 from mera.density import Density
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
@@ -49,7 +48,6 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-@fixed_weights()
 def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, seed: int = 0) -> Tensor:
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":

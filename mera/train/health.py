@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 
-from mera.bijectors.conditioners.fixed_weights import fixed_weights
 from mera.bijectors.laws import round_trip_error
 from mera.density import Density
 from mera.train.objective import Objective
@@ -40,7 +39,6 @@ class Verdict(NamedTuple):
 
 
 @torch.no_grad()
-@fixed_weights()
 def inverse_error(flow: Density, objective: Objective) -> float:
     r"""The largest error of :math:`x \to z \to x` in the flow's dtype, relative to the largest value of x.
 

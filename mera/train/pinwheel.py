@@ -13,7 +13,7 @@ from mera.train.settings import Settings
 BATCH, RATE, LAYERS, WIDTH = 256, 1e-2, 6, 32
 
 
-def learn_pinwheel(prior: PriorLike = "laplace", seed: int = 0, steps: int = 500, bijector: str = "coupling") -> Flow:
+def learn_pinwheel(prior: PriorLike = "gaussian", seed: int = 0, steps: int = 500, bijector: str = "coupling") -> Flow:
     """Train a flow of six couplings on the pinwheel, a density of two variables.
 
     Args:

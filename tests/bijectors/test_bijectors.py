@@ -33,7 +33,6 @@ from mera.bijectors import (
     RationalQuadratic,
     ResidualConv,
     ResidualMLP,
-    SmoothLaplace,
     by_name,
     catalogue,
     catalogue_fields,
@@ -210,7 +209,7 @@ def test_masks_of_an_autoregressive_network(n, hidden, context):
         assert reads[:, n:].all()
 
 
-@pytest.mark.parametrize("transform", [SmoothLaplace(), RationalQuadratic(3)])
+@pytest.mark.parametrize("transform", [Affine(), RationalQuadratic(3)])
 def test_derivatives_of_inverses(transform):
     params = 0.5 * torch.randn(2, transform.n_params, 3, dtype=torch.float64, requires_grad=True)
     y = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)

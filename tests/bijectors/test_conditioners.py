@@ -1,13 +1,11 @@
-"""Conditioner networks: the formulas of the paper, and the fast evaluation beside them."""
+"""Conditioner networks, compared with the formulas of the paper."""
 
-import copy
 import math
 
 import pytest
 import torch
 from torch import nn
 
-import mera
 from mera.bijectors import (
     Affine,
     Conditional,
@@ -16,13 +14,10 @@ from mera.bijectors import (
     Couplings,
     Gather,
     PatchMLPs,
-    ResidualMLP,
     SeparateMLPs,
     checkerboard,
 )
-from mera.bijectors.conditioners import products
-from mera.bijectors.conditioners.fixed_weights import evaluators
-from mera.bijectors.conditioners.published import ResidualStack
+from mera.bijectors.conditioners.base import prepare
 from tests.helpers.laws import randomize
 from tests.tables.bijectors import PATCH, mlp, paper, patch, together
 
@@ -43,43 +38,60 @@ def in_shape(network):
     return (2, 3) if getattr(network, "out_shape", None) == (1, 2, 3) else (network.in_features,)
 
 
-def outputs_and_gradients(networks, calls, x, weights):
-    """Values of each network on its input, for both halves where the network reads both, and all gradients."""
+def outputs_and_gradients(network, call, x, weights):
+    """Values, for both halves where the network reads both, and all gradients."""
     x = x.clone().requires_grad_(torch.is_grad_enabled())
-    values = [
-        call(x, half) if network.shared_between_halves else call(x)
-        for network, call in zip(networks, calls, strict=True)
-        for half in range(1 + network.shared_between_halves)
-    ]
+    values = [call(x, half) for half in (0, 1)] if network.shared_between_halves else [call(x)]
     if not torch.is_grad_enabled():
         return values
     loss = sum((value * torch.linspace(-1, 2, value.numel()).view_as(value)).sin().sum() for value in values)
     return values + list(torch.autograd.grad(loss, [x, *weights]))
 
 
-@pytest.mark.parametrize("mode", ["training", "frozen", "frozen, fixed", "no gradients", "no gradients, fixed"])
+def plain(network):
+    """The formula of App. A and Fig. 7, a loop over networks, blocks and layers."""
+
+    def stack(networks, x):
+        outputs = []
+        for index, stream in enumerate(x):
+            for block in range(networks.blocks):
+                value = stream
+                for swish, linear in zip(networks.swishes, networks.linears, strict=True):
+                    value = value / (1 + torch.exp(-swish.slope[block, index] * value))
+                    value = layer(linear, block, index, value)
+                stream = (stream + value) / math.sqrt(2)
+            outputs.append(stream * networks.scale[index])
+        return torch.stack(outputs, 1)
+
+    def layer(linear, block, index, x):
+        v, g = linear.weight_v[block, index], linear.weight_g[block, index]
+        return x @ (g * v / v.square().sum(0).sqrt()) + linear.bias[block, index]
+
+    def separate(x):
+        copies = [x.flatten(1)] * network.n_params
+        if network.stem is not None:
+            copies = [layer(network.stem, 0, index, x) for index, x in enumerate(copies)]
+        return stack(network.networks, copies).unflatten(2, network.out_shape)
+
+    def of_patch(x, half):
+        zeros = torch.zeros_like(x)
+        patch = torch.cat([x, zeros] if half == 0 else [zeros, x], 1)
+        return stack(network.networks, [patch] * network.n_params).chunk(2, 2)[1 - half]
+
+    return of_patch if network.shared_between_halves else separate
+
+
+@pytest.mark.parametrize("mode", ["training", "frozen", "no gradients"])
 @pytest.mark.parametrize("rows", [1, 40])  # fewer and more than the outputs of a layer
-@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_fast_path_equals_the_plain_formula(name, count, rows, mode):
-    networks = [randomize(NETWORKS[name]()) for _ in range(count)]
-    weights = [weight for network in networks for weight in network.parameters()]
-    if mode.startswith("frozen"):
-        for weight in weights:
-            weight.requires_grad_(False)
-        weights = []
-    x = torch.randn(rows, *in_shape(networks[0]), dtype=torch.float64)
-    with torch.set_grad_enabled(not mode.startswith("no gradients")):
-        expected = outputs_and_gradients(networks, networks, x, weights)
-        if mode.endswith("fixed"):
-            with mera.fixed_weights():
-                calls = list(evaluators(networks, rows))
-                assert all(call is again for call, again in zip(calls, evaluators(networks, rows), strict=True))
-                found = outputs_and_gradients(networks, calls, x, weights)
-        else:
-            calls = list(evaluators(networks, rows))
-            found = outputs_and_gradients(networks, calls, x, weights)
-    assert not set(map(id, calls)) & set(map(id, networks))
+def test_networks_are_the_formula_of_the_paper(name, rows, mode):
+    network = randomize(NETWORKS[name]())
+    network.requires_grad_(mode != "frozen")
+    weights = list(network.parameters()) if mode == "training" else []
+    x = torch.randn(rows, *in_shape(network), dtype=torch.float64)
+    with torch.set_grad_enabled(mode != "no gradients"):
+        expected = outputs_and_gradients(network, plain(network), x, weights)
+        found = outputs_and_gradients(network, network, x, weights)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
 
@@ -103,50 +115,23 @@ def test_couplings_equal_couplings_with_the_plain_formula(rows, shape, context, 
         back, opposite = couplings.inverse(x, c)
         loss = (y.sin() + back.cos()).sum() + (log_det * opposite).sum()
         found.append([y, log_det, back, opposite, *torch.autograd.grad(loss, inputs)])
-        monkeypatch.setattr("mera.bijectors.coupling.evaluators", lambda networks, rows: networks)
+        monkeypatch.setattr("mera.bijectors.coupling.prepare", lambda network, rows: network)
     for one, other in zip(*found, strict=True):
         assert (one - other).abs().max() <= 1e-12 * other.abs().max().clamp(min=1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_slope_of_zero(name):
-    """x sigmoid(0 x) = x / 2, where the fast path divides by the slope."""
+    """x sigmoid(0 x) = x / 2, where the folded layer divides by the slope."""
     network = randomize(NETWORKS[name]())
     for swish in network.networks.swishes:
         swish.slope.data[0, 0, 0, :2] = 0
     weights = [weight for key, weight in network.named_parameters() if "slope" not in key]
     x = torch.randn(9, *in_shape(network), dtype=torch.float64)
-    expected = outputs_and_gradients([network], [network], x, weights)
-    found = outputs_and_gradients([network], evaluators([network], 9), x, weights)
+    expected = outputs_and_gradients(network, plain(network), x, weights)
+    found = outputs_and_gradients(network, network, x, weights)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
-
-
-def test_the_plain_formula_is_the_papers():
-    """A loop over blocks and layers of App. A, for each network by itself."""
-    networks = randomize(ResidualStack(2, 6, (5, 4), 3))
-    x = torch.randn(2, 7, 6, dtype=torch.float64)
-    for index in range(2):
-        stream = x[index]
-        for block in range(3):
-            value = stream
-            for swish, linear in zip(networks.swishes, networks.linears, strict=True):
-                value = value / (1 + torch.exp(-swish.slope[block, index] * value))
-                v, g = linear.weight_v[block, index], linear.weight_g[block, index]
-                value = value @ (g * v / v.square().sum(0).sqrt()) + linear.bias[block, index]
-            stream = (stream + value) / math.sqrt(2)
-        torch.testing.assert_close(networks(x)[index], stream * networks.scale[index], atol=1e-12, rtol=1e-12)
-
-
-def test_the_authors_network_reads_one_half_and_returns_the_other():
-    network = randomize(PatchMLPs((3,), (3,), 2, hidden=(5,), blocks=2))
-    x = torch.randn(4, 3, dtype=torch.float64)
-    for half in (0, 1):
-        patch_of_zeros = torch.zeros(4, 6, dtype=torch.float64)
-        patch_of_zeros[:, 3 * half : 3 * half + 3] = x
-        whole = network.networks(patch_of_zeros.expand(2, -1, -1))
-        expected = whole[:, :, 3 * (1 - half) : 3 * (1 - half) + 3].transpose(0, 1)
-        torch.testing.assert_close(network(x, half), expected)
 
 
 class Doubled(SeparateMLPs):
@@ -156,11 +141,10 @@ class Doubled(SeparateMLPs):
         return 2 * super().forward(x)
 
 
-def test_networks_without_a_fast_path_are_called_themselves():
-    networks = [randomize(kind((6,), (6,), 2)) for kind in (SeparateMLPs, Doubled, ResidualMLP, SeparateMLPs)]
-    networks.insert(2, torch.nn.Identity())
-    calls = list(evaluators(networks, 3))
-    assert [call is network for call, network in zip(calls, networks, strict=True)] == [False, True, True, True, False]
+def test_a_forward_of_ones_own_is_called():
+    network = randomize(Doubled((6,), (6,), 2))
+    x = torch.randn(3, 6, dtype=torch.float64)
+    torch.testing.assert_close(prepare(network, 3)(x), 2 * plain(network)(x))
 
 
 @pytest.mark.parametrize("conditioner", [paper, patch])
@@ -207,19 +191,6 @@ def test_log_slopes_that_would_broadcast_are_refused():
         coupling(torch.randn(2, *PATCH))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_copies_have_weights_of_their_own(name):
-    network = randomize(NETWORKS[name]())
-    other = copy.deepcopy(network)
-    with torch.no_grad():
-        other.networks.scale.mul_(2)
-    x = torch.randn(2, *in_shape(network), dtype=torch.float64)
-    half = (0,) if network.shared_between_halves else ()
-    with mera.fixed_weights(), torch.no_grad():
-        (one,), (two,) = evaluators([network], 2), evaluators([other], 2)
-        torch.testing.assert_close(two(x, *half), 2 * one(x, *half))
-
-
 @pytest.mark.parametrize(
     ("result", "message"),
     [
@@ -248,8 +219,7 @@ def test_what_a_conditioner_must_return(result, message):
 
 
 @pytest.mark.parametrize("name", ["paper", "authors-one-block"])
-def test_higher_and_forward_derivatives_of_the_fast_path(name, monkeypatch):
-    monkeypatch.setattr(products, "WIDE", 1)
+def test_higher_and_forward_derivatives(name):
     network = randomize(NETWORKS[name]())
     x = torch.randn(40, *in_shape(network), dtype=torch.float64)
     other = x.roll(1, 0)
@@ -260,45 +230,29 @@ def test_higher_and_forward_derivatives_of_the_fast_path(name, monkeypatch):
 
         return function
 
-    fast, plain = of(next(iter(evaluators([network], len(x))))), of(network)
+    fast, slow = of(network), of(plain(network))
     _, slope = torch.func.jvp(fast, (x,), (other,))
-    torch.testing.assert_close(slope, torch.func.jvp(plain, (x,), (other,))[1])
-    twice = [torch.func.jvp(lambda x, f=f: torch.func.jvp(f, (x,), (other,))[1], (x,), (x,))[1] for f in (fast, plain)]
+    torch.testing.assert_close(slope, torch.func.jvp(slow, (x,), (other,))[1])
+    twice = [torch.func.jvp(lambda x, f=f: torch.func.jvp(f, (x,), (other,))[1], (x,), (x,))[1] for f in (fast, slow)]
     torch.testing.assert_close(*twice)
     assert twice[0].abs().max() > 0
     mapped = torch.func.vmap(torch.func.grad(lambda x: fast(x).sin().sum()))(torch.stack([x, other]))
-    torch.testing.assert_close(mapped[1], torch.func.grad(lambda x: plain(x).sin().sum())(other))
-    curvatures = [torch.autograd.functional.hvp(lambda x, f=f: f(x).sin().sum(), x, other)[1] for f in (fast, plain)]
+    torch.testing.assert_close(mapped[1], torch.func.grad(lambda x: slow(x).sin().sum())(other))
+    curvatures = [torch.autograd.functional.hvp(lambda x, f=f: f(x).sin().sum(), x, other)[1] for f in (fast, slow)]
     torch.testing.assert_close(*curvatures)
-    rows = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0), x, vectorize=True) for f in (fast, plain)]
+    rows = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0), x, vectorize=True) for f in (fast, slow)]
     torch.testing.assert_close(*rows)
 
 
-@pytest.mark.parametrize("width", [200, 600])
-def test_training_keeps_no_activation_that_is_cheap_to_compute_again(width, monkeypatch):
-    network, kept = SeparateMLPs((6,), (6,), 2, hidden=(width, width), blocks=2), []
-
-    def bytes_kept():
-        kept.clear()
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
-            next(iter(evaluators([network], 2000)))(torch.randn(2000, 6, requires_grad=True))
-        return sum(kept)
-
-    found = bytes_kept()
-    monkeypatch.setattr(products, "WIDE", math.inf)
-    assert found < 0.8 * bytes_kept() if width == 600 else found == bytes_kept()
-
-
 @pytest.mark.parametrize("name", ["paper", "authors"])
-def test_gradients_in_mixed_precision(name, monkeypatch):
-    monkeypatch.setattr(products, "WIDE", 1)
+def test_gradients_in_mixed_precision(name):
     network = randomize(NETWORKS[name]()).float()
     x = torch.randn(40, *in_shape(network))
     half = (0,) if network.shared_between_halves else ()
     gradients = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            value = next(iter(evaluators([network], len(x))))(x, *half)
+            value = network(x, *half)
         gradients.append(torch.autograd.grad(value.float().square().sum(), list(network.parameters())))
     for exact, mixed in zip(*gradients, strict=True):
         assert (mixed - exact).norm() < 0.2 * exact.norm()  # slopes of activations lose most

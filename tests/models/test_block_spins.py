@@ -12,7 +12,7 @@ POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 def build(model, **options):
-    return mera.build(model, channels=2, layers=1, hidden=(3,), smooth_prior=False, **options)
+    return mera.build(model, channels=2, layers=1, hidden=(3,), **options)
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ def test_decimation_keeps_the_sites_at_even_places():
 
 
 def test_shared_levels_have_one_disentangler_and_one_decimator():
-    flow = rgflow(L=32, share_levels=True, smooth_prior=False)
+    flow = rgflow(L=32, share_levels=True)
     assert sorted(flow.bijectors) == ["decimator", "disentangler"]
-    one_level = sum(p.numel() for p in rgflow(L=4, smooth_prior=False).parameters())  # without a factor of block spins
+    one_level = sum(p.numel() for p in rgflow(L=4).parameters())  # without a factor of block spins
     assert sum(p.numel() for p in flow.parameters()) == one_level + 1
 
 

@@ -14,7 +14,7 @@ def build(**options):
 
 def test_what_stays_is_as_without_details():
     """The coarsest latents are those of the flow without details, and the finest depend on neighbouring cells."""
-    flow, plain = randomize(build(details=(1, 2, 0), smooth_prior=False)), build(smooth_prior=False).double()
+    flow, plain = randomize(build(details=(1, 2, 0))), build().double()
     assert not plain.load_state_dict(flow.state_dict(), strict=False).missing_keys
     x = torch.randn(2, 2, 16, 16, dtype=torch.float64)
     z, z_plain = flow(x)[0], plain(x)[0]

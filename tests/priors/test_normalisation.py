@@ -50,7 +50,6 @@ EVENT = {"per_site": False}  # variables of two sites are mixed
 INNER = {"inner": {"name": "coupling", "hidden": (5,)}}
 NEEDS = {
     "block-spins": INNER, "linear": EVENT, "permutation": {"order": [1, 0], **EVENT},
-    "smooth-latents": INNER,
 }  # fmt: skip
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
 BETWEEN_CHANNELS = {"corners", "glow-steps"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from torch import nn
+from torch import Tensor, nn
 
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
 
 Shape = tuple[int, ...]
 
@@ -30,6 +32,21 @@ class Conditioner(nn.Module):
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
+    def prepared(self, rows: int) -> Callable[..., Tensor]:
+        """A function with the arguments and values of `forward`, for one pass of a coupling.
+
+        A network defines this method in place of `forward` if it computes something from its weights alone, such as
+        norms, which a shared network then does once for both halves.
+
+        Args:
+            rows: the size of the batch for which the function should be fast.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, *half: int) -> Tensor:
+        """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
+        return self.prepared(x.shape[0])(x, *half)
+
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
@@ -49,3 +66,13 @@ def make_network(conditioner: ConditionerFactory, in_shape: Shape, out_shape: Sh
     if not isinstance(network, nn.Module):
         raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
     return network
+
+
+def prepare(network: nn.Module, rows: int) -> Callable[..., Tensor]:
+    """The function that a coupling calls in a pass: `prepared`, or the network if it has hooks or its own `forward`."""
+    if not isinstance(network, Conditioner) or type(network).forward is not Conditioner.forward:
+        return network
+    if not is_called_plainly(network):
+        return network
+    with recording_paused() if is_recording() else nullcontext():  # what weights determine is constant in a recording
+        return network.prepared(int(rows))

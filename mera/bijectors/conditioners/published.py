@@ -1,22 +1,35 @@
 r"""The conditioner networks of the RG-Flow paper and of its authors' code.
 
 The weights of all networks of one shape, and of all residual blocks, are stacked in one parameter (blocks, networks,
-...); values are (networks, B, features). This module has the formulas of the paper; couplings evaluate the same
-functions faster, see `mera.bijectors.conditioners.fused`.
+...); values are (networks, B, features). What depends on weights alone is computed once for a pass, for all blocks:
+
+- A swish :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a` is torch's silu, if the layer before it is multiplied by
+  :math:`a` and the layer behind it divided by :math:`a`. Between activations of slopes :math:`a` and :math:`a'` a layer
+  is a product with the matrix :math:`v \, \gamma / a`, where :math:`\gamma = g \, a' / \|v\|`. The gradient of a slope
+  is then the difference of two terms, with a relative rounding error of about :math:`\epsilon / |a|` for the machine
+  precision :math:`\epsilon`; all other gradients are exact to rounding.
+- Let :math:`x_k` enter block :math:`k = 0, 1, \ldots`, let :math:`b_k` be the bias of the last layer of its
+  :math:`f_k`, and :math:`\bar f_k = f_k - b_k`. With :math:`v_k = 2^{k/2} x_k - c_k` and
+  :math:`c_k = \sum_{j<k} 2^{j/2} b_j`, the factors :math:`1 / \sqrt 2` and the biases move behind all blocks:
+  :math:`v_{k+1} = v_k + 2^{k/2} \bar f_k(x_k)`, so that a block adds a matrix product to the stream :math:`v`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera._utils.checks import DEEPEST, check_count, check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
+
+ALL = slice(None)
 
 
 class Swish(nn.Module):
@@ -29,9 +42,10 @@ class Swish(nn.Module):
         super().__init__()
         self.slope = nn.Parameter(torch.ones(blocks, networks, 1, features))
 
-    def forward(self, x: Tensor, block: int = 0) -> Tensor:
-        """Apply the activation of one block to all networks, (networks, B, features)."""
-        return x * torch.sigmoid(self.slope[block] * x)
+    def away_from_zero(self) -> Tensor:
+        """The slopes, moved away from 0 by two rounding errors, because the layer behind is divided by them."""
+        tiny = self.slope.new_tensor(2 * torch.finfo(self.slope.dtype).eps)
+        return self.slope + torch.copysign(tiny, self.slope)
 
 
 class WeightNormLinear(nn.Module):
@@ -48,11 +62,57 @@ class WeightNormLinear(nn.Module):
         self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=2, keepdim=True))
         self.bias = nn.Parameter(torch.zeros(blocks, networks, 1, out_features))
 
-    def forward(self, x: Tensor, block: int = 0) -> Tensor:
-        """Apply the layer of one block to all networks, (networks, B, in) to (networks, B, out)."""
-        v = self.weight_v[block]
-        weight = self.weight_g[block] * v / v.norm(dim=1, keepdim=True)
-        return x @ weight + self.bias[block]
+    def gain(self) -> Tensor:
+        """The factors of the outputs, g / |v|, (blocks, networks, 1, out)."""
+        return self.weight_g / (self.weight_v * self.weight_v).sum(2, keepdim=True).sqrt()  # linalg.norm is slower
+
+
+class Folded(NamedTuple):
+    """The networks of a `ResidualStack`, with all that depends on weights alone; a list has an entry for each block.
+
+    Attributes:
+        slopes: factors of the stream before the first activation of a block.
+        starts: constants that are added to it.
+        layers: for each layer its weights, its biases, and for few rows the factors of its inputs and of its outputs.
+        scale: factor of the outputs.
+        shift: constant that is added to the outputs.
+    """
+
+    slopes: Sequence[Tensor]
+    starts: Sequence[Tensor]
+    layers: list[tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]]
+    scale: Tensor
+    shift: Tensor
+
+    def __call__(self, x: Tensor, inputs: slice = ALL, outputs: slice = ALL) -> Tensor:
+        """Run all networks, each on its own inputs, (networks, B, features).
+
+        Args:
+            x: the features that enter; all but those of `inputs` are 0.
+            inputs: the features that are read.
+            outputs: the features that are computed.
+        """
+        blocks, depth = len(self.slopes), len(self.layers)
+        for block in range(blocks):
+            read, kept = inputs if block == 0 else ALL, outputs if block == blocks - 1 else ALL
+            value = torch.addcmul(cut(self.starts[block], read), cut(x, read), cut(self.slopes[block], read))
+            x = cut(x, kept)
+            for layer, (weights, biases, befores, afters) in enumerate(self.layers, 1):
+                rows, columns = read if layer == 1 else ALL, kept if layer == depth else ALL
+                weight, added = cut(weights[block], columns, rows), x if layer == depth else biases[block]
+                value = F.silu(value, inplace=not torch.is_grad_enabled())
+                if befores:
+                    product = torch.bmm(value * cut(befores[block], rows), weight)
+                    value = torch.addcmul(added, product, cut(afters[block], columns))
+                else:
+                    value = torch.bmm(value, weight).add_(added)  # baddbmm would copy the biases first
+            x = value
+        return torch.addcmul(cut(self.shift, outputs), x, cut(self.scale, outputs))
+
+
+def cut(tensor: Tensor, features: slice, rows: slice = ALL) -> Tensor:
+    """The features, and rows, of a tensor (networks, rows, features), without an operation for all of them."""
+    return tensor if features is ALL and rows is ALL else tensor[:, rows, features]
 
 
 class ResidualStack(nn.Module):
@@ -72,14 +132,22 @@ class ResidualStack(nn.Module):
         self.linears = nn.ModuleList(WeightNormLinear(blocks, networks, i, o) for i, o in pairwise(widths))
         self.scale = nn.Parameter(torch.zeros(networks, 1, features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Run all networks, each on its own inputs, (networks, B, features)."""
-        for block in range(self.blocks):
-            change = x
-            for swish, linear in zip(self.swishes, self.linears, strict=True):
-                change = linear(swish(change, block), block)
-            x = (x + change) / math.sqrt(2)
-        return x * self.scale
+    def folded(self, rows: int) -> Folded:
+        """Compute what depends on weights alone; see the head of this file.
+
+        Slopes and norms are multiplied into the weights; or, if a batch has fewer rows than the weights, into values.
+        """
+        slopes = [swish.away_from_zero() for swish in self.swishes]
+        roots = self.scale.new_tensor([2 ** (k / 2) for k in range(self.blocks)]).view(-1, 1, 1, 1)
+        layers, bias = [], self.scale
+        for linear, slope, factor in zip(self.linears, slopes, [*slopes[1:], roots], strict=True):
+            before, after, bias = slope.reciprocal(), linear.gain() * factor, linear.bias * factor
+            if 2 * rows > after.shape[3]:
+                layers.append(((linear.weight_v * (before.mT @ after)).unbind(), bias.unbind(), (), ()))
+            else:
+                layers.append((linear.weight_v.unbind(), bias.unbind(), before.unbind(), after.unbind()))
+        sums, first, scale = bias.cumsum(0), slopes[0] / roots, self.scale * 2 ** (-self.blocks / 2)
+        return Folded(first.unbind(), (first * (sums - bias)).unbind(), layers, scale, scale * sums[-1])
 
 
 class SeparateMLPs(Conditioner):
@@ -109,12 +177,18 @@ class SeparateMLPs(Conditioner):
         self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
         self.networks = ResidualStack(n_params, after, hidden, blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def prepared(self, rows: int) -> Callable[[Tensor], Tensor]:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        x = x.flatten(1).expand(self.n_params, -1, -1)  # all networks have the same input
-        if self.stem is not None:
-            x = self.stem(x)
-        return self.networks(x).transpose(0, 1).unflatten(2, self.out_shape)
+        networks = self.networks.folded(rows)
+        stem = None if self.stem is None else self.stem.weight_v[0] * self.stem.gain()[0]
+
+        def parameters(x: Tensor) -> Tensor:
+            x = x.flatten(1).expand(self.n_params, -1, -1)  # all networks have the same input
+            if stem is not None:
+                x = x @ stem + self.stem.bias[0]
+            return networks(x).transpose(0, 1).unflatten(2, self.out_shape)
+
+        return parameters
 
 
 class PatchMLPs(Conditioner):
@@ -150,9 +224,13 @@ class PatchMLPs(Conditioner):
         self.n_params, self.in_features = n_params, in_shape[0]
         self.networks = ResidualStack(n_params, 2 * self.in_features, hidden, blocks)
 
-    def forward(self, x: Tensor, half: int) -> Tensor:
+    def prepared(self, rows: int) -> Callable[[Tensor, int], Tensor]:
         """Map half 0 or half 1, (B, n), to the parameters of the other half, (B, n_params, n)."""
-        zeros = torch.zeros_like(x)
-        patch = torch.cat([x, zeros] if half == 0 else [zeros, x], dim=1)
-        outputs = self.networks(patch.expand(self.n_params, -1, -1))
-        return outputs.chunk(2, dim=2)[1 - half].transpose(0, 1)
+        networks, n = self.networks.folded(rows), self.in_features
+        halves = slice(None, n), slice(n, None)
+
+        def parameters(x: Tensor, half: int) -> Tensor:
+            patch = F.pad(x, (0, n) if half == 0 else (n, 0)).expand(self.n_params, -1, -1)
+            return networks(patch, halves[half], halves[1 - half]).transpose(0, 1)
+
+        return parameters
