@@ -20,7 +20,6 @@ from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
 from mera.io.archive import write_archive
 from mera.io.flows import describe_flow
-from mera.io.packing import pack, unpack
 from mera.train import RunFolder, bits_per_dim
 from mera.weights import FOLDER, Card
 
@@ -35,8 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run = RunFolder(arguments.run)
     config, flow, metrics = run.config(), run.flow(), run.metrics()
-    packed = pack(flow.state_dict())
-    flow.load_state_dict(unpack(packed))  # the card has the score of the rounded weights
+    packed = {name: x.half() if x.ndim > 1 and x.numel() >= 256 else x for name, x in flow.state_dict().items()}
+    flow.load_state_dict(packed)  # the card has the score of the rounded weights
     source, settings = config["data"], config["settings"]
     test = data.load(**source | ({} if arguments.root is None else {"root": arguments.root})).test
     source = {name: value for name, value in source.items() if name != "root"}

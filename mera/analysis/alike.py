@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mera.graph import Plan
-from mera.graph.operations import Apply
 
 DEVIATIONS = 5.0
 """The excess of chi-squared, in standard deviations, from which equivalent latents count as different. It is large,
@@ -79,8 +78,8 @@ def equivalent_sites(plan: Plan, level: int) -> list[Tensor]:
     value = plan.latents[level].value
     while value in makers:
         step = makers[value]
-        if isinstance(step.operation, Apply):
-            for d, (n, stride) in enumerate(zip(step.operation.lattice.shape, step.operation.stride, strict=True)):
+        if step.module:
+            for d, (n, stride) in enumerate(zip(step.apply.lattice.shape, step.apply.stride, strict=True)):
                 sites = n // lattice.shape[d]  # of the lattice of the step, in a site of the level
                 periods[d] = math.lcm(periods[d], stride // math.gcd(stride, sites))
         value = step.source

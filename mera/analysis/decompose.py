@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.cones.indexing import event_tiling
 from mera.display.table import Table, Tabled, numbers
 from mera.flow import Flow
 from mera.graph import Step
@@ -104,7 +103,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
 
 def _on_sites(step: Step, log_det: Tensor) -> Tensor:
     """The log-dets (B, events) of a step, spread evenly over the sites of its events, (B, *shape)."""
-    sites = event_tiling(step.apply).sites(torch.arange(log_det.shape[1])).to(log_det.device)
+    sites = step.apply.event_tiling.sites(torch.arange(log_det.shape[1])).to(log_det.device)
     spread = (log_det / sites.shape[1])[..., None].expand(-1, -1, sites.shape[1])
     lattice = step.apply.lattice
     on_sites = log_det.new_zeros(len(log_det), lattice.sites)

@@ -23,13 +23,13 @@ from mera.cli.lazy import OPTIONS, with_options
 from mera.cli.output import Json, console, show_json
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
-from mera.cones.indexing import mask_from_sites
 from mera.data import class_numbers
 from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
 from mera.drawing.curves import log_prob_curve
 from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow import Flow
+from mera.graph.indexing import mask_from_sites
 from mera.inpaint import Inpainting, SearchOptions
 
 QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}

@@ -14,18 +14,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera.cones.indexing import (
-    check_indexable,
-    event_tiling,
-    indices_at,
-    map_forward,
-    map_inverse,
-    mask_from_sites,
-    spread,
-)
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.display.notebook import html
 from mera.display.table import Table
+from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
@@ -147,12 +139,7 @@ def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
     check_indexable(plan.input)
     reached = {0: indices.unique()}
     for step in plan.steps:
-        source = reached[step.source]
-        if isinstance(step.operation, Apply):
-            reached[step.targets[0]] = spread(step.operation, source)
-        else:
-            for target, (_, moved) in zip(step.targets, map_forward(step.operation, source), strict=True):
-                reached[target] = moved.sort().values
+        reached.update(zip(step.targets, step.operation.reached(reached[step.source]), strict=True))
     return Cone(plan, reached)
 
 
@@ -164,15 +151,11 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
     check_indexable(plan.input)
     reached = {latent.value: indices.get(level, _EMPTY).unique() for level, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):
-        targets = [reached[target] for target in step.targets]
-        if isinstance(step.operation, Apply):
-            reached[step.source] = spread(step.operation, targets[0])
-        else:
-            reached[step.source] = map_inverse(step.operation, targets).sort().values
+        reached[step.source] = step.operation.reached_back([reached[target] for target in step.targets])
     return Cone(plan, reached)
 
 
 def _touched(operation: Apply, indices: Tensor) -> Tensor:
     """The positions of the events that contain at least one of the variables with flat indices (n,)."""
-    positions, _, is_covered = event_tiling(operation).locate(indices)
+    positions, _, is_covered = operation.event_tiling.locate(indices)
     return positions[is_covered].unique()

@@ -8,7 +8,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mera.cones.indexing import spread
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
@@ -78,5 +77,5 @@ def _neighbours(operation: Apply) -> Tensor:
     channels = operation.lattice.channels
     rows = torch.zeros(operation.lattice.sites, operation.lattice.sites)
     for site, row in enumerate(rows):
-        row[spread(operation, torch.tensor([(site + 1) * channels - 1])) // channels] = 1
+        row[operation.reached(torch.tensor([(site + 1) * channels - 1]))[0] // channels] = 1
     return rows

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, is_integer
 from mera._utils.errors import InputError
-from mera.cones.indexing import indices_at
 from mera.graph import Lattice, Plan
+from mera.graph.indexing import indices_at
 
 MAX_SITES = 2**28
 """The largest number of sites of a region of spans; a longer list of sites would take gigabytes."""

@@ -15,12 +15,12 @@ from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
 from mera.cones.executor import SubplanExecutor
-from mera.cones.indexing import indices_at
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region, sites_of
 from mera.cones.subplan import make_subplan
 from mera.cones.surroundings import Surroundings, WholeImage
 from mera.graph import Step
+from mera.graph.indexing import indices_at
 from mera.run.contexts import ContextOfStep
 from mera.run.runner import Runner
 

@@ -1,8 +1,8 @@
 """Subplans: a plan restricted to the events that a few variables of the data pass through.
 
 `make_subplan` follows variables of the data through a plan. For each step that applies a bijector, a `PartialStep` has
-the events that contain followed variables. `Regroup` and `Cut` only change the indices from which the next partial step
-reads its variables, and do not become partial steps.
+the events that contain followed variables. Operations that only move variables change the indices from which the
+next partial step reads its variables, and do not become partial steps.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera.cones.indexing import Tiling, event_tiling, indices_at, map_forward
-from mera.graph.operations import Apply
+from mera.graph.indexing import Tiling, indices_at
 from mera.graph.plan import Plan, Step
 
 
@@ -88,12 +87,12 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
     followed = {0: (-1, torch.arange(len(indices)), indices)}
     for step in plan.steps:
         parent, places, indices_here = followed.pop(step.source)
-        if not isinstance(step.operation, Apply):
-            outputs = map_forward(step.operation, indices_here)
+        if not step.module:
+            outputs = step.operation.map_forward(indices_here)
             for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
                 followed[target] = parent, places[is_moved], moved
             continue
-        tiling = event_tiling(step.operation)
+        tiling = step.apply.event_tiling
         if tiling.locate(indices_here)[2].any():
             partial_step, indices_here = _partial_step(step, tiling, parent, places, indices_here, group_width)
             parent, places = len(steps), torch.arange(len(indices_here))

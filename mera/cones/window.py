@@ -18,10 +18,10 @@ from torch import Tensor
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.cones.executor import SubplanExecutor
-from mera.cones.indexing import Tiling, check_indexable, indices_at
 from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import make_subplan
-from mera.graph import Apply, Lattice, Plan
+from mera.graph import Lattice, Plan
+from mera.graph.indexing import Tiling, check_indexable, indices_at
 from mera.priors import Prior, temperature_per_level
 from mera.run.runner import Runner
 
@@ -59,9 +59,9 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
 
 def _check_fields(plan: Plan) -> None:
     """Raise a ValueError if a field bijector acts on a lattice that is too large to be evaluated as a whole."""
-    for step in plan.steps:
-        operation = step.operation
-        if isinstance(operation, Apply) and operation.is_field and operation.lattice.sites > MAX_FIELD_SITES:
+    for step in plan.bijections:
+        operation = step.apply
+        if operation.is_field and operation.lattice.sites > MAX_FIELD_SITES:
             raise InputError(
                 "a bijector of patches for windows of so large a lattice",
                 f"a field bijector, which needs all of {operation.lattice}",

@@ -54,7 +54,7 @@ class RunRecords(Tabled):
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints, in ascending order."""
-        matches = (re.fullmatch(r"step_(\d{8,})\.safetensors", path.name) for path in self.checkpoints.glob("step_*"))
+        matches = (re.fullmatch(r"step_(\d{8,})\.pt", path.name) for path in self.checkpoints.glob("step_*"))
         return sorted(int(match[1]) for match in matches if match is not None)
 
     def metrics(self) -> list[dict[str, Any]]:

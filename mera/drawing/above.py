@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from mera.cones.indexing import indices_at, map_forward
 from mera.cones.regions import rectangle
 from mera.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, View, add_legend, panels
 from mera.drawing.rows import Boxes, Row, Variables, rows
-from mera.graph import Apply, Plan
+from mera.graph import Plan
+from mera.graph.indexing import indices_at
 
 MOST_PANELS = 12
 
@@ -86,12 +86,8 @@ def latent_sites(plan: Plan, views: Sequence[View]) -> dict[int, Tensor]:
     followed = {0: (origins.flatten(), variables.flatten())}
     for step in plan.steps:
         origin, index = followed.pop(step.source)
-        if isinstance(step.operation, Apply):
-            followed[step.targets[0]] = origin, index
-        else:
-            outputs = map_forward(step.operation, index)
-            for target, (is_moved, target_index) in zip(step.targets, outputs, strict=True):
-                followed[target] = origin[is_moved], target_index
+        for target, (is_moved, moved) in zip(step.targets, step.operation.map_forward(index), strict=True):
+            followed[target] = origin[is_moved], moved
     return {value: coordinates.view(len(sites), -1)[origin.unique()] for value, (origin, _) in followed.items()}
 
 

@@ -10,7 +10,7 @@ from mera.drawing.above import draw_above
 from mera.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles
 from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
-from mera.graph import Apply, Cut, Layout, Plan, Regroup, Step, compile
+from mera.graph import Layout, Plan, Step, compile
 
 DISENTANGLER, DECIMATOR, FIELD = "#7fbf7b", "#fddc5c", "#b3c7dd"
 """Green and yellow are the colours of the paper, which has no field bijectors."""
@@ -77,20 +77,18 @@ def roles(plan: Plan) -> dict[Step, str]:
     """
     next_step = {step.source: step for step in plan.steps}
     roles_by_step = {}
-    for step in plan.steps:
-        if not isinstance(step.operation, Apply):
-            continue
-        if step.operation.is_field:
+    for step in plan.bijections:
+        if step.apply.is_field:
             roles_by_step[step] = "field"
             continue
         following = next_step.get(step.targets[0])
         while following is not None and _keeps_patches(following):
             following = next_step.get(following.targets[0])
-        decimates = step.level > 0 if following is None else isinstance(following.operation, Cut)
+        decimates = step.level > 0 if following is None else len(following.targets) > 1
         roles_by_step[step] = "decimator" if decimates else "disentangler"
     return roles_by_step
 
 
 def _keeps_patches(step: Step) -> bool:
     """Whether a step neither applies a bijector to patches nor cuts variables off."""
-    return isinstance(step.operation, Regroup) or (isinstance(step.operation, Apply) and step.operation.is_field)
+    return step.apply.is_field if step.module else len(step.targets) == 1

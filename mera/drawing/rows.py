@@ -10,11 +10,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import assert_never
 
-from mera.cones.indexing import Tiling, cell_tiling
 from mera.drawing.figures import View
-from mera.graph import Apply, Cut, Lattice, Plan, Regroup, Step
+from mera.graph import Lattice, Plan, Step
+from mera.graph.indexing import Tiling
 
 ABOVE = 0.6
 """The distance from a row of boxes to the latents that leave above it; the distance of two rows of boxes is 1."""
@@ -124,23 +123,20 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
     for step in plan.steps:
         places, below, panel = open_values.pop(step.source)
         outputs = [places]
-        match step.operation:
-            case Apply():
-                height += 1
-                tiling = cell_tiling(step.operation)
-                drawn.append(Boxes(step.node, tiling.lattice, places, height, below, panel, step=step, tiling=tiling))
-                below = height
-            case Regroup():
-                outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.operation.stride, strict=True))]
-            case Cut():
-                outputs = list(zip(*(place.cut() for place in places), strict=True))
-            case _:
-                assert_never(step.operation)
+        if step.module:
+            height += 1
+            tiling = step.apply.cell_tiling
+            drawn.append(Boxes(step.node, tiling.lattice, places, height, below, panel, step=step, tiling=tiling))
+            below = height
+        elif len(step.targets) > 1:
+            outputs = list(zip(*(place.cut() for place in places), strict=True))
+        else:
+            outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.operation.cell, strict=True))]
         for value, lattice, target_places in zip(step.targets, step.operation.outputs, outputs, strict=True):
             if value in levels:
                 label, top = levels[value], height + ABOVE
                 drawn.append(Variables(label, lattice, target_places, top, below, panel, value=value))
-            open_values[value] = target_places, below, next(panels) if isinstance(step.operation, Cut) else panel
-        if isinstance(step.operation, Cut) or not levels.keys().isdisjoint(step.targets):
+            open_values[value] = target_places, below, next(panels) if len(step.targets) > 1 else panel
+        if len(step.targets) > 1 or not levels.keys().isdisjoint(step.targets):
             height += 1  # room for latents and their label below the next row
     return drawn

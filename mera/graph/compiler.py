@@ -11,7 +11,7 @@ from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
 from mera.graph.nodes import Latent, Local, Node
-from mera.graph.operations import Apply, Cut, Operation
+from mera.graph.operations import Apply, Operation
 from mera.graph.plan import LatentLevel, Plan, Step
 from mera.graph.topology import find_input, walk
 
@@ -46,7 +46,7 @@ def compile(layout: Layout) -> Plan:
             outputs = tuple((next(value_numbers), out) for out in operation.outputs)
             key = _module_key(keys, name, node, operation) if isinstance(operation, Apply) else ""
             steps.append(Step(name, level, operation, value, tuple(target for target, _ in outputs), key))
-            (value, lattice), level = outputs[0], level + isinstance(operation, Cut)
+            (value, lattice), level = outputs[0], level + (len(operation.outputs) > 1)
         if len(outputs) != node.outputs:
             raise LayoutError(f"{node.outputs} outputs, as its class declares", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
@@ -64,7 +64,7 @@ def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
         raise LayoutError.from_error(error, node=name) from None
     for operation in operations:
         if not isinstance(operation, Operation):
-            raise LayoutError("operations that plans know, Apply, Regroup or Cut", repr(operation), node=name)
+            raise LayoutError("operations of mera.graph.operations", repr(operation), node=name)
     return operations
 
 

@@ -1,36 +1,28 @@
 """The three operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
-An operation holds integers and an einops pattern, but no tensors; derived values are cached. All code that reads a plan
-(executors, cones, tables, drawings) matches these three operations, and ends with `assert_never` for any other.
+An operation holds integers and an einops pattern, but no tensors. It knows what it means: how values, the flat indices
+of variables, and boxes of sites pass through it in both directions. Executors, cones, streams and drawings ask the
+operation, so that a new one is a class in this file.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from mera.graph.boxes import Box
+from mera.graph.indexing import Tiling, ravel, sites_and_channels
 from mera.graph.lattice import Lattice
 
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
-
-
-class _Derived:
-    """Values that are derived once, when an operation is made; torch.compile cannot trace their first computation."""
-
-    pattern: Any
-
-    def __post_init__(self) -> None:
-        for name in dir(type(self)):
-            if isinstance(getattr(type(self), name), cached_property):
-                getattr(self, name)
-
-    @cached_property
-    def inverse_pattern(self) -> str:
-        """The pattern of the opposite direction."""
-        return " -> ".join(reversed(self.pattern.split(" -> ")))
 
 
 def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
@@ -40,8 +32,88 @@ def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
     return " ".join(f"({o} {i})" for o, i in zip(outer, inner, strict=True)), " ".join(outer), " ".join(inner)
 
 
+class Operation(ABC):
+    """One operation of a plan on its `lattice`."""
+
+    lattice: Lattice
+
+    def __post_init__(self) -> None:
+        """Derive all cached values now: torch.compile cannot trace their first computation."""
+        for name in dir(type(self)):
+            if isinstance(getattr(type(self), name), cached_property):
+                getattr(self, name)
+
+    @property
+    @abstractmethod
+    def pattern(self) -> str:
+        """The einops pattern from the lattice to the outputs, or a description, for the printed plan."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[Lattice, ...]:
+        """The lattices that the operation makes."""
+
+    @cached_property
+    def inverse_pattern(self) -> str:
+        """The pattern of the opposite direction."""
+        return " -> ".join(reversed(self.pattern.split(" -> ")))
+
+    @property
+    def settings(self) -> tuple[str, str, str, str, str]:
+        """Kernel, stride, offset, number of events and pattern, for the printed plan."""
+        return "", "" if max(self.cell) == 1 else brief(self.cell), "", "", self.pattern
+
+    @property
+    def cell(self) -> tuple[int, ...]:
+        """The number of sites for one site of an output in each dimension."""
+        return (1,) * self.lattice.dim
+
+    @abstractmethod
+    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Where variables move.
+
+        Args:
+            indices: the flat indices of variables of the lattice, (n,); see `mera.graph.indexing`.
+
+        Returns:
+            For each output: whether each variable moves to it, bool (n,); and the flat indices there of those that do.
+        """
+
+    @abstractmethod
+    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Where variables come from: their flat indices, not sorted, from those in each output."""
+
+    def reached(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """The sorted flat indices of the variables of each output that can change with variables (n,)."""
+        return tuple(moved.sort().values for _, moved in self.map_forward(indices))
+
+    def reached_back(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The sorted flat indices of the variables that can change with variables of the outputs."""
+        return self.map_inverse(outputs).sort().values
+
+    def needed(self, box: Box) -> Box:
+        """The box of sites from which a box of sites of the outputs is computed."""
+        return box.refined(self.cell)
+
+    def changed(self, box: Box) -> Box:
+        """The box of sites of the outputs that can change with a box of sites."""
+        return box.coarsened(self.cell)
+
+
+class Move(Operation):
+    """An operation that only moves variables."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The values of the outputs, from values (B, channels, *sites)."""
+
+    @abstractmethod
+    def inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The values, from those of the outputs."""
+
+
 @dataclass(frozen=True)
-class Apply(_Derived):
+class Apply(Operation):
     """Apply a local bijector at every position of a grid.
 
     With kernel = stride the grid tiles the lattice with patches. Each patch is an event, and all patches form one
@@ -120,9 +192,105 @@ class Apply(_Derived):
         """The lattice itself; a bijector does not change its shape."""
         return (self.lattice,)
 
+    @property
+    def settings(self) -> tuple[str, str, str, str, str]:
+        """Kernel, stride, offset, number of events and pattern, for the printed plan."""
+        pattern = self.pattern + (f" (c: {self.passive} stay)" if self.passive else "")
+        events = "field" if self.is_field else str(self.events)
+        return brief(self.kernel), brief(self.stride), brief(self.offset), events, pattern
+
+    def gather(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Gather the events in one batch.
+
+        Args:
+            x: values on the lattice, (B, channels, *shape), with any number of channels.
+
+        Returns:
+            The events (B * events, *event_shape); and the values before each crop at an open border, since events do
+            not contain the variables outside of the crop.
+        """
+        if self.roll:
+            x = torch.roll(x, [-shift for _, shift in self.roll], [axis for axis, _ in self.roll])
+        outer = [x]
+        for axis, start, stop in self.crop:
+            outer.append(outer[-1].narrow(axis, start, stop - start))
+        return rearrange(outer.pop(), self.pattern, **self.sizes), outer
+
+    def scatter(self, events: Tensor, outer: list[Tensor], batch: int) -> Tensor:
+        """Write events back to their sites: the inverse of `gather`, for `batch` samples."""
+        x = rearrange(events, self.inverse_pattern, b=batch, **self.sizes)
+        for axis, start, stop in reversed(self.crop):
+            x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
+        return torch.roll(x, [n for _, n in self.roll], [axis for axis, _ in self.roll]) if self.roll else x
+
+    @property
+    def event_tiling(self) -> Tiling:
+        """The events as boxes: patches, or the whole lattice for a field bijector."""
+        box = self.event_shape[1:]
+        return Tiling(self.lattice, box, self.offset, (1,) * len(box) if self.is_field else self.patches)
+
+    @property
+    def cell_tiling(self) -> Tiling:
+        """The cells of `stride` sites at the positions of the grid, as boxes."""
+        return Tiling(self.lattice, self.stride, self.offset, self.patches)
+
+    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Each variable stays where it is."""
+        return ((torch.ones_like(indices, dtype=torch.bool), indices),)
+
+    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Each variable stays where it is."""
+        return outputs[0]
+
+    def reached(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """The sorted flat indices of the outputs that depend on inputs with sorted flat indices (n,).
+
+        The cell at each position of the grid depends on the whole kernel around the cell; a variable outside of all
+        cells, or in a passive channel, does not change.
+        """
+        grid, channels = self.cell_tiling, self.lattice.channels
+        sites = indices // channels
+        stays = ~grid.contains(sites)
+        radius = tuple((kernel - stride) // 2 for kernel, stride in zip(self.kernel, self.stride, strict=True))
+        positions = grid.near(sites[~stays].unique_consecutive(), radius)
+        reached = grid.sites(positions).flatten().sort().values
+        changed = (reached[:, None] * channels + torch.arange(self.passive, channels)).flatten()
+        stays |= indices % channels < self.passive
+        return (torch.cat([changed, indices[stays]]).sort().values if stays.any() else changed,)
+
+    def reached_back(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The inputs that outputs depend on, which is the same relation: it is symmetric."""
+        return self.reached(outputs[0])[0]
+
+    def needed(self, box: Box) -> Box:
+        """The box with all patches that it meets; sites outside of all patches remain as they are."""
+        spans = [
+            (
+                a if a < first or a >= last else first + (a - first) // k * k,
+                b if b <= first or b > last else first - (first - b) // k * k,
+            )
+            for a, b, k, (first, last) in zip(box.start, box.stop, self.kernel, self._patched, strict=True)
+        ]
+        return Box.of(spans)
+
+    def changed(self, box: Box) -> Box:
+        """The box with all patches that it meets, as in the other direction."""
+        return self.needed(box)
+
+    def covered(self, box: Box) -> Box:
+        """The part of a box from `needed` that patches cover; empty if there is no patch."""
+        sizes = zip(box.start, box.stop, self._patched, strict=True)
+        return Box.of((max(a, first), max(min(b, last), max(a, first))) for a, b, (first, last) in sizes)
+
+    @property
+    def _patched(self) -> list[tuple[int, int]]:
+        """For each dimension the first site in a patch, and the site after the last; far away if periodic."""
+        sizes = zip(self.offset, self.kernel, self.patches, self.lattice.periodic, strict=True)
+        return [(o - 2**60 * k, o + 2**60 * k) if periodic else (o, o + n * k) for o, k, n, periodic in sizes]
+
 
 @dataclass(frozen=True)
-class Regroup(_Derived):
+class Regroup(Move):
     """Space to channels: the sites of each cell become channels of one site, with the cell's first site first.
 
     Args:
@@ -149,9 +317,41 @@ class Regroup(_Derived):
         """The coarse lattice."""
         return (self.lattice.coarsen(self.stride),)
 
+    @property
+    def cell(self) -> tuple[int, ...]:
+        """The stride."""
+        return self.stride
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Sites of a cell become channels."""
+        return (rearrange(x, self.pattern, **self.sizes),)
+
+    def inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Channels become sites of a cell."""
+        return rearrange(outputs[0], self.inverse_pattern, **self.sizes)
+
+    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The place of a site in its cell becomes the first part of the channel."""
+        sites, channels = sites_and_channels(indices, self.lattice)
+        coordinates = torch.unravel_index(sites, self.lattice.shape)
+        slots = ravel([c % s for c, s in zip(coordinates, self.stride, strict=True)], self.stride)
+        coarse = [c // s for c, s in zip(coordinates, self.stride, strict=True)]
+        (lattice,) = self.outputs
+        moved = ravel(coarse, lattice.shape) * lattice.channels + slots * self.lattice.channels + channels
+        return ((torch.ones_like(moved, dtype=torch.bool), moved),)
+
+    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The first part of the channel becomes the place of a site in its cell."""
+        (lattice,), channels_before = self.outputs, self.lattice.channels
+        sites, channels = sites_and_channels(outputs[0], lattice)
+        slots = torch.unravel_index(channels // channels_before, self.stride)
+        coarse = torch.unravel_index(sites, lattice.shape)
+        fine = [c * s + slot for c, s, slot in zip(coarse, self.stride, slots, strict=True)]
+        return ravel(fine, self.lattice.shape) * channels_before + channels % channels_before
+
 
 @dataclass(frozen=True)
-class Cut(_Derived):
+class Cut(Move):
     """Cut the channels in two: the first `keep` channels, and the remaining channels.
 
     Args:
@@ -172,5 +372,34 @@ class Cut(_Derived):
         """The lattice with the kept channels, and the lattice with the remaining channels."""
         return tuple(replace(self.lattice, channels=n) for n in (self.keep, self.lattice.channels - self.keep))
 
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The first channels, and the remaining ones."""
+        return x[:, : self.keep], x[:, self.keep :]
 
-Operation = Apply | Regroup | Cut
+    def inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The channels of both outputs."""
+        return torch.cat(list(outputs), dim=1)
+
+    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Each variable goes to the output of its channel."""
+        sites, channels = sites_and_channels(indices, self.lattice)
+        kept, rest = self.outputs
+        is_kept = channels < self.keep
+        return (
+            (is_kept, sites[is_kept] * kept.channels + channels[is_kept]),
+            (~is_kept, sites[~is_kept] * rest.channels + channels[~is_kept] - self.keep),
+        )
+
+    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The channels of the second output follow those of the first."""
+        inputs = []
+        for indices, lattice, first in zip(outputs, self.outputs, (0, self.keep), strict=True):
+            sites, channels = sites_and_channels(indices, lattice)
+            inputs.append(sites * self.lattice.channels + channels + first)
+        return torch.cat(inputs)
+
+
+def brief(values: int | Sequence[int]) -> str:
+    """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
+    values = values if isinstance(values, Sequence) else (values,)
+    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from mera._utils.errors import InputError
 from mera.display.notebook import html
 from mera.display.table import Table
 from mera.graph.lattice import Lattice
-from mera.graph.operations import Apply, Cut, Operation, Regroup
+from mera.graph.operations import Apply, Move, Operation
+
+V = TypeVar("V")
 
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -34,7 +36,7 @@ class Step:
     Args:
         node: the name of the node that the step is part of.
         level: the number of cuts between the data and the step; 0 for the finest level.
-        operation: an `Apply`, `Regroup` or `Cut`.
+        operation: the operation, such as an `Apply`.
         source: the number of the value that the step consumes.
         targets: the numbers of the values that the step produces.
         module: the key of the bijector if the operation is `Apply`, else empty; steps with the same key share a
@@ -53,6 +55,13 @@ class Step:
         """The operation of a step that applies a bijector."""
         if not isinstance(self.operation, Apply):
             raise TypeError(f"Expected a step that applies a bijector; got {self.operation}")
+        return self.operation
+
+    @property
+    def move(self) -> Move:
+        """The operation of a step that only moves variables."""
+        if not isinstance(self.operation, Move):
+            raise TypeError(f"Expected a step that moves variables; got {self.operation}")
         return self.operation
 
 
@@ -96,6 +105,30 @@ class Plan:
             raise InputError(f"a level from 0 to {len(self.latents) - 1}", repr(level))
         return int(level)  # type: ignore[call-overload]
 
+    def forward(self, data: V, act: Callable[[Step, V], Sequence[V]]) -> tuple[V, ...]:
+        """Pass anything through the steps, from the data to the levels of latents, finest first.
+
+        Args:
+            data: what enters: values, flat indices, places in a drawing.
+            act: from a step and what its source holds to what each of its targets holds.
+        """
+        held = {0: data}
+        for step in self.steps:
+            held.update(zip(step.targets, act(step, held.pop(step.source)), strict=True))
+        return tuple(held[latent.value] for latent in self.latents)
+
+    def inverse(self, latents: Sequence[V], act: Callable[[Step, list[V]], V]) -> V:
+        """Pass anything through the steps backwards, from the levels of latents to the data; see `forward`.
+
+        Args:
+            latents: what enters, for each level, finest first.
+            act: from a step and what each of its targets holds to what its source holds.
+        """
+        held = {latent.value: level for latent, level in zip(self.latents, latents, strict=True)}
+        for step in reversed(self.steps):
+            held[step.source] = act(step, [held.pop(target) for target in step.targets])
+        return held[0]
+
     @property
     def bijections(self) -> tuple[Step, ...]:
         """The steps that apply a bijector, in order."""
@@ -122,7 +155,7 @@ class Plan:
         for step in self.steps:
             if step.source == value:
                 value = step.targets[0]
-                if isinstance(step.operation, Cut):
+                if len(step.targets) > 1:
                     entries.append(value)
         return tuple(entries)
 
@@ -135,7 +168,7 @@ class Plan:
         for i, step in enumerate(self.steps):
             outputs = zip(step.targets, step.operation.outputs, strict=True)
             latents = ", ".join(f"{levels[value]}: {lattice}" for value, lattice in outputs if value in levels)
-            columns = _columns(step.operation)
+            columns = step.operation.settings
             rows.append((str(i), step.node, str(step.level), str(step.operation.lattice), *columns, latents))
         return Table(header, rows)
 
@@ -155,24 +188,3 @@ class Plan:
     def _repr_html_(self) -> str:
         """The table of the steps as HTML, for notebooks."""
         return html(self.table, *self.legend.splitlines())
-
-
-def _columns(operation: Operation) -> Iterable[str]:
-    """The cells "kernel" to "pattern" of an operation in the printed table."""
-    match operation:
-        case Apply():
-            kernel, stride, offset = map(brief, (operation.kernel, operation.stride, operation.offset))
-            pattern = operation.pattern + (f" (c: {operation.passive} stay)" if operation.passive else "")
-            return kernel, stride, offset, "field" if operation.is_field else str(operation.events), pattern
-        case Regroup():
-            return "", brief(operation.stride), "", "", operation.pattern
-        case Cut():
-            return "", "", "", "", operation.pattern
-        case _:
-            assert_never(operation)
-
-
-def brief(values: int | Sequence[int]) -> str:
-    """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
-    values = values if isinstance(values, Sequence) else (values,)
-    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))

@@ -11,7 +11,6 @@ from mera.bijectors import Chain, Named
 from mera.display.notebook import html
 from mera.display.table import Table
 from mera.graph.layout import Layout
-from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
 
@@ -55,14 +54,13 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
     """
     seen: set[str] = set()
     nodes = []
-    for step in plan.steps:
-        if isinstance(step.operation, Apply):
-            module = bijectors[step.module]
-            parameters = f"shared with {step.module!r}" if step.module in seen else f"{count_parameters(module):,}"
-            seen.add(step.module)
-            events = f"{step.operation.events} of {'x'.join(map(str, step.operation.event_shape))}"
-            bijector = _name(layout.graph.nodes[step.node]["node"].bijector, module)
-            nodes.append((step.level, step.node, bijector, step.operation.lattice, events, parameters))
+    for step in plan.bijections:
+        module = bijectors[step.module]
+        parameters = f"shared with {step.module!r}" if step.module in seen else f"{count_parameters(module):,}"
+        seen.add(step.module)
+        events = f"{step.apply.events} of {'x'.join(map(str, step.apply.event_shape))}"
+        bijector = _name(layout.graph.nodes[step.node]["node"].bijector, module)
+        nodes.append((step.level, step.node, bijector, step.apply.lattice, events, parameters))
     levels = [(f"z{h}", v.lattice, v.lattice.variables, v.node) for h, v in enumerate(plan.latents)]
     return Summary(
         f"Flow on {plan.input}, {prior} prior: {total:,} parameters, {plan.input.variables:,} variables",

@@ -17,7 +17,6 @@ from mera.flow import Flow
 from mera.graph import LayoutError
 from mera.graph.toml import dumps, loads
 from mera.io.archive import read_archive, write_archive
-from mera.io.packing import unpack
 from mera.models.by_name import build
 from mera.run.modules import structure_of
 from mera.symmetry.mixture import Symmetrized
@@ -108,9 +107,6 @@ def load(path: str | PathLike[str]) -> Any:
     path = as_path(path)
     path = path / WEIGHTS if path.is_dir() else path
     description, tensors = read_archive(path)
-    if "state" in description:
-        got = f"a checkpoint of a run, whose flow is in {WEIGHTS}"
-        raise InputError("a flow that mera.save wrote", got, where=str(path))
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
@@ -134,8 +130,8 @@ def load_pretrained(name: str) -> Flow:
     >>> flow.to_images(flow.sample(2, temperature=0.6)).shape
     torch.Size([2, 3, 32, 32])
     """
-    description, packed = read_archive(card(name).weights)
-    return rebuild(description, unpack(packed))
+    description, tensors = read_archive(card(name).weights)  # large matrices in half precision
+    return rebuild(description, {key: x.float() if x.is_floating_point() else x for key, x in tensors.items()})
 
 
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
@@ -148,8 +144,8 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
     Raises:
         ValueError: if the description has another format, or an option is invalid.
     """
-    if description["format"] not in range(1, FORMAT + 1):
-        raise InputError(f"a flow of format 1 to {FORMAT}", f"format {description['format']}")
+    if description["format"] != FORMAT:
+        raise InputError(f"a flow of format {FORMAT}", f"format {description['format']}")
     with restored_states():  # new weights are drawn, and replaced
         flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     for name, expected in flow.state_dict().items():

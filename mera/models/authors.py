@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.random import restored_states
+from mera._utils.torch_files import read_tensors
 from mera.bijectors import Gather, checkerboard
 from mera.flow import Flow
 from mera.models.by_name import build
@@ -27,8 +27,6 @@ from mera.names.flow_options import PriorLike
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
 WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
 SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
-EXPANDED = 4
-"""The largest ratio of the content of a file to its size; torch does not compress its files."""
 CONSTANT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
 
 
@@ -73,17 +71,7 @@ def _check_weights(weights: Mapping[str, Tensor]) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Read the state dict in a file; no code in the file is run."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file {path}; got {'a folder' if path.is_dir() else 'none'}")
-    try:
-        if zipfile.is_zipfile(path):
-            _check_zip(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except Exception as error:  # unpickling other bytes may raise any kind of error
-        got = "a damaged file or one with other objects, of which no code was run"
-        raise InputError("a checkpoint of tensors", got, where=str(path)) from error
+    content = read_tensors(path)
     state = content.get("flow") if isinstance(content, Mapping) else None
     items = state.items() if isinstance(state, Mapping) else ()
     if not items or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
@@ -93,16 +81,6 @@ def _read(path: Path) -> dict[str, Tensor]:
             got = f"{name} of shape {tuple(value.shape)}, larger than what is stored of it"
             raise InputError("dense tensors that are stored whole", got, where=str(path))
     return dict(items)
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse an archive with a wrong checksum, which torch does not check, or with far more content than bytes."""
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        if size > EXPANDED * path.stat().st_size:
-            raise InputError("an archive that is not compressed", f"{size:,} bytes of content")
-        if broken := archive.testzip():
-            raise InputError(f"the checksum of {broken}", "another")
 
 
 def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, Any]:

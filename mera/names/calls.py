@@ -3,98 +3,67 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
+import shlex
 from typing import Any
 
 from mera._utils.errors import InputError
 
-OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
+WORDS = {"true": True, "false": False, "null": None, "inf": float("inf"), "-inf": float("-inf")}
 
 
 def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]:
     """Parse a name, or a name with values and options in parentheses, into (name, positional values, options).
 
+    Args:
+        text: the text; a value is a Python literal, a word, or another call, which stays text.
+        example: a text of the right form, for messages.
+
     Raises:
-        ValueError: if the text has another form; the message quotes `example`, a text of the right form.
+        ValueError: if the text has another form.
 
     >>> parse_call("spline(bins=5, mask=[[1, 0], [0, 1]])", "")
     ('spline', [], {'bins': 5, 'mask': [[1, 0], [0, 1]]})
-    >>> parse_call("StudentT(4.)", ""), parse_call("maf", "")
-    (('StudentT', [4.0], {}), ('maf', [], {}))
+    >>> parse_call("StudentT(4.)", ""), parse_call("rgflow(bijector=spline(bins=5))", "")
+    (('StudentT', [4.0], {}), ('rgflow', [], {'bijector': 'spline(bins=5)'}))
     """
-    match = re.fullmatch(r"([\w-]+)(?:\((.*)\))?", text.strip(), re.DOTALL)
-    if match is None:
-        raise InputError(f"a name, or a name with options such as {example}", repr(text))
-    return match[1], *_arguments(match[2] or "", text, example)
+    match = re.fullmatch(r"\s*([\w-]+)(?:\((.*)\))?\s*", text, re.DOTALL)
+    source = "" if match is None else f"f({match[2] or ''})"
+    try:
+        call: Any = ast.parse(source, mode="eval").body
+        values, options = call.args, {keyword.arg: keyword.value for keyword in call.keywords}
+        if match is None or None in options or len(options) < len(call.keywords):
+            raise ValueError(text)
+        parts = [_value(ast.get_source_segment(source, node) or "") for node in (*values, *options.values())]
+    except (ValueError, SyntaxError, AttributeError) as error:
+        raise InputError(f"a name, or a name with options such as {example}", repr(text)) from error
+    return match[1], parts[: len(values)], dict(zip(options, parts[len(values) :], strict=True))
 
 
 def parse_assignments(text: str) -> dict[str, Any]:
-    """Parse options NAME=VALUE, separated by commas or spaces; a value is JSON, a Python literal, or else a word.
-
-    Values that contain other characters must be quoted.
+    """Parse options NAME=VALUE with spaces between them; a value is a Python literal, or else text.
 
     Raises:
         ValueError: if the text has another form, or contains no option.
 
-    >>> parse_assignments("betas=(0.9, 0.99) amsgrad=true, mode=min")
-    {'betas': (0.9, 0.99), 'amsgrad': True, 'mode': 'min'}
-    >>> parse_assignments('name = "a = b"')
-    {'name': 'a = b'}
+    >>> parse_assignments("betas=(0.9,0.99) amsgrad=true root=/data/x")
+    {'betas': (0.9, 0.99), 'amsgrad': True, 'root': '/data/x'}
     """
-    example = 'rate=0.1 flag=true sizes=[1,2] name="a b"'
-    values, options = _arguments(text, text, example)
-    if values or not options:
-        raise InputError(f"options such as {example}", repr(text))
+    try:
+        pairs = [re.fullmatch(r"([A-Za-z_]\w*)=(.+)", word) for word in shlex.split(text)]
+        options = {pair[1]: _value(pair[2].rstrip(",")) for pair in pairs if pair is not None}
+    except ValueError:
+        options, pairs = {}, []
+    if not options or len(options) < len(pairs):
+        raise InputError('options such as rate=0.1 flag=true sizes=[1,2] name="a b"', repr(text))
     return options
 
 
-def _arguments(inner: str, text: str, example: str) -> tuple[list[Any], dict[str, Any]]:
-    """Positional values and options in `inner`; messages quote the whole text `text`."""
-    values: list[Any] = []
-    options: dict[str, Any] = {}
-    for token in _tokens(re.sub(r"""("[^"]*"|'[^']*')|\s*=\s*""", lambda match: match[1] or "=", inner)):
-        match = re.match(r"([A-Za-z_]\w*)=", token)
-        name, value = (None, token) if match is None else (match[1], token[match.end() :])
-        if not value or name in options or (name is None and options):
-            raise InputError(f"options such as {example}", repr(text))
-        try:
-            parsed = _value(value)
-        except ValueError:
-            raise InputError(f"options such as {example}", f"{text!r}, with the value {value!r}") from None
-        if name is None:
-            values.append(parsed)
-        else:
-            options[name] = parsed
-    return values, options
-
-
-def _tokens(text: str) -> list[str]:
-    """Split a text at commas and spaces that are not within brackets or quotes."""
-    tokens, depth, quote = [""], 0, ""
-    for sign in text:
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in QUOTES:
-            quote = sign
-        elif sign in OPENING:
-            depth += 1
-        elif sign in CLOSING:
-            depth -= 1
-        elif depth == 0 and (sign == "," or sign.isspace()):
-            tokens.append("")
-            continue
-        tokens[-1] += sign
-    return [token for token in tokens if token]
-
-
-def _value(token: str) -> Any:
-    """Parse JSON, a Python literal, or a word without brackets, quotes and equals signs; else raise a `ValueError`."""
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(token)
-        except (ValueError, SyntaxError):
-            continue
-    if re.search(r"[()\[\]{}\"'=]", token):
-        raise ValueError(token)
-    return {"inf": float("inf"), "-inf": float("-inf")}.get(token, token)
+def _value(text: str) -> Any:
+    """A Python literal, or else a word or a call, as text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if re.search(r"[\[\]{}\"'=,]|^\(", re.sub(r"^[\w-]+\(.*\)$", "", text, flags=re.DOTALL)):
+            raise ValueError(text) from None
+        return WORDS.get(text, text)

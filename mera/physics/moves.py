@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera.cones.incremental import Change, Wiring
-from mera.cones.indexing import ravel
+from mera.graph.indexing import ravel
 from mera.physics.action import Action
 
 

@@ -15,7 +15,6 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
 from mera.graph.operations import AXES, Apply
 from mera.graph.plan import Plan, Step
-from mera.run.executor import gather_events
 
 ContextOfStep = Callable[[Step], Tensor | None]
 """From a step to the contexts of its events, (events, *shape), or to None if its bijector does not take a context."""
@@ -132,9 +131,9 @@ def context_per_step(
     cached: dict[tuple[tuple[int, ...], ...], Tensor] = {}
 
     def context_of_step(step: Step) -> Tensor | None:
-        operation = step.operation
-        if not isinstance(operation, Apply) or not takes_context(step):
+        if not takes_context(step):
             return None
+        operation = step.apply
         geometry = operation.lattice.shape, operation.kernel, operation.stride, operation.offset
         if geometry not in cached:
             cached[geometry] = event_context(plan, operation, expanded)
@@ -157,4 +156,4 @@ def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:
         blocks = " ".join(f"({axis} s{axis})" for axis in axes)
         sizes = {f"s{axis}": s for axis, s in zip(axes, cell, strict=True)}
         context = reduce(context, f"b k {blocks} -> b k {' '.join(axes)}", "mean", **sizes)
-    return gather_events(operation, context)[0]
+    return operation.gather(context)[0]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera.stream.boxes import Box
+from mera.graph.boxes import Box
 
 EDGE = {1: 4096, 2: 64, 3: 16}
 """The edge of the blocks of sites that are drawn together, by the number of dimensions."""

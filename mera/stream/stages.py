@@ -13,13 +13,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from mera.graph.boxes import Box
 from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice
-from mera.graph.operations import AXES, Apply, Cut, Regroup
+from mera.graph.operations import AXES, Apply
 from mera.graph.plan import Plan, Step
 from mera.run.executor import transform_events
 from mera.run.runner import Runner
-from mera.stream.boxes import Box
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Stage:
     def cells(self) -> tuple[tuple[int, ...], ...]:
         """The edges of one site in sites of the entry: at the entry, then behind each step."""
         ones = (1,) * self.lattice.dim
-        strides = (s.operation.stride if isinstance(s.operation, Regroup) else ones for s in self.steps)
-        return tuple(accumulate(strides, _times, initial=ones))
+        return tuple(accumulate((step.operation.cell for step in self.steps), _times, initial=ones))
 
     @property
     def coarse(self) -> tuple[int, ...]:
@@ -65,17 +64,13 @@ class Stage:
         """
         boxes = [box]
         for step in reversed(self.steps):
-            operation = step.operation
-            boxes.append(boxes[-1].refined(operation.stride) if isinstance(operation, Regroup) else boxes[-1])
-            if isinstance(operation, Apply):
-                boxes[-1] = boxes[-1].around(operation)
+            boxes.append(step.operation.needed(boxes[-1]))
         return boxes[::-1]
 
     def changed(self, box: Box) -> Box:
         """The outputs that change when a box of sites at the entry changes."""
         for step in self.steps:
-            operation = step.operation
-            box = box.coarsened(operation.stride) if isinstance(operation, Regroup) else box.around(operation)  # type: ignore[arg-type]
+            box = step.operation.changed(box)
         return box
 
 
@@ -85,12 +80,9 @@ def period(plan: Plan) -> tuple[int, ...]:
     for stage in stages_of(plan):
         whole = tuple(n // m for n, m in zip(plan.input.shape, stage.lattice.shape, strict=True))
         for step in stage.steps:
-            operation = step.operation
-            if isinstance(operation, Apply):
-                edges = tuple(math.lcm(*pair) for pair in zip(edges, _times(whole, operation.kernel), strict=True))
-            elif isinstance(operation, Regroup):
-                whole = _times(whole, operation.stride)
-                edges = tuple(math.lcm(*pair) for pair in zip(edges, whole, strict=True))
+            blocks = step.apply.kernel if step.module else step.operation.cell
+            edges = tuple(math.lcm(*pair) for pair in zip(edges, _times(whole, blocks), strict=True))
+            whole = _times(whole, step.operation.cell)
     return edges
 
 
@@ -107,9 +99,9 @@ def stages_of(plan: Plan) -> list[Stage]:
     value, lattice = 0, plan.input
     while True:
         entry, steps = lattice, []
-        while value in users and not isinstance(users[value].operation, Cut):
+        while value in users and len(users[value].targets) == 1:
             step = users[value]
-            if isinstance(step.operation, Apply) and step.operation.is_field:
+            if step.module and step.apply.is_field:
                 raise LayoutError("bijectors of patches", "one that acts on the whole lattice", node=step.node)
             steps.append(step)
             value, lattice = step.targets[0], step.operation.outputs[0]
@@ -179,17 +171,16 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
     total = torch.zeros(box.refined(stage.cell).shape, dtype=torch.float64, device=block.device)
     values = block[None]
     for step, cell, (here, after) in zip(stage.steps, stage.cells[1:], pairwise(boxes), strict=True):
-        operation = step.operation
-        if isinstance(operation, Regroup):
-            values = rearrange(values, operation.pattern, **operation.sizes)
-        elif isinstance(operation, Apply):
-            covered = here.patches(operation)
-            if math.prod(covered.shape):
-                values, found = _apply(step, operation, runner, values, here, covered, context)
-                events.append(found)
-                rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-                total += _spread(_crop(_of_sites(operation, found, here), box.refined(rest), here), cell)
-            values = _crop(values, after, here)
+        if not step.module:
+            (values,) = step.move.forward(values)
+            continue
+        covered = step.apply.covered(here)
+        if math.prod(covered.shape):
+            values, found = _apply(step, step.apply, runner, values, here, covered, context)
+            events.append(found)
+            rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
+            total += _spread(_crop(_of_sites(step.apply, found, here), box.refined(rest), here), cell)
+        values = _crop(values, after, here)
     for _, channels in stage.leaving:
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
         total += _spread(density, stage.cell)

@@ -17,7 +17,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.optional import import_optional
-from mera.stream.boxes import Box, pieces
+from mera.graph.boxes import Box, pieces
 from mera.stream.stages import Stage
 
 FACTS, JOURNAL = "facts.json", "update.npz"

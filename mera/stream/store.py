@@ -17,8 +17,8 @@ from mera._utils.errors import InputError
 from mera._utils.files import replacing
 from mera.bijectors import Bijector
 from mera.cones.regions import Span, spans_of
+from mera.graph.boxes import Box, pieces
 from mera.run.runner import Runner
-from mera.stream.boxes import Box, pieces
 from mera.stream.stages import Outputs, Stage, run_stage, stages_of
 from mera.stream.storage import JOURNAL, Storage, check_store, intact
 

@@ -29,9 +29,9 @@ from mera._utils.threads import in_threads
 from mera._utils.version import VERSION
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.display.progress import ProgressBar, check_console
+from mera.graph.boxes import Box, tiles
 from mera.graph.lattice import Lattice
 from mera.run.runner import Runner
-from mera.stream.boxes import Box, tiles
 from mera.stream.noise import noise_of_sites
 from mera.stream.stages import Stage, stages_of
 from mera.stream.storage import FACTS, read_facts

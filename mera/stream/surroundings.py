@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera.cones.indexing import event_tiling, ravel
 from mera.cones.subplan import PartialStep, Subplan
 from mera.cones.surroundings import constants_of
+from mera.graph.boxes import Box, hull
+from mera.graph.indexing import ravel
 from mera.graph.lattice import Lattice
-from mera.stream.boxes import Box, hull
 from mera.stream.stages import Events, Stage, period
 from mera.stream.store import Store
 
@@ -101,7 +101,7 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
     places: list[set[int]] = [set() for _ in stage.lattice.shape]
     cells = dict(zip((step.node for step in stage.steps), stage.cells[1:], strict=True))
     for partial in partials:
-        tiling = event_tiling(partial.step.apply)
+        tiling = partial.step.apply.event_tiling
         corners = torch.unravel_index(partial.positions, tiling.counts)
         for d, (corner, width, offset, cell) in enumerate(
             zip(corners, tiling.box, tiling.offset, cells[partial.step.node], strict=True)
@@ -115,7 +115,7 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
 
 def _rows(partial: PartialStep, found: Events) -> Tensor:
     """The rows of the events of a partial step among the events that were found in a box."""
-    tiling = event_tiling(partial.step.apply)
+    tiling = partial.step.apply.event_tiling
     first = [(start - offset) // k for start, offset, k in zip(found.box.start, tiling.offset, tiling.box, strict=True)]
     counts = tuple(n // k for n, k in zip(found.box.shape, tiling.box, strict=True))
     corners = torch.unravel_index(partial.positions, tiling.counts)

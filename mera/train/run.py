@@ -25,13 +25,12 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
+from mera._utils.torch_files import read_tensors, write_tensors
 from mera.density import Density
 from mera.display.run_records import RunRecords
-from mera.io.archive import pack, read_archive, unpack, write_archive
+from mera.io.archive import write_archive
 from mera.io.flows import WEIGHTS, load, save
 
-STATE = "state"
-"""Key of the training state in the description of a checkpoint."""
 OF_A_FLOW = {"model", "layout", "options", "symmetrized", "elements"}
 """The entries of a configuration that describe a flow."""
 
@@ -151,9 +150,7 @@ class RunFolder(RunRecords):
             remove_leftovers(folder)
         if flow is not None:
             save(flow, self.weights)
-        tensors: dict[str, Tensor] = {}
-        packed = pack(state, tensors)  # last: a run killed before this line resumes from an earlier checkpoint
-        write_archive(self._checkpoint(step), {"step": step, STATE: packed}, tensors)
+        write_tensors(self._checkpoint(step), state)  # last: a run killed before it resumes from an earlier checkpoint
         for later in self.steps():  # damaged checkpoints, if the run resumed from an earlier one
             if later > step:
                 self._checkpoint(later).unlink()
@@ -173,8 +170,8 @@ class RunFolder(RunRecords):
         reasons = []
         for step in reversed(steps):
             try:
-                state = _read_state(self._checkpoint(step))
-            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                state = read_tensors(self._checkpoint(step))
+            except (ValueError, OSError) as error:
                 reasons.append(str(error))
                 continue
             for reason in reasons:
@@ -198,7 +195,7 @@ class RunFolder(RunRecords):
             raise ValueError(f"{error}. --resume writes it again") from error
 
     def _checkpoint(self, step: int) -> Path:
-        return self.checkpoints / f"step_{step:08d}.safetensors"
+        return self.checkpoints / f"step_{step:08d}.pt"
 
     # Results
 
@@ -237,21 +234,3 @@ class RunFolder(RunRecords):
         path = self.path / f"not_finite_step_{step:08d}_process_{rank}.safetensors"
         write_archive(path, {"step": step}, batch)
         return path
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """The state of training in a checkpoint.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if the file is damaged, or is not a checkpoint.
-    """
-    description, tensors = read_archive(path)
-    if not isinstance(description, dict) or STATE not in description:
-        is_flow = isinstance(description, dict) and "format" in description
-        got = "a flow, as mera.save writes one" if is_flow else "another file"
-        raise InputError("a checkpoint of a run", got, where=str(path))
-    state = unpack(description[STATE], tensors)
-    if not isinstance(state, dict):
-        raise InputError("the state of a run", repr(state), where=str(path))
-    return state

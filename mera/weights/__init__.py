@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,10 +87,8 @@ def pretrained() -> Cards:
     >>> pretrained()["msds1"].data["name"]
     'msds1'
     """
-    names = {field.name for field in fields(Card)}
-    entries = (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
-    cards = {entry["name"]: Card(**{key: value for key, value in entry.items() if key in names}) for entry in entries}
-    return Cards(cards)
+    cards = (Card(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json")))
+    return Cards({card.name: card for card in cards})
 
 
 def card(name: str) -> Card:

@@ -67,7 +67,7 @@ def test_a_run_goes_on_that_stopped_in_its_middle(tmp_path):
     whole = next(compare(found, images, settings, tmp_path / "whole"))
     stopped = RunFolder(tmp_path / "stopped" / "rgflow" / "seed0")
     next(compare(found, images, settings, tmp_path / "stopped"))
-    for path in (stopped.path / "score.json", stopped.checkpoints / "step_00000006.safetensors"):
+    for path in (stopped.path / "score.json", stopped.checkpoints / "step_00000006.pt"):
         path.unlink()
     assert next(compare(found, images, settings, tmp_path / "stopped")).loss == whole.loss
 

@@ -12,8 +12,8 @@ from torch import nn
 import mera
 from mera._utils.torch_private import record
 from mera.bijectors import Bijector, Coupling, Gather
-from mera.cones.indexing import indices_at
 from mera.cones.recording import HOT, KEPT, Recorded
+from mera.graph.indexing import indices_at
 from tests.helpers.laws import Dense, randomize
 from tests.helpers.strategies import few, layouts, make_flow
 from tests.tables.models import MODELS, contexts

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mera.cones.executor import SubplanExecutor
-from mera.cones.indexing import event_tiling, indices_at
 from mera.cones.subplan import make_subplan
 from mera.graph import Apply
+from mera.graph.indexing import indices_at
 from mera.run import run_forward
 from tests.helpers.laws import randomize
 from tests.tables.models import MODELS, ONE_EACH
@@ -64,7 +64,7 @@ def test_a_subplan_holds_the_events_that_are_touched_and_no_others(name):
     for i, partial in enumerate(subplan.steps):
         assert isinstance(partial.step.operation, Apply)
         assert partial.parent < i
-        tiling = event_tiling(partial.step.operation)
+        tiling = partial.step.apply.event_tiling
         inside = partial.source[: len(partial.positions) * tiling.variables].view(-1, tiling.variables)
         assert (inside >= 0).any(1).all()  # each event holds a followed variable
         kept = partial.source[partial.source >= 0]

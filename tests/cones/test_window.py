@@ -5,8 +5,8 @@ import torch
 from torch import distributions
 
 import mera
-from mera.cones.indexing import Tiling
 from mera.cones.window import noise
+from mera.graph.indexing import Tiling
 from tests.helpers.laws import randomize
 
 

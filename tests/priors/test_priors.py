@@ -238,7 +238,7 @@ def test_priors_as_text(text, expected, tmp_path):
 
 
 def test_printed_priors():
-    assert "Laplace of variance 1 prior" in repr(mera.build("rgflow", L=4, m=2, hidden=(4,)))
+    assert "Laplace of variance 1 prior" in repr(mera.build("rgflow", L=4, m=2, hidden=(4,), prior="laplace"))
     assert repr(Prior("Normal(0, 2)")) == "Prior(Normal(loc=0, scale=2))"
 
 

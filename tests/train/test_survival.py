@@ -162,7 +162,7 @@ def test_a_signal_to_all_processes_of_a_run(tmp_path, number):
 
 def test_a_copy_of_a_checkpoint_is_left_alone(tmp_path):
     run, newest = damaged_run(tmp_path)
-    copy = newest.with_name("step_00000003 (copy).safetensors")
+    copy = newest.with_name("step_00000003 (copy).pt")
     copy.write_bytes(newest.read_bytes())
     assert run.steps() == [3, 6]
     fit(small_flow(), IMAGES, replace(SHORT, steps=9), run, resume=True)
@@ -225,7 +225,7 @@ def damaged_run(tmp_path):
     run.create({})
     fit(small_flow(), IMAGES, SHORT, run)
     assert run.steps() == [3, 6]
-    return run, run.checkpoints / "step_00000006.safetensors"
+    return run, run.checkpoints / "step_00000006.pt"
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
@@ -245,7 +245,7 @@ def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
     for step in (2, 4, 6):
         run.save(small_flow(), {"step": step}, step, keep=3)
     for step in (4, 6):
-        truncate(run.checkpoints / f"step_{step:08d}.safetensors")
+        truncate(run.checkpoints / f"step_{step:08d}.pt")
     with pytest.warns(UserWarning, match="going on from step 2"):
         assert run.state() == {"step": 2}
     run.save(small_flow(), {"step": 3}, 3, keep=1)
@@ -255,14 +255,14 @@ def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
 def test_nothing_that_is_loaded_can_run(tmp_path):
     run, newest = damaged_run(tmp_path)
     trace = tmp_path / "trace"
-    for path in (newest, run.checkpoints / "step_00000003.safetensors", run.weights):
+    for path in (newest, run.checkpoints / "step_00000003.pt", run.weights):
         path.write_bytes(pickle.dumps(Malicious(trace)))
-    with pytest.raises(ValueError, match="Expected a file that mera wrote"):
+    with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
         run.state()
     with pytest.raises(ValueError, match="Expected a file that mera wrote"):
         run.flow()
     torch.save({"flow": Malicious(trace)}, newest)
-    with pytest.raises(ValueError, match="Expected a file that mera wrote"):
+    with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
         run.state()
     assert not trace.exists()
 
@@ -289,7 +289,7 @@ def test_what_a_killed_write_leaves_is_removed(tmp_path):
     run = RunFolder(tmp_path)
     run.create({})
     run.checkpoints.mkdir()
-    leftovers = [tmp_path / ".flow.safetensors.99.part", run.checkpoints / ".step_00000003.safetensors.99.part"]
+    leftovers = [tmp_path / ".flow.safetensors.99.part", run.checkpoints / ".step_00000003.pt.99.part"]
     for leftover in leftovers:
         leftover.write_bytes(b"half")
     fit(small_flow(), IMAGES, SHORT, run)

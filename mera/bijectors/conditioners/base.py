@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,9 +44,9 @@ class Conditioner(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, x: Tensor, *half: int) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        return self.prepared(x.shape[0])(x, *half)
+        return self.prepared(args[0].shape[0])(*args, **kwargs)
 
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:

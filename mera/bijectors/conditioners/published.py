@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -137,10 +137,13 @@ class ResidualStack(nn.Module):
 
         Slopes and norms are multiplied into the weights; or, if a batch has fewer rows than the weights, into values.
         """
-        slopes = [swish.away_from_zero() for swish in self.swishes]
+        swishes: Any = self.swishes
+        linears: Any = self.linears
+        slopes = [swish.away_from_zero() for swish in swishes]
         roots = self.scale.new_tensor([2 ** (k / 2) for k in range(self.blocks)]).view(-1, 1, 1, 1)
-        layers, bias = [], self.scale
-        for linear, slope, factor in zip(self.linears, slopes, [*slopes[1:], roots], strict=True):
+        layers: list[Any] = []
+        bias: Tensor = self.scale
+        for linear, slope, factor in zip(linears, slopes, [*slopes[1:], roots], strict=True):
             before, after, bias = slope.reciprocal(), linear.gain() * factor, linear.bias * factor
             if 2 * rows > after.shape[3]:
                 layers.append(((linear.weight_v * (before.mT @ after)).unbind(), bias.unbind(), (), ()))
@@ -180,12 +183,13 @@ class SeparateMLPs(Conditioner):
     def prepared(self, rows: int) -> Callable[[Tensor], Tensor]:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
         networks = self.networks.folded(rows)
-        stem = None if self.stem is None else self.stem.weight_v[0] * self.stem.gain()[0]
+        stem = self.stem
+        weight = None if stem is None else stem.weight_v[0] * stem.gain()[0]
 
         def parameters(x: Tensor) -> Tensor:
             x = x.flatten(1).expand(self.n_params, -1, -1)  # all networks have the same input
-            if stem is not None:
-                x = x @ stem + self.stem.bias[0]
+            if stem is not None and weight is not None:
+                x = x @ weight + stem.bias[0]
             return networks(x).transpose(0, 1).unflatten(2, self.out_shape)
 
         return parameters

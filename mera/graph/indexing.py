@@ -1,4 +1,4 @@
-"""Flat indices of variables, and how the operations of a plan map them.
+"""Flat indices of the variables of a lattice, and boxes of sites side by side.
 
 The flat index of a variable is site * channels + channel, with sites counted row by row. Every function takes the flat
 indices of a part of a lattice, and its cost does not depend on the size of the rest.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.graph.lattice import Lattice
-from mera.graph.operations import Apply, Cut, Regroup
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Tiling:
             Three tensors (n,): the flat index of the box; the index of the variable within the box, in the order
             (channel, *sites); and whether the variable is in a box. If it is not, the first two are meaningless.
         """
-        sites, channels = _sites_and_channels(indices, self.lattice)
+        sites, channels = sites_and_channels(indices, self.lattice)
         coordinates = self._shifted(sites)
         boxes = [coordinate // box for coordinate, box in zip(coordinates, self.box, strict=True)]
         places = [coordinate % box for coordinate, box in zip(coordinates, self.box, strict=True)]
@@ -135,95 +133,6 @@ class Tiling:
         return [(c - o) % n if periodic else c - o for c, o, n, periodic in dimensions]
 
 
-def event_tiling(operation: Apply) -> Tiling:
-    """The events of a bijector as boxes: patches, or the whole lattice for a field bijector."""
-    box = operation.event_shape[1:]
-    counts = (1,) * len(box) if operation.is_field else operation.patches
-    return Tiling(operation.lattice, box, operation.offset, counts)
-
-
-def cell_tiling(operation: Apply) -> Tiling:
-    """The cells of `stride` sites at the positions of a bijector's grid, as boxes."""
-    return Tiling(operation.lattice, operation.stride, operation.offset, operation.patches)
-
-
-def spread(operation: Apply, indices: Tensor) -> Tensor:
-    """The sorted flat indices of the outputs of a bijector that depend on inputs with sorted flat indices (n,).
-
-    The relation is symmetric, so the same function maps outputs to inputs. The cell at each position of the grid
-    depends on the whole kernel around the cell; a variable outside of all cells, or in a passive channel, does not
-    change.
-    """
-    grid, channels = cell_tiling(operation), operation.lattice.channels
-    sites = indices // channels
-    stays = ~grid.contains(sites)
-    radius = tuple((kernel - stride) // 2 for kernel, stride in zip(operation.kernel, operation.stride, strict=True))
-    positions = grid.near(sites[~stays].unique_consecutive(), radius)
-    reached = grid.sites(positions).flatten().sort().values
-    changed = (reached[:, None] * channels + torch.arange(operation.passive, channels)).flatten()
-    stays |= indices % channels < operation.passive
-    return torch.cat([changed, indices[stays]]).sort().values if stays.any() else changed
-
-
-def map_forward(operation: Regroup | Cut, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Map flat indices through an operation that only moves variables.
-
-    Args:
-        operation: the operation.
-        indices: the flat indices of variables in the input of the operation, (n,).
-
-    Returns:
-        For each output of the operation: whether each variable moves to this output, bool (n,); and the flat indices
-        in this output of the variables that move to it.
-    """
-    sites, channels = _sites_and_channels(indices, operation.lattice)
-    match operation:
-        case Regroup():
-            coordinates = torch.unravel_index(sites, operation.lattice.shape)
-            slots = ravel([c % s for c, s in zip(coordinates, operation.stride, strict=True)], operation.stride)
-            coarse = [c // s for c, s in zip(coordinates, operation.stride, strict=True)]
-            (lattice,) = operation.outputs
-            moved = ravel(coarse, lattice.shape) * lattice.channels + slots * operation.lattice.channels + channels
-            return ((torch.ones_like(moved, dtype=torch.bool), moved),)
-        case Cut():
-            kept, rest = operation.outputs
-            is_kept = channels < operation.keep
-            return (
-                (is_kept, sites[is_kept] * kept.channels + channels[is_kept]),
-                (~is_kept, sites[~is_kept] * rest.channels + channels[~is_kept] - operation.keep),
-            )
-        case _:
-            assert_never(operation)
-
-
-def map_inverse(operation: Regroup | Cut, outputs: Sequence[Tensor]) -> Tensor:
-    """Map flat indices backwards through an operation that only moves variables.
-
-    Args:
-        operation: the operation.
-        outputs: for each output of the operation, the flat indices of variables in this output.
-
-    Returns:
-        The flat indices in the operation's input of the variables of all outputs, not sorted.
-    """
-    match operation:
-        case Regroup():
-            (lattice,), channels_before = operation.outputs, operation.lattice.channels
-            sites, channels = _sites_and_channels(outputs[0], lattice)
-            slots = torch.unravel_index(channels // channels_before, operation.stride)
-            coarse = torch.unravel_index(sites, lattice.shape)
-            fine = [c * s + slot for c, s, slot in zip(coarse, operation.stride, slots, strict=True)]
-            return ravel(fine, operation.lattice.shape) * channels_before + channels % channels_before
-        case Cut():
-            inputs = []
-            for indices, lattice, first in zip(outputs, operation.outputs, (0, operation.keep), strict=True):
-                sites, channels = _sites_and_channels(indices, lattice)
-                inputs.append(sites * operation.lattice.channels + channels + first)
-            return torch.cat(inputs)
-        case _:
-            assert_never(operation)
-
-
 def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
     """The flat indices (channels, n) of all variables at sites with flat indices (n,)."""
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
@@ -242,7 +151,7 @@ def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:
     return mask.view(lattice.shape)
 
 
-def _sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
+def sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
     """For each variable the flat index of its site, and its channel."""
     return indices // lattice.channels, indices % lattice.channels
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mera.graph.lattice import Lattice
-from mera.graph.operations import Apply
 
 Slices = tuple[slice, ...]
 
@@ -43,37 +42,9 @@ class Box:
         start = tuple(a // s for a, s in zip(self.start, stride, strict=True))
         return Box(start, tuple(-(-b // s) for b, s in zip(self.stop, stride, strict=True)))
 
-    def around(self, operation: Apply) -> Box:
-        """The box with all patches of an operation that it meets; sites outside of all patches remain as they are."""
-        spans = [
-            (
-                a if a < first or a >= last else first + (a - first) // k * k,
-                b if b <= first or b > last else first - (first - b) // k * k,
-            )
-            for a, b, k, (first, last) in zip(self.start, self.stop, operation.kernel, patched(operation), strict=True)
-        ]
-        return Box.of(spans)
-
-    def patches(self, operation: Apply) -> Box:
-        """The part of a box from `around` that patches cover; empty if there is no patch."""
-        spans = []
-        for a, b, (first, last) in zip(self.start, self.stop, patched(operation), strict=True):
-            spans.append((max(a, first), max(min(b, last), max(a, first))))
-        return Box.of(spans)
-
     def within(self, outer: Box) -> Slices:
         """The slices of the box in an array of the sites of a box around it."""
         return tuple(slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
-
-
-def patched(operation: Apply) -> list[tuple[int, int]]:
-    """For each dimension the first site that is in a patch, and the site after the last; far away if periodic."""
-    spans = []
-    sizes = zip(operation.offset, operation.kernel, operation.patches, operation.lattice.periodic, strict=True)
-    for offset, kernel, count, periodic in sizes:
-        far = 2**60 * kernel
-        spans.append((offset - far, offset + far) if periodic else (offset, offset + count * kernel))
-    return spans
 
 
 def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:

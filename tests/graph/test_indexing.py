@@ -6,22 +6,11 @@ import math
 import pytest
 import torch
 
-from mera.cones.indexing import (
-    Tiling,
-    cell_tiling,
-    check_indexable,
-    event_tiling,
-    indices_at,
-    map_forward,
-    map_inverse,
-    mask_from_sites,
-    ravel,
-    spread,
-)
+from mera.graph.indexing import Tiling, check_indexable, indices_at, mask_from_sites, ravel
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import LatentLevel, Plan, Step
-from mera.run.executor import gather_events, run_forward
+from mera.run.executor import run_forward
 
 LATTICES = [
     Lattice(2, (12,), (True,)),
@@ -59,8 +48,8 @@ def test_indices_at_and_masks(lattice):
 @pytest.mark.parametrize("offset", [0, 1])
 def test_patches_hold_what_the_executor_gathers(lattice, offset):
     operation = Apply(lattice, (2,) * lattice.dim, (2,) * lattice.dim, (offset,) * lattice.dim)
-    tiling = event_tiling(operation)
-    events = gather_events(operation, flat_values(lattice))[0].flatten(1).long()
+    tiling = operation.event_tiling
+    events = operation.gather(flat_values(lattice))[0].flatten(1).long()
     assert torch.equal(tiling.members(torch.arange(operation.events)), events)
     boxes, places, inside = tiling.locate(torch.arange(lattice.variables))
     found = torch.full((lattice.variables,), -1)
@@ -115,17 +104,17 @@ def test_moved_variables_are_found_where_the_executor_puts_them(lattice, kind):
     outputs, _ = run_forward(plan, flat_values(lattice), None)
     outputs = outputs if kind == "regroup" else outputs[::-1]  # the latent of the kept channels stands last
     indices = torch.randperm(lattice.variables)[: lattice.variables // 2]
-    there = map_forward(operation, indices)
+    there = operation.map_forward(indices)
     for (goes_there, new_indices), output in zip(there, outputs, strict=True):
         assert torch.equal(by_index(output)[new_indices], indices[goes_there])
     assert sum(int(goes_there.sum()) for goes_there, _ in there) == len(indices)
-    back = map_inverse(operation, [new_indices for _, new_indices in there])
+    back = operation.map_inverse([new_indices for _, new_indices in there])
     assert back.sort().values.tolist() == indices.sort().values.tolist()
 
 
 @pytest.mark.parametrize(("kernel", "stride", "passive"), [(2, 2, 0), (2, 2, 1), (4, 2, 0), (3, 1, 0)])
 @pytest.mark.parametrize("periodic", [True, False])
-def test_spread_is_what_a_kernel_reads(kernel, stride, passive, periodic):
+def test_reached_is_what_a_kernel_reads(kernel, stride, passive, periodic):
     """In one dimension, where the sites that a cell reads can be counted on the fingers."""
     lattice = Lattice(2, (12,), (periodic,))
     operation = Apply(lattice, (kernel,), (stride,), (0,), passive)
@@ -141,14 +130,14 @@ def test_spread_is_what_a_kernel_reads(kernel, stride, passive, periodic):
         for channel in range(2):
             start = 2 * site + channel
             expected = changed | ({start} if channel < passive else set())
-            assert spread(operation, torch.tensor([start])).tolist() == sorted(expected)
+            assert operation.reached(torch.tensor([start]))[0].tolist() == sorted(expected)
 
 
 def test_sites_outside_of_all_patches_stay():
     operation = Apply(Lattice(1, (8,), (False,)), (4,), (4,), (2,))  # one patch of sites 2 to 5
-    assert spread(operation, torch.tensor([0, 7])).tolist() == [0, 7]
-    assert spread(operation, torch.tensor([1, 3])).tolist() == [1, 2, 3, 4, 5]
-    assert cell_tiling(operation).counts == (1,)
+    assert operation.reached(torch.tensor([0, 7]))[0].tolist() == [0, 7]
+    assert operation.reached(torch.tensor([1, 3]))[0].tolist() == [1, 2, 3, 4, 5]
+    assert operation.cell_tiling.counts == (1,)
 
 
 def test_lattices_with_too_many_variables():
