@@ -36,8 +36,8 @@ def build(L: int, options: argparse.Namespace) -> mera.Flow:
     """A flow whose levels share their weights, so that a state fits all lattices."""
     torch.manual_seed(options.seed)
     network = {"layers": options.layers, "hidden": (options.width,), "residual_blocks": 1}
-    if options.bijector is not None:
-        network["bijector"] = options.bijector
+    if options.transform is not None:
+        network["transform"] = options.transform
     return mera.build("rgflow", L=L, m=4, channels=1, norm=False, prior="gaussian", share_levels=True, **network)
 
 
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--flow", type=Path, help="file of the trained flow")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--bijector", help="NAME(NAME=VALUE, ...); affine couplings if not given")
+    parser.add_argument("--transform", help="NAME(NAME=VALUE, ...); affine couplings if not given")
     parser.add_argument("--chains", type=int, default=8)
     parser.add_argument("--draws", type=int, default=2000, help="draws of Hamiltonian Monte Carlo")
     parser.add_argument("--lengths", type=float, nargs="+", default=[1.0, 2.0, 4.0, 8.0], help="of trajectories")

@@ -27,7 +27,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
     "rgflow, batch 4": ("rgflow", {"L": 32, "m": 4}, 4),
     "rgflow, splines": (
         "rgflow",
-        {"L": 16, "m": 4, "channels": 1, "bijector": "spline", "layers": 2, "hidden": (64,)},
+        {"L": 16, "m": 4, "channels": 1, "transform": "spline", "layers": 2, "hidden": (64,)},
         64,
     ),
     "rgflow, published, 64": ("rgflow", {"L": 32, "preset": "authors", "hidden": (64, 64)}, 32),

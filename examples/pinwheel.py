@@ -1,7 +1,7 @@
 """Does a Laplace prior align latents with what they mean? The pinwheel of App. C of the RG-Flow paper, over seeds.
 
     python examples/pinwheel.py
-    python examples/pinwheel.py --bijector spline --seeds 3
+    python examples/pinwheel.py --transform spline --seeds 3
 
 Flows of two variables learn a pinwheel with four legs, some with a Laplace prior, some with a Gaussian one. The script
 prints the part of the samples that lie on the leg of their part of the prior: of their quadrant, and of their sector
@@ -29,7 +29,7 @@ PRIORS = ("laplace", "gaussian")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bijector", default="coupling", choices=["coupling", "spline"])
+    parser.add_argument("--transform", default="affine", choices=["affine", "spline"])
     parser.add_argument("--seeds", type=int, default=6, help="the number of flows for each prior")
     parser.add_argument("--steps", type=int, default=500, help="steps of training")
     parser.add_argument("--out", type=Path, default=Path("pinwheel.png"), help="the picture")
@@ -41,7 +41,7 @@ def main() -> None:
     for prior in PRIORS:
         found, nats = [], []
         for seed in track(range(arguments.seeds), prior, console=console):
-            flow = learn_pinwheel(prior, seed, arguments.steps, arguments.bijector)
+            flow = learn_pinwheel(prior, seed, arguments.steps, arguments.transform)
             with torch.no_grad():
                 nats.append(-flow.log_prob(test).mean().item())
             found.append(agreement(flow))

@@ -19,8 +19,8 @@ from mera.bijectors import Bijector, ImagePreprocess
 from mera.bijectors.circular import check_angles
 from mera.cones import Region, Restriction, Span, window
 from mera.density import Density, Recipe, Temperature
-from mera.graph import Layout, Step, compile
-from mera.graph.resize import edges_of, resize
+from mera.graph import Layout, LayoutError, Step, compile
+from mera.graph.resize import edges_of, period, resize
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
 from mera.inpaint.pictures import as_images
@@ -276,27 +276,19 @@ class Flow(Density):
         >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
         ((64, 96), True)
         """
-        edges = edges_of(shape, self.plan.input.dim)
-        recipe, number = self.recipe, 1 + max((step.level for step in self.plan.steps), default=0)
-        levels = number if levels is None else check_count(levels, "levels")
-        same_levels = levels == number
-        if recipe is None or "levels" not in recipe.options:
-            if not same_levels:
+        number = 1 + max((step.level for step in self.plan.steps), default=0)
+        with fixed_seed(0):  # new parameters are drawn, and replaced
+            if levels is None or check_count(levels, "levels") == number:
+                self._check_edges(edges_of(shape, self.plan.input.dim))
+                layout = resize(self.layout, shape)
+                other = Flow(layout, self.prior, self.preprocess, self.context_encoder.classes)
+            elif self.recipe is None or "levels" not in self.recipe.options:
                 raise InputError("a flow of mera.build whose model has the option levels", "another one")
-            other = None
-        else:
-            changes: dict[str, Any] = {"L": list(edges), "levels": levels}
-            if self.plan.context is not None and len(self.plan.context) > 1:
-                changes["context"] = [self.plan.context[0], *edges]
-            if same_levels and edges == self.plan.input.shape:
-                changes = {}  # a model may have a layout without levels for its smallest lattice
-            with fixed_seed(0):  # new parameters are drawn, and replaced
-                other = recipe.rebuild(**changes)
-        if other is not None and not same_levels and set(other.bijectors) != set(self.bijectors):
-            raise InputError("a flow whose levels share their bijectors, to change the number of levels", "another one")
-        if other is None or set(other.bijectors) != set(self.bijectors):
-            with fixed_seed(0):
-                other = Flow(resize(self.layout, edges), self.prior, self.preprocess, self.context_encoder.classes)
+            else:
+                other = self.recipe.rebuild(L=list(edges_of(shape, self.plan.input.dim)), levels=levels)
+                if set(other.bijectors) != set(self.bijectors):
+                    got = "another one"
+                    raise InputError("a flow whose levels share their bijectors, to change the number of levels", got)
         other.to(self.device, self.dtype)
         share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
         other.prior, other.preprocess = self.prior, self.preprocess
@@ -478,6 +470,12 @@ class Flow(Density):
                 "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
             )
         check_tensor(what, x, self.plan.input.event_shape, self._reference)
+
+    def _check_edges(self, edges: tuple[int, ...]) -> None:
+        """Refuse edges of a lattice that patches of this flow do not tile."""
+        units = period(self.plan)
+        if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
+            raise LayoutError(f"multiples of {units} as edges, which the patches tile", f"{edges}", field="shape")
 
     def _check_store(self, store: Store, context: Tensor | None) -> None:
         """Refuse a store that another flow made, and a context beside a store."""

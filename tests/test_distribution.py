@@ -116,7 +116,7 @@ def test_supports():
     assert support.check(x).all()
     assert not support.check(x + 9).any()
     circle = torch.distributions.Uniform(-math.pi, math.pi)
-    angles = mera.build("rgflow", L=4, m=2, channels=1, bijector="circular-spline", prior=circle, block_spins=False)
+    angles = mera.build("rgflow", L=4, m=2, channels=1, transform="circular-spline", prior=circle, block_spins=False)
     support = angles.distribution().support
     assert support.check(angles.sample(5)).all()
     assert not support.check(torch.full((1, 1, 4, 4), 4.0)).any()

@@ -43,9 +43,9 @@ from tests.tables.models import CONDITIONAL, MODELS, batch
         (lambda: mera.build("rgflow", boundary="x"), LayoutError, "Expected boundary 'periodic' or 'open'"),
         (lambda: mera.build("realnvp", boundary="x"), ValueError, "Expected a boundary among"),
         (lambda: mera.build("realnvp", m=0), ValueError, "Expected the width m as an integer >= 2; got 0"),
-        (lambda: mera.build("rgflow", bijector="splin"), ValueError, "a bijector among .*did you mean 'spline'"),
-        (lambda: mera.build("rgflow", bijector={"name": "spline", "bin": 2}), ValueError, "'bin' .did you mean 'bins'"),
-        (lambda: mera.build("rgflow", bijector={"bins": 2}), ValueError, "Expected a bijector among"),
+        (lambda: mera.build("rgflow", bijector="couplin"), ValueError, "a bijector among .*did you mean 'coupling'"),
+        (lambda: mera.build("rgflow", bijector="maf(layer=2)"), ValueError, "'layer' .did you mean 'layers'"),
+        (lambda: mera.build("rgflow", bijector={"layers": 2}), ValueError, "Expected a bijector among"),
         (lambda: mera.build("rgflow", bijector=3), ValueError, "Expected a bijector's name.*got 3"),
         (lambda: mera.build("rgflow", order=np.array([4])), ValueError, "Expected an order among"),
         (lambda: mera.build("rgflow", bijector="linear", context=3), LayoutError, "takes the context .3,.; got none"),
@@ -59,13 +59,13 @@ from tests.tables.models import CONDITIONAL, MODELS, batch
         (lambda: mera.build("ternary", L=32), ValueError, r"divide by 3 .* L = 3 \* 3\^h; got 32x32"),
         (lambda: mera.build("tree", m=1), ValueError, "Expected m as an integer >= 2; got 1"),
         (lambda: mera.build("tebd", m=3), ValueError, "Expected an even kernel size"),
-        (lambda: mera.build("tebd", L=10, m=4), LayoutError, "node 'even0': Expected a kernel that divides"),
+        (lambda: mera.build("tebd", L=10, m=4), LayoutError, "Expected a kernel that divides.*node 'even0'"),
         (lambda: mera.build("tebd", depth=2.0), ValueError, "Expected depth as an integer"),
         (lambda: mera.build("glow", L=4, channels=1), LayoutError, "at least 2 channels"),
     ],
 )  # fmt: skip
 def test_bad_options(make, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=f"(?s){message}"):
         make()
 
 
@@ -84,8 +84,8 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.inverse(None), "a tuple of 2 tensors.*got NoneType"),
         (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected at least one example to start from; got none"),
         (lambda f: f.initialize(torch.full((2, 1, 8, 8), math.nan)), "finite data to start from; got 128 infinite"),
-        (lambda f: f.initialize(torch.ones(8, 1, 8, 8)), "node 'disentangler0': .*; got 16 constant"),
-        (lambda f: f.initialize(torch.randn(1, 1, 8, 8)), "node 'disentangler1': Expected at least 2 values of each"),
+        (lambda f: f.initialize(torch.ones(8, 1, 8, 8)), "; got 16 constant.*node 'disentangler0'"),
+        (lambda f: f.initialize(torch.randn(1, 1, 8, 8)), "at least 2 values of each.*'disentangler1'"),
         (lambda f: f.inverse(f.sample_latents(2)[:1]), "Expected latents as a tuple of 2 tensors.*got 1 tensors"),
         (lambda f: f.inverse(f.sample_latents(2)[::-1]), "Expected latents of level 0 of shape"),
         (lambda f: f.inverse((f.sample_latents(2)[0], f.sample_latents(3)[1])), r"one batch size.*got \[2, 3\]"),
@@ -161,5 +161,5 @@ def test_bad_calls(call, message, tmp_path, monkeypatch):
 def test_bad_contexts(name, context, message):
     flow = CONDITIONAL[name]()
     for call in (lambda: flow.log_prob(batch(flow).float(), context), lambda: flow.sample(2, context)):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"(?s){message}"):
             call()

@@ -14,14 +14,14 @@ from mera import physics
 
 def main(seconds: float = 30, out: str = "double_well.png") -> None:
     action = physics.DoubleWell(height=6.0, position=2.0)
-    ways = {"affine couplings": "coupling", "splines": "spline(bound=6)"}
+    ways = {"affine couplings": "affine", "splines": "spline(bound=6)"}
     figure = Figure(figsize=(6.5, 2.5), layout="constrained")
     grid = torch.linspace(-3.5, 3.5, 200)
     density = torch.exp(-action(grid.view(-1, 1, 1, 1)))
-    for (name, bijector), axes in zip(ways.items(), figure.subplots(1, 2, sharey=True), strict=True):
+    for (name, transform), axes in zip(ways.items(), figure.subplots(1, 2, sharey=True), strict=True):
         torch.manual_seed(0)
         flow = mera.build(
-            "rgflow", L=4, m=4, channels=1, layers=2, hidden=(64,), norm=False, prior="gaussian", bijector=bijector
+            "rgflow", L=4, m=4, channels=1, layers=2, hidden=(64,), norm=False, prior="gaussian", transform=transform
         )
         mera.train.fit(flow, action, minutes=seconds / 60, batch_size=64, lr=5e-3, weight_decay=0)
         report = physics.estimate(flow, action, 4000)

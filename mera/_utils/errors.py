@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 MOST = 450
@@ -25,12 +24,26 @@ class InputError(ValueError):
 
     def __init__(self, expected: str, got: str, *, where: str = "", kind: str = "") -> None:
         expected, got = _clipped(expected), _clipped(got)
-        super().__init__(f"{where}: Expected {expected}; got {got}" if where else f"Expected {expected}; got {got}")
-        self.expected, self.got, self.where, self.kind = expected, got, where, kind
+        message = f"Expected {expected}; got {got}" if got else expected
+        super().__init__(f"{where}: {message}" if where else message)
+        self.expected, self.got, self.kind = expected, got, kind
 
     def __reduce__(self) -> Any:
         """Support for pickling, which would otherwise call the class with the message alone."""
-        return partial(type(self), where=self.where, kind=self.kind), (self.expected, self.got)
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[InputError], arguments: tuple[Any, ...], state: dict[str, Any]) -> InputError:
+    """An error as it was pickled."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
+
+def with_notes(error: BaseException) -> str:
+    """The message of an error behind its notes, from the outermost place inwards: "my.toml: node 'halve': ..."."""
+    return ": ".join([*reversed(getattr(error, "__notes__", [])), str(error)])
 
 
 def _clipped(text: str) -> str:

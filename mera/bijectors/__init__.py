@@ -20,6 +20,7 @@ from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.image import Dequantize, Logit, with_noise
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.parts import register_conditioner, register_mask, register_transform
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.preprocess import ImagePreprocess
 from mera.bijectors.reshape import Conditioned
@@ -72,6 +73,9 @@ __all__ = [
     "named",
     "names",
     "register",
+    "register_conditioner",
+    "register_mask",
+    "register_transform",
     "with_noise",
     "wrap",
     "zero_log_det",

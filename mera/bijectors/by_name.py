@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mera._utils.checks import check_choice
-from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.names.calls import parse_call
 from mera.names.options import documented, with_options_checked
 from mera.names.registry import Registry, plain
 
 BijectorFactory = Callable[..., Bijector]
 """Makes a bijector from an event shape and, if it has a parameter `context_shape`, the shape of a context."""
 
-_factories: Registry[BijectorFactory] = Registry("a bijector", lambda f: documented(with_options_checked(f)))
+EXAMPLE = "coupling(layers=3)"
+
+_factories: Registry[BijectorFactory] = Registry("a bijector", lambda f: documented(with_options_checked(f)), given=1)
 
 
 def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
@@ -78,39 +77,24 @@ class Named:
         """Make the bijector for events of shape `event_shape` and contexts of shape `context_shape`."""
         return make(factory(self.name), event_shape, context_shape, **self.options)
 
-    @property
-    def title(self) -> str:
-        """The name; after the name of the inner bijector, if there is one."""
-        inner = self.options.get("inner")
-        return f"{inner['name'] if isinstance(inner, Mapping) else inner}, {self.name}" if inner else self.name
-
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the options of a bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}.
+    """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}.
 
     Raises:
-        ValueError: if the bijector has another form, or the name is unknown.
+        ValueError: if the bijector has another form, or the name or an option is unknown.
 
-    >>> name_and_options("spline(bins=5)") == name_and_options({"name": "spline", "bins": 5})
+    >>> name_and_options("maf(layers=5)") == name_and_options({"name": "maf", "layers": 5})
     True
     """
-    name, options = bijector, {}
-    if isinstance(bijector, Mapping):
-        options = dict(bijector)
-        name = options.pop("name", None)
-    elif isinstance(bijector, str):
-        name, values, options = parse_call(bijector, "spline(bins=5)")
-        if values:
-            raise InputError("options by name, as in spline(bins=5)", repr(bijector))
-    _factories.check_name(name)
-    return name, options
+    return _factories.parse(bijector, EXAMPLE)
 
 
 def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Named:
     """Look up a registered factory and check the options for it.
 
     Args:
-        bijector: a name, "spline"; or a name with options, "spline(bins=5)" or {"name": "spline", "bins": 5}.
+        bijector: a name, "maf"; or a name with options, "maf(layers=5)" or {"name": "maf", "layers": 5}.
         options: further arguments of the factory, other than the shapes.
 
     Returns:
@@ -120,12 +104,7 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
         ValueError: if the name or an option is unknown; the message offers the closest name.
     """
     name, own_options = name_and_options(bijector)
-    if options is not None and not isinstance(options, Mapping):
-        raise InputError(f"options of the bijector {name!r} by name", repr(options))
-    all_options = own_options | dict(options or {})
-    choices = list(inspect.signature(factory(name)).parameters)[1:]
-    for option in all_options:
-        check_choice(option, [c for c in choices if c != "context_shape"], f"an option of the bijector {name!r}")
+    _factories.check_options(name, all_options := own_options | dict(options or {}))
     return Named(name, plain(all_options))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,14 +11,9 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.by_name import register
 from mera.bijectors.conditioners.base import Conditioner, Shape
-from mera.bijectors.conditioners.residual import ResidualMLP
-from mera.bijectors.coupling_stack import couplings, parse_mask
-from mera.bijectors.partition import Gather
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
-from mera.names.flow_options import Bins, HiddenWidths, Layers, Mask, ResidualBlocks
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -125,13 +119,3 @@ class Periodic(Conditioner):
         """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape)."""
         parameters: Tensor = self.network(torch.cat([x.cos(), x.sin()], dim=1))
         return parameters
-
-
-@register("circular-spline")
-def circular_spline(
-    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
-    mask: Mask = "checkerboard", bins: Bins = 8,
-) -> Bijector:  # fmt: skip
-    """Couplings of a patch of angles by splines on the circle; see `CircularSpline`. The prior has to be on angles."""
-    network = partial(Periodic, partial(ResidualMLP, hidden=tuple(hidden), blocks=residual_blocks))
-    return couplings(Gather(parse_mask(event_shape, mask)), network, CircularSpline(bins), layers=layers, norm=False)

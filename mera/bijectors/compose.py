@@ -71,32 +71,6 @@ class Chain(Bijector):
         return [cast(Bijector, member) for member in self.members]
 
 
-class Around(Chain):
-    """A chain of maps around one bijector, `inner`.
-
-    Args:
-        before: the members before it.
-        inner: the bijector.
-        after: the members after it.
-    """
-
-    def __init__(self, before: Sequence[Bijector], inner: Bijector, after: Sequence[Bijector]) -> None:
-        super().__init__([*before, inner, *after])
-        self._place = len(before)
-
-    @property
-    def inner(self) -> Bijector:
-        """The bijector in the middle."""
-        return self.bijectors[self._place]
-
-
-def innermost(bijector: Bijector) -> Bijector:
-    """The bijector without all maps around it."""
-    while isinstance(bijector, Around):
-        bijector = bijector.inner
-    return bijector
-
-
 def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | None:
     """The value of the attribute `name`, which must be equal for all members where it is not None."""
     common = None

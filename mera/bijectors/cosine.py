@@ -1,11 +1,10 @@
-"""The orthonormal cosine transform of a patch; for patches of 2 sites in each dimension, the Haar transform."""
+"""The orthonormal cosine transform of a cell; for cells of 2 sites in each dimension, the Haar transform."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -13,11 +12,10 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.precision import exactly
 from mera.bijectors.base import Bijector, zero_log_det
-from mera.names.options import Option
 
 
 class DCT(Bijector):
-    r"""The orthonormal discrete cosine transform (DCT-II) of each cell, channel by channel; the log-det is 0.
+    r"""The orthonormal discrete cosine transform (DCT-II) of a cell, channel by channel; the log-det is 0.
 
     In each dimension, n neighbours are mapped to
 
@@ -28,11 +26,10 @@ class DCT(Bijector):
     decimation that keeps the first site of each cell therefore keeps the means. With n = 2 this is the Haar transform.
 
     Args:
-        event_shape: shape (C, *sites) of one event.
-        cell: edge n of the cells, which divides the edges of the event; None for one cell.
+        event_shape: shape (C, *sites) of a cell.
 
     Raises:
-        ValueError: if an event has no sites, or the cells do not divide it.
+        ValueError: if a cell has no sites.
 
     >>> import torch
     >>> DCT((1, 4))(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]))[0][0, 0, 0]  # the mean, 3, times 2
@@ -41,18 +38,12 @@ class DCT(Bijector):
 
     matrix: Tensor
 
-    def __init__(
-        self,
-        event_shape: tuple[int, ...],
-        cell: Annotated[int | None, Option("edge of the cells of a patch; None for one cell.")] = None,
-    ) -> None:
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
-        sites = event_shape[1:]
-        if not sites or (cell is not None and (cell < 1 or any(n % cell for n in sites))):
-            expected = "events (C, *sites)" if cell is None else f"events (C, *sites) that cells of edge {cell} divide"
-            raise InputError(expected, str(tuple(event_shape)))
-        self.sites, self.cell = sites, cell
-        self.register_buffer("matrix", cosines(sites, cell).to(torch.get_default_dtype()), persistent=False)
+        self.sites = event_shape[1:]
+        if not self.sites:
+            raise InputError("events (C, *sites)", str(tuple(event_shape)))
+        self.register_buffer("matrix", cosines(self.sites).to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each cell to its block spin and its details."""
@@ -68,26 +59,24 @@ class DCT(Bijector):
 
     def _exact(self, x: Tensor) -> Tensor:
         """The matrix in the dtype of the variables, which differs from the dtype of the module under autocast."""
-        return self.matrix if self.matrix.dtype == x.dtype else cosines(self.sites, self.cell).to(x)
+        return self.matrix if self.matrix.dtype == x.dtype else cosines(self.sites).to(x)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DCT:
         super()._apply(fn, recurse)
-        self.matrix = cosines(self.sites, self.cell).to(self.matrix)  # a conversion would keep the digits of float32
+        self.matrix = cosines(self.sites).to(self.matrix)  # a conversion would keep the digits of float32
         return self
 
 
-def cosines(sites: Sequence[int], cell: int | None = None) -> Tensor:
-    """The matrix of the orthonormal cosine transforms of the cells of a patch, (variables, sites), float64.
+def cosines(sites: Sequence[int]) -> Tensor:
+    """The matrix of the orthonormal cosine transform of a cell, (variables, sites), float64.
 
     Args:
-        sites: the edges of the patch; its sites are in row-major order.
-        cell: the edge of the cells; None for one cell.
+        sites: the edges of the cell; its sites are in row-major order.
     """
     edges = []
-    for length in sites:
-        n = length if cell is None else cell
+    for n in sites:
         k, j = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
         edge = torch.cos(math.pi / (2 * n) * k * (2 * j + 1)) * math.sqrt(2 / n)
         edge[0] = math.sqrt(1 / n)
-        edges.append(torch.kron(torch.eye(length // n, dtype=torch.float64), edge))
+        edges.append(edge)
     return reduce(torch.kron, edges)

@@ -1,22 +1,15 @@
-"""Stacks of couplings with or without ActNorms, and masks by name."""
+"""Stacks of couplings with or without ActNorms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from mera._utils.checks import DEEPEST, check_choice, check_count, check_flag
-from mera._utils.errors import InputError
+from mera._utils.checks import DEEPEST, check_count, check_flag
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.coupling import Coupling, Couplings
 from mera.bijectors.linear import LULinear
-from mera.bijectors.partition import Partition, checkerboard
+from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Univariate
 
 Shape = tuple[int, ...]
@@ -51,23 +44,3 @@ def couplings(
         if mix:
             steps.append(LULinear(shape, identity=True))
     return Chain(steps)
-
-
-def parse_mask(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
-    """Turn the option `mask` into a bool tensor of the shape of an event, true for the variables of the first half.
-
-    The option is "checkerboard"; "channels", for the first half of the channels; or truth values, as nested lists or a
-    tensor, that broadcast to the shape of an event.
-
-    Raises:
-        ValueError: if the name is unknown, or the truth values do not broadcast to the shape of an event.
-    """
-    if not isinstance(mask, str):
-        try:
-            return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
-        except (TypeError, ValueError, RuntimeError):
-            raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
-    if check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard":
-        return checkerboard(event_shape)
-    first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2
-    return first.view(-1, *(1 for _ in event_shape[1:])).expand(event_shape).clone()

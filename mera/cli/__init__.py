@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from mera._utils.errors import UNKNOWN_NAME, InputError
+from mera._utils.errors import UNKNOWN_NAME, InputError, with_notes
 
 __all__ = ["import_modules", "main"]
 
@@ -69,5 +69,5 @@ def main() -> None:
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         is_unknown = isinstance(error, InputError) and error.kind == UNKNOWN_NAME
         hint = " (mera --import MODULE ... registers further names)" if is_unknown else ""
-        print(f"error: {error}{hint}", file=sys.stderr)
+        print(f"error: {with_notes(error)}{hint}", file=sys.stderr)
         sys.exit(1)

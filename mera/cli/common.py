@@ -21,7 +21,8 @@ from mera.cli.lazy import OPTIONS, with_options
 from mera.data import Examples
 from mera.density import Density
 from mera.flow import Flow
-from mera.graph import Layout, LayoutError
+from mera.graph import Layout
+from mera.graph.errors import within
 from mera.train.likelihoods import likelihood
 
 tune_allocator()
@@ -53,10 +54,8 @@ def flow_of(path: Path, layout: Layout, prior: Any = "gaussian", classes: int | 
         prior: see `mera.Prior`.
         classes: the number of classes, for a flow that is conditional on a class.
     """
-    try:
+    with within(str(path)):
         return Flow(layout, prior, classes=classes)
-    except LayoutError as error:
-        raise LayoutError.from_error(error, source=str(path)) from error
 
 
 def choose_device(name: str) -> torch.device:

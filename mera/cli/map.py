@@ -23,7 +23,7 @@ from mera.display.table import Table
 from mera.drawing.images import save_figure
 from mera.drawing.maps import map_figure
 from mera.flow import Flow
-from mera.stream import period
+from mera.graph.resize import period
 
 REDUCED = 512
 """The longest edge of the picture of the image, in pixels."""

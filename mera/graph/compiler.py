@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from mera.bijectors.base import Bijector
-from mera.graph.errors import LayoutError
+from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
 from mera.graph.nodes import Latent, Local, Node
@@ -58,10 +58,8 @@ def compile(layout: Layout) -> Plan:
 
 def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
     """The operations of a node; errors name the node."""
-    try:
+    with within(f"node {name!r}"):
         operations = node.lower(lattice)
-    except LayoutError as error:
-        raise LayoutError.from_error(error, node=name) from None
     for operation in operations:
         if not isinstance(operation, Operation):
             raise LayoutError("operations of mera.graph.operations", repr(operation), node=name)

@@ -1,9 +1,9 @@
-"""The error of layouts, with the node, the setting and the file that are wrong."""
+"""The error of layouts, and where it happened: notes name the node, the setting and the file."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mera._utils.errors import InputError
 
@@ -11,16 +11,13 @@ from mera._utils.errors import InputError
 class LayoutError(InputError):
     """A layout is not a bijection, or a file does not describe a layout.
 
-    The message names the node, the expected and the actual value, and also the setting and the file of a layout that
-    was read from a file. Each argument is an attribute of the error.
+    Notes of the error (`__notes__`, which Python prints below the message) name the setting, the node and the file.
 
     Args:
-        expected: a description of the expected value; "" for the error of a user's bijector with its own message.
-        got: a description of the actual value, or the message of the user's bijector.
-        node: the name of the node, or "#7" for the seventh node of a file if that node has no name; None if the error
-            is about the layout as a whole.
+        expected: a description of the expected value; or the whole message, if `got` is "".
+        got: a description of the actual value.
+        node: the name of the node; None if the error is about the layout as a whole.
         field: the setting of the node that is wrong; None if the error is not about a single setting.
-        source: the file that the layout was read from; None for a layout that was built in Python.
         kind: the kind of the error; see `InputError`.
 
     >>> from mera.graph import Layout, LayoutError
@@ -28,55 +25,28 @@ class LayoutError(InputError):
     >>> try:
     ...     layout.squeeze(layout.input, stride=3, name="halve")
     ... except LayoutError as error:
-    ...     print(error)
-    ...     print(error.node, error.field, error.expected, error.got, sep=" | ")
-    node 'halve': Expected an edge that the stride 3 divides; got a lattice of edge 8
-    halve | stride | an edge that the stride 3 divides | a lattice of edge 8
+    ...     print(error, *error.__notes__, sep=" | ")
+    Expected an edge that the stride 3 divides; got a lattice of edge 8 | setting 'stride' | node 'halve'
     """
 
     def __init__(
-        self,
-        expected: str = "",
-        got: str = "",
-        *,
-        node: object = None,
-        field: str | None = None,
-        source: str | None = None,
-        kind: str = "",
+        self, expected: str, got: str = "", *, node: str | None = None, field: str | None = None, kind: str = ""
     ) -> None:
         super().__init__(expected, got, kind=kind)
-        self.node = node
-        self.field = field
-        self.source = source
+        for word, name in (("setting", field), ("node", node)):
+            if name is not None:
+                self.add_note(f"{word} {name!r}")
 
-    @classmethod
-    def from_error(cls, error: ValueError, **where: Any) -> LayoutError:
-        """Turn any `ValueError` into a `LayoutError` with a location.
 
-        Args:
-            error: the error.
-            where: `node`, `field` or `source`, for attributes that the error does not have yet.
-        """
-        if not isinstance(error, InputError):
-            return cls("", str(error), **where)
-        if error.where:
-            return cls("", str(error), **where, kind=error.kind)
-        attributes = {name: getattr(error, name, None) for name in ("node", "field", "source", "kind")}
-        kept: dict[str, Any] = {name: value for name, value in attributes.items() if value is not None}
-        return cls(error.expected, error.got, **where | kept)
-
-    def __str__(self) -> str:
-        parts = []
-        if self.source is not None:
-            parts.append(self.source)
-        if self.node is not None:
-            parts.append(f"node {self.node!r}")
-        if self.source is not None and self.field is not None:
-            parts.append(f"field {self.field!r}")
-        parts.append(f"Expected {self.expected}; got {self.got}" if self.expected else self.got)
-        return ": ".join(parts)
-
-    def __reduce__(self) -> Any:
-        """Support pickling, which by default would call the class with the message as its only argument."""
-        parts: dict[str, Any] = {"node": self.node, "field": self.field, "source": self.source, "kind": self.kind}
-        return partial(type(self), **parts), (self.expected, self.got)
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """A context whose errors get a note, such as "node 'halve'"; any `ValueError` in it becomes a `LayoutError`."""
+    try:
+        yield
+    except ValueError as error:
+        found = error if isinstance(error, LayoutError) else LayoutError(str(error), kind=getattr(error, "kind", ""))
+        if place not in getattr(found, "__notes__", ()):
+            found.add_note(place)
+        if found is error:
+            raise
+        raise found from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -11,7 +12,7 @@ import networkx as nx
 
 from mera._utils.checks import is_integer
 from mera.display.notebook import Pictured
-from mera.graph.errors import LayoutError
+from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
@@ -130,14 +131,12 @@ class Layout(Pictured):
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
         name = self._free_name(node) if name is None else name
-        try:
+        with within(f"node {name!r}"):
             check_key(name, "name")
             if name in self.graph:
                 raise LayoutError("a name that is not taken", "that of an earlier node")
             self._check_source(source)
             operations = node.lower(source.lattice)
-        except LayoutError as error:
-            raise LayoutError.from_error(error, node=name) from None
         self.graph.add_node(name, node=node)
         self.graph.add_edge(source.node, name, output=source.output)
         lattices = operations[-1].outputs if operations else (source.lattice,) * node.outputs  # a latent has none
@@ -172,10 +171,8 @@ class Layout(Pictured):
         Raises:
             LayoutError: if the node is not a bijection on this output.
         """
-        try:
+        with nullcontext() if name is None else within(f"node {name!r}"):
             node = Local(bijector, kernel, stride, offset, share, passive)
-        except LayoutError as error:
-            raise LayoutError.from_error(error, node=name) from None
         (port,) = self.add(node, source, name)
         return port
 

@@ -17,7 +17,7 @@ from torch import nn
 from mera._utils.checks import is_integer
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import named
-from mera.graph.errors import LayoutError
+from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice, check_key, per_dimension
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 from mera.graph.validation import check_bijector, check_grid
@@ -120,11 +120,9 @@ class Local(Node):
     passive: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            if isinstance(self.bijector, (str, Mapping)):
+        if isinstance(self.bijector, (str, Mapping)):
+            with within("setting 'bijector'"):
                 object.__setattr__(self, "bijector", named(self.bijector))
-        except ValueError as error:
-            raise LayoutError.from_error(error, field="bijector") from None
 
     def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
         """A single `Apply`."""

@@ -95,10 +95,6 @@ class Operation(ABC):
         """The box of sites from which a box of sites of the outputs is computed."""
         return box.refined(self.cell)
 
-    def changed(self, box: Box) -> Box:
-        """The box of sites of the outputs that can change with a box of sites."""
-        return box.coarsened(self.cell)
-
 
 class Move(Operation):
     """An operation that only moves variables."""
@@ -272,10 +268,6 @@ class Apply(Operation):
             for a, b, k, (first, last) in zip(box.start, box.stop, self.kernel, self._patched, strict=True)
         ]
         return Box.of(spans)
-
-    def changed(self, box: Box) -> Box:
-        """The box with all patches that it meets, as in the other direction."""
-        return self.needed(box)
 
     def covered(self, box: Box) -> Box:
         """The part of a box from `needed` that patches cover; empty if there is no patch."""

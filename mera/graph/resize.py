@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mera._utils.checks import is_integer
 from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout, Port
+from mera.graph.plan import Plan
 from mera.graph.topology import walk
 
 
@@ -19,6 +21,18 @@ def edges_of(shape: Sequence[int], dim: int) -> tuple[int, ...]:
     if isinstance(shape, Sequence) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
         return tuple(int(n) for n in shape)
     raise LayoutError(f"{dim} edge lengths", repr(shape), field="shape")
+
+
+def period(plan: Plan) -> tuple[int, ...]:
+    """For each dimension, the number whose multiples are the edges of lattices that fit the patches of a plan."""
+    edges = (1,) * plan.input.dim
+    cells = {0: edges}  # for each value, the pixels in a site
+    for step in plan.steps:
+        cell, operation = cells[step.source], step.operation
+        blocks = step.apply.stride if step.module else operation.cell
+        edges = tuple(math.lcm(e, c * b) for e, c, b in zip(edges, cell, blocks, strict=True))
+        cells |= dict.fromkeys(step.targets, tuple(c * b for c, b in zip(cell, operation.cell, strict=True)))
+    return edges
 
 
 def resize(layout: Layout, shape: Sequence[int]) -> Layout:

@@ -72,6 +72,6 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
 def _name(declared: object, module: nn.Module) -> str:
     """The name of a registered bijector, else its class, or the classes of the members of a chain."""
     if isinstance(declared, Named):
-        return declared.title
+        return declared.name
     members = module.members if isinstance(module, Chain) else [module]
     return " + ".join(dict.fromkeys(type(member).__name__ for member in members))

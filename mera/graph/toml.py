@@ -42,7 +42,7 @@ import tomli_w
 from mera._utils.checks import check_choice
 from mera.bijectors import Named
 from mera.graph.compiler import compile
-from mera.graph.errors import LayoutError
+from mera.graph.errors import LayoutError, within
 from mera.graph.layout import Layout, Port
 from mera.graph.nodes import Decimate, Latent, Local, Split, Squeeze
 from mera.graph.topology import walk
@@ -106,18 +106,16 @@ def loads(text: str, source: str = "layout") -> Layout:
         LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
     """
     if not isinstance(text, str):
-        raise LayoutError("TOML as text", type(text).__name__, source=source)
+        raise LayoutError("TOML as text", type(text).__name__)
     if len(text) > LONGEST:
-        raise LayoutError(f"a layout of at most {LONGEST:,} characters", f"{len(text):,}", source=source)
+        raise LayoutError(f"a layout of at most {LONGEST:,} characters", f"{len(text):,} in {source}")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits
-        raise LayoutError("TOML", str(error), source=source) from None
-    try:
+        raise LayoutError("TOML", f"{source}: {error}") from None
+    with within(source):
         layout = _layout(document)
         compile(layout)
-    except LayoutError as error:
-        raise LayoutError.from_error(error, source=source) from None
     return layout
 
 
@@ -172,20 +170,16 @@ def _layout(document: Mapping[str, Any]) -> Layout:
     if not isinstance(lattice, Mapping) or not isinstance(rows, Sequence) or isinstance(rows, str):
         raise LayoutError("one table [lattice], and a table [[node]] for each node", "something else")
     _check_fields(lattice, LATTICE, ("shape",), "the lattice")
-    try:
+    with within("table [lattice]"):
         layout = Layout(**lattice)
-    except LayoutError as error:
-        raise LayoutError(error.expected, error.got, field=f"lattice.{error.field}") from None
     ports: dict[str, tuple[Port, ...]] = {"input": (layout.input,)}
     previous = "input"
     for number, row in enumerate(rows, start=1):
         name = row.get("name") if isinstance(row, Mapping) else None
-        try:
+        with within(f"node {name if isinstance(name, str) else f'#{number}'!r}"):
             if not isinstance(row, Mapping):
                 raise LayoutError("a table [[node]]", repr(row))
             outputs = _add(layout, ports, previous, row)
-        except LayoutError as error:
-            raise LayoutError.from_error(error, node=name if isinstance(name, str) else f"#{number}") from None
         previous = row["name"]
         ports[previous] = outputs
     return layout
@@ -208,10 +202,8 @@ def _add(
     settings = dict(row)
     name, kind = settings.pop("name"), settings.pop("kind")
     port = _source(ports, settings.pop("input", previous))
-    try:
+    with within("setting 'kind'"):
         node_class = KINDS[check_choice(kind, KINDS, "a kind of node")]
-    except ValueError as error:
-        raise LayoutError.from_error(error, field="kind") from None
     defaults = {field.name: field.default for field in fields(node_class)}
     required = [setting for setting, default in defaults.items() if default is MISSING]
     _check_fields(settings, defaults, required, f"a {kind} node")
@@ -224,10 +216,8 @@ def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
     if not isinstance(text, str):
         raise LayoutError("an earlier node, or one with the number of an output", f"{text!r}", field="input")
     name, _, number = text.partition(".")
-    try:
+    with within("setting 'input'"):
         outputs = ports[check_choice(name, ports, "the data or an earlier node")]
-    except ValueError as error:
-        raise LayoutError.from_error(error, field="input") from None
     if (number and not re.fullmatch("[0-9]{1,9}", number)) or int(number or 0) >= len(outputs):
         raise LayoutError(f"one of the {len(outputs)} outputs of {name!r}, from 0 on", f"{text!r}", field="input")
     return outputs[int(number or 0)]
@@ -236,10 +226,8 @@ def _source(ports: Mapping[str, tuple[Port, ...]], text: Any) -> Port:
 def _check_fields(table: Mapping[str, Any], fields: Collection[str], required: Collection[str], title: str) -> None:
     """Raise a LayoutError for an unknown or a missing field; `title` is the name of the table in messages."""
     for field in table:
-        try:
+        with within(f"setting {field!r}"):
             check_choice(field, fields, f"a field of {title}")
-        except ValueError as error:
-            raise LayoutError.from_error(error, field=field) from None
     for field in required:
         if field not in table:
             raise LayoutError(f"the field {field!r} in {title}", f"{', '.join(table) or 'none'}", field=field)

@@ -7,7 +7,7 @@ from collections import Counter
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.graph.errors import LayoutError
+from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import check_key
 from mera.graph.nodes import Input, Latent, Node
 
@@ -48,10 +48,8 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
 def _check_nodes(graph: nx.DiGraph) -> None:
     """Raise a LayoutError for an invalid name, or a node of the graph whose attribute is not a `Node`."""
     for name, node in graph.nodes(data="node"):
-        try:
+        with within(f"node {name!r}"):
             check_key(name, "name")
-        except LayoutError as error:
-            raise LayoutError.from_error(error, node=name) from None
         if not isinstance(node, Node):
             raise LayoutError("a mera.graph node in the attribute 'node'", f"{node!r}", node=name)
 

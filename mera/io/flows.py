@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mera._utils.errors import UNKNOWN_NAME, InputError
+from mera._utils.errors import UNKNOWN_NAME, InputError, with_notes
 from mera._utils.files import as_path
 from mera._utils.random import restored_states
 from mera.bijectors.preprocess import ImagePreprocess
@@ -84,7 +84,7 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         options = {"prior": prior, "classes": flow.context_encoder.classes}
         return {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
     except LayoutError as error:
-        got = f"one made by hand: {error}; save its state_dict() instead"
+        got = f"one made by hand: {with_notes(error)}; save its state_dict() instead"
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
 
 
@@ -113,7 +113,7 @@ def load(path: str | PathLike[str]) -> Any:
         if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
             got = f"{error.got}, so import the module that registers it first"
             raise InputError(f"{error.expected} in {path}", got, kind=UNKNOWN_NAME) from error
-        raise InputError("a flow that mera.save wrote", str(error), where=str(path)) from error
+        raise InputError("a flow that mera.save wrote", with_notes(error), where=str(path)) from error
 
 
 def load_pretrained(name: str) -> Flow:

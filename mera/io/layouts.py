@@ -41,5 +41,5 @@ def load_layout(path: str | PathLike[str]) -> Layout:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise LayoutError("TOML", f"a file that is not UTF-8 text: {error}", source=str(path)) from None
+        raise LayoutError("TOML", f"a file that is not UTF-8 text: {path}: {error}") from None
     return loads(text, str(path))

@@ -11,7 +11,7 @@ from mera.models.fields import Fields
 from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
 
 
-@register("decimation", boundary="periodic", residual_blocks=1, hidden=(32,), transform="spline(bins=8)")
+@register("decimation", boundary="periodic", residual_blocks=1, hidden=(32,), transform="spline(max_log_scale=1)")
 def decimation(
     L: LatticeEdges = 32,
     m: TopWidth = 2,
@@ -44,7 +44,7 @@ def decimation(
             x = fields.layout.squeeze(x, name=f"squeeze{scale}")
             x = fields.add(x, "corners", f"details{scale}", blocks, channels)
             x = fields.split(x, channels, scale)
-    top = named("spline", {"hidden": blocks["hidden"], "norm": norm})
+    top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": norm})
     for role, offset in (("disentangler", m // 2), ("decimator", 0)):
         if not offset or all(x.lattice.periodic) or min(x.shape) > m:  # between open borders no patch has an offset
             x = fields.layout.local(x, top, kernel=m, offset=offset, name=f"{role}{scale}")

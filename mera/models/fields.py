@@ -8,7 +8,8 @@ from typing import Any, cast
 from mera.bijectors import Bijector, named
 from mera.bijectors.by_name import Named
 from mera.flow import Flow
-from mera.graph import Layout, LayoutError, Port
+from mera.graph import Layout, Port
+from mera.graph.errors import within
 from mera.graph.plan import context_of
 from mera.models.geometry import context_of_options, lattice_shape, levels, options_per_step
 from mera.names.flow_options import PADDING, Edges, FieldOptions, PerStep
@@ -77,9 +78,7 @@ def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0)
         LayoutError: if the bijector cannot be made for this lattice; the message names the node.
     """
     shape = x.lattice.event_shape
-    try:  # a temporary instance, because only the bijector itself knows its kernel
+    with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
         instance: Bijector = make(shape, context_of(layout.context, shape))
-    except ValueError as error:
-        raise LayoutError.from_error(error, node=name) from error
     kernel = cast(tuple, instance.receptive_kernel)
     return layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)

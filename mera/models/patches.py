@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from torch import nn
+
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.bijectors.by_name import Named, factory, name_and_options, named, takes
+from mera._utils.random import restored_states
+from mera.bijectors.by_name import factory, make, name_and_options, named, takes
 from mera.flow import Flow
 from mera.graph import Layout, Port
+from mera.graph.plan import context_of
 from mera.models.fields import add_field
 from mera.models.geometry import context_of_options, integers_per_step, lattice_shape, levels, options_per_step
 from mera.names.flow_options import PADDING, Edges, PatchOptions, StepOptions
 
 Rows = Iterable[tuple[str, int]]
 BLOCKS = ("layers", "residual_blocks", "hidden")
-FOR_ALL = ("conditioner", "norm", "mix_channels")
+FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
 DETAILS = (32,)
 """Channels of the convolutions of the option `details`."""
 
@@ -68,29 +72,38 @@ class Patches:
                 raise InputError("no details at levels that share modules", repr(details))
         context = context_of_options(options["context"], options["classes"])
         self.layout = Layout(self.shape, channels, options["boundary"], context)
+        event_shape = (channels, *(kernel for _ in self.shape))
+        wants_means: Any = options.get("block_spins", False)
+        self.block_spins = wants_means and not acts_on_angles(
+            self.bijectors[0], event_shape, context_of(self.layout.context, event_shape)
+        )
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
 
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
-        open borders, where no patch fits at an offset. With the option `block_spins`, bijectors act on block spins up
-        to the row at offset 0; all but the last of them transform back, so that no causal cone grows. The last step has
-        no block spins, whose means no further step would couple, unless all levels share one module.
+        open borders, where no patch fits at an offset. With the option `block_spins`, a row of `BlockSpins` comes
+        before the rows, or before the row at offset 0 if patches of an earlier row would cut cells, so that no causal
+        cone grows. The last step has none, as no further step would couple the means, unless all levels share one.
         """
         is_patch = any(n == self.kernel and not p for n, p in zip(x.shape, x.lattice.periodic, strict=True))
         rows = [(role, offset) for role, offset in rows if not (offset and is_patch)]
         decimates = self.share or step < len(self.bijectors) - 1
-        keeps_means = bool(self.options.get("block_spins")) and decimates
-        last = [offset for _, offset in rows].index(0) if keeps_means else -1
+        place = None
+        if self.block_spins and decimates:
+            offsets = [offset for _, offset in rows]
+            at_zero = offsets.index(0)
+            place = at_zero if any(offset % self.stride for offset in offsets[:at_zero]) else 0
         for index, (role, offset) in enumerate(rows):
-            bijector = self.bijectors[step]
-            if index <= last:
-                bijector = in_block_spins(bijector, cell=self.stride, back=index < last)
-            x = self.layout.local(
-                x, bijector, kernel=self.kernel, offset=offset, share=role if self.share else None,
-                name=f"{role}{suffix}",
-            )  # fmt: skip
+            if index == place:
+                x = self._add(x, "block-spins", self.stride, 0, "block_spins", suffix)
+            x = self._add(x, self.bijectors[step], self.kernel, offset, role, suffix)
         return x
+
+    def _add(self, x: Port, bijector: Any, kernel: int, offset: int, role: str, suffix: str) -> Port:
+        """Add a node for a bijector on patches, and return its output."""
+        share = role if self.share else None
+        return self.layout.local(x, bijector, kernel, offset=offset, share=share, name=f"{role}{suffix}")
 
     def decimate(self, x: Port, step: int, suffix: str) -> tuple[Port, Port]:
         """Keep one site of each cell, and return the port of the kept sites and that of all others, as channels.
@@ -127,17 +140,21 @@ class Patches:
         return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
 
 
-def in_block_spins(bijector: Callable[..., Any], **options: Any) -> Named:
-    """The registered bijector "block-spins" around another one, by name or as a callable."""
-    inner = {"name": bijector.name, **bijector.options} if isinstance(bijector, Named) else bijector
-    return named("block-spins", {"inner": inner, **options})
+def acts_on_angles(factory: Callable[..., Any], event_shape: tuple[int, ...], context: tuple[int, ...] | None) -> bool:
+    """Whether a callable makes a bijector of angles, which have no arithmetic mean, and thus no block spins."""
+    try:
+        with restored_states():
+            bijector = make(factory, event_shape, context)
+    except (TypeError, ValueError, RuntimeError, AttributeError):  # raised again, with the name of the node
+        return False
+    return isinstance(bijector, nn.Module) and any(getattr(part, "of_angles", None) for part in bijector.modules())
 
 
 def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
     """For each RG step, finest first, a callable that makes its bijectors, from the options of a model of patches.
 
-    A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden`, `norm` and
-    `mix_channels` that is a parameter of it; options in the description of the bijector take precedence.
+    A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden`, `norm`,
+    `mix_channels` and `transform` that is a parameter of it; options of the bijector itself take precedence.
 
     Raises:
         ValueError: if the value of an option is invalid, or no bijector is registered under the name.

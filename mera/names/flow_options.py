@@ -24,7 +24,7 @@ PerStep = int | Sequence[int]
 Hidden = Sequence[int] | Sequence[Sequence[int]]
 """Widths of the hidden layers for all RG steps, or a sequence of widths for each RG step, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
-"""A registered bijector, "spline", "spline(bins=5)" or {"name": "spline", "bins": 5}; or a bijector factory."""
+"""A registered bijector, "maf", "maf(layers=5)" or {"name": "maf", "layers": 5}; or a bijector factory."""
 PriorLike = str | Mapping[str, Any] | Distribution
 """A prior by name, "gaussian" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
 
@@ -93,21 +93,16 @@ Mask = Annotated[
     str | Sequence[Any],
     Option('first half of the event: "checkerboard", "channels", or nested lists of bools.', default="checkerboard"),
 ]
-MaskName = Annotated[
-    str,
-    Option('first half of the event: "checkerboard" or "channels".'),
-]
 ContextShape = Annotated[
     Shape | None,
     Option("shape of the context of a conditional bijector, which a flow passes; None for no context.", default=None),
 ]
 TRANSFORM = Option(
-    'monotone map of each variable in a coupling: "affine", "additive", "spline" or "logistic-mixture", with or '
-    'without options, "spline(bins=4)".',
+    'monotone map of each variable in a coupling: "affine", "additive", "spline", "circular-spline" for angles, or a '
+    'registered one, with or without options, "spline(bins=4)".',
     default="affine",
 )
 Transform = Annotated[str, TRANSFORM]
-MaxLogScale = Annotated[float, Option("bound of the logarithms of the scales.")]
 Bins = Annotated[int, Option("number of bins of the spline.")]
 Bound = Annotated[
     float, Option("the spline acts within [-bound, bound] after a learnt scale and shift; beyond, the map is a line.")
@@ -117,18 +112,6 @@ Padding = Annotated[
 ]
 Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
 Passive = Annotated[int, Option("number of leading channels that do not change and condition the other channels.")]
-
-
-class CouplingOptions(TypedDict, total=False):
-    """Options that couplings of patches with the joint conditioner share."""
-
-    layers: Layers
-    residual_blocks: ResidualBlocks
-    hidden: HiddenWidths
-    norm: Norm
-    mix_channels: Mix
-    mask: Mask
-    context_shape: ContextShape
 
 
 # Lattices and densities of models
@@ -189,13 +172,14 @@ class BlockOptions(TypedDict, total=False):
     conditioner: Conditioners
     norm: OptionalNorm
     mix_channels: Mix
+    transform: Transform
     bijector: Annotated[
         BijectorLike | None,
         Option(
-            "bijector of all blocks, in place of affine couplings: a name of `mera.bijectors.names()`, with or without "
-            'options, "spline(bins=5)" or {"name": "spline", "bins": 5}; or a callable that makes a bijector from an '
+            "bijector of all blocks, in place of couplings: a name of `mera.bijectors.names()`, with or without "
+            'options, "maf(layers=5)" or {"name": "maf", "layers": 5}; or a callable that makes a bijector from an '
             "event shape. A named bijector gets each of the options `layers`, `residual_blocks`, `hidden`, "
-            "`conditioner`, `norm` and `mix_channels` that it has.",
+            "`conditioner`, `norm`, `mix_channels` and `transform` that it has.",
             default=None,
         ),
     ]

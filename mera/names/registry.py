@@ -1,4 +1,4 @@
-"""Registries of functions that users call by name, with checks of their options."""
+"""Registries of functions that users call by name, and the one form of a name with options: "spline(bins=5)"."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
+from mera.names.calls import parse_call
 from mera.names.options import signature_of
 
 EMPTY = inspect.Parameter.empty
+NAMELESS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,10 +28,11 @@ class Registry(Generic[F]):
         what: the word for a registered function in messages, with an article, such as "a model".
         prepare: called with each function that is registered, and the options of `register`; returns the function to
             use.
+        given: the number of first parameters that are not options, such as the shape of an event.
     """
 
-    def __init__(self, what: str, prepare: Callable[..., F] = lambda function: function) -> None:
-        self.what, self._prepare = what, prepare
+    def __init__(self, what: str, prepare: Callable[..., F] = lambda function: function, given: int = 0) -> None:
+        self.what, self._prepare, self._given = what, prepare, given
         self._functions: dict[str, F] = {}
 
     def register(self, name: str, **options: Any) -> Callable[[F], F]:
@@ -62,19 +65,42 @@ class Registry(Generic[F]):
         Raises:
             ValueError: if the name is unknown; the message offers the closest name.
         """
-        self.check_name(name)
-        return self._functions[name]
-
-    def check_name(self, name: object) -> None:
-        """Refuse a name that is not registered with an `InputError` that offers the closest name."""
         names = self.names()
         if not isinstance(name, str) or name not in names:
             raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names)}", kind=UNKNOWN_NAME)
+        return self._functions[name]
+
+    def parse(self, text: str | Mapping[str, Any], example: str) -> tuple[str, dict[str, Any]]:
+        """The name and the options in a text, "spline(bins=5)", or in a table, {"name": "spline", "bins": 5}.
+
+        Args:
+            text: the text or the table.
+            example: a text of the right form, for messages.
+
+        Raises:
+            ValueError: if the text has another form, or the name is unknown.
+        """
+        if isinstance(text, Mapping):
+            options: dict[str, Any] = {key: value for key, value in text.items() if key != "name"}
+            name = text.get("name")
+        elif isinstance(text, str):
+            name, values, options = parse_call(text, example)
+            if values:
+                raise InputError(f"options by name, as in {example}", repr(text))
+        else:
+            raise InputError(f"{self.what} as text, such as {example}", repr(text))
+        self.get(name)  # type: ignore[arg-type]
+        return name, options  # type: ignore[return-value]
+
+    def make(self, text: str | Mapping[str, Any], *given: Any, example: str = "") -> Any:
+        """Call the function of a name with options; see `parse`."""
+        name, options = self.parse(text, example or f"{self.names()[0]}(option=1)")
+        self.check_options(name, options)
+        return self.get(name)(*given, **options)
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The defaults of a registered function's options, by the name of the option; required options are left out."""
-        parameters = self._parameters(name)
-        return {parameter.name: parameter.default for parameter in parameters if parameter.default is not EMPTY}
+        return {p.name: p.default for p in self._parameters(name) if p.default is not EMPTY}
 
     def check_options(self, name: str, options: Iterable[str]) -> None:
         """Check names of options against the signature of a registered function.
@@ -82,23 +108,21 @@ class Registry(Generic[F]):
         Raises:
             ValueError: if an option is unknown (the message offers the closest name), or a required option is missing.
         """
-        options = set(options)
         parameters = self._parameters(name)
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            choices = [p.name for p in parameters if p.name != "context_shape"]
             for option in options:
-                check_choice(option, [parameter.name for parameter in parameters], f"an option of {name!r}")
+                check_choice(option, choices, f"an option of {name!r}")
         for parameter in parameters:
-            is_named = parameter.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-            if is_named and parameter.default is EMPTY and parameter.name not in options:
+            if parameter.kind not in NAMELESS and parameter.default is EMPTY and parameter.name not in options:
                 raise InputError(f"the option {parameter.name!r} of {name!r}", "none")
 
     def takes(self, name: str, option: str) -> bool:
         """Whether a registered function has an option."""
-        parameters = self._parameters(name)
-        return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in self._parameters(name))
 
     def _parameters(self, name: str) -> list[inspect.Parameter]:
-        return list(signature_of(self.get(name)).parameters.values())
+        return list(signature_of(self.get(name)).parameters.values())[self._given :]
 
 
 def _origin(function: Callable[..., Any]) -> Any:

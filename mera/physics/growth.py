@@ -9,8 +9,7 @@ from torch import nn
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector, Spectral
-from mera.bijectors.compose import innermost
+from mera.bijectors import Bijector, BlockSpins, Spectral
 from mera.density import Density
 from mera.flow import Flow
 from mera.graph.plan import Step
@@ -71,18 +70,16 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
 
 
 def _pairs(larger: Flow, steps: list[Step], trained: Flow, before: list[Step]) -> list[tuple[Bijector, Bijector]]:
-    """The bijectors of a level beside those of a trained level; empty if they have other parameters."""
-    if len(steps) != len(before):
-        return []
-    pairs = []
-    for step, old in zip(steps, before, strict=True):
-        target, source = larger.runner.bijector(step), trained.runner.bijector(old)
-        if _shapes(target) != _shapes(source):  # the coarsest level keeps no sites: all leave
-            target, source = innermost(target), innermost(source)
-        if _shapes(target) != _shapes(source):
-            return []
-        pairs.append((target, source))
-    return pairs
+    """The bijectors of a level beside those of a trained level; empty if they have other parameters.
+
+    The coarsest level of rgflow has no block spins, since it keeps no sites.
+    """
+    targets, sources = ([f.runner.bijector(s) for s in group] for f, group in ((larger, steps), (trained, before)))
+    if len(targets) != len(sources):
+        targets, sources = ([b for b in group if not isinstance(b, BlockSpins)] for group in (targets, sources))
+    pairs = list(zip(targets, sources, strict=False))
+    same = len(targets) == len(sources) and all(_shapes(target) == _shapes(source) for target, source in pairs)
+    return pairs if same else []
 
 
 def _shapes(bijector: Bijector) -> dict[str, torch.Size]:

@@ -27,14 +27,14 @@ class XY(Action):
 
     .. math:: S = -\beta \sum_x \sum_\mu \cos(\theta(x + \mu) - \theta(x))
 
-    Fields are angles in :math:`[-\pi, \pi)`. A flow of angles has the bijector "circular-spline" and the prior
+    Fields are angles in :math:`[-\pi, \pi)`. A flow of angles has the transform "circular-spline" and the prior
     "Uniform(low=-3.141592653589793, high=3.141592653589793)", as in `XY.flow_options`. Magnetisation and two-point
     function are measured on the unit vectors :math:`(\cos \theta, \sin \theta)`.
 
     Args:
         beta: the inverse temperature, positive, in units of the coupling; the transition in 2D is near 1.12.
 
-    >>> XY.flow_options["bijector"]
+    >>> XY.flow_options["transform"]
     'circular-spline'
     """
 
@@ -44,7 +44,7 @@ class XY(Action):
     is_even = True
     is_compact = True
     flow_options: ClassVar[Mapping[str, Any]] = {
-        "bijector": "circular-spline",
+        "transform": "circular-spline",
         "prior": f"Uniform(low={-math.pi}, high={math.pi})",
     }
 

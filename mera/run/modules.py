@@ -8,7 +8,7 @@ from torch import nn
 
 from mera.bijectors import Bijector
 from mera.bijectors.by_name import make
-from mera.graph.errors import LayoutError
+from mera.graph.errors import LayoutError, within
 from mera.graph.layout import Layout
 from mera.graph.plan import Plan, Step
 from mera.graph.validation import check_bijector
@@ -34,19 +34,18 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     """The bijector that a node was declared with, or that its callable makes."""
     node: Any = layout.nodes[step.node]
     bijector, operation = node.bijector, step.apply
-    try:
-        if not isinstance(bijector, Bijector):
-            bijector = make(bijector, operation.event_shape, plan.context_shape(operation))
-        if not isinstance(bijector, Bijector):
-            raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
-        check_bijector(bijector, operation)
+    with within(f"node {step.node!r}"):
+        try:
+            if not isinstance(bijector, Bijector):
+                bijector = make(bijector, operation.event_shape, plan.context_shape(operation))
+            if not isinstance(bijector, Bijector):
+                raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
+            check_bijector(bijector, operation)
+        except (TypeError, AttributeError, RuntimeError) as error:
+            expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
+            raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}") from error
         if bijector.context_shape not in (None, plan.context_shape(operation)):
             raise LayoutError(f"a context {plan.context_shape(operation)}", f"{bijector.context_shape}")
-    except ValueError as error:
-        raise LayoutError.from_error(error, node=step.node) from error
-    except (TypeError, AttributeError, RuntimeError) as error:
-        expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
-        raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}", node=step.node) from error
     return bijector
 
 

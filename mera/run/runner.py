@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mera.bijectors.base import Bijector, context_arguments, total
 from mera.bijectors.compose import Chain
-from mera.graph.errors import LayoutError
+from mera.graph.errors import within
 from mera.graph.plan import Plan, Step
 from mera.priors import Prior
 from mera.run.contexts import ContextEncoder, ContextOfStep, context_per_step
@@ -97,11 +97,9 @@ class Runner:
         contexts = self.contexts(context, x)
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            try:
+            with within(f"node {step.node!r}"):
                 bijector = self.bijector(step)
                 initialized = bijector.initialize(events, *context_arguments(bijector, contexts(step)))
-            except ValueError as error:
-                raise LayoutError.from_error(error, node=step.node) from error
             return initialized, events.new_zeros(events.shape[0])
 
         run_forward(self.plan, x, transform)

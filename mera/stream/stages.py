@@ -67,24 +67,6 @@ class Stage:
             boxes.append(step.operation.needed(boxes[-1]))
         return boxes[::-1]
 
-    def changed(self, box: Box) -> Box:
-        """The outputs that change when a box of sites at the entry changes."""
-        for step in self.steps:
-            box = step.operation.changed(box)
-        return box
-
-
-def period(plan: Plan) -> tuple[int, ...]:
-    """For each dimension, the number whose multiples are the edges of lattices that fit the patches of a plan."""
-    edges = (1,) * plan.input.dim
-    for stage in stages_of(plan):
-        whole = tuple(n // m for n, m in zip(plan.input.shape, stage.lattice.shape, strict=True))
-        for step in stage.steps:
-            blocks = step.apply.kernel if step.module else step.operation.cell
-            edges = tuple(math.lcm(*pair) for pair in zip(edges, _times(whole, blocks), strict=True))
-            whole = _times(whole, step.operation.cell)
-    return edges
-
 
 def stages_of(plan: Plan) -> list[Stage]:
     """The stages of a plan, finest first.

@@ -34,8 +34,7 @@ from mera.graph.lattice import Lattice
 from mera.run.runner import Runner
 from mera.stream.noise import noise_of_sites
 from mera.stream.stages import Stage, stages_of
-from mera.stream.storage import FACTS, read_facts
-from mera.stream.store import Store, fingerprint
+from mera.stream.store import FACTS, Store, fingerprint, read_facts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,8 +116,7 @@ class Streamed:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.store.facts["shape"]))
         bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["levels_of_source"] else ""
-        updated = ", updated since" if self.store.facts.get("updated") else ""
-        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}{updated}"
+        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
 
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
@@ -182,16 +180,13 @@ def stream(
         if is_main():
             _prepare(path, facts, resume, runner)
         wait_for_all(device)
-        store = Store(path, runner, encoded, preprocess if is_image else None)
+        store = Store(path, runner, encoded)
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
         raise
     if out is None:
         weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
-    if store.facts.get("updated"):
-        store.check_complete()
-        return Streamed(store)
     with ProgressBar("stream", check_console(console if is_main() else None), "tile") as bar:
         work = list(_tiles(store, stages))
         total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)

@@ -14,7 +14,8 @@ from mera.cones.surroundings import constants_of
 from mera.graph.boxes import Box, hull
 from mera.graph.indexing import ravel
 from mera.graph.lattice import Lattice
-from mera.stream.stages import Events, Stage, period
+from mera.graph.resize import period
+from mera.stream.stages import Events, Stage
 from mera.stream.store import Store
 
 MARGIN = 8

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import reduce
 from itertools import chain, islice, product
 from typing import NamedTuple
 
@@ -21,10 +22,34 @@ DRAWS = 20
 """The number of random elements that are tried for each one that is asked for, as several may be the same map."""
 MAX_LISTED = 2**20
 """The largest size of a group whose elements are put into a random order as a list."""
-Map = Callable[[Tensor], Tensor]
-"""Maps fields (B, C, *shape) to fields of the same shape."""
-MOST = 256
+MAX_WHOLE = 256
 """The largest size of a group that is used whole, since a density evaluates the flow for each element."""
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """A group element: a permutation of the sites, and a sign of each channel.
+
+    Args:
+        sites: for each site, the site whose value it gets, (n,).
+        signs: the signs of the channels, (C,).
+    """
+
+    sites: Tensor
+    signs: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply the map to fields (B, C, *shape)."""
+        moved = x.flatten(2).index_select(2, self.sites.to(x.device)).view(x.shape)
+        return moved * self.signs.to(x).view(-1, *(1 for _ in x.shape[2:]))
+
+    def inverse(self) -> Symmetry:
+        """The inverse map."""
+        return Symmetry(self.sites.argsort(), self.signs)
+
+    def then(self, other: Symmetry) -> Symmetry:
+        """This map, followed by another."""
+        return Symmetry(self.sites[other.sites], self.signs * other.signs)
 
 
 class Group(NamedTuple):
@@ -32,17 +57,6 @@ class Group(NamedTuple):
 
     size: int
     element: Callable[[int], Symmetry]
-
-
-class Symmetry(NamedTuple):
-    """A group element as a map of fields, with the inverse map."""
-
-    apply: Map
-    undo: Map
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply the map to fields (B, C, *shape)."""
-        return self.apply(x)
 
 
 def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | None = None) -> list[Symmetry]:
@@ -63,13 +77,13 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     factors = [SYMMETRIES[check_choice(name, SYMMETRIES, "a symmetry")](lattice) for name in names]
     size = math.prod(factor.size for factor in factors)
     group = f"{' x '.join(names)} on {lattice}"
-    if elements is None and max(factor.size for factor in factors) > MOST:
-        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {size} of {group}")
+    if elements is None and max(factor.size for factor in factors) > MAX_WHOLE:
+        raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {size} of {group}")
     n = None if elements is None else check_count(elements, "a number of elements")
     numbers = range(size) if n is None else _random_order(size, n)
-    members = list(islice(_distinct(numbers, factors, lattice), MOST + 1 if n is None else n))
-    if n is None and len(members) > MOST:
-        raise InputError(f"a number of elements for a group of more than {MOST}", f"None for {group}")
+    members = list(islice(_distinct(numbers, factors, lattice), MAX_WHOLE + 1 if n is None else n))
+    if n is None and len(members) > MAX_WHOLE:
+        raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {group}")
     if n is not None and len(members) < n:
         raise InputError(f"at most {len(members)} elements of {group}, all that are found", str(n))
     return members
@@ -90,87 +104,70 @@ def _random_order(size: int, n: int) -> Iterable[int]:
 
 def _distinct(numbers: Iterable[int], factors: Sequence[Group], lattice: Lattice) -> Iterator[Symmetry]:
     """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
-    variables = torch.arange(1, lattice.variables + 1).view(1, *lattice.event_shape)
     sizes, seen = tuple(factor.size for factor in factors), set()
     for number in numbers:
         places = np.unravel_index(number, sizes)
-        element = _composed([factor.element(int(place)) for factor, place in zip(factors, places, strict=True)])
-        moved = element(variables).numpy().tobytes()
-        if moved not in seen:
-            seen.add(moved)
+        parts = [factor.element(int(place)) for factor, place in zip(factors, places, strict=True)]
+        element = reduce(Symmetry.then, parts)
+        key = element.sites.numpy().tobytes(), tuple(element.signs.tolist())
+        if key not in seen:
+            seen.add(key)
             yield element
 
 
-def _composed(parts: Sequence[Symmetry]) -> Symmetry:
-    """The product of symmetries; the first is applied first."""
-    if len(parts) == 1:
-        return parts[0]
-    return Symmetry(partial(_apply_all, [p.apply for p in parts]), partial(_apply_all, [p.undo for p in parts[::-1]]))
+def _sites(lattice: Lattice) -> Tensor:
+    """The flat indices of the sites, of the shape of the lattice."""
+    return torch.arange(lattice.sites).view(lattice.shape)
 
 
-def _apply_all(maps: Sequence[Map], x: Tensor) -> Tensor:
-    """Apply maps one after the other."""
-    for apply in maps:
-        x = apply(x)
-    return x
-
-
-def _involution(apply: Map) -> Symmetry:
-    """A symmetry that is its own inverse."""
-    return Symmetry(apply, apply)
-
-
-def _listed(elements: Sequence[Symmetry]) -> Group:
-    """A group of few elements."""
-    return Group(len(elements), elements.__getitem__)
+def _permutations(lattice: Lattice, sites: Sequence[Tensor]) -> Group:
+    """A group of few permutations of the sites, each a tensor of the shape of the lattice."""
+    signs = torch.ones(lattice.channels, dtype=torch.int8)
+    return Group(len(sites), lambda number: Symmetry(sites[number].flatten(), signs))
 
 
 def _flip(lattice: Lattice) -> Group:
     """The global flip of the sign."""
-    return _listed([_involution(torch.positive), _involution(torch.neg)])
+    sites = _sites(lattice).flatten()
+    return Group(2, lambda number: Symmetry(sites, torch.full((lattice.channels,), 1 - 2 * number, dtype=torch.int8)))
 
 
 def _signs(lattice: Lattice) -> Group:
     """The sign flips of single channels, a subgroup of O(n) for n channels."""
+    sites = _sites(lattice).flatten()
 
     def element(number: int) -> Symmetry:
         signs = [1 - 2 * (number >> channel & 1) for channel in reversed(range(lattice.channels))]
-        return _involution(partial(_times, torch.tensor(signs).view(-1, *(1 for _ in lattice.shape))))
+        return Symmetry(sites, torch.tensor(signs, dtype=torch.int8))
 
     return Group(2**lattice.channels, element)
 
 
-def _times(signs: Tensor, x: Tensor) -> Tensor:
-    return x * signs.to(x)
-
-
 def _reflections(lattice: Lattice) -> Group:
     """The reflections of each dimension."""
-    axes = range(2, 2 + lattice.dim)
     flags = product((False, True), repeat=lattice.dim)
-    flipped = [tuple(axis for axis, is_flipped in zip(axes, row, strict=True) if is_flipped) for row in flags]
-    return _listed([_involution(partial(torch.flip, dims=dims)) for dims in flipped])
+    axes = [tuple(axis for axis, is_flipped in enumerate(row) if is_flipped) for row in flags]
+    return _permutations(lattice, [_sites(lattice).flip(dims) for dims in axes])
 
 
 def _rotations(lattice: Lattice) -> Group:
     """The rotations of a square lattice by quarter turns."""
     if lattice.dim != 2 or len(set(lattice.shape)) != 1 or len(set(lattice.periodic)) != 1:
         raise InputError("a square lattice of two dimensions, for rotations", str(lattice))
-    turn = partial(torch.rot90, dims=(2, 3))
-    return _listed([Symmetry(partial(turn, k=k), partial(turn, k=-k)) for k in range(4)])
+    return _permutations(lattice, [_sites(lattice).rot90(k) for k in range(4)])
 
 
 def _translations(lattice: Lattice) -> Group:
     """The translations of a periodic lattice."""
     if not all(lattice.periodic):
         raise InputError("a periodic lattice, for translations", str(lattice))
-    axes = tuple(range(2, 2 + lattice.dim))
+    axes, signs = tuple(range(lattice.dim)), torch.ones(lattice.channels, dtype=torch.int8)
 
     def element(number: int) -> Symmetry:
         shift = [int(n) for n in np.unravel_index(number, lattice.shape)]
-        return Symmetry(*(partial(torch.roll, shifts=tuple(s * n for n in shift), dims=axes) for s in (1, -1)))
+        return Symmetry(_sites(lattice).roll(shift, axes).flatten(), signs)
 
-    return Group(math.prod(lattice.shape), element)
+    return Group(lattice.sites, element)
 
 
 SYMMETRIES: dict[str, Callable[[Lattice], Group]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -15,7 +15,7 @@ from mera._utils.errors import InputError
 from mera.density import Density, Temperature
 from mera.flow import Flow
 from mera.graph.summary import Summary
-from mera.symmetry.groups import symmetries
+from mera.symmetry.groups import Symmetry, symmetries
 
 
 def _of_flow(name: str, doc: str) -> Any:
@@ -66,6 +66,7 @@ class Symmetrized(Density):
                 "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
             )
         self.elements = symmetries(group, flow.plan.input, elements)
+        self._inverses = [element.inverse() for element in self.elements]
         self.options: dict[str, Any] = {"group": self.group, "elements": elements}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -123,7 +124,7 @@ class Symmetrized(Density):
             x: data (B, C, *shape).
             choice: index of the element for each datum, integers (B,).
         """
-        return self._moved(x, choice, [element.apply for element in self.elements])
+        return self._moved(x, choice, self.elements)
 
     def from_flow(self, x: Tensor, choice: Tensor) -> Tensor:
         """Apply the inverse of an element to each datum: samples of the mixture from samples of the flow.
@@ -132,9 +133,9 @@ class Symmetrized(Density):
             x: data (B, C, *shape).
             choice: index of the element for each datum, integers (B,).
         """
-        return self._moved(x, choice, [element.undo for element in self.elements])
+        return self._moved(x, choice, self._inverses)
 
-    def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Symmetry]) -> Tensor:
         """Apply to each datum the map with its index in `choice`; map 0 is the identity."""
         moved = x
         for index, apply in enumerate(maps[1:], start=1):

@@ -13,16 +13,16 @@ from mera.train.settings import Settings
 BATCH, RATE, LAYERS, WIDTH = 256, 1e-2, 6, 32
 
 
-def learn_pinwheel(prior: PriorLike = "gaussian", seed: int = 0, steps: int = 500, bijector: str = "coupling") -> Flow:
+def learn_pinwheel(prior: PriorLike = "gaussian", seed: int = 0, steps: int = 500, transform: str = "affine") -> Flow:
     """Train a flow of six couplings on the pinwheel, a density of two variables.
 
     Args:
         steps: the steps of training, of 256 points each.
-        bijector: "coupling" for affine couplings, "spline" for rational-quadratic ones.
+        transform: "affine", or "spline" for rational-quadratic ones.
     """
     with fixed_seed(seed):
         layout = Layout((2,), channels=1)
-        block = {"name": bijector, "layers": LAYERS, "hidden": (WIDTH,)}
+        block = {"name": "coupling", "transform": transform, "layers": LAYERS, "hidden": (WIDTH,)}
         layout.latent(layout.local(layout.input, block, kernel=2))
         flow = Flow(layout, prior)
         points = pinwheel(BATCH * (steps + 1), seed).view(-1, 1, 2)

@@ -15,7 +15,7 @@ SHAPE = (2, 3, 4)
 
 
 def random_coupling(dtype=torch.float64):
-    return randomize(named("circular-spline", {"hidden": (8,), "bins": 4})(SHAPE), 0.5).to(dtype)
+    return randomize(named("coupling", {"hidden": (8,), "transform": "circular-spline(bins=4)"})(SHAPE), 0.5).to(dtype)
 
 
 def angles(*shape, dtype=torch.float64):
@@ -121,13 +121,13 @@ def test_rotations_of_any_size_are_exact(size, dtype):
 
 def test_flows_of_angles_are_of_angles_alone():
     layout = mera.Layout((4,))
-    x = layout.local(layout.input, named("circular-spline", {"hidden": (4,)}), kernel=2, name="angles")
+    x = layout.local(layout.input, "coupling(hidden=(4,), transform=circular-spline)", kernel=2, name="angles")
     x = layout.local(x, named("coupling", {"hidden": (4,)}), kernel=2, name="numbers")
     layout.latent(x)
     with pytest.raises(ValueError, match="bijectors of angles beside node 'angles'; got one of real numbers, node 'nu"):
         mera.Flow(layout, XY.flow_options["prior"])
     with pytest.raises(ValueError, match=r"a prior of angles, such as VonMises.*; got one on \[-inf, inf\]"):
-        mera.build("rgflow", L=4, m=2, channels=1, bijector="circular-spline")
+        mera.build("rgflow", L=4, m=2, channels=1, transform="circular-spline")
     angles = mera.build("rgflow", L=4, m=2, channels=1, norm=False, **XY.flow_options)
     assert angles.of_angles
     with pytest.raises(ValueError, match="a flow of real numbers for images; got a flow of angles"):

@@ -21,7 +21,7 @@ def flow_of(channels=1, **options):
     return mera.build("rgflow", L=8, m=4, channels=channels, hidden=(4,), **options)
 
 
-ANGLES = {"bijector": "circular-spline", "prior": "VonMises(loc=0, concentration=1)", "norm": False}
+ANGLES = {"transform": "circular-spline", "prior": "VonMises(loc=0, concentration=1)", "norm": False}
 
 
 class Frame:

@@ -184,7 +184,7 @@ def test_a_loss_of_the_users_own():
         return log_prob + action(x)
 
     layout = mera.Layout((4,), 1)
-    layout.latent(layout.local(layout.input, {"name": "spline", "hidden": (16,), "norm": False}, 4))
+    layout.latent(layout.local(layout.input, "coupling(transform=spline, hidden=(16,), norm=False)", 4))
     flow = mera.Flow(layout, "gaussian")
     before = divergence(flow, torch.zeros(2000)).mean().item()
     result = fit(flow, torch.zeros(40, 1, 4), steps=150, batch_size=32, lr=1e-2, eval_every=50, loss=divergence)

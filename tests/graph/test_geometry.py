@@ -13,7 +13,6 @@ import torch
 import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
 from mera.graph import (
-    Apply,
     Cut,
     Decimate,
     Input,
@@ -32,7 +31,7 @@ from tests.helpers.laws import Dense
 
 def refuses(make, node, expected, got):
     """The error names all three."""
-    with pytest.raises(LayoutError, match=f"(?s)node {node!r}: .*{re.escape(expected)}.*{re.escape(got)}"):
+    with pytest.raises(LayoutError, match=f"(?s){re.escape(expected)}.*{re.escape(got)}.*node {node!r}"):
         make()
 
 
@@ -108,38 +107,38 @@ def graph_of(*edges, **nodes):
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        (graph_of(("input", "a"), a=Local(Dense, 2)), "node 'a': Expected a node that takes output 0.*got none"),
-        (graph_of(a=Latent()), "node 'a': Expected one source; got none, so that the node has no input"),
+        (graph_of(("input", "a"), a=Local(Dense, 2)), "Expected a node that takes output 0.*got none.*node 'a'"),
+        (graph_of(a=Latent()), "Expected one source; got none, so that the node has no input.*node 'a'"),
         (
             graph_of(("input", "a"), ("input", "b"), a=Latent(), b=Latent()),
-            "node 'input': Expected output 0 as the input of one node; got 2 nodes",
+            "Expected output 0 as the input of one node; got 2 nodes.*node 'input'",
         ),
         (
             graph_of(("input", "a"), ("input", "b", 1), a=Latent(), b=Latent()),
-            "node 'input': Expected one of its 1 outputs; got output 1",
+            "Expected one of its 1 outputs; got output 1.*node 'input'",
         ),
-        (graph_of(("input", "a", "x"), a=Latent()), "node 'a': Expected the number of an output of 'input'; got 'x'"),
+        (graph_of(("input", "a", "x"), a=Latent()), "Expected the number of an output of 'input'; got 'x'.*node 'a'"),
         (
             graph_of(("input", "s"), ("s", "a", 0), ("s", "b", 0), s=Split(1), a=Latent(), b=Latent()),
-            "node 's': Expected output 0 as the input of one node",
+            "Expected output 0 as the input of one node.*node 's'",
         ),
         (
             graph_of(("input", "s"), ("s", "a", 0), ("a", "s"), s=Split(1), a=Local(Dense, 2)),
-            r"node 's': Expected one source; got \['input', 'a'\]",
+            r"Expected one source; got \['input', 'a'\].*node 's'",
         ),
         (
             graph_of(("input", "z"), ("a", "b"), ("b", "a"), z=Latent(), a=Local(Dense, 2), b=Local(Dense, 2)),
             "Expected no cycle; got a -> b -> a",
         ),
-        (graph_of(("input", "a"), ("a", "z"), a=Local(Dense, 3), z=Latent()), "node 'a': Expected a kernel that"),
-        (graph_of(("input", "type"), type=Latent()), "node 'type': Expected a name"),
-        (graph_of(("input", "a"), a=None), "node 'a': Expected a mera.graph node in the attribute 'node'; got None"),
-        (graph_of(("input", "a"), ("a", "input"), a=Local(Dense, 2)), "node 'input': Expected nothing before"),
+        (graph_of(("input", "a"), ("a", "z"), a=Local(Dense, 3), z=Latent()), "Expected a kernel that.*node 'a'"),
+        (graph_of(("input", "type"), type=Latent()), "Expected a name.*node 'type'"),
+        (graph_of(("input", "a"), a=None), "Expected a mera.graph node in the attribute 'node'; got None.*node 'a'"),
+        (graph_of(("input", "a"), ("a", "input"), a=Local(Dense, 2)), "Expected nothing before.*node 'input'"),
         (nx.DiGraph(), r"Expected one input; got \[\]"),
     ],
 )  # fmt: skip
 def test_graphs_made_elsewhere(graph, message):
-    with pytest.raises(LayoutError, match=message):
+    with pytest.raises(LayoutError, match=f"(?s){message}"):
         compile(Layout.from_graph(graph))
 
 
@@ -208,7 +207,7 @@ def test_only_a_local_applies_a_bijector():
             return Local(Dense, 2).lower(lattice)
 
     graph = graph_of(("input", "a"), ("a", "b", 0), ("a", "c", 1), a=Odd(), b=Latent(), c=Latent())
-    with pytest.raises(LayoutError, match="node 'a': Expected a Local, or a subclass of it"):
+    with pytest.raises(LayoutError, match=r"(?s)Expected a Local, or a subclass of it.*node 'a'"):
         compile(Layout.from_graph(graph))
 
 
@@ -222,7 +221,7 @@ class OfAnotherLattice(Node):
 def test_operations_are_on_the_lattice_that_arrives():
     layout = Layout((4, 4), 2)
     layout.latent(layout.add(OfAnotherLattice(), layout.input, "a")[0])
-    with pytest.raises(LayoutError, match="node 'a': Expected an operation on 2 x 4 x 4"):
+    with pytest.raises(LayoutError, match=r"(?s)Expected an operation on 2 x 4 x 4.*node 'a'"):
         compile(layout)
 
 
@@ -234,7 +233,9 @@ def test_an_output_that_nothing_takes_is_refused():
 
     layout = Layout((4, 4), 2)
     layout.latent(layout.add(LosingLocal(Dense, (2, 2)), layout.input, "a")[0])
-    with pytest.raises(LayoutError, match=r"node 'a': Expected one operation or level .* got 0 for output 1 of Cut"):
+    with pytest.raises(
+        LayoutError, match=r"(?s)Expected one operation or level .* got 0 for output 1 of Cut.*node 'a'"
+    ):
         compile(layout)
 
 
@@ -290,7 +291,9 @@ def test_factories_that_fail_and_bijectors_that_break_their_word():
     for factory in (lambda: 1, mera.bijectors.Bijector):
         layout = Layout((4,), 1)
         layout.latent(layout.local(layout.input, factory, 2, name="odd"))
-        with pytest.raises(LayoutError, match=r"node 'odd': Expected a callable that makes a bijector .*\(1, 2\); got"):
+        with pytest.raises(
+            LayoutError, match=r"(?s)Expected a callable that makes a bijector .*\(1, 2\); got.*node 'odd'"
+        ):
             mera.Flow(layout)
 
     class Scalar(Dense):
@@ -351,7 +354,7 @@ def test_plan_of_a_large_lattice():
     assert time.perf_counter() - start < 1
     assert len(pickle.dumps(plan)) < 100_000
     assert hash(plan) == hash(compile(layout))
-    assert next(step.operation.events for step in plan.steps if isinstance(step.operation, Apply)) == 1024**2
+    assert next(step.operation.events for step in plan.steps if step.node == "decimator0") == 1024**2
 
 
 def test_printed_plan_names_every_step():
@@ -385,7 +388,7 @@ def test_what_reads_around_an_open_border_is_refused(wrap):
     bijector = wrap(Coupling(ChannelHalves((2, 8, 6)), conditioner))
     for boundary in ("open", ("periodic", "open")):
         layout = Layout((8, 6), 2, boundary)
-        with pytest.raises(LayoutError, match="'conv': Expected a bijector that ends at open borders"):
+        with pytest.raises(LayoutError, match=r"(?s)Expected a bijector that ends at open borders.*'conv'"):
             layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")
     layout = Layout((8, 6), 2)
     layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")

@@ -14,7 +14,7 @@ from tests.helpers.laws import Dense, PassiveDense, randomize
 few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 NAMED = [
-    {"name": "spline", "hidden": (4,), "layers": 1, "bins": 3},
+    {"name": "coupling", "hidden": (4,), "layers": 1, "transform": "spline(bins=3)"},
     {"name": "maf", "hidden": (6,)},
     "linear",
     "permutation",

@@ -50,7 +50,7 @@ def test_large_numbers_in_single_precision():
 
 def test_angles_are_compared_around_the_circle():
     """With masked angles near pi, where a latent that is their angle wraps."""
-    flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(5,), bijector="circular-spline",
+    flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(5,), transform="circular-spline",
                       prior="Uniform(low=-3.141592653589793, high=3.141592653589793)").double()  # fmt: skip
     local, row, _ = masked(flow, torch.full((1, 1, 8, 8), math.pi - 1e-5, dtype=torch.float64))
     found = module.curvature(local, row, of_angles=True)

@@ -43,7 +43,7 @@ def test_preprocessing_of_its_own_is_not_lost_without_a_word(tmp_path):
 
 def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
-    other = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), bijector="coupling(max_log_scale=1.5)")
+    other = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), transform="affine(max_log_scale=1.5)")
     for change in (
         lambda flow: flow.bijectors.update({"decimator0": mera.bijectors.ActNorm((1, 4, 4))}),
         lambda flow: flow.bijectors.update({"decimator0": other.bijectors["decimator0"]}),  # with the same shapes

@@ -133,7 +133,7 @@ def test_models_of_the_package(name):
 
 
 @pytest.mark.parametrize(
-    "options", [{"context": 3}, {"classes": 4}, {"bijector": "spline"}, {"prior": "StudentT(df=5)"}]
+    "options", [{"context": 3}, {"classes": 4}, {"transform": "spline"}, {"prior": "StudentT(df=5)"}]
 )
 def test_flows_with_options(options):
     mera.check(mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), **options)).raise_if_failed()

@@ -47,29 +47,29 @@ def test_a_name_is_taken_once():
     assert named("test-once", {"slope": 0.1})((2, 2)).slope == 0.1
 
 
-@pytest.mark.parametrize("text", ["spline(bins=5)", "spline(bins = 5, )", " spline( bins=5 ) "])
+@pytest.mark.parametrize("text", ["maf(layers=5)", "maf(layers = 5, )", " maf( layers=5 ) "])
 def test_options_in_a_text(text):
-    assert named(text) == named({"name": "spline", "bins": 5}) == named("spline", {"bins": 5})
+    assert named(text) == named({"name": "maf", "layers": 5}) == named("maf", {"layers": 5})
     layout = mera.Layout((4, 4), 1)
     layout.latent(layout.local(layout.input, text, kernel=2))
     written = dumps(layout)
-    assert dumps(loads(written.replace('{name = "spline", bins = 5}', f'"{text}"'))) == written
+    assert dumps(loads(written.replace('{name = "maf", layers = 5}', f'"{text}"'))) == written
     flow = mera.build("rgflow", L=4, m=2, hidden=(4,), bijector=text)
-    assert flow.layout.nodes["decimator0"].bijector.options["inner"]["bins"] == 5
+    assert flow.layout.nodes["decimator0"].bijector.options["layers"] == 5
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("spline(5)", "Expected options by name, as in spline.bins=5.; got 'spline.5.'"),
+        ("maf(5)", "Expected options by name, as in coupling.layers=3.; got 'maf.5.'"),
         (
-            "spline(bins=5hidden=[4])",
-            "Expected a name, or a name with options such as spline.bins=5.; got ",
+            "maf(layers=5hidden=[4])",
+            "Expected a name, or a name with options such as coupling.layers=3.; got ",
         ),
-        ("spline(bins=)", "Expected a name, or a name with options such as spline.bins=5."),
-        ("spline(bins=5", "Expected a name, or a name with options such as spline"),
-        ("spline(bin=5)", "did you mean 'bins'"),
-        ("splines(bins=5)", "did you mean 'spline'"),
+        ("maf(layers=)", "Expected a name, or a name with options such as coupling.layers=3."),
+        ("maf(layers=5", "Expected a name, or a name with options such as coupling"),
+        ("maf(layer=5)", "did you mean 'layers'"),
+        ("couplings(bins=5)", "did you mean 'coupling'"),
     ],
 )
 def test_texts_that_are_no_bijector(text, message):
@@ -80,11 +80,11 @@ def test_texts_that_are_no_bijector(text, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("splines", {}, "Expected a bijector among .*did you mean 'spline'"),
-        ("spline", {"bin": 3}, "Expected an option of the bijector 'spline' among .*did you mean 'bins'"),
-        ("spline", {"context_shape": (3,)}, "Expected an option of the bijector 'spline'"),
-        ("spline", {"event_shape": (3,)}, "Expected an option of the bijector 'spline'"),
-        (None, {}, "Expected a bijector among"),
+        ("couplings", {}, "Expected a bijector among .*did you mean 'coupling'"),
+        ("maf", {"layer": 3}, "Expected an option of 'maf' among .*did you mean 'layers'"),
+        ("maf", {"context_shape": (3,)}, "Expected an option of 'maf'"),
+        ("maf", {"event_shape": (3,)}, "Expected an option of 'maf'"),
+        (None, {}, "Expected a bijector as text"),
     ],
 )
 def test_unknown_names_and_options(name, options, message):
@@ -124,7 +124,7 @@ def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
 
 @pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3)])
 def test_any_callable_can_be_registered(monkeypatch, factory):
-    monkeypatch.setattr(module, "_factories", Registry("a bijector"))
+    monkeypatch.setattr(module, "_factories", Registry("a bijector", given=1))
     register("mine")(factory)
     assert named("mine")((2, 4, 4)).slope == 0.3
 

@@ -47,21 +47,18 @@ def test_a_prior_integrates_to_one_over_its_support(name):
 ANGLES = {"VonMises": D.VonMises(0.3, 4.0), "Uniform": D.Uniform(-math.pi, math.pi)}
 LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D.Uniform(0.0, 1.0)}
 EVENT = {"per_site": False}  # variables of two sites are mixed
-INNER = {"inner": {"name": "coupling", "hidden": (5,)}}
-NEEDS = {
-    "block-spins": INNER, "linear": EVENT, "permutation": {"order": [1, 0], **EVENT},
-}  # fmt: skip
+NEEDS = {"linear": EVENT, "permutation": {"order": [1, 0], **EVENT}}
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
 BETWEEN_CHANNELS = {"corners", "glow-steps"}
 
 
-def flow_of_two(name, prior):
+def flow_of_two(name, prior, **more):
     """A flow of one or two variables with a registered bijector and random parameters."""
     channels = 2 if name in BETWEEN_CHANNELS else 1
     layout = Layout(shape=(1,) if channels == 2 else (2,), channels=channels)
     kernel = 1 if channels == 2 else 2
     takes_hidden = bijectors.by_name.takes(bijectors.by_name.factory(name), "hidden")
-    options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {})
+    options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {}) | more
     passive = 1 if name == "corners" else 0
     x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel, passive=passive)
     layout.latent(x)
@@ -69,14 +66,15 @@ def flow_of_two(name, prior):
     return randomize(mera.Flow(layout, prior), 0.2).double()
 
 
-@pytest.mark.parametrize("name", sorted(set(bijectors.names()) - NEEDS_FOUR))
+OTHERS = [("coupling", "additive"), ("coupling", "spline"), ("maf", "spline")]
+
+
+@pytest.mark.parametrize(
+    ("name", "transform"), [*((name, None) for name in sorted(set(bijectors.names()) - NEEDS_FOUR)), *OTHERS]
+)
 @pytest.mark.parametrize("prior", LINES)
-def test_flows_of_two_real_numbers_integrate_to_one(name, prior):
-    if name == "circular-spline":
-        with pytest.raises(ValueError, match="Expected a prior of angles"):
-            flow_of_two(name, LINES[prior])
-        return
-    flow = flow_of_two(name, LINES[prior])
+def test_flows_of_two_real_numbers_integrate_to_one(name, transform, prior):
+    flow = flow_of_two(name, LINES[prior], **({} if transform is None else {"transform": transform}))
     t = torch.linspace(-5, 5, 400, dtype=torch.float64)  # x = sinh(t) reaches far tails
     tolerance = {"gaussian": 2e-3, "StudentT": 1e-2, "Uniform(0, 1)": 5e-2}[prior]  # tails beyond the grid, and edges
     assert integral(flow, t.sinh(), t.cosh(), t[1] - t[0]) == pytest.approx(1, abs=tolerance)
@@ -84,7 +82,9 @@ def test_flows_of_two_real_numbers_integrate_to_one(name, prior):
 
 @pytest.mark.parametrize("prior", ANGLES)
 def test_flows_of_two_angles_integrate_to_one(prior):
-    flow = flow_of_two("circular-spline", ANGLES[prior])
+    with pytest.raises(ValueError, match="Expected a prior of angles"):
+        flow_of_two("coupling", "gaussian", transform="circular-spline")
+    flow = flow_of_two("coupling", ANGLES[prior], transform="circular-spline")
     step = 2 * math.pi / 800
     axis = torch.arange(800, dtype=torch.float64) * step - math.pi + step / 3
     assert integral(flow, axis, torch.ones_like(axis), step) == pytest.approx(1, abs=1e-3)

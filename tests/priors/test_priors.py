@@ -225,7 +225,7 @@ def test_a_prior_of_angles_is_a_density_on_the_circle():
         ("Normal", distributions.Normal(0.0, 1.0)),
         ("Normal(1, 2)", distributions.Normal(1.0, 2.0)),
         ("StudentT(4)", distributions.StudentT(4.0)),
-        ("StudentT(df=4 scale=.5)", distributions.StudentT(4.0, scale=0.5)),
+        ("StudentT(df=4, scale=.5)", distributions.StudentT(4.0, scale=0.5)),
         ("Gamma(2, rate=3)", distributions.Gamma(2.0, 3.0)),
     ],
 )

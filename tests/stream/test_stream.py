@@ -15,7 +15,7 @@ import torch
 
 import mera
 from mera import analysis
-from mera.stream.storage import Storage
+from mera.stream.store import Store
 from tests.helpers.laws import randomize
 
 FLOWS = {
@@ -65,21 +65,11 @@ def test_equal_to_the_pass_in_memory(name):
 
 @pytest.mark.parametrize("name", FLOWS)
 @pytest.mark.parametrize("corner", [True, False])
-def test_changes_and_restrictions(name, corner):
+def test_restrictions(name, corner):
     flow, x, context = case(name)
     result = flow.stream(x[0].numpy(), tile=8, context=context)
     region = [(0, 2) if corner else (n // 2 - 1, n // 2 + 2) for n in flow.plan.input.shape]
-    pixels = torch.randn(x.shape[1], *(stop - start for start, stop in region), dtype=torch.float64)
-    changed = x.clone()
-    changed[(0, slice(None), *(slice(*span) for span in region))] = pixels
-    before, after = flow.log_prob(x, context).item(), flow.log_prob(changed, context).item()
-    assert abs(result.store.update(region, pixels) - (after - before)) < 1e-9
-    assert abs(result.log_prob - after) < 1e-9
-    for level, values in enumerate(flow(changed, *given(context))[0]):
-        np.testing.assert_allclose(result.store.latents[level][:], values[0].detach(), atol=1e-11)
-    expected = [level.sum().item() for level in analysis.decompose(flow, changed, context).maps]
-    np.testing.assert_allclose([np.asarray(result.map(h)).sum() for h in range(len(expected))], expected, rtol=1e-4)
-    stored, whole = flow.restrict(result.store, region), flow.restrict(changed, region, context)
+    stored, whole = flow.restrict(result.store, region), flow.restrict(x, region, context)
     fillings = torch.randn(3, *whole.pixels.shape[1:], dtype=torch.float64)
     assert torch.equal(stored.pixels, whole.pixels)
     torch.testing.assert_close(stored.log_prob(fillings), whole.log_prob(fillings), atol=1e-9, rtol=0)
@@ -158,34 +148,10 @@ def test_a_killed_pass_goes_on(tmp_path, how):
         assert (result.store.latents[level][:] == whole.store.latents[level][:]).all()
 
 
-def test_an_update_is_done_or_not(tmp_path, monkeypatch):
-    flow, x, _ = case("rgflow")
-    region, pixels = [(3, 6), (4, 9)], torch.randn(2, 3, 5, dtype=torch.float64)
-    result = flow.stream(x[0].numpy(), tmp_path / "a", tile=16)
-    other = flow.stream(x[0].numpy(), tmp_path / "b", tile=16)
-    change = other.store.update(region, pixels)
-    write, calls = type(result.store).write, []
-
-    def interrupted(self, *arguments):
-        calls.append(0)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        write(self, *arguments)
-
-    monkeypatch.setattr(type(result.store), "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        result.store.update(region, pixels)
-    monkeypatch.undo()
-    again = flow.stream(x[0].numpy(), tmp_path / "a", tile=16, resume=True)
-    assert again.log_prob == other.log_prob
-    assert (again.store.lattices[1][:] == other.store.lattices[1][:]).all()
-    assert abs(change) > 0
-
-
 def test_a_temporary_folder_goes_if_no_store_can_be_made(tmp_path, monkeypatch):
     flow, x, _ = case("rgflow")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(Storage, "_create", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    monkeypatch.setattr(Store, "_create", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
     with pytest.raises(OSError, match="no space"):
         flow.stream(x[0].numpy())
     assert not list(tmp_path.iterdir())
@@ -218,9 +184,6 @@ def test_what_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="that 2 processes share; got None"):
             flow.stream(source)
     result = flow.stream(source, tmp_path / "out", tile=16)
-    for region, values in [([(0, 2), (0, 99)], torch.zeros(2, 2, 99)), ([(0, 2), (0, 2)], torch.zeros(2, 2, 3))]:
-        with pytest.raises(ValueError, match="Expected"):
-            result.store.update(region, values.double())
     with pytest.raises(ValueError, match="pixels of the store"):
         flow.stream(source + 1, tmp_path / "out", tile=16, resume=True)
     with pytest.raises(ValueError, match="tile of the store"):
@@ -230,7 +193,6 @@ def test_what_is_refused(tmp_path, monkeypatch):
     for call in (
         lambda: flow.stream(source, tmp_path / "out", tile=16, resume=True),
         lambda: flow.restrict(result.store, [(0, 2), (0, 2)]),
-        lambda: result.store.update([(0, 2), (0, 2)], torch.zeros(2, 2, 2).double()),
     ):
         with pytest.raises(ValueError, match=r"flow.*other|flow that made"):
             call()
@@ -248,91 +210,11 @@ def test_damage_is_found(tmp_path, damage):
     else:
         chunk.write_bytes(bytes(data[:-7]) if damage == "cut" else bytes(data))
     with pytest.raises(ValueError, match="intact store"):
-        result.store.update([(0, 3), (0, 3)], torch.zeros(2, 3, 3).double())
+        flow.restrict(result.store, [(0, 3), (0, 3)])
     facts = tmp_path / "out" / "facts.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tile": 5}))
     with pytest.raises(ValueError, match="tile"):
         flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
-
-
-def test_an_interrupted_update_is_finished_by_the_next_call(tmp_path, monkeypatch):
-    flow, x, _ = case("rgflow")
-    result = flow.stream(x[0].numpy(), tmp_path / "a", tile=16)
-    write, calls = type(result.store).write, []
-
-    def interrupted(self, *arguments):
-        calls.append(0)
-        if len(calls) == 2:
-            raise OSError("no space left on device")
-        write(self, *arguments)
-
-    changed = x.clone()
-    changed[0, :, 3:6, 4:9] = pixels = torch.randn(2, 3, 5, dtype=torch.float64)
-    monkeypatch.setattr(type(result.store), "write", interrupted)
-    with pytest.raises(OSError, match="no space"):
-        result.store.update([(3, 6), (4, 9)], pixels)
-    monkeypatch.undo()
-    assert abs(result.log_prob - flow.log_prob(changed).item()) < 1e-9
-    changed[0, :, 20:22, 30:32] = 0.5
-    result.store.update([(20, 22), (30, 32)], torch.full((2, 2, 2), 0.5).double())
-    assert abs(result.log_prob - flow.log_prob(changed).item()) < 1e-9
-
-
-def test_another_process_may_settle_an_update_first(tmp_path, monkeypatch):
-    flow, x, _ = case("rgflow")
-    store = flow.stream(x[0].numpy(), tmp_path / "a", tile=16).store
-    region, pixels = [(3, 6), (4, 9)], torch.randn(2, 3, 5, dtype=torch.float64)
-    with monkeypatch.context() as patch:
-        patch.setattr(type(store), "write", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
-        with pytest.raises(OSError, match="no space"):
-            store.update(region, pixels)
-    load = np.load
-
-    def after_another(path):
-        monkeypatch.undo()
-        store.settle()
-        return load(path)
-
-    monkeypatch.setattr(np, "load", after_another)
-    store.settle()
-    assert np.load is load
-    assert not (tmp_path / "a" / "update.npz").exists()
-    x[0, :, 3:6, 4:9] = pixels
-    assert abs(sum(store.sums()[1:]) - flow.log_prob(x).item()) < 1e-9
-
-
-def test_updates_of_images_of_8_bits(tmp_path):
-    flow = randomize(mera.build("tree", L=8, m=2, channels=3, layers=1, hidden=(5,)), 0.2).float().resized((16, 24))
-    before = np.random.default_rng(0).integers(0, 256, (3, 16, 24), dtype=np.uint8)
-    after = before.copy()
-    after[:, 2:9, 3:7] = 250
-    result, other = flow.stream(before, tmp_path / "a", tile=8), flow.stream(after, tmp_path / "b", tile=8)
-    pixels = torch.from_numpy(other.store.lattices[0][:, 2:9, 3:7])
-    result.store.update(np.s_[2:9, 3:7], pixels)
-    assert abs(result.bits_per_dim - other.bits_per_dim) < 1e-5
-    again = flow.stream(before, tmp_path / "a", tile=8, resume=True)
-    assert again.bits_per_dim == result.bits_per_dim
-    assert "updated since" in repr(again)
-    next((tmp_path / "a" / "arrays" / "totals" / "c").iterdir()).unlink()
-    with pytest.raises(ValueError, match="missing"):
-        flow.stream(before, tmp_path / "a", tile=8, resume=True)
-
-
-def test_an_update_that_cannot_be_is_refused_before_it_begins(tmp_path):
-    flow, x, _ = case("rgflow")
-    result = flow.stream(x[0].numpy(), tmp_path / "a", tile=32)
-    before = result.log_prob
-    with pytest.raises(ValueError, match="finite"):
-        flow.stream(x[0].float().numpy()).store.update([(2, 3), (2, 3)], torch.full((2, 1, 1), torch.inf).double())
-    for name in ("map0", "map1", "latents0"):
-        chunk = next(path for path in tmp_path.glob(f"a/arrays/{name}/c/**/*") if path.is_file())
-        data = bytearray(chunk.read_bytes())
-        chunk.write_bytes(bytes([data[0] ^ 1, *data[1:]]))
-        with pytest.raises(ValueError, match="intact store"):
-            result.store.update([(2, 4), (2, 4)], torch.zeros(2, 2, 2).double())
-        chunk.write_bytes(bytes(data))
-    assert flow.stream(x[0].numpy(), tmp_path / "a", tile=32, resume=True).log_prob == before
-    assert (result.store.lattices[0][:] == x[0].numpy()).all()
 
 
 def test_a_store_whose_folder_is_gone_has_no_log_prob(tmp_path):
@@ -417,23 +299,3 @@ def test_a_hole_is_filled(region, dtype):
     )
     assert found.history[-1] > found.history[0]
     assert torch.equal(found.image[0][:, ~found.mask], found.original[0][:, ~found.mask])
-
-
-def test_a_huge_pixel_leaves_no_trace():
-    """The parts of tiles are sums of their maps, not of all changes so far."""
-    flow, x, _ = case("rgflow")
-    result = flow.stream(x[0].numpy(), tile=8)
-    before = result.log_prob
-    for size in (1e6, 1e10):
-        result.store.update(np.s_[3:4, 9:10], torch.full((2, 1, 1), size).double())
-        assert result.log_prob < -size
-        result.store.update(np.s_[3:4, 9:10], x[0, :, 3:4, 9:10])
-        assert abs(result.log_prob - before) < 1e-7
-
-
-def test_a_region_of_one_dimension_is_a_slice():
-    flow, x, _ = case("1d")
-    result = flow.stream(x[0].numpy(), tile=16)
-    result.store.update(np.s_[3:5], torch.zeros(3, 2).double())
-    x[0, :, 3:5] = 0
-    assert abs(result.log_prob - flow.log_prob(x).item()) < 1e-9

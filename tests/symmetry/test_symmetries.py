@@ -68,7 +68,7 @@ def test_elements_form_a_group(name, shape, periodic):
     for a, b in product(elements, repeat=2):
         assert (images == a(b(x))).flatten(1).all(1).any()
     for a in elements:
-        assert torch.equal(a.undo(a(x)), x)
+        assert torch.equal(a.inverse()(a(x)), x)
 
 
 def test_samples_are_moved_by_the_inverse_of_the_chosen_element():

@@ -52,23 +52,19 @@ def together(partition, *conditioners, layers=3, **options):
 
 NAMED = {
     "actnorm": ({"per_channel": True}, LINE),
-    "additive": ({"hidden": (5,), "norm": False}, PATCH),
-    "circular-spline": ({"hidden": (5,), "bins": 3}, PATCH),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "corners": ({"hidden": (3,), "layers": 2}, (4, 2, 3)),
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
-    "block-spins": ({"inner": {"name": "coupling", "hidden": (5,)}, "cell": None, "back": True}, PATCH),
-    "dct": ({"cell": 2}, EVEN),
+    "block-spins": ({}, PATCH),
+    "dct": ({}, EVEN),
     "iaf": ({"hidden": (9,)}, LINE),
     "linear": ({"per_site": False}, LINE),
     "maf": ({"hidden": (9,)}, LINE),
     "permutation": ({"order": [1, 0]}, PATCH),
     "pointwise-spline": ({"bins": 3}, LINE),
     "spectral": ({}, CUBE),
-    "spline": ({"hidden": (5,), "mask": "channels"}, PATCH),
-    "spline-maf": ({"hidden": (9,), "bins": 3}, LINE),
 }
 """By registered name, options and an event shape."""
 
@@ -111,10 +107,9 @@ BIJECTORS = {
     "lu-identity": lambda: LULinear(EVEN, identity=True),
     "permutation": lambda: Permutation(PATCH, per_site=False),
     "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
-    "block-spins": lambda: BlockSpins((2, 6, 3, 9), cell=3),
-    "block-spins-one-cell": lambda: BlockSpins(PATCH),
+    "block-spins-3d": lambda: BlockSpins((2, 3, 2, 4)),
     "dct": lambda: DCT(PATCH),
-    "dct-cells": lambda: DCT((2, 6, 3, 9), cell=3),
+    "dct-3d": lambda: DCT((2, 4, 3, 5)),
     "pointwise-spline": lambda: Elementwise(PATCH, Scaled(RationalQuadratic(4))),
     "spectral-line": lambda: Spectral(LINE),
     "spectral": lambda: Spectral(PATCH),
@@ -149,9 +144,10 @@ CONDITIONAL = {
         Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,)), LULinear(PATCH)])
     ),
     **{
-        f"named-{name}": partial(lambda name: named(name, {"hidden": (6,)})(EVEN, (3,)), name)
-        for name in ("coupling", "additive", "spline", "convolution", "glow-steps", "maf", "iaf",
-                     "spline-maf")
+        f"named-{name}-{transform}": partial(named(name, {"hidden": (6,), "transform": transform}), EVEN, (3,))
+        for name, transform in (("coupling", "affine"), ("coupling", "additive"), ("coupling", "spline"),
+                                ("convolution", "affine"), ("glow-steps", "affine"), ("maf", "affine"),
+                                ("iaf", "affine"), ("maf", "spline"))
     },
 }  # fmt: skip
 

@@ -154,10 +154,10 @@ def test_the_command_line(tmp_path, monkeypatch):
 
 def test_bijectors_by_name_on_the_command_line(tmp_path):
     out = tmp_path / "run"
-    options = ["--bijector", "spline(bins=3 hidden=[4])", "--L", 8, "--layers", 1]
+    options = ["--transform", "spline(bins=3)", "--hidden", 4, "--L", 8, "--layers", 1]
     result = run("train", "rgflow", *options, "--steps", 1, "--data", "bright-or-dark", "--out", out)
     assert result.exit_code == 0, result.output
-    assert mera.load(out).recipe.options["bijector"] == "spline(bins=3 hidden=[4])"
+    assert mera.load(out).recipe.options["transform"] == "spline(bins=3)"
 
 
 def test_names_that_are_numbers(tmp_path):

@@ -1,0 +1,97 @@
+"""The parts of couplings by name: transforms of single variables, masks, and conditioner networks.
+
+`@mera.bijectors.register_transform("name")` and its like add further ones, which layouts, files and the command line
+then know: "coupling(transform='spline(bins=5)', mask='channels')".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.bijectors.circular import CircularSpline
+from mera.bijectors.conditioners.base import ConditionerFactory
+from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
+from mera.bijectors.conditioners.residual import ResidualMLP
+from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.scaled import Scaled
+from mera.bijectors.spline import RationalQuadratic
+from mera.bijectors.univariate import Additive, Affine, Univariate
+from mera.names.registry import Registry
+
+Shape = tuple[int, ...]
+
+TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
+"""From options to the monotone map of a coupling."""
+MASKS: Registry[Callable[[Shape], Tensor]] = Registry("a mask", given=1)
+"""From an event shape to a bool tensor of that shape, true for the variables of the first half."""
+CONDITIONERS: Registry[Callable[..., ConditionerFactory]] = Registry("a conditioner", given=3)
+"""Networks of patches, see `mera.bijectors.Conditioner`, with the options `hidden` and `blocks`."""
+
+register_transform = TRANSFORMS.register
+register_mask = MASKS.register
+register_conditioner = CONDITIONERS.register
+
+register_conditioner("joint")(ResidualMLP)
+register_conditioner("paper")(SeparateMLPs)
+register_conditioner("authors")(PatchMLPs)
+register_mask("checkerboard")(checkerboard)
+register_transform("additive")(Additive)
+
+
+@register_transform("affine")
+def affine(max_log_scale: float = 1.0) -> Univariate:
+    """An `Affine` map."""
+    return Affine(max_log_scale)
+
+
+@register_transform("spline")
+def spline(bins: int = 8, bound: float = 4.0, max_log_scale: float = 2.0) -> Univariate:
+    """A `RationalQuadratic` spline behind a learnt scale and shift, see `Scaled`."""
+    return Scaled(RationalQuadratic(bins, bound), max_log_scale)
+
+
+@register_transform("circular-spline")
+def circular_spline(bins: int = 8) -> Univariate:
+    """A `CircularSpline` of angles."""
+    return CircularSpline(bins)
+
+
+@register_mask("channels")
+def first_channels(event_shape: Shape) -> Tensor:
+    """True in the first half of the channels, rounded up."""
+    first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2
+    return first.view(-1, *(1 for _ in event_shape[1:])).expand(event_shape).clone()
+
+
+def mask_of(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
+    """The option `mask` as a bool tensor of the shape of an event.
+
+    Args:
+        event_shape: shape (C, *sites) of one event.
+        mask: a name of `MASKS`; or truth values, as nested lists or a tensor, that broadcast to the shape of an event.
+
+    Raises:
+        ValueError: if the name is unknown, or the truth values do not broadcast to the shape of an event.
+    """
+    if isinstance(mask, str):
+        return MASKS.make(mask, event_shape)
+    try:
+        return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
+
+
+def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: bool = False) -> Partition:
+    """The halves of an event by the option `mask`: two vectors of a patch, or two tensors with sites of a lattice."""
+    first = mask_of(event_shape, mask)
+    if not is_field:
+        return Gather(first)
+    channels = first.flatten(1)
+    if (channels == channels[:, :1]).all():
+        return ChannelHalves(event_shape, channels[:, 0].nonzero()[:, 0].tolist())
+    return Masked(first)
