@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mera.bijectors.base import Bijector
-from mera.names.options import documented, with_options_checked
+from mera.names.options import check_options, documented
 from mera.names.registry import Registry, plain
 
 BijectorFactory = Callable[..., Bijector]
@@ -16,7 +16,7 @@ BijectorFactory = Callable[..., Bijector]
 
 EXAMPLE = "coupling(layers=3)"
 
-_factories: Registry[BijectorFactory] = Registry("a bijector", lambda f: documented(with_options_checked(f)), given=1)
+_factories: Registry[BijectorFactory] = Registry("a bijector", documented, given=1)
 
 
 def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
@@ -105,7 +105,7 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     """
     name, own_options = name_and_options(bijector)
     _factories.check_options(name, all_options := own_options | dict(options or {}))
-    return Named(name, plain(all_options))
+    return Named(name, check_options(factory(name), plain(all_options)))
 
 
 def make(

@@ -9,44 +9,38 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.density import Recipe
 from mera.flow import Flow
-from mera.names.options import documented, with_options_checked
+from mera.models.options import Model
+from mera.names.options import documented
 from mera.names.registry import Registry, plain
 
-Builder = Callable[..., Flow]
+Builder = Callable[..., Any]
+"""A subclass of `mera.models.Model`, or a function from options to a flow."""
 B = TypeVar("B", bound=Builder)
 Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Maps all options of a model, with the values they have without the preset, to the options that the preset changes."""
 
-
-def _prepare(function: Builder, defaults: Mapping[str, Any] | None = None) -> Builder:
-    """A function whose options are checked at each call, and documented."""
-    return documented(with_options_checked(function, defaults))
-
-
-_models: Registry[Builder] = Registry("a model", _prepare)
+_models: Registry[Builder] = Registry("a model", documented)
 _presets: dict[str, Mapping[str, Preset]] = {}
 
 
-def register(name: str, presets: Mapping[str, Preset] | None = None, **defaults: Any) -> Callable[[B], B]:
-    """A decorator that registers a function under a name, so that `mera.build(name, **options)` calls it.
+def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[B], B]:
+    """A decorator that registers a model under a name, for `mera.build(name, **options)` and the command line.
 
-    The parameters of the function are the options of the model. An option that is declared as
-    `Annotated[type, mera.models.Option(help, check)]` is checked at each call; its help is added to the docstring of
-    the function and shown by the command line. Options that a family of models shares are declared in a `TypedDict`,
-    as in `**options: Unpack[PatchOptions]`.
+    A model is a frozen dataclass, a subclass of `mera.models.Model`, whose fields are the options; an option that is
+    declared as `Annotated[type, mera.models.Option(help, check)]` has its value checked, and its help in the docstring
+    and on the command line. A function from options to a flow is a model too.
 
     Args:
         name: name of the model.
         presets: by the name of a preset, a function that maps all options, with the values they have without the
             preset, to the options that the preset changes.
-        defaults: defaults that differ, for this model, from the declared defaults of shared options.
 
     Raises:
         ValueError: if the name is taken.
     """
 
-    def decorate(function: B) -> B:
-        registered = _models.register(name, defaults=defaults)(function)
+    def decorate(model: B) -> B:
+        registered = _models.register(name)(model)
         _presets[name] = presets or {}
         return cast(B, registered)
 
@@ -59,7 +53,7 @@ def names() -> list[str]:
 
 
 def builder(name: str) -> Builder:
-    """The function that is registered under a name.
+    """The class or the function that is registered under a name.
 
     Args:
         name: name of a model.
@@ -93,7 +87,7 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         name: one of `mera.models.names()`.
         preset: name of a set of other defaults, such as "authors" of "rgflow".
         checkpoint: whether a forward pass keeps only the inputs of layers for the backward pass; see `Flow.checkpoint`.
-        options: options of the model, which are documented at its function: `help(mera.models.rgflow)`.
+        options: options of the model, which are documented at its class: `help(mera.models.RGFlow)`.
 
     Raises:
         ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.
@@ -104,14 +98,15 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         >>> [tuple(level.shape) for level in flow.sample_latents(2)]
         [(2, 3, 4, 4), (2, 1, 4, 4)]
     """
-    function = builder(name)
+    model = builder(name)
     _models.check_options(name, options)
     options = {option: plain(value) for option, value in options.items()}
     all_options = _models.defaults(name) | options
     if preset is not None:
         change = _presets.get(name, {})[check_choice(preset, presets(name), "a preset")]
         all_options = all_options | change(all_options) | options
-    flow = function(**all_options)
+    made = model(**all_options)
+    flow = made.flow() if isinstance(made, Model) else made
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)
     flow.recipe = Recipe(name, all_options, build)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing_extensions import Unpack
+from dataclasses import dataclass
 
 from mera.bijectors import named
 from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.fields import Fields
-from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
+from mera.models.options import (
+    Channels,
+    FieldBoundary,
+    FieldModel,
+    Layers,
+    Norm,
+    TopWidth,
+    Transform,
+    WidthsOfChannels,
+)
 
 
-@register("decimation", boundary="periodic", residual_blocks=1, hidden=(32,), transform="spline(max_log_scale=1)")
-def decimation(
-    L: LatticeEdges = 32,
-    m: TopWidth = 2,
-    channels: Channels = 1,
-    *,
-    layers: FieldLayers = 1,
-    norm: Norm = True,
-    **options: Unpack[FieldOptions],
-) -> Flow:
+@register("decimation")
+@dataclass(frozen=True, kw_only=True)
+class Decimation(FieldModel):
     r"""Decimation: the sites of a lattice given one site of each cell, level by level, for lattice field theories.
 
     .. math:: q(\phi) = q(\phi_H) \prod_{h < H} q(\text{other sites of } \phi_h \mid \phi_{h+1})
@@ -32,20 +34,29 @@ def decimation(
     (in the direction of generation), `layers` couplings of all new sites therefore act. RiGCS generates Ising spins
     in this order (arXiv 2503.08918). In one dimension all new sites are black. The topmost lattice has splines of
     patches, whatever `transform` is. Cones are those of convolutions.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
-        LayoutError: if the options do not make a bijection.
     """
-    fields = Fields(L, m, channels, layers, options, norm=norm)
-    x = fields.layout.input
-    for scale, blocks in fields:
-        if scale + 1 < fields.scales:
-            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-            x = fields.add(x, "corners", f"details{scale}", blocks, channels)
-            x = fields.split(x, channels, scale)
-    top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": norm})
-    for role, offset in (("disentangler", m // 2), ("decimator", 0)):
-        if not offset or all(x.lattice.periodic) or min(x.shape) > m:  # between open borders no patch has an offset
-            x = fields.layout.local(x, top, kernel=m, offset=offset, name=f"{role}{scale}")
-    return fields.flow(x)
+
+    m: TopWidth = 2
+    channels: Channels = 1
+    layers: Layers = 1
+    hidden: WidthsOfChannels = (32,)
+    transform: Transform = "spline(max_log_scale=1)"
+    boundary: FieldBoundary = "periodic"
+    norm: Norm = True
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, norm=self.norm)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            if scale + 1 < fields.scales:
+                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+                x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)
+                x = fields.split(x, self.channels, scale)
+        top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
+        for role, offset in (("disentangler", self.m // 2), ("decimator", 0)):
+            if (
+                not offset or all(x.lattice.periodic) or min(x.shape) > self.m
+            ):  # between open borders no patch has an offset
+                x = fields.layout.local(x, top, kernel=self.m, offset=offset, name=f"{role}{scale}")
+        return fields.flow(x)

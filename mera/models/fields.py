@@ -11,19 +11,16 @@ from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.errors import within
 from mera.graph.plan import context_of
-from mera.models.geometry import context_of_options, lattice_shape, levels, options_per_step
-from mera.names.flow_options import PADDING, Edges, FieldOptions, PerStep
+from mera.models.geometry import lattice_shape, levels, options_per_step
+from mera.models.options import FieldModel
+from mera.names.flow_options import PADDING
 
 
 class Fields:
     """A builder of layouts of bijectors on whole lattices, with `layout` and the number of `scales` as attributes.
 
     Args:
-        L: edge of the lattice, or all its edges.
-        m: width of the topmost lattice.
-        channels: number of variables at a site.
-        layers: number of coupling layers, for all scales or for each scale.
-        options: options that models of whole lattices share.
+        model: the options of the model.
         squeezed_first: whether each scale begins with a squeeze, so that there is one scale fewer.
         common: further options of the bijectors at all scales.
 
@@ -31,18 +28,14 @@ class Fields:
         ValueError: if the value of an option is invalid.
     """
 
-    def __init__(
-        self, L: Edges, m: int, channels: int, layers: PerStep, options: FieldOptions,
-        squeezed_first: bool = False, **common: Any,
-    ) -> None:  # fmt: skip
-        self.options = options
-        shape = lattice_shape(L, options["dim"])
-        wanted = None if options["levels"] is None else options["levels"] + squeezed_first
-        self.scales = max(1, levels(shape, m, wanted=wanted) - squeezed_first)
-        self._common = {"padding": PADDING[options["boundary"]], "transform": options["transform"], **common}
-        self._per_scale = options_per_step(self.scales, layers, options["residual_blocks"], options["hidden"])
-        context = context_of_options(options["context"], options["classes"])
-        self.layout = Layout(shape, channels, options["boundary"], context)
+    def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
+        self.model = model
+        shape = lattice_shape(model.L, model.dim)
+        wanted = None if model.levels is None else model.levels + squeezed_first
+        self.scales = max(1, levels(shape, model.m, wanted=wanted) - squeezed_first)
+        self._common = {"padding": PADDING[model.boundary], "transform": model.transform, **common}
+        self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, model.hidden)
+        self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """For each scale, finest first, its index and the options of its bijectors."""
@@ -61,7 +54,7 @@ class Fields:
     def flow(self, x: Port) -> Flow:
         """Let all channels of the last output leave as the latents of the last scale, and make the flow."""
         self.layout.latent(x, name=f"z{self.scales - 1}")
-        return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
+        return Flow(self.layout, self.model.prior, classes=self.model.classes)
 
 
 def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0) -> Port:

@@ -53,11 +53,6 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = N
     return count
 
 
-def context_of_options(context: Edges | None, classes: int | None) -> Edges | None:
-    """The option `context`; 16 if only `classes` are given."""
-    return 16 if context is None and classes is not None else context
-
-
 def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:
     """One integer for each RG step, finest first, from one for all steps or one for each.
 

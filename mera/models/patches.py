@@ -19,11 +19,11 @@ from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.fields import add_field
-from mera.models.geometry import context_of_options, integers_per_step, lattice_shape, levels, options_per_step
-from mera.names.flow_options import PADDING, Edges, PatchOptions, StepOptions
+from mera.models.geometry import integers_per_step, lattice_shape, levels, options_per_step
+from mera.models.options import PatchModel
+from mera.names.flow_options import PADDING
 
 Rows = Iterable[tuple[str, int]]
-BLOCKS = ("layers", "residual_blocks", "hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
 DETAILS = (32,)
 """Channels of the convolutions of the option `details`."""
@@ -33,10 +33,8 @@ class Patches:
     """A builder of layouts of patches.
 
     Args:
-        L: edge of the lattice, or all its edges.
-        channels: number of variables at a site.
+        model: the options of the model; a `StepModel` if steps decimate the lattice.
         kernel: width of the patches.
-        options: options that models of patches share; `StepOptions` if steps decimate the lattice.
         stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
         steps: number of RG steps; None for steps until the smallest edge of the lattice is `kernel`.
         share: whether all levels use the same modules.
@@ -51,30 +49,27 @@ class Patches:
     """
 
     def __init__(
-        self, L: Edges, channels: int, kernel: int, options: PatchOptions | StepOptions,
-        *, stride: int = 2, steps: int | None = None, share: bool = False,
-    ) -> None:  # fmt: skip
-        self.options, self.kernel, self.stride, self.share = options, kernel, stride, share
-        self.shape = lattice_shape(L, options["dim"])
-        wanted: Any = options.get("levels")
-        steps = levels(self.shape, kernel, stride, wanted) if steps is None else steps
-        self.bijectors = bijectors_per_step(steps, options)
+        self, model: PatchModel, kernel: int, *, stride: int = 2, steps: int | None = None, share: bool = False
+    ) -> None:
+        self.model, self.kernel, self.stride, self.share = model, kernel, stride, share
+        self.shape = lattice_shape(model.L, model.dim)
+        if steps is None:
+            steps = levels(self.shape, kernel, stride, getattr(model, "levels", None))
+        self.bijectors = bijectors_per_step(steps, model)
         if share and any(bijector != self.bijectors[0] for bijector in self.bijectors):
             raise InputError(
                 "the same layers, residual_blocks and hidden at all levels, which share them",
-                "{layers!r}, {residual_blocks!r} and {hidden!r}".format_map(options),
+                f"{model.layers!r}, {model.residual_blocks!r} and {model.hidden!r}",
             )
-        details: Any = options.get("details", 0)
+        details = getattr(model, "details", 0)
         self.details = integers_per_step(details, steps, "details", least=0)
         if any(self.details):
-            check_choice(options["boundary"], PADDING, "a boundary of a flow with details")
+            check_choice(model.boundary, PADDING, "a boundary of a flow with details")
             if share:
                 raise InputError("no details at levels that share modules", repr(details))
-        context = context_of_options(options["context"], options["classes"])
-        self.layout = Layout(self.shape, channels, options["boundary"], context)
-        event_shape = (channels, *(kernel for _ in self.shape))
-        wants_means: Any = options.get("block_spins", False)
-        self.block_spins = wants_means and not acts_on_angles(
+        self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
+        event_shape = (model.channels, *(kernel for _ in self.shape))
+        self.block_spins = getattr(model, "block_spins", False) and not acts_on_angles(
             self.bijectors[0], event_shape, context_of(self.layout.context, event_shape)
         )
 
@@ -115,9 +110,9 @@ class Patches:
             return self.layout.decimate(x, self.stride, name=f"decimate{suffix}")
         kept = x.channels
         x = self.layout.squeeze(x, self.stride, name=f"squeeze{suffix}")
-        norm = self.options["conditioner"] == "joint" if self.options["norm"] is None else self.options["norm"]
+        norm = self.model.conditioner == "joint" if self.model.norm is None else self.model.norm
         options = {"passive": kept, "layers": self.details[step], "hidden": DETAILS, "norm": norm}
-        options |= {"padding": PADDING[self.options["boundary"]]}
+        options |= {"padding": PADDING[self.model.boundary]}
         x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
 
@@ -137,7 +132,7 @@ class Patches:
 
     def flow(self) -> Flow:
         """The flow of the layout, which must be complete."""
-        return Flow(self.layout, self.options["prior"], classes=self.options["classes"])
+        return Flow(self.layout, self.model.prior, classes=self.model.classes)
 
 
 def acts_on_angles(factory: Callable[..., Any], event_shape: tuple[int, ...], context: tuple[int, ...] | None) -> bool:
@@ -150,7 +145,7 @@ def acts_on_angles(factory: Callable[..., Any], event_shape: tuple[int, ...], co
     return isinstance(bijector, nn.Module) and any(getattr(part, "of_angles", None) for part in bijector.modules())
 
 
-def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
+def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]]:
     """For each RG step, finest first, a callable that makes its bijectors, from the options of a model of patches.
 
     A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden`, `norm`,
@@ -159,9 +154,9 @@ def bijectors_per_step(steps: int, options: Mapping[str, Any]) -> list[Callable[
     Raises:
         ValueError: if the value of an option is invalid, or no bijector is registered under the name.
     """
-    bijector = "coupling" if options["bijector"] is None else options["bijector"]
-    for_all_steps = {name: options[name] for name in FOR_ALL if options[name] is not None}
-    per_step = options_per_step(steps, *(options[name] for name in BLOCKS))
+    bijector = "coupling" if model.bijector is None else model.bijector
+    for_all_steps = {name: getattr(model, name) for name in FOR_ALL if getattr(model, name) is not None}
+    per_step = options_per_step(steps, model.layers, model.residual_blocks, model.hidden)
     if isinstance(bijector, (str, Mapping)):
         name, own = name_and_options(bijector)
         make = factory(name)

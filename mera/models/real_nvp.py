@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from typing_extensions import Unpack
+from dataclasses import dataclass
 
 from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.fields import Fields
-from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
+from mera.models.options import FieldModel, Norm, ResidualBlocks
 
 
-@register("realnvp", residual_blocks=2)
-def realnvp(
-    L: LatticeEdges = 32,
-    m: TopWidth = 4,
-    channels: Channels = 3,
-    *,
-    layers: FieldLayers = 2,
-    norm: Norm = True,
-    **options: Unpack[FieldOptions],
-) -> Flow:
+@register("realnvp")
+@dataclass(frozen=True, kw_only=True)
+class RealNVP(FieldModel):
     """Real NVP: a multiscale flow of couplings with convolutions, whose cones are wide.
 
     Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
     squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide,
     has checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
-        LayoutError: if the options do not make a bijection.
     """
-    fields = Fields(L, m, channels, layers, options, norm=norm)
-    x = fields.layout.input
-    for scale, blocks in fields:
-        x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
-        if scale + 1 < fields.scales:
-            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-            x = fields.add(x, "convolution", f"channels{scale}", {"mask": "channels", **blocks})
-            x = fields.split(x, x.channels // 2, scale)
-    return fields.flow(x)
+
+    residual_blocks: ResidualBlocks = 2
+    norm: Norm = True
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, norm=self.norm)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
+            if scale + 1 < fields.scales:
+                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+                x = fields.add(x, "convolution", f"channels{scale}", {"mask": "channels", **blocks})
+                x = fields.split(x, x.channels // 2, scale)
+        return fields.flow(x)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
-
-from typing_extensions import Unpack
 
 from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.geometry import lattice_shape, levels
+from mera.models.options import BlockSpinsFlag, EvenKernel, Layers, StepModel, Widths
 from mera.models.patches import Patches
-from mera.names.flow_options import Channels, EvenKernel, LatticeEdges, StepOptions, check_even
+from mera.names.flow_options import check_even
 from mera.names.options import Option, choice, flag
 
 LAYERS = (8, 6, 4, 2)
@@ -35,12 +35,21 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@register("rgflow", presets={"authors": authors}, block_spins=True, layers=4, hidden=(64,))
-def rgflow(
-    L: LatticeEdges = 32,
-    m: EvenKernel = 4,
-    channels: Channels = 3,
-    *,
+@register("rgflow", presets={"authors": authors})
+@dataclass(frozen=True, kw_only=True)
+class RGFlow(StepModel):
+    r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
+
+    Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
+    2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
+    latents. All sites of the topmost lattice, which is m wide, leave. The preset "authors" has the published sizes,
+    order and conditioner, 100 million parameters at L=32.
+    """
+
+    m: EvenKernel = 4
+    layers: Layers = 4
+    hidden: Widths = (64,)
+    block_spins: BlockSpinsFlag = True
     order: Annotated[
         str,
         Option(
@@ -49,10 +58,10 @@ def rgflow(
             "code.",
             choice(["paper", "authors"], "an order"),
         ),
-    ] = "paper",
+    ] = "paper"
     share_levels: Annotated[
         bool, Option("one disentangler and one decimator for all levels, which makes the flow scale-invariant.", flag)
-    ] = False,
+    ] = False
     spectral: Annotated[
         bool,
         Option(
@@ -60,23 +69,13 @@ def rgflow(
             "all pixels.",
             flag,
         ),
-    ] = False,
-    **options: Unpack[StepOptions],
-) -> Flow:
-    r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
+    ] = False
 
-    Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
-    2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
-    latents. All sites of the topmost lattice, which is m wide, leave. The preset "authors" has the published sizes,
-    order and conditioner, 100 million parameters at L=32.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
-        LayoutError: if the options do not make a bijection.
-    """
-    patches = Patches(L, channels, m, options, share=share_levels)
-    x = patches.layout.input
-    if spectral:
-        x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")
-    first, second = (m // 2, 0) if order == "paper" else (0, m // 2)
-    return patches.renormalize([("disentangler", first), ("decimator", second)], x)
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        patches = Patches(self, self.m, share=self.share_levels)
+        x = patches.layout.input
+        if self.spectral:
+            x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")
+        first, second = (self.m // 2, 0) if self.order == "paper" else (0, self.m // 2)
+        return patches.renormalize([("disentangler", first), ("decimator", second)], x)

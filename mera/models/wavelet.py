@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from typing_extensions import Unpack
+from dataclasses import dataclass
 
 from mera.flow import Flow
 from mera.models.by_name import register
 from mera.models.fields import Fields
-from mera.names.flow_options import Channels, FieldLayers, FieldOptions, LatticeEdges, Norm, TopWidth
+from mera.models.options import FieldModel, Norm
 
 
 @register("wavelet")
-def wavelet(
-    L: LatticeEdges = 32,
-    m: TopWidth = 4,
-    channels: Channels = 3,
-    *,
-    layers: FieldLayers = 2,
-    norm: Norm = True,
-    **options: Unpack[FieldOptions],
-) -> Flow:
+@dataclass(frozen=True, kw_only=True)
+class WaveletFlow(FieldModel):
     """Wavelet Flow: a Haar pyramid in which couplings transform the details conditioned on the means.
 
     Yu et al. (2020), https://arxiv.org/abs/2010.13821. At each level a Haar transform makes means and details, and
     couplings conditioned on the means transform the details, which leave as latents. The means go on to the next level
     unchanged. The topmost lattice, which is m wide, has its own couplings. A level therefore generates from the image
     at half the resolution (times 2 in two dimensions), and each level could be trained separately.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
-        LayoutError: if the options do not make a bijection.
     """
-    fields = Fields(L, m, channels, layers, options, norm=norm)
-    x = fields.layout.input
-    for scale, blocks in fields:
-        if scale + 1 == fields.scales:
-            x = fields.add(x, "convolution", f"top{scale}", blocks)
-            break
-        means = x.channels
-        x = fields.layout.local(x, "dct", kernel=2, name=f"haar{scale}")
-        x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-        x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
-        x = fields.split(x, means, scale)
-    return fields.flow(x)
+
+    norm: Norm = True
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, norm=self.norm)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            if scale + 1 == fields.scales:
+                x = fields.add(x, "convolution", f"top{scale}", blocks)
+                break
+            means = x.channels
+            x = fields.layout.local(x, "dct", kernel=2, name=f"haar{scale}")
+            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+            x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
+            x = fields.split(x, means, scale)
+        return fields.flow(x)

@@ -1,7 +1,7 @@
 """Options declared once, with type, help and check: `Annotated[int, Option("...", check)]`.
 
-Calls, docstrings and the command line all read this declaration. Options that several functions share are declared in a
-`TypedDict`, which a function takes as `**options: Unpack[...]` (PEP 692).
+They are fields of dataclasses, such as models and `Settings`, or parameters of functions, such as factories of
+bijectors. Calls, docstrings and the command line all read this declaration.
 """
 
 from __future__ import annotations
@@ -10,21 +10,16 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, wraps
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-from typing_extensions import Unpack
+from dataclasses import dataclass, is_dataclass, replace
+from functools import cache
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from mera._utils.checks import check_choice, check_count, check_flag, check_positive
-from mera._utils.errors import InputError
 
 T = TypeVar("T")
 Check = Callable[[Any, str], Any]
 """Called with a value and the option's name; returns the value to use, or raises a `ValueError`."""
 
-REQUIRED = inspect.Parameter.empty
-"""Marks an option without a default."""
 PER_STEP = "One value for all RG steps, or one for each, finest first."
 WIDTH = 116
 """Columns of the "Args" sections that `documented` writes."""
@@ -38,12 +33,10 @@ class Option:
         help: meaning of the option, as text that follows the option's name and a colon.
         check: called with a value and the option's name; returns the value to use, or raises a `ValueError`. None for
             no check. An option whose type allows None is not checked if its value is None.
-        default: default of an option that functions share through a `TypedDict`.
     """
 
     help: str
     check: Check | None = None
-    default: Any = REQUIRED
 
     def per_step(self) -> Option:
         """A variant of the option that takes one value for all RG steps of a flow, or one for each."""
@@ -80,22 +73,8 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
     Parameters without an `Option` are left out.
     """
     hints = _hints(target)
-    options = {name: _option_of(hints.get(name)) for name in signature_of(target).parameters}
+    options = {name: _option_of(hints.get(name)) for name in inspect.signature(target).parameters}
     return {name: option for name, option in options.items() if option is not None}
-
-
-def signature_of(target: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a function or class, with the shared options listed in place of `**options: Unpack[...]`."""
-    signature = inspect.signature(target)
-    shared = _shared(target)
-    parameters = [p for p in signature.parameters.values() if not (shared and p.kind is p.VAR_KEYWORD)]
-    names = {parameter.name for parameter in parameters}
-    for name, hint in shared.items():
-        option = _option_of(hint)
-        if name not in names:
-            default = REQUIRED if option is None else option.default
-            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))
-    return signature.replace(parameters=parameters)
 
 
 def documented(target: T) -> T:
@@ -120,37 +99,18 @@ def documented(target: T) -> T:
     return target
 
 
-def with_options_checked(function: Callable[..., T], defaults: Mapping[str, Any] | None = None) -> Callable[..., T]:
-    """Wrap a function so that each call first checks its options and fills in the defaults of shared options.
+def check_options(target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a call of a function, each as its check returns it.
 
     Args:
-        function: the function, in whose signature the options are declared.
-        defaults: defaults that differ, for this function, from the declared defaults of shared options.
+        target: the function, in whose signature the options are declared.
+        options: the values by name.
+
+    Raises:
+        ValueError: if a check refuses a value.
     """
-    checks, signature = _checks(function), signature_of(function)
-    if inspect.isclass(function) or not (checks or _shared(function)):
-        return function  # a class checks its arguments itself
-    own = defaults or {}
-    parameters = [p.replace(default=own.get(p.name, p.default)) for p in signature.parameters.values()]
-    signature = signature.replace(parameters=parameters)
-
-    @wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> T:
-        bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if hasattr(value, "is_meta") and (value.is_meta or str(value.layout) != "torch.strided"):
-                raise InputError(f"{name} as a plain value", "a sparse tensor, or one on the device meta")
-            if name in checks:
-                bound.arguments[name] = checks[name](value, name)
-        bound.apply_defaults()
-        return function(*bound.args, **bound.kwargs)
-
-    types = types_of(function)  # `help` then shows types instead of their declarations
-    parameters = [p.replace(annotation=types.get(p.name, p.annotation)) for p in signature.parameters.values()]
-    checked.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=parameters, return_annotation=types.get("return", signature.return_annotation)
-    )
-    return checked
+    checks = _checks(target)
+    return {name: checks[name](value, name) if name in checks else value for name, value in options.items()}
 
 
 def check_fields(instance: Any) -> None:
@@ -179,9 +139,12 @@ def _unless_none(check: Check) -> Check:
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of parameters or fields, including shared options; empty if names cannot be resolved."""
-    own = {name: hint for name, hint in _annotations(target).items() if get_origin(hint) is not Unpack}
-    return _shared(target) | own
+    """The annotations of parameters or fields; empty if names cannot be resolved."""
+    target = inspect.unwrap(target)
+    try:
+        return _type_hints(target if not inspect.isclass(target) or is_dataclass(target) else target.__init__)
+    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
+        return {}
 
 
 def _without_option(hint: Any) -> Any:
@@ -189,34 +152,12 @@ def _without_option(hint: Any) -> Any:
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
-def _shared(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of the options that a function takes as `**options: Unpack[...]`."""
-    declared = [get_args(hint)[0] for hint in _annotations(target).values() if get_origin(hint) is Unpack]
-    return _type_hints(declared[0]) if declared else {}
-
-
-def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of parameters or fields; empty if names cannot be resolved."""
-    try:
-        return _type_hints(_annotated(target))
-    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
-        return {}
-
-
 @cache
 def _type_hints(owner: Any) -> dict[str, Any]:
-    """`typing.get_type_hints` of a function, class or `TypedDict`; cached, because Python compiles each annotation."""
+    """`typing.get_type_hints` of a function or class; cached, because Python compiles each annotation."""
     return get_type_hints(owner, include_extras=True)
 
 
 def _option_of(hint: Any) -> Option | None:
     """The `Option` in an annotation; None if there is none."""
     return next((item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Option)), None)
-
-
-def _annotated(target: Callable[..., Any]) -> Any:
-    """The object that holds the annotations: a function, a dataclass, or a class with a constructor of its own."""
-    target = inspect.unwrap(target)
-    if inspect.isclass(target) and not hasattr(target, "__dataclass_fields__"):
-        return target.__init__
-    return target

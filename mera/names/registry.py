@@ -13,7 +13,6 @@ from torch import Tensor
 from mera._utils.checks import as_plain, check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 from mera.names.calls import parse_call
-from mera.names.options import signature_of
 
 EMPTY = inspect.Parameter.empty
 NAMELESS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -122,7 +121,7 @@ class Registry(Generic[F]):
         return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in self._parameters(name))
 
     def _parameters(self, name: str) -> list[inspect.Parameter]:
-        return list(signature_of(self.get(name)).parameters.values())[self._given :]
+        return list(inspect.signature(self.get(name)).parameters.values())[self._given :]
 
 
 def _origin(function: Callable[..., Any]) -> Any:

@@ -48,7 +48,7 @@ def test_only_the_joint_conditioner_is_normed_unless_asked():
 
 def test_order():
     offsets = {
-        order: [step.operation.offset for step in rgflow(L=8, order=order).plan.steps if step.module]
+        order: [step.apply.offset for step in rgflow(L=8, order=order, block_spins=False).plan.bijections]
         for order in ("paper", "authors")
     }
     assert offsets["paper"] == [(2, 2), (0, 0)] * 2
@@ -68,7 +68,7 @@ def test_decimation_keeps_the_sites_at_even_places():
 
 def test_shared_levels_have_one_disentangler_and_one_decimator():
     flow = rgflow(L=32, share_levels=True)
-    assert sorted(flow.bijectors) == ["decimator", "disentangler"]
+    assert sorted(flow.bijectors) == ["block_spins", "decimator", "disentangler"]
     one_level = sum(p.numel() for p in rgflow(L=4).parameters())  # without a factor of block spins
     assert sum(p.numel() for p in flow.parameters()) == one_level + 1
 
