@@ -420,12 +420,11 @@ class Flow(Density):
                 site; floats are data in the flow's own space.
             out: the folder of the store; None for a temporary one, which goes when the store and its arrays go.
             options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
-                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder or to open it (an
-                updated one stays as it is); `console`, a `rich.console.Console` on which progress is shown.
+                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder or to open it;
+                `console`, a `rich.console.Console` on which progress is shown.
 
         Returns:
-            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`, whose `update(region,
-            pixels)` changes pixels at the cost of their surroundings.
+            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
 
         Raises:
             LayoutError: if a bijector acts on a whole lattice; the message names the node.
