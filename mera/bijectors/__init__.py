@@ -15,7 +15,7 @@ from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.cosine import DCT
-from mera.bijectors.coupling import Coupling, Couplings
+from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.image import Dequantize, Logit, with_noise
 from mera.bijectors.linear import LULinear
@@ -45,7 +45,6 @@ __all__ = [
     "Conditioned",
     "Conditioner",
     "Coupling",
-    "Couplings",
     "Dequantize",
     "Elementwise",
     "Gather",

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import StartsFromData, log_det_dtype
 
 CONSTANT = 1e-7
 """A variable is constant if its standard deviation is at most this number times max(1, |mean|)."""
 
 
-class ActNorm(Bijector):
+class ActNorm(StartsFromData):
     r"""A learnt shift and scale of each variable: :math:`y = (x + b) \, e^s`.
 
     Activation normalisation is due to Glow (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039). The log-det is
@@ -27,8 +27,6 @@ class ActNorm(Bijector):
         per_channel: whether all sites of a channel share one :math:`b` and :math:`s`, as is usual for whole lattices.
     """
 
-    initialized: Tensor
-
     per_site = True
 
     def __init__(self, event_shape: tuple[int, ...], per_channel: bool = False) -> None:
@@ -39,7 +37,6 @@ class ActNorm(Bijector):
         self.shift = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
         self.repeats = math.prod(event_shape) // self.log_scale.numel()
-        self.register_buffer("initialized", torch.tensor(False))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Shift, then scale."""
@@ -49,25 +46,22 @@ class ActNorm(Bijector):
         """Undo the scaling, then the shift."""
         return y * torch.exp(-self.log_scale) - self.shift, -self._log_det(y)
 
-    @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set shift and scale from a batch (B, *event_shape), unless they were set before.
+    def start(self, x: Tensor) -> bool:
+        """Set shift and scale from a batch (B, *event_shape).
 
         Raises:
             ValueError: if the batch has only one value of each variable, or a variable is constant in it.
         """
-        if not self.initialized:
-            if x.numel() < 2 * self.shift.numel():
-                raise InputError("at least 2 values of each variable to start from", "1")
-            axes = [0, *(1 + d for d, n in enumerate(self.shift.shape) if n == 1)]
-            self.shift.copy_(-x.mean(axes, keepdim=True)[0])
-            deviation = (x + self.shift).square().mean(axes, keepdim=True)[0].sqrt()
-            constant = deviation <= CONSTANT * self.shift.abs().clamp(min=1)
-            if count := int(constant.sum()):
-                raise InputError("values of each variable that differ, to start from", f"{count} constant")
-            self.log_scale.copy_(-torch.log(deviation.clamp(min=1e-3)))
-            self.initialized.fill_(True)
-        return self(x)[0]
+        if x.numel() < 2 * self.shift.numel():
+            raise InputError("at least 2 values of each variable to start from", "1")
+        axes = [0, *(1 + d for d, n in enumerate(self.shift.shape) if n == 1)]
+        self.shift.copy_(-x.mean(axes, keepdim=True)[0])
+        deviation = (x + self.shift).square().mean(axes, keepdim=True)[0].sqrt()
+        constant = deviation <= CONSTANT * self.shift.abs().clamp(min=1)
+        if count := int(constant.sum()):
+            raise InputError("values of each variable that differ, to start from", f"{count} constant")
+        self.log_scale.copy_(-torch.log(deviation.clamp(min=1e-3)))
+        return True
 
     def _log_det(self, x: Tensor) -> Tensor:
         return (self.log_scale.sum(dtype=log_det_dtype(x)) * self.repeats).expand(x.shape[0])

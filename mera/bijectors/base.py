@@ -132,6 +132,27 @@ class Bijector(nn.Module, ABC):
         return self(x, *context_arguments(self, context))[0]
 
 
+class StartsFromData(Bijector):
+    """A bijector whose parameters start from the first batch of data; the buffer `initialized` says that they have."""
+
+    initialized: Tensor
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        self.register_buffer("initialized", torch.tensor(False))
+
+    @abstractmethod
+    def start(self, x: Tensor) -> bool:
+        """Set the parameters from a batch (B, *event_shape), and return whether that was possible."""
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Set the parameters from a batch, unless they were set before, and return the transformed batch."""
+        if not self.initialized and self.start(x):
+            self.initialized.fill_(True)
+        return self(x)[0]
+
+
 def _with_checked_event(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a bijector that first refuses an event of another shape than the bijector's."""
     name = [*inspect.signature(method).parameters][1]

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import StartsFromData, log_det_dtype
 from mera.bijectors.cosine import DCT
 
 
-class BlockSpins(Bijector):
+class BlockSpins(StartsFromData):
     r"""The cosine transform of a cell, whose mean is multiplied by a learnt factor :math:`e^s`.
 
     The first variable of the cell, of N sites, is :math:`e^s \sqrt N` times the mean (Kadanoff 1966, see `DCT`). The
@@ -27,13 +27,10 @@ class BlockSpins(Bijector):
         ValueError: if a cell has no sites.
     """
 
-    initialized: Tensor
-
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         self.transform = DCT(event_shape)
         self.log_scale = nn.Parameter(torch.zeros(()))
-        self.register_buffer("initialized", torch.tensor(False))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the cell, then scale the mean."""
@@ -51,13 +48,11 @@ class BlockSpins(Bijector):
     def _log_det(self, x: Tensor) -> Tensor:
         return (self.log_scale.to(log_det_dtype(x)) * x.shape[1]).expand(x.shape[0])
 
-    @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the factor from a batch (B, *event_shape); one that was set before or is frozen stays."""
-        if not self.initialized and self.log_scale.requires_grad:
-            means = self.transform(x)[0].flatten(2)[..., 0]
-            fine, coarse = (values.movedim(1, 0).flatten(1).var(1).mean().item() for values in (x, means))
-            if fine > 0 and coarse > 0:
-                self.log_scale.fill_(0.5 * math.log(fine / coarse))
-                self.initialized.fill_(True)
-        return self(x)[0]
+    def start(self, x: Tensor) -> bool:
+        """Set the factor from a batch (B, *event_shape); one that is frozen stays."""
+        means = self.transform(x)[0].flatten(2)[..., 0]
+        fine, coarse = (values.movedim(1, 0).flatten(1).var(1).mean().item() for values in (x, means))
+        if not self.log_scale.requires_grad or not (fine > 0 and coarse > 0):
+            return False
+        self.log_scale.fill_(0.5 * math.log(fine / coarse))
+        return True

@@ -18,7 +18,7 @@ from mera.bijectors.by_name import register
 from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.cosine import DCT
-from mera.bijectors.coupling_stack import couplings
+from mera.bijectors.coupling import couplings
 from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
 from mera.bijectors.parts import CONDITIONERS, TRANSFORMS, halves

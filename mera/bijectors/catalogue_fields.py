@@ -14,8 +14,7 @@ from mera.bijectors.by_name import register
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditional import Conditional
 from mera.bijectors.conditioners.residual import ResidualConv
-from mera.bijectors.coupling import Coupling
-from mera.bijectors.coupling_stack import couplings
+from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Masked, checkerboard
 from mera.bijectors.parts import TRANSFORMS, halves

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
-
 from torch import Tensor, nn
 
-from mera._utils.errors import InputError
-from mera._utils.torch_private import is_called_plainly
-from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype
+from mera._utils.checks import DEEPEST, check_count, check_flag
+from mera.bijectors.actnorm import ActNorm
+from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, total
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network, prepare
 from mera.bijectors.context import join, joined_shape
+from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import Partition
-from mera.bijectors.univariate import Affine, Univariate, transform
+from mera.bijectors.univariate import Affine, Univariate
+from mera.bijectors.univariate import transform as apply_transform
 
 
 class Coupling(Bijector):
@@ -70,69 +69,50 @@ class Coupling(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first."""
-        return _apply([self], x, context, inverse=False)
+        return self._both(x, context, inverse=False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the first half back, then the second."""
-        return _apply([self], y, context, inverse=True)
+        return self._both(y, context, inverse=True)
 
-
-class Couplings(Chain):
-    """Couplings over one partition: an event is split once for all of them, and their networks are prepared together.
-
-    If a member is compiled, has hooks, or was replaced by another bijector, members are called one by one as modules.
-
-    Args:
-        couplings: the members, in the order from data to latents.
-
-    Raises:
-        ValueError: if there is no member, or the members have different partitions.
-    """
-
-    def __init__(self, couplings: Iterable[Coupling]) -> None:
-        members = list(couplings)
-        super().__init__(members)
-        if any(member.partition is not members[0].partition for member in members):
-            raise InputError("couplings over one partition", "several")
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the members from the first to the last."""
-        if not self._applied_together:
-            return super().forward(x, context)
-        return _apply(self.bijectors, x, context, inverse=False)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the inverses of the members from the last to the first."""
-        if not self._applied_together:
-            return super().inverse(y, context)
-        return _apply(self.bijectors, y, context, inverse=True)
-
-    @property
-    def _applied_together(self) -> bool:
-        """Whether all members can be applied without calling them as modules."""
-        partition = getattr(self.members[0], "partition", None)
-        return all(
-            isinstance(member, Coupling) and member.partition is partition and is_called_plainly(member)
-            for member in self.members
-        )
-
-
-def _apply(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Apply couplings over one partition in order, or their inverses in reverse order: events and log-det (B,)."""
-    couplings = [cast(Coupling, bijector) for bijector in (reversed(bijectors) if inverse else bijectors)]
-    partition = couplings[0].partition
-    halves = list(partition.split(x))
-    log_slopes: list[Any] = [None, None]
-    for coupling in couplings:
-        networks = [prepare(network, x.shape[0]) for network in coupling.networks]
+    def _both(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        networks = [prepare(network, x.shape[0]) for network in self.networks]
+        halves, log_dets = list(self.partition.split(x)), []
         for changed in (0, 1) if inverse else (1, 0):
             read = 1 - changed
-            given = join(halves[read], context, coupling.context_shape)
-            params = networks[0](given, read) if coupling.shared_between_halves else networks[read](given)
-            value, log_slope = transform(coupling.transform, halves[changed], params, inverse)
+            given = join(halves[read], context, self.context_shape)
+            params = networks[0](given, read) if self.shared_between_halves else networks[read](given)
+            value, log_slope = apply_transform(self.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
-            halves[changed] = partition.confine(value, changed)
-            log_slope = in_dtype(partition.confine(log_slope, changed), log_det_dtype(x))
-            log_slopes[changed] = log_slope if log_slopes[changed] is None else log_slopes[changed] + log_slope
-    first, second = (as_rows(log_slope).sum(1) for log_slope in log_slopes)
-    return partition.merge(*halves), first + second
+            halves[changed] = self.partition.confine(value, changed)
+            log_slope = in_dtype(self.partition.confine(log_slope, changed), log_det_dtype(x))
+            log_dets.append(as_rows(log_slope).sum(1))
+        return self.partition.merge(*halves), total(log_dets)
+
+
+def couplings(
+    partition: Partition, conditioner: ConditionerFactory, transform: Univariate,
+    *, layers: int, norm: bool, norm_per_channel: bool = False, mix: bool = False,
+    context_shape: tuple[int, ...] | None = None,
+) -> Chain:  # fmt: skip
+    """Stack couplings over one partition; for `partition`, `conditioner`, `transform` and the context see `Coupling`.
+
+    Args:
+        layers: number of couplings.
+        norm: whether there is an ActNorm before each coupling.
+        norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
+        mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
+
+    Raises:
+        ValueError: if the number of layers is not a positive integer, or `norm` or `mix` is not a bool.
+    """
+    shape = partition.event_shape
+    norm, mix = check_flag(norm, "norm"), check_flag(mix, "mix_channels") and shape[0] > 1
+    steps: list[Bijector] = []
+    for _ in range(check_count(layers, "layers", most=DEEPEST)):
+        if norm:
+            steps.append(ActNorm(shape, norm_per_channel))
+        steps.append(Coupling(partition, conditioner, transform, context_shape))
+        if mix:
+            steps.append(LULinear(shape, identity=True))
+    return Chain(steps)

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import StartsFromData, log_det_dtype
 
 SMALLEST = 1e-12
 """Lower bound of the power of a wave number in `Spectral.initialize`."""
 
 
-class Spectral(Bijector):
+class Spectral(StartsFromData):
     r"""A learnt scale of each Fourier mode of a periodic lattice: :math:`\hat y(k) = e^{s(k)} \hat x(k)`.
 
     Wave numbers that differ only in the signs of their components share a scale. The log-det is the sum of s(k) over
@@ -29,15 +29,12 @@ class Spectral(Bijector):
         ValueError: if the event has no sites.
     """
 
-    initialized: Tensor
-
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         channels, *shape = event_shape
         if not shape:
             raise InputError("an event with sites", str(tuple(event_shape)))
         self.log_scale = nn.Parameter(torch.zeros(channels, *(n // 2 + 1 for n in shape)))
-        self.register_buffer("initialized", torch.tensor(False))
         self._folds = [torch.minimum(torch.arange(n), n - torch.arange(n)) for n in shape]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -48,20 +45,17 @@ class Spectral(Bijector):
         """Undo the scaling."""
         return self._scaled(y, -1)
 
-    @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the scales from the power spectrum of a batch (B, *event_shape), unless they were set before."""
-        if not self.initialized:
-            spectrum = torch.fft.fftn(x.to(log_det_dtype(x)), dim=self._axes, norm="ortho").abs().square().mean(0)
-            for axis, fold in enumerate(self._folds, start=1):  # average over wave numbers that share a scale
-                fold = fold.to(x.device)
-                sums = torch.zeros_like(spectrum).index_add(axis, fold, spectrum)
-                counts = torch.bincount(fold, minlength=len(fold)).clamp(min=1)
-                means = sums / counts.view(-1, *(1 for _ in range(spectrum.ndim - axis - 1)))
-                spectrum = means.narrow(axis, 0, len(fold) // 2 + 1)
-            self.log_scale.copy_(-spectrum.clamp(min=SMALLEST).log() / 2)
-            self.initialized.fill_(True)
-        return self(x)[0]
+    def start(self, x: Tensor) -> bool:
+        """Set the scales from the power spectrum of a batch (B, *event_shape)."""
+        spectrum = torch.fft.fftn(x.to(log_det_dtype(x)), dim=self._axes, norm="ortho").abs().square().mean(0)
+        for axis, fold in enumerate(self._folds, start=1):  # average over wave numbers that share a scale
+            fold = fold.to(x.device)
+            sums = torch.zeros_like(spectrum).index_add(axis, fold, spectrum)
+            counts = torch.bincount(fold, minlength=len(fold)).clamp(min=1)
+            means = sums / counts.view(-1, *(1 for _ in range(spectrum.ndim - axis - 1)))
+            spectrum = means.narrow(axis, 0, len(fold) // 2 + 1)
+        self.log_scale.copy_(-spectrum.clamp(min=SMALLEST).log() / 2)
+        return True
 
     @torch.no_grad()
     def interpolate(self, other: Spectral) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import networkx as nx
 
-from mera._utils.checks import is_integer
 from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import check_key
 from mera.graph.nodes import Input, Latent, Node
@@ -28,14 +25,26 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
         output. A node comes after its source, and otherwise in the order of declaration.
 
     Raises:
-        LayoutError: if a node is not a `Node` or does not have exactly one input, an output is not the input of exactly
-            one node, or the nodes form a cycle.
+        LayoutError: if a node is not a `Node`, the nodes are not a tree that begins at the input, or an output is not
+            the input of exactly one node.
     """
-    _check_nodes(graph)
+    for name, node in graph.nodes(data="node"):
+        with within(f"node {name!r}"):
+            check_key(name, "name")
+            if not isinstance(node, Node):
+                raise LayoutError("a mera.graph node in the attribute 'node'", f"{node!r}")
     start, _ = find_input(graph)
-    _check_edges(graph, start)
-    _check_cycle(graph)
-    _check_outputs(graph)
+    if not nx.is_arborescence(graph):
+        for name in graph:
+            if (sources := list(graph.predecessors(name))) and (name == start or len(sources) > 1):
+                raise LayoutError("a tree that begins at the input", f"the sources {sources}", node=name)
+        lost = next(name for name in graph if not nx.has_path(graph, start, name))
+        raise LayoutError("a tree that begins at the input", "none that leads to this node", node=lost)
+    for name, node in graph.nodes(data="node"):
+        outputs = [output for *_, output in graph.out_edges(name, data="output", default=0)]
+        if sorted(outputs, key=str) != list(range(node.outputs)):
+            expected = f"one node, a {Latent.__name__} say, for each of the outputs {list(range(node.outputs))}"
+            raise LayoutError(expected, f"nodes for {outputs}", node=name)
     position = {name: index for index, name in enumerate(graph)}
     order = nx.lexicographical_topological_sort(graph, key=position.__getitem__)
     return [
@@ -43,47 +52,3 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
         for name in order
         for source, _, output in graph.in_edges(name, data="output", default=0)
     ]
-
-
-def _check_nodes(graph: nx.DiGraph) -> None:
-    """Raise a LayoutError for an invalid name, or a node of the graph whose attribute is not a `Node`."""
-    for name, node in graph.nodes(data="node"):
-        with within(f"node {name!r}"):
-            check_key(name, "name")
-        if not isinstance(node, Node):
-            raise LayoutError("a mera.graph node in the attribute 'node'", f"{node!r}", node=name)
-
-
-def _check_edges(graph: nx.DiGraph, start: str) -> None:
-    """Raise a LayoutError for a node that does not have exactly one source, or a source of the layout's input."""
-    for name in graph:
-        sources = list(graph.predecessors(name))
-        if name == start and sources:
-            raise LayoutError("nothing before the input", f"{sources}", node=name)
-        if name != start and len(sources) != 1:
-            raise LayoutError("one source", f"{sources or 'none, so that the node has no input'}", node=name)
-
-
-def _check_cycle(graph: nx.DiGraph) -> None:
-    """Raise a LayoutError if nodes form a cycle."""
-    if not nx.is_directed_acyclic_graph(graph):
-        names = [source for source, _ in nx.find_cycle(graph)]
-        raise LayoutError("no cycle", f"{' -> '.join([*names, names[0]])}", node=names[0])
-
-
-def _check_outputs(graph: nx.DiGraph) -> None:
-    """Raise a LayoutError for an output that does not exist, or is not the input of exactly one node."""
-    for name, node in graph.nodes(data="node"):
-        edges = graph.out_edges(name, data="output", default=0)
-        for _, target, output in edges:
-            if not is_integer(output):
-                raise LayoutError(f"the number of an output of {name!r}", f"{output!r}", node=target)
-        counts = Counter(output for _, _, output in edges)
-        for output, times in counts.items():
-            if output not in range(node.outputs):
-                raise LayoutError(f"one of its {node.outputs} outputs", f"output {output!r}", node=name)
-            if times > 1:
-                raise LayoutError(f"output {output} as the input of one node", f"{times} nodes", node=name)
-        for output in range(node.outputs):
-            if output not in counts:
-                raise LayoutError(f"a node that takes output {output}, a {Latent.__name__} say", "none", node=name)

@@ -8,10 +8,10 @@ from torch import nn
 
 from mera.bijectors import (
     Affine,
+    Chain,
     Conditional,
     Conditioner,
     Coupling,
-    Couplings,
     Gather,
     PatchMLPs,
     SeparateMLPs,
@@ -105,7 +105,7 @@ def test_couplings_equal_couplings_with_the_plain_formula(rows, shape, context, 
     members = together(partition, paper, mlp, paper, layers=1, context_shape=context)
     if context is None and shape == PATCH:
         members += together(partition, patch, layers=2)
-    couplings = randomize(Couplings(members), 0.1)
+    couplings = randomize(Chain(members), 0.1)
     x = torch.randn(rows, *shape, dtype=torch.float64, requires_grad=True)
     c = None if context is None else torch.randn(rows, *context, dtype=torch.float64, requires_grad=True)
     inputs = [x, *([] if c is None else [c]), *couplings.parameters()]

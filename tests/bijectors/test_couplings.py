@@ -1,7 +1,5 @@
 """Couplings, one and several, their networks, and how far they read."""
 
-from functools import partial
-
 import pytest
 import torch
 
@@ -11,14 +9,13 @@ from mera.bijectors import (
     Chain,
     ChannelHalves,
     Coupling,
-    Couplings,
     Gather,
     Invert,
     Masked,
     checkerboard,
 )
-from tests.helpers.laws import Dense, check_laws, randomize
-from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper, patch, together
+from tests.helpers.laws import randomize
+from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper
 
 
 def test_windows_of_chains():
@@ -54,42 +51,6 @@ def test_couplings_start_as_the_identity():
         y, log_det = Coupling(Gather(checkerboard(PATCH)), make)(x)
         torch.testing.assert_close(y, x)
         assert not log_det.any()
-
-
-@pytest.mark.parametrize("gradients", [True, False])
-@pytest.mark.parametrize("rows", [1, 40])
-def test_couplings_together_are_those_of_a_chain(rows, gradients):
-    """Also where neighbours differ in kind or size."""
-    partition = Gather(checkerboard(PATCH))
-    members = together(partition, paper, partial(paper, hidden=(7,)), mlp, partial(paper, blocks=1), layers=2)
-    members += together(partition, patch, layers=3)
-    couplings, x = randomize(Couplings(members), 0.2), torch.randn(rows, *PATCH, dtype=torch.float64)
-    couplings.members[3].requires_grad_(False)
-    found, called = [], []
-    for watched in (False, True):
-        if watched:
-            couplings.members[0].register_forward_hook(lambda *_: called.append(True))
-        with torch.set_grad_enabled(gradients):
-            y, log_det = couplings(x)
-            outputs = [y, log_det, *couplings.inverse(y)]
-        if gradients:
-            wanted = [parameter for parameter in couplings.parameters() if parameter.requires_grad]
-            outputs += torch.autograd.grad((y.pow(2).sum(), log_det.sum()), wanted)
-        found.append(outputs)
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
-    torch.testing.assert_close(found[0][2], x)
-    assert called
-
-
-@pytest.mark.parametrize(
-    "other", [lambda: ActNorm(PATCH), lambda: Coupling(Gather(~checkerboard(PATCH)), paper), lambda: Dense(PATCH)]
-)
-def test_a_member_may_be_exchanged(other):
-    for index in (0, 1):
-        couplings = Couplings(together(Gather(checkerboard(PATCH)), paper))
-        couplings.members[index] = other()
-        check_laws(randomize(couplings), torch.randn(3, *PATCH, dtype=torch.float64))
 
 
 def test_log_scale_is_bounded():

@@ -135,7 +135,7 @@ def test_a_flow_of_classes_is_saved_with_them(tmp_path):
         ('input = "halve.1"', "input = 3", "Expected an earlier node.*setting 'input'.*node 'fine'"),
         ('name = "rest"\nkind = "latent"\ninput = "split.1"', 'name = "y"\nkind = "latent"\ninput = "split"',
          "Expected an output that is not taken yet.*node 'y'"),
-        ('[[node]]\nname = "rest"\nkind = "latent"\ninput = "split.1"', "", "takes output 1.*got none.*node 'split'"),
+        ('[[node]]\nname = "rest"\nkind = "latent"\ninput = "split.1"', "", "got nodes for .0.*node 'split'"),
         ('name = "z"\n', "", "Expected the field 'name'.*setting 'name'.*node '#7'"),
         ('name = "mix"', 'name = "halve"', "Expected a name that is not taken.*node 'halve'"),
         ("shape = [8, 8]", "shap = [8, 8]", "field 'shap'|field of the lattice among .*did you mean 'shape'"),
