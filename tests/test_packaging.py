@@ -50,7 +50,7 @@ def test_the_version_is_that_of_the_distribution():
 def test_the_weights_of_trained_flows_stay_small():
     """They are most of the wheel, which zip compresses."""
     files = [card.weights.read_bytes() for card in mera.models.pretrained().values()]
-    assert sum(len(zlib.compress(file)) for file in files) < 5e6
+    assert sum(len(zlib.compress(file)) for file in files) < 6e6
 
 
 def test_the_conda_recipe_has_the_declared_dependencies():

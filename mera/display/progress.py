@@ -1,8 +1,7 @@
-"""Progress of long work: a bar on a terminal, a line that changes in a notebook, plain lines elsewhere."""
+"""Progress of long work: tqdm's bar on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,10 +14,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
-CHANGE_EVERY = 0.2
-"""Seconds between changes of the line in a notebook."""
-BAR_WIDTH = 30
-"""The width of the bar in a notebook, in characters."""
+NUMBERS = "{unit} {n_fmt}{postfix} [{rate_fmt}, {remaining} left]"
+BAR = "{desc} {percentage:3.0f}%|{bar:24}| " + NUMBERS
+LINE = "{desc} {percentage:3.0f}%  " + NUMBERS
 
 Listener = Callable[[float, str], None]
 """A function of the fraction of the work that is done, 0 to 1, and of a text with the rate and the time left."""
@@ -58,91 +56,54 @@ def check_console(console: object) -> Console:
 class ProgressBar:
     """A progress bar with the rate of the work and the time left; plain lines without a terminal.
 
-    In a notebook the bar is a line of text that changes in place, so that a saved notebook keeps only the last state.
-
-    Args:
-        fraction: the fraction of the work that is done before the bar starts, 0 to 1.
+    The rate counts from the first update, since the first unit of work takes longer.
     """
 
-    def __init__(self, title: str, console: Console, unit: str = "step", fraction: float = 0.0) -> None:
-        self.title, self.console, self.unit = title, console, unit
-        self.start = self.last_line = time.monotonic()
-        self.first: tuple[float, int, float] | None = None  # time, units and fraction of the first update
-        self.bar: Any = None
-        self.cell = Cell() if console.is_jupyter and not console.quiet else None
-        if console.is_terminal and self.cell is None:
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    def __init__(self, title: str, console: Console, unit: str = "step") -> None:
+        from tqdm.auto import tqdm as on_screen
+        from tqdm.std import tqdm
 
-            columns = TextColumn(title), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
-            self.bar = Progress(*columns, console=console)
-            self.task = self.bar.add_task("", total=1.0)
-            self.bar.update(self.task, completed=fraction)
+        is_drawn = not console.quiet and (console.is_terminal or console.is_jupyter)
+        self.bar: Any = (on_screen if is_drawn else tqdm)(
+            desc=title, unit=unit, smoothing=0, bar_format=BAR if is_drawn else LINE,
+            file=console.file if is_drawn else _Lines(None if console.quiet else console.file),
+            mininterval=0.2 if is_drawn else LINE_EVERY, delay=1e-9,
+        )  # fmt: skip
+        self.bar.delay, self.is_started = 0, False  # only the first picture, of no work yet, is left out
 
     def __enter__(self) -> ProgressBar:
-        if self.bar is not None:
-            self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.close()
 
     def update(self, done: int, fraction: float, note: str = "") -> None:
         """Show the units of work that are done, their fraction of all work (0 to 1), and a note beside the numbers."""
-        now = time.monotonic()
-        is_over = fraction >= 1
-        duration = f"in {_clock(now - self.start)}" if is_over else self._estimate(now, done, fraction)
-        text = "  ".join(part for part in (f"{self.unit} {done}", note, duration) if part)
+        if not self.is_started:
+            self.is_started = True
+            self.bar.unpause()
+            self.bar.initial, self.bar.start_t = done, self.bar.last_print_t
+        self.bar.n, self.bar.total = done, done / fraction if fraction > 0 else None
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(0)
         if (listener := _listener.get()) is not None:
-            listener(fraction, text)
-        if self.bar is not None:
-            self.bar.update(self.task, completed=fraction, description=text)
-        elif self.cell is not None and (now - self.last_line >= CHANGE_EVERY or is_over or self.cell.handle is None):
-            self.last_line = now
-            full = round(BAR_WIDTH * fraction)
-            self.cell.show(
-                {"text/plain": f"{self.title} {'█' * full}{'░' * (BAR_WIDTH - full)} {fraction:4.0%}  {text}"}
-            )
-        elif self.cell is None and (now - self.last_line >= LINE_EVERY or is_over):
-            self.last_line = now
-            self.console.print(f"{self.title} {fraction:4.0%}  {text}", highlight=False, soft_wrap=True)
-
-    def _estimate(self, now: float, done: int, fraction: float) -> str:
-        """The rate and the time left, measured from the first update, since the first unit of work takes longer."""
-        if self.first is None:
-            self.first = now, done, fraction
-        start, units, share = self.first
-        if done == units or fraction <= share:
-            return ""
-        elapsed = max(now - start, 1e-9)
-        rate = (done - units) / elapsed
-        left = (1 - fraction) / (fraction - share) * elapsed
-        pace = f"{rate:.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s/{self.unit}"
-        return f"{pace}  {_clock(left)} left"
+            listener(fraction, self.bar.format_meter(**{**self.bar.format_dict, "bar_format": NUMBERS}))
 
 
-class Cell:
-    """A line of text or a picture in the output of a notebook's cell, which changes in place.
+class _Lines:
+    """A file that keeps each state of a bar as a line of its own; None for no file."""
 
-    Attributes:
-        handle: of IPython, for what is shown; None as long as nothing has been shown.
-    """
+    def __init__(self, file: Any) -> None:
+        self.file, self.last = file, ""
 
-    def __init__(self) -> None:
-        self.handle: Any = None
+    def write(self, text: str) -> None:
+        """Write a state of the bar, unless it differs from the one before in its times alone."""
+        line = text.strip("\r\n ")
+        if self.file is not None and line and line.partition(" [")[0] != self.last:
+            self.file.write(line + "\n")
+            self.last = line.partition(" [")[0]
 
-    def show(self, content: dict[str, Any]) -> None:
-        """Show content by its types, such as {"text/plain": text}, which replaces the content before."""
-        from IPython.display import display
-
-        if self.handle is None:
-            self.handle = display(content, raw=True, display_id=True)
-        else:
-            self.handle.update(content, raw=True)
-
-
-def _clock(seconds: float) -> str:
-    """A time as minutes:seconds, or, from one hour on, as hours and minutes."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}:{seconds:02d}"
+    def flush(self) -> None:
+        """Flush the file."""
+        if self.file is not None:
+            self.file.flush()

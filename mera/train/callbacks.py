@@ -72,7 +72,7 @@ class Progress(Callback):
 
     def on_start(self, loop: Loop) -> None:
         """Show the bar."""
-        self.progress_bar = ProgressBar("train", self.console, fraction=loop.progress)
+        self.progress_bar = ProgressBar("train", self.console)
         self.progress_bar.__enter__()
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
