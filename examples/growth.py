@@ -24,7 +24,7 @@ from mera.display.table import Table
 MODELS = {
     "decimation": {"hidden": (16,)},
     "rgflow": {
-        "m": 4, "norm": False, "prior": "gaussian", "bijector": "spline(bound=6, bins=8)", "layers": 2, "hidden": (64,)
+        "m": 4, "norm": False, "prior": "gaussian", "transform": "spline(bound=6, bins=8)", "layers": 2, "hidden": (64,)
     },
 }  # fmt: skip
 """The options of each model."""

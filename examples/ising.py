@@ -57,7 +57,7 @@ def main() -> None:
     console = Console(highlight=False)
     action, shape = physics.Ising(arguments.temperature), (arguments.L, arguments.L)
     torch.manual_seed(arguments.seed)
-    options = {"bijector": "spline(bound=6)", "layers": 2, "hidden": (64,), "norm": False, "prior": "gaussian"}
+    options = {"transform": "spline(bound=6)", "layers": 2, "hidden": (64,), "norm": False, "prior": "gaussian"}
     flow = mera.build("rgflow", L=shape, m=4, channels=1, spectral=True, **options)
     settings = {"minutes": arguments.minutes, "steps": arguments.steps, "batch_size": arguments.batch}
     settings |= {"lr": arguments.lr, "weight_decay": 0.0, "eval_every": arguments.steps, "seed": arguments.seed}

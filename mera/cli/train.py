@@ -48,7 +48,7 @@ from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
 from mera.train.recognize import check_data
 
 PRIOR_HELP = "Prior of a layout's latents: gaussian, laplace, or a distribution of torch, StudentT(df=5)."
-ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "bijector": "spline(bound=6)", "layers": 2, "hidden": (64,)}
+ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "transform": "spline(bound=6)", "layers": 2, "hidden": (64,)}
 """Options of a model that learns an action, as far as the model has them. Splines work best on two minima."""
 ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
 """Default settings for learning an action."""

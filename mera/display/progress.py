@@ -56,17 +56,18 @@ def check_console(console: object) -> Console:
 class ProgressBar:
     """A progress bar with the rate of the work and the time left; plain lines without a terminal.
 
-    The rate counts from the first update, since the first unit of work takes longer.
+    In a notebook the bar changes in place, so that a saved notebook keeps only the last state. The rate counts from the
+    first update, since the first unit of work takes longer.
     """
 
     def __init__(self, title: str, console: Console, unit: str = "step") -> None:
-        from tqdm.auto import tqdm as on_screen
         from tqdm.std import tqdm
 
-        is_drawn = not console.quiet and (console.is_terminal or console.is_jupyter)
-        self.bar: Any = (on_screen if is_drawn else tqdm)(
+        is_drawn, in_cell = console.is_terminal or console.is_jupyter, console.is_jupyter and not console.quiet
+        lines = Cell() if in_cell else _Lines(console)
+        self.bar: Any = tqdm(
             desc=title, unit=unit, smoothing=0, bar_format=BAR if is_drawn else LINE,
-            file=console.file if is_drawn else _Lines(None if console.quiet else console.file),
+            file=console.file if console.is_terminal and not console.is_jupyter and not console.quiet else lines,
             mininterval=0.2 if is_drawn else LINE_EVERY, delay=1e-9,
         )  # fmt: skip
         self.bar.delay, self.is_started = 0, False  # only the first picture, of no work yet, is left out
@@ -90,20 +91,46 @@ class ProgressBar:
             listener(fraction, self.bar.format_meter(**{**self.bar.format_dict, "bar_format": NUMBERS}))
 
 
-class _Lines:
-    """A file that keeps each state of a bar as a line of its own; None for no file."""
+class Cell:
+    """A line of text or a picture in the output of a notebook's cell, which changes in place.
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.last = file, ""
+    Attributes:
+        handle: of IPython, for what is shown; None as long as nothing has been shown.
+    """
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+
+    def show(self, content: dict[str, Any]) -> None:
+        """Show content by its types, such as {"text/plain": text}, which replaces the content before."""
+        from IPython.display import display
+
+        if self.handle is None:
+            self.handle = display(content, raw=True, display_id=True)
+        else:
+            self.handle.update(content, raw=True)
+
+    def write(self, text: str) -> None:
+        """Show a state of a bar, as the file of tqdm."""
+        if line := text.strip("\r\n "):
+            self.show({"text/plain": line})
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class _Lines:
+    """The file of tqdm that writes each state of a bar to a console as a line of its own."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.last = console, ""
 
     def write(self, text: str) -> None:
         """Write a state of the bar, unless it differs from the one before in its times alone."""
         line = text.strip("\r\n ")
-        if self.file is not None and line and line.partition(" [")[0] != self.last:
-            self.file.write(line + "\n")
+        if line and line.partition(" [")[0] != self.last:
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
             self.last = line.partition(" [")[0]
 
     def flush(self) -> None:
-        """Flush the file."""
-        if self.file is not None:
-            self.file.flush()
+        """Nothing is kept back."""

@@ -12,9 +12,9 @@ from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
 from mera.graph import Layout, Plan, Step, compile
 
-DISENTANGLER, DECIMATOR, FIELD = "#7fbf7b", "#fddc5c", "#b3c7dd"
-"""Green and yellow are the colours of the paper, which has no field bijectors."""
-COLOURS = {"disentangler": DISENTANGLER, "decimator": DECIMATOR, "field": FIELD}
+DISENTANGLER, DECIMATOR, FIELD, BLOCK_SPINS = "#7fbf7b", "#fddc5c", "#b3c7dd", "#d9c2e0"
+"""Green and yellow are the colours of the paper, which has no field bijectors and no block spins."""
+COLOURS = {"block spins": BLOCK_SPINS, "disentangler": DISENTANGLER, "decimator": DECIMATOR, "field": FIELD}
 BORDER = "0.3"
 DATA, LATENT = "tab:blue", "tab:red"
 WIDEST = 32
@@ -66,11 +66,12 @@ def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: 
 
 
 def roles(plan: Plan) -> dict[Step, str]:
-    """Classify each bijector of a plan as "disentangler", "decimator" or "field".
+    """Classify each bijector of a plan as "disentangler", "decimator", "block spins" or "field".
 
     A field bijector acts on the whole lattice. A decimator is the last bijector on patches before variables are cut
-    off, even if field bijectors follow it, or before all variables of a coarse lattice leave as latents. All other
-    bijectors on patches are disentanglers.
+    off, even if field bijectors follow it, or before all variables of a coarse lattice leave as latents. Block spins
+    act on the cells of the decimation that follows, before larger patches. All other bijectors on patches are
+    disentanglers.
 
     The Haar transform of a wavelet flow is a decimator: it separates means from details, a field bijector transforms
     the details, and then they are cut off. A brick wall does not cut variables off and has no decimators.
@@ -78,17 +79,18 @@ def roles(plan: Plan) -> dict[Step, str]:
     next_step = {step.source: step for step in plan.steps}
     roles_by_step = {}
     for step in plan.bijections:
+        following, cell, patches = next_step.get(step.targets[0]), (1,) * plan.input.dim, []
+        while following is not None and len(following.targets) == 1:
+            cell = tuple(c * n for c, n in zip(cell, following.operation.cell, strict=True))
+            if following.module and not following.apply.is_field:
+                patches.append(following.apply.kernel)
+            following = next_step.get(following.targets[0])
         if step.apply.is_field:
             roles_by_step[step] = "field"
-            continue
-        following = next_step.get(step.targets[0])
-        while following is not None and _keeps_patches(following):
-            following = next_step.get(following.targets[0])
-        decimates = step.level > 0 if following is None else len(following.targets) > 1
-        roles_by_step[step] = "decimator" if decimates else "disentangler"
+        elif patches:
+            is_cell = step.apply.kernel == cell and max(patches) > cell
+            roles_by_step[step] = "block spins" if is_cell else "disentangler"
+        else:
+            cuts = step.level > 0 if following is None else True
+            roles_by_step[step] = "decimator" if cuts else "disentangler"
     return roles_by_step
-
-
-def _keeps_patches(step: Step) -> bool:
-    """Whether a step neither applies a bijector to patches nor cuts variables off."""
-    return step.apply.is_field if step.module else len(step.targets) == 1

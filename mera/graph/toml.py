@@ -8,7 +8,7 @@
     name = "decimator"
     kind = "local"
     kernel = 4
-    bijector = {name = "spline", bins = 5}
+    bijector = {name = "maf", layers = 5}
 
     [[node]]
     name = "halve"

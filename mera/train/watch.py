@@ -11,29 +11,10 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
+from mera.display.progress import Cell
 from mera.train.callbacks import History
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
-
-
-class Cell:
-    """A picture in the output of a notebook's cell, which changes in place.
-
-    Attributes:
-        handle: of IPython, for what is shown; None as long as nothing has been shown.
-    """
-
-    def __init__(self) -> None:
-        self.handle: Any = None
-
-    def show(self, content: dict[str, Any]) -> None:
-        """Show content by its types, such as {"text/plain": text}, which replaces the content before."""
-        from IPython.display import display
-
-        if self.handle is None:
-            self.handle = display(content, raw=True, display_id=True)
-        else:
-            self.handle.update(content, raw=True)
 
 
 class Watch(History):

@@ -192,8 +192,8 @@ def test_the_bijectors_of_a_level():
 
 
 def _place(steps, step):
-    """The place of a step among those of its level."""
-    return [s for s in steps if s.level == step.level].index(step)
+    """The place of a step among those of its level, counted from the last: the coarsest level has no block spins."""
+    return [s for s in reversed(steps) if s.level == step.level].index(step)
 
 
 def test_growth_of_flows_that_cannot_grow():

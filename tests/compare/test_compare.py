@@ -38,13 +38,13 @@ def test_a_width_fits_a_number_of_parameters(model):
 
 
 def test_texts_name_contestants():
-    found = contestants(["rgflow", "rgflow(prior=gaussian, hidden=[6])"], COMMON, parameters=5000)
+    found = contestants(["rgflow", "rgflow(prior=laplace, hidden=[6])"], COMMON, parameters=5000)
     assert [c.model for c in found] == ["rgflow", "rgflow"]
     assert found[1].options["hidden"] == [6]
     assert found[0].folder == "rgflow"
     assert "/" not in found[1].folder
-    assert "Gaussian" in repr(found[1].build().prior)
-    assert "Gaussian" not in repr(found[0].build().prior)
+    assert "Laplace" in repr(found[1].build().prior)
+    assert "Laplace" not in repr(found[0].build().prior)
 
 
 def test_a_width_that_changes_nothing_is_refused():

@@ -196,7 +196,7 @@ def test_a_loss_of_the_users_own():
     for a, b in zip(
         own.parameters(), usual.parameters(), strict=True
     ):  # the same up to a constant factor, which Adam undoes
-        torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
+        torch.testing.assert_close(a, b, atol=4e-3, rtol=0)
 
 
 @pytest.mark.parametrize("loss", [3, lambda flow, x: 3.0, lambda flow, x: flow(x)[0][0]])

@@ -39,7 +39,7 @@ def test_side_view_is_figure_2a():
         [1, 3, 5, 7, 9, 11, 13, 15], [2, 6, 10, 14], [0, 4, 8, 12],
     ]  # fmt: skip
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels[:4] == ["data", "disentangler0", "decimator0", "z0"]
+    assert labels[:4] == ["data", "block_spins0", "disentangler0", "decimator0"]
 
 
 def test_latents_that_leave_together_are_both_named():
@@ -168,7 +168,12 @@ def test_what_is_split_twice_is_drawn_within_the_lattice():
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("rgflow", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
+        ("rgflow", {"L": 16, "block_spins": False}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
+        (
+            "rgflow",
+            {"L": 16, "dim": 1, "levels": 2},
+            {"block": {"block spins"}, "disentangler": {"disentangler"}, "decimator": {"decimator"}},
+        ),
         ("wavelet", {"L": 16}, {"haar": {"decimator"}, "details": {"field"}, "top": {"field"}}),
         (
             "decimation",

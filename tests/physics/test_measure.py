@@ -232,7 +232,7 @@ def test_a_flow_of_bounded_support_moves_chains_and_does_not_reweight(tmp_path):
 
 def test_another_flow_is_refused(tmp_path):
     """Also another fixed context, another bound of a spline, another own observable and another function as action."""
-    bounded = small_flow(bijector="spline(bound=6)"), small_flow(bijector="spline(bound=0.1)")
+    bounded = small_flow(transform="spline(bound=6)"), small_flow(transform="spline(bound=0.1)")
     conditional = randomize(small_flow(context=1))
     given = [conditional.given(torch.tensor([[c]], dtype=torch.float64)) for c in (0.5, -1.0)]
     for i, (one, other) in enumerate(((randomize(small_flow()), small_flow()), map(randomize, bounded), given)):

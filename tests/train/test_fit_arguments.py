@@ -86,7 +86,10 @@ def test_one_image_without_normalisation_to_start():
 
 def test_two_images_are_enough_to_start_from():
     two = data.DataSplits("two", 3, data.ArrayDataset(IMAGES.train.array[:2]), IMAGES.test)
-    assert fit(small_flow(), two, replace(SHORT, steps=1)).test_loss < 20
+    assert (
+        fit(mera.build("rgflow", L=8, layers=1, hidden=(8,), prior="laplace"), two, replace(SHORT, steps=1)).test_loss
+        < 20
+    )
 
 
 def test_weights_of_bfloat16_are_trained_with_a_warning():
@@ -160,7 +163,7 @@ def test_a_flow_in_the_place_of_a_checkpoint(tmp_path):
     fit(small_flow(), IMAGES, replace(SHORT, steps=1), run)
     for checkpoint in run.checkpoints.iterdir():
         checkpoint.write_bytes(run.weights.read_bytes())
-    with pytest.raises(ValueError, match=r"Expected a checkpoint of a run; got a flow, as mera\.save writes one"):
+    with pytest.raises(ValueError, match="Expected a checkpoint of tensors; got a damaged file"):
         fit(small_flow(), IMAGES, SHORT, run, resume=True)
 
 

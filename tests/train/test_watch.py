@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import mera
+from mera.display.progress import Cell
 from mera.train import Watch
-from mera.train.watch import Cell
 
 
 def fitted(watch: Watch) -> None:
