@@ -38,9 +38,9 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
         try:
             if not isinstance(bijector, Bijector):
                 bijector = make(bijector, operation.event_shape, plan.context_shape(operation))
-            if not isinstance(bijector, Bijector):
-                raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
-            check_bijector(bijector, operation)
+                if not isinstance(bijector, Bijector):
+                    raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
+                check_bijector(bijector, operation)  # one that was declared has been checked
         except (TypeError, AttributeError, RuntimeError) as error:
             expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
             raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}") from error

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.graph import Lattice
+from mera.names.registry import Registry
 
 DRAWS = 20
 """The number of random elements that are tried for each one that is asked for, as several may be the same map."""
@@ -59,6 +60,11 @@ class Group(NamedTuple):
     element: Callable[[int], Symmetry]
 
 
+SYMMETRIES: Registry[Callable[[Lattice], Group]] = Registry("a symmetry", given=1)
+"""By name, a function that makes a group on a lattice."""
+register = SYMMETRIES.register
+
+
 def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | None = None) -> list[Symmetry]:
     """The elements of a symmetry group, the identity first; for several groups, all products of their elements.
 
@@ -74,7 +80,7 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise InputError("a symmetry", "none")
-    factors = [SYMMETRIES[check_choice(name, SYMMETRIES, "a symmetry")](lattice) for name in names]
+    factors = [SYMMETRIES.get(name)(lattice) for name in names]
     size = math.prod(factor.size for factor in factors)
     group = f"{' x '.join(names)} on {lattice}"
     if elements is None and max(factor.size for factor in factors) > MAX_WHOLE:
@@ -126,12 +132,14 @@ def _permutations(lattice: Lattice, sites: Sequence[Tensor]) -> Group:
     return Group(len(sites), lambda number: Symmetry(sites[number].flatten(), signs))
 
 
+@register("flip")
 def _flip(lattice: Lattice) -> Group:
     """The global flip of the sign."""
     sites = _sites(lattice).flatten()
     return Group(2, lambda number: Symmetry(sites, torch.full((lattice.channels,), 1 - 2 * number, dtype=torch.int8)))
 
 
+@register("signs")
 def _signs(lattice: Lattice) -> Group:
     """The sign flips of single channels, a subgroup of O(n) for n channels."""
     sites = _sites(lattice).flatten()
@@ -143,6 +151,7 @@ def _signs(lattice: Lattice) -> Group:
     return Group(2**lattice.channels, element)
 
 
+@register("reflections")
 def _reflections(lattice: Lattice) -> Group:
     """The reflections of each dimension."""
     flags = product((False, True), repeat=lattice.dim)
@@ -150,6 +159,7 @@ def _reflections(lattice: Lattice) -> Group:
     return _permutations(lattice, [_sites(lattice).flip(dims) for dims in axes])
 
 
+@register("rotations")
 def _rotations(lattice: Lattice) -> Group:
     """The rotations of a square lattice by quarter turns."""
     if lattice.dim != 2 or len(set(lattice.shape)) != 1 or len(set(lattice.periodic)) != 1:
@@ -157,6 +167,7 @@ def _rotations(lattice: Lattice) -> Group:
     return _permutations(lattice, [_sites(lattice).rot90(k) for k in range(4)])
 
 
+@register("translations")
 def _translations(lattice: Lattice) -> Group:
     """The translations of a periodic lattice."""
     if not all(lattice.periodic):
@@ -168,13 +179,3 @@ def _translations(lattice: Lattice) -> Group:
         return Symmetry(_sites(lattice).roll(shift, axes).flatten(), signs)
 
     return Group(lattice.sites, element)
-
-
-SYMMETRIES: dict[str, Callable[[Lattice], Group]] = {
-    "flip": _flip,
-    "signs": _signs,
-    "reflections": _reflections,
-    "rotations": _rotations,
-    "translations": _translations,
-}
-"""By name, a function that makes a group on a lattice."""

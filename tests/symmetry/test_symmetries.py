@@ -52,7 +52,7 @@ def test_the_density_is_symmetric(group, size):
     torch.testing.assert_close(p.log_prob(samples), log_prob)
 
 
-@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize("name", SYMMETRIES.names())
 @pytest.mark.parametrize(("shape", "periodic"), [((3, 3), (True, True)), ((2, 4, 3), (True,) * 3), ((5,), (False,))])
 def test_elements_form_a_group(name, shape, periodic):
     """They are closed under composition, and each only moves and negates variables."""
