@@ -14,6 +14,25 @@ from mera.models.patches import Patches
 from mera.names.flow_options import check_even
 from mera.names.options import Option, choice, flag
 
+Order = Annotated[
+    str,
+    Option(
+        'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
+        '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the RG-Flow authors\' code.',
+        choice(["paper", "authors"], "an order"),
+    ),
+]
+ShareLevels = Annotated[
+    bool, Option("one disentangler and one decimator for all levels, which makes the flow scale-invariant.", flag)
+]
+SpectralStart = Annotated[
+    bool,
+    Option(
+        "begin with a learnt scale of each Fourier mode of the lattice, exact for a free field; cones then cover all "
+        "pixels.",
+        flag,
+    ),
+]
 LAYERS = (8, 6, 4, 2)
 """The published numbers of coupling layers at L=32 (RG-Flow, App. A), finest level first."""
 
@@ -50,26 +69,9 @@ class RGFlow(StepModel):
     layers: Layers = 4
     hidden: Widths = (64,)
     block_spins: BlockSpinsFlag = True
-    order: Annotated[
-        str,
-        Option(
-            'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
-            '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the RG-Flow authors\' '
-            "code.",
-            choice(["paper", "authors"], "an order"),
-        ),
-    ] = "paper"
-    share_levels: Annotated[
-        bool, Option("one disentangler and one decimator for all levels, which makes the flow scale-invariant.", flag)
-    ] = False
-    spectral: Annotated[
-        bool,
-        Option(
-            "begin with a learnt scale of each Fourier mode of the lattice, exact for a free field; cones then cover "
-            "all pixels.",
-            flag,
-        ),
-    ] = False
+    order: Order = "paper"
+    share_levels: ShareLevels = False
+    spectral: SpectralStart = False
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""

@@ -10,7 +10,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -35,8 +35,8 @@ class Option:
             no check. An option whose type allows None is not checked if its value is None.
     """
 
-    help: str
-    check: Check | None = None
+    help: str = field(repr=False)  # reference and signatures show types without it
+    check: Check | None = field(default=None, repr=False)
 
     def per_step(self) -> Option:
         """A variant of the option that takes one value for all RG steps of a flow, or one for each."""
