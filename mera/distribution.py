@@ -70,36 +70,13 @@ class FlowDistribution(Distribution):
         return _PositiveDensity(self)
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
-        """Expand the distribution to a larger batch.
-
-        Args:
-            batch_shape: the new batch shape, to which the current batch shape broadcasts.
-            _instance: unused, an argument of torch's signature.
-
-        Returns:
-            A distribution that shares the flow and the contexts.
-
-        Raises:
-            ValueError: if the current batch shape does not broadcast to the new batch shape.
-        """
+        """Expand the distribution to a larger batch shape, to which the current one broadcasts, else a RuntimeError."""
         larger = torch.Size(batch_shape)
-        try:
-            broadcasts = torch.broadcast_shapes(self.batch_shape, larger) == larger
-        except RuntimeError:
-            broadcasts = False
-        if not broadcasts:
-            raise InputError(f"a batch shape that {tuple(self.batch_shape)} expands to", str(tuple(larger)))
+        torch.empty(self.batch_shape).expand(larger)
         return FlowDistribution(self.flow, self.context, larger)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
-        """Draw samples, differentiable in the flow's parameters and the contexts.
-
-        Args:
-            sample_shape: the shape of the samples, before the batch shape.
-
-        Returns:
-            The samples (*sample_shape, *batch_shape, *event_shape).
-        """
+        """Draw samples (*sample_shape, *batch_shape, *event_shape), differentiable in parameters and contexts."""
         return self.rsample_and_log_prob(sample_shape)[0]
 
     def rsample_and_log_prob(self, sample_shape: int | Size = ()) -> tuple[Tensor, Tensor]:

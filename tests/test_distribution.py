@@ -50,7 +50,7 @@ def test_a_batch_of_contexts(name):
     assert wide.sample().shape == (5, *flow.plan.input.event_shape)
     assert p.expand((2, 4)).sample((3,)).shape == (3, 2, 4, *flow.plan.input.event_shape)
     torch.testing.assert_close(p.expand((3, 4)).log_prob(x), rows)
-    with pytest.raises(ValueError, match="Expected a batch shape"):
+    with pytest.raises(RuntimeError, match="expanded size"):
         p.expand((5,))
 
 

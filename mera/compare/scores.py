@@ -119,7 +119,7 @@ def _score(
     if run.steps():
         _check_same(run, description)
         saved = json.loads(file.read_text()) if file.exists() else {}
-        if len(saved.get("losses", ())) == examples:  # scores of earlier versions have none
+        if len(saved.get("losses", ())) == examples:
             return Score(**saved | {"run": str(run.path)})
     torch.manual_seed(settings.seed)
     flow = contestant.build().to(device)

@@ -76,9 +76,7 @@ class RunRecords(Tabled):
     def learnt_fields(self) -> bool:
         """Whether the run learnt fields of floats rather than images."""
         config = self.config()
-        if "learns" in config or "action" in config:
-            return "action" in config or config["learns"] == "fields"
-        return any("test_nats" in line for line in self.metrics())  # of an earlier version
+        return "action" in config or config.get("learns") == "fields"
 
     def facts(self) -> dict[str, Any]:
         """What a list of runs shows of this one: model, data, steps, minutes, test loss with its unit, parameters."""

@@ -18,7 +18,7 @@ Order = Annotated[
     str,
     Option(
         'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
-        '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the RG-Flow authors\' code.',
+        '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the code of its authors.',
         choice(["paper", "authors"], "an order"),
     ),
 ]

@@ -117,8 +117,6 @@ class Muon(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore after copying or unpickling, which keep only the groups and their state."""
         super().__setstate__(state)
-        for group in self.param_groups:  # files of earlier versions have one decay for both
-            group.setdefault("decay", group["weight_decay"])
         self._adamw = AdamW([torch.zeros(1)])
 
     @torch.no_grad()
