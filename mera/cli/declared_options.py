@@ -76,8 +76,8 @@ VALUES: dict[Any, tuple[Callable[[str], Any], str | None]] = {
     Options: (assignments, "NAME=VALUE ..."),
     Edges: (integers, "INT[,INT...]"),
     Hidden: (widths, "INT[,INT...][;...]"),
-    PriorLike: (str, "NAME[(NAME=VALUE ...)]"),
-    BijectorLike: (str, "NAME[(NAME=VALUE ...)]"),
+    PriorLike: (str, "NAME[(NAME=VALUE, ...)]"),
+    BijectorLike: (str, "NAME[(NAME=VALUE, ...)]"),
 }
 """The parser of a value, and the form of the value in help texts, by the type of the option."""
 

@@ -29,7 +29,7 @@ ActionText = Annotated[
     str | None,
     typer.Option(
         help="The action that the flow learnt, if its run does not name it; data are then shown as fields.",
-        metavar="NAME[(NAME=VALUE ...)]",
+        metavar="NAME[(NAME=VALUE, ...)]",
     ),
 ]
 Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_help_panel="Output")]

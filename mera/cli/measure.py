@@ -44,7 +44,7 @@ def _measure(
         typer.Option(help="How samples of the action are made."),
     ] = "reweighting",
     action: Annotated[
-        str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE ...)]")
+        str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE, ...)]")
     ] = None,
     at: Annotated[
         Any,

@@ -29,7 +29,7 @@ def _sweep(
         str, typer.Argument(help="A model; or a file .toml with model, action, over, seeds, train and measure.")
     ],
     action: Annotated[
-        str | None, typer.Option(help="The action to learn and measure.", metavar="NAME[(NAME=VALUE ...)]")
+        str | None, typer.Option(help="The action to learn and measure.", metavar="NAME[(NAME=VALUE, ...)]")
     ] = None,
     over: Annotated[
         list[str],

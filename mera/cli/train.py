@@ -57,7 +57,7 @@ ACTION_HELP = (
     'coupling=1.143)". A pair, "phi4(mass2=(-4, -1))", is a range, for a flow that is conditional on it.'
 )
 DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
-CALL = "NAME[(NAME=VALUE ...)]"
+CALL = "NAME[(NAME=VALUE, ...)]"
 PYTHON_ALONE = ("field_share",)
 """Settings that cannot be passed on the command line."""
 RESUME_HELP = "Folder of a run to resume, with its own settings; --steps and --minutes make it longer."
