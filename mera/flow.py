@@ -82,6 +82,7 @@ class Flow(Density):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
+        self._first_recipe: Recipe | None = None  # of the flow that was resized to this one
         self._checkpoint = False
         self.plan = compile(layout)
         self.layout = Layout.from_graph(layout.graph)  # a copy: later changes of the layout are not in the plan
@@ -276,22 +277,25 @@ class Flow(Density):
         >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
         ((64, 96), True)
         """
-        number = 1 + max((step.level for step in self.plan.steps), default=0)
+        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self._first_recipe
         with fixed_seed(0):  # new parameters are drawn, and replaced
             if levels is None or check_count(levels, "levels") == number:
                 self._check_edges(edges_of(shape, self.plan.input.dim))
                 layout = resize(self.layout, shape)
                 other = Flow(layout, self.prior, self.preprocess, self.context_encoder.classes)
-            elif self.recipe is None or "levels" not in self.recipe.options:
+            elif recipe is None or "levels" not in recipe.options:
                 raise InputError("a flow of mera.build whose model has the option levels", "another one")
             else:
-                other = self.recipe.rebuild(L=list(edges_of(shape, self.plan.input.dim)), levels=levels)
+                changes: dict[str, Any] = {"L": list(edges_of(shape, self.plan.input.dim)), "levels": levels}
+                if self.plan.context is not None and len(self.plan.context) > 1:
+                    changes["context"] = [self.plan.context[0], *changes["L"]]
+                other = recipe.rebuild(**changes)
                 if set(other.bijectors) != set(self.bijectors):
                     got = "another one"
                     raise InputError("a flow whose levels share their bijectors, to change the number of levels", got)
         other.to(self.device, self.dtype)
         share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
-        other.prior, other.preprocess = self.prior, self.preprocess
+        other.prior, other.preprocess, other._first_recipe = self.prior, self.preprocess, recipe
         other.checkpoint = self.checkpoint
         if other.plan.context == self.plan.context:
             other.context_encoder = self.context_encoder

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
@@ -20,14 +22,28 @@ MAX_EXPANSION = 4
 def write_tensors(path: str | PathLike[str], value: Any) -> None:
     """Write tensors, numbers and text, in dicts, lists and tuples, to a file, which appears whole or not at all.
 
+    Numbers and arrays of numpy become those of Python.
+
     Raises:
         TypeError: if the value holds an object of another class, which could not be read without running code.
         OSError: if the file cannot be written.
     """
     with replacing(path) as temporary:
-        torch.save(value, temporary)
+        try:
+            torch.save(_without_numpy(value), temporary)
+        except RuntimeError as error:  # on a full disk, say
+            raise OSError(f"{path}: cannot be written: {error}") from error
         if others := get_unsafe_globals_in_checkpoint(temporary):
             raise TypeError(f"Expected tensors, numbers and text, in dicts, lists and tuples; got {', '.join(others)}")
+
+
+def _without_numpy(value: Any) -> Any:
+    """The value with Python's own numbers and lists in place of those of numpy."""
+    if isinstance(value, Mapping):
+        return {key: _without_numpy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_without_numpy, value))
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def read_tensors(path: str | PathLike[str]) -> Any:

@@ -44,6 +44,8 @@ class Autoregressive(Bijector):
     ) -> None:  # fmt: skip
         super().__init__(event_shape, context_shape)
         self.transform = transform if transform is not None else Affine()
+        if self.transform.of_angles:
+            raise InputError("a map of real numbers, as the network reads no angles", type(self.transform).__name__)
         self.variables = math.prod(event_shape)
         if self.variables < 2 and context_shape is None:
             raise InputError("at least 2 variables, or a context", f"event shape {tuple(event_shape)}")

@@ -15,7 +15,6 @@ from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import register
-from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.cosine import DCT
 from mera.bijectors.coupling import couplings
@@ -56,7 +55,7 @@ def coupling(
     usual = conditioner == "joint" and not univariate.of_angles
     return couplings(
         halves(event_shape, mask),
-        partial(Periodic, network) if univariate.of_angles else network,
+        network,
         univariate,
         layers=layers,
         norm=usual if norm is None else norm,

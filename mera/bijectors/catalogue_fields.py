@@ -85,6 +85,8 @@ def corners(
     is_white = [(c // width).bit_count() % 2 == 0 for c in range(event_shape[0])]
     white, black = ([c for c, value in enumerate(is_white) if value == wanted] for wanted in (True, False))
     univariate = TRANSFORMS.make(transform)
+    if univariate.of_angles:
+        raise InputError("a transform of real numbers, as the networks read no angles", repr(transform))
     network = partial(ResidualConv, hidden=tuple(hidden), padding=padding, kernel=kernel)
 
     def map_each(shape: Shape, context: Shape) -> Bijector:

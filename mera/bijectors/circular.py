@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.conditioners.base import Conditioner, Shape
+from mera.bijectors.conditioners.base import Conditioner, Shape, contract, make_network
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -85,7 +85,7 @@ def check_angles(bijectors: Mapping[str, Bijector], support: tuple[float, float]
         bijectors: the bijectors of a flow by the names of nodes.
         support: the bounds of the support of the prior.
     """
-    of_angles = {name: _of_angles(bijector) for name, bijector in bijectors.items()}
+    of_angles = {name: _of_angles(name, bijector) for name, bijector in bijectors.items()}
     first = next((name for name, value in of_angles.items() if value), None)
     if first is None:
         return False
@@ -99,11 +99,14 @@ def check_angles(bijectors: Mapping[str, Bijector], support: tuple[float, float]
     return True
 
 
-def _of_angles(bijector: Bijector) -> bool | None:
+def _of_angles(name: str, bijector: Bijector) -> bool | None:
     """Whether all parts of a bijector act on angles; None if all of its parts act on either."""
-    parts = [part.of_angles for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
-    declared = {value for value in parts if value is not None}
-    return None if not declared else declared == {True}
+    parts = [part for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
+    declared = {part.of_angles: type(part).__name__ for part in parts if part.of_angles is not None}
+    if len(declared) == 2:
+        expected = f"parts of angles alone in node {name!r}, as with norm=False and mix_channels=False"
+        raise InputError(expected, f"{declared[True]} beside {declared[False]}, which acts on real numbers")
+    return next(iter(declared), None)
 
 
 class Periodic(Conditioner):
@@ -113,9 +116,11 @@ class Periodic(Conditioner):
         self, network: Callable[[Shape, Shape, int], nn.Module], in_shape: Shape, out_shape: Shape, n_params: int
     ) -> None:
         super().__init__()
-        self.network = network((2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
+        self.network = make_network(network, (2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
+        like = contract(self.network)
+        self.radius, self.circular, self.shared_between_halves = like.radius, like.circular, like.shared_between_halves
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *half: int) -> Tensor:
         """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape)."""
-        parameters: Tensor = self.network(torch.cat([x.cos(), x.sin()], dim=1))
+        parameters: Tensor = self.network(torch.cat([x.cos(), x.sin()], dim=1), *half)
         return parameters

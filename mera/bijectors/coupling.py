@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from mera._utils.checks import DEEPEST, check_count, check_flag
+from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, total
+from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network, prepare
 from mera.bijectors.context import join, joined_shape
@@ -30,7 +34,7 @@ class Coupling(Bijector):
     Args:
         partition: the two halves of an event; its `event_shape` is the shape of an event.
         conditioner: makes the networks :math:`c` and :math:`c'`, or one network shared between both halves; see
-            `Conditioner`.
+            `Conditioner`. Of angles it reads cosines and sines.
         transform: :math:`f`; an affine map if None.
         context_shape: shape of a context that the networks also read; None for no context.
 
@@ -48,6 +52,10 @@ class Coupling(Bijector):
         self.partition = partition
         self.transform = transform if transform is not None else Affine()
         first, second = partition.shapes
+        if self.transform.of_angles:
+            if context_shape is not None:
+                raise InputError("no context of couplings of angles", f"context shape {context_shape}")
+            conditioner = partial(Periodic, conditioner)
 
         def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
             return make_network(conditioner, joined_shape(read, context_shape), changed, self.transform.n_params)

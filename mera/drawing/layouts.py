@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mera._utils.checks import check_choice
@@ -88,8 +89,9 @@ def roles(plan: Plan) -> dict[Step, str]:
         if step.apply.is_field:
             roles_by_step[step] = "field"
         elif patches:
-            is_cell = step.apply.kernel == cell and max(patches) > cell
-            roles_by_step[step] = "block spins" if is_cell else "disentangler"
+            is_cell = step.apply.kernel == cell and not any(step.apply.offset)
+            is_small = any(math.prod(kernel) > math.prod(cell) for kernel in patches)
+            roles_by_step[step] = "block spins" if is_cell and is_small else "disentangler"
         else:
             cuts = step.level > 0 if following is None else True
             roles_by_step[step] = "decimator" if cuts else "disentangler"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from nicegui import ui
 
+from mera._utils.errors import with_notes
 from mera.display.progress import listening
 from mera.explore.learnt import Learnt
 from mera.explore.studio import Studio
@@ -74,7 +75,7 @@ class Visit:
         except Stopped:
             ui.notify("Stopped.")
         except Exception as error:
-            ui.notify(str(error) or type(error).__name__, type="negative", multi_line=True)
+            ui.notify(with_notes(error) or type(error).__name__, type="negative", multi_line=True)
 
     async def slowly(self, message: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in a thread, so that the page stays responsive, and return its result.

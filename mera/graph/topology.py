@@ -42,7 +42,7 @@ def walk(graph: nx.DiGraph) -> list[tuple[str, Node, str, int]]:
         raise LayoutError("a tree that begins at the input", "none that leads to this node", node=lost)
     for name, node in graph.nodes(data="node"):
         outputs = [output for *_, output in graph.out_edges(name, data="output", default=0)]
-        if sorted(outputs, key=str) != list(range(node.outputs)):
+        if len(outputs) != node.outputs or set(outputs) != set(range(node.outputs)):
             expected = f"one node, a {Latent.__name__} say, for each of the outputs {list(range(node.outputs))}"
             raise LayoutError(expected, f"nodes for {outputs}", node=name)
     position = {name: index for index, name in enumerate(graph)}

@@ -10,7 +10,7 @@ from mera._utils.errors import InputError
 from mera.density import Recipe
 from mera.flow import Flow
 from mera.models.options import Model
-from mera.names.options import documented
+from mera.names.options import check_options, documented
 from mera.names.registry import Registry, plain
 
 Builder = Callable[..., Any]
@@ -105,7 +105,7 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
     if preset is not None:
         change = _presets.get(name, {})[check_choice(preset, presets(name), "a preset")]
         all_options = all_options | change(all_options) | options
-    made = model(**all_options)
+    made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))
     flow = made.flow() if isinstance(made, Model) else made
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)

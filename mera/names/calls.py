@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
-import shlex
 from typing import Any
 
 from mera._utils.errors import InputError
 
+PAIR = (
+    r"""([A-Za-z_]\w*)\s*=\s*("[^"]*"|'[^']*'|[\[({].*?[\])}](?=\s*,?\s*(?:[A-Za-z_]\w*\s*=|$))|[^\s,"'\[\](){}=]+)"""
+)
+"""NAME=VALUE: the value is in quotes, in brackets, or without spaces."""
 WORDS = {"true": True, "false": False, "null": None, "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -32,7 +36,7 @@ def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]
     try:
         call: Any = ast.parse(source, mode="eval").body
         values, options = call.args, {keyword.arg: keyword.value for keyword in call.keywords}
-        if match is None or None in options or len(options) < len(call.keywords):
+        if match is None or not isinstance(call.func, ast.Name) or None in options or len(options) < len(call.keywords):
             raise ValueError(text)
         parts = [_value(ast.get_source_segment(source, node) or "") for node in (*values, *options.values())]
     except (ValueError, SyntaxError, AttributeError) as error:
@@ -41,29 +45,33 @@ def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]
 
 
 def parse_assignments(text: str) -> dict[str, Any]:
-    """Parse options NAME=VALUE with spaces between them; a value is a Python literal, or else text.
+    """Parse options NAME=VALUE with spaces or commas between them; a value is a Python literal, JSON, or else text.
 
     Raises:
         ValueError: if the text has another form, or contains no option.
 
-    >>> parse_assignments("betas=(0.9,0.99) amsgrad=true root=/data/x")
+    >>> parse_assignments("betas=(0.9, 0.99) amsgrad=true root=/data/x")
     {'betas': (0.9, 0.99), 'amsgrad': True, 'root': '/data/x'}
+    >>> parse_assignments('name = "a = b", number="3"')
+    {'name': 'a = b', 'number': '3'}
     """
     try:
-        pairs = [re.fullmatch(r"([A-Za-z_]\w*)=(.+)", word) for word in shlex.split(text)]
-        options = {pair[1]: _value(pair[2].rstrip(",")) for pair in pairs if pair is not None}
+        is_whole = re.fullmatch(rf"\s*({PAIR}\s*,?\s*)+", text, re.DOTALL)
+        pairs = [(name, _value(value)) for name, value in re.findall(PAIR, text, re.DOTALL)]
     except ValueError:
-        options, pairs = {}, []
-    if not options or len(options) < len(pairs):
+        is_whole, pairs = None, []
+    if is_whole is None or len(dict(pairs)) < len(pairs):
         raise InputError('options such as rate=0.1 flag=true sizes=[1,2] name="a b"', repr(text))
-    return options
+    return dict(pairs)
 
 
 def _value(text: str) -> Any:
-    """A Python literal, or else a word or a call, as text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        if re.search(r"[\[\]{}\"'=,]|^\(", re.sub(r"^[\w-]+\(.*\)$", "", text, flags=re.DOTALL)):
-            raise ValueError(text) from None
-        return WORDS.get(text, text)
+    """A Python literal or JSON, or else a word or a call, as text."""
+    for parse in (ast.literal_eval, json.loads):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError):
+            continue
+    if re.search(r"[\[\]{}\"'=,]|^\(", re.sub(r"^[\w-]+\(.*\)$", "", text, flags=re.DOTALL)):
+        raise ValueError(text) from None
+    return WORDS.get(text, text)

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera.names.options import Option, choice, flag
+from mera.names.options import Option, flag
 
 Shape = tuple[int, ...]
 Edges = int | Sequence[int]
@@ -28,7 +28,6 @@ BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
 PriorLike = str | Mapping[str, Any] | Distribution
 """A prior by name, "gaussian" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
 
-CONDITIONERS = ("joint", "paper", "authors")
 PADDING = {"open": "zeros", "periodic": "circular"}
 """From a lattice boundary to the `padding_mode` of torch's convolutions."""
 
@@ -62,7 +61,6 @@ CONDITIONER = Option(
     'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network for '
     'the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the scale and '
     "one for the translation, as wide as the patch and the same for both halves, as in the RG-Flow authors' code.",
-    choice(CONDITIONERS, "a conditioner"),
 )
 NORM = Option("an ActNorm before each coupling layer; see `Flow.initialize`.", flag)
 OPTIONAL_NORM = Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from mera._utils.errors import with_notes
 from mera.bijectors.spectral import Spectral
 from mera.graph.errors import LayoutError
 from mera.graph.plan import Plan
@@ -39,7 +40,7 @@ def share_bijectors(target: nn.ModuleDict, plan: Plan, source: nn.ModuleDict, be
         try:
             _share(target[step.module], module)
         except (KeyError, AttributeError, ValueError) as error:
-            raise LayoutError("the same parameters on another lattice", str(error), node=step.node) from error
+            raise LayoutError("the same parameters on another lattice", with_notes(error), node=step.node) from error
 
 
 def _share(target: nn.Module, source: nn.Module) -> None:

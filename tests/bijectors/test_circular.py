@@ -132,3 +132,33 @@ def test_flows_of_angles_are_of_angles_alone():
     assert angles.of_angles
     with pytest.raises(ValueError, match="a flow of real numbers for images; got a flow of angles"):
         angles.bits_per_dim(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))
+
+
+ANGLES = {"channels": 2, "layers": 1, "hidden": (4,), "transform": "circular-spline"}
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [("realnvp", {}), ("glow", {}), ("rgflow", {"norm": True}), ("rgflow", {"mix_channels": True})],
+)
+def test_parts_of_real_numbers_within_a_node_of_angles_are_refused(model, options):
+    with pytest.raises(ValueError, match=r"Expected parts of angles alone in node .*; got CircularSpline beside"):
+        mera.build(model, L=8, prior="VonMises(0, 1)", **ANGLES, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [("decimation", {"norm": False}), ("rgflow", {"bijector": "maf"}), ("rgflow", {"context": 2})],
+)
+def test_networks_that_would_read_angles_as_numbers_are_refused(model, options):
+    with pytest.raises(ValueError, match=r"as the networks? reads? no angles|no context of couplings of angles"):
+        mera.build(model, L=8, prior="VonMises(0, 1)", **ANGLES, **options)
+
+
+@pytest.mark.parametrize(("model", "options"), [("rgflow", {}), ("realnvp", {"norm": False, "boundary": "periodic"})])
+def test_the_density_is_continuous_on_the_circle(model, options):
+    flow = randomize(mera.build(model, L=8, prior="VonMises(0, 1)", **ANGLES, **options), 0.2).double()
+    x = 6 * torch.rand(3, 2, 8, 8, dtype=torch.float64) - 3
+    ends = [x.index_fill(3, torch.tensor([2]), sign * (math.pi - 1e-9)) for sign in (1, -1)]
+    torch.testing.assert_close(*map(flow.log_prob, ends), atol=1e-5, rtol=0)
+    assert (wrap(flow.inverse(flow(x)[0])[0] - x)).abs().max() < 1e-9

@@ -3,7 +3,7 @@
 import pickle
 import re
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import networkx as nx
@@ -392,3 +392,30 @@ def test_what_reads_around_an_open_border_is_refused(wrap):
             layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")
     layout = Layout((8, 6), 2)
     layout.local(layout.input, bijector, kernel=5, stride=1, name="conv")
+
+
+def test_a_node_of_many_outputs():
+    layout = mera.Layout((4,), 12)
+    rest = layout.input
+    for keep in range(11):
+        kept, rest = layout.split(rest, 1, name=f"split{keep}")
+        layout.latent(kept)
+    layout.latent(rest)
+    assert len(compile(layout).latents) == 12
+
+    @dataclass(frozen=True)
+    class Comb(Node):
+        outputs = 12
+
+        def lower(self, lattice):
+            return (Teeth(lattice, 1),)
+
+    class Teeth(Cut):
+        @property
+        def outputs(self):
+            return tuple(replace(self.lattice, channels=1) for _ in range(12))
+
+    layout = mera.Layout((4,), 12)
+    for port in layout.add(Comb(), layout.input):
+        layout.latent(port)
+    assert len(compile(layout).latents) == 12

@@ -244,3 +244,14 @@ def test_weights_that_are_not_as_the_file_says(tmp_path, change):
     write_archive(tmp_path / "flow", description, tensors)
     with pytest.raises(ValueError, match="finite weights" if change == "nan" else "of torch.float32, as the file says"):
         mera.load(tmp_path / "flow")
+
+
+def test_a_layout_of_a_name_that_is_not_registered(tmp_path):
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, "actnorm", 2))
+    mera.save(mera.Flow(layout), tmp_path / "flow")
+    description, tensors = read_archive(tmp_path / "flow")
+    description["layout"] = description["layout"].replace('"actnorm"', '"unheard-of"')
+    write_archive(tmp_path / "flow", description, tensors)
+    with pytest.raises(ValueError, match=r"^Expected a bijector among .*flow; got 'unheard-of', so import"):
+        mera.load(tmp_path / "flow")

@@ -94,6 +94,12 @@ def test_levels_that_share_their_bijectors_may_be_more():
         flow_of("rgflow", {"L": 8, "m": 2, "channels": 1}).resized((32, 16), levels=4)
 
 
+def test_levels_may_change_after_a_resize_and_with_contexts_at_each_pixel():
+    shared = {"channels": 1, "share_levels": True, "L": 8, "m": 2}
+    assert flow_of("rgflow", shared).resized((16, 16)).resized((32, 32), 5).plan.input.shape == (32, 32)
+    assert flow_of("rgflow", shared | {"context": (2, 8, 8)}).resized((16, 16), 4).plan.context == (2, 16, 16)
+
+
 def test_a_flow_without_a_row_of_its_coarsest_level():
     """Between open borders, one patch has no room for a disentangler: the flow stays without it on larger lattices."""
     flow = flow_of("rgflow", {"L": 8, "m": 4, "channels": 1, "boundary": "open"})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+import torch
 
 import mera
 from mera.bijectors import by_name as module
@@ -13,6 +15,7 @@ from mera.bijectors import named, names, register
 from mera.cli.declared_options import options_for
 from mera.graph.toml import dumps, loads
 from mera.models import by_name as models_registry
+from mera.names.calls import parse_assignments, parse_call
 from mera.names.registry import Registry
 from tests.helpers.laws import Bent
 
@@ -159,3 +162,49 @@ def small(L, width):
     layout = mera.Layout((L, L), 1)
     layout.latent(layout.local(layout.input, {"name": "coupling", "hidden": (width,)}, L))
     return mera.Flow(layout)
+
+
+def test_parts_of_couplings_are_registered():
+    bijectors = mera.bijectors
+    bijectors.register_conditioner("wide")(lambda *shapes, hidden, blocks: bijectors.ResidualMLP(*shapes, hidden=(40,)))
+    bijectors.register_mask("first")(lambda shape: torch.arange(math.prod(shape)).view(shape) == 0)
+    bijectors.register_transform("gentle")(lambda scale=0.1: bijectors.Affine(scale))
+    made = named("coupling(conditioner=wide, mask=first, transform=gentle(scale=0.5), layers=1)")((1, 2, 2))
+    (coupling,) = (part for part in made.bijectors if isinstance(part, bijectors.Coupling))
+    assert coupling.partition.shapes == ((1,), (3,))
+    assert coupling.transform.max_log_scale == 0.5
+    assert mera.build("rgflow", L=4, channels=1, conditioner="wide").n_parameters > 0
+
+
+def test_options_of_a_function_are_checked(own_models):
+    @mera.models.register("checked")
+    def checked(width: Annotated[int, mera.models.Option("a width.", lambda value, name: int(value))] = 4):
+        return small(4, width)
+
+    assert mera.build("checked", width=3.7).recipe.options["width"] == 3.7
+    assert mera.build("checked", width=3.7).n_parameters == mera.build("checked", width=3).n_parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a=1,b=2 c=x", {"a": 1, "b": 2, "c": "x"}),
+        ("betas=(0.9, 0.99) sizes=[[1, 2], [3]] on=true", {"betas": (0.9, 0.99), "sizes": [[1, 2], [3]], "on": True}),
+        ('root="/data/a=b" number="3"', {"root": "/data/a=b", "number": "3"}),
+        (r"root=C:\data\x", {"root": r"C:\data\x"}),
+    ],
+)
+def test_assignments(text, options):
+    assert parse_assignments(text) == options
+
+
+@pytest.mark.parametrize("text", ["", "a", "a=1 a=2", "a=[1,", "a=1 b", "=3"])
+def test_what_is_no_assignment(text):
+    with pytest.raises(ValueError, match="Expected options such as"):
+        parse_assignments(text)
+
+
+@pytest.mark.parametrize("text", ["maf(3)(4)", "maf(a).b(c)", "maf(layers=1, layers=2)", "maf(**x)"])
+def test_what_is_no_call(text):
+    with pytest.raises(ValueError, match="Expected a name, or a name with options"):
+        parse_call(text, "maf(layers=3)")

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -265,6 +266,15 @@ def test_nothing_that_is_loaded_can_run(tmp_path):
     with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
         run.state()
     assert not trace.exists()
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path):
+    run = RunFolder(tmp_path)
+    run.save(None, {"step": np.int64(3), "betas": (np.float64(0.5), [np.arange(2)])}, 3)
+    assert run.state() == {"step": 3, "betas": (0.5, [[0, 1]])}
+    with pytest.raises(TypeError, match="Expected tensors, numbers and text"):
+        run.save(None, {"path": tmp_path}, 4)
+    assert run.steps() == [3]
 
 
 def test_the_last_checkpoints_stay(tmp_path):

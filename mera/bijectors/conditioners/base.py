@@ -46,7 +46,8 @@ class Conditioner(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        return self.prepared(args[0].shape[0])(*args, **kwargs)
+        x = args[0] if args else kwargs["x"]
+        return self.prepared(x.shape[0])(*args, **kwargs)
 
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
