@@ -134,16 +134,6 @@ class Density(nn.Module, ABC):
             uniform: numbers in [0, 1), (B,), which select one of several possible noises; a `mera.Flow` has only one.
         """
 
-    def log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None = None) -> Tensor:
-        """The log-density of data, (B,), with one pass less than `log_prob`, from their log-density under `self.flow`.
-
-        Args:
-            x: data (B, C, *shape).
-            log_q: the log-density of the data under `self.flow`, (B,).
-            context: the contexts of the data; None for a flow without context.
-        """
-        return log_q
-
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from mera.analysis.wiring import WiredStep, Wiring
 from mera.bijectors.base import Bijector, context_arguments
-from mera.cones.incremental import Wiring
 from mera.graph import Step
 from mera.run.runner import Runner
 
@@ -69,54 +69,53 @@ class Linearization:
             The flat indices (n,), in the order (C, *shape), of the variables of the data in the generation cone of the
             latents; and the derivatives (K, S, n).
         """
-        change = self.wiring.change([addresses])
-        place = torch.full((self.wiring.size,), len(change.addresses))  # outside the cone: a column of zeros
-        place[change.addresses] = torch.arange(len(change.addresses))
+        steps, changed = self.wiring.cone(addresses)
+        place = torch.full((self.wiring.size,), len(changed))  # outside the cone: a column of zeros
+        place[changed] = torch.arange(len(changed))
         place = place.to(self._values.device)
-        tangents = self._values.new_zeros(len(addresses), self.samples, len(change.addresses) + 1)
+        tangents = self._values.new_zeros(len(addresses), self.samples, len(changed) + 1)
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
-        for step, inputs, outputs in change.parts:
-            at_once = max(1, ROWS // (len(addresses) * self.samples * inputs.shape[1]))
-            push = self._by_jacobians if self._keeps_jacobians(step) else self._push
-            for sources, targets in zip(inputs.split(at_once), outputs.split(at_once), strict=True):
-                tangents[..., place[targets.flatten()]] = push(step, sources, tangents[..., place[sources.flatten()]])
-        data = change.addresses[change.addresses < self.wiring.data.numel()]
+        for wired, events in steps:
+            push = self._by_jacobians if self._keeps_jacobians(wired) else self._push
+            for part in events.split(max(1, ROWS // (len(addresses) * self.samples * wired.inputs.shape[1]))):
+                sources, targets = place[wired.inputs[part].flatten()], place[wired.outputs[part].flatten()]
+                tangents[..., targets] = push(wired, part, tangents[..., sources])
+        data = changed[changed < self.runner.plan.input.variables]
         return data, tangents[..., place[data]]
 
-    def _keeps_jacobians(self, step: Step) -> bool:
+    def _keeps_jacobians(self, wired: WiredStep) -> bool:
         """Whether the Jacobians of all events of a step are cached."""
-        inputs = self.wiring.of[step].inputs
+        inputs = wired.inputs
         return self._for_many and self.samples * inputs.numel() * inputs.shape[1] <= MOST_KEPT
 
-    def _by_jacobians(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
+    def _by_jacobians(self, wired: WiredStep, events: Tensor, tangents: Tensor) -> Tensor:
         """Push derivatives (K, S, events * variables) through the inverse of a bijector by cached Jacobians."""
-        if step not in self._jacobians:
-            self._jacobians[step] = self._all_jacobians(step)
-        events = self.wiring.events_at(step, inputs).to(tangents.device)
-        jacobians = self._jacobians[step][:, events]  # (S, events, variables in, variables out)
+        if wired.step not in self._jacobians:
+            self._jacobians[wired.step] = self._all_jacobians(wired)
+        jacobians = self._jacobians[wired.step][:, events.to(tangents.device)]  # (S, events, in, out)
         rows = tangents.unflatten(-1, (len(events), -1)).movedim(0, 2)
         return (rows @ jacobians).movedim(2, 0).flatten(2)
 
-    def _all_jacobians(self, step: Step) -> Tensor:
+    def _all_jacobians(self, wired: WiredStep) -> Tensor:
         """The Jacobians of the inverse of a bijector at all events, (S, events, variables in, variables out)."""
-        inputs = self.wiring.of[step].inputs
-        d = inputs.shape[1]
+        n, d = wired.inputs.shape
         unit = torch.eye(d, dtype=self._values.dtype, device=self._values.device)
         parts = []
-        for part in inputs.split(max(1, ROWS // (d * d * self.samples))):
+        for part in torch.arange(n).split(max(1, ROWS // (d * d * self.samples))):
             units = unit[:, None, None].expand(d, self.samples, len(part), d)
-            parts.append(self._push(step, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
+            parts.append(self._push(wired, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
         return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
 
-    def _push(self, step: Step, inputs: Tensor, tangents: Tensor) -> Tensor:
+    def _push(self, wired: WiredStep, events: Tensor, tangents: Tensor) -> Tensor:
         """Push derivatives (K, S, events * variables) through the inverse of a bijector."""
-        bijector, device = self.runner.bijector(step), tangents.device
+        step, device = wired.step, tangents.device
+        bijector = self.runner.bijector(step)
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
-            z = self._values[:, inputs.flatten().to(device)].reshape(-1, *step.apply.event_shape).clone()
+            z = self._values[:, wired.inputs[events].flatten().to(device)].reshape(-1, *step.apply.event_shape).clone()
             context = self._contexts(step)
             if context is not None:
                 rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
-                context = context.clone()[(rows + self.wiring.events_at(step, inputs).to(device)).flatten()]
+                context = context.clone()[(rows + events.to(device)).flatten()]
             if bijector not in _ways:
                 one = partial(_inverse, bijector, None if context is None else context[:1])
                 _ways[bijector] = _by_gradients if _has_all_gradients(one, z[:1]) else _by_duals

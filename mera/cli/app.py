@@ -17,7 +17,7 @@ COMMANDS = {
     "info": "Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own.",
     "train": "Train a model or a layout of your own, or resume a run.",
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
-    "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis, HMC or cone Monte Carlo.",
+    "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis or HMC.",
     "sweep": "Learn and measure an action at many values of its parameters: one table and one picture.",
     "check": "Check the laws of a run, a flow or a data set: inverse, log-dets, cones, files, labels.",
     "compare": "Train several models on the same data, and write a report with standard errors.",

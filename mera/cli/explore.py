@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from mera import physics
 from mera._utils.files import write_atomically
 from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.output import console
-from mera.cli.sources import learnt_action, learnt_fields
+from mera.cli.sources import learnt_fields
 
 Html = Annotated[
     Path | None,
@@ -25,27 +24,21 @@ Port = Annotated[
     int | None,
     typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.", rich_help_panel="Output"),
 ]
-ActionText = Annotated[
-    str | None,
-    typer.Option(
-        help="The action that the flow learnt, if its run does not name it; data are then shown as fields.",
-        metavar="NAME[(NAME=VALUE, ...)]",
-    ),
-]
+Fields = Annotated[bool, typer.Option("--fields", help="Show data as fields of real numbers, even if no run says so.")]
 Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_help_panel="Output")]
 
 
 def _explore(
-    source: FlowSource, html: Html = None, action: ActionText = None, port: Port = None, browser: Browser = True
+    source: FlowSource, html: Html = None, fields: Fields = False, port: Port = None, browser: Browser = True
 ) -> None:
     """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, causal cones.
 
-    The page is served to this machine only, and only to browsers that open the printed address with its token. For a
-    run that learnt an action, the page shows cone Monte Carlo. Needs the extra `explore`, unless `--html` is passed.
+    The page is served to this machine only, and only to browsers that open the printed address with its token. Needs
+    the extra `explore`, unless `--html` is passed.
     """
     if html is not None:
-        if port is not None or action is not None:
-            raise typer.BadParameter("Expected no --port and no --action beside --html, which serves nothing")
+        if port is not None or fields:
+            raise typer.BadParameter("Expected no --port and no --fields beside --html, which serves nothing")
         from mera.drawing import cone_page
 
         write_atomically(html, cone_page(source.make().plan, source.title, console).encode())
@@ -53,9 +46,8 @@ def _explore(
         return
     from mera.explore import Explorer
 
-    text = action if action is not None or source.path is None else learnt_action(source.path)
-    is_field = text is not None or (source.path is not None and learnt_fields(source.path))
-    explorer = Explorer(source.make(), source.title, None if text is None else physics.make(text), port, not is_field)
+    is_field = fields or (source.path is not None and learnt_fields(source.path))
+    explorer = Explorer(source.make(), source.title, port, not is_field)
     console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
     sys.stdout.flush()

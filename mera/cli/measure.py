@@ -29,7 +29,7 @@ from mera.physics.verdicts import is_upper_estimate
 from mera.symmetry import Symmetrized
 
 OF_REPORT = ("ess", "pareto_k", "missed", "forward_ess", "verdict", "free_energy")
-OF_CHAINS = ("acceptance", "acceptance_of_trajectories", "tau", "tau_error", "r_hat", "seconds", "verdict")
+OF_CHAINS = ("acceptance", "tau", "tau_error", "r_hat", "seconds", "verdict")
 """The fields of the results of samples of a flow, and of chains, that are numbers by name in the report."""
 
 app = typer.Typer(**OPTIONS)
@@ -40,7 +40,7 @@ def _measure(
     run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
     samples: Annotated[int, typer.Option(min=8, help="Number of samples, over all chains.")] = 10_000,
     sampler: Annotated[
-        Literal["reweighting", "metropolis", "hmc", "latent-hmc", "cones"],
+        Literal["reweighting", "metropolis", "hmc", "latent-hmc"],
         typer.Option(help="How samples of the action are made."),
     ] = "reweighting",
     action: Annotated[

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis import leading, receptive_fields
-from mera.analysis.latents import LatentIndex, check_latent
-from mera.cones.incremental import Change, Wiring
+from mera.analysis.latents import LatentIndex
 from mera.density import Density
 from mera.drawing.colours import coloured
 from mera.flow import Flow
@@ -24,7 +23,7 @@ STRENGTH_SAMPLES = 512
 
 
 class Learnt:
-    """A flow, the addresses of its variables, and caches of receptive fields and cones.
+    """A flow, and a cache of receptive fields.
 
     Args:
         flow: a flow without context on a lattice of two dimensions; for images, with 1 or 3 channels.
@@ -45,10 +44,8 @@ class Learnt:
         self.flow: Flow = copy.deepcopy(bijection).eval().requires_grad_(False)
         self.is_image = is_image
         self.note = "" if bijection is flow else ", of one element of the mixture"
-        self.wiring = Wiring(bijection.plan)
         self._lock = threading.Lock()
         self._leads: dict[int, list[tuple[LatentIndex, Tensor]]] = {}
-        self._changes: dict[LatentIndex, Change] = {}
 
     @property
     def levels(self) -> int:
@@ -71,11 +68,3 @@ class Learnt:
                 fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
                 self._leads[level] = list(zip(latents, map(coloured, fields.mean(1).cpu()), strict=True))
             return self._leads[level]
-
-    def change(self, latent: LatentIndex) -> Change:
-        """The variables that change with a latent (level, channel, *site); cached."""
-        level, *place = check_latent(self.flow.plan, latent)
-        if latent not in self._changes:
-            address = self.wiring.latents[level][tuple(place)]
-            self._changes[latent] = self.wiring.change([address[None]]).to(self.flow.device)
-        return self._changes[latent]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
 
 from nicegui import events, ui
 from PIL import Image
 
 from mera.drawing import draw_layout
-from mera.explore.chain_tab import ChainTab
 from mera.explore.fill_tab import FillTab
 from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
@@ -18,7 +16,6 @@ from mera.explore.look import DROP, LABELS, PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, picture_element, squares
 from mera.explore.studio import LARGEST_UPLOAD
-from mera.explore.tour import Tour
 from mera.explore.visit import Visit
 
 
@@ -29,11 +26,10 @@ class Page:
         learnt: the flow.
         title: the title of the page.
         make_cones: makes the page of cones.
-        action: the action that the flow learnt; None if it learnt images.
     """
 
-    def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], action: Any = None) -> None:
-        self.visit, self.title, self.make_cones = Visit(learnt, action), title, make_cones
+    def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str]) -> None:
+        self.visit, self.title, self.make_cones = Visit(learnt), title, make_cones
         self._painting: bool | None = None
 
     def build(self) -> None:
@@ -43,8 +39,6 @@ class Page:
         ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}{DROP}</script>')
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
-            ui.space()
-            Tour(lambda tab: self.tabs.set_value(tab)).build()
         with ui.element("div").classes(
             "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[20rem_minmax(0,1fr)]"
         ):
@@ -109,8 +103,6 @@ class Page:
             "Levels": LevelsTab(self.visit).build, "Mix": MixTab(self.visit).build, "Fill": FillTab(self.visit).build,
             "Cones": self._build_cones,
         }  # fmt: skip
-        if self.visit.action is not None:
-            tabs["Monte Carlo"] = ChainTab(self.visit).build
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in tabs:
                 ui.tab(name)

@@ -31,16 +31,15 @@ LAST_PORT = 65_535
 
 
 class Explorer:
-    """An interactive local web page of a flow: its levels, latents, cones, fillings, and for an action its fields.
+    """An interactive local web page of a flow: its levels, latents, cones and fillings.
 
     NiceGUI serves one page in a process, so a process should make only one explorer.
 
     Args:
         flow: a flow without context on a lattice of two dimensions.
         title: the title of the page.
-        action: the action that the flow learnt; None if it learnt images.
         port: the port; None for any free port.
-        is_image: whether the data are images rather than fields; None for images unless there is an action.
+        is_image: whether the data are images rather than fields.
 
     Attributes:
         address: the address with the token, for the first visit.
@@ -54,12 +53,10 @@ class Explorer:
         self,
         flow: Density,
         title: str = "a flow",
-        action: Any = None,
         port: int | None = None,
-        is_image: bool | None = None,
+        is_image: bool = True,
     ) -> None:
-        is_image = action is None if is_image is None else is_image
-        self.learnt, self.title, self.action = Learnt(flow, is_image), title, action
+        self.learnt, self.title = Learnt(flow, is_image), title
         import_optional("nicegui", "explore")
         self._socket = _bound(port)
         self.port: int = self._socket.getsockname()[1]
@@ -105,7 +102,7 @@ class Explorer:
             return self.cones
 
         def page() -> None:
-            Page(self.learnt, self.title, lambda: self.cones, self.action).build()
+            Page(self.learnt, self.title, lambda: self.cones).build()
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch

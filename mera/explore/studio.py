@@ -13,7 +13,6 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, mix, subtree
 from mera.analysis.latents import LatentIndex, check_latent
-from mera.cones.incremental import IncrementalPass
 from mera.data.dataset import resize
 from mera.data.items import pixels_of
 from mera.drawing.colours import coloured
@@ -41,6 +40,8 @@ class Studio:
 
     Attributes:
         temperatures: the temperature of latents that are drawn, for each level, finest first.
+        data: the image in the flow's own space, (1, C, H, W).
+        latents: its latents, one tensor (1, C_h, *shape_h) for each level, finest first.
     """
 
     def __init__(self, learnt: Learnt) -> None:
@@ -48,17 +49,8 @@ class Studio:
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
         self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
+        self.latents: Latents
         self.draw()
-
-    @property
-    def latents(self) -> Latents:
-        """The latents of the image, one tensor (1, C_h, *shape_h) for each level, finest first."""
-        return self._pass.latents
-
-    @property
-    def data(self) -> Tensor:
-        """The image in the flow's own space, (1, C, H, W)."""
-        return self._pass.data
 
     @property
     def picture(self) -> Tensor:
@@ -78,7 +70,7 @@ class Studio:
     @torch.no_grad()
     def log_prob(self) -> float:
         """The log-density of the image, in nats."""
-        return float(self.flow.prior.log_prob(self.latents) - self._pass.log_det)
+        return float(self.flow.log_prob(self.data))
 
     @torch.no_grad()
     def bits_per_dim(self) -> float:
@@ -107,16 +99,17 @@ class Studio:
             self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
     def set(self, latent: LatentIndex, value: float) -> None:
-        """Set a latent (level, channel, *site); only its generation cone is evaluated.
+        """Set a latent (level, channel, *site).
 
         `undo` reverts all changes of one latent in a row.
         """
         if latent != self._moved:
             self._keep()
             self._moved = latent
-        change = self.learnt.change(latent)
-        self._pass.propose(change, torch.full_like(self._pass.at(change), value))
-        self._pass.settle(change, torch.ones(1, 1, dtype=torch.bool, device=self.flow.device))
+        level, *place = check_latent(self.flow.plan, latent)
+        z = tuple(t.clone() for t in self.latents)
+        z[level][(0, *place)] = value
+        self.data, self.latents = self._decode(z), z
 
     def redraw(self, level: int) -> None:
         """Redraw all latents of a level, 0 for the finest."""
@@ -158,7 +151,12 @@ class Studio:
     def replace(self, x: Tensor) -> None:
         """Replace the image by data (1, C, H, W) in the flow's own space, such as a filling; `undo` reverts this."""
         self._keep()
-        self._pass.data = x
+        self._show(x)
+
+    @torch.no_grad()
+    def _show(self, x: Tensor) -> None:
+        """Take data (1, C, H, W) as the image, and compute its latents."""
+        self.data, self.latents = x, self.flow(x)[0]
 
     def _keep(self) -> None:
         """Keep the image for `undo`."""
@@ -169,7 +167,7 @@ class Studio:
         if not self._kept:
             return False
         self._moved = None
-        self._pass.data = self._kept.pop()
+        self._show(self._kept.pop())
         return True
 
     def reset(self) -> None:
@@ -200,7 +198,7 @@ class Studio:
         """Start from new data (1, C, H, W), and clear the history of `undo`."""
         self.convergence = ""
         self._start, self._kept, self._moved = x.clone(), [], None
-        self._pass = IncrementalPass(self.flow.runner, self.learnt.wiring, x)
+        self._show(x)
 
     @torch.no_grad()
     def _decode(self, z: Latents) -> Tensor:

@@ -26,7 +26,6 @@ class Visit:
 
     Args:
         learnt: the flow.
-        action: the action that the flow learnt; None if it learnt images.
 
     Attributes:
         studio: the image and its latents.
@@ -37,8 +36,8 @@ class Visit:
         followers: called after every change of the image, except changes by a slider.
     """
 
-    def __init__(self, learnt: Learnt, action: Any = None) -> None:
-        self.learnt, self.action, self.studio = learnt, action, Studio(learnt)
+    def __init__(self, learnt: Learnt) -> None:
+        self.learnt, self.studio = learnt, Studio(learnt)
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self.has_left: Callable[[], bool] = lambda: False
         self.marked: Callable[[], None] = lambda: None

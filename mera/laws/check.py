@@ -42,7 +42,7 @@ def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
     a factory of bijectors    the same, for the bijector that it makes for events of shape `shape`
     a layout, a flow          the same, and cones: nothing else changes, and both directions agree
     a prior                   the density integrates to 1 over its support
-    an action                 finite, bounded from below, and what it declares: channels, even, compact, reach
+    an action                 finite, bounded from below, and what it declares: channels, even, compact, density
     a data set, an array      shapes, dtypes, finite values, labels; no test example among the training examples
     a run, by its folder      files, checkpoints, metrics, finite weights; then its flow
     a file of `mera.save`     its flow

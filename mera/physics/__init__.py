@@ -3,7 +3,6 @@
 from mera.chains.gamma import GammaResult, gamma_method
 from mera.physics.action import Action
 from mera.physics.by_name import make, names, register
-from mera.physics.cone_monte_carlo import cone_monte_carlo
 from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.family import ActionFamily, Slope, slope
 from mera.physics.growth import grow
@@ -38,7 +37,6 @@ __all__ = [
     "Quantity",
     "Report",
     "Slope",
-    "cone_monte_carlo",
     "correlation_length",
     "estimate",
     "gamma_method",

@@ -21,11 +21,9 @@ class Action(ABC):
     r"""The action S of a lattice field: the field has the density :math:`e^{-S(\phi)} / Z`.
 
     Any function from fields (B, C, *shape) to (B,) can be a training target and can be sampled. An `Action` adds the
-    contribution of each site, so that local changes of the field are cheap to evaluate, symmetries and exact results.
+    contribution of each site, symmetries and exact results.
 
     Attributes:
-        reach: the range of the density in sites: the density at a site depends on the field at most `reach` sites away
-            in each direction, by the same function at every site. None for actions that are not local in this sense.
         is_even: whether :math:`S(-\phi) = S(\phi)`.
         periodic: whether the lattice is periodic. If not, its borders are open.
         is_compact: whether the field consists of angles in :math:`[-\pi, \pi)`.
@@ -35,7 +33,6 @@ class Action(ABC):
         flow_options: options of `mera.build` that a flow needs to learn the action.
     """
 
-    reach: int | None = None
     is_even: bool = False
     periodic: bool = True
     is_compact: bool = False
@@ -77,6 +74,11 @@ class Action(ABC):
         return None
 
     @property
+    def has_density(self) -> bool:
+        """Whether the contribution of each site is known."""
+        return True
+
+    @property
     def has_energy(self) -> bool:
         """Whether the energy is something else than the action."""
         return type(self).energy is not Action.energy
@@ -95,7 +97,6 @@ class _Checked(Action):
 
     def __init__(self, action: ActionLike) -> None:
         self.action = action
-        self.reach = getattr(action, "reach", None) if hasattr(action, "density") else None
         self.is_even = bool(getattr(action, "is_even", False))
         self.periodic = bool(getattr(action, "periodic", True))
         self.is_compact = bool(getattr(action, "is_compact", False))
@@ -114,9 +115,9 @@ class _Checked(Action):
 
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site, for an action that defines it."""
-        if not hasattr(self.action, "density"):
+        if not self.has_density:
             raise InputError("an action with the contribution of each site (density)", repr(self))
-        return self.action.density(phi)
+        return self.action.density(phi)  # type: ignore[attr-defined]
 
     def order_parameter(self, phi: Tensor) -> Tensor:
         """The order parameter that the action defines, or the field itself."""
@@ -125,6 +126,11 @@ class _Checked(Action):
     def energy(self, order: Tensor) -> Tensor | None:
         """The energy that the action defines for order parameters, or None."""
         return getattr(self.action, "energy", super().energy)(order)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the action defines the contribution of each site."""
+        return hasattr(self.action, "density")
 
     @property
     def has_energy(self) -> bool:
@@ -142,11 +148,11 @@ class _Checked(Action):
 def as_action(action: ActionLike) -> Action:
     """Wrap any function from fields (B, C, *shape) to numbers (B,) as an `Action` that checks the values at each call.
 
-    Attributes of an `Action` that the function does not have get neutral values: not local, not even, any channels.
+    Attributes of an `Action` that the function does not have get neutral values: not even, any channels.
 
     >>> action = as_action(lambda phi: phi.square().flatten(1).sum(1))
-    >>> action.is_even, action.reach, action.channels
-    (False, None, None)
+    >>> action.is_even, action.channels
+    (False, None)
     """
     if isinstance(action, _Checked):
         return action

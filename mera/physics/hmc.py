@@ -121,7 +121,7 @@ class FieldOrLatents(Sampler):
         return self._target.to_fields(self._row)
 
     @property
-    def steps(self) -> float:
+    def step(self) -> float:  # type: ignore[override]
         """The step size."""
         return self._trajectories.step
 
@@ -133,7 +133,7 @@ class FieldOrLatents(Sampler):
         self._row, rate = self._trajectories.run(self._row, 1 if tune else self._thin, tune)
         if self._flips:
             self._row = self._row * (1 - 2 * torch.randint(2, (len(self._row), 1), device=self._row.device))
-        return [Draw(self.fields, torch.tensor([rate]))]
+        return [Draw(self.fields, rate)]
 
     def state(self) -> State:
         """The variables and the step size."""

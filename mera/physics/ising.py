@@ -34,7 +34,7 @@ class Ising(Action):
 
     .. math:: S = \frac{1}{2} \psi^T K \psi - \sum_x \ln \cosh (K \psi)(x).
 
-    The local field is the spins plus Gaussian noise of covariance :math:`K^{-1}`; cone Monte Carlo can move it.
+    The local field is the spins plus Gaussian noise of covariance :math:`K^{-1}`.
     Samplers measure spins, which are drawn given the field: magnetisation, energy, specific heat and two-point function
     are those of the Ising model, and only phi2 is that of the field.
 
@@ -59,11 +59,6 @@ class Ising(Action):
         check_positive(self.temperature, "temperature")
         check_positive(self.gap, "gap")
         check_flag(self.local, "local")
-
-    @property
-    def reach(self) -> int | None:  # type: ignore[override]
-        """1 for the local field, else None."""
-        return 1 if self.local else None
 
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
         """The eigenvalues of K for all wave numbers, (*shape), in double precision.

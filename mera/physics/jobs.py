@@ -59,20 +59,20 @@ class Job:
                 self.part.save(self.sampler, self.recorder, self.done)
             self._written = time.monotonic()
 
-    def advance(self, until: int, after: Callable[[int, list[float]], bool]) -> None:
+    def advance(self, until: int, after: Callable[[int, float], bool]) -> None:
         """Move to a number of draws, with those of the warm-up, and write them now and then, and at the end.
 
         Args:
             until: the number of draws.
-            after: a function of the number of draws so far and acceptance rates, which stops the chains by returning
+            after: a function of the number of draws so far and the acceptance rate, which stops the chains by returning
                 True; the draws are then written.
         """
         if self.done >= until:
             return
 
-        def write_in_between(done: int, rates: list[float]) -> bool:
+        def write_in_between(done: int, rate: float) -> bool:
             self.done = done
-            is_stopped = after(done, rates)
+            is_stopped = after(done, rate)
             if is_stopped or done >= self.warmup + self.draws or self.is_due:
                 self.part.save(self.sampler, self.recorder, done)
                 self._written = time.monotonic()
@@ -90,9 +90,9 @@ def run_jobs(jobs: Sequence[Job], console: Console | None) -> None:
     title = jobs[0].sampler.title if jobs else "wait"
     with StopSignal() as stop, ProgressBar(title, check_console(console)) as progress_bar:
 
-        def after(done: int, rates: list[float]) -> bool:
+        def after(done: int, rate: float) -> bool:
             so_far = sum(job.done for job in jobs)
-            progress_bar.update(so_far, so_far / total, note(rates))
+            progress_bar.update(so_far, so_far / total, note(rate))
             return bool(stop.number)
 
         for turn in range(TURNS + 1):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -38,12 +37,9 @@ class MarkovChains(Pictured):
         tau_error: by name, the standard error of the autocorrelation time.
         r_hat: by name, split R-hat over the chains: above 1.05, the chains do not agree yet.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
-        acceptance: the acceptance rate; for `cone_monte_carlo` a rate for each level, finest first, with NaN for levels
-            that do not move.
-        acceptance_of_trajectories: the acceptance rate of the trajectories of the field between the moves of
-            `cone_monte_carlo`; None for all other samplers, and without trajectories.
+        acceptance: the acceptance rate.
         seconds: the time of all draws together in seconds, without the warm-up.
-        steps: the tuned step size or step sizes; None for samplers without a step size.
+        step: the tuned step size; None for samplers without a step size.
         log_weights: -S - ln q along the chains, (draws, K), for samplers that evaluate the density q of the flow.
     """
 
@@ -54,11 +50,10 @@ class MarkovChains(Pictured):
     tau_error: Mapping[str, float]
     r_hat: Mapping[str, float]
     correlator: tuple[Tensor, Tensor] | None
-    acceptance: Any
+    acceptance: float
     seconds: float
-    steps: Any = None
+    step: float | None = None
     log_weights: Tensor | None = field(default=None, repr=False)
-    acceptance_of_trajectories: float | None = None
 
     @property
     def table(self) -> Table:
@@ -79,7 +74,7 @@ class MarkovChains(Pictured):
         apart = max(self.r_hat, key=lambda name: self.r_hat[name])
         draws, chains = self.history[slowest].shape
         longest = self.tau[slowest] + 2 * self.tau_error[slowest]  # a short chain may underestimate it
-        if not any(rate > 0 for rate in self._rates):
+        if not self.acceptance > 0:
             return "errors mean nothing: the chains do not move"
         if self.r_hat[apart] >= MIXED:
             return f"errors mean nothing: the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
@@ -91,24 +86,15 @@ class MarkovChains(Pictured):
         alone = "; a single chain does not show what it misses" if chains == 1 else ""
         return f"errors can be trusted (R-hat below {MIXED}, and {LONG} autocorrelation times or more{alone})"
 
-    @property
-    def _rates(self) -> Sequence[float]:
-        """The acceptance rates of all moves: of each level and of trajectories, or the only one."""
-        rates = self.acceptance if isinstance(self.acceptance, Sequence) else [self.acceptance]
-        return rates if self.acceptance_of_trajectories is None else [*rates, self.acceptance_of_trajectories]
-
     def __repr__(self) -> str:
-        """The table as text, followed by the numbers of draws and chains, the acceptance rates, and the verdict."""
+        """The table as text, followed by the numbers of draws and chains, the acceptance rate, and the verdict."""
         draws, chains = next(iter(self.history.values())).shape
-        accepted = ", ".join("-" if math.isnan(rate) else f"{rate:.2f}" for rate in self._rates)
-        if self.acceptance_of_trajectories is not None:
-            accepted += " (the last of trajectories of the field)"
-        counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {accepted}"
+        counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {self.acceptance:.2f}"
         return f"{self.table}\n{counts}\n{self.verdict}"
 
 
 def chains_of(
-    series: Series, fields: Tensor, functions: Mapping[str, Average], seconds: float, steps: Any = None
+    series: Series, fields: Tensor, functions: Mapping[str, Average], seconds: float, step: float | None = None
 ) -> MarkovChains:
     """Summarise the series of a `Recorder`.
 
@@ -117,16 +103,13 @@ def chains_of(
         fields: the last field of each chain, (K, C, *shape).
         functions: by name, functions of averages; see `averages_of`.
         seconds: the time of all draws together, in seconds.
-        steps: the tuned step size or step sizes.
+        step: the tuned step size.
     """
     history = histories_in(series, 2)
     quantities, correlator = summarize(
         observables_in(series), functions, torch.mean, lambda centred: gamma_method(centred).error
     )
     gammas = {name: gamma_method(values) for name, values in history.items()}
-    rates = series["_rates"].mean(0).tolist()
-    levels = len(steps) if isinstance(steps, list) else None
-    of_trajectories = next((rate for rate in rates[levels or 1 :] if not math.isnan(rate)), None)
     return MarkovChains(
         fields=fields,
         history=history,
@@ -138,10 +121,9 @@ def chains_of(
             for name, values in history.items()
         },
         correlator=correlator,
-        acceptance=rates[0] if levels is None else rates[:levels],
-        acceptance_of_trajectories=of_trajectories,
+        acceptance=series["_rates"].mean().item(),
         seconds=seconds,
-        steps=steps,
+        step=step,
         log_weights=series.get("_log_weights"),
     )
 
@@ -166,7 +148,7 @@ def run(
     with ProgressBar(sampler.title, check_console(console)) as progress_bar:
         advance(
             sampler, recorder, warmup, total,
-            after=lambda done, rates: progress_bar.update(done, done / total, note(rates)),
+            after=lambda done, rate: progress_bar.update(done, done / total, note(rate)),
         )  # fmt: skip
     fields = sampler.fields.detach().clone()
-    return chains_of(recorder.take(), fields, observables.averages(fields.shape[2:]), recorder.seconds, sampler.steps)
+    return chains_of(recorder.take(), fields, observables.averages(fields.shape[2:]), recorder.seconds, sampler.step)

@@ -23,7 +23,6 @@ from mera.display.progress import check_console
 from mera.physics.action import Action, ActionLike
 from mera.physics.by_name import make
 from mera.physics.check_target import check_sampled, check_target, event_shape_of
-from mera.physics.cone_monte_carlo import Sweeps
 from mera.physics.family import ActionFamily
 from mera.physics.hmc import FieldOrLatents
 from mera.physics.jobs import Job, run_jobs
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 SAMPLERS: dict[str, tuple[Callable[[Any, Action, int], Sampler], int]] = {
     "reweighting": (Samples, 0), "metropolis": (Proposals, 100), "hmc": (FieldOrLatents, 200),
-    "latent-hmc": (partial(FieldOrLatents, space="latent"), 200), "cones": (Sweeps, 50),
+    "latent-hmc": (partial(FieldOrLatents, space="latent"), 200),
 }  # fmt: skip
 """By name, a function that makes a sampler of K chains, and the draws of each chain before the measurement."""
 INDEPENDENT = ("reweighting", "metropolis")

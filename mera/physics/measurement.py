@@ -151,7 +151,11 @@ def load_chain(path: str | PathLike[str]) -> Measurement:
         if not parts:
             raise InputError("a measurement with samples", f"none yet in {storage.path}")
         names = dict.fromkeys(name for part, _ in parts for name in part)
-        series = {name: torch.cat([part[name].flatten(0, 1) for part, _ in parts if name in part]) for name in names}
+        series = {
+            name: torch.cat([part[name].flatten(0, 1) for part, _ in parts if name in part])
+            for name in names
+            if name != "_rates"
+        }
         of_target = facts["target_log_weights"]
         target_log_weights = None if of_target is None else torch.tensor(of_target, dtype=torch.float64)
         report = report_of(observables_in(series), series["_log_weights"], functions, target_log_weights)
@@ -162,7 +166,7 @@ def load_chain(path: str | PathLike[str]) -> Measurement:
     chains = _chains(parts, min(draws))
     result = chains_of(
         chains, torch.cat([last["last"] for _, last in parts]), functions,
-        sum(last["seconds"].item() for _, last in parts), _steps([last for _, last in parts]),
+        sum(last["seconds"].item() for _, last in parts), _step([last for _, last in parts]),
     )  # fmt: skip
     return Measurement(facts, *_kept(facts, chains), result.history, result.log_weights, result)
 
@@ -190,12 +194,11 @@ def _kept(facts: Mapping[str, Any], series: Series) -> tuple[Tensor, Tensor | No
     return fields, log_weights if "_log_weights" in series else None
 
 
-def _steps(last: list[dict[str, Tensor]]) -> Any:
-    """The mean of the step sizes over the chains: a number, a list by level, or None."""
-    if "steps" not in last[0]:
+def _step(last: list[dict[str, Tensor]]) -> float | None:
+    """The mean of the step sizes over the chains; None for samplers without a step size."""
+    if "step" not in last[0]:
         return None
-    chains = sum(len(part["last"]) for part in last)
-    return (torch.stack([part["steps"].double() * len(part["last"]) for part in last]).sum(0) / chains).tolist()
+    return sum(part["step"].item() * len(part["last"]) for part in last) / sum(len(part["last"]) for part in last)
 
 
 def _write_hdf5(

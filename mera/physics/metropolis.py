@@ -106,7 +106,7 @@ class Proposals(Sampler):
             self.fields = torch.where(accept.view(-1, *(1 for _ in new.shape[1:])), new, self.fields)
             self._value = torch.where(accept, value, self._value)
             self._log_weight = torch.where(accept, log_weight, self._log_weight)
-            draws.append(Draw(self.fields, accept.double().mean()[None], self._value, self._log_weight))
+            draws.append(Draw(self.fields, accept.double().mean().item(), self._value, self._log_weight))
         self._used += len(draws)
         return draws
 

@@ -176,7 +176,7 @@ class Samples(Sampler):
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Draw a batch of samples."""
         self.fields, value, log_weights = weighted_samples(self._flow, self._action, self._n)
-        return [Draw(self.fields, torch.ones(1), value, log_weights)]
+        return [Draw(self.fields, 1.0, value, log_weights)]
 
     def state(self) -> State:
         """Nothing: samples are independent."""

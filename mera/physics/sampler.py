@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,14 +25,13 @@ class Draw(NamedTuple):
 
     Args:
         fields: the fields, (K, C, *shape).
-        rates: the acceptance rate of this draw, (1,). For `cone_monte_carlo`, a rate for each level and then that of
-            the trajectories of the field, (levels + 1,); NaN for moves that are not made.
+        rate: the acceptance rate of this draw.
         action: the actions of the fields, (K,), if they are computed.
         log_weights: -S - ln q of the fields, (K,), for samplers that evaluate the density q of the flow.
     """
 
     fields: Tensor
-    rates: Tensor
+    rate: float
     action: Tensor | None = None
     log_weights: Tensor | None = None
 
@@ -44,12 +42,12 @@ class Sampler(ABC):
     Attributes:
         title: a word for the progress bar.
         fields: the current fields, (K, C, *shape).
-        steps: the tuned step size or step sizes; None for a sampler without a step size.
+        step: the tuned step size; None for a sampler without a step size.
     """
 
     title: str
     fields: Tensor
-    steps: Any = None
+    step: float | None = None
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
@@ -101,7 +99,7 @@ class Recorder:
     def add(self, draw: Draw) -> None:
         """Measure a draw."""
         part = self.observables.measure(draw.fields, draw.action)
-        part["_rates"] = draw.rates.double().cpu()
+        part["_rates"] = torch.tensor(draw.rate, dtype=torch.float64)
         if draw.log_weights is not None:
             part["_log_weights"] = draw.log_weights.double().cpu()
         number = self._first + self._stride * self._draws
@@ -135,7 +133,7 @@ def advance(
     warmup: int,
     until: int,
     done: int = 0,
-    after: Callable[[int, list[float]], bool | None] = lambda done, rates: None,
+    after: Callable[[int, float], bool | None] = lambda done, rate: None,
 ) -> int:
     """Move chains and record their draws; return the number of draws with those of the warm-up.
 
@@ -145,7 +143,7 @@ def advance(
         warmup: the number of draws before the measurement, which tune step sizes.
         until: the number of draws, with those of the warm-up, at which the chains stop.
         done: the number of draws before this call.
-        after: a function that is called after every move, with the number of draws so far and the acceptance rates; it
+        after: a function that is called after every move, with the number of draws so far and the acceptance rate; it
             stops the chains by returning True.
     """
     while done < until:
@@ -157,11 +155,11 @@ def advance(
                 recorder.add(draw)
             recorder.seconds += time.perf_counter() - began
         done += len(new)
-        if after(done, torch.stack([draw.rates for draw in new]).mean(0).tolist()):
+        if after(done, sum(draw.rate for draw in new) / len(new)):
             break
     return done
 
 
-def note(rates: list[float]) -> str:
-    """Acceptance rates as a note beside a progress bar."""
-    return "accepted " + ", ".join(f"{rate:.2f}" for rate in rates if not math.isnan(rate))
+def note(rate: float) -> str:
+    """The acceptance rate as a note beside a progress bar."""
+    return f"accepted {rate:.2f}"

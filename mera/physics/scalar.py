@@ -33,7 +33,6 @@ class FreeField(Action):
     mass2: float = 1.0
     periodic: bool = True
 
-    reach = 1
     is_even = True
 
     def __post_init__(self) -> None:
@@ -96,7 +95,6 @@ class Phi4(Action):
     coupling: float = 1.143
     periodic: bool = True
 
-    reach = 1
     is_even = True
 
     def __post_init__(self) -> None:
@@ -186,7 +184,6 @@ class ON(Action):
     coupling: float = 0.25
     periodic: bool = True
 
-    reach = 1
     is_even = True
 
     def __post_init__(self) -> None:
@@ -223,7 +220,6 @@ class DoubleWell(Action):
     height: float = 4.0
     position: float = 1.0
 
-    reach = 0
     is_even = True
 
     def __post_init__(self) -> None:

@@ -7,11 +7,11 @@ part-000/           one part of the chains, or of the samples of a flow, with it
 The arrays of a file of draws, for n draws of K chains:
 
 series/NAME         an observable of each draw, (n, K)
-series/_rates       acceptance rates, (n, rates)
+series/_rates       acceptance rates, (n,)
 series/_log_weights -S - ln q, (n, K)
 series/_fields      every k-th field, (m, K, C, *shape); series/_field_log_weights their log-weights, (m, K)
 done, seconds       all draws of the part so far, with the warm-up; and the time of the measured ones
-last, steps         the last field of each chain, and the step size, or one for each level
+last, step          the last field of each chain, and the step size
 state/NAME          the sampler's state
 random/DEVICE       the states of the random number generators
 """
@@ -102,9 +102,8 @@ class Part:
         arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(recorder.seconds)}
         if sampler.state():
             arrays["last"] = sampler.fields
-        steps = sampler.steps
-        if steps is not None:
-            arrays["steps"] = torch.as_tensor(steps)
+        if sampler.step is not None:
+            arrays["step"] = torch.tensor(sampler.step)
         content = io.BytesIO()
         plain: dict[str, Any] = {name: values.detach().cpu().numpy() for name, values in arrays.items()}
         np.savez(content, **plain)

@@ -40,7 +40,6 @@ class XY(Action):
 
     beta: float = 1.0
 
-    reach = 1
     is_even = True
     is_compact = True
     flow_options: ClassVar[Mapping[str, Any]] = {

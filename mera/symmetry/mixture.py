@@ -95,7 +95,7 @@ class Symmetrized(Density):
         x, log_q = self.flow.generate_with_log_prob(z, context)
         choice = self._choice(uniform)
         x = self.from_flow(x, choice)
-        return x, self.log_prob_given(x, log_q, context, choice)
+        return x, self._log_prob_given(x, log_q, context, choice)
 
     def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
         """Data as a function of the parameters, for elements drawn from the posterior; see `Density.regenerate`."""
@@ -147,20 +147,17 @@ class Symmetrized(Density):
         n = len(self.elements)
         return (uniform * n).long().clamp(max=n - 1)
 
-    def log_prob_given(
-        self, x: Tensor, log_q: Tensor, context: Tensor | None = None, choice: Tensor | None = None
-    ) -> Tensor:
+    def _log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None, choice: Tensor) -> Tensor:
         """The log-density of data (B,) if one term of each mixture is known already, which saves one pass.
 
         Args:
             x: data (B, C, *shape).
             log_q: log-density of `self.to_flow(x, choice)` under `self.flow`, (B,).
             context: the contexts of the data; None for a flow without context.
-            choice: index of the element of the known term for each datum, integers (B,); None for the identity.
+            choice: index of the element of the known term for each datum, integers (B,).
         """
         data, contexts = self.orbit(x, context)
         n = len(self.elements)
-        choice = torch.zeros(len(x), dtype=torch.long, device=x.device) if choice is None else choice
         remaining = (choice + torch.arange(1, n, device=x.device)[:, None]) % n  # (n - 1, B)
         rows = (remaining * len(x) + torch.arange(len(x), device=x.device)).flatten()
         if contexts is not None and len(contexts) == len(data):

@@ -82,13 +82,11 @@ def test_xy_is_learnt_and_measured():
     step = 1e-4
     exact = -(XY(1 + step).log_z((8,)) - XY(1 - step).log_z((8,))) / (2 * step) / 8  # the mean of the action, a site
     chain = physics.hmc((1, 8), action, draws=1000)
-    cones = physics.cone_monte_carlo(flow, action, sweeps=100, warmup=30, trajectories=3)
-    for result in (report, chain, cones):
+    for result in (report, chain):
         assert abs(result.observables["energy"].value - exact) < 4 * result.observables["energy"].error
     assert chain.fields.abs().max() <= math.pi
-    m2 = [result.observables["m2"] for result in (report, chain, cones)]
+    m2 = [result.observables["m2"] for result in (report, chain)]
     assert abs(m2[0].value - m2[1].value) < 4 * math.hypot(m2[0].error, m2[1].error)
-    assert abs(m2[1].value - m2[2].value) < 4 * math.hypot(m2[1].error, m2[2].error)
 
 
 def test_both_ends_are_one_angle():

@@ -42,7 +42,7 @@ def test_a_run_of_an_action_is_resumed_and_listed(folder):
     assert "which learnt the action" in str(refused.exception)
 
 
-@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "latent-hmc", "cones"])
+@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "latent-hmc"])
 def test_measure(folder, tmp_path, sampler):
     warmup = [] if sampler == "reweighting" else ["--warmup", 20]
     result = run("measure", folder, "--sampler", sampler, "--samples", 200, *warmup, "--out", tmp_path)

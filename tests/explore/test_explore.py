@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 
 import mera
-from mera.train import RunFolder, fit
 from tests.helpers.command import run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -172,19 +171,6 @@ def test_a_filling_is_stopped(browser, address):
         assert page.locator('[aria-label="filling 1"]').count() == 0
 
 
-def test_a_tour_in_five_steps(browser, address):
-    with opened(browser, address) as page:
-        page.get_by_role("button", name="Tour").click()
-        for step, tab in enumerate(("Levels", "Levels", "Mix", "Fill", "Cones"), start=1):
-            page.get_by_text(f"{step} of 5:").wait_for()
-            assert page.get_by_role("tab", name=tab).get_attribute("aria-selected") == "true"
-            page.get_by_role("button", name="Next" if step < 5 else "Done").click()
-        page.get_by_text("5 of 5:").wait_for(state="detached")
-        page.get_by_role("button", name="Tour").click()
-        page.get_by_role("button", name="Skip").click()
-        page.get_by_text("1 of 5:").wait_for(state="detached")
-
-
 def test_mixtures_are_chosen(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Mix").click()
@@ -282,21 +268,6 @@ def test_it_fits_a_narrow_window(browser, address, width):
         slider.wait_for()
         slider.scroll_into_view_if_needed()
         assert is_in_sight(page, image(page))  # what the slider changes
-
-
-@pytest.mark.slow
-def test_the_fields_of_an_action_live(browser, tmp_path):
-    action = mera.physics.make("free(mass2=1)")
-    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
-    fit(flow, action, run=RunFolder(tmp_path / "run"), steps=2, batch_size=8)
-    config = RunFolder(tmp_path / "run").config()
-    RunFolder(tmp_path / "run").complete(config | {"action": "free(mass2=1)"})
-    with served(tmp_path / "run") as address, opened(browser, address) as page:
-        assert page.locator('input[type="file"]').count() == 0
-        page.get_by_role("tab", name="Monte Carlo").click()
-        page.get_by_role("switch").click()
-        page.get_by_text(re.compile("autocorrelation")).wait_for()
-        page.get_by_role("switch").click()
 
 
 def test_it_ends_while_work_goes_on(browser):

@@ -9,11 +9,9 @@ import torch
 from PIL import Image
 
 import mera
-from mera import physics
 from mera._utils.random import fixed_seed
 from mera.analysis import mix
 from mera.explore.learnt import Learnt
-from mera.explore.live_chain import TUNED, LiveChain
 from mera.explore.server import private_page
 from mera.explore.studio import LARGEST_UPLOAD, SEARCH, Studio, _open_image
 from mera.train import RunFolder, fit
@@ -47,7 +45,7 @@ def test_a_latent_is_set_within_its_cone(learnt, studio):
         assert studio.value(latent) == 1.25
         expected = learnt.flow.inverse(studio.latents)[0]
         torch.testing.assert_close(studio.data, expected, rtol=1e-5, atol=1e-5)
-        changed = (studio.data != before).any(1)[0]
+        changed = ((studio.data - before).abs() > 1e-5).any(1)[0]
         assert changed.any()
         assert not (changed & ~learnt.flow.generation_cone(level, latent[2:]).pixels).any()
         assert studio.log_prob() == pytest.approx(learnt.flow.log_prob(expected).item(), rel=1e-4)
@@ -201,8 +199,8 @@ def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
     class Fake:
         address = "nowhere"
 
-        def __init__(self, flow, title, action, port, is_image):
-            given[title] = action, is_image
+        def __init__(self, flow, title, port, is_image):
+            given[title] = is_image
 
         def run(self, show):
             pass
@@ -214,35 +212,7 @@ def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
     mera.save(flow, tmp_path / "flow.safetensors")
     for path in ("fields", "flow.safetensors"):
         assert run("explore", tmp_path / path).exit_code == 0
-    assert list(given.values()) == [(None, False), (None, True)]
-
-
-def test_live_chains_have_the_mean_of_the_action():
-    """<phi^2> of a free field, from an untrained flow with random weights."""
-    torch.manual_seed(1)
-    action = physics.FreeField(1.0)
-    flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(6,), norm=False, prior="gaussian")
-    chain = LiveChain(randomize(flow, 0.1).double(), action, chains=8)
-    squares = []
-    for _ in range(TUNED + 150):
-        chain.sweep()
-        squares.append(chain.fields.square().mean((1, 2, 3)))
-    found = physics.gamma_method(torch.stack(squares[TUNED:]))
-    assert found.error < 0.05 * action.phi2((8, 8))
-    assert abs(torch.stack(squares[TUNED:]).mean() - action.phi2((8, 8))) < 4 * found.error
-    assert chain.m2.shape == (150, 8)
-    assert "180 sweeps\nz1: 0." in chain.describe()
-    assert "autocorrelation" in chain.describe()
-
-
-def test_live_chains_measure_the_order_parameter_of_angles():
-    action = physics.XY(1.0)
-    flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(6,), norm=False, **action.flow_options)
-    chain = LiveChain(flow, action, chains=3)
-    for _ in range(TUNED + 1):
-        chain.sweep()
-    spins = torch.cat([chain.fields.cos(), chain.fields.sin()], dim=1)
-    torch.testing.assert_close(chain.m2[0].float(), spins.mean((2, 3)).square().sum(1).float())
+    assert list(given.values()) == [False, True]
 
 
 def test_large_pictures_are_reduced_as_they_are_decoded():

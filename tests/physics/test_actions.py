@@ -48,16 +48,6 @@ def test_density_adds_up(action, shape):
     torch.testing.assert_close(action(-phi), action(phi))
 
 
-@pytest.mark.parametrize("action", [FreeField(0.7), Phi4(-1, 0.5), ON(2), DoubleWell(), Ising(local=True)], ids=repr)
-def test_reach(action):
-    """The density at a site depends on sites within `reach`, and on no others."""
-    phi = torch.randn(1, getattr(action, "n", 1), 9, 9, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(action.density(phi)[0, 4, 4], phi)
-    rows, columns = gradient[0].abs().sum(0).nonzero().unbind(1)
-    distance = torch.maximum((rows - 4).abs(), (columns - 4).abs()).max().item()
-    assert distance == action.reach
-
-
 def test_two_ways_to_write_phi4():
     phi = torch.randn(4, 1, 6, 6, dtype=torch.float64)
     kinetic = sum((phi.roll(1, axis) - phi).square() for axis in (2, 3))
@@ -135,7 +125,6 @@ def test_the_local_field_of_the_ising_model_is_the_other_one_times_k(gap):
     assert torch.allclose(eigenvalues, other.eigenvalues(shape))
     assert torch.allclose(local(psi), other(torch.fft.ifft2(torch.fft.fft2(psi) * eigenvalues).real), atol=1e-10)
     assert local.log_z(shape) == pytest.approx(other.log_z(shape) - eigenvalues.log().sum().item(), abs=1e-9)
-    assert (local.reach, other.reach) == (1, None)
 
 
 def test_double_well_log_z_by_another_rule():

@@ -79,11 +79,8 @@ def test_one_flow_learns_a_range_of_free_fields():
         assert report.ess > 0.3
         assert abs(report.log_z - FreeField(mass2).log_z((4, 4))) < 5 * report.log_z_error
     given, action = flow.given(family.context(mass2=2.0)), family.at(mass2=2.0)
-    for chain in (
-        physics.metropolis(given, action, draws=100),
-        physics.cone_monte_carlo(given, action, sweeps=200, levels=range(2), trajectories=0, chains=16),
-    ):
-        assert abs(chain.observables["phi2"].value - FreeField(2.0).phi2((4, 4))) < 5 * chain.observables["phi2"].error
+    found = physics.metropolis(given, action, draws=100).observables["phi2"]
+    assert abs(found.value - FreeField(2.0).phi2((4, 4))) < 5 * found.error
 
 
 @pytest.mark.slow

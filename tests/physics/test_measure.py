@@ -18,7 +18,7 @@ from mera.physics import FreeField, Phi4, jobs
 from mera.physics.storage import Storage
 from tests.helpers.laws import randomize
 
-SAMPLERS = ["reweighting", "metropolis", "hmc", "latent-hmc", "cones"]
+SAMPLERS = ["reweighting", "metropolis", "hmc", "latent-hmc"]
 SHAPE = (1, 4, 6)
 
 
@@ -210,8 +210,8 @@ def test_what_is_refused(tmp_path):
             physics.measure(SHAPE, action, tmp_path, sampler="hmc", samples=160, resume=True, **change)
     with pytest.raises(ValueError, match="Expected the action of the measurement"):
         physics.measure(SHAPE, FreeField(2.0), tmp_path, sampler="hmc", samples=160, resume=True)
-    with pytest.raises(ValueError, match="Expected a flow for cones"):
-        physics.measure(SHAPE, action, tmp_path / "b", sampler="cones")
+    with pytest.raises(ValueError, match="Expected a flow for metropolis"):
+        physics.measure(SHAPE, action, tmp_path / "b", sampler="metropolis")
     with pytest.raises(ValueError, match="Expected no warm-up for reweighting"):
         physics.measure(small_flow(), action, tmp_path / "b", warmup=3)
     with pytest.raises(FileNotFoundError, match="Expected the folder of a measurement"):
@@ -224,7 +224,7 @@ def test_what_is_refused(tmp_path):
 
 def test_a_flow_of_bounded_support_moves_chains_and_does_not_reweight(tmp_path):
     flow = small_flow(prior="Uniform(low=-1, high=1)")
-    for sampler in ("cones", "hmc", "latent-hmc"):
+    for sampler in ("hmc", "latent-hmc"):
         physics.measure(flow, FreeField(1.0), tmp_path / sampler, sampler=sampler, samples=64, chains=8, warmup=2)
     with pytest.raises(ValueError, match="a density for every field"):
         physics.measure(flow, FreeField(1.0), tmp_path / "reweighting")

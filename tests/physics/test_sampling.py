@@ -228,7 +228,7 @@ def test_chains_that_do_not_move(flow):
     observables = Observables(FREE)
     recorder = Recorder(observables)
     for _ in range(8):
-        recorder.add(Draw(chain.fields, torch.zeros(1)))
+        recorder.add(Draw(chain.fields, 0.0))
     stuck = chains_of(recorder.take(), chain.fields, observables.averages((4, 4)), 1.0)
     assert stuck.r_hat["m2"] == math.inf
     assert "the chains do not move" in repr(stuck)

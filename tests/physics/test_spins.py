@@ -8,9 +8,19 @@ import torch
 from mera import physics
 from mera.physics import Ising
 from mera.physics.observables import Observables, summarize
-from tests.physics.test_cone_monte_carlo import ising_fields
 
 SHAPE, N = (4, 4), 40_000
+
+
+def ising_fields(n, action, shape=(4, 4)):
+    """Exact samples of an Ising field: spins from all configurations, and fields given the spins."""
+    spins = (2 * ((torch.arange(2**16)[:, None] >> torch.arange(16)) & 1) - 1).double().view(-1, *shape)
+    eigenvalues = action.eigenvalues(shape)
+    quadratic = (torch.fft.fft2(spins).abs().square() * eigenvalues).flatten(1).sum(1) / 16
+    chosen = spins[torch.multinomial((quadratic / 2).softmax(0), n, replacement=True)][:, None]
+    noise = torch.fft.fft2(torch.randn_like(chosen)) * eigenvalues.sqrt()
+    modes = torch.fft.fft2(chosen) * eigenvalues + noise
+    return torch.fft.ifft2(modes / eigenvalues if action.local else modes).real
 
 
 def configurations():

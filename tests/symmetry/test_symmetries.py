@@ -45,9 +45,6 @@ def test_the_density_is_symmetric(group, size):
     assert p.flow.log_prob(images).view(size, 3).std(0).min() > 1e-3  # the flow itself is not symmetric
     each = torch.stack([p.flow.log_prob(element(x)) for element in p.elements])
     torch.testing.assert_close(p.log_prob(x), each.logsumexp(0) - math.log(size))
-    choice = torch.tensor([0, size - 1, size // 2])
-    known = torch.stack([p.flow.log_prob(p.elements[c](x))[i] for i, c in enumerate(choice.tolist())])
-    torch.testing.assert_close(p.log_prob_given(x, known, choice=choice), p.log_prob(x))
     samples, log_prob = p.rsample_and_log_prob(5)
     torch.testing.assert_close(p.log_prob(samples), log_prob)
 
