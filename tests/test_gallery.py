@@ -25,3 +25,15 @@ def test_a_program_draws_its_picture(name, tmp_path):
     program = ROOT / "examples" / "gallery" / f"{name}.py"
     subprocess.run([sys.executable, program, *arguments], cwd=tmp_path, check=True)
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_a_sweep_by_submitit_goes_on_where_it_ended(tmp_path):
+    pytest.importorskip("submitit")
+    command = [sys.executable, ROOT / "examples" / "sweep.py", "--seeds", "1", "--steps", "2", "--out", tmp_path]
+    subprocess.run([*command, "--cluster", "local"], check=True)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/result.json")}
+    assert len(written) == 6
+    again = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+    assert len(again.stdout.splitlines()) == 2 + 6

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from mera import __version__
-from mera.cli.described import described, is_enough
 from mera.cli.lazy import OPTIONS, lazy_group
 
 COMMANDS = {
@@ -18,8 +17,7 @@ COMMANDS = {
     "train": "Train a model or a layout of your own, or resume a run.",
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
     "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis or HMC.",
-    "sweep": "Learn and measure an action at many values of its parameters: one table and one picture.",
-    "check": "Check the laws of a run, a flow or a data set: inverse, log-dets, cones, files, labels.",
+    "check": "Check the laws of a run, a flow or a data set; without an argument, show versions and devices.",
     "compare": "Train several models on the same data, and write a report with standard errors.",
     "runs": "List the runs in a folder: model, data, steps, time, test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
@@ -29,7 +27,6 @@ COMMANDS = {
     "map": "Map log p of an image of any size, by site and level: a store on disk and a picture.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
     "explore": "Explore a flow in a browser: latents, mixtures, fillings and causal cones.",
-    "doctor": "Show versions, devices and threads, and test the default flow, for bug reports.",
 }
 """The help text of each command. The application of the command NAME is `app` in the module `mera.cli.NAME`."""
 
@@ -39,14 +36,9 @@ EPILOG = (
 )
 
 
-def real_application(name: str) -> typer.Typer:
-    """The application of a command, from the code that runs it."""
-    return import_module(f"mera.cli.{name}").app
-
-
 def _application(name: str) -> typer.Typer:
-    """The application of a command; for help and completion a description of it, which needs no torch."""
-    return described(name) if is_enough() else real_application(name)
+    """The application of a command."""
+    return import_module(f"mera.cli.{name}").app
 
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""The command `mera check`: the laws of a run, a flow or a data set."""
+"""The command `mera check`: the laws of a run, a flow or a data set, or versions and devices."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ app = typer.Typer(**OPTIONS)
 @app.command()
 def _check(
     subject: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="Folder of a run, a file that mera.save wrote, or the name of a trained flow or a data set."
         ),
-    ],
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the laws of a run, a flow or a data set; the exit status is 1 if a law fails."""
+    """Check the laws of a run, a flow or a data set; without an argument, show versions, devices and what is missing.
+
+    The exit status is 1 if a law fails. A bug report should hold what `mera check` prints.
+    """
     report = check(subject)
     if as_json:
         show_json({"ok": report.ok, "laws": [asdict(law) for law in report.laws]})

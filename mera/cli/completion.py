@@ -1,11 +1,10 @@
-"""Words for the completion of arguments by Tab, without torch."""
+"""Words for the completion of arguments by Tab."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from glob import escape, glob
 from pathlib import Path
-from typing import Any
 
 from mera.weights import pretrained
 
@@ -24,7 +23,3 @@ def sources(incomplete: str) -> list[str]:
     found = sorted(glob(f"{escape(incomplete)}*"))
     paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "config.json").exists() else p for p in found]
     return [*paths, *(name for name in pretrained() if name.startswith(incomplete))]
-
-
-COMPLETERS: dict[str, Callable[..., Any]] = {"sources": sources}
-"""By their names, the functions that look at the disk when they complete; all others offer the same words always."""

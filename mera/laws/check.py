@@ -24,6 +24,7 @@ from mera.laws.actions import check_action
 from mera.laws.bijectors import check_bijector
 from mera.laws.data import check_splits
 from mera.laws.flows import check_flow, check_layout, check_prior
+from mera.laws.machine import machine_report
 from mera.laws.report import CheckReport
 from mera.laws.runs import check_run
 from mera.priors import Prior
@@ -31,7 +32,7 @@ from mera.train.run import RunFolder
 from mera.weights import pretrained
 
 
-def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
+def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckReport:
     r"""Check the laws that apply to an object, with the same random numbers at each call.
 
     ========================  ==========================================================================================
@@ -47,10 +48,11 @@ def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
     a run, by its folder      files, checkpoints, metrics, finite weights; then its flow
     a file of `mera.save`     its flow
     a name                    the trained flow of the package, or the data set, of that name
+    nothing                   versions of the packages that mera needs, and devices, for bug reports
     ========================  ==========================================================================================
 
     Args:
-        subject: the object.
+        subject: the object; None for this machine.
         shape: for an action the shape (C, *shape) of a field, for a factory the shape of an event, for an array the
             shape of an example; None for a usual one.
 
@@ -71,6 +73,8 @@ def check(subject: Any, shape: Sequence[int] | None = None) -> CheckReport:
 
 def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
     """Choose the laws by the kind of the object."""
+    if subject is None:
+        return machine_report()
     name = type(subject).__name__
     if isinstance(subject, (str, PathLike)):
         return _check_path(Path(subject))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -139,7 +140,7 @@ class History(Callback):
 
 
 class RunLogger(Callback):
-    """A callback that writes metrics, TensorBoard curves and grids of samples to the folder of a run.
+    """A callback that writes metrics, grids of samples and curves for TensorBoard, if it is installed, to a run.
 
     Args:
         contexts: contexts of the samples, (N, ...), of which the first `GRID_IMAGES` are used; None for a flow without
@@ -152,11 +153,12 @@ class RunLogger(Callback):
         self.curves: Any = None
 
     def on_start(self, loop: Loop) -> None:
-        """Open the TensorBoard writer; the curves of a resumed run continue from its step."""
+        """Open the writer of TensorBoard, if it is installed; the curves of a resumed run continue from its step."""
         if loop.is_main:
+            make_folder(self.run.samples)
+        if loop.is_main and find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            make_folder(self.run.samples)
             self.curves = SummaryWriter(str(self.run.tensorboard), purge_step=loop.step + 1)
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
@@ -170,10 +172,11 @@ class RunLogger(Callback):
         contexts = None if self.contexts is None else self.contexts.to(loop.device)
         n = GRID_IMAGES if contexts is None else len(contexts)
         samples = sample(loop.ema, n, context=contexts)  # all processes share the work
+        name = f"test_{loop.objective.metric}"
         if self.curves is not None:
-            self.run.log(metrics)
-            name = f"test_{loop.objective.metric}"
             self.curves.add_scalar(name, metrics[name], loop.step)
+        if loop.is_main:
+            self.run.log(metrics)
             pictures = loop.objective.pictures(loop.ema, samples)
             if pictures is not None:
                 from mera.drawing.images import save_grid

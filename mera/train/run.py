@@ -4,7 +4,7 @@ config.json         the model, the data and the settings
 flow.safetensors    the flow to use, for `mera.load`: with the last weights, or with keep="best" the best weights so far
 checkpoints/        everything that is needed to resume the run, for the last few steps
 metrics.jsonl       one line for each evaluation
-tensorboard/        curves of the metrics
+tensorboard/        curves of the metrics, with the extra tensorboard
 samples/            one grid of samples for each evaluation
 
 Reading these files never runs code from them.
