@@ -45,17 +45,14 @@ def _figures(
     root: Root = None,
     device: Device = "auto",
 ) -> None:
-    """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing, samples, and a GIF."""
+    """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
     from mera.drawing.paper import FIGURES
     from mera.drawing.subject import Subject
-    from mera.train.pinwheel import learn_pinwheel
 
     if show_list:
-        titles = {name: f"{f.title}{'' if f.is_usual else '; only if named'}" for name, f in FIGURES.items()}
-        show(Table(["figure", "what it shows"], list(titles.items())))
+        show(Table(["figure", "what it shows"], [(name, figure.title) for name, figure in FIGURES.items()]))
         return
-    usual = [name for name, figure in FIGURES.items() if figure.is_usual]
-    names = usual if only is None else [name.strip() for name in only.split(",")]
+    names = list(FIGURES) if only is None else [name.strip() for name in only.split(",")]
     if unknown := [name for name in names if name not in FIGURES]:
         raise typer.BadParameter(f"Expected figures among {', '.join(FIGURES)}; got {', '.join(unknown)}")
     if run is None:
@@ -64,7 +61,7 @@ def _figures(
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
         raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
     flow, number = given_class(run, flow, label)
-    subject = Subject(flow, images_of(run, flow, root, IMAGES, number), learn_pinwheel)
+    subject = Subject(flow, images_of(run, flow, root, IMAGES, number))
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]
     folder = "figures" if number is None else f"figures_class_{number}"

@@ -58,8 +58,6 @@ ACTION_HELP = (
 )
 DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
 CALL = "NAME[(NAME=VALUE, ...)]"
-PYTHON_ALONE = ("field_share",)
-"""Settings that cannot be passed on the command line."""
 RESUME_HELP = "Folder of a run to resume, with its own settings; --steps and --minutes make it longer."
 
 
@@ -284,7 +282,7 @@ class RunOptions:
 
 
 _run_options = signature_options(RunOptions)
-settings_options = [option for option in options_for(Settings, "Training") if option.name not in PYTHON_ALONE]
+settings_options = options_for(Settings, "Training")
 app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, settings_options)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
 app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(

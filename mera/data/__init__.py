@@ -18,6 +18,7 @@ from mera.data.dataset import (
     takes,
 )
 from mera.data.examples import as_splits
+from mera.data.pixels import as_fields, as_images
 from mera.data.random_windows import windows
 from mera.data.streams import StreamDataset
 
@@ -28,6 +29,8 @@ __all__ = [
     "Edges",
     "Examples",
     "StreamDataset",
+    "as_fields",
+    "as_images",
     "as_splits",
     "class_numbers",
     "factors",

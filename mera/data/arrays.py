@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.optional import import_optional
 from mera.data.dataset import ARRAYS, ArrayDataset, DataMissingError, DataSplits, register
+from mera.data.pixels import as_images
 from mera.data.splitting import HELD_OUT
 
 USUAL = ("fields", "images", "x", "data")
@@ -19,7 +21,7 @@ USUAL = ("fields", "images", "x", "data")
 
 
 @register("array")
-def array(root: Path, key: str | None = None) -> DataSplits:
+def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSplits:
     """Images or fields of one file, (N, C, *shape), whose last tenth is for the test; neighbours may be correlated.
 
     An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry.
@@ -27,6 +29,7 @@ def array(root: Path, key: str | None = None) -> DataSplits:
     Args:
         root: the file, .npy, .npz or .h5, such as that of `Measurement.save`.
         key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
+        kind: "images" for pixels that are not uint8 yet, "fields" for floats in [0, 1] that are none; see `as_images`.
 
     Raises:
         DataMissingError: if there is no such file.
@@ -40,8 +43,11 @@ def array(root: Path, key: str | None = None) -> DataSplits:
         found = found[:, None]
     if found.ndim < 3 or len(found) < 2:
         raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {found.shape}")
+    if kind is not None and check_choice(kind, ("fields", "images"), "a kind") == "images":
+        found = as_images(found).numpy()
     first = len(found) - max(1, len(found) // HELD_OUT)
-    return DataSplits(path.stem, found.shape[1], ArrayDataset(found[:first]), ArrayDataset(found[first:]))
+    train, test = ArrayDataset(found[:first]), ArrayDataset(found[first:])
+    return DataSplits(path.stem, found.shape[1], train, test, are_fields=kind == "fields")
 
 
 def _read(path: Path, key: str | None) -> np.ndarray:

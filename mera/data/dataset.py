@@ -97,6 +97,7 @@ class DataSplits:
         test: test examples.
         source: the arguments of `load` that load the data set again; None if it was made in another way.
         classes: the names of the classes, in the order of the class numbers; empty if they have no names.
+        are_fields: whether floats in [0, 1] in the shape of images are fields; see `mera.data.as_fields`.
     """
 
     name: str
@@ -105,6 +106,7 @@ class DataSplits:
     test: Examples
     source: dict[str, Any] | None = field(default=None, kw_only=True)
     classes: tuple[str, ...] = field(default=(), kw_only=True)
+    are_fields: bool = field(default=False, kw_only=True)
 
     def __repr__(self) -> str:
         """The name, the numbers of examples, and the shape and dtype of an example."""

@@ -17,6 +17,7 @@ from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
 from mera.data.gate import check_array, check_finite, check_labels
 from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
+from mera.data.pixels import Fields
 from mera.data.splitting import HELD_OUT
 from mera.data.streams import StreamDataset, is_stream, split_stream
 
@@ -102,9 +103,9 @@ def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> Dat
         data: a `DataSplits`; the name of a registered data set; a tensor or an array of examples (N, C, *shape), or
             (N, *shape) for one channel; a pair (examples, labels), where labels are class numbers (N,) or contexts of
             floats; a data set of torch or of the library datasets, whose items are examples, tuples (example, label,
-            ...) or dicts; an iterable, such as an `IterableDataset`, which is read in its own order; or a pair or a
-            dict of training and test examples, each of any kind above. Without test examples, every tenth example is
-            held out; of an iterable, the first examples are held out.
+            ...) or dicts; an iterable, such as an `IterableDataset`, which is read in its own order; a pair or a dict
+            of training and test examples, each of any kind above; or a result of `as_fields`. Without test examples,
+            every tenth example is held out; of an iterable, the first examples are held out.
         shape: the shape (C, *sites) of an example of the flow.
         conditional: whether the flow takes a context, so that a pair of arrays is (examples, labels); without a
             context, a pair of arrays of the same rank is training and test examples.
@@ -113,6 +114,8 @@ def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> Dat
         ValueError: if the data is of another kind.
     """
     check_shape(shape, "shape")
+    if isinstance(data, Fields):
+        return replace(as_splits(data.data, shape, conditional), are_fields=True)
     if isinstance(data, str):
         data = load(data, L=tuple(shape[1:]))
     if isinstance(data, DataSplits):

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from operator import length_hint
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mera._utils.errors import InputError
 
-AS_IMAGES = "pass as_images=True to fit"
+AS_IMAGES = "mera.data.as_images(examples) converts them"
 """The advice for numbers that are pixels, but not uint8 images (C, H, W)."""
-BRIGHTEST = {torch.uint16: 65535, torch.bool: 1}
-"""The largest value of a pixel by dtype; 255 for other integers, 1 for floats."""
 
 
 def check_array(array: Any, what: str = "examples") -> Any:
@@ -89,52 +84,15 @@ def check_example(example: Tensor, shape: Sequence[int]) -> None:
             got += (
                 f", channels last: examples.transpose(0, {last}, {', '.join(map(str, range(1, last)))}) of an array, "
             )
-            got += f"permute of a tensor; or {AS_IMAGES}"
+            got += "permute of a tensor; or mera.data.as_images(examples)"
         raise InputError(f"examples of shape {expected}, as the flow's", got)
     if example.dtype != torch.uint8 and not example.is_floating_point():
         largest = example.to(torch.int64).max().item() if example.numel() else 0
-        mend = AS_IMAGES if example.dtype in BRIGHTEST or largest <= 255 else "for fields, convert them by .float()"
+        is_pixels = example.dtype in (torch.uint16, torch.bool) or largest <= 255
+        mend = AS_IMAGES if is_pixels else "for fields, convert them by .float()"
         raise InputError("examples that are uint8 images or fields of floats", f"{example.dtype}: {mend}")
-
-
-def look_like_images(examples: Any, shape: Sequence[int], n: int = 16) -> bool:
-    """Whether the first examples are floats in [0, 1] that reach from dark to bright, in the shape of images."""
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        return False
-    values = torch.stack([examples[index] for index in range(min(n, length_hint(examples, n)))])
-    low, high = values.min().item(), values.max().item()
-    return values.is_floating_point() and 0 <= low < high <= 1
 
 
 def _is_channels_last(example: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether an example has its channels along the last axis."""
     return len(shape) > 1 and tuple(example.shape) == (*shape[1:], shape[0])
-
-
-class Pictures(Dataset):
-    """Examples as uint8 images: floats in [0, 1], integers from 0 to 255, 16 bits, bools, channels last.
-
-    Args:
-        examples: the examples, each (C, *sites) or (*sites, C).
-        shape: the shape (C, *sites) of an image.
-    """
-
-    def __init__(self, examples: Any, shape: Sequence[int]) -> None:
-        self.examples, self.shape = examples, tuple(shape)
-        self.labels = getattr(examples, "labels", {})
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Tensor:
-        example = self.examples[index]
-        if tuple(example.shape) != self.shape and _is_channels_last(example, self.shape):
-            example = example.movedim(-1, 0)
-        if example.dtype == torch.uint8:
-            return example
-        brightest = 1 if example.is_floating_point() else BRIGHTEST.get(example.dtype, 255)
-        values = example.double()
-        low, high = (values.min().item(), values.max().item()) if values.numel() else (0.0, 0.0)
-        if not (low >= 0 and high <= brightest and math.isfinite(low + high)):
-            raise InputError(f"pixels from 0 to {brightest} in each image", f"{low:g} to {high:g} in image {index}")
-        return (values * 255 / brightest).round().to(torch.uint8)

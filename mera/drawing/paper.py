@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -22,10 +21,8 @@ from mera.analysis.strengths import strongest
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, progression, save_figure, save_for_paper
 from mera.drawing.latents import dependence, histograms
-from mera.drawing.pinwheel import pinwheels
 from mera.drawing.repairs import repairs
 from mera.drawing.subject import FIELD_SAMPLES, SEED, Subject
-from mera.drawing.video import save_video, traversal_frames
 from mera.flow import Flow
 
 COLUMNS = 8
@@ -38,13 +35,11 @@ class PaperFigure:
     Args:
         title: the title in lists of figures.
         function: makes the figure of a subject.
-        is_usual: whether the figure is drawn by default.
         least: the smallest number of images that the figure needs.
     """
 
     title: str
-    function: Callable[[Subject], Any]
-    is_usual: bool = True
+    function: Callable[[Subject], Picture]
     least: int = 1
 
     def write(self, subject: Subject, path: Path, for_paper: bool = False) -> Path:
@@ -53,19 +48,17 @@ class PaperFigure:
         Args:
             subject: the subject.
             path: the file without an extension.
-            for_paper: whether to write a PDF at the width of a column, except for animations.
+            for_paper: whether to write a PDF at the width of a column.
         """
         drawn = self.function(subject)
-        if not isinstance(drawn, Picture):
-            save_video(drawn, file := path.with_name(path.name + ".gif"))
-        elif for_paper:
+        if for_paper:
             save_for_paper(drawn, file := path.with_name(path.name + ".pdf"))
         else:
             save_figure(drawn, file := path.with_name(path.name + ".png"))
         return file
 
-    def draw(self, flow: Flow, images: Tensor) -> Any:
-        """Draw the figure: a `Picture`, or the frames of an animation.
+    def draw(self, flow: Flow, images: Tensor) -> Picture:
+        """Draw the figure.
 
         Args:
             flow: a flow of images, (1 or 3, H, W).
@@ -252,11 +245,6 @@ FIGURES = {
     "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, least=4),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
     "8": PaperFigure("samples at the mixed temperature", samples),
-    "9": PaperFigure(
-        "the pinwheel: two flows that learn it, with a Laplace and a Gaussian prior",
-        lambda subject: pinwheels(subject.pinwheels),
-        is_usual=False,
-    ),
     "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, -1)),
     "11": PaperFigure("receptive fields at random, the level below", partial(random_fields, -2)),
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, -3)),
@@ -264,6 +252,5 @@ FIGURES = {
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
     "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.statistics), least=LEAST),
     "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.statistics), least=LEAST),
-    "traversals": PaperFigure("a GIF: images along the leading latents of each level", traversal_frames),
 }
-"""The figures of the paper by number, and three that its text suggests."""
+"""The figures of the paper by number, and two that its text suggests."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 from torch import Tensor
 
-from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import LatentStatistics, statistics, strengths
 from mera.flow import Flow
@@ -28,18 +26,10 @@ class Subject:
     Args:
         flow: the flow.
         images: test images (N, C, H, W) uint8.
-        learn_pinwheel: trains a flow with the named prior on the pinwheel, for Fig. 9; see `mera.train.pinwheel`.
     """
 
-    def __init__(self, flow: Flow, images: Tensor, learn_pinwheel: Callable[[str], Flow] | None = None) -> None:
-        self.flow, self.images, self._learn_pinwheel = flow, images, learn_pinwheel
-
-    @cached_property
-    def pinwheels(self) -> dict[str, Flow]:
-        """Flows with a Laplace and a Gaussian prior that have learnt the pinwheel, by the name of the prior."""
-        if self._learn_pinwheel is None:
-            raise InputError("a Subject with learn_pinwheel for Fig. 9", "a Subject without")
-        return {prior: self._learn_pinwheel(prior) for prior in ("laplace", "gaussian")}
+    def __init__(self, flow: Flow, images: Tensor) -> None:
+        self.flow, self.images = flow, images
 
     @cached_property
     def norms(self) -> tuple[Tensor, ...]:

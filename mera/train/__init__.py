@@ -8,7 +8,6 @@ from mera.train.loop import Loop
 from mera.train.muon import Muon
 from mera.train.run import RunFolder
 from mera.train.settings import PRESETS, Settings
-from mera.train.watch import Watch
 
 __all__ = [
     "PRESETS",
@@ -19,7 +18,6 @@ __all__ = [
     "Result",
     "RunFolder",
     "Settings",
-    "Watch",
     "bits_per_dim",
     "fit",
     "is_main",

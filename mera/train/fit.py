@@ -103,14 +103,13 @@ def fit(
     optimizer: str | OwnOptimizer | None = None,
     schedule: str | OwnSchedule | None = None,
     on_signal: str = "raise",
-    as_images: bool | None = None,
     **options: Any,
 ) -> Result:
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
     Processes that torchrun or accelerate launch started share each batch, with a copy of the flow on the device of each
-    process; the result equals that of a single process to rounding, except with the estimators "score" and "alpha",
-    whose control variate is a mean over the samples of one process and one micro-batch. All processes need the same
+    process; the result equals that of a single process to rounding, except with the estimator "score", whose
+    control variate is a mean over the samples of one process and one micro-batch. All processes need the same
     `run` and `callbacks`. On SIGINT (Ctrl-C) or SIGTERM the current step is finished and everything is saved; then
     `KeyboardInterrupt` or `SystemExit` is raised, so that a script ends (see `on_signal`). A second SIGINT ends the
     process at once. At the end the random states of torch, numpy and Python are as they were.
@@ -128,8 +127,6 @@ def fit(
         quiet: show no progress.
         on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
             "return" the result.
-        as_images: whether to convert examples to uint8 images: floats in [0, 1], integers from 0 to 255, 16 bits, and
-            arrays with channels last. None does not, and warns about floats that look like images; False does not warn.
         callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
         loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
             number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -143,7 +140,8 @@ def fit(
     ============================================== ===================================================================
     data                                           learnt as
     ============================================== ===================================================================
-    tensor or array (N, C, \\*shape), or a memmap   images (uint8, bits/dim) or fields (floats, nats for each variable)
+    tensor or array (N, C, \\*shape), or a memmap   images (uint8, bits/dim) or fields (floats, nats for each variable);
+                                                   `mera.data.as_images` converts pixels of other dtypes
     pair (examples, labels)                        the same; class numbers, or contexts of a flow with `context=`
     data set of torch or of the library datasets   the same; items are examples, or tuples or dicts with a label
     iterable, such as an `IterableDataset`         the same, read in its own order
@@ -153,7 +151,6 @@ def fit(
     `mera.data.DataSplits`                         its two splits
     action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
     an ActionFamily                                actions at all parameters of ranges, for a flow with a context
-    pair (action, fields)                          the same, and fields of that density; see `Settings.field_share`
     ============================================== ===================================================================
 
     Returns:
@@ -187,11 +184,7 @@ def fit(
     callbacks = check_callbacks(callbacks)
     console = None if check_flag(quiet, "quiet") else _console() if console is None else console
     settings, own_optimizer, own_schedule = _settings(settings, optimizer, schedule, options)
-    learnt = recognize(
-        flow, data, settings, loss, world_size(), None if as_images is None else check_flag(as_images, "as_images")
-    )
-    if "field_share" in options and getattr(learnt.train, "fields", None) is None:
-        raise InputError("field_share beside an action and fields", f"field_share={settings.field_share} alone")
+    learnt = recognize(flow, data, settings, loss, world_size())
     if not resume:
         check_enough(flow, learnt.train)
         check_loss(flow, learnt.train)

@@ -55,7 +55,7 @@ class Loop:
         test_error: its standard error; NaN if it is not known.
         best: step and loss of the best evaluation, on the held-out part of the training examples if the best weights
             are kept, else on the test examples; None before the first evaluation.
-        first_loss: the loss of the first batch, once the objective is final; NaN before it.
+        first_loss: the loss of the first batch; NaN before it.
         stopping: whether the run ends after the current step, in all processes.
         signal: the number of the signal that asked any of the processes to stop; 0 for none.
     """
@@ -158,7 +158,6 @@ class Loop:
             batch: this process's rows of a batch, as for `training_step`.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
-        self.objective.advance(self.progress)
         self._loss.compile(options={"fallback_random": True})
         with restored_states(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, as it generates code
@@ -179,14 +178,13 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self.schedule.before_step(self.step, self.progress)
-        self.objective.advance(self.progress)
         self._forget_gradients()
         mean_loss = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
-        if math.isnan(self.first_loss) and self.objective.is_final:
+        if math.isnan(self.first_loss):
             self.first_loss = loss
         self._recent_losses.append(loss)
         if not all(map(math.isfinite, metrics.values())):

@@ -68,21 +68,9 @@ class Objective(ABC):
             batch: rows as `batch` makes them, on the device of the flow.
         """
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the loss stays the same function in all later steps; see `advance`."""
-        return True
-
     @abstractmethod
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
         """About `n` rows of data (B, C, *shape), and their contexts, that initialise normalisation layers."""
-
-    def advance(self, progress: float) -> None:  # noqa: B027, most objectives stay the same
-        """Called before each step of training, for a loss that changes in a run.
-
-        Args:
-            progress: the completed fraction of the run, 0 to 1.
-        """
 
     def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
         """Further results of an evaluation, by name.

@@ -1,9 +1,8 @@
-"""Conversion of the argument `data` of `fit` to objectives: examples, an action, or an action with target fields."""
+"""Conversion of the argument `data` of `fit` to objectives: examples, an action, or a family of actions."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from operator import length_hint
@@ -12,13 +11,13 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.data import DataSplits, Examples, as_splits
+from mera.data import DataSplits, as_splits
 from mera.data.examples import hold_out
-from mera.data.gate import AS_IMAGES, Pictures, check_example, look_like_images
+from mera.data.gate import check_example
+from mera.data.pixels import look_like_images
 from mera.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
-from mera.train.family_kl import FamilyKL
 from mera.train.likelihoods import FieldLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
 from mera.train.order import Order, rows_per_step
@@ -48,36 +47,26 @@ def recognize(
     settings: Settings,
     loss: Callable[[Density, Any], Tensor] | None = None,
     processes: int = 1,
-    as_images: bool | None = None,
 ) -> Objectives:
     """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
 
     Args:
-        data: an action, a pair (action, fields), or examples of any kind.
+        data: an action, a family of actions, or examples of any kind.
         loss: a loss of the user's own on examples.
-        as_images: whether examples of other dtypes and layouts are converted to uint8 images (see `Pictures`); with
-            None, floats that look like images give a warning.
 
     Raises:
         ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
         FloatingPointError: see `check_target`.
     """
-    action, examples = _split(data)
-    if action is not None:
-        if as_images:
-            raise InputError("as_images=False beside an action", "as_images=True")
+    if _is_action(data):
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
         if settings.keep == "best":
             raise InputError('keep="last" beside an action, which has no examples to hold out', 'keep="best"')
-        if isinstance(action, ActionFamily):
-            return _of_family(flow, action, examples, settings)
-        action = check_sampled(flow, action)
-        fields = None if examples is None else _fields(examples, flow)
-        options = (settings.estimator, settings.anneal, settings.alpha)
-        objective = ReverseKL(flow, action, *options, fields, settings.field_share)
-        return Objectives(objective, ReverseKL(flow, action, settings.estimator, alpha=settings.alpha))
-    splits = as_splits(examples, flow.plan.input.event_shape, flow.plan.context is not None)
+        action = _checked_family(flow, data) if isinstance(data, ActionFamily) else check_sampled(flow, data)
+        objective = ReverseKL(flow, action, settings.estimator)
+        return Objectives(objective, objective)
+    splits = as_splits(data, flow.plan.input.event_shape, flow.plan.context is not None)
     held_out = None
     if settings.keep == "best":
         if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
@@ -85,10 +74,7 @@ def recognize(
             raise InputError(expected, repr(splits))
         training, held_out = hold_out(splits.train)
         splits = replace(splits, train=training)
-    if as_images:
-        splits = replace(splits, train=_pictures(splits.train, flow), test=_pictures(splits.test, flow))
-        held_out = None if held_out is None else _pictures(held_out, flow)
-    check_data(splits, flow, warn=as_images is None)
+    check_data(splits, flow)
     n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
     rows = rows_per_step(settings.batch_size, n, processes)
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
@@ -97,33 +83,14 @@ def recognize(
     return Objectives(train, test, validation, splits.source, in_order)
 
 
-def _of_family(flow: Density, family: ActionFamily, examples: Any, settings: Settings) -> Objectives:
-    """The objectives of a family of actions."""
-    if examples is not None:
-        raise InputError("a family of actions alone", "fields of the target beside it")
-    if flow.plan.context != (len(family.ranges),) or not flow.flow.needs_context:
-        k = len(family.ranges)
+def _checked_family(flow: Density, family: ActionFamily) -> ActionFamily:
+    """Check a family of actions, and that the flow takes its parameters as context."""
+    k = len(family.ranges)
+    if flow.plan.context != (k,) or not flow.flow.needs_context:
         raise InputError(f"a flow for {family!r} that was built with context={k}", f"the context {flow.plan.context}")
     middle = family.context(**family.middle).to(flow.device)
     check_sampled(flow.given(middle), family.at(**family.middle))
-    train = FamilyKL(flow, family, settings.estimator, settings.anneal, settings.alpha)
-    return Objectives(train, FamilyKL(flow, family, settings.estimator, alpha=settings.alpha))
-
-
-def _pictures(examples: Examples, flow: Density) -> Any:
-    """Examples as uint8 images; refuses a stream, whose items can do the same."""
-    if getattr(examples, "in_order", False):
-        raise InputError("examples that can be read in any order beside as_images=True", "a stream")
-    return Pictures(examples, flow.plan.input.event_shape)
-
-
-def _split(data: Any) -> tuple[Any, Any]:
-    """Split the data into an action and examples; a missing part is None."""
-    if isinstance(data, (tuple, list)) and len(data) == 2 and _is_action(data[0]):
-        if data[1] is None:
-            raise InputError("fields of the target beside an action", "None")
-        return data[0], data[1]
-    return (data, None) if _is_action(data) else (None, data)
+    return family
 
 
 def _is_action(data: Any) -> bool:
@@ -136,11 +103,10 @@ def _is_action(data: Any) -> bool:
     return callable(data) and not has_items and not isinstance(data, Density)
 
 
-def check_data(data: DataSplits, flow: Density, warn: bool = True) -> None:
+def check_data(data: DataSplits, flow: Density) -> None:
     """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
 
-    Warns:
-        UserWarning: if fields of floats look like images.
+    Floats in [0, 1] in the shape of images are refused too, unless `as_fields` says that they are fields.
     """
     sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
     if 0 in sizes:
@@ -153,12 +119,11 @@ def check_data(data: DataSplits, flow: Density, warn: bool = True) -> None:
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
     is_stream = getattr(data.train, "in_order", False)
-    if warn and kinds[0] is FieldLikelihood and not is_stream and look_like_images(data.train, expected):
-        warnings.warn(
-            "Expected uint8 images or fields; got floats in [0, 1] in the shape of images, which are learnt as fields, "
-            f"in nats for each variable: {AS_IMAGES} to learn images in bits per dimension, or as_images=False for "
-            "fields",
-            stacklevel=3,
+    if kinds[0] is FieldLikelihood and not (is_stream or data.are_fields) and look_like_images(data.train, expected):
+        raise InputError(
+            "uint8 images or fields of floats",
+            "floats in [0, 1] in the shape of images: learn mera.data.as_images(x) in bits per dimension, or "
+            "mera.data.as_fields(x) if they are fields",
         )
 
 
@@ -168,12 +133,3 @@ def _check_domain(example: Tensor, flow: Density) -> None:
         is_field = example.is_floating_point()
         got = f"values up to {example.abs().max().item():.4g}" if is_field else f"images of {example.dtype}"
         raise InputError("angles from -pi to pi, as floats, for a flow of angles", got)
-
-
-def _fields(data: Any, flow: Density) -> Examples:
-    """Convert fields of the target to a data set that can be read in any order."""
-    splits = as_splits((data, data), flow.plan.input.event_shape)
-    check_data(splits, flow)
-    if likelihood_of(splits.train[0]) is not FieldLikelihood or getattr(splits.train, "in_order", False):
-        raise InputError("fields of floats that can be read in any order", type(data).__name__)
-    return splits.train

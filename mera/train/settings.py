@@ -19,7 +19,7 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
-ESTIMATORS = ("path", "total", "score", "alpha")
+ESTIMATORS = ("path", "score")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
 
@@ -117,36 +117,11 @@ class Settings:
         str,
         Option(
             'how the gradient is estimated when a flow learns from an action: "path" through the samples alone, which '
-            'has no noise where the flow is exact; "total" through samples and density; "score", the score function '
-            "with the mean of the other samples as a control variate, which needs no gradient of the action; "
-            '"alpha", by weights of the samples, for an alpha-divergence in place of the Kullback-Leibler divergence.',
+            'has no noise where the flow is exact; "score", the score function with the mean of the other samples as a '
+            "control variate, which needs no gradient of the action.",
             choice(ESTIMATORS, "an estimator"),
         ),
     ] = "path"
-    alpha: Annotated[
-        float,
-        Option(
-            'alpha of the estimator "alpha", from above 0 to 1: near 0 the divergence from the flow to the target, '
-            "which may miss a mode; at 1 that from the target to the flow, which covers all modes that samples reach.",
-            positive(most=1),
-        ),
-    ] = 0.5
-    field_share: Annotated[
-        float,
-        Option(
-            "share of each batch, from 0 to 1, that is fields of the target, for a flow that learns from an action and "
-            "fields; with 0.5 the loss is half the sum of both divergences.",
-            positive(or_zero=True, most=1),
-        ),
-    ] = 0.5
-    anneal: Annotated[
-        float,
-        Option(
-            "fraction of a run, from 0 to 1, in which the action gradually replaces that of uncoupled Gaussian "
-            "variables.",
-            positive(or_zero=True, most=1),
-        ),
-    ] = 0.0
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0
     ema: Annotated[
         float,

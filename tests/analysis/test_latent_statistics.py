@@ -10,7 +10,6 @@ import torch
 import mera
 from mera import analysis
 from mera.analysis.dependence import independent_mean, information_of_bins, rank_bins, tree_distance
-from mera.analysis.pinwheel import agreement, leg_of, pinwheel, sector_of
 
 
 def draws(*shape, seed=0):
@@ -94,40 +93,6 @@ def test_planted_dependence_is_found_where_it_is(flow):
 def test_statistics_refuse_too_few_images(flow):
     with pytest.raises(ValueError, match="at least 20 images; got 3"):
         analysis.statistics(flow, flow.sample(3))
-
-
-def test_legs_and_sectors_are_known():
-    points = pinwheel(4000)
-    quarter = torch.stack([-points[:, 1], points[:, 0]], dim=1)  # a turn by 90 degrees moves each leg to the next
-    assert torch.equal(leg_of(quarter), (leg_of(points) + 1) % 4)
-    counts = torch.bincount(leg_of(points), minlength=4) / 4000
-    assert (counts - 0.25).abs().max() < 0.03
-    corners = torch.tensor([[1.0, 0.9], [-0.9, 1.0], [-1.0, -0.9], [0.9, -1.0]])
-    assert sector_of(corners).tolist() == [0, 1, 2, 3]
-    assert sector_of(torch.tensor([[1.0, 0.1], [0.1, 1.0], [-1.0, 0.1], [0.1, -1.0]]), True).tolist() == [0, 1, 2, 3]
-
-
-def test_agreement_of_constructed_flows():
-    """A flow whose data are its latents, turned so that quadrants lie on legs; and one that ignores the sector."""
-
-    class Known:
-        def __init__(self, angle):
-            self.angle = angle
-
-        def sample_latents(self, n):
-            return (torch.randn(n, 1, 2),)
-
-        def inverse(self, z):
-            z = z[0].flatten(1)
-            turn = torch.atan2(z[:, 1], z[:, 0]) + self.angle
-            radius = torch.full_like(turn, 2.0)
-            turn = turn + 0.25 * math.e  # the twist of the legs at their middle
-            return (torch.stack([radius * turn.cos(), radius * turn.sin()], dim=1)[:, None], None)
-
-    on_axes, on_quadrants = agreement(Known(0.0)), agreement(Known(-math.pi / 4))
-    assert on_axes.axes > 0.999
-    assert 0.47 < on_axes.quadrants < 0.53
-    assert on_quadrants.quadrants > 0.999
 
 
 def test_ties_know_nothing_of_each_other():

@@ -74,7 +74,7 @@ def test_xy_is_learnt_and_measured():
     torch.manual_seed(0)
     action = XY(1.0)
     flow = mera.build("rgflow", L=8, m=4, dim=1, channels=1, layers=2, hidden=(24,), norm=False, **action.flow_options)
-    mera.train.fit(flow, action, steps=60, batch_size=64, lr=5e-3, anneal=0.3, eval_every=60, eval_images=100)
+    mera.train.fit(flow, action, steps=60, batch_size=64, lr=5e-3, eval_every=60, eval_images=100)
     flow = flow.double()
     report = physics.estimate(flow, action, 4000)
     assert report.ess > 0.3

@@ -1,14 +1,12 @@
 """The gate of examples and labels: counts, dtypes, ranges, layouts, and the line that mends them."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
 import mera
-from mera.data import ArrayDataset
+from mera.data import ArrayDataset, as_fields, as_images
 from mera.train import fit
 
 X = torch.rand(40, 1, 8, 8)
@@ -40,9 +38,9 @@ def with_nan(x):
 
 
 REFUSED = {
-    "int64": (flow_of, PIXELS.long(), "torch.int64: pass as_images=True to fit"),
-    "uint16": (flow_of, (X * 65535).numpy().astype(np.uint16), "torch.uint16: pass as_images=True to fit"),
-    "bool": (flow_of, X > 0.5, "torch.bool: pass as_images=True to fit"),
+    "int64": (flow_of, PIXELS.long(), "torch.int64: mera.data.as_images"),
+    "uint16": (flow_of, (X * 65535).numpy().astype(np.uint16), "torch.uint16: mera.data.as_images"),
+    "bool": (flow_of, X > 0.5, "torch.bool: mera.data.as_images"),
     "large integers": (flow_of, (X * 9999).long(), r"torch.int64: for fields, convert them by \.float\(\)"),
     "channels last": (
         lambda: flow_of(3),
@@ -92,26 +90,33 @@ PICTURES = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_as_images(name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        result = fit(flow_of(), PICTURES[name], as_images=True, **SHORT)
-    assert result.unit == "bits/dim"
+    images = as_images(PICTURES[name])
+    assert (images.dtype, images.shape) == (torch.uint8, X.shape)
+    if name not in ("bool", "channels last"):
+        assert (images.float() / 255 - X).abs().max() < 0.01
+    assert fit(flow_of(), images, **SHORT).unit == "bits/dim"
+
+
+def test_a_data_set_as_images_keeps_its_labels():
+    examples = as_images(TensorDataset(X, Y))
+    assert torch.equal(examples[3], as_images(X)[3])
+    assert torch.equal(examples.labels["class"], Y)
+    assert fit(flow_of(classes=2), examples, **SHORT).unit == "bits/dim"
 
 
 def test_pixels_out_of_range():
-    with pytest.raises(ValueError, match="pixels from 0 to 1 in each image; got 0"):
-        fit(flow_of(), 5 * X, as_images=True, **SHORT)
-    with pytest.raises(ValueError, match="as_images=False beside an action"):
-        fit(flow_of(), mera.physics.FreeField(), as_images=True, **SHORT)
+    with pytest.raises(ValueError, match="pixels from 0 to 1; got 0"):
+        as_images(5 * X)
+    with pytest.raises(ValueError, match="a data set that can be read in any order; got generator"):
+        as_images(x for x in X)
 
 
 def test_floats_that_look_like_images():
-    with pytest.warns(UserWarning, match="floats in \\[0, 1\\] in the shape of images.*pass as_images=True"):
-        assert fit(flow_of(), X, **SHORT).unit == "nats/variable"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit(flow_of(), X - 0.5, **SHORT)
-        fit(flow_of(), X, as_images=False, **SHORT)
+    with pytest.raises(ValueError, match=r"floats in \[0, 1\] in the shape of images.*as_images.*as_fields"):
+        fit(flow_of(), X, **SHORT)
+    assert fit(flow_of(), as_fields(X), **SHORT).unit == "nats/variable"
+    assert fit(flow_of(classes=2), as_fields((X, Y)), **SHORT).unit == "nats/variable"
+    fit(flow_of(), X - 0.5, **SHORT)
 
 
 def test_a_context_of_the_rank_of_the_examples():

@@ -6,7 +6,7 @@ import torch
 import mera
 from mera import physics
 from mera.physics import ON, XY, ActionFamily, DoubleWell, FreeField, Ising, Phi4
-from mera.train.family_kl import corners
+from mera.train.reverse_kl import corners
 from tests.helpers.command import plain, run
 from tests.helpers.laws import randomize
 
