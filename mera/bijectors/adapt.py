@@ -74,7 +74,7 @@ def adapt(
     )
 
 
-class _Adapted(Bijector):
+class Adapted(Bijector):
     """A bijector around an object that maps in both directions; converts shapes and log-dets to mera's conventions."""
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
@@ -107,7 +107,7 @@ class _Adapted(Bijector):
         return value.reshape(x.shape) if self.flatten else value, log_det.expand(x.shape[0])
 
 
-class _OfTorch(_Adapted):
+class _OfTorch(Adapted):
     """A transform of torch.distributions, which maps latents to data. Its tensors become buffers of the bijector."""
 
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
@@ -161,7 +161,7 @@ def _call_and_ladj(transform: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     return y, transform.log_abs_det_jacobian(x, y)
 
 
-class _OfNflows(_Adapted):
+class _OfNflows(Adapted):
     """A transform of nflows, which maps data to latents."""
 
     def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
@@ -171,7 +171,7 @@ class _OfNflows(_Adapted):
         return self.object.inverse(y, context)
 
 
-class _OfFreia(_Adapted):
+class _OfFreia(Adapted):
     """A module or a graph of FrEIA, which maps data to latents."""
 
     def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
@@ -189,7 +189,7 @@ class _OfFreia(_Adapted):
         return outputs[0], log_det
 
 
-class _OfNormflows(_Adapted):
+class _OfNormflows(Adapted):
     """A flow of normflows, which maps latents to data."""
 
     def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
@@ -199,7 +199,7 @@ class _OfNormflows(_Adapted):
         return self.object(y) if context is None else self.object(y, context)
 
 
-ADAPTERS: list[tuple[str, str, type[_Adapted]]] = [
+ADAPTERS: list[tuple[str, str, type[Adapted]]] = [
     ("zuko", "LazyTransform", _OfZuko),
     ("zuko", "Transform", _OfZuko),
     ("nflows", "Transform", _OfNflows),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 import signal
-import traceback
 from collections.abc import Iterator
 from itertools import count
-from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from mera._utils.signals import SIGNALS
 from mera.train.objective import Batch, Objective
@@ -36,10 +33,8 @@ class BatchLoader:
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the batches, without end; raises the data set's own error if an example cannot be read."""
+        """Iterate over the batches, without end."""
         for batch in self._loader:
-            if isinstance(batch, _Failure):
-                raise batch.error from RuntimeError(batch.trace)
             yield tuple(batch)  # the loader makes lists of tuples
 
 
@@ -49,28 +44,8 @@ class _Steps(Dataset):
     def __init__(self, objective: Objective, seed: int, rows: range) -> None:
         self.objective, self.seed, self.rows = objective, seed, rows
 
-    def __getitem__(self, step: int) -> Batch | _Failure:
-        try:
-            return self.objective.batch(self.seed, step, self.rows)
-        except Exception as error:
-            if get_worker_info() is None:  # not in a worker
-                raise
-            trace = "".join(traceback.format_exception(error))
-            try:
-                pickle.loads(pickle.dumps(error))
-            except Exception:  # pickling may raise any error
-                error = RuntimeError(f"{type(error).__name__}: {error}")
-            return _Failure(error, trace)
-
-
-class _Failure(NamedTuple):
-    """An error and its traceback, which a worker process sends in place of a batch.
-
-    An error that torch sends has the whole traceback as its message. Here the message of the data set is kept.
-    """
-
-    error: Exception
-    trace: str
+    def __getitem__(self, step: int) -> Batch:
+        return self.objective.batch(self.seed, step, self.rows)
 
 
 class _From:

@@ -12,11 +12,12 @@ from itertools import chain
 from os import PathLike
 from typing import Any
 
+import torch
 from rich.console import Console
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from mera._utils.checks import check_choice, check_flag
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.processes import world_size
 from mera._utils.random import restored_states, seed_all
@@ -25,14 +26,12 @@ from mera.density import Density
 from mera.display.means import plus_minus
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
-from mera.train.arguments import check_callbacks, check_enough, check_loss, check_run, check_trainable
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
-from mera.train.health import Verdict, judge
+from mera.train.health import Verdict, check_own_bijectors, judge
 from mera.train.loop import Loop
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer
-from mera.train.own_bijectors import check_own_bijectors
 from mera.train.recognize import Objectives, recognize
 from mera.train.reverse_kl import ReverseKL
 from mera.train.run import RunFolder
@@ -56,10 +55,8 @@ class Result:
         best: the step with the lowest loss of all evaluations, and that loss; of the test examples, or with keep="best"
             of the held-out part of the training examples; None without an evaluation.
         interrupted: whether the run was asked to stop.
-        diverged: whether the weights should not be used: they are not finite, the inverse is wrong, or the median of
-            the last training losses is worse than the first loss by more than 0.5, or than a tenth of the first loss
-            if that is larger.
-        verdict: a sentence about divergence, overfitting, or weights of samples of an action.
+        diverged: whether the weights should not be used: they are not finite, or the inverse is wrong.
+        verdict: a sentence about divergence, or about the weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
             that `Settings.keep` names.
         history: the metrics of all evaluations, which plot themselves in a notebook.
@@ -157,10 +154,10 @@ def fit(
         The number of steps, the losses, and the flow to use.
 
     Raises:
-        ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is float16, its
-            parameters are frozen, gradients are switched off), the images are too few, do not fit the flow, or lack
-            the classes that a conditional flow needs, processes cannot share a batch equally, or a bijector of your own
-            breaks a law at the first batch; see `mera.check`.
+        ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is half precision, or
+            gradients are switched off), the images do not fit the flow, or lack the classes that a conditional flow
+            needs, processes cannot share a batch equally, or a bijector of your own breaks a law at the first batch;
+            see `mera.check`.
         FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and the last checkpoint stays as it is.
@@ -176,18 +173,13 @@ def fit(
     >>> result.steps, result.test_loss < 2
     (20, True)
     """
-    check_trainable(flow)
+    _check_trainable(flow)
     check_choice(on_signal, ("raise", "return"), "on_signal")
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
-    check_run(flow, settings, run, resume, console)
-    resume = bool(run is not None and run.steps()) if resume == "auto" else bool(resume)
-    callbacks = check_callbacks(callbacks)
-    console = None if check_flag(quiet, "quiet") else _console() if console is None else console
+    resume = _resumes(flow, run, resume)
+    console = None if quiet else _console() if console is None else console
     settings, own_optimizer, own_schedule = _settings(settings, optimizer, schedule, options)
     learnt = recognize(flow, data, settings, loss, world_size())
-    if not resume:
-        check_enough(flow, learnt.train)
-        check_loss(flow, learnt.train)
     loop = Loop(flow, settings, run, learnt.train, own_optimizer, own_schedule)
     rows, history = loop.rows, History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
@@ -209,7 +201,8 @@ def fit(
             loop.compile(first := next(batches))
             batches = chain([first], batches)
         _train(loop, batches, learnt, callbacks, signal)
-        verdict = judge(loop.ema, history.metrics, learnt.test.metric, loop.first_loss)
+        last = history.metrics[-1] if history.metrics else {}
+        verdict = judge(loop.ema, last.get("inverse_error", 0.0))
         if settings.keep == "best":
             loop.use_best(learnt.test)
         if not verdict.diverged and loop.progress == 1:
@@ -233,6 +226,31 @@ def fit(
     )
 
 
+def _check_trainable(flow: Any) -> None:
+    """Refuse what is no flow, weights in half precision, and a call without gradients."""
+    if not isinstance(flow, Density):
+        raise InputError("a Flow to train", f"the class {flow.__name__}" if isinstance(flow, type) else repr(flow)[:60])
+    if flow.dtype not in (torch.float32, torch.float64):
+        mend = 'train flow.float(), with precision="bfloat16" for networks in half precision, and convert it afterwards'
+        raise InputError("a flow of float32 or float64 to train", f"{flow.dtype}: {mend}")
+    if not torch.is_grad_enabled():
+        raise InputError("fit to run with gradients", "a call within torch.no_grad() or torch.inference_mode()")
+
+
+def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
+    """Whether a run is resumed; refuses a folder that does not fit `resume`, and a flow that no file can describe."""
+    if run is None:
+        if resume is True:
+            raise InputError("the folder of a run to resume", "None")
+        return False
+    if not isinstance(resume, bool) and resume != "auto":
+        raise InputError('resume as True, False or "auto"', repr(resume))
+    if run.steps() and not resume:
+        raise FileExistsError(run.taken_message())
+    describe_flow(flow)  # in each process: only one process writes, and the others should not wait for it
+    return bool(run.steps()) if resume == "auto" else bool(resume)
+
+
 def _settings(
     settings: Settings | None,
     optimizer: str | OwnOptimizer | None,
@@ -240,6 +258,8 @@ def _settings(
     options: dict[str, Any],
 ) -> tuple[Settings, OwnOptimizer | None, OwnSchedule | None]:
     """The settings with all options, and the user's own optimiser and schedule, each None if it is a name."""
+    if settings is not None and not isinstance(settings, Settings):
+        raise InputError("settings as a mera.train.Settings", repr(settings)[:60])
     names = {"optimizer": optimizer, "schedule": schedule}
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
     settings = with_options(settings, options)

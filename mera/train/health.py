@@ -1,29 +1,28 @@
-"""The verdict on a run: whether it diverged, and whether the flow overfits."""
+"""The laws of a user's own bijectors at the first batch, and the verdict on a run."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
 
-from mera.bijectors.laws import round_trip_error
+from mera._utils.errors import InputError
+from mera.bijectors.adapt import Adapted
+from mera.bijectors.base import Bijector
+from mera.bijectors.laws import LAWS, errors_of, round_trip_error, with_noise_on_parameters
 from mera.density import Density
+from mera.graph import Step
+from mera.run.executor import run_forward
 from mera.train.objective import Objective
 
 ROWS = 8
 """The number of examples whose round trip is computed at each evaluation."""
-LARGEST_WEIGHT = 1e6
-"""Weights beyond this size count as diverged."""
-RISE = 0.02
-"""A rise of the test loss above its best value that is reported, in bits or nats for each variable; for a loss of the
-user's own, whose unit is not known, a fraction of the loss of the first step."""
-WORSE = 0.5
-"""A rise of the median training loss above the loss of the first step that counts as diverged, in the same unit; a
-tenth of the loss of the first step if that is more."""
-SETTLED = 50
-"""The step from which the training loss is compared with that of the first step."""
+EVENTS, TOLERANCE = 2, 1e-3
+"""The number of events at which a user's own bijector is checked, and the largest error: a wrong law is wrong by far
+more, and approximate inverses are allowed."""
 
 
 class Verdict(NamedTuple):
@@ -53,40 +52,67 @@ def inverse_error(flow: Density, objective: Objective) -> float:
     return round_trip_error(x, again, bare.of_angles)
 
 
-def judge(flow: Density, history: Sequence[dict[str, float]], metric: str, first_loss: float) -> Verdict:
-    """The verdict on a run after its last evaluation.
+def judge(flow: Density, error: float) -> Verdict:
+    """The verdict on a run: whether weights are finite, and the inverse is right.
 
     Args:
         flow: the flow with the weights of the last step.
-        history: the metrics of all evaluations.
-        metric: the suffix of the names of losses, as in "test_bits".
-        first_loss: the loss of the batch of the first step; NaN if it is not known.
+        error: the error of the inverse in the last evaluation.
     """
     change = "lower lr, or raise warmup or batch_size"
-    values = [parameter.detach() for parameter in flow.parameters()]
-    if not all(value.isfinite().all() for value in values):
+    if not all(parameter.isfinite().all() for parameter in flow.parameters()):
         return Verdict(True, f"diverged: weights are infinite or NaN; {change}")
-    largest = max((value.abs().max().item() for value in values if value.numel()), default=0.0)
-    if largest > LARGEST_WEIGHT:
-        return Verdict(True, f"diverged: the largest weight is {largest:.2g}; {change}")
-    if not history:
-        return Verdict(False, "not evaluated")
-    last = history[-1]
-    error, tolerance = last.get("inverse_error", 0.0), 10 * math.sqrt(torch.finfo(flow.dtype).eps)
-    if error > tolerance:
+    if not error <= 10 * math.sqrt(torch.finfo(flow.dtype).eps):
         return Verdict(True, f"diverged: the inverse is wrong by {error:.2g} of the data's range; {change}")
-    loss, median = last[f"test_{metric}"], f"median_{metric}"
-    best = min(history, key=lambda line: line[f"test_{metric}"])
-    training, settled = last.get(median, loss), last["step"] >= SETTLED
-    unit = abs(first_loss) if metric == "loss" else 1.0
-    if settled and training > first_loss + max(WORSE * unit, abs(first_loss) / 10):
-        losses = f"the median training loss is {training:.4g}, and was {first_loss:.4g} in the first step"
-        return Verdict(True, f"diverged: {losses}; {change}")
-    rise = loss - best[f"test_{metric}"]
-    if rise > RISE * unit:
-        since = f"the test loss rose by {rise:.2g} since step {best['step']:.0f}"
-        if last.get(median, math.nan) < best.get(median, math.nan):
-            advice = 'more or augmented data, a smaller flow, weight_decay, or keep="best"'
-            return Verdict(False, f"overfits: {since}, while the training loss fell; try {advice}")
-        return Verdict(False, f"unsteady: {since}; {change}")
     return Verdict(False, "no sign of divergence")
+
+
+@torch.no_grad()
+def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
+    """Check the laws of bijectors with parts that are not of this package, as they are and with noise on parameters.
+
+    Args:
+        density: the flow, after its layers are initialised.
+        x: data (B, C, *shape) of the first batch.
+        context: the contexts of the data; None for a flow without context.
+
+    Raises:
+        ValueError: if a law does not hold; the message names the node, the law and the error.
+    """
+    flow = density.flow
+    remaining = {key for key, bijector in flow.bijectors.items() if is_own(bijector)}
+    if not remaining:
+        return
+    x, context = x[:EVENTS], None if context is None else context[:EVENTS]
+    transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
+
+    def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        bijector: Bijector = flow.bijectors[step.module]
+        if step.module in remaining and bijector.context_shape is None:
+            remaining.remove(step.module)
+            _check(step.node, bijector, events[:EVENTS])
+        return transform(step, events)
+
+    run_forward(flow.plan, x, transform_and_check)
+
+
+def is_own(bijector: nn.Module) -> bool:
+    """Whether a bijector has a part that is neither of this package nor of torch."""
+    parts = list(bijector.modules())
+    packages = {type(part).__module__.partition(".")[0] for part in parts}
+    return not packages <= {"mera", "torch"} or any(isinstance(part, Adapted) for part in parts)
+
+
+def _check(node: str, bijector: Bijector, events: Tensor) -> None:
+    """Refuse a bijector that breaks a law, by an error that names the node."""
+    tolerance = max(TOLERANCE, 1e3 * torch.finfo(events.dtype).eps) * max(1.0, events[0].numel() ** 0.5)
+    try:
+        errors = errors_of(bijector, events)
+        noisy = errors_of(with_noise_on_parameters(copy.deepcopy(bijector)), events)
+    except (RuntimeError, TypeError, NotImplementedError):  # which training raises where it matters
+        return
+    errors["log-det"] = max(errors.get("log-det", 0.0), noisy.get("log-det", 0.0))  # many begin as the identity
+    for name, law in LAWS.items():
+        if errors[name] > tolerance:
+            got = f"an error of {errors[name]:.3g} in {type(bijector).__name__}: mera.check shows all laws"
+            raise InputError(f"the law {law!r}", got, where=f"node {node!r}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import statistics
 import warnings
-from collections import deque
 from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
@@ -28,13 +28,10 @@ from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, make_optimizer
 from mera.train.order import rows_per_step
 from mera.train.run import RunFolder
-from mera.train.running_mean import RunningMean
-from mera.train.schedules import OwnSchedule, Schedule, own_schedule
+from mera.train.schedules import OwnSchedule, make_schedule
 from mera.train.settings import Settings
 
 Metrics = dict[str, float]
-RECENT = 200
-"""The most training losses since the last evaluation of which a median is kept."""
 
 
 class Loop:
@@ -55,7 +52,6 @@ class Loop:
         test_error: its standard error; NaN if it is not known.
         best: step and loss of the best evaluation, on the held-out part of the training examples if the best weights
             are kept, else on the test examples; None before the first evaluation.
-        first_loss: the loss of the first batch; NaN before it.
         stopping: whether the run ends after the current step, in all processes.
         signal: the number of the signal that asked any of the processes to stop; 0 for none.
     """
@@ -76,31 +72,23 @@ class Loop:
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
-        self._average = RunningMean(flow, settings.ema) if settings.ema else None
+        self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
         self._parameters = list(flow.parameters())  # a walk through all modules takes a part of a step
+        self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
-        self._names = {"optimizer": name, "schedule": settings.schedule}
-        self.schedule = self._make_schedule(schedule)
-        self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
+        self.schedule, of_schedule = make_schedule(
+            settings.schedule, self.optimizer, settings.warmup, lambda: self.progress, schedule
+        )
+        self._names = {"optimizer": name, "schedule": of_schedule}
         self.best: tuple[int, float] | None = None
-        self.first_loss, self.signal = math.nan, 0
-        self.stopping = False
+        self.signal, self.stopping = 0, False
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] | None = None
-        self._recent_losses: deque[float] = deque(maxlen=RECENT)
-
-    def _make_schedule(self, user_schedule: OwnSchedule | None) -> Schedule:
-        """The user's own schedule, or the schedule that the settings name."""
-        if user_schedule is None:
-            return Schedule(self.settings.schedule, self.optimizer, self.settings.warmup)
-        schedule = own_schedule(user_schedule, self.optimizer)
-        self._names["schedule"] = schedule.name
-        return schedule
 
     @property
     def rows(self) -> range:
@@ -177,21 +165,18 @@ class Loop:
             FloatingPointError: if the loss or the gradient is not finite; the weights are then unchanged.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
-        self.schedule.before_step(self.step, self.progress)
         self._forget_gradients()
         mean_loss = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
-        if math.isnan(self.first_loss):
-            self.first_loss = loss
-        self._recent_losses.append(loss)
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
-        self.schedule.after_step()
         self.step += 1
+        if not isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step()
         if self._average is not None:
             self._average.update_parameters(self.flow)
         return metrics
@@ -220,8 +205,7 @@ class Loop:
 
         Returns:
             step, seconds (of training), test_bits or test_nats with its standard error test_bits_error or
-            test_nats_error, median_bits or median_nats (of the last training batches since the last evaluation) and
-            inverse_error; for an action also ess, pareto_k, and free_energy with free_energy_error.
+            test_nats_error, and inverse_error; for an action also ess, pareto_k, and free_energy with its error.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -242,10 +226,8 @@ class Loop:
         if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
             self._best_weights = None if validation is None else _copied(self.ema.state_dict())
-        self.schedule.after_evaluation(chosen_by)
-        if self._recent_losses:
-            metrics[f"median_{test.metric}"] = statistics.median(self._recent_losses)
-            self._recent_losses.clear()
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(chosen_by)
         return metrics | {"inverse_error": inverse_error(self.ema, test)} | test.metrics(values, self.ema)
 
     def _evaluate(self, test: Objective) -> Tensor:
@@ -282,12 +264,10 @@ class Loop:
             "test_loss": self.test_loss,
             "test_error": self.test_error,
             "best": self.best,
-            "first_loss": self.first_loss,
-            "recent_losses": list(self._recent_losses),
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "schedule": {key: value for key, value in self.schedule.state_dict().items() if not callable(value)},
             "random": get_states(),
         }
 
@@ -312,8 +292,7 @@ class Loop:
             self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
-            self.test_error, self.first_loss = float(state["test_error"]), float(state["first_loss"])
-            self._recent_losses = deque(state["recent_losses"], RECENT)
+            self.test_error = float(state["test_error"])
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError("the state of a run of this flow", f"another: {error}") from error

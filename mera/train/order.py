@@ -6,8 +6,7 @@ A resumed run therefore reads the same batches as an uninterrupted run, whatever
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch
 
@@ -38,29 +37,24 @@ class Order:
 
     def __init__(self, n: int, batch_size: int, seed: int, in_order: bool = False) -> None:
         self.n, self.batch_size, self.seed, self.in_order = n, batch_size, seed, in_order
-        self._epoch, self._permutation = -1, _permutation(1, 0)
+        self._epoch, self._permutation = -1, torch.empty(0)
 
     def indices(self, step: int, rows: Sequence[int]) -> list[int]:
         """The index of the example in each of the rows of a step; steps count from 1."""
         if self.in_order:
             return [(step - 1) * self.batch_size + row for row in rows]
         epoch, batch = divmod(step - 1, self.n // self.batch_size)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        places = torch.tensor(rows) + batch * self.batch_size
+        if self.n > MAX_LISTED:
+            return self._strided(places.tolist(), generator)
         if epoch != self._epoch:
-            self._epoch, self._permutation = epoch, _permutation(self.n, self.seed * 1_000_003 + epoch)
-        return [self._permutation(batch * self.batch_size + row) for row in rows]
+            self._epoch, self._permutation = epoch, torch.randperm(self.n, generator=generator)
+        return self._permutation[places].tolist()
 
-
-def _permutation(n: int, seed: int) -> Callable[[int], int]:
-    """A permutation of the indices below n that a seed determines, as a function."""
-    generator = torch.Generator().manual_seed(seed)
-    if n <= MAX_LISTED:
-        return torch.randperm(n, generator=generator).tolist().__getitem__
-    start, stride = (int(torch.randint(n, (), generator=generator)) for _ in range(2))
-    while math.gcd(stride, n) != 1:
-        stride += 1
-    return partial(_strided, n, start, stride)  # a list of more indices would take too much memory
-
-
-def _strided(n: int, start: int, stride: int, index: int) -> int:
-    """The index-th of start, start + stride, start + 2 stride, ... modulo n."""
-    return (start + index * stride) % n
+    def _strided(self, places: list[int], generator: torch.Generator) -> list[int]:
+        """The examples at places of the sequence start, start + stride, start + 2 stride, ... modulo n."""
+        start, stride = (int(torch.randint(self.n, (), generator=generator)) for _ in range(2))
+        while math.gcd(stride, self.n) != 1:
+            stride += 1
+        return [(start + place * stride) % self.n for place in places]

@@ -18,81 +18,33 @@ from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
 
-def line(step, test, median, **more):
-    return {"step": step, "test_nats": test, "median_nats": median, "inverse_error": 1e-6} | more
-
-
 def flow_of(**options):
     torch.manual_seed(0)
     return mera.build("rgflow", L=4, m=2, channels=1, prior="gaussian", **{"hidden": (8,)} | options)
 
 
-@pytest.mark.parametrize(
-    ("history", "diverged", "text"),
-    [
-        ([line(50, 2.0, 2.0), line(100, 1.9, 1.9)], False, "no sign of divergence"),
-        ([line(50, 2.0, 2.0), line(100, 9.0, 9.0)], True, "the median training loss is 9, and was 3 in the first step"),
-        ([line(50, 2.0, 2.0), line(100, 2.5, 1.5)], False, r"overfits: the test loss rose by 0.5 since step 50"),
-        ([line(50, 2.0, 2.0), line(100, 2.5, 2.4)], False, "unsteady: the test loss rose by 0.5 since step 50"),
-        ([line(100, 2.0, 2.0, inverse_error=math.inf)], True, "the inverse is wrong by inf"),
-        ([line(100, 2.0, 2.0, inverse_error=0.2)], True, "the inverse is wrong by 0.2 of the data's range"),
-        ([], False, "not evaluated"),
-    ],
-)
-def test_verdicts(history, diverged, text):
-    verdict = judge(flow_of(), history, "nats", 3.0)
-    assert verdict.diverged is diverged
-    assert text in verdict.text
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_verdicts_do_not_depend_on_the_unit_of_a_loss_of_the_users_own(scale):
-    for test, text in ((1.0015, "no sign of divergence"), (1.1, "unsteady"), (9.0, "diverged")):
-        steps = ((50, 1.0), (100, test))
-        history = [{"step": n, "test_loss": scale * x, "median_loss": scale * x, "inverse_error": 0} for n, x in steps]
-        assert judge(flow_of(), history, "loss", scale).text.startswith(text)
-
-
-def test_a_batch_among_many_is_no_divergence():
-    """The losses of samples of an action have heavy tails."""
-
-    spike, free = [0.0], physics.FreeField(1.0)
-
-    def at(step, height):
-        return At(step, lambda loop: spike.__setitem__(0, height))
-
-    settings = {"steps": 60, "batch_size": 16, "eval_every": 60, "lr": 1e-4}
-    result = fit(flow_of(), lambda phi: free(phi) + spike[0], callbacks=[at(52, 1e6), at(53, 0.0)], **settings)
-    assert not result.diverged
-
-
-def test_weights_that_left_their_range():
-    for value, text in ((math.nan, "weights are infinite or NaN"), (1e7, "the largest weight is 1e+07")):
-        flow = flow_of()
-        with torch.no_grad():
-            next(flow.parameters()).view(-1)[0] = value
-        assert text in judge(flow, [line(1, 1.0, 1.0)], "nats", 1.0).text
+def test_verdicts():
+    flow = flow_of()
+    assert not judge(flow, 1e-6).diverged
+    for error in (0.2, math.inf, math.nan):
+        assert f"the inverse is wrong by {error:.2g}" in judge(flow, error).text
+    with torch.no_grad():
+        next(flow.parameters()).view(-1)[0] = math.nan
+    assert judge(flow, 0.0).diverged
+    assert "weights are infinite or NaN" in judge(flow, 0.0).text
 
 
 def test_a_run_that_diverges_is_called_so():
     def disturb(loop):
         with torch.no_grad():
             for parameter in loop.flow.parameters():
-                parameter += 0.4 * torch.randn_like(parameter)
+                parameter += 2 * torch.randn_like(parameter)
 
     torch.manual_seed(0)
     with pytest.warns(UserWarning, match="Training diverged: .*; lower lr, or raise warmup or batch_size"):
-        result = fit(flow_of(), torch.randn(60, 1, 4, 4), steps=60, eval_every=30, lr=1e-6, callbacks=[At(40, disturb)])
+        result = fit(flow_of(), torch.randn(60, 1, 4, 4), steps=4, eval_every=4, lr=1e-9, callbacks=[At(4, disturb)])
     assert result.diverged
     assert "diverged" in repr(result)
-
-
-def test_examples_that_are_learnt_by_heart():
-    torch.manual_seed(0)
-    x = torch.randn(40, 1, 4, 4)
-    result = fit(flow_of(hidden=(64,)), x, steps=150, eval_every=30)
-    assert not result.diverged
-    assert result.verdict.startswith("overfits: the test loss rose")
 
 
 def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):

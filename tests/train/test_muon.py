@@ -46,18 +46,6 @@ def test_two_steps_by_hand():
     torch.testing.assert_close(vector, alone)
 
 
-def test_a_state_of_one_decay_for_both_goes_on():
-    matrix = nn.Parameter(torch.ones(9, 9))
-    state = Muon([matrix], lr=0.1, weight_decay=0.5).state_dict()
-    for group in state["param_groups"]:
-        del group["decay"]
-    optimizer = Muon([matrix], lr=0.1)
-    optimizer.load_state_dict(state)
-    matrix.grad = torch.zeros(9, 9)
-    optimizer.step()
-    torch.testing.assert_close(matrix.detach(), torch.full((9, 9), 0.95))
-
-
 def test_small_and_frozen_parameters():
     thin, frozen = nn.Parameter(torch.ones(2, 30)), nn.Parameter(torch.ones(9, 9))
     optimizer = Muon([thin, frozen], lr=0.1)
