@@ -1,6 +1,6 @@
 """How far log p is off, in nats, if an image is cut into tiles that are evaluated apart: a Markdown table.
 
-    python benchmarks/tiles.py --flow msds2 --edge 1024 --tiles 32 64 128 256
+python benchmarks/tiles.py --flow msds2 --edge 1024 --tiles 32 64 128 256
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ the fourth uses runs that were trained before, with `mera train` or by this scri
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -53,7 +52,6 @@ def train(model: str, source: dict, minutes: float, out: Path) -> mera.Flow:
     console.print(f"{model}: {parameters:,} parameters")
     run = RunFolder(out / model)
     settings = Settings(minutes=minutes, eval_images=200)
-    run.create({"model": model, "options": options, "data": source, "settings": asdict(settings)})
     fit(flow, images, settings, run, console=console)
     return flow
 

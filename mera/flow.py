@@ -378,7 +378,7 @@ class Flow(Density):
             result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.resized(n).runner, **options)
         else:
             result = inpaint(self.runner, x, mask, context, **options)
-        if self.plan.input.dim != 2 or self.plan.input.channels not in (1, 3) or result.original is None:
+        if not self.plan.input.is_picture or result.original is None:
             return result
         return replace(result, pictures=as_images(result, result.original, self.to_images))
 

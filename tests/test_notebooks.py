@@ -36,7 +36,6 @@ def test_history_of_a_resumed_run(tmp_path):
     from tests.helpers.callbacks import StopAt
 
     folder = mera.train.RunFolder(tmp_path)
-    folder.create({})
     fit(small_flow(), IMAGES, SHORT, folder, callbacks=[StopAt(4)])
     result = fit(small_flow(), IMAGES, SHORT, folder, resume=True)
     assert [line["step"] for line in result.history.metrics] == [3, 6]
@@ -158,8 +157,7 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     assert run("train", "--resume", folder.path, "--steps", 8).exit_code == 0
     assert folder.steps()[-1] == 8
     noted = mera.train.RunFolder(tmp_path / "noted")
-    noted.create({"note": "mine"})
-    fit(small_flow(), images.train.array, SHORT, noted)  # data without a name
+    fit(small_flow(), images.train.array, SHORT, noted, extra={"note": "mine"})  # data without a name
     assert noted.config()["note"] == "mine"
     done = run("evaluate", noted.path)
     assert "which learnt data that were passed from Python" in str(done.exception)
@@ -232,8 +230,7 @@ flow""",
     "flow.layout",
     "flow.inference_cone((3, 4))",
     """run = RunFolder("run")
-run.create({"note": "mine"})
-result = fit(flow, images, steps=30, eval_every=10, run=run, resume="auto")
+result = fit(flow, images, steps=30, eval_every=10, run=run, resume="auto", extra={"note": "mine"})
 result.history""",
     "result.history.plot('seconds')",
     """filled = flow.inpaint(flow.from_images(images.test[0][None]), (slice(2, 5), slice(2, 5)), draws=4, steps=3)

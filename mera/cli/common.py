@@ -15,15 +15,11 @@ import typer
 from mera import models
 from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
 from mera.cli.declared_options import assignments, integers, options_for, usual_first
 from mera.cli.lazy import OPTIONS, with_options
-from mera.data import Examples
-from mera.density import Density
 from mera.flow import Flow
 from mera.graph import Layout
 from mera.graph.errors import within
-from mera.train.likelihoods import likelihood
 
 tune_allocator()
 
@@ -73,14 +69,6 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError("a device that torch has here", f"{name!r}: {str(error).splitlines()[0][:100]}") from error
     return torch.device(name)
-
-
-@torch.no_grad()
-def rebuild_error(flow: Density, examples: Examples) -> float:
-    """Compute max |x - f^-1(f(x))| over the first 100 examples, with x in the space of the flow f."""
-    with fixed_seed(0):
-        x, context = likelihood(flow, examples).start(flow, 100)
-    return (flow.flow.inverse(flow.flow(x, context)[0], context)[0] - x).abs().max().item()
 
 
 def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:

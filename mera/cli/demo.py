@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +11,10 @@ import typer
 
 from mera import data
 from mera._utils.files import make_folder
-from mera.cli.common import Device, choose_device, rebuild_error
+from mera.cli.common import Device, choose_device
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console, show
-from mera.cli.train import start_run
+from mera.cli.train import train
 from mera.display.means import plus_minus
 from mera.display.table import Table
 from mera.drawing.curves import loss_curves
@@ -26,6 +25,8 @@ from mera.io.flows import load_pretrained
 from mera.models import build
 from mera.train import RunFolder, Settings
 from mera.train.evaluate import example_losses, mean_and_error
+from mera.train.health import inverse_error
+from mera.train.likelihoods import likelihood
 
 MODELS: dict[str, dict[str, Any]] = {
     "rgflow": {"L": 32, "m": 4, "layers": 2, "hidden": (64,)},
@@ -52,19 +53,19 @@ def _demo(
     begin = time.monotonic()
     where = choose_device(device)
     settings = Settings(minutes=seconds / 60, eval_every=50, eval_images=100)
-    source: dict[str, Any] = {"name": "msds1", "L": 32, "train_size": train_size, "test_size": 500}
-    images = data.load(**source)
+    images = data.load("msds1", L=32, train_size=train_size, test_size=500)
     runs = out / time.strftime("runs-%Y%m%d-%H%M%S")
     make_folder(runs)
     save_grid(data.first(images.train, 64), out / "data.png")
     rows, metrics = [], {}
     for name, options in MODELS.items():
         run = RunFolder(runs / name)
-        result = start_run(run, partial(build, name, **options), source, images, settings, where)
+        torch.manual_seed(settings.seed)
+        result = train(build(name, **options).to(where), images, settings, run)
         flow = result.flow
         metrics[f"{name}, {result.steps} steps"] = run.metrics()
         bits = plus_minus(*mean_and_error(example_losses(flow, images.test)))
-        error = f"{rebuild_error(flow, images.test):.0e}"
+        error = f"{inverse_error(flow, likelihood(flow, images.test)):.0e}"
         rows.append((name, f"{count_parameters(flow):,}", result.steps, bits, error))
         torch.manual_seed(0)
         image, *coarse = flow.progression(flow.sample_latents(64, TEMPERATURE))

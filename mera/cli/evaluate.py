@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from mera.cli.common import Device, Lattice, Root, choose_device, rebuild_error
+from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
@@ -16,7 +16,8 @@ from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.display.table import Table
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import example_losses, mean_and_error
-from mera.train.likelihoods import likelihood_of
+from mera.train.health import inverse_error
+from mera.train.likelihoods import likelihood, likelihood_of
 
 app = typer.Typer(**OPTIONS)
 
@@ -57,7 +58,7 @@ def _evaluate(run: Path, n: int | None, L: Any, root: Path | None, device: torch
         f"test {kind.name}": len(losses),
         kind.unit: mean,
         "standard error": error,
-        "largest error of x -> z -> x": rebuild_error(flow, test),
+        "largest error of x -> z -> x": inverse_error(flow, likelihood(flow, test)),
         "parameters": count_parameters(flow),
     }
 

@@ -58,7 +58,7 @@ def _figures(
     if run is None:
         raise typer.BadParameter("Expected a RUN, or --list")
     flow = load_flow(run).to(choose_device(device))
-    if not isinstance(flow, Flow) or flow.plan.input.dim != 2 or flow.plan.input.channels not in (1, 3):
+    if not isinstance(flow, Flow) or not flow.plan.input.is_picture:
         raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
     flow, number = given_class(run, flow, label)
     subject = Subject(flow, images_of(run, flow, root, IMAGES, number))

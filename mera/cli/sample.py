@@ -21,7 +21,6 @@ from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.drawing.images import png_path, save_grid, stretch
 from mera.train.evaluate import sample as draw
-from mera.train.objective import are_pictures
 
 app = typer.Typer(**OPTIONS)
 
@@ -50,15 +49,15 @@ def _sample(
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
     flow = load_flow(run, L).to(choose_device(device))
-    as_array = out.suffix == ".npy" if out is not None else not are_pictures(flow)
-    if not as_array and not are_pictures(flow):
+    as_array = out.suffix == ".npy" if out is not None else not flow.plan.input.is_picture
+    if not as_array and not flow.plan.input.is_picture:
         raise InputError("a .npy file for samples that are not images", str(out))
     context = None
     if classes is not None:
         chosen = torch.tensor(numbers_of(run, flow, classes), device=flow.device)
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     samples = draw(flow, n, temperature, seed, context)
-    if are_pictures(flow) and not learnt_fields(run):
+    if flow.plan.input.is_picture and not learnt_fields(run):
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"

@@ -12,12 +12,12 @@ import torch
 import typer
 
 from mera import data
-from mera._utils.errors import InputError, closest
+from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.cli.classes import of_class
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.flow import Flow
-from mera.io.flows import load, load_pretrained, rebuild_empty
+from mera.io.flows import load, rebuild_empty
 from mera.models import Card, pretrained
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -37,19 +37,13 @@ def _card(path: Path) -> Card | None:
 
 
 def load_flow(path: Path, L: Any = None) -> Any:
-    """Load a flow.
+    """Load a flow, as `mera.load` does, on another lattice if `L` is not None.
 
     Args:
         path: the folder of a run, a file that `mera.save` wrote, or the name of a pretrained flow of the package.
         L: the edge of another lattice, or all its edges; None for the lattice that the flow learnt.
     """
-    if not path.exists() and _card(path) is None:
-        known = f"a file, or a flow of the package ({', '.join(pretrained())})"
-        raise FileNotFoundError(f"Expected the folder of a run, {known}; got {path}{closest(path, pretrained())}")
-    if _card(path) is not None:
-        flow: Any = load_pretrained(str(path))
-    else:
-        flow = load(path) if path.is_file() else RunFolder(path).flow()
+    flow = load(path)
     if L is None:
         return flow
     return flow.resized(L if isinstance(L, tuple) else (L,) * flow.plan.input.dim)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
-from operator import length_hint
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +13,6 @@ import torch
 import typer
 
 from mera import data, models, physics
-from mera._utils.errors import InputError
 from mera.cli.classes import count_classes
 from mera.cli.common import (
     LAYOUT_HELP,
@@ -30,22 +26,17 @@ from mera.cli.common import (
 )
 from mera.cli.completion import among
 from mera.cli.declared_options import options_for, signature_options
-from mera.cli.last_line import loss_of
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command, with_options
 from mera.cli.output import console
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
 from mera.density import Density
-from mera.flow import Flow
 from mera.graph.summary import count_parameters
-from mera.io.flows import describe_flow
 from mera.io.layouts import load_layout
 from mera.physics.action import as_action
-from mera.physics.check_target import check_sampled
 from mera.symmetry import Symmetrized
-from mera.train import PRESETS, Result, RunFolder, Settings, fit, is_main
-from mera.train.recognize import check_data
+from mera.train import PRESETS, Result, RunFolder, Settings, fit
 
 PRIOR_HELP = "Prior of a layout's latents: gaussian, laplace, or a distribution of torch, StudentT(df=5)."
 ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "transform": "spline(bound=6)", "layers": 2, "hidden": (64,)}
@@ -100,32 +91,18 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
         target, settings = physics.make(action), Settings(**run.config()["settings"])
     else:
         target, settings = configured(run, flow.plan.input.event_shape, root)
-    if root is not None and is_main():
-        run.move_data(root)
-    if longer:
-        _check_longer(run, longer)
-        settings = replace(settings, **longer)
-        if is_main():
-            run.extend(longer)
-    _train(flow.to(choose_device(values["device"])), target, settings, run, resume=True)
-
-
-def _check_longer(run: RunFolder, longer: dict[str, Any]) -> None:
-    """Refuse a new number of steps or minutes that the run has already reached."""
-    state = run.state()
-    for name, done in (("steps", state["step"]), ("minutes", state["elapsed"] / 60)):
-        if name in longer and longer[name] <= done:
-            expected = f"--{name} beyond the {round(done, 2)} that {run.path} has taken, since it counts the whole run"
-            raise InputError(expected, str(longer[name]))
+    flow = flow.to(choose_device(values["device"]))
+    train(flow, target, replace(settings, **longer), run, resume=True)
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
     """Run `mera train --layout FILE`."""
-    layout = load_layout(path)
+    layout, settings = load_layout(path), settings_of(values)
     lattice = layout.input.lattice
-    source, images = _images(values, lattice.shape, lattice.channels)
-    make = partial(flow_of, path, layout, prior, count_classes(images) if values["conditional"] else None)
-    start_run(RunFolder(values["out"]), make, source, images, settings_of(values), choose_device(values["device"]))
+    images = _images(values, lattice.shape, lattice.channels)
+    torch.manual_seed(settings.seed)
+    flow = flow_of(path, layout, prior, count_classes(images) if values["conditional"] else None)
+    train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
 
 
 def _train_new(model: str, **values: Any) -> None:
@@ -144,13 +121,14 @@ def _train_new(model: str, **values: Any) -> None:
     settings = settings_of(values, PRESETS.get(options.get("preset", ""), {}))
     defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
     usual = {"L": 32, "channels": 3} | defaults | options
-    source, images = _images(values, usual["L"], usual["channels"])
+    images = _images(values, usual["L"], usual["channels"])
     if "channels" in defaults:
         options.setdefault("channels", images.channels)
     if values["conditional"]:
         options.setdefault("classes", count_classes(images))
-    make = partial(models.build, model, **options)
-    start_run(RunFolder(values["out"]), make, source, images, settings, choose_device(values["device"]))
+    torch.manual_seed(settings.seed)
+    flow = models.build(model, **options)
+    train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
 
 
 def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
@@ -166,11 +144,7 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     built = models.build(model, **options).to(choose_device(values["device"]))
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
     flow: Density = Symmetrized(built) if symmetrize else built
-    check_sampled(flow if family is None else flow.given(family.context(**family.middle)), action)
-    with run.locked() if is_main() else nullcontext():
-        if is_main():
-            run.create(describe_flow(flow) | {"action": text, "settings": asdict(settings)})
-        _train(flow, action if family is None else family, settings, run, resume=False)
+    train(flow, action if family is None else family, settings, run, extra={"action": text})
 
 
 def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
@@ -179,46 +153,16 @@ def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None)
     return Settings(**{**(preset or {}), **passed})
 
 
-def _images(values: dict[str, Any], L: Edges, channels: int) -> tuple[dict[str, Any], DataSplits]:
-    """Load the data set of the options; the first value is the arguments of `mera.data.load` to load it again."""
-    options = {"channels": channels} if values["data"] in {"folder", "windows"} else {}
-    if values["train_size"] is not None:
-        options["train_size"] = values["train_size"]
-    options |= values["data_options"] or {}
-    splits = data.load(values["data"], L, values["root"], values["download"], **options)
-    return splits.source or {}, splits
+def _images(values: dict[str, Any], L: Edges, channels: int) -> DataSplits:
+    """Load the data set of the options."""
+    name, options = values["data"], dict(values["data_options"] or {})
+    for option, value in (("channels", channels), ("train_size", values["train_size"])):
+        if value is not None and name in names() and data.takes(name, option):
+            options.setdefault(option, value)
+    return data.load(name, L, values["root"], values["download"], **options)
 
 
-def start_run(
-    run: RunFolder,
-    make: Callable[[], Flow],
-    source: dict[str, Any],
-    images: DataSplits,
-    settings: Settings,
-    device: torch.device,
-) -> Result:
-    """Make a flow, write the configuration of the run, and train the flow.
-
-    Args:
-        run: the folder of the run.
-        make: makes the flow, after the seed of the settings is set.
-        source: arguments of `mera.data.load` that load the images again.
-        images: training and test images.
-        settings: settings of the training.
-        device: device of the flow.
-    """
-    torch.manual_seed(settings.seed)
-    flow = make().to(device)
-    images = data.as_splits(images, flow.plan.input.event_shape)
-    check_data(images, flow)
-    sizes = {"examples": [length_hint(images.train), length_hint(images.test)], "classes": list(images.classes)}
-    with run.locked() if is_main() else nullcontext():
-        if is_main():
-            run.create(describe_flow(flow) | {"data": source, "settings": asdict(settings)} | sizes)
-        return _train(flow, images, settings, run, resume=False)
-
-
-def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume: bool) -> Result:
+def train(flow: Density, data: Any, settings: Settings, run: RunFolder, **options: Any) -> Result:
     """Train a flow on examples or an action; print the model and the data before, and the final loss after."""
     name = "a layout" if flow.recipe is None else flow.recipe.model
     subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
@@ -230,12 +174,12 @@ def _train(flow: Density, data: Any, settings: Settings, run: RunFolder, resume:
     else:
         mirrored = ", as a mixture with its mirror image" if isinstance(flow, Symmetrized) else ""
         console.print(f"{subject} {data} on {flow.plan.input}{mirrored}")
-    if resume:
+    if options.get("resume"):
         limit = "" if math.isinf(settings.last_step) else f" of {settings.last_step}"
         console.print(f"going on from step {run.state()['step']}{limit}")
-    result = fit(flow, data, settings, run, resume, console, on_signal="return")
+    result = fit(flow, data, settings, run, console=console, on_signal="return", **options)
     done = "interrupted and saved" if result.interrupted else "finished"
-    console.print(f"{done} after {result.steps} steps{loss_of(result, data, settings)}; see {run.path}")
+    console.print(f"{done} after {result.steps} steps: {result.losses}; see {run.path}")
     if settings.keep == "best" and result.best is not None and not result.interrupted:
         console.print(f"the weights are those of step {result.best[0]}, the best on examples that were held out")
     console.print(result.verdict)

@@ -17,6 +17,7 @@ from mera.display.table import Table
 from mera.drawing.curves import loss_curves
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, grid, save_figure
+from mera.io.flows import load
 from mera.train import RunFolder, Settings, sample
 from mera.train.likelihoods import ImageLikelihood, likelihood_of
 
@@ -98,7 +99,7 @@ def _samples(scores: Sequence[Score]) -> Picture:
     """Draw a grid of samples of each model."""
     figure, axes = panels(len(scores), 4, 2.6, 2.8)
     for panel, score in zip(axes, scores, strict=True):
-        flow = RunFolder(score.run).flow()
+        flow = load(score.run)
         draw_image(panel, grid(flow.to_images(sample(flow, SHOWN, TEMPERATURE)), columns=4))
         panel.set_title(f"{score.model}\n{score.loss:.3f}", fontsize=9)
     return figure

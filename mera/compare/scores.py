@@ -17,7 +17,6 @@ from rich.console import Console
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera._utils.processes import is_main
 from mera.compare.contestants import Contestant
 from mera.data import DataSplits
 from mera.density import Density
@@ -125,9 +124,10 @@ def _score(
     flow = contestant.build().to(device)
     if console is not None:
         console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
-    if not run.steps() and is_main():
-        run.create({"comparison": description})
-    result = fit(flow, data, settings, run, resume="auto", console=console, quiet=console is None, on_signal="return")
+    result = fit(
+        flow, data, settings, run, resume="auto", console=console, quiet=console is None, on_signal="return",
+        extra={"comparison": description},
+    )  # fmt: skip
     if result.interrupted:
         return None
     minutes = run.metrics()[-1]["seconds"] / 60

@@ -11,9 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera.data import random_windows
 from mera.data.dataset import DataMissingError, DataSplits, Edges, register
-from mera.data.random_windows import whole
+from mera.data.random_windows import Windows, whole
 from mera.data.sources import Source
 
 FOLDER = Path("usr/share/backgrounds")
@@ -21,7 +20,7 @@ PACKAGES = {"budgie-backgrounds": "budgie/*.jpg", "lomiri-wallpapers-16.04": "*_
 """The files of each package, below `FOLDER`; the first package is for training, the second for the test."""
 
 
-class Windows(random_windows.Windows):
+class EvenWindows(Windows):
     """Windows at random places of images of any size, as many of each image; the same places for the same seed.
 
     Args:
@@ -80,7 +79,7 @@ def wallpapers(
         [_reduced(file, longest) for file in _files(package, pattern, root)] for package, pattern in PACKAGES.items()
     )
     return DataSplits(
-        "wallpapers", 3, Windows(train, L, train_windows, flip=flip), Windows(test, L, test_windows, seed=1)
+        "wallpapers", 3, EvenWindows(train, L, train_windows, flip=flip), EvenWindows(test, L, test_windows, seed=1)
     )
 
 

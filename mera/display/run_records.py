@@ -36,7 +36,7 @@ class RunRecords(Tabled):
         self._metrics = self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any]:
-        """The configuration that `create` wrote.
+        """The configuration of the run.
 
         Raises:
             FileNotFoundError: if there is no run in this folder.

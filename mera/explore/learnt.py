@@ -36,7 +36,7 @@ class Learnt:
     def __init__(self, flow: Density, is_image: bool = True) -> None:
         bijection = flow.flow
         lattice = bijection.plan.input
-        if bijection.plan.context is not None or lattice.dim != 2 or (is_image and lattice.channels not in (1, 3)):
+        if bijection.plan.context is not None or lattice.dim != 2 or (is_image and not lattice.is_picture):
             raise InputError(
                 "a flow of two dimensions without context, and for images with 1 or 3 channels",
                 f"a flow on {lattice}" + ("" if bijection.plan.context is None else ", with a context"),

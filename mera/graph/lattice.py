@@ -94,6 +94,11 @@ class Lattice:
         """The number of variables at all sites."""
         return self.channels * self.sites
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether a sample has the shape of a picture: two dimensions, and 1 or 3 channels."""
+        return self.dim == 2 and self.channels in (1, 3)
+
     def coarsen(self, stride: tuple[int, ...]) -> Lattice:
         """The lattice with one site for each cell of sites, which has the channels of all sites of the cell.
 

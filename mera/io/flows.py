@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mera._utils.errors import UNKNOWN_NAME, InputError, with_notes
+from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path
 from mera._utils.random import restored_states
 from mera.bijectors.preprocess import ImagePreprocess
@@ -20,7 +20,7 @@ from mera.io.archive import read_archive, write_archive
 from mera.models.by_name import build
 from mera.run.modules import structure_of
 from mera.symmetry.mixture import Symmetrized
-from mera.weights import card
+from mera.weights import card, pretrained
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
@@ -94,10 +94,10 @@ def _has_function(value: Any) -> bool:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Load a flow that `save` wrote, in its dtype, on the CPU.
+    """Load a flow in its dtype, on the CPU: one that `save` wrote, of a run, or a trained one of the package.
 
     Args:
-        path: the file, or the folder of a run.
+        path: the file, the folder of a run, or the name of a trained flow; see `load_pretrained`.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -105,7 +105,15 @@ def load(path: str | PathLike[str]) -> Any:
             dtype than the file says.
     """
     path = as_path(path)
-    path = path / WEIGHTS if path.is_dir() else path
+    file, name = path / WEIGHTS if path.is_dir() else path, str(path)
+    if not file.is_file() and name in pretrained():  # commands write pictures into folders of such names
+        return load_pretrained(name)
+    if not file.is_file():
+        known = f"the folder of a run, or a trained flow ({', '.join(pretrained())})"
+        raise FileNotFoundError(
+            f"Expected a file that mera.save wrote, {known}; got {path}{closest(name, pretrained())}"
+        )
+    path = file
     description, tensors = read_archive(path)
     try:
         return rebuild(description, tensors)

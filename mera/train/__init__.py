@@ -6,6 +6,7 @@ from mera.train.evaluate import bits_per_dim, sample
 from mera.train.fit import Result, fit
 from mera.train.loop import Loop
 from mera.train.muon import Muon
+from mera.train.objective import Objective
 from mera.train.run import RunFolder
 from mera.train.settings import PRESETS, Settings
 
@@ -15,6 +16,7 @@ __all__ = [
     "History",
     "Loop",
     "Muon",
+    "Objective",
     "Result",
     "RunFolder",
     "Settings",

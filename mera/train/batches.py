@@ -1,16 +1,69 @@
-"""Batches for training, which worker processes may read ahead."""
+"""Batches for training: the order of examples, the batches, which worker processes may read ahead, and their loss."""
 
 from __future__ import annotations
 
+import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import count
 
 import torch
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from mera._utils.errors import InputError
+from mera._utils.precision import exactly
 from mera._utils.signals import SIGNALS
+from mera.density import Density
 from mera.train.objective import Batch, Objective
+
+MAX_LISTED = 2**22
+"""The most examples whose order is a stored permutation; a longer list would take too much memory."""
+
+
+def rows_per_step(batch_size: int, n: int, processes: int) -> int:
+    """The number of rows of a batch, which processes must share equally: `batch_size`, or fewer for few examples.
+
+    An objective without examples has n = 0, which does not limit the rows.
+    """
+    rows = min(batch_size, n - n % processes) if n else batch_size
+    if rows < 1 or rows % processes:
+        raise InputError(f"a batch_size that {processes} processes can share", f"{rows} of {n} examples")
+    return rows
+
+
+class Order:
+    """Endless epochs, each in its own random order; an incomplete last batch of an epoch is left out.
+
+    Args:
+        batch_size: the number of rows of a step, over all processes.
+        in_order: whether examples are read in their own order, as streams are.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, in_order: bool = False) -> None:
+        self.n, self.batch_size, self.seed, self.in_order = n, batch_size, seed, in_order
+        self._epoch, self._permutation = -1, torch.empty(0)
+
+    def indices(self, step: int, rows: Sequence[int]) -> list[int]:
+        """The index of the example in each of the rows of a step; steps count from 1."""
+        if self.in_order:
+            return [(step - 1) * self.batch_size + row for row in rows]
+        epoch, batch = divmod(step - 1, self.n // self.batch_size)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        places = torch.tensor(rows) + batch * self.batch_size
+        if self.n > MAX_LISTED:
+            return self._strided(places.tolist(), generator)
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, torch.randperm(self.n, generator=generator)
+        return self._permutation[places].tolist()
+
+    def _strided(self, places: list[int], generator: torch.Generator) -> list[int]:
+        """The examples at places of the sequence start, start + stride, start + 2 stride, ... modulo n."""
+        start, stride = (int(torch.randint(self.n, (), generator=generator)) for _ in range(2))
+        while math.gcd(stride, self.n) != 1:
+            stride += 1
+        return [(start + place * stride) % self.n for place in places]
 
 
 class BatchLoader:
@@ -68,3 +121,21 @@ def _ignore_stop_signals(worker: int) -> None:
     """Ignore signals to stop in a worker process: the run finishes its step, then ends the workers."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+class BatchLoss(nn.Module):
+    """The sum of the losses of a batch as a module, which accelerate wraps if several processes train together."""
+
+    def __init__(self, flow: Density, objective: Objective, precision: str) -> None:
+        super().__init__()
+        self.flow, self.objective, self.precision = flow, objective, precision
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """The sum of the losses of all rows, a scalar."""
+        with autocast(batch[0].device, self.precision):
+            return self.objective.loss(self.flow, batch).sum()
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """A context in which networks run in bfloat16 if `precision` is "bfloat16"; see `Settings`."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else exactly(device)

@@ -171,13 +171,13 @@ class RunLogger(Callback):
         """Write a line of metrics, and a grid of samples from the same noise each time."""
         contexts = None if self.contexts is None else self.contexts.to(loop.device)
         n = GRID_IMAGES if contexts is None else len(contexts)
-        samples = sample(loop.ema, n, context=contexts)  # all processes share the work
+        samples = sample(loop.trained, n, context=contexts)  # all processes share the work
         name = f"test_{loop.objective.metric}"
         if self.curves is not None:
             self.curves.add_scalar(name, metrics[name], loop.step)
         if loop.is_main:
             self.run.log(metrics)
-            pictures = loop.objective.pictures(loop.ema, samples)
+            pictures = loop.objective.pictures(loop.trained, samples)
             if pictures is not None:
                 from mera.drawing.images import save_grid
 

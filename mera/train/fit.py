@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
+from operator import length_hint
 from os import PathLike
 from typing import Any
 
@@ -26,16 +27,15 @@ from mera.density import Density
 from mera.display.means import plus_minus
 from mera.graph.summary import count_parameters
 from mera.io.flows import describe_flow
+from mera.physics.verdicts import format_ess
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import Verdict, check_own_bijectors, judge
 from mera.train.loop import Loop
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import OwnOptimizer
+from mera.train.optimizers import OwnOptimizer, OwnSchedule
 from mera.train.recognize import Objectives, recognize
-from mera.train.reverse_kl import ReverseKL
 from mera.train.run import RunFolder
-from mera.train.schedules import OwnSchedule
 from mera.train.settings import Settings, with_options
 
 INITIAL_IMAGES = 256
@@ -79,8 +79,17 @@ class Result:
         """The number of steps, the losses and the verdict."""
         best = "" if self.best is None else f", best {self.best[1]:.4f} after {self.best[0]} steps"
         state = "interrupted after" if self.interrupted else "finished after"
-        losses = f"{plus_minus(self.test_loss, self.test_error, 4)} {self.unit} on {self.measured}{best}"
-        return f"Result({state} {self.steps} steps, {losses}; {self.verdict})"
+        return f"Result({state} {self.steps} steps, {self.losses}{best}; {self.verdict})"
+
+    @property
+    def losses(self) -> str:
+        """The test loss with its error in words; for an action also the effective sample size and the free energy."""
+        last = self.history.metrics[-1] if self.history.metrics else {}
+        text = f"{plus_minus(self.test_loss, self.test_error, 4)} {self.unit} on {self.measured}"
+        if "ess" in last:
+            free_energy = plus_minus(last["free_energy"], last.get("free_energy_error", math.nan))
+            text = f"ESS {format_ess(last['ess'], last.get('pareto_k', math.nan))}, free energy {free_energy}, {text}"
+        return text
 
     def _repr_png_(self) -> bytes | None:
         """The curves of the history, which notebooks ask for."""
@@ -100,6 +109,7 @@ def fit(
     optimizer: str | OwnOptimizer | None = None,
     schedule: str | OwnSchedule | None = None,
     on_signal: str = "raise",
+    extra: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Result:
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
@@ -124,6 +134,7 @@ def fit(
         quiet: show no progress.
         on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
             "return" the result.
+        extra: further entries of the run's `config.json`, of values that JSON can hold.
         callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
         loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
             number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -146,6 +157,7 @@ def fit(
     pair or dict of training and test examples     each of the kinds above; otherwise one in ten is held out. A pair of
                                                    arrays is (examples, labels) for a flow that takes a context
     `mera.data.DataSplits`                         its two splits
+    `mera.train.Objective`                         a loss of your own, with its batches, metrics and verdict
     action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
     an ActionFamily                                actions at all parameters of ranges, for a flow with a context
     ============================================== ===================================================================
@@ -185,13 +197,15 @@ def fit(
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal:
-        if run is not None and not resume and loop.is_main:
-            source = {} if learnt.source is None else {"data": learnt.source}
-            counted = {"learns": learnt.train.name, "parameters": count_parameters(flow)}
-            run.complete(describe_flow(flow) | source | {"settings": asdict(settings)} | counted)
         if resume and run is not None:
-            _resume(loop, run)
-        else:
+            loop.load_state_dict(run.state())
+            if settings.last_step < loop.step:
+                raise InputError(f"steps beyond the {loop.step} that {run.path} has taken", str(settings.last_step))
+        if run is not None and loop.is_main:
+            before = run.config() if resume else {}
+            run.write_config(before | _configuration(flow, learnt, settings) | dict(extra or {}))
+            run.rewind(loop.step)
+        if not resume:
             _start(loop)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = iter(BatchLoader(learnt.train, settings.seed, rows, loop.step, workers))
@@ -202,24 +216,23 @@ def fit(
             batches = chain([first], batches)
         _train(loop, batches, learnt, callbacks, signal)
         last = history.metrics[-1] if history.metrics else {}
-        verdict = judge(loop.ema, last.get("inverse_error", 0.0))
+        verdict = judge(loop.trained, last.get("inverse_error", 0.0))
         if settings.keep == "best":
             loop.use_best(learnt.test)
         if not verdict.diverged and loop.progress == 1:
-            verdict = Verdict(False, learnt.test.verdict(loop.ema) or verdict.text)
+            verdict = Verdict(False, learnt.test.verdict(loop.trained) or verdict.text)
     if verdict.diverged:
         warnings.warn(f"Training {verdict.text}", stacklevel=2)
     if (number := loop.signal or signal.number) and on_signal == "raise":
         raise_signal(number)
-    measured = "samples" if isinstance(learnt.test, ReverseKL) else f"test {learnt.test.name}"
     return Result(
         loop.step,
         loop.test_loss,
         learnt.test.unit,
-        measured,
+        learnt.test.measured,
         loop.best,
         loop.progress < 1 or bool(number),
-        loop.ema,
+        loop.trained,
         history,
         *verdict,
         loop.test_error,
@@ -246,7 +259,10 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
     if not isinstance(resume, bool) and resume != "auto":
         raise InputError('resume as True, False or "auto"', repr(resume))
     if run.steps() and not resume:
-        raise FileExistsError(run.taken_message())
+        raise FileExistsError(
+            f"Expected a folder without a run; got {run.path}: go on with it (resume=True in Python, "
+            f"--resume {run.path} on the command line), or choose another"
+        )
     describe_flow(flow)  # in each process: only one process writes, and the others should not wait for it
     return bool(run.steps()) if resume == "auto" else bool(resume)
 
@@ -297,15 +313,17 @@ def _start(loop: Loop) -> None:
     x, context = loop.objective.start(loop.flow, INITIAL_IMAGES)
     loop.flow.initialize(x, context)
     check_own_bijectors(loop.flow, x, context)
-    loop.ema.load_state_dict(loop.flow.state_dict())
+    loop.trained.load_state_dict(loop.flow.state_dict())
     loop.save()
 
 
-def _resume(loop: Loop, run: RunFolder) -> None:
-    """Load the last checkpoint, and remove the metrics of later steps, which the run repeats."""
-    loop.load_state_dict(run.state())
-    if loop.is_main:
-        run.rewind(loop.step)
+def _configuration(flow: Density, learnt: Objectives, settings: Settings) -> dict[str, Any]:
+    """What `config.json` says of a run: the flow, the data, the settings."""
+    splits, config = learnt.splits, describe_flow(flow) | {"settings": asdict(settings)}
+    if splits is not None:
+        config |= {"data": splits.source} if splits.source is not None else {}
+        config |= {"examples": [length_hint(splits.train), length_hint(splits.test)], "classes": list(splits.classes)}
+    return config | {"learns": learnt.train.name, "parameters": count_parameters(flow)}
 
 
 def _train(

@@ -18,8 +18,8 @@ from mera.data import Examples, class_numbers, first, labels
 from mera.data.dataset import check_one_shape
 from mera.density import Density
 from mera.display.run_records import UNITS
-from mera.train.objective import Batch, Objective, are_pictures
-from mera.train.order import Order
+from mera.train.batches import Order
+from mera.train.objective import Batch, Objective
 
 OwnLoss = Callable[[Density, Any], Tensor]
 """A user's own loss; see `Likelihood`."""
@@ -120,7 +120,7 @@ class ImageLikelihood(Likelihood):
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         """Samples as images."""
-        return flow.to_images(samples) if are_pictures(flow) else None
+        return flow.to_images(samples) if flow.plan.input.is_picture else None
 
 
 class FieldLikelihood(Likelihood):

@@ -18,17 +18,13 @@ from mera._utils.processes import make_accelerator
 from mera._utils.random import get_states, restored_states, set_states
 from mera._utils.signals import SIGNALS
 from mera.density import Density
-from mera.io.flows import describe_flow
-from mera.train.batch_loss import BatchLoss, autocast
-from mera.train.batches import micro_batches
-from mera.train.diagnose import first_not_finite
+from mera.io.flows import describe_flow, load
+from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
 from mera.train.evaluate import losses, mean_and_error
-from mera.train.health import inverse_error
+from mera.train.health import first_not_finite, inverse_error
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import OwnOptimizer, make_optimizer
-from mera.train.order import rows_per_step
+from mera.train.optimizers import OwnOptimizer, OwnSchedule, make_optimizer, make_schedule
 from mera.train.run import RunFolder
-from mera.train.schedules import OwnSchedule, make_schedule
 from mera.train.settings import Settings
 
 Metrics = dict[str, float]
@@ -102,7 +98,7 @@ class Loop:
         return range(self.rank * share, (self.rank + 1) * share)
 
     @property
-    def ema(self) -> Density:
+    def trained(self) -> Density:
         """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
         return self.flow if self._average is None else cast(Density, self._average.module)
 
@@ -221,19 +217,19 @@ class Loop:
         chosen_by = self.test_loss
         if validation is not None:
             n = min(self.settings.eval_images, validation.size)
-            chosen_by = losses(self.ema, validation, n).mean().item()
+            chosen_by = losses(self.trained, validation, n).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
-            self._best_weights = None if validation is None else _copied(self.ema.state_dict())
+            self._best_weights = None if validation is None else _copied(self.trained.state_dict())
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(chosen_by)
-        return metrics | {"inverse_error": inverse_error(self.ema, test)} | test.metrics(values, self.ema)
+        return metrics | {"inverse_error": inverse_error(self.trained, test)} | test.metrics(values, self.trained)
 
     def _evaluate(self, test: Objective) -> Tensor:
         """Compute the losses of `eval_images` test examples, of which `test_loss` and `test_error` are made."""
         n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
-        values = losses(self.ema, test, n)
+        values = losses(self.trained, test, n)
         self.test_loss, error = mean_and_error(values)
         self.test_error = error if test.is_of_rows else math.nan
         return values
@@ -242,16 +238,16 @@ class Loop:
         """Write a checkpoint; only the main process writes."""
         if self.run is not None and self.is_main:
             keeps_older = self.settings.keep == "best" and self.best is not None and self.best[0] != self.step
-            flow = None if keeps_older else self.ema
+            flow = None if keeps_older else self.trained
             self.run.save(flow, self.state_dict(), self.step, self.settings.checkpoints)
 
     def use_best(self, test: Objective) -> None:
         """Load the best weights of the run into `ema`, from memory or from its folder, and evaluate them."""
         weights = self._best_weights
         if weights is None and self.run is not None and self.best is not None:  # resumed after its best step
-            weights = self.run.flow().state_dict()
+            weights = load(self.run.path).state_dict()
         if weights is not None:
-            self.ema.load_state_dict(weights)
+            self.trained.load_state_dict(weights)
             self._evaluate(test)
 
     def state_dict(self) -> dict[str, Any]:

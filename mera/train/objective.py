@@ -40,6 +40,11 @@ class Objective(ABC):
     is_of_rows: bool = True
     contexts: Tensor | None = None
 
+    @property
+    def measured(self) -> str:
+        """The data of evaluations, in messages."""
+        return f"test {self.name}"
+
     @abstractmethod
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """Rows of the batch of a step, on the CPU, as a function of the seed, the step and the rows alone.
@@ -97,16 +102,11 @@ class Objective(ABC):
         return stretched(flow, samples)
 
 
-def are_pictures(flow: Density) -> bool:
-    """Whether samples of a flow have the shape of images."""
-    return flow.plan.input.dim == 2 and flow.plan.input.channels in (1, 3)
-
-
 def stretched(flow: Density, samples: Tensor) -> Tensor | None:
     """Samples of fields as uint8 images, stretched over their range; None if they do not have the shape of images."""
     from mera.drawing.images import stretch
 
-    return stretch(samples) if are_pictures(flow) else None
+    return stretch(samples) if flow.plan.input.is_picture else None
 
 
 def is_starting(flow: Density) -> bool:

@@ -18,9 +18,9 @@ from mera.data.pixels import look_like_images
 from mera.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
+from mera.train.batches import Order, rows_per_step
 from mera.train.likelihoods import FieldLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
-from mera.train.order import Order, rows_per_step
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import Settings
 
@@ -30,14 +30,14 @@ class Objectives(NamedTuple):
 
     Args:
         validation: the objective that chooses the weights to keep; None to keep the last weights.
-        source: the arguments of `mera.data.load` that load the examples again; None for other data.
+        splits: the examples; None for an objective without examples.
         in_order: whether examples are read in their own order, so that worker processes cannot share the reading.
     """
 
     train: Objective
     test: Objective
     validation: Objective | None = None
-    source: dict[str, Any] | None = None
+    splits: DataSplits | None = None
     in_order: bool = False
 
 
@@ -51,13 +51,15 @@ def recognize(
     """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
 
     Args:
-        data: an action, a family of actions, or examples of any kind.
+        data: an objective, an action, a family of actions, or examples of any kind.
         loss: a loss of the user's own on examples.
 
     Raises:
         ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
         FloatingPointError: see `check_target`.
     """
+    if isinstance(data, Objective):
+        return Objectives(data, data)
     if _is_action(data):
         if loss is not None:
             raise InputError("no loss of your own beside an action, which is one", repr(loss))
@@ -80,7 +82,7 @@ def recognize(
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
     test = likelihood(flow, splits.test, own=loss)
     validation = None if held_out is None else likelihood(flow, held_out, own=loss)
-    return Objectives(train, test, validation, splits.source, in_order)
+    return Objectives(train, test, validation, splits, in_order)
 
 
 def _checked_family(flow: Density, family: ActionFamily) -> ActionFamily:

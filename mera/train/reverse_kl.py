@@ -107,6 +107,11 @@ class ReverseKL(Objective):
         """The action of each field, (B,), in a family with its own parameters."""
         return self.action(phi) if self.family is None or context is None else self.family(phi, context)
 
+    @property
+    def measured(self) -> str:
+        """Samples of the flow, in messages."""
+        return "samples"
+
     # Batches
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:

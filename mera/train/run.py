@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
@@ -23,16 +23,12 @@ from typing import Any
 
 from torch import Tensor
 
-from mera._utils.errors import InputError
-from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
+from mera._utils.files import locked, make_folder, remove_leftovers, write_atomically
 from mera._utils.torch_files import read_tensors, write_tensors
 from mera.density import Density
 from mera.display.run_records import RunRecords
 from mera.io.archive import write_archive
-from mera.io.flows import WEIGHTS, load, save
-
-OF_A_FLOW = {"model", "layout", "options", "symmetrized", "elements"}
-"""The entries of a configuration that describe a flow."""
+from mera.io.flows import WEIGHTS, save
 
 
 class RunFolder(RunRecords):
@@ -52,70 +48,14 @@ class RunFolder(RunRecords):
         self.tensorboard = self.path / "tensorboard"
         self._is_locked = False
 
-    # Configuration
-
-    def create(self, config: dict[str, Any]) -> None:
-        """Start a run in this folder; nothing changes if the folder holds a run whose configuration has these entries.
-
-        Args:
-            config: the configuration, such as model, data and settings; a value that JSON cannot hold is written as
-                its text.
-
-        Raises:
-            FileExistsError: if the folder holds a run with another configuration and a checkpoint.
-        """
-        with self.locked():
-            if self._config.exists() and self.steps():
-                saved, entries = self.config(), json.loads(json.dumps(config, default=str))
-                if all(key in saved and saved[key] == value for key, value in entries.items()):
-                    return  # notebook cells can be re-run
-                raise FileExistsError(self.taken_message())
-            self._write_config(config)
-
-    def taken_message(self) -> str:
-        """The message for a folder that already holds a run."""
-        return (
-            f"Expected a folder without a run; got {self.path}: go on with it (resume=True in Python, "
-            f"--resume {self.path} on the command line), or choose another"
-        )
-
-    def complete(self, config: dict[str, Any]) -> None:
-        """Add the entries of a flow that begins to learn to the configuration, or start one.
-
-        They replace entries of the same name and, with a description of a flow, those of a flow that failed before.
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration of the run.
 
         Args:
             config: the entries; a value that JSON cannot hold is written as its text.
         """
-        before = self.config() if self._config.exists() else {}
-        stale = OF_A_FLOW if OF_A_FLOW & config.keys() else ()
-        kept = {name: value for name, value in before.items() if name not in stale}
-        if (completed := kept | config) != before:
-            self._write_config(completed)
-
-    def extend(self, settings: dict[str, Any]) -> None:
-        """Replace settings in the configuration.
-
-        Args:
-            settings: the new values by name.
-        """
-        config = self.config()
-        self._write_config(config | {"settings": config["settings"] | settings})
-
-    def move_data(self, root: str | PathLike[str]) -> None:
-        """Record a new folder of the data in the configuration.
-
-        Args:
-            root: the folder.
-        """
-        config = self.config()
-        self._write_config(config | {"data": config["data"] | {"root": str(as_path(root).resolve())}})
-
-    def _write_config(self, config: dict[str, Any]) -> None:
-        """Write the configuration, with the folder locked."""
-        text = json.dumps(config, indent=2, default=str)
         with self.locked():
-            write_atomically(self._config, text.encode())
+            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
 
     def locked(self) -> AbstractContextManager[None]:
         """A context in which no other run can write to the folder; this object may enter it again within it.
@@ -178,21 +118,6 @@ class RunFolder(RunRecords):
                 warnings.warn(f"{reason}; going on from step {step} instead", stacklevel=2)
             return state
         raise ValueError("; ".join(reasons))
-
-    def flow(self) -> Any:
-        """Load the last saved flow.
-
-        Raises:
-            FileNotFoundError: if there is no run in this folder, or the run has saved nothing.
-            ValueError: if the file is damaged; the message says what to do.
-        """
-        self.config()
-        try:
-            return load(self.weights)
-        except InputError:
-            raise
-        except ValueError as error:
-            raise ValueError(f"{error}. --resume writes it again") from error
 
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}.pt"

@@ -12,8 +12,7 @@ import torch
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.names.options import Check, Option, check_fields, choice, count, documented, flag, positive
-from mera.train.optimizers import OPTIMIZERS, check_options
-from mera.train.schedules import SCHEDULES
+from mera.train.optimizers import OPTIMIZERS, SCHEDULES, check_options
 
 Options = Mapping[str, Any]
 """Options of a class of torch, by name."""

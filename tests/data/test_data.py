@@ -13,7 +13,7 @@ from mera import data
 from mera.data import dataset, wallpapers
 from mera.data.msds import msds
 from mera.data.standard import open_split
-from mera.data.wallpapers import Windows
+from mera.data.wallpapers import EvenWindows
 from mera.names.registry import Registry
 
 
@@ -381,11 +381,11 @@ def test_windows_of_wallpapers(tmp_path):
 
 def test_every_place_of_a_window_is_drawn():
     image = torch.arange(12, dtype=torch.uint8).view(1, 3, 4)
-    windows = Windows([image], (2, 3), 2000)
+    windows = EvenWindows([image], (2, 3), 2000)
     corners, counts = torch.stack([window[0, 0, 0] for window in windows]).unique(return_counts=True)
     assert corners.tolist() == [0, 1, 4, 5]
     assert counts.min() > 400
-    flipped = Windows([image], (2, 3), 200, flip=True)
+    flipped = EvenWindows([image], (2, 3), 200, flip=True)
     assert {int(window[0, 0, 0] < window[0, 0, 2]) for window in flipped} == {0, 1}
 
 

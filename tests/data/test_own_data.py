@@ -133,8 +133,6 @@ def test_an_interrupted_run_of_fields_goes_on_bit_by_bit(tmp_path):
     settings = Settings(steps=6, eval_every=3, batch_size=16, warmup=2, workers=1)
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     expected, flow = field_flow(), field_flow()
-    for run in (whole, parts):
-        run.create({})
     fit(expected, fields(), settings, whole)
     fit(flow, fields(), settings, parts, callbacks=[StopAt(4)])
     again = field_flow()

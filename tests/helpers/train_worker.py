@@ -18,8 +18,6 @@ def main(path: Path, last: int) -> None:
     settings = Settings(steps=6, eval_every=3, batch_size=12, accumulate=3, eval_images=21, warmup=2, ema=0.5)
     run = RunFolder(path)
     resume = bool(run.steps())  # nothing is written before all processes have met in `fit`
-    if not resume and is_main():
-        run.create({})
     result = fit(flow, images, settings, run, resume=resume, callbacks=[StopAt(last)])
     x = sample(result.flow, 7, temperature=0.8)
     if is_main():

@@ -112,7 +112,7 @@ def test_images_in_the_place_of_data():
 
 
 def test_a_flow_that_fails_in_the_mirror_alone():
-    from mera.train.diagnose import first_not_finite
+    from mera.train.health import first_not_finite
     from mera.train.likelihoods import FieldLikelihood
 
     layout = mera.Layout((4,), 1)

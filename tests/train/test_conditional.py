@@ -9,7 +9,7 @@ from mera import data
 from mera.cli.classes import given_class
 from mera.data import ArrayDataset, DataSplits
 from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
-from mera.train.diagnose import first_not_finite
+from mera.train.health import first_not_finite
 from mera.train.likelihoods import likelihood
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
@@ -76,7 +76,6 @@ def test_resumed_runs_equal_uninterrupted_ones(tmp_path):
         torch.manual_seed(1)
         flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
         folder = RunFolder(tmp_path / str(len(stops)))
-        folder.create({})
         settings = Settings(steps=6, batch_size=20, eval_every=2, accumulate=2)
         for index, stop in enumerate(stops):
             fit(flow, IMAGES, settings, folder, resume=index > 0, callbacks=[StopAt(stop)])

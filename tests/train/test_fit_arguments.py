@@ -114,8 +114,8 @@ def test_wrong_class_numbers(tmp_path, classes, message):
 def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
     """A flow that failed before its first checkpoint leaves its configuration, but not for another flow."""
     run = RunFolder(tmp_path)
-    run.create({"note": "mine", "layout": "one that failed", "settings": {"lr": 1}})
-    fit(small_flow(), IMAGES, replace(SHORT, steps=1), run)
+    run.write_config({"layout": "one that failed", "settings": {"lr": 1}})
+    fit(small_flow(), IMAGES, replace(SHORT, steps=1), run, extra={"note": "mine"})
     config = run.config()
     assert (config["note"], config["model"]) == ("mine", "rgflow")
     assert "layout" not in config
@@ -124,7 +124,6 @@ def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
 
 def test_a_flow_in_the_place_of_a_checkpoint(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     fit(small_flow(), IMAGES, replace(SHORT, steps=1), run)
     for checkpoint in run.checkpoints.iterdir():
         checkpoint.write_bytes(run.weights.read_bytes())

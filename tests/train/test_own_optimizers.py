@@ -8,7 +8,7 @@ import torch
 from torch import optim
 
 from mera.train import RunFolder, fit
-from mera.train.schedules import cosine
+from mera.train.optimizers import cosine
 from tests.helpers.callbacks import At, StopAt
 from tests.helpers.command import run
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow

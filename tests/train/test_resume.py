@@ -17,7 +17,7 @@ from mera import data
 from mera.bijectors import ActNorm, Bijector
 from mera.io.archive import read_archive
 from mera.train import Callback, RunFolder, fit, loop
-from mera.train.diagnose import first_not_finite
+from mera.train.health import first_not_finite
 from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
@@ -46,8 +46,6 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     images = FLIPPED if other in ("plain", "workers") else IMAGES
     settings, own = SHORT, OTHERS[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
-    whole.create({})
-    cut.create({})
     flow = small_flow()
     expected = fit(flow, images, settings, whole, **own)
     before = signal.getsignal(signal.SIGINT)
@@ -60,7 +58,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     assert not result.interrupted
     assert same(flow, again)
     assert same(expected.flow, result.flow)
-    assert same(expected.flow, cut.flow())
+    assert same(expected.flow, mera.load(cut.path))
     assert lines(cut) == lines(whole)
     assert cut.state()["best"] == whole.state()["best"]
     if other == "ema":
@@ -96,14 +94,14 @@ def test_a_compiled_run_goes_on_as_if_it_had_not_been_interrupted(tmp_path):
 
 
 def test_no_other_run_starts_between_the_configuration_and_the_first_step(tmp_path, monkeypatch):
-    other = f"from mera.train import RunFolder; RunFolder({str(tmp_path)!r}).create({{'other': 1}})"
-    complete, outcomes = RunFolder.complete, []
+    other = f"from mera.train import RunFolder; RunFolder({str(tmp_path)!r}).write_config({{'other': 1}})"
+    write, outcomes = RunFolder.write_config, []
 
-    def complete_then_start_another(folder, config):
-        complete(folder, config)
+    def write_then_start_another(folder, config):
+        write(folder, config)
         outcomes.append(subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False))
 
-    monkeypatch.setattr(RunFolder, "complete", complete_then_start_another)
+    monkeypatch.setattr(RunFolder, "write_config", write_then_start_another)
     fit(small_flow(), IMAGES, SHORT, tmp_path, steps=1)
     assert "FileExistsError: Expected a folder that no other run writes to" in outcomes[0].stderr
     assert "other" not in RunFolder(tmp_path).config()
@@ -111,11 +109,10 @@ def test_no_other_run_starts_between_the_configuration_and_the_first_step(tmp_pa
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     flow = small_flow()
     result = fit(flow, IMAGES, SHORT, run)
     before = run.metrics()
-    again = fit(run.flow(), IMAGES, SHORT, run, resume=True)
+    again = fit(mera.load(run.path), IMAGES, SHORT, run, resume=True)
     assert (again.steps, again.test_loss, again.interrupted) == (result.steps, result.test_loss, False)
     assert same(again.flow, flow)
     assert run.metrics() == before
@@ -128,7 +125,6 @@ def test_resuming_needs_a_run():
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
 
     def poison(loop):
         with torch.no_grad():
@@ -140,7 +136,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     with pytest.raises(FloatingPointError, match=expected) as error:
         fit(small_flow(), IMAGES, replace(SHORT, eval_every=2), run, callbacks=[At(3, poison)])
     assert run.state()["step"] == 2
-    assert all(tensor.isfinite().all() for tensor in run.flow().state_dict().values())
+    assert all(tensor.isfinite().all() for tensor in mera.load(run.path).state_dict().values())
     description, batch = read_archive(next(tmp_path.glob("not_finite_step_00000004_process_0.safetensors")))
     assert description == {"step": 4}
     assert "not_finite_step_00000004" in str(error.value)
@@ -171,7 +167,6 @@ def test_the_first_node_whose_gradient_is_not_finite():
 def test_a_run_can_go_on_from_its_very_start(tmp_path):
     """A first step that fails, on a corrupt image say, leaves a run that goes on once the image is mended."""
     run = RunFolder(tmp_path)
-    run.create({})
     flow = small_flow()
     fit(flow, IMAGES, SHORT)
 
@@ -195,16 +190,8 @@ def test_a_run_can_go_on_from_its_very_start(tmp_path):
     assert same(flow, again)
 
 
-def test_a_folder_of_a_run_that_saved_nothing_is_used_again(tmp_path):
-    run = RunFolder(tmp_path)
-    run.create({"a": 1})
-    run.create({"a": 2})
-    assert run.config() == {"a": 2}
-
-
 def test_a_state_of_something_else(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     flow = small_flow()
     fit(flow, IMAGES, SHORT, run)
     state = run.state()
@@ -217,12 +204,13 @@ def test_a_state_of_something_else(tmp_path):
 
 def test_a_mean_starts_where_the_flow_does(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     seen = []
 
     class AtStart(Callback):
         def on_start(self, loop):
-            seen.append(same(loop.ema, loop.flow) and same(run.flow(), loop.flow) and loop.ema is not loop.flow)
+            seen.append(
+                same(loop.trained, loop.flow) and same(mera.load(run.path), loop.flow) and loop.trained is not loop.flow
+            )
 
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), run, callbacks=[AtStart()])
     assert seen == [True]
@@ -231,7 +219,6 @@ def test_a_mean_starts_where_the_flow_does(tmp_path):
 def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     """A run continues from its last checkpoint; a step that diverged is neither saved nor counted as the best."""
     found, run = iter([4.0, 3.0, 5.0, math.inf]), RunFolder(tmp_path)
-    run.create({})
     monkeypatch.setattr(loop, "losses", lambda *_, **__: torch.tensor([next(found)]))
     with pytest.raises(FloatingPointError, match="Expected finite bits/dim on test images; got inf after step 4"):
         fit(small_flow(), IMAGES, replace(SHORT, steps=5, eval_every=1), run)
@@ -242,7 +229,6 @@ def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
 
 def test_states_of_other_ways(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9), run)
     for other in (
         {"ema": 0.0},
@@ -265,7 +251,7 @@ def test_metrics_and_configurations_that_are_damaged(tmp_path):
         run.config()
     with pytest.raises(FileNotFoundError, match="Expected a checkpoint in"):
         run.state()
-    run.create({"a": 1})
+    run.write_config({"a": 1})
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1}) + "\n" + '{"step": ')
     assert run.metrics() == [{"step": 1}]
     run.rewind(1)

@@ -94,7 +94,7 @@ def survive(path, whole, startup, steps, kills, rng):
     process = start(command)
     assert process.communicate()[1] == ""
     assert lines(run) == lines(whole)
-    assert same(run.flow(), whole.flow())
+    assert same(mera.load(run.path), mera.load(whole.path))
     assert archive_equal(run.state(), whole.state())
     assert not list(path.rglob("*.part"))
 
@@ -183,12 +183,10 @@ def test_a_folder_in_the_place_of_a_file(tmp_path):
 def test_a_full_disk(tmp_path, monkeypatch):
     """Each write in turn finds no room; the run goes on from what was there before, as if nothing had happened."""
     expected = RunFolder(tmp_path / "whole")
-    expected.create({})
     fit(small_flow(), IMAGES, SHORT, expected)
     real, failures = os.fsync, 0
     for failing in range(40):
         run = RunFolder(tmp_path / f"run{failing}")
-        run.create({})
         writes = itertools.count()
 
         def full(descriptor, writes=writes, failing=failing):
@@ -207,7 +205,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         flow = small_flow()
         fit(flow, IMAGES, SHORT, run, resume=bool(run.steps()))
         assert lines(run) == lines(expected)
-        assert same(run.flow(), expected.flow())
+        assert same(mera.load(run.path), mera.load(expected.path))
     assert 15 < failures < 40
 
 
@@ -223,7 +221,6 @@ def test_a_full_disk_within_a_file(tmp_path, monkeypatch):
 
 def damaged_run(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.create({})
     fit(small_flow(), IMAGES, SHORT, run)
     assert run.steps() == [3, 6]
     return run, run.checkpoints / "step_00000006.pt"
@@ -232,7 +229,7 @@ def damaged_run(tmp_path):
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
 def test_an_older_checkpoint_takes_the_place_of_a_damaged_one(tmp_path, damage):
     run, newest = damaged_run(tmp_path)
-    expected = run.flow()
+    expected = mera.load(run.path)
     damage(newest)
     flow = small_flow()
     with pytest.warns(UserWarning, match=r"step_00000006.*damaged.*; going on from step 3 instead"):
@@ -261,7 +258,7 @@ def test_nothing_that_is_loaded_can_run(tmp_path):
     with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
         run.state()
     with pytest.raises(ValueError, match="Expected a file that mera wrote"):
-        run.flow()
+        mera.load(run.path)
     torch.save({"flow": Malicious(trace)}, newest)
     with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
         run.state()
@@ -286,7 +283,6 @@ def test_the_last_checkpoints_stay(tmp_path):
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     another = FileLock(tmp_path / ".lock")  # as another process has it
     with another, pytest.raises(FileExistsError, match="Expected a folder that no other run writes to"):
         fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path))
@@ -297,7 +293,6 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
 
 def test_what_a_killed_write_leaves_is_removed(tmp_path):
     run = RunFolder(tmp_path)
-    run.create({})
     run.checkpoints.mkdir()
     leftovers = [tmp_path / ".flow.safetensors.99.part", run.checkpoints / ".step_00000003.pt.99.part"]
     for leftover in leftovers:
