@@ -21,7 +21,7 @@ def test_pictures_show_themselves():
     result = fit(flow, IMAGES, SHORT)
     for picture in (
         draw_layout(flow.layout),
-        draw_layout(flow.layout, "above"),
+        draw_layout(flow.layout),
         mera.drawing.side_view(flow.inference_cone((3, 4))),
         progression(flow.progression(flow.sample_latents(2))),
         result.history,
@@ -164,7 +164,7 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path):
     assert run("sample", noted.path, "--n", 2).exit_code == 0
     for command in (
         ("figures", noted.path, "--only", "5"),
-        ("explain", noted.path, "--images", 60, "--only", "levels"),
+        ("explain", noted.path, "--images", 60, "--only", "bits"),
     ):
         done = run(*command)
         assert done.exit_code == 0, (command, done.output, done.exception)

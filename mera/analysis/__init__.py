@@ -1,8 +1,7 @@
 """Analysis of trained flows: receptive fields, traversals, mixing, bits per level, latent statistics and factors."""
 
 from mera.analysis.decompose import Parts, decompose
-from mera.analysis.edit import combine, mix, project, subtree, traverse
-from mera.analysis.explain import Finding, explain
+from mera.analysis.edit import combine, mix, subtree, traverse
 from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import LatentIndex
 from mera.analysis.mixing import MixingTable, mixing
@@ -13,7 +12,6 @@ from mera.analysis.strengths import Strengths, leading, strengths
 __all__ = [
     "Extent",
     "FactorTable",
-    "Finding",
     "LatentIndex",
     "LatentStatistics",
     "MixingTable",
@@ -21,13 +19,11 @@ __all__ = [
     "Strengths",
     "combine",
     "decompose",
-    "explain",
     "extents",
     "factors",
     "leading",
     "mix",
     "mixing",
-    "project",
     "receptive_fields",
     "statistics",
     "strengths",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.display.table import Table, Tabled, numbers
+from mera.display.table import Numbers, Tabled, numbers
 from mera.flow import Flow
 from mera.graph import Step
 from mera.run.executor import run_forward
@@ -39,7 +39,7 @@ class Parts(Tabled):
         return self.levels.sum(1) + sum(self.nodes.values())
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Numbers:
         """The bits per dimension of each level, as means over the data with their standard errors."""
         bits = self.bits().double()
         error = bits.std(0) / len(bits) ** 0.5 if len(bits) > 1 else bits[0] * torch.nan

@@ -1,15 +1,14 @@
-"""Edits of latents: traversals, mixing by scale or by site, and projection on coarse levels."""
+"""Edits of latents: traversals, and mixing by scale or by site."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_choice, is_integer
+from mera._utils.checks import as_plain, is_integer
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.cones import Site
@@ -139,43 +138,6 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
             mask &= is_below.view(-1, *(1 for _ in range(plan.input.dim - d - 1)))
         masks.append(mask)
     return tuple(masks)
-
-
-@torch.no_grad()
-def project(
-    flow: Flow,
-    x: Tensor,
-    level: int,
-    how: str = "mode",
-    temperature: float | Sequence[float] = 1.0,
-    context: Tensor | None = None,
-) -> Tensor:
-    """Replace the latents of the levels finer than a level, to show the content of the coarser levels.
-
-    Args:
-        flow: the flow.
-        x: data (B, C, *shape) in the flow's own space.
-        level: the latents of all finer levels are replaced; 0 returns x.
-        how: "mode" to replace latents by the mode of the prior, "redraw" to draw latents from the prior.
-        temperature: the temperature of the prior for "redraw".
-        context: for a conditional flow, the contexts of the data.
-
-    Returns:
-        The data (B, C, *shape).
-
-    Raises:
-        ValueError: if the level does not exist, or `how` is invalid.
-    """
-    check_choice(how, ("mode", "redraw"), "a way to replace latents")
-    z, _ = flow(x, context)
-    if how == "redraw":
-        replaced = flow.sample_latents(len(x), temperature)
-    else:
-        prior = flow.prior.distribution
-        mode = float(prior.mode)
-        mode = float(prior.mean) if math.isnan(mode) else mode  # torch has none for a uniform density
-        replaced = tuple(torch.full_like(values, float(mode)) for values in z)
-    return flow.inverse(mix(z, replaced, level), context)[0]
 
 
 def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Prediction of known factors of the data from the latents of each level, and disentanglement scores."""
+"""Prediction of known factors of the data from the latents of each level."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.optional import import_optional
 from mera.analysis.encode import encode_levels
-from mera.analysis.scores import dci, mig, sap
-from mera.display.table import Table, Tabled, numbers
+from mera.display.table import Numbers, Tabled, numbers
 from mera.flow import Flow
 
 MOST_CLASSES = 20
@@ -34,30 +33,29 @@ class FactorTable(Tabled):
             (levels, factors).
         nonlinear: the test score of forests on the 30 latents of the level that are most correlated with the factor,
             (levels, factors).
-        dci: disentanglement and completeness of each level (Eastwood & Williams, ICLR 2018), (levels, 2).
-        mig: the mutual information gap of each level (https://arxiv.org/abs/1802.04942), (levels,).
-        sap: the separated attribute predictability of each level (https://arxiv.org/abs/1711.00848), (levels,).
+        shuffled: the scores of linear regression on factors that are shuffled among the images, of which nothing can be
+            known: how far a score is from it is what the latents know, (levels, factors).
+        shuffled_nonlinear: the same for forests, (levels, factors).
     """
 
     names: tuple[str, ...]
     scores: Tensor
     nonlinear: Tensor
-    dci: Tensor
-    mig: Tensor
-    sap: Tensor
+    shuffled: Tensor
+    shuffled_nonlinear: Tensor
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Numbers:
         """All scores, with a row for each level."""
-        columns = [*(f"{name}, {model}" for model in ("linear", "forest") for name in self.names)]
-        columns += ["DCI disentanglement", "DCI completeness", "MIG", "SAP"]
-        rows = torch.cat([self.scores, self.nonlinear, self.dci, self.mig[:, None], self.sap[:, None]], dim=1).tolist()
+        kinds = ("linear", "forest", "linear, shuffled", "forest, shuffled")
+        columns = [f"{name}, {kind}" for kind in kinds for name in self.names]
+        rows = torch.cat([self.scores, self.nonlinear, self.shuffled, self.shuffled_nonlinear], dim=1).tolist()
         return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
 @torch.no_grad()
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
-    """Score how well the latents of each level predict known factors of images, and how disentangled they are.
+    """Score how well the latents of each level predict known factors of images, beside shuffled ones.
 
     Regressors are fitted to one half of the images and scored on the other. Images are divided at random, in the same
     way at each call, so that both halves have all classes even if images are sorted by class.
@@ -86,17 +84,13 @@ def factors_of(latents: Sequence[Tensor], factors: Mapping[str, Any]) -> FactorT
     order = mixed_order(n)
     values = {name: value[order] for name, value in _checked(factors, n).items()}
     levels = [level.flatten(1).numpy()[order] for level in latents]
-    columns = np.concatenate(list(values.values()), axis=1)
-    scores, nonlinear, gaps = [], [], []
-    for z in levels:
-        scores.append([_linear(z, value) for value in values.values()])
-        forest_scores, importances = zip(*(_forest(z, value) for value in values.values()), strict=True)
-        nonlinear.append(forest_scores)
-        gaps.append((*dci(np.stack(importances, axis=1)), mig(z, columns), sap(z, columns)))
-    table = torch.tensor(gaps)
-    return FactorTable(
-        tuple(values), torch.tensor(scores), torch.tensor(nonlinear), table[:, :2], table[:, 2], table[:, 3]
-    )
+    shuffled = {name: value[np.random.default_rng(1).permutation(n)] for name, value in values.items()}
+    scores = [
+        torch.tensor([[score_of(z, value) for value in known.values()] for z in levels])
+        for known in (values, shuffled)
+        for score_of in (_linear, _forest)
+    ]
+    return FactorTable(tuple(values), scores[0], scores[1], scores[2], scores[3])
 
 
 def _checked(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
@@ -147,12 +141,9 @@ def _linear(z: np.ndarray, value: np.ndarray) -> float:
     return score(make_pipeline(StandardScaler(), model), z, value)[0]
 
 
-def _forest(z: np.ndarray, value: np.ndarray) -> tuple[float, np.ndarray]:
-    """The test score of a forest on the latents most correlated with a factor, and the importance of each latent."""
-    columns, test_score, model = fit_forest(z, value, SCREENED, min_samples_leaf=5)
-    importance = np.zeros(z.shape[1])
-    importance[columns] = model.feature_importances_
-    return test_score, importance
+def _forest(z: np.ndarray, value: np.ndarray) -> float:
+    """The test score of a forest on the latents most correlated with a factor."""
+    return fit_forest(z, value, SCREENED, min_samples_leaf=5)[1]
 
 
 def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:

@@ -15,7 +15,7 @@ from mera._utils.random import fixed_seed
 from mera.analysis.edit import mix
 from mera.analysis.encode import BATCH, encode_levels
 from mera.analysis.factors import as_factors, fit_forest, mixed_order
-from mera.display.table import Table, Tabled, numbers
+from mera.display.table import Numbers, Tabled, numbers
 from mera.flow import Flow
 
 PIXELS = 100
@@ -40,7 +40,7 @@ class MixingTable(Tabled):
     regressors: Tensor
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Numbers:
         """The weights of images A and B in each factor, with a row for each level h."""
         columns = [f"{name}, {image}" for name in self.names for image in ("A", "B")]
         rows = torch.stack([self.coarse, self.fine], dim=2).flatten(1).tolist()

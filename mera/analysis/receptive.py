@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, check_count
 from mera._utils.errors import InputError
-from mera.analysis.latents import LatentIndex, check_latent
+from mera.analysis.latents import LatentIndex, check_latent, latents_of_level
 from mera.analysis.tangents import Linearization
+from mera.display.table import Numbers, numbers
 from mera.flow import Flow
 
 MOST = 2**25
@@ -114,6 +115,27 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
         marginal = weights.movedim(1 + d, 1).flatten(2).sum(2) if len(shape) > 1 else weights
         square = square + _spread(marginal / total[:, None], n, periodic is not None and periodic[d])
     return Extent(total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt())
+
+
+def extents_by_level(flow: Flow, latents: int = 16, samples: int = 16) -> Numbers:
+    """A table of the extents of receptive fields, means over random latents of each level with their standard errors.
+
+    Args:
+        flow: the flow.
+        latents: the number of latents of each level.
+        samples: the number of samples over which each field is averaged.
+    """
+    rows = []
+    for level in range(len(flow.plan.latents)):
+        known = latents_of_level(flow.plan, level)
+        chosen = [known[i] for i in torch.randperm(len(known))[:latents].tolist()]
+        extent = extents(receptive_fields(flow, chosen, samples), flow.plan.input.periodic)
+        cones = [flow.generation_cone(level, latent[2:]).pixels.sum().item() for latent in chosen]
+        errors = [values.std().item() / len(values) ** 0.5 for values in (extent.pixels, extent.radius)]
+        pixels, radius = extent.pixels.mean().item(), extent.radius.mean().item()
+        rows.append([sum(cones) / len(cones), pixels, errors[0], radius, errors[1]])
+    columns = ["cone, pixels", "field, pixels", "error of field", "radius", "error of radius"]
+    return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
 def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:

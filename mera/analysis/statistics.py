@@ -14,7 +14,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis.dependence import information_of_bins, rank_bins, tree_distance
 from mera.analysis.encode import encode_levels
-from mera.display.table import Table, Tabled, numbers
+from mera.display.table import Numbers, Tabled, numbers
 from mera.flow import Flow
 from mera.graph import Plan
 
@@ -68,7 +68,7 @@ class LatentStatistics(Tabled):
     tree_error: Tensor
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Numbers:
         """Moments of the latents of each level, their distance from the prior, and information within the level."""
         columns = ["rms of means", "std", "kurtosis", "KS distance", "information within, 0.001 nats", "error"]
         information = [1e3 * matrix.diagonal() for matrix in (self.information, self.information_error)]

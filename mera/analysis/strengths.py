@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count, check_flag
-from mera.analysis.alike import Moments, equivalent_sites, pooled
+from mera._utils.checks import check_count, check_flag
 from mera.analysis.latents import LatentIndex
-from mera.analysis.tangents import Linearization
+from mera.display.table import Numbers, numbers
 from mera.flow import Flow
+from mera.graph import Plan
 
-SAMPLES = {"geometric": 4096, "mean": 64}
-"""The default number of samples of each estimate."""
+SAMPLES = 4096
+"""The default number of samples."""
 BATCH, VARIABLES = 64, 2**20
 """The largest number of samples in a pass, and of variables in them."""
 MEAN_OF_LOG = -(0.5772156649015329 + math.log(2)) / 2
@@ -45,43 +44,48 @@ class Strengths(tuple[Tensor, ...]):
         """Copy and pickle with the errors."""
         return Strengths, (tuple(self), self.errors)
 
+    @property
+    def table(self) -> Numbers:
+        """The median and the largest strength of each level, and the share of all strength of the strongest tenth."""
+        rows = []
+        for norms, errors in zip(self, self.errors, strict=True):
+            values = norms.flatten().sort(descending=True).values
+            tenth = values[: max(1, round(len(values) / 10))].sum() / values.sum()
+            rows.append([norms.median(), values[0], errors.flatten()[norms.argmax()], tenth])
+        columns = ["median strength", "largest", "error of largest", "top tenth"]
+        return numbers([f"level {level}" for level in range(len(rows))], columns, torch.tensor(rows).tolist())
+
     def __repr__(self) -> str:
-        """The largest strength of each level, with its error."""
-        largest = [(norms.flatten().argmax(), norms, errors) for norms, errors in zip(self, self.errors, strict=True)]
-        texts = [
-            f"{'x'.join(map(str, norms.shape))} up to {norms.flatten()[i]:.3g} +- {errors.flatten()[i]:.1g}"
-            for i, norms, errors in largest
-        ]
-        return f"Strengths({', '.join(texts)})"
+        """The table as text."""
+        return str(self.table)
+
+    def _repr_html_(self) -> str:
+        """The table as HTML for notebooks."""
+        return self.table._repr_html_()
 
 
 def strengths(
     flow: Flow,
-    samples: int | None = None,
+    samples: int = SAMPLES,
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
     levels: Iterable[int] | None = None,
-    reduce: str = "geometric",
 ) -> Strengths:
     r"""The strengths of all receptive fields: Euclidean norms over all variables of the data (Fig. 3c, 14b).
 
-    - "geometric": the geometric mean over samples of the norms, :math:`\exp \mathbb{E}_z \ln \|\partial G / \partial
-      z_l\|`. One backward pass gives :math:`g = (\partial G / \partial z)^T v` for all latents at once. For a Gaussian
-      v, each :math:`g_l` is Gaussian of deviation :math:`\|\partial G / \partial z_l\|`, so that the mean of
-      :math:`\ln |g_l|` is that of the logarithm of the norm, plus :math:`-(\gamma + \ln 2) / 2` with Euler's
-      :math:`\gamma`. Samples with steep derivatives hardly change it. Equivalent latents share one mean, unless they
-      differ by more than their errors; latents are equivalent if a translation by whole patches maps one to the other,
-      so that the same bijectors generate them. An order among them would be chance.
-    - "mean": the norm of the mean field, :math:`\|\mathbb{E}_z \, \partial G / \partial z_l\|` (Eq. 8), from exact
-      derivatives. A few samples with steep derivatives dominate it.
+    A strength is the geometric mean over samples of the norms, :math:`\exp \mathbb{E}_z \ln \|\partial G / \partial
+    z_l\|`. One backward pass gives :math:`g = (\partial G / \partial z)^T v` for all latents at once. For a Gaussian v,
+    each :math:`g_l` is Gaussian of deviation :math:`\|\partial G / \partial z_l\|`, so that the mean of :math:`\ln
+    |g_l|` is that of the logarithm of the norm, plus :math:`-(\gamma + \ln 2) / 2` with Euler's :math:`\gamma`. Samples
+    with steep derivatives hardly change it. Equivalent latents share one mean: a translation by whole patches maps one
+    to the other, so that the same bijectors generate them.
 
     Args:
         flow: the flow.
-        samples: the number of samples z of the prior; if None, 4,096 for "geometric", 64 for "mean".
+        samples: the number of samples z of the prior.
         temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
         levels: the levels to compute; all levels if None.
-        reduce: the estimate: "geometric" or "mean".
 
     Returns:
         The strengths of each computed level, (C_h, *shape_h), in the order of `levels`; the attribute `errors` has the
@@ -93,65 +97,56 @@ def strengths(
     Warns:
         UserWarning: if the error of the largest strength of a level exceeds a third of it.
     """
-    number = SAMPLES[check_choice(reduce, SAMPLES, "reduce")] if samples is None else check_count(samples, "samples")
+    check_count(samples, "samples")
     plan = flow.plan
     selected = list(range(len(plan.latents))) if levels is None else [plan.check_level(level) for level in levels]
-    if reduce == "geometric":
-        pairs = _geometric(flow, number, temperature, context, selected)
-    else:
-        pairs = _exact(flow, number, temperature, context, selected)
-    for level, (norms, errors) in zip(selected, pairs, strict=True):
-        _warn_of_outliers(norms, errors, level, number)
-    shapes = [plan.latents[level].lattice.event_shape for level in selected]
-    shaped = [[part.view(shape) for part in pair] for pair, shape in zip(pairs, shapes, strict=True)]
-    return Strengths([norms for norms, _ in shaped], [errors for _, errors in shaped])
-
-
-def _geometric(
-    flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int]
-) -> list[tuple[Tensor, Tensor]]:
-    """For each level the geometric means over samples of the norms, (C, sites), and their errors."""
-    groups = [[sites.to(flow.device) for sites in equivalent_sites(flow.plan, level)] for level in levels]
-    moments = [[Moments() for _ in of_level] for of_level in groups]
-    at_once = max(1, min(BATCH, VARIABLES // flow.plan.input.variables))
+    groups = [equivalent_sites(plan, level).to(flow.device) for level in selected]
+    sums: list[list[Tensor]] = [[] for _ in selected]
+    at_once = max(1, min(BATCH, VARIABLES // plan.input.variables))
     for start in range(0, samples, at_once):
         of_batch = context if context is None or len(context) == 1 else context[start : start + at_once]
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
             z = [level.requires_grad_() for level in flow.sample_latents(min(at_once, samples - start), temperature)]
             x = flow.inverse(z, of_batch)[0]
-        gradients = torch.autograd.grad(x, [z[level] for level in levels], torch.randn_like(x), materialize_grads=True)
-        for gradient, of_level, parts in zip(gradients, groups, moments, strict=True):
-            logs = gradient.double().abs().log().flatten(2)
-            for sites, part in zip(of_level, parts, strict=True):
-                part.add(logs[:, :, sites].mean(3))
-    results = []
-    for parts, of_level in zip(moments, groups, strict=True):
-        log, error = pooled(parts, of_level)
-        norms = (log - MEAN_OF_LOG).exp()
-        error = (norms * error).nan_to_num(0.0, math.inf)  # a latent without any effect has strength 0
-        results.append((norms.to(flow.dtype), error.to(flow.dtype)))
-    return results
+        gradients = torch.autograd.grad(
+            x, [z[level] for level in selected], torch.randn_like(x), materialize_grads=True
+        )
+        for gradient, sites, parts in zip(gradients, groups, sums, strict=True):
+            logs = gradient.double().abs().log().flatten(2)[:, :, sites].mean(3)
+            parts.append(torch.stack([logs.sum(0), logs.square().sum(0)]))
+    found: list[tuple[Tensor, Tensor]] = []
+    for level, sites, parts in zip(selected, groups, sums, strict=True):
+        mean, square = torch.stack(parts).sum(0) / samples
+        norms = (mean - MEAN_OF_LOG).exp()
+        variance = (square - mean.square()).clamp(min=0) / (samples - 1) if samples > 1 else norms.new_tensor(math.inf)
+        error = (norms * variance.sqrt()).nan_to_num(0.0, math.inf)  # a latent without any effect has strength 0
+        group = sites.flatten().argsort() // sites.shape[1]
+        shape = plan.latents[level].lattice.event_shape
+        found.append((norms[:, group].view(shape).to(flow.dtype), error[:, group].view(shape).to(flow.dtype)))
+        _warn_of_outliers(*found[-1], level, samples)
+    return Strengths([norms for norms, _ in found], [errors for _, errors in found])
 
 
-def _exact(
-    flow: Flow, samples: int, temperature: Any, context: Tensor | None, levels: Sequence[int]
-) -> list[tuple[Tensor, Tensor]]:
-    """For each level the norms of mean fields, (C, sites), and their errors."""
-    pass_to_data = Linearization(flow.runner, flow.sample_latents(samples, temperature), context, for_many=True)
-    results = []
-    for level in levels:
-        sites = pass_to_data.wiring.latents[level].flatten(1).unbind(1)
-        pairs = [_mean(pass_to_data.fields(addresses)[1]) for addresses in sites]
-        norms, errors = (torch.stack(parts, dim=1) for parts in zip(*pairs, strict=True))
-        results.append((norms, errors))
-    return results
+def equivalent_sites(plan: Plan, level: int) -> Tensor:
+    """The sites of a level in groups that translations by whole patches map to each other, (groups, members).
 
-
-def _mean(fields: Tensor) -> tuple[Tensor, Tensor]:
-    """The norms (C,) of the means of fields (C, samples, variables), and their errors."""
-    n = fields.shape[1]
-    spread = fields.var(1).sum(1) if n > 1 else fields.new_full((len(fields),), math.inf)
-    return fields.mean(1).norm(dim=1), (spread / n).sqrt()
+    The translations are those of the patches of all steps between the data and the level.
+    """
+    lattice = plan.latents[level].lattice
+    makers = {target: step for step in plan.steps for target in step.targets}
+    periods = [1] * lattice.dim
+    value = plan.latents[level].value
+    while value in makers:
+        step = makers[value]
+        if step.module:
+            for d, (n, stride) in enumerate(zip(step.apply.lattice.shape, step.apply.stride, strict=True)):
+                cell = n // lattice.shape[d]  # sites of the lattice of the step in a site of the level
+                periods[d] = math.lcm(periods[d], stride // math.gcd(stride, cell))
+        value = step.source
+    periods = [period if n % period == 0 else n for period, n in zip(periods, lattice.shape, strict=True)]
+    blocks = [length for period, n in zip(periods, lattice.shape, strict=True) for length in (n // period, period)]
+    sites = torch.arange(lattice.sites).view(blocks)
+    return sites.permute(*range(1, len(blocks), 2), *range(0, len(blocks), 2)).reshape(math.prod(periods), -1)
 
 
 def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -> None:
@@ -162,7 +157,7 @@ def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -
         warnings.warn(
             f"Expected strengths with small errors; got {norm:.3g} +- {error:.2g} for the strongest latent of level "
             f"{level}: take more than {samples} samples",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
@@ -170,7 +165,7 @@ def leading(
     flow: Flow,
     level: int,
     n: int = 8,
-    samples: int | None = None,
+    samples: int = SAMPLES,
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
     distinct: bool = True,
@@ -181,7 +176,7 @@ def leading(
         flow: the flow.
         level: the level, 0 for the finest.
         n: the number of latents; all latents of the level if there are fewer.
-        samples: the number of samples z of the prior; the default of `strengths` if None.
+        samples: the number of samples z of the prior.
         temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
         distinct: whether to list, of latents that are equivalent and equally strong, only the one next to the centre.

@@ -16,13 +16,10 @@ from torch.autograd import forward_ad
 
 from mera.analysis.wiring import WiredStep, Wiring
 from mera.bijectors.base import Bijector, context_arguments
-from mera.graph import Step
 from mera.run.runner import Runner
 
 ROWS = 2**22
 """The largest number of floats in the events of one batch."""
-MOST_KEPT = 2**26
-"""The largest number of floats in the cached Jacobians of a step."""
 
 
 _ways: WeakKeyDictionary[Bijector, Callable[..., list[Tensor]]] = WeakKeyDictionary()
@@ -36,17 +33,12 @@ class Linearization:
         runner: the plan of a flow with its bijectors.
         z: latents, one tensor (S, C_h, *shape_h) for each level, finest first.
         context: the contexts of a conditional flow, (S, ...) or (1, ...).
-        for_many: whether derivatives with respect to many latents are needed, so that the Jacobian of each event is
-            computed once and cached, unless this takes too much memory.
     """
 
     @torch.no_grad()
-    def __init__(
-        self, runner: Runner, z: Sequence[Tensor], context: Tensor | None = None, for_many: bool = False
-    ) -> None:
-        self.runner, self.samples, self._for_many = runner, len(z[0]), for_many
+    def __init__(self, runner: Runner, z: Sequence[Tensor], context: Tensor | None = None) -> None:
+        self.runner, self.samples = runner, len(z[0])
         self.wiring = Wiring(runner.plan)
-        self._jacobians: dict[Step, Tensor] = {}
         self._contexts = runner.contexts(context, z[0])
         self._values = z[0].new_empty(self.samples, self.wiring.size)
         """The variables of each sample by address, (S, addresses)."""
@@ -76,35 +68,11 @@ class Linearization:
         tangents = self._values.new_zeros(len(addresses), self.samples, len(changed) + 1)
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
         for wired, events in steps:
-            push = self._by_jacobians if self._keeps_jacobians(wired) else self._push
             for part in events.split(max(1, ROWS // (len(addresses) * self.samples * wired.inputs.shape[1]))):
                 sources, targets = place[wired.inputs[part].flatten()], place[wired.outputs[part].flatten()]
-                tangents[..., targets] = push(wired, part, tangents[..., sources])
+                tangents[..., targets] = self._push(wired, part, tangents[..., sources])
         data = changed[changed < self.runner.plan.input.variables]
         return data, tangents[..., place[data]]
-
-    def _keeps_jacobians(self, wired: WiredStep) -> bool:
-        """Whether the Jacobians of all events of a step are cached."""
-        inputs = wired.inputs
-        return self._for_many and self.samples * inputs.numel() * inputs.shape[1] <= MOST_KEPT
-
-    def _by_jacobians(self, wired: WiredStep, events: Tensor, tangents: Tensor) -> Tensor:
-        """Push derivatives (K, S, events * variables) through the inverse of a bijector by cached Jacobians."""
-        if wired.step not in self._jacobians:
-            self._jacobians[wired.step] = self._all_jacobians(wired)
-        jacobians = self._jacobians[wired.step][:, events.to(tangents.device)]  # (S, events, in, out)
-        rows = tangents.unflatten(-1, (len(events), -1)).movedim(0, 2)
-        return (rows @ jacobians).movedim(2, 0).flatten(2)
-
-    def _all_jacobians(self, wired: WiredStep) -> Tensor:
-        """The Jacobians of the inverse of a bijector at all events, (S, events, variables in, variables out)."""
-        n, d = wired.inputs.shape
-        unit = torch.eye(d, dtype=self._values.dtype, device=self._values.device)
-        parts = []
-        for part in torch.arange(n).split(max(1, ROWS // (d * d * self.samples))):
-            units = unit[:, None, None].expand(d, self.samples, len(part), d)
-            parts.append(self._push(wired, part, units.reshape(d, self.samples, -1)).unflatten(-1, (-1, d)))
-        return torch.cat(parts, dim=2).movedim(0, 2).contiguous()
 
     def _push(self, wired: WiredStep, events: Tensor, tangents: Tensor) -> Tensor:
         """Push derivatives (K, S, events * variables) through the inverse of a bijector."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from mera import data
+from mera import analysis, data
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.random import seeded
-from mera.analysis.explain import NEED_FACTORS, TABLES, Finding, explain
+from mera._utils.random import fixed_seed, seeded
+from mera.analysis.receptive import extents_by_level
 from mera.cli.classes import Class, given_class, of_class
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
@@ -25,8 +24,38 @@ from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
 from mera.display.means import with_error
 from mera.display.progress import ProgressBar
-from mera.display.table import Table
+from mera.display.table import Numbers, Table
 from mera.flow import Flow
+
+TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
+    "bits": (
+        "bits per dimension of each level, without the preprocessing",
+        lambda flow, images, factors: _parts(flow, images).table,
+    ),
+    "latents": (
+        "latents of images beside the prior",
+        lambda flow, images, factors: analysis.statistics(flow, images).table,
+    ),
+    "fields": (
+        "extents of receptive fields: pixels of the cone, participation ratio, root mean square radius",
+        lambda flow, images, factors: extents_by_level(flow),
+    ),
+    "strengths": (
+        "strengths of receptive fields: Euclidean norms, geometric means over samples",
+        lambda flow, images, factors: analysis.strengths(flow, 1024).table,
+    ),
+    "factors": (
+        "known factors that each level predicts: R^2 or balanced accuracy on other images, beside shuffled factors",
+        lambda flow, images, factors: analysis.factors(flow, images, factors).table,
+    ),
+    "mixing": (
+        "mixing: weights in the factors of image A, which gives level h and coarser levels, and of image B",
+        lambda flow, images, factors: analysis.mixing(flow, images, factors).table,
+    ),
+}
+"""By name, the title of a table, and a function of a flow, images and their factors that makes it."""
+NEED_FACTORS = ("factors", "mixing")
+BATCH = 100
 
 app = typer.Typer(**OPTIONS)
 
@@ -38,7 +67,6 @@ def _explain(
     ],
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
-    samples: Annotated[int, typer.Option(min=1, help="Samples over which receptive fields are averaged.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
     label: Class = None,
     L: Lattice = None,
@@ -46,90 +74,83 @@ def _explain(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing."""
-    findings: list[list[Finding]] = []
-    names = _possible([name.strip() for name in only.split(",")])
-    total = len(run) * len(names)
+    """Print tables about runs: bits, latents, receptive fields and known factors by level, and effects of mixing."""
+    names = [check_choice(name.strip(), TABLES, "a table") for name in only.split(",")]
+    if find_spec("sklearn") is None and set(names) & set(NEED_FACTORS):
+        typer.echo(
+            "left out: factors and mixing, which need scikit-learn (pip install 'mera-flow[analysis]')", err=True
+        )
+        names = [name for name in names if name not in NEED_FACTORS]
+    found: list[dict[str, Numbers]] = []
     with ProgressBar("explain", console, "table") as progress_bar:
-        for number, path in enumerate(run):
-            tables = count(number * len(names))
-
-            def progress(title: str, tables: Iterator[int] = tables, name: str = path.name) -> None:
-                progress_bar.update(done := next(tables), done / total, f"{name}: {title}")
-
-            options = {"samples": samples, "seed": seed, "only": names, "progress": progress}
-            if len(run) == 1 and not as_json:
-                options["show"] = _show
-            findings.append(_findings(path, images, label, L, root, choose_device(device), **options))
-        progress_bar.update(total, 1.0)
+        for path in run:
+            flow, pictures, factors = _read(path, images, label, L, root, choose_device(device), seed)
+            possible = [name for name in names if factors or name not in NEED_FACTORS]
+            if not possible:
+                raise InputError(f"data with known factors for {' and '.join(names)}", "none")
+            found.append({})
+            for number, name in enumerate(possible, start=1):
+                with fixed_seed(seed):
+                    found[-1][name] = TABLES[name][1](flow, pictures, factors)
+                done = (len(found) - 1) * len(possible) + number
+                progress_bar.update(done, done / (len(run) * len(possible)), f"{path.name}: {name}")
     if as_json:
-        pairs = zip(run, findings, strict=True)
-        show_json([{"run": str(path), "tables": list(map(_plain, tables))} for path, tables in pairs])
+        pairs = zip(run, found, strict=True)
+        show_json([{"run": str(path), "tables": [_plain(*item) for item in tables.items()]} for path, tables in pairs])
         return
-    if len(run) == 1:
-        return
-    _check_same(run, findings)
-    for table in zip(*findings, strict=True):
-        _show(*table)
+    shapes = [[(name, table.header, len(table.rows)) for name, table in each.items()] for each in found]
+    if any(shape != shapes[0] for shape in shapes):
+        raise InputError(f"runs of one lattice and one data set, as {run[0]}, for means", ", ".join(map(str, run[1:])))
+    for name, table in found[0].items():
+        show(f"\n{TABLES[name][0]}", table if len(run) == 1 else _means([each[name] for each in found]))
 
 
-def _show(*findings: Finding) -> None:
-    """Print a table of one run, or of means over runs."""
-    show(f"\n{findings[0].title}", _table(findings), findings[0].note)
-
-
-def _possible(names: list[str]) -> list[str]:
-    """The tables without those that need a package that is not installed, which a line names."""
-    if find_spec("sklearn") is not None or set(names) <= set(NEED_FACTORS):
-        return names
-    if skipped := [name for name in names if name in NEED_FACTORS]:
-        command = "pip install 'mera-flow[analysis]'"
-        typer.echo(f"left out: {' and '.join(skipped)}, which need scikit-learn ({command})", err=True)
-    return [name for name in names if name not in NEED_FACTORS]
-
-
-def _check_same(runs: Sequence[Path], findings: Sequence[Sequence[Finding]]) -> None:
-    """Refuse to average over runs whose tables have different titles, rows or columns."""
-    first = [(table.title, table.rows, table.columns) for table in findings[0]]
-    for path, tables in zip(runs, findings, strict=True):
-        if [(table.title, table.rows, table.columns) for table in tables] != first:
-            raise InputError(f"runs of one lattice and one data set, as {runs[0]}, for means", str(path))
-
-
-def _findings(
-    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: torch.device, **options: Any
-) -> list[Finding]:
-    """The tables of one run, on `n` random test images; `options` are those of `mera.analysis.explain.explain`."""
+def _read(
+    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: torch.device, seed: int
+) -> tuple[Flow, torch.Tensor, dict[str, Any]]:
+    """The flow of a run, `n` random test images, and their known factors."""
     flow = load_flow(path, L).to(device)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
     flow, number = given_class(path, flow, label)
     test = known_examples(path, flow, root)
     if test is None:
-        return explain(flow, samples_of(flow, n), {}, **options)
+        return flow, samples_of(flow, n), {}
     candidates = of_class(test, number)
-    with seeded(options["seed"]):
+    with seeded(seed):
         indices = candidates[torch.randperm(len(candidates))[:n]]
     images = torch.stack([test[i] for i in indices.tolist()])
-    factors = {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"}
-    return explain(flow, images, factors, **options)
+    return (
+        flow,
+        images,
+        {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"},
+    )
 
 
-def _table(findings: Sequence[Finding]) -> Table:
-    """A table of one run, or of means over runs, with one finding for each run."""
-    first, *_ = findings
-    values = torch.stack([finding.values for finding in findings], dim=2)
-    cells = [[_cell(cell.tolist(), first.digits) for cell in row] for row in values]
-    return Table(["", *first.columns], [[name, *row] for name, row in zip(first.rows, cells, strict=True)])
+def _parts(flow: Flow, images: torch.Tensor) -> analysis.Parts:
+    """The parts of log p of images."""
+    parts = [analysis.decompose(flow, flow.from_images(batch.to(flow.device))) for batch in images.split(BATCH)]
+    maps = zip(*(part.maps for part in parts), strict=True)
+    levels = torch.cat([part.levels for part in parts])
+    return analysis.Parts(levels, {}, tuple(map(torch.cat, maps)), parts[0].variables)
+
+
+def _means(tables: Sequence[Numbers]) -> Table:
+    """The means of the numbers of several runs, with their standard errors."""
+    first = tables[0]
+    values = torch.tensor([table.values for table in tables], dtype=torch.float64).movedim(0, 2).tolist()
+    cells = [[_cell(cell, first.digits) for cell in row] for row in values]
+    return Table(first.header, [[row[0], *means] for row, means in zip(first.rows, cells, strict=True)])
 
 
 def _cell(values: Sequence[float], digits: int) -> str:
-    """A number of one run, or the mean over several runs with its standard error."""
+    """The mean over several runs with its standard error."""
     numbers = [value for value in values if not math.isnan(value)]
     counted = "" if len(numbers) == len(values) else f" ({len(numbers)} of {len(values)} runs)"
     return with_error(numbers, digits) + counted if numbers else ""
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
+def _plain(name: str, table: Numbers) -> dict[str, Any]:
     """A table as numbers and lists."""
-    return asdict(finding) | {"values": finding.values.tolist()}
+    rows = [row[0] for row in table.rows]
+    return {"name": name, "rows": rows, "columns": list(table.header[1:]), "values": table.values}

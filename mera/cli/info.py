@@ -41,11 +41,9 @@ def _info(source: FlowSource, picture: Picture = None, as_json: Json = False) ->
     from mera.drawing.images import png_path, save_figure
 
     picture = png_path(picture)
-    views = {"side": picture} | ({"above": picture.with_stem(f"{picture.stem}_above")} if plan.input.dim < 3 else {})
-    for view, path in views.items():
-        save_figure(draw_layout(flow.layout, view, title=source.title), path)
+    save_figure(draw_layout(flow.layout, title=source.title), picture)
     if not as_json:
-        show(f"pictures: {', '.join(map(str, views.values()))}")
+        show(f"picture: {picture}")
 
 
 app = flow_app(_info)

@@ -26,7 +26,6 @@ from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
-from mera.drawing.curves import log_prob_curve
 from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow import Flow
 from mera.graph.indexing import mask_from_sites
@@ -173,11 +172,10 @@ def _draw(before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list
     """Write the pictures and return their paths; pixels that are not masked keep the values of the image."""
     images = {name: image for name, image in (result.pictures or {}).items() if name != "the image"}
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
-    paths = [out / "filled.png", out / "inpaint.png", out / "history.png"]
+    paths = [out / "filled.png", out / "inpaint.png"]
     save_image(filled.get("medoid", filled["likeliest"]), paths[0])
     figure = inpainted({"the image": before[0]} | filled, hidden, note=str(result.convergence or ""))
     save_figure(figure, paths[1])
-    save_figure(log_prob_curve(result.history), paths[2])
     return paths
 
 

@@ -82,7 +82,22 @@ class Tabled:
         return self.table._repr_html_()
 
 
-def numbers(names: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], digits: int = 3) -> Table:
+@dataclass(frozen=True)
+class Numbers(Table):
+    """A table of numbers with a name for each row.
+
+    Args:
+        values: the numbers, a list for each row.
+        digits: the number of digits after the decimal point.
+    """
+
+    values: Sequence[Sequence[float]] = ()
+    digits: int = 3
+
+
+def numbers(
+    names: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], digits: int = 3
+) -> Numbers:
     """A table of numbers with a name for each row; a NaN is an empty cell.
 
     >>> print(numbers(["0", "1"], ["bits/dim"], [[1.25], [float("nan")]], digits=2))
@@ -92,4 +107,5 @@ def numbers(names: Sequence[str], columns: Sequence[str], values: Sequence[Seque
     1
     """
     cells = [["" if value != value else f"{value:.{digits}f}" for value in row] for row in values]
-    return Table(["", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])
+    rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
+    return Numbers(["", *columns], rows, values, digits)

@@ -1,15 +1,12 @@
-"""Curves of training and of inpainting searches."""
+"""Curves of training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
 from mera._utils.checks import check_choice
-from mera._utils.errors import InputError
 from mera.drawing.figures import Picture, panels
 
 
@@ -39,25 +36,6 @@ def loss_curves(
     axes.set(xlabel=x, ylabel=label)
     if runs:
         axes.legend()
-    return figure
-
-
-def log_prob_curve(log_prob: Tensor, title: str = "") -> Picture:
-    """Draw the log-density of a filled image at each step of a search.
-
-    Args:
-        log_prob: log p at each step, in nats, (steps,); see `Inpainting.history`.
-        title: the title.
-
-    Raises:
-        ValueError: if `log_prob` has another shape.
-    """
-    if log_prob.ndim != 1:
-        raise InputError("log p of shape (steps,)", str(tuple(log_prob.shape)))
-    figure, axes = _axes(title)
-    axes.plot(log_prob.tolist())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="step", ylabel="log p, nats")
     return figure
 
 

@@ -1,13 +1,10 @@
-"""Pictures of layouts: from the side (paper, Fig. 2a) and from above (Fig. 2b)."""
+"""Pictures of layouts from the side (paper, Fig. 2a)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from mera._utils.checks import check_choice
-from mera._utils.errors import InputError
-from mera.drawing.above import draw_above
 from mera.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles
 from mera.drawing.rows import Boxes, Variables
 from mera.drawing.side import draw_side
@@ -22,48 +19,42 @@ WIDEST = 32
 """The largest number of sites of an edge that a picture shows."""
 
 
-def draw_layout(layout: Layout, view: str = "side", dimension: int = -1, title: str = "") -> Picture:
-    """Draw a layout as the paper draws networks: `draw_layout(layout).savefig("layout.png")`.
+def draw_layout(layout: Layout, dimension: int = -1, title: str = "") -> Picture:
+    """Draw a layout as Fig. 2(a) of the paper: `draw_layout(layout).savefig("layout.png")`.
+
+    Bijectors are boxes above the sites that they act on, data are dots at the bottom, latents are crosses where they
+    leave.
 
     Of an edge longer than 32 sites, the picture shows the first 32, and says so, so that time and memory do not depend
     on the size of the lattice.
 
     Args:
         layout: the layout, for example `flow.layout`.
-        view: "side" for Fig. 2(a) of the paper: bijectors are boxes above the sites that they act on, data are dots at
-            the bottom, latents are crosses where they leave. "above" for Fig. 2(b): the blocks on each lattice, in 1 or
-            2 dimensions.
-        dimension: the dimension of the lattice that the side view draws from left to right.
-        title: the title of the picture; if empty, the lattice of the data and the view.
+        dimension: the dimension of the lattice that is drawn from left to right.
+        title: the title of the picture; if empty, the lattice of the data.
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: if the view or the dimension is unknown, or the view is "above" on a lattice of 3 dimensions.
+        ValueError: if the dimension is unknown.
         LayoutError: if the layout does not compile.
     """
     plan = compile(layout)
     lattice = plan.input
     d = check_dimension(dimension, lattice)
-    check_choice(view, ("side", "above"), "a view")
-    if view == "above" and lattice.dim == 3:
-        raise InputError("a lattice of 1 or 2 dimensions to draw from above", "3")
     role = roles(plan)
-    views = [View.around(0, n, WIDEST) for n in lattice.shape]
     shown = set(role.values())
     legend = box_handles(((name, colour) for name, colour in COLOURS.items() if name in shown), BORDER)
     legend += marker_handles(DATA, LATENT)
-    title = title or f"{lattice}, from {'the side' if view == 'side' else 'above'}"
 
     def colours(row: Boxes | Variables, indices: Sequence[int]) -> list[str]:
         if isinstance(row, Boxes):
             return [COLOURS[role[row.step]]] * len(indices)
         return [DATA if row.is_data else LATENT] * len(indices)
 
-    if view == "side":
-        return draw_side(plan, d, views[d], colours, BORDER, legend, title)
-    return draw_above(plan, views, lambda row: COLOURS[role[row.step]], (DATA, LATENT), legend, title)
+    view = View.around(0, lattice.shape[d], WIDEST)
+    return draw_side(plan, d, view, colours, BORDER, legend, title or f"{lattice}, from the side")
 
 
 def roles(plan: Plan) -> dict[Step, str]:

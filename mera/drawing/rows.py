@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 from mera.drawing.figures import View
 from mera.graph import Lattice, Plan, Step
@@ -59,7 +58,6 @@ class Row:
         places: the positions of the sites, for each dimension.
         height: the height at which the row is drawn.
         below: the height of the row from which the variables come.
-        panel: the number of the panel in a picture from above; each output of a cut begins a new panel.
     """
 
     label: str
@@ -67,7 +65,6 @@ class Row:
     places: tuple[Place, ...]
     height: float
     below: float
-    panel: int
 
     def sites(self, d: int, view: View) -> range:
         """The visible sites of the row in dimension `d`."""
@@ -115,18 +112,18 @@ class Boxes(Row):
 def rows(plan: Plan) -> list[Boxes | Variables]:
     """The rows of a plan, from the data upwards."""
     levels = {latent.value: f"z{h}" for h, latent in enumerate(plan.latents)}
-    start, panels, height = (Place(),) * plan.input.dim, count(1), 0.0
-    open_values = {0: (start, 0.0, 0)}  # value -> its places, the height at which it was made, its panel
-    drawn: list[Boxes | Variables] = [Variables("data", plan.input, start, 0.0, 0.0, 0, value=0, is_data=True)]
+    start, height = (Place(),) * plan.input.dim, 0.0
+    open_values = {0: (start, 0.0)}  # value -> its places, the height at which it was made
+    drawn: list[Boxes | Variables] = [Variables("data", plan.input, start, 0.0, 0.0, value=0, is_data=True)]
     if 0 in levels:
-        drawn.append(Variables(levels[0], plan.input, start, ABOVE, 0.0, 0, value=0))
+        drawn.append(Variables(levels[0], plan.input, start, ABOVE, 0.0, value=0))
     for step in plan.steps:
-        places, below, panel = open_values.pop(step.source)
+        places, below = open_values.pop(step.source)
         outputs = [places]
         if step.module:
             height += 1
             tiling = step.apply.cell_tiling
-            drawn.append(Boxes(step.node, tiling.lattice, places, height, below, panel, step=step, tiling=tiling))
+            drawn.append(Boxes(step.node, tiling.lattice, places, height, below, step=step, tiling=tiling))
             below = height
         elif len(step.targets) > 1:
             outputs = list(zip(*(place.cut() for place in places), strict=True))
@@ -135,8 +132,8 @@ def rows(plan: Plan) -> list[Boxes | Variables]:
         for value, lattice, target_places in zip(step.targets, step.operation.outputs, outputs, strict=True):
             if value in levels:
                 label, top = levels[value], height + ABOVE
-                drawn.append(Variables(label, lattice, target_places, top, below, panel, value=value))
-            open_values[value] = target_places, below, next(panels) if len(step.targets) > 1 else panel
+                drawn.append(Variables(label, lattice, target_places, top, below, value=value))
+            open_values[value] = target_places, below
         if len(step.targets) > 1 or not levels.keys().isdisjoint(step.targets):
             height += 1  # room for latents and their label below the next row
     return drawn

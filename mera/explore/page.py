@@ -12,7 +12,7 @@ from mera.drawing import draw_layout
 from mera.explore.fill_tab import FillTab
 from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
-from mera.explore.look import DROP, LABELS, PRIMARY, STYLE
+from mera.explore.look import PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, picture_element, squares
 from mera.explore.studio import LARGEST_UPLOAD
@@ -36,7 +36,7 @@ class Page:
         """Build the elements of the page."""
         ui.add_css(STYLE)
         ui.colors(primary=PRIMARY)
-        ui.add_head_html(f'<script>document.documentElement.lang = "en";{LABELS}{DROP}</script>')
+        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
         with ui.element("div").classes(
@@ -92,7 +92,7 @@ class Page:
                 )
         if self.visit.learnt.is_image:
             self.opener = ui.upload(
-                label="or open a picture, or drop one anywhere", on_upload=self._upload, on_rejected=self._reject,
+                label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
                 auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
             )  # fmt: skip
             self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')
@@ -123,17 +123,12 @@ class Page:
                     ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
 
         async def open_layout() -> None:
-            views = {"side": "from the side", "above": "from above"}
-            drawn = [
-                await self.visit.slowly("drawing the layout", draw_layout, self.visit.learnt.flow.layout, view)
-                for view in views
-            ]
+            picture = await self.visit.slowly("drawing the layout", draw_layout, self.visit.learnt.flow.layout)
             layout.clear()
             with layout:
-                for picture, name in zip(drawn, views.values(), strict=True):
-                    if picture is not None:
-                        image = ui.image(Image.open(BytesIO(picture._repr_png_()))).classes("w-full max-w-3xl")
-                        image.props(f'alt="the layout {name}"')
+                if picture is not None:
+                    image = ui.image(Image.open(BytesIO(picture._repr_png_()))).classes("w-full max-w-3xl")
+                    image.props('alt="the layout from the side"')
 
         with ui.row():
             ui.button("Show the cones", on_click=open_cones)

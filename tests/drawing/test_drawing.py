@@ -51,67 +51,11 @@ def test_latents_that_leave_together_are_both_named():
         assert "z0, z1" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
-def test_view_from_above_is_figure_2b():
-    figure = draw_layout(layout_of("rgflow", L=16, m=4), "above")
-    first, second, third = [axes for axes in figure.axes if axes.patches]
-    outlines = [to_hex(patch.get_edgecolor()) for patch in first.patches]
-    assert (outlines.count(DECIMATOR), outlines.count(DISENTANGLER)) == (16, 25)
-    odd = {(x, y) for x in range(16) for y in range(16) if x % 2 or y % 2}
-    assert set(points(first, LATENT)) == odd  # three of four sites leave
-    assert {(x / 2, y / 2) for x, y in points(second, LATENT)} == {(x, y) for x, y in odd if x < 8 and y < 8}
-    assert set(points(third, LATENT)) == {(x, y) for x in range(0, 16, 4) for y in range(0, 16, 4)}
-
-
-def level_crosses(flow):
-    """The sites at which each level's latents lie, as (x, y), from where the flow itself takes them."""
-    lattice = flow.plan.input
-    sites = torch.arange(lattice.sites, dtype=torch.float64).view(1, 1, *lattice.shape).expand(1, *lattice.event_shape)
-    levels = flow.double().from_lattice(sites)
-    width = lattice.shape[-1]
-    return [{(float(site % width), float(site // width)) for site in z.flatten().unique().long()} for z in levels]
-
-
-def drawn_crosses(layout):
-    """The crosses of each row of crosses in all panels from above, in the order in which they are drawn."""
-    axes = draw_layout(layout, "above").axes
-    lines = [line for panel in axes for line in panel.lines if line.get_color() == LATENT]
-    return [{(float(x), float(y)) for x, y in zip(*line.get_data(), strict=True)} for line in lines]
-
-
-@pytest.mark.parametrize("boundary", ["periodic", "open"])
-@pytest.mark.parametrize("dim", [1, 2])
-@pytest.mark.parametrize("L", [8, 16])
-@pytest.mark.parametrize("model", ["rgflow", "tree", "tebd", "branching", "realnvp", "wavelet", "glow"])
-def test_crosses_are_where_the_flow_lays_the_latents(model, L, dim, boundary):
-    flow = mera.build(model, L=L, m=4 if model != "tree" else 2, hidden=(2,), dim=dim, boundary=boundary)
-    expected, crosses = level_crosses(flow), drawn_crosses(flow.layout)
-    assert sorted(map(sorted, crosses)) == sorted(map(sorted, expected))
-
-
 def test_the_cost_depends_on_what_is_shown():
     """The latents of all of a lattice of edge 2^20 would not fit into memory."""
     huge, large = (layout_of("rgflow", L=L, m=4, share_levels=True) for L in (2**20, 128))
-    crosses = drawn_crosses(huge)
-    assert [len(level) for level in crosses] == [768, 192, 48, 12, 3]
-    assert crosses == drawn_crosses(large)
-    for view in ("side", "above"):
-        for axes, expected in zip(draw_layout(huge, view).axes, draw_layout(large, view).axes, strict=True):
-            assert points(axes, DATA) == points(expected, DATA)
-
-
-@pytest.mark.parametrize("title", ["", "a title"])
-def test_from_above_too_it_is_said_what_is_shown(title):
-    figure = draw_layout(layout_of("rgflow", L=(16, 256), m=4), "above", title=title)
-    lines = figure.get_suptitle().splitlines()
-    assert lines[0] == (title or "3 x 16 x 256, from above")
-    assert lines[1:] == ["dimension 1: the first 32 of 256 sites"]
-    figure = draw_layout(layout_of("rgflow", L=128, m=4), "above", title=title)
-    assert figure.get_suptitle().splitlines()[1:] == [
-        "dimension 0: the first 32 of 128 sites", "dimension 1: the first 32 of 128 sites", "5 of 6 lattices",
-    ]  # fmt: skip
-    whole = draw_layout(layout_of("rgflow", L=32, m=4), "above", title=title)
-    assert "\n" not in whole.get_suptitle()
-    assert len(whole.axes) == 4
+    for axes, expected in zip(draw_layout(huge).axes, draw_layout(large).axes, strict=True):
+        assert points(axes, DATA) == points(expected, DATA)
 
 
 def test_pictures_of_cones_say_what_is_shown():
@@ -204,14 +148,6 @@ def test_every_layout_is_drawn(name):
         assert points(axes, LATENT)
         fields = any(to_hex(patch.get_facecolor()) == FIELD for patch in axes.patches)
         assert fields == any(s.module and s.operation.is_field for s in mera.graph.compile(layout).steps)
-    if layout.input.lattice.dim == 3:
-        with pytest.raises(ValueError, match="Expected a lattice of 1 or 2 dimensions"):
-            draw_layout(layout, "above")
-    else:
-        crosses = {point for axes in draw_layout(layout, "above").axes for point in points(axes, LATENT)}
-        assert len(crosses) == layout.input.lattice.sites  # each site is somewhere a latent's
-    with pytest.raises(ValueError, match="Expected a view among"):
-        draw_layout(layout, "below")
 
 
 def test_a_long_edge_shows_its_start():
@@ -223,15 +159,13 @@ def test_a_long_edge_shows_its_start():
 def test_a_layout_without_bijectors():
     layout = mera.Layout((4,), 1)
     layout.latent(layout.input)
-    for view in ("side", "above"):
-        assert isinstance(draw_layout(layout, view), Figure)
+    assert isinstance(draw_layout(layout), Figure)
 
 
 def test_the_command_line_draws(tmp_path):
     result = run("info", "wavelet", "--L", 8, "--hidden", 2, "--picture", tmp_path / "w.png")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "w.png").stat().st_size > 1000
-    assert (tmp_path / "w_above.png").stat().st_size > 1000
 
 
 def test_masks_of_levels_count_what_lies_elsewhere():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mera.drawing.colours import coloured
-from mera.drawing.curves import log_prob_curve, loss_curves
+from mera.drawing.curves import loss_curves
 from mera.drawing.images import captioned, grid, paint_mask, progression, save_image, stretch
 from tests.tables.models import MODELS
 
@@ -67,7 +67,6 @@ IMAGES = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
         (lambda: progression([IMAGES, IMAGES[0]]), r"Expected level 1 of shape \(N, C, H, W\), at least one image"),
         (lambda: progression([IMAGES * torch.nan]), "Expected finite numbers"),
         (lambda: loss_curves({}, "steps"), "Expected a horizontal axis among .* .did you mean 'step'"),
-        (lambda: log_prob_curve(torch.zeros(2, 3)), r"Expected log p of shape \(steps,\); got \(2, 3\)"),
     ],
 )
 def test_refused_pictures(call, message):
@@ -88,8 +87,6 @@ def test_captions_and_curves():
     runs = {"a": [{"step": 1, "seconds": 0.5, "test_bits": 8.0}, {"step": 2, "seconds": 0.7, "test_bits": 7.0}]}
     (line,) = loss_curves(runs, "step").axes[0].lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [8.0, 7.0])
-    (line,) = log_prob_curve(torch.tensor([-3.0, -1.0], requires_grad=True)).axes[0].lines
-    assert list(line.get_ydata()) == [-3.0, -1.0]
 
 
 def test_colours_of_numbers_and_of_zeros():

@@ -75,14 +75,6 @@ def opened(browser, address, width=1280):
     context.close()
 
 
-DROP_ON_THE_IMAGE = """(bytes) => {
-  const dataTransfer = new DataTransfer();
-  dataTransfer.items.add(new File([new Uint8Array(bytes)], "other.png", {type: "image/png"}));
-  const image = document.querySelector('[aria-label="the image"]');
-  image.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
-}"""
-
-
 def is_outside(url):
     return not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
 
@@ -113,10 +105,6 @@ def test_a_latent_is_moved_and_taken_back(browser, address):
         value = float(slider.get_attribute("aria-valuenow"))
         slider.locator('[tabindex="0"]').focus()
         changes(page, lambda: page.keyboard.press("PageUp"))
-        focused = page.evaluate(
-            "['role', 'aria-label', 'aria-valuenow'].map(n => document.activeElement.getAttribute(n))"
-        )
-        assert focused == ["slider", slider.get_attribute("aria-label"), slider.get_attribute("aria-valuenow")]
         assert float(slider.get_attribute("aria-valuenow")) > value
         changes(page, lambda: page.get_by_text("Back to it").click())
         page.wait_for_function(
@@ -182,7 +170,7 @@ def test_cones_light_up(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Cones").click()
         page.get_by_text("Draw the layout").click()
-        page.locator('[alt="the layout from above"]').wait_for()
+        page.locator('[alt="the layout from the side"]').wait_for()
         page.get_by_text("Show the cones").click()
         frame = page.frame_locator("iframe")
         frame.locator("canvas").first.hover()
@@ -207,9 +195,6 @@ def test_pictures_are_opened_or_refused(browser, address, tmp_path):
             page.get_by_text(message).first.wait_for(state="detached")
             assert image(page).get_attribute("src") == before
         changes(page, lambda: chooser.set_input_files(tmp_path / "good.png"))
-        other = io.BytesIO()
-        Image.new("RGB", (40, 40), (10, 10, 250)).save(other, format="PNG")
-        changes(page, lambda: page.evaluate(DROP_ON_THE_IMAGE, list(other.getvalue())))
 
 
 def test_two_visitors_have_their_own_images(browser, address):

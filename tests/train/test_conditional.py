@@ -130,7 +130,7 @@ def test_the_command_line(tmp_path):
         ["sample", out, "--n", 3, "--classes", "bright,0"],
         ["inpaint", out, "--test", 1, "--class", 0, "--region", "2:4,2:4", *SEARCH],
         ["figures", out, "--class", "dark", "--only", "4"],
-        ["explain", out, "--class", "dark", "--images", 60, "--samples", 1],
+        ["explain", out, "--class", "dark", "--images", 60, "--only", "bits,latents"],
     ):
         result = run(*command)
         assert result.exit_code == 0, result.output
