@@ -55,14 +55,14 @@ class HamiltonianChains:
             The acceptance rate of each chain, (K,). A trajectory that diverges has rate 0.
         """
         momentum = torch.randn_like(self.x)  # of unit mass, in coordinates q with x = S q
-        energy = self.value - momentum.square().sum(1) / 2
+        energy = self.value.double() - momentum.double().square().sum(1) / 2
         x, value, gradient = self.x, self.value, self.gradient
         for _ in range(steps):
             momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
             x = x + step * self._scaled(momentum)
             value, gradient = self.evaluate(x)
             momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
-        change = value - momentum.square().sum(1) / 2 - energy
+        change = value.double() - momentum.double().square().sum(1) / 2 - energy
         if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # beyond, inf - inf is that of a diverging trajectory
             raise FloatingPointError("Expected a finite log-density of finite variables; got NaN")
         change = torch.where(change.isfinite(), change, -math.inf)

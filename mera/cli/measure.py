@@ -40,7 +40,7 @@ def _measure(
     run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
     samples: Annotated[int, typer.Option(min=8, help="Number of samples, over all chains.")] = 10_000,
     sampler: Annotated[
-        Literal["reweighting", "metropolis", "hmc", "latent-hmc"],
+        Literal["reweighting", "metropolis", "hmc"],
         typer.Option(help="How samples of the action are made."),
     ] = "reweighting",
     action: Annotated[

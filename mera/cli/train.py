@@ -156,9 +156,10 @@ def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None)
 def _images(values: dict[str, Any], L: Edges, channels: int) -> DataSplits:
     """Load the data set of the options."""
     name, options = values["data"], dict(values["data_options"] or {})
-    for option, value in (("channels", channels), ("train_size", values["train_size"])):
-        if value is not None and name in names() and data.takes(name, option):
-            options.setdefault(option, value)
+    if values["train_size"] is not None:
+        options.setdefault("train_size", values["train_size"])
+    if name in names() and data.takes(name, "channels"):
+        options.setdefault("channels", channels)
     return data.load(name, L, values["root"], values["download"], **options)
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from mera._utils.errors import InputError
-from mera.chains.effective_size import effective_number
 from mera.chains.hamiltonian import HamiltonianChains
+from mera.chains.resample import largest_change, systematic
 from mera.chains.step_size import StepSize
 from mera.display.progress import ProgressBar
 from mera.inpaint.hmc import whitening
@@ -19,7 +19,7 @@ SURVIVORS = 0.5
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
 SEEN = 4
 """The number of particles whose curvature is the metric of a stage."""
-MOST_STAGES, BISECTIONS = 1000, 40
+MOST_STAGES = 1000
 
 
 def anneal(
@@ -63,9 +63,9 @@ def anneal(
         ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
         if ratio.max() == -torch.inf:
             raise InputError("a filling of finite density", f"none among {particles}")
-        change = _largest_change(ratio, 1 - beta)
+        change = largest_change(ratio, 1 - beta, SURVIVORS)
         beta = min(1.0, beta + change)
-        x = x[_resampled((change * ratio).softmax(0))]
+        x = x[systematic((change * ratio).softmax(0)[None])[0]]
         seen = x[torch.randperm(particles)[:SEEN]]
         metric = (1 - beta) * precision + beta * curvature(seen).mean(0)
 
@@ -82,25 +82,3 @@ def anneal(
         if beta == 1:
             return x
     raise InputError("a density that a Gaussian reaches in stages", f"beta = {beta:.3g} after {MOST_STAGES} stages")
-
-
-def _largest_change(ratio: Tensor, most: float) -> float:
-    """The largest change of beta, up to `most`, at which the weights exp(change * ratio) keep half the particles."""
-
-    def keeps_enough(change: float) -> bool:
-        return effective_number(change * ratio).item() >= SURVIVORS * int(ratio.isfinite().sum())
-
-    if keeps_enough(most):
-        return most
-    low, high = 0.0, most
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if keeps_enough(middle) else (low, middle)
-    return max(low, 1e-9)
-
-
-def _resampled(weights: Tensor) -> Tensor:
-    """Systematic resampling: the indices of the successors of particles with normalised weights, (K,)."""
-    n = len(weights)
-    places = (torch.arange(n, device=weights.device) + torch.rand((), device=weights.device)) / n
-    return torch.searchsorted(weights.cumsum(0), places.to(weights)).clamp(max=n - 1)

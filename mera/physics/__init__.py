@@ -2,6 +2,7 @@
 
 from mera.chains.gamma import GammaResult, gamma_method
 from mera.physics.action import Action
+from mera.physics.anneal import Annealed, anneal
 from mera.physics.by_name import make, names, register
 from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.family import ActionFamily, Slope, slope
@@ -25,6 +26,7 @@ __all__ = [
     "XY",
     "Action",
     "ActionFamily",
+    "Annealed",
     "CorrelationLength",
     "DoubleWell",
     "FreeField",
@@ -37,6 +39,7 @@ __all__ = [
     "Quantity",
     "Report",
     "Slope",
+    "anneal",
     "correlation_length",
     "estimate",
     "gamma_method",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_tensor, is_integer
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.density import Density
@@ -98,6 +98,14 @@ def event_shape_of(flow: object) -> tuple[int, ...]:
     if len(shape) < 2 or not all(is_integer(n) and n > 0 for n in shape):
         raise InputError("a flow, or the shape (C, *shape) of a field", repr(flow))
     return shape
+
+
+def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
+    """Return fields (K, C, *shape), and refuse an empty batch, another shape, or values that are not finite floats."""
+    check_tensor("fields", fields, tuple(event_shape), None, "chains")
+    if not fields.is_floating_point() or not len(fields) or not fields.isfinite().all():
+        raise InputError("one field or more, of finite floats", f"{len(fields)} of {fields.dtype}")
+    return fields
 
 
 def _random_fields(shape: Sequence[int], like: Tensor) -> Tensor:

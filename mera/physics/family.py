@@ -6,18 +6,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.density import Density
 from mera.physics.action import Action
-from mera.physics.reweighting import Report, estimate
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Slope:
@@ -173,19 +168,3 @@ class ActionFamily:
             return _with(self.action, dict(zip(self.ranges, values.unbind(), strict=True)))(field[None])[0]
 
         return torch.func.vmap(one)(phi, parameters)
-
-    def estimate(self, flow: Density, n: int = 10_000, *, console: Console | None = None, **values: float) -> Report:
-        """Averages at given parameters, from reweighted samples of a flow that is conditional on the parameters.
-
-        Args:
-            flow: the flow.
-            n: the number of samples.
-            console: a rich console for the progress bar; None to show nothing.
-            **values: a value of each parameter that varies.
-
-        Raises:
-            ValueError: see `at` and `estimate`.
-        """
-        if not isinstance(flow, Density):
-            raise InputError("a flow", type(flow).__name__)
-        return estimate(flow.given(self.context(**values)), self.at(**values), n, console=console)

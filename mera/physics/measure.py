@@ -22,9 +22,9 @@ from mera.density import Density
 from mera.display.progress import check_console
 from mera.physics.action import Action, ActionLike
 from mera.physics.by_name import make
-from mera.physics.check_target import check_sampled, check_target, event_shape_of
+from mera.physics.check_target import check_fields, check_sampled, check_target, event_shape_of
 from mera.physics.family import ActionFamily
-from mera.physics.hmc import FieldOrLatents
+from mera.physics.hmc import FieldChains
 from mera.physics.jobs import Job, run_jobs
 from mera.physics.measurement import Measurement, load_chain
 from mera.physics.metropolis import Proposals
@@ -32,14 +32,12 @@ from mera.physics.observables import Observables
 from mera.physics.reweighting import Samples, log_weights_of
 from mera.physics.sampler import Recorder, Sampler
 from mera.physics.storage import Storage
-from mera.physics.target import check_fields
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SAMPLERS: dict[str, tuple[Callable[[Any, Action, int], Sampler], int]] = {
-    "reweighting": (Samples, 0), "metropolis": (Proposals, 100), "hmc": (FieldOrLatents, 200),
-    "latent-hmc": (partial(FieldOrLatents, space="latent"), 200),
+    "reweighting": (Samples, 0), "metropolis": (Proposals, 100), "hmc": (FieldChains, 200),
 }  # fmt: skip
 """By name, a function that makes a sampler of K chains, and the draws of each chain before the measurement."""
 INDEPENDENT = ("reweighting", "metropolis")
@@ -80,8 +78,7 @@ def measure(
         action: the action S, from fields (B, C, *shape) to (B,), or its name with options.
         path: the folder of the measurement.
         sampler: "reweighting" for samples of the flow with weights (`estimate`); "metropolis" for chains that they are
-            proposed to; "hmc" or "latent-hmc" for Hamiltonian Monte Carlo of the field or of the latents; "cones" for
-            cone Monte Carlo.
+            proposed to; "hmc" for Hamiltonian Monte Carlo.
         samples: the number of samples over all chains, rounded up to whole draws, at least 8 of each chain, or to whole
             batches of samples of a flow.
         chains: the number of chains, for all samplers but "reweighting".

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
-from mera._utils.optional import import_optional
 from mera.chains.gamma import LEAST
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Average, Quantity, averages_of
@@ -92,14 +90,13 @@ class Measurement:
         return function_of_averages(rows, function, None if weights is None else weights[:, None], method, bin_size)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write all series into one file for other programs, .npz, or .h5 with h5py.
+        """Write all series into one file .npz for other programs.
 
-        The arrays are "fields", "field_log_weights", "log_weights" and "history/NAME"; the facts are attributes of the
-        HDF5 file, and the array "facts" of JSON text in the other. Units are those of the lattice: everything is
-        dimensionless.
+        The arrays are "fields", "field_log_weights", "log_weights" and "history/NAME"; the array "facts" is JSON text.
+        Units are those of the lattice: everything is dimensionless.
 
         Args:
-            path: a name that ends in .npz or .h5.
+            path: a name that ends in .npz.
 
         Raises:
             ValueError: if the name ends otherwise.
@@ -113,10 +110,8 @@ class Measurement:
         if path.suffix == ".npz":
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, facts=np.array(json.dumps(self.facts)), **contents)
-        elif path.suffix == ".h5":
-            _write_hdf5(path, contents, self.facts, self.result)
         else:
-            raise InputError("the name of a file .npz or .h5", str(path))
+            raise InputError("the name of a file .npz", str(path))
 
     def __repr__(self) -> str:
         counts = "" if self.is_complete else f"{self.facts['samples']:,} samples were asked for\n"
@@ -199,17 +194,3 @@ def _step(last: list[dict[str, Tensor]]) -> float | None:
     if "step" not in last[0]:
         return None
     return sum(part["step"].item() * len(part["last"]) for part in last) / sum(len(part["last"]) for part in last)
-
-
-def _write_hdf5(
-    path: Path, contents: Mapping[str, Any], facts: Mapping[str, Any], result: MarkovChains | Report
-) -> None:
-    """Write arrays as datasets, with the facts and autocorrelation times as attributes."""
-    h5py = import_optional("h5py", "hdf5")
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, value in facts.items():
-            file.attrs[name] = value if isinstance(value, str | int | float | bool) else json.dumps(value)
-        for name, values in contents.items():
-            file.create_dataset(name, data=values)
-        for name, tau in getattr(result, "tau", {}).items():
-            file[f"history/{name}"].attrs["autocorrelation_time"] = tau

@@ -18,10 +18,9 @@ from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike
-from mera.physics.check_target import check_sampled
+from mera.physics.check_target import check_fields, check_sampled
 from mera.physics.observables import Average, Observables, Quantity, summarize
 from mera.physics.sampler import Draw, Sampler, State
-from mera.physics.target import check_fields
 from mera.physics.verdicts import (
     FEWEST,
     finite_log_weights,

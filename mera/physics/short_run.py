@@ -12,7 +12,6 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.density import Density
 from mera.physics.action import Action
-from mera.physics.target import field_target
 from mera.physics.trajectories import Trajectories
 
 START, BETWEEN = 100, 10
@@ -47,13 +46,12 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
     check_count(warmup, "warmup", 0)
     if start.ndim < 3 or not len(start) or not start.is_floating_point():
         raise InputError("initial fields of floats, (K, C, *shape)", f"{start.dtype} of shape {tuple(start.shape)}")
-    target = field_target(action, start.shape[1:])
-    trajectories, fields = Trajectories(target, length=1.0), []
-    row, _ = trajectories.run(start.flatten(1), warmup, tune=True)
+    trajectories, fields = Trajectories(action, start), []
+    trajectories.run(warmup, tune=True)
     for snapshot in range(snapshots):
         if snapshot:
-            row, _ = trajectories.run(row, BETWEEN)
-        fields.append(target.to_fields(row))
+            trajectories.run(BETWEEN)
+        fields.append(trajectories.fields)
     return torch.cat(fields)
 
 

@@ -224,7 +224,7 @@ def test_what_cannot_be_parsed(arguments, code, message):
             ["train", "rgflow", "--data", "msds1", "--out", "x", "--L", "24", "--train-size", "1"],
             "error: Expected edges",
         ),
-        (["evaluate", "nowhere"], "error: Expected the folder of a run, a file, or a flow of the package (clothes, "),
+        (["evaluate", "nowhere"], "error: Expected a file that mera.save wrote, the folder of a run"),
         (["demo", "--device", "abacus"], "error: Expected a device that torch has here; got 'abacus'"),
         (
             ["train", "rgflow", "--data", "mnist", "--train-size", "5", "--out", "x"],

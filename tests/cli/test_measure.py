@@ -42,7 +42,7 @@ def test_a_run_of_an_action_is_resumed_and_listed(folder):
     assert "which learnt the action" in str(refused.exception)
 
 
-@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc", "latent-hmc"])
+@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc"])
 def test_measure(folder, tmp_path, sampler):
     warmup = [] if sampler == "reweighting" else ["--warmup", 20]
     result = run("measure", folder, "--sampler", sampler, "--samples", 200, *warmup, "--out", tmp_path)
@@ -74,16 +74,16 @@ def test_measure_with_images_of_the_flow(folder, tmp_path):
     assert "--symmetries beside --images" in plain(refused)
 
 
-def test_another_action_and_latents(folder, tmp_path):
+def test_another_action(folder, tmp_path):
     saved = tmp_path / "flow.safetensors"
     mera.save(mera.load(folder).flow, saved)
-    options = ["--samples", 32, "--chains", 4, "--warmup", 10, "--sampler", "latent-hmc", "--json"]
+    options = ["--samples", 32, "--chains", 4, "--warmup", 10, "--sampler", "hmc", "--json"]
     missing = run("measure", saved, *options)
     assert missing.exit_code == 2
     assert "Expected --action" in plain(missing)
     result = run("measure", saved, "--action", "free(mass2=2)", *options)
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output.splitlines()[-1])["sampler"] == "latent-hmc"
+    assert json.loads(result.output.splitlines()[-1])["sampler"] == "hmc"
 
 
 def test_measurements_are_kept_listed_and_prolonged(folder):

@@ -202,14 +202,14 @@ def test_runs(tmp_path):
     assert result.exit_code == 0, result.output
     assert "all checked laws hold" in plain(result)
     with open(folder / "metrics.jsonl", "a") as file:
-        file.write(json.dumps({"step": 1, "test_bits": math.nan}) + "\n")
+        file.write("nothing\n")
     result = run("check", folder, "--json")
     assert result.exit_code == 1
     assert [law["name"] for law in json.loads(result.output)["laws"] if law["status"] == "fails"] == [
-        "metrics are finite and in order"
+        "metrics can be read"
     ]
     (folder / "flow.safetensors").write_bytes(b"nothing")
-    assert "the flow can be loaded" in {law.name for law in mera.check(folder).failures}
+    assert "the flow can be loaded, with finite weights" in {law.name for law in mera.check(folder).failures}
 
 
 def test_the_same_numbers_at_each_call():

@@ -19,7 +19,6 @@ CALLS = {
     "estimate": lambda flow, action: physics.estimate(flow, action, n=100),
     "metropolis": lambda flow, action: physics.metropolis(flow, action, draws=8),
     "hmc": lambda flow, action: physics.hmc((flow.plan.input.event_shape), action, draws=8, warmup=0),
-    "latent hmc": lambda flow, action: physics.hmc(flow, action, "latent", draws=8, warmup=0),
     "fit": lambda flow, action: mera.train.fit(flow, action, steps=1),
 }
 

@@ -75,7 +75,7 @@ def test_one_flow_learns_a_range_of_free_fields():
     assert result.verdict.startswith("of 2,000 samples at each of 3 points, the worst with mass2=")
     flow.double()
     for mass2 in (0.6, 1.3, 2.9):
-        report = family.estimate(flow, 4000, mass2=mass2)
+        report = physics.estimate(flow.given(family.context(mass2=mass2)), family.at(mass2=mass2), 4000)
         assert report.ess > 0.3
         assert abs(report.log_z - FreeField(mass2).log_z((4, 4))) < 5 * report.log_z_error
     given, action = flow.given(family.context(mass2=2.0)), family.at(mass2=2.0)

@@ -18,7 +18,7 @@ from mera.physics import FreeField, Phi4, jobs
 from mera.physics.storage import Storage
 from tests.helpers.laws import randomize
 
-SAMPLERS = ["reweighting", "metropolis", "hmc", "latent-hmc"]
+SAMPLERS = ["reweighting", "metropolis", "hmc"]
 SHAPE = (1, 4, 6)
 
 
@@ -180,18 +180,12 @@ def test_derived_quantities_of_weighted_samples(tmp_path):
 
 
 def test_files_for_other_programs(tmp_path):
-    h5py = pytest.importorskip("h5py")
     chain = physics.measure(SHAPE, FreeField(1.0), tmp_path / "chain", sampler="hmc", samples=160)
     chain.save(tmp_path / "a.npz")
-    chain.save(tmp_path / "a.h5")
     with np.load(tmp_path / "a.npz") as file:
         assert np.array_equal(file["history/m2"], chain.history["m2"].numpy())
         assert json.loads(str(file["facts"]))["seed"] == 0
-    with h5py.File(tmp_path / "a.h5") as file:
-        assert np.array_equal(file["fields"], chain.fields.numpy())
-        assert file.attrs["action"] == repr(FreeField(1.0))
-        assert file["history/m2"].attrs["autocorrelation_time"] == chain.result.tau["m2"]
-    with pytest.raises(ValueError, match=r"Expected the name of a file \.npz or \.h5"):
+    with pytest.raises(ValueError, match=r"Expected the name of a file \.npz"):
         chain.save(tmp_path / "a.txt")
 
 
@@ -224,7 +218,7 @@ def test_what_is_refused(tmp_path):
 
 def test_a_flow_of_bounded_support_moves_chains_and_does_not_reweight(tmp_path):
     flow = small_flow(prior="Uniform(low=-1, high=1)")
-    for sampler in ("hmc", "latent-hmc"):
+    for sampler in ("hmc",):
         physics.measure(flow, FreeField(1.0), tmp_path / sampler, sampler=sampler, samples=64, chains=8, warmup=2)
     with pytest.raises(ValueError, match="a density for every field"):
         physics.measure(flow, FreeField(1.0), tmp_path / "reweighting")

@@ -88,7 +88,6 @@ def exact_two_point(L, mass2):
 SAMPLERS = {
     "metropolis": lambda flow: physics.metropolis(flow, FREE, draws=1500, chains=16),
     "field": lambda flow: physics.hmc((1, 4, 4), FREE, draws=800, warmup=100),
-    "latent": lambda flow: physics.hmc(flow, FREE, "latent", draws=100, warmup=50),
 }
 
 
@@ -176,7 +175,7 @@ def test_open_borders_and_other_dimensions():
         (lambda flow: physics.estimate(flow, lambda phi: phi.sum()), "one number for each field"),
         (lambda flow: physics.estimate(FREE, FREE), "a flow; got FreeField"),
         (lambda flow: physics.hmc((1, 4), FREE, "momentum"), "space"),
-        (lambda flow: physics.hmc((1, 4), FREE, "latent"), "a flow for dynamics of its latents; got tuple"),
+        (lambda flow: physics.hmc((1, 4), FREE, "latent"), "a space among"),
         (lambda flow: physics.hmc(8, FREE), "the shape (C, *shape) of a field; got 8"),
         (lambda flow: physics.hmc((4,), FREE), "the shape (C, *shape) of a field; got (4,)"),
         (lambda flow: physics.hmc((1, 4), FREE, start=torch.ones(2, 1, 4).long()), "finite floats"),
@@ -242,9 +241,3 @@ def test_trajectories_from_nowhere():
         physics.hmc((1, 4), walled, draws=8, start=torch.full((2, 1, 4), 60.0))
     with pytest.raises(FloatingPointError, match="a finite action of each field; got nan"):
         physics.hmc((1, 4), lambda phi: (phi / 0).flatten(1).sum(1), draws=8)
-
-
-def test_latent_hmc_of_a_symmetrized_flow(flow):
-    chain = physics.hmc(mera.Symmetrized(flow), FREE, "latent", draws=60, warmup=40)
-    measured = chain.observables["phi2"]
-    assert abs(measured.value - FREE.phi2((4, 4))) < 4 * measured.error

@@ -68,12 +68,11 @@ def one_well():
     return flow, lambda phi: 2 * (phi.mean((1, 2, 3)).square() - 4).square() + 10 * phi.var((1, 2, 3))
 
 
-@pytest.mark.parametrize("sampler", ["metropolis", "latent-hmc"])
-def test_chains_do_not_agree_on_what_the_flow_misses(sampler, tmp_path):
+def test_chains_do_not_agree_on_what_the_flow_misses(tmp_path):
     """Half of them begin elsewhere than in the flow."""
     flow, action = one_well()
     assert (flow.sample(200).mean((1, 2, 3)) > 0).all()
-    chain = physics.measure(flow, action, tmp_path, sampler=sampler, samples=800, warmup=20)
+    chain = physics.measure(flow, action, tmp_path, sampler="metropolis", samples=800, warmup=20)
     assert chain.verdict.startswith("errors mean nothing: the chains do not agree yet")
     assert chain.history["m"].min() < -1 < 1 < chain.history["m"].max()
 

@@ -1,0 +1,286 @@
+r"""Annealed sequential Monte Carlo: :math:`e^{-S} / Z` and :math:`\ln Z` from a Gaussian, without a flow."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mera._utils.allocator import tune_allocator
+from mera._utils.checks import check_count
+from mera.chains.hamiltonian import HamiltonianChains
+from mera.chains.resample import largest_change, systematic
+from mera.chains.step_size import StepSize
+from mera.display.notebook import Pictured
+from mera.display.progress import ProgressBar, check_console
+from mera.display.table import Table
+from mera.physics.action import Action, ActionLike
+from mera.physics.check_target import check_target, event_shape_of
+from mera.physics.observables import Observables, Quantity, summarize
+from mera.physics.short_run import short_run
+from mera.physics.trajectories import in_domain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SURVIVORS = 0.9
+"""The effective number of a stage's weights in the pilot population, as a fraction of its particles."""
+FIRST_STEP, LEAPFROG = 0.5, 12
+"""The first step of a trajectory in units of the start, and the largest number of leapfrog steps in one."""
+TUNED = 4
+"""How many times the moves of a stage the pilot population makes, to tune the step."""
+PILOT, SNAPSHOTS = 256, 4
+"""The most chains, and the fields of each, from which the variances of the start are taken."""
+APART, ROUGH = 1.0, 0.3
+"""The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
+MOST_STAGES = 1000
+
+
+@dataclass(frozen=True, repr=False)
+class Annealed(Pictured):
+    r"""The particles of several independent populations.
+
+    Args:
+        log_z: the estimate of :math:`\ln Z`, from the mean of the populations' unbiased estimates of Z.
+        log_z_error: its standard error, from the spread over populations.
+        log_z_of_populations: :math:`\ln Z` of each population, (P,).
+        fields: the particles, (P * N, C, *shape), population by population.
+        log_weights: their log-weights, (P * N,): the mean of the weights of all particles is the estimate of Z.
+        observables: by name, the value and the standard error; see `Observables`.
+        correlator: the two-point function with its errors, (r,) each; None for open borders.
+        stages: the number of stages from the start to the action.
+        acceptance: the mean acceptance rate of trajectories.
+        seconds: the time of the pilot population and of all populations.
+    """
+
+    log_z: float
+    log_z_error: float
+    log_z_of_populations: Tensor
+    fields: Tensor
+    log_weights: Tensor
+    observables: Mapping[str, Quantity]
+    correlator: tuple[Tensor, Tensor] | None
+    stages: int
+    acceptance: float
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """A sentence that says whether averages and errors can be trusted: populations have to agree."""
+        n, spread = len(self.log_z_of_populations), self.log_z_of_populations.std().item()
+        found = f"ln Z of {n} independent populations spreads by {spread:.2g} nats"
+        if not spread < APART:
+            return f"errors mean nothing: {found}; take more particles or moves"
+        return f"errors are rough: {found}" if spread > ROUGH else f"errors can be trusted: {found}"
+
+    @property
+    def table(self) -> Table:
+        """A table with a row for each quantity."""
+        n = len(self.log_z_of_populations)
+        quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
+        return Table(["quantity", "value"], [(name, quantity.text(n)) for name, quantity in quantities.items()])
+
+    def __repr__(self) -> str:
+        """The table as text, followed by the effort and the verdict."""
+        effort = f"{len(self.fields):,} particles, {self.stages} stages, {self.seconds:.3g} s"
+        return f"{self.table}\n{effort}, accepted {self.acceptance:.2f}\n{self.verdict}"
+
+
+@torch.no_grad()
+def anneal(
+    action: ActionLike,
+    shape: Sequence[int],
+    *,
+    particles: int = 256,
+    moves: int = 4,
+    populations: int = 8,
+    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    console: Console | None = None,
+) -> Annealed:
+    r"""Sample :math:`e^{-S} / Z`, and estimate :math:`\ln Z`, by annealed sequential Monte Carlo.
+
+    Particles start from a Gaussian g and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In a stage they are
+    weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x). On a periodic lattice g is the free field with the second moments
+    of a short run of Hamiltonian Monte Carlo, on an open one it has its variance at each site; for an action of angles
+    g is uniform. A pilot population chooses the stages, so that the effective number of its weights is 0.9 of its
+    particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over populations is
+    unbiased.
+
+    Args:
+        action: the action S, differentiable, from fields (B, C, *shape) to (B,).
+        shape: the shape (C, *shape) of a field.
+        particles: the number of particles in a population.
+        moves: the number of trajectories of each particle in a stage.
+        populations: the number of independent populations, at least 2; errors come from their spread.
+        observables: your own observables by name, functions from fields to numbers (B,).
+        console: a rich console for the progress bar; None to show nothing.
+
+    Returns:
+        ln Z and observables with their errors, weighted fields, and a verdict.
+
+    Raises:
+        ValueError: if an argument is invalid, or the action lacks a property that it declares.
+        FloatingPointError: if the action or its gradient is not finite.
+
+    >>> from mera import physics
+    >>> action = physics.FreeField(mass2=1.25)
+    >>> result = physics.anneal(action, (1, 8, 8), particles=64)
+    >>> abs(result.log_z - action.log_z((8, 8))) < 5 * result.log_z_error
+    True
+    """
+    tune_allocator()
+    event_shape = event_shape_of(shape)
+    check_count(particles, "particles", 8)
+    check_count(moves, "moves")
+    check_count(populations, "populations", 2)
+    action = check_target(event_shape, action)
+    began = time.perf_counter()
+    start = _Start(action, event_shape)
+    with ProgressBar("anneal", check_console(console)) as progress_bar:
+        schedule = _pilot(start, particles, moves, lambda n, beta: progress_bar.update(n, beta / 3, "pilot"))
+        row, log_z, acceptance = start.draw(populations * particles), torch.zeros(populations).double(), 0.0
+        beta = 0.0
+        for stage, (following, step) in enumerate(schedule, start=1):
+            weights = (following - beta) * start.log_ratio(row).unflatten(0, (populations, particles))
+            log_z += weights.logsumexp(1).cpu() - math.log(particles)
+            parents = systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None].to(row.device)
+            row, beta = row[parents.flatten()], following
+            row, rate = _moved(start, row, beta, moves, partial(_fixed, step))
+            acceptance += rate / len(schedule)
+            progress_bar.update(stage, (1 + 2 * stage / len(schedule)) / 3, f"accepted {rate:.2f}")
+    fields, log_z = start.to_fields(row), log_z + start.log_z
+    measured = Observables(action, observables)
+    series = {
+        name: torch.cat([measured.measure(part)[name] for part in fields.split(particles)])
+        for name in measured.measure(fields[:1])
+    }
+    share = log_z.softmax(0).repeat_interleave(particles) / particles
+
+    def error(centred: Tensor) -> float:
+        of_populations = (share * centred).unflatten(0, (populations, particles)).sum(1)
+        return math.sqrt(populations / (populations - 1) * of_populations.square().sum().item())
+
+    functions = measured.averages(event_shape[1:])
+    quantities, correlator = summarize(series, functions, lambda values: share @ values, error)
+    z = (log_z - log_z.max()).exp()
+    return Annealed(
+        log_z=log_z.logsumexp(0).item() - math.log(populations),
+        log_z_error=(z.std() / z.mean()).item() / math.sqrt(populations),
+        log_z_of_populations=log_z,
+        fields=fields,
+        log_weights=log_z.repeat_interleave(particles),
+        observables=quantities,
+        correlator=correlator,
+        stages=len(schedule),
+        acceptance=acceptance,
+        seconds=time.perf_counter() - began,
+    )
+
+
+class _Start:
+    """The density from which particles start: unit Gaussian noise in Fourier modes, or uniform angles.
+
+    Attributes:
+        log_z: the logarithm of the volume element of fields by rows, and of the integral of the start over rows.
+    """
+
+    def __init__(self, action: Action, event_shape: Sequence[int]) -> None:
+        self.action, self.shape = action, tuple(event_shape)
+        self._axes = tuple(range(2, 1 + len(event_shape)))
+        n = math.prod(event_shape)
+        if action.is_compact:
+            self._scale, self.log_z = None, n * math.log(2 * math.pi)
+            return
+        noise = torch.randn(min(PILOT, max(16, 2**18 // n)), *event_shape, dtype=torch.float64)
+        fields = short_run(action, noise, SNAPSHOTS)
+        if action.periodic:
+            variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
+            for axis in range(1, len(event_shape)):  # modes k and -k along each axis alike, whose noise is then smaller
+                variance = (variance + variance.flip(axis).roll(1, axis)) / 2
+        else:
+            variance = fields.square().mean(0)
+        self._scale = variance.sqrt()
+        self.log_z = self._scale.log().sum().item() + n / 2 * math.log(2 * math.pi)
+
+    def draw(self, n: int) -> Tensor:
+        """Rows of n particles, (n, d)."""
+        d = math.prod(self.shape)
+        if self._scale is None:
+            return 2 * math.pi * torch.rand(n, d, dtype=torch.float64) - math.pi
+        return torch.randn(n, d, dtype=torch.float64)
+
+    def to_fields(self, row: Tensor) -> Tensor:
+        """The fields (n, C, *shape) of rows (n, d)."""
+        x = row.unflatten(1, self.shape)
+        if self._scale is None:
+            return in_domain(self.action, x)
+        if not self.action.periodic:
+            return x * self._scale
+        return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self._scale, dim=self._axes).real
+
+    def log_prob(self, row: Tensor, beta: float) -> Tensor:
+        """The log-density of a stage up to a constant, (n,)."""
+        of_start = 0.0 if self._scale is None else row.square().sum(1) / 2
+        return -beta * self.action(self.to_fields(row)) - (1 - beta) * of_start
+
+    def log_ratio(self, row: Tensor) -> Tensor:
+        """The logarithm of the ratio of the target and the start up to a constant, (n,)."""
+        return self.log_prob(row, 1.0) - self.log_prob(row, 0.0)
+
+
+def _pilot(
+    start: _Start, particles: int, moves: int, show: Callable[[int, float], object]
+) -> list[tuple[float, float]]:
+    """The beta of each stage and the step of its trajectories, which a population of its own chooses."""
+    row, beta, schedule = start.draw(particles), 0.0, []
+    step = StepSize(FIRST_STEP)
+    while beta < 1:
+        ratio = start.log_ratio(row)
+        change = largest_change(ratio, 1 - beta, SURVIVORS)
+        beta = min(1.0, beta + change)
+        row = row[systematic((change * ratio).softmax(0)[None])[0]]
+        step.restart()
+
+        def tuned(rate: float | None) -> float:
+            if rate is not None:
+                step.tune(rate)
+            return float(step.value)
+
+        row, _ = _moved(start, row, beta, TUNED * moves, tuned)
+        schedule.append((beta, float(step.value)))
+        show(len(schedule), beta)
+        if len(schedule) > MOST_STAGES:
+            raise FloatingPointError(f"Expected a density that {MOST_STAGES} stages reach; got beta = {beta:.3g}")
+    return schedule
+
+
+def _fixed(step: float, rate: float | None) -> float:
+    """The step that a stage keeps, whatever its acceptance rate."""
+    return step
+
+
+def _moved(
+    start: _Start, row: Tensor, beta: float, moves: int, step_after: Callable[[float | None], float]
+) -> tuple[Tensor, float]:
+    """Move particles by trajectories that leave a stage invariant; return them and the mean acceptance rate.
+
+    Args:
+        step_after: a function from the acceptance rate of the last trajectory, None for the first, to the next step.
+    """
+    chains = HamiltonianChains(lambda x: start.log_prob(x, beta), row)
+    rate, total = None, 0.0
+    for _ in range(moves):
+        rate = chains.trajectory(step_after(rate), 1 + int(torch.randint(LEAPFROG, ()))).mean().item()
+        total += rate / moves
+    step_after(rate)
+    row = chains.x
+    if start.action.is_even:
+        row = row * (1 - 2 * torch.randint(2, (len(row), 1), device=row.device))
+    return row, total
