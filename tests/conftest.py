@@ -20,6 +20,5 @@ def _seed():
 @pytest.fixture
 def quick(monkeypatch):
     """Few samples and small forests, where a test asks how parts fit together, not how good results are."""
-    monkeypatch.setitem(import_module("mera.analysis.strengths").SAMPLES, "geometric", 256)
     monkeypatch.setattr(import_module("mera.analysis.factors"), "TREES", 10)
     monkeypatch.setattr(import_module("mera.inpaint.gaussian"), "SAMPLES", 512)

@@ -77,8 +77,8 @@ def strengths(
     z_l\|`. One backward pass gives :math:`g = (\partial G / \partial z)^T v` for all latents at once. For a Gaussian v,
     each :math:`g_l` is Gaussian of deviation :math:`\|\partial G / \partial z_l\|`, so that the mean of :math:`\ln
     |g_l|` is that of the logarithm of the norm, plus :math:`-(\gamma + \ln 2) / 2` with Euler's :math:`\gamma`. Samples
-    with steep derivatives hardly change it. Equivalent latents share one mean: a translation by whole patches maps one
-    to the other, so that the same bijectors generate them.
+    with steep derivatives hardly change it. Latents that a translation by whole patches maps to each other share one
+    mean, since the same bijectors generate them. Where borders make them differ, their errors include the differences.
 
     Args:
         flow: the flow.
@@ -101,7 +101,7 @@ def strengths(
     plan = flow.plan
     selected = list(range(len(plan.latents))) if levels is None else [plan.check_level(level) for level in levels]
     groups = [equivalent_sites(plan, level).to(flow.device) for level in selected]
-    sums: list[list[Tensor]] = [[] for _ in selected]
+    sums: list[list[list[Tensor]]] = [[] for _ in selected]
     at_once = max(1, min(BATCH, VARIABLES // plan.input.variables))
     for start in range(0, samples, at_once):
         of_batch = context if context is None or len(context) == 1 else context[start : start + at_once]
@@ -112,14 +112,17 @@ def strengths(
             x, [z[level] for level in selected], torch.randn_like(x), materialize_grads=True
         )
         for gradient, sites, parts in zip(gradients, groups, sums, strict=True):
-            logs = gradient.double().abs().log().flatten(2)[:, :, sites].mean(3)
-            parts.append(torch.stack([logs.sum(0), logs.square().sum(0)]))
+            logs = gradient.double().abs().log().flatten(2)[:, :, sites]
+            parts.append([logs.sum(0), logs.square().sum(0), logs.mean(3).square().sum(0)])
     found: list[tuple[Tensor, Tensor]] = []
     for level, sites, parts in zip(selected, groups, sums, strict=True):
-        mean, square = torch.stack(parts).sum(0) / samples
-        norms = (mean - MEAN_OF_LOG).exp()
-        variance = (square - mean.square()).clamp(min=0) / (samples - 1) if samples > 1 else norms.new_tensor(math.inf)
-        error = (norms * variance.sqrt()).nan_to_num(0.0, math.inf)  # a latent without any effect has strength 0
+        of_site, square, square_of_group = (torch.stack(part).sum(0) / samples for part in zip(*parts, strict=True))
+        mean = of_site.mean(2)
+        norms, freedom = (mean - MEAN_OF_LOG).exp(), samples - 1 if samples > 1 else math.nan
+        variance = (square_of_group - mean.square()).clamp(min=0) / freedom
+        excess = (of_site - mean[..., None]).square() - (square - of_site.square()).clamp(min=0) / freedom
+        error = norms * (variance + excess.mean(2).clamp(min=0)).sqrt()
+        error = error.nan_to_num(math.inf) if samples == 1 else error.nan_to_num(0.0)  # a latent without effect
         group = sites.flatten().argsort() // sites.shape[1]
         shape = plan.latents[level].lattice.event_shape
         found.append((norms[:, group].view(shape).to(flow.dtype), error[:, group].view(shape).to(flow.dtype)))

@@ -266,7 +266,6 @@ def test_maps_show_where_an_image_is_unlikely():
         (lambda flow: analysis.mix(flow.sample_latents(1), flow.sample_latents(1), 3), "Expected a level from 0 to 2"),
         (lambda flow: analysis.combine(flow.sample_latents(1), flow.sample_latents(1), [1, 2]), "a bool mask for each"),
         (lambda flow: analysis.subtree(flow, 0, (4, 0)), "Expected a channel and a site of level 0"),
-        (lambda flow: analysis.project(flow, flow.sample(1), 1, "blank"), "Expected a way to replace latents among"),
         (lambda flow: analysis.decompose(flow, torch.zeros(1, 1, 4, 4).double()), "Expected data of shape"),
     ],
 )  # fmt: skip

@@ -65,7 +65,7 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     assert evaluated[1]["test fields"] == 10
 
     nothing = run("train", "--resume", "runs/a", "--steps", "3")
-    assert "Expected --steps beyond the 4 that runs/a has taken" in str(nothing.exception)
+    assert "Expected steps beyond the 4 that runs/a has taken" in str(nothing.exception)
     nothing = run("train", "--resume", "runs/a", "--minutes", "0.00001")
     assert "Expected --minutes beyond the" in str(nothing.exception)
     assert run("runs", "nowhere").exit_code == 1

@@ -136,10 +136,6 @@ def test_what_is_refused():
         (lambda: family.at(mass2=4.0), "Expected mass2 from 0.5 to 3; got 4.0"),
         (lambda: mera.train.fit(conditional(2), family, steps=1), "that was built with context=1"),
         (
-            lambda: mera.train.fit(conditional(), (family, torch.randn(9, 1, 4, 4)), steps=1),
-            "a family of actions alone",
-        ),
-        (
             lambda: mera.train.fit(conditional(), FreeField(), steps=1),
             "Expected a flow without context beside an action",
         ),
