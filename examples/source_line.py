@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -99,9 +98,7 @@ def fields_of(action: physics.Phi4, L: int, n: int) -> Tensor:
     if action.coupling == 0:
         noise = torch.randn(draws, CHAINS, 1, L, L, dtype=torch.float64)
         return torch.fft.ifft2(torch.fft.fft2(noise) / eigenvalues(action, L).sqrt()).real
-    options = {"chains": CHAINS, "samples": 10 * draws * CHAINS, "every": 10, "warmup": 300}
-    with tempfile.TemporaryDirectory() as folder:
-        chain = physics.measure((1, L, L), action, folder, sampler="hmc", **options)
+    chain = physics.hmc((1, L, L), action, chains=CHAINS, draws=10 * draws, every=10, warmup=300)
     return chain.fields.view(draws, CHAINS, 1, L, L).double()
 
 

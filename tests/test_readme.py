@@ -16,7 +16,7 @@ BLOCKS = {name: re.findall(r"```python\n(.*?)```", page, re.S) for name, page in
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.filterwarnings("ignore:Expected averages with errors")  # which a page shows
+@pytest.mark.filterwarnings("ignore:The errors mean nothing")  # which a page shows
 def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}

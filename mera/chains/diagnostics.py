@@ -1,7 +1,10 @@
-"""Split R-hat of Markov chains (Vehtari et al. 2021, https://arxiv.org/abs/1903.08008), without rank normalisation."""
+"""R-hat and effective sizes of Markov chains (Vehtari et al. 2021, https://arxiv.org/abs/1903.08008)."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,20 +12,26 @@ MIXED = 1.05
 """Chains count as mixed up to this R-hat."""
 
 
-def split_r_hat(chains: Tensor) -> Tensor:
-    """Split R-hat (d,) of chains (draws, K, d): the root of the ratio of total variance to that within half chains."""
-    within, total = variances(split_chains(chains))
-    return (total / within).sqrt()
+def r_hat(chains: Tensor) -> Tensor:
+    """Rank-normalised split R-hat of chains: (d,) from (draws, K, d); NaN for constants and fewer than 8 draws.
 
-
-def split_chains(chains: Tensor) -> Tensor:
-    """Split each chain in two halves, from (draws, K, d) to (draws // 2, 2 K, d), in double precision."""
+    A single chain is compared with itself: its halves count as two chains.
+    """
     half = chains.shape[0] // 2
-    return torch.cat([chains[:half], chains[half : 2 * half]], dim=1).double()
+    if chains.shape[1] == 1:
+        chains = torch.cat([chains[:half], chains[half : 2 * half]], 1)
+    return _diagnose("rhat", chains)
 
 
-def variances(chains: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean variance within chains (draws, K, d), and the total variance within and between chains, (d,) each."""
-    n = chains.shape[0]
-    within = chains.var(0).mean(0)
-    return within, (n - 1) / n * within + chains.mean(0).var(0)
+def effective_size(chains: Tensor) -> Tensor:
+    """The number of independent draws with the error of the mean of chains: (d,) from (draws, K, d)."""
+    return _diagnose("ess", chains, method="mean")
+
+
+def _diagnose(name: str, chains: Tensor, **options: Any) -> Tensor:
+    """A diagnostic of the library ArviZ, imported late since it takes a second."""
+    from arviz_stats.base import array_stats
+
+    with np.errstate(all="ignore"):  # constants give NaN
+        values = chains.detach().double().cpu().numpy()
+        return torch.from_numpy(np.asarray(getattr(array_stats, name)(values, chain_axis=1, draw_axis=0, **options)))

@@ -13,16 +13,18 @@ import typer
 
 from mera import physics
 from mera._utils.errors import InputError
-from mera._utils.files import write_atomically
-from mera._utils.processes import is_main
-from mera.cli.common import Device, choose_device
+from mera._utils.files import make_folder, write_atomically
+from mera.chains.gamma import LEAST
+from mera.cli.common import Device, Lattice, choose_device
 from mera.cli.declared_options import assignments
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.density import Density
 from mera.display.table import Table
+from mera.physics.action import as_action
 from mera.physics.check_target import check_sampled
+from mera.physics.measurement import SAMPLERS
 from mera.physics.short_run import fields_of
 from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
@@ -30,18 +32,27 @@ from mera.symmetry import Symmetrized
 
 OF_REPORT = ("ess", "pareto_k", "missed", "forward_ess", "verdict", "free_energy")
 OF_CHAINS = ("acceptance", "tau", "tau_error", "r_hat", "seconds", "verdict")
-"""The fields of the results of samples of a flow, and of chains, that are numbers by name in the report."""
+OF_ANNEALED = ("stages", "acceptance", "seconds", "verdict")
+"""The fields of the results of samples of a flow, of chains and of annealing that are numbers by name in the report."""
+POPULATIONS = 8
+"""The number of populations that --samples is divided into."""
 
 app = typer.Typer(**OPTIONS)
 
 
 @app.command()
 def _measure(
-    run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
-    samples: Annotated[int, typer.Option(min=8, help="Number of samples, over all chains.")] = 10_000,
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of a run that learnt an action, or a file of mera.save; without one, hmc and anneal measure "
+            "--action on a lattice of edge --L."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=64, help="Number of samples, over all chains or populations.")] = 10_000,
     sampler: Annotated[
-        Literal["reweighting", "metropolis", "hmc"],
-        typer.Option(help="How samples of the action are made."),
+        Literal["reweighting", "metropolis", "hmc", "anneal"],
+        typer.Option(help="How samples of the action are made; anneal also gives ln Z, without a flow."),
     ] = "reweighting",
     action: Annotated[
         str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE, ...)]")
@@ -54,6 +65,7 @@ def _measure(
             help="Values, for a flow that learnt ranges.",
         ),
     ] = None,
+    L: Lattice = None,
     symmetries: Annotated[
         str | None, typer.Option(help="Mix the flow over these symmetries, in place of the run's own: flip,rotations.")
     ] = None,
@@ -61,7 +73,7 @@ def _measure(
     chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
     every: Annotated[
         int,
-        typer.Option(min=0, help="Keep every k-th field of a chain (of samples: every k-th batch); 0 to keep none."),
+        typer.Option(min=0, help="Keep every k-th field of a chain, or every k-th sample; 0 to keep none."),
     ] = 10,
     fields: Annotated[
         Path | None,
@@ -84,7 +96,9 @@ def _measure(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the measurement; RUN/measure/NAME if left out.", metavar="DIR", rich_help_panel="Output"
+            help="Folder of the measurement; RUN/measure/NAME if left out, or nothing is kept without a run.",
+            metavar="DIR",
+            rich_help_panel="Output",
         ),
     ] = None,
     resume: Annotated[
@@ -97,56 +111,84 @@ def _measure(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure a lattice action with the flow of a run, with errors; keep fields, histories, weights and a report.
+    """Measure a lattice action with the flow of a run, or without one; with errors, and a verdict on them.
 
-    What is measured is written as it is made: after Ctrl-C or a kill, --resume goes on.
+    Fields, histories, weights and a report are kept. They are written as they are made: after Ctrl-C or a kill,
+    --resume goes on (annealing has no --resume).
     """
     if listing:
-        if not run.exists():
+        if run is None or not run.exists():
             raise typer.BadParameter(f"Expected a run; got {run}, which does not exist")
         _list(folder_of(run) / "measure", as_json)
         return
-    flow = load_flow(run).to(choose_device(device))
-    text = learnt_action(run) if action is None else action
+    text = action if action is not None or run is None else learnt_action(run)
     if text is None:
-        raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
-    if symmetries is not None:
-        flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
-    elif images is not None:
-        raise typer.BadParameter("Expected --symmetries beside --images; got none")
-    flow, target = flow.double() if double else flow, physics.make(text)
+        subject = "a measurement without a run" if run is None else f"{run}, which does not name an action"
+        raise typer.BadParameter(f"Expected --action for {subject}")
+    target = physics.make(text)
+    flow: Any
+    if run is None:
+        flow = _shape(sampler, target, L)
+    else:
+        flow = load_flow(run, L).to(choose_device(device))
+        if symmetries is not None:
+            flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
+        elif images is not None:
+            raise typer.BadParameter("Expected --symmetries beside --images; got none")
+        flow = flow.double() if double else flow
     if isinstance(target, physics.ActionFamily):
         flow, target, text = _at(flow, target, at or {})
     elif at:
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
-    usual = "_".join([sampler, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
-    out = folder_of(run) / "measure" / (usual if name is None else name) if out is None else out
-    is_new = sampler == "reweighting" and not Storage(out).is_started()
-    of_target = _fields(fields, flow, target) if is_new or fields is not None else None
+    if out is None and run is not None:
+        usual = "_".join([sampler, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
+        out = folder_of(run) / "measure" / (usual if name is None else name)
+    shape = flow.plan.input.event_shape if isinstance(flow, Density) else flow
+    options: dict[str, Any] = {"every": every, "out": out, "resume": resume}
+    if sampler == "anneal":
+        flow, options = shape, {"particles": max(8, samples // POPULATIONS), "populations": POPULATIONS}
+    elif sampler == "reweighting":
+        is_new = out is None or not Storage(out).is_started()
+        options |= {"n": samples, "fields": _fields(fields, flow, target) if is_new or fields is not None else None}
+    else:
+        options |= {"chains": chains, "draws": max(LEAST, -(-samples // chains))}
+        options |= {} if warmup is None else {"warmup": warmup}
+    torch.manual_seed(seed)
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
-        result = physics.measure(
-            flow, target if at else text, out, sampler=sampler, samples=samples, chains=chains, warmup=warmup,
-            every=every, seed=seed, fields=of_target, resume=resume, console=console,
-        ).result  # fmt: skip
-    if not is_main():
-        return
-    report = plain({"run": str(run), "action": text, "sampler": sampler, **_figures(result)})
-    write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
-    write_atomically(out / "report.png", result._repr_png_() or b"")
+        result = SAMPLERS[sampler](flow, target, console=console, **options)
+    report = plain({"run": run and str(run), "action": text, "sampler": sampler, **_figures(result)})
+    if out is not None:
+        make_folder(out)
+        if sampler == "anneal":
+            result.save(out / "particles.npz")
+        write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
+        write_atomically(out / "report.png", result._repr_png_())
     if as_json:
         show_json(report)
         return
-    show(f"{text} on {flow.plan.input}, {sampler}", str(result))
-    console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
+    show(f"{text} on {' x '.join(map(str, shape))}, {sampler}", str(result))
+    if out is not None:
+        console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
 
 
-def _at(flow: Density, family: physics.ActionFamily, values: dict[str, float]) -> tuple[Density, Any, str]:
+def _shape(sampler: str, action: Any, L: Any) -> tuple[int, ...]:
+    """The shape of a field for a measurement without a flow."""
+    if sampler not in {"hmc", "anneal"}:
+        raise typer.BadParameter(f"Expected a run for the sampler {sampler}; got none (hmc and anneal need none)")
+    if L is None:
+        raise typer.BadParameter("Expected --L, the edge of the lattice, for a measurement without a run")
+    return (as_action(action).channels or 1, *(L if isinstance(L, tuple) else (L, L)))
+
+
+def _at(flow: Any, family: physics.ActionFamily, values: dict[str, float]) -> tuple[Any, Any, str]:
     """The flow, the action and its text at values of the parameters that vary."""
     if set(values) != set(family.ranges):
         wanted = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
         raise typer.BadParameter(f"Expected --at with a value of {wanted}; got {', '.join(values) or 'none'}")
     action = family.at(**values)
+    if not isinstance(flow, Density):
+        return flow, action, repr(action)
     return flow.given(family.context(**values).to(flow.device)), action, repr(action)
 
 
@@ -159,10 +201,11 @@ def _list(folder: Path, as_json: bool) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 found = physics.load_chain(path)
-            done, verdict = next(iter(found.history.values())).numel(), found.verdict
+            done, verdict = next(iter(found.history.values())).numel(), str(found.verdict)
         except InputError as error:
             done, verdict = 0, str(error)
-        rows.append((path.name, facts["sampler"], facts["action"], f"{done:,} of {facts['samples']:,}", verdict))
+        asked = facts["draws"] * facts.get("chains", 1)
+        rows.append((path.name, facts["sampler"], facts["action"], f"{done:,} of {asked:,}", verdict))
     table = Table(["measurement", "sampler", "action", "samples", "verdict"], rows)
     if as_json:
         show_json([dict(zip(table.header, row, strict=True)) for row in rows])
@@ -185,11 +228,14 @@ def _figures(result: Any) -> dict[str, Any]:
     observables = dict(result.observables)
     if result.correlator is not None:
         observables["correlator"] = [part.tolist() for part in result.correlator]
-    figures: dict[str, Any]
-    if isinstance(result, physics.Report):
-        figures = {"samples": result.n, "ess_is_upper_estimate": is_upper_estimate(result.pareto_k)}
-        figures["log_z"] = [result.log_z, result.log_z_error]
-    else:
+    figures: dict[str, Any] = {}
+    names: tuple[str, ...] = OF_CHAINS
+    if isinstance(result, physics.MarkovChains):
         figures = dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
-    names = OF_REPORT if isinstance(result, physics.Report) else OF_CHAINS
+    else:
+        figures = {"samples": len(result.log_weights), "log_z": [result.log_z, result.log_z_error]}
+        names = OF_ANNEALED
+    if isinstance(result, physics.Report):
+        figures |= {"ess_is_upper_estimate": is_upper_estimate(result.pareto_k)}
+        names = OF_REPORT
     return figures | {name: getattr(result, name) for name in names} | {"observables": observables}

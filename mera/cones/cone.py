@@ -100,9 +100,10 @@ class Cone:
 
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, for notebooks."""
-        from mera.drawing.notebook import picture_of  # late: matplotlib takes a second
+        from mera.drawing.cones import level_masks, side_view  # late: matplotlib takes a second
 
-        return html(self.table, self.legend, picture_of(self))
+        picture = level_masks(self) if self.plan.input.dim == 2 else side_view(self)
+        return html(self.table, self.legend, picture._repr_png_())
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:

@@ -24,13 +24,3 @@ def html(*parts: Table | str | bytes | None) -> str:
         elif part is not None:
             texts.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(part).decode()}">')
     return "".join(texts)
-
-
-class Pictured:
-    """The base class of results that notebooks show as a picture."""
-
-    def _repr_png_(self) -> bytes | None:
-        """The picture as a PNG for notebooks; None for a result without a picture."""
-        from mera.drawing.notebook import picture_of  # late: matplotlib takes a second
-
-        return picture_of(self)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera.drawing.figures import Picture, panels
-from mera.physics import CorrelationLength, MarkovChains, Quantity, Report
+from mera.physics import Annealed, CorrelationLength, MarkovChains, Quantity, Report
 from mera.physics.verdicts import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
@@ -42,6 +42,21 @@ def chain_figure(chain: MarkovChains) -> Picture:
     histories[-1].set_xlabel("draw")
     _draw_correlator(right.subplots(), chain.correlator)
     figure.suptitle(chain.verdict, fontsize=9)
+    return figure
+
+
+def annealed_figure(annealed: Annealed) -> Picture:
+    """Draw ln Z of the independent populations beside their mean, and the two-point function."""
+    figure, (populations, correlator) = panels(2, 2, 4.5, 3.6)
+    populations.plot(annealed.log_z_of_populations.numpy(), "o", ms=4)
+    low, high = annealed.log_z - annealed.log_z_error, annealed.log_z + annealed.log_z_error
+    populations.axhspan(low, high, color="tab:orange", alpha=0.3)
+    populations.axhline(annealed.log_z, color="tab:orange", lw=1)
+    populations.set(xlabel="population", ylabel="ln Z")
+    populations.set_title(f"ln Z = {Quantity(annealed.log_z, annealed.log_z_error)}", fontsize=10)
+    populations.grid(alpha=0.3)
+    _draw_correlator(correlator, annealed.correlator)
+    figure.suptitle(annealed.verdict, fontsize=9)
     return figure
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.display.notebook import Pictured
 from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice, check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
@@ -45,7 +44,7 @@ class Port:
         return self.lattice.shape
 
 
-class Layout(Pictured):
+class Layout:
     """The declaration of a hierarchical flow, node by node from the data to the latents.
 
     The nodes form a tree: the input of each node is an output of an earlier node, each output is the input of exactly
@@ -251,6 +250,15 @@ class Layout(Pictured):
 
     def __repr__(self) -> str:
         return f"Layout({self.input.lattice}, {self.graph.number_of_nodes()} nodes)"
+
+    def _repr_png_(self) -> bytes | None:
+        """The layout from the side; None if it is not complete yet."""
+        from mera.drawing.layouts import draw_layout  # late: matplotlib takes a second
+
+        try:
+            return draw_layout(self)._repr_png_()
+        except LayoutError:
+            return None
 
     def _free_name(self, node: Node) -> str:
         """A name that no node has yet: the kind of the node and a number."""

@@ -10,8 +10,8 @@ from torch.distributions import MultivariateNormal
 
 from mera._utils.errors import InputError
 from mera.chains.hamiltonian import HamiltonianChains
-from mera.chains.resample import largest_change, systematic
 from mera.chains.step_size import StepSize
+from mera.chains.weights import largest_change, systematic
 from mera.display.progress import ProgressBar
 from mera.inpaint.hmc import whitening
 

@@ -12,11 +12,9 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
-from mera.chains.diagnostics import split_r_hat
-from mera.chains.effective_size import effective_size
+from mera.chains.diagnostics import effective_size, r_hat
 from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
-from mera.display.notebook import Pictured
 from mera.display.progress import ProgressBar, check_console
 from mera.inpaint.annealing import anneal
 from mera.inpaint.convergence import Convergence, judged_quantities
@@ -37,9 +35,12 @@ LARGEST = 2**20
 KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
 
+MAX_PICTURES = 11
+"""The most images of an inpainting that a notebook shows."""
+
 
 @dataclass(frozen=True, eq=False)
-class Inpainting(Pictured):
+class Inpainting:
     """The result of inpainting an image.
 
     Args:
@@ -108,6 +109,15 @@ class Inpainting(Pictured):
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
         return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The image, the mask, the likeliest filling and samples; None if the data are not images."""
+        from mera.drawing.images import inpainted  # late: matplotlib takes a second
+
+        if self.pictures is None or self.mask is None:
+            return None
+        pictures = dict(list(self.pictures.items())[:MAX_PICTURES])
+        return inpainted(pictures, self.mask, str(self.convergence or ""))._repr_png_()
 
 
 def inpaint(
@@ -206,5 +216,5 @@ def _sample(
         progress_bar,
     )  # fmt: skip
     quantities = judged_quantities(chains, values)
-    r_hat, effective = split_r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    return chains, Convergence(acceptance, r_hat, effective, chains.shape[0] * chains.shape[1], chains.shape[1])
+    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
+    return chains, Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.chains.effective_size import effective_number
+from mera.chains.weights import effective_number
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 

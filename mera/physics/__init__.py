@@ -10,8 +10,7 @@ from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.markov_chains import MarkovChains
-from mera.physics.measure import measure
-from mera.physics.measurement import Measurement, load_chain
+from mera.physics.measurement import load_chain
 from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweighting import Report, estimate
@@ -33,7 +32,6 @@ __all__ = [
     "GammaResult",
     "Ising",
     "MarkovChains",
-    "Measurement",
     "Observables",
     "Phi4",
     "Quantity",
@@ -48,7 +46,6 @@ __all__ = [
     "kaufman",
     "load_chain",
     "make",
-    "measure",
     "metropolis",
     "names",
     "pareto_k",

@@ -15,13 +15,14 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera.chains.hamiltonian import HamiltonianChains
-from mera.chains.resample import largest_change, systematic
 from mera.chains.step_size import StepSize
-from mera.display.notebook import Pictured
+from mera.chains.verdict import Trust, Verdict
+from mera.chains.weights import largest_change, systematic
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
+from mera.physics.measured import Measured
 from mera.physics.observables import Observables, Quantity, summarize
 from mera.physics.short_run import short_run
 from mera.physics.trajectories import in_domain
@@ -43,7 +44,7 @@ MOST_STAGES = 1000
 
 
 @dataclass(frozen=True, repr=False)
-class Annealed(Pictured):
+class Annealed(Measured):
     r"""The particles of several independent populations.
 
     Args:
@@ -52,6 +53,7 @@ class Annealed(Pictured):
         log_z_of_populations: :math:`\ln Z` of each population, (P,).
         fields: the particles, (P * N, C, *shape), population by population.
         log_weights: their log-weights, (P * N,): the mean of the weights of all particles is the estimate of Z.
+        history: by name, the observable of each particle, (P * N,).
         observables: by name, the value and the standard error; see `Observables`.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         stages: the number of stages from the start to the action.
@@ -64,6 +66,7 @@ class Annealed(Pictured):
     log_z_of_populations: Tensor
     fields: Tensor
     log_weights: Tensor
+    history: Mapping[str, Tensor]
     observables: Mapping[str, Quantity]
     correlator: tuple[Tensor, Tensor] | None
     stages: int
@@ -71,25 +74,35 @@ class Annealed(Pictured):
     seconds: float
 
     @property
-    def verdict(self) -> str:
-        """A sentence that says whether averages and errors can be trusted: populations have to agree."""
-        n, spread = len(self.log_z_of_populations), self.log_z_of_populations.std().item()
-        found = f"ln Z of {n} independent populations spreads by {spread:.2g} nats"
+    def verdict(self) -> Verdict:  # type: ignore[override]
+        """Whether averages and errors can be trusted: populations have to agree."""
+        n, spread = self.bins, self.log_z_of_populations.std().item()
+        reason = f"ln Z of {n} independent populations spreads by {spread:.2g} nats"
         if not spread < APART:
-            return f"errors mean nothing: {found}; take more particles or moves"
-        return f"errors are rough: {found}" if spread > ROUGH else f"errors can be trusted: {found}"
+            return Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
+        return Verdict(Trust.ROUGH if spread > ROUGH else Trust.GOOD, reason)
+
+    @property
+    def bins(self) -> int:  # type: ignore[override]
+        """The number of populations."""
+        return len(self.log_z_of_populations)
 
     @property
     def table(self) -> Table:
         """A table with a row for each quantity."""
-        n = len(self.log_z_of_populations)
         quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
-        return Table(["quantity", "value"], [(name, quantity.text(n)) for name, quantity in quantities.items()])
+        return Table(["quantity", "value"], [(name, quantity.text(self.bins)) for name, quantity in quantities.items()])
 
     def __repr__(self) -> str:
         """The table as text, followed by the effort and the verdict."""
         effort = f"{len(self.fields):,} particles, {self.stages} stages, {self.seconds:.3g} s"
         return f"{self.table}\n{effort}, accepted {self.acceptance:.2f}\n{self.verdict}"
+
+    def _repr_png_(self) -> bytes:
+        """ln Z of the populations, and the two-point function."""
+        from mera.drawing.physics import annealed_figure  # late: matplotlib takes a second
+
+        return annealed_figure(self)._repr_png_()
 
 
 @torch.no_grad()
@@ -176,6 +189,7 @@ def anneal(
         log_z_of_populations=log_z,
         fields=fields,
         log_weights=log_z.repeat_interleave(particles),
+        history={name: values for name, values in series.items() if values.ndim == 1 and not name.startswith("_")},
         observables=quantities,
         correlator=correlator,
         stages=len(schedule),

@@ -13,6 +13,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.density import Density
 from mera.physics.action import Action, ActionLike, as_action
+from mera.physics.family import ActionFamily
 from mera.physics.short_run import is_differentiable, short_run
 
 PROBES, TRAJECTORIES = 16, 10
@@ -38,6 +39,9 @@ def check_target(flow: object, action: ActionLike) -> Action:
             `is_compact`, `density`), or the flow takes a context or has another domain than the action.
         FloatingPointError: if the action of a field is not finite.
     """
+    if isinstance(action, ActionFamily):
+        expected = "one action of the family, family.at(...), and the flow at its context, flow.given(...)"
+        raise InputError(expected, repr(action))
     shape, action = event_shape_of(flow), as_action(action)
     like = torch.empty(0, dtype=torch.float64)
     if isinstance(flow, Density):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.display.notebook import Pictured
-from mera.physics.resampling import binned, jackknife_error
+from mera.chains.verdict import Trust, Verdict
+from mera.physics.measured import binned, jackknife_error
 from mera.physics.verdicts import pareto_k, verdict_on_weights
 
 BINS, FEWEST = 30, 16
@@ -25,7 +25,7 @@ MASSES = 1e-3, 20.0
 
 
 @dataclass(frozen=True, repr=False)
-class CorrelationLength(Pictured):
+class CorrelationLength:
     r"""A correlation length, from a fit of :math:`A \cosh((t - T / 2) / \xi)` to the two-point function of slices.
 
     Args:
@@ -51,22 +51,30 @@ class CorrelationLength(Pictured):
     fit: Tensor
     masses: tuple[Tensor, Tensor]
     correlation: float = 0.0
-    verdict_on_weights: str | None = None
+    verdict_on_weights: Verdict | None = None
 
     @property
-    def verdict(self) -> str:
-        """A sentence that says whether the length and its error can be trusted."""
-        if self.verdict_on_weights is not None and not self.verdict_on_weights.startswith("errors can be trusted"):
+    def verdict(self) -> Verdict:
+        """Whether the length and its error can be trusted."""
+        if self.verdict_on_weights is not None and self.verdict_on_weights.trust < Trust.GOOD:
             return self.verdict_on_weights
         if self.correlation:
-            return f"errors are too small: fields of different bins are correlated by {self.correlation:.2f}"
+            reason = f"fields of different bins are correlated by {self.correlation:.2f}"
+            return Verdict(Trust.TOO_SMALL, reason)
         smallest, largest = (1 / mass for mass in reversed(MASSES))
         if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
-            return "the correlation length is not determined: noise hides how the two-point function falls"
+            return Verdict(Trust.MEANINGLESS, "noise hides how the two-point function falls")
         change = f"from distance {self.first + LATER} on, the fit changes by {abs(self.drift):.1f} errors"
         if not abs(self.drift) <= STEADY:
-            return f"the two-point function is not a hyperbolic cosine from distance {self.first} on: {change}"
-        return f"the fit from distance {self.first} on is steady: {change}"
+            reason = f"the two-point function is not a hyperbolic cosine from distance {self.first} on: {change}"
+            return Verdict(Trust.WRONG, reason)
+        return Verdict(Trust.GOOD, f"the fit from distance {self.first} on is steady: {change}")
+
+    def _repr_png_(self) -> bytes:
+        """The two-point function of slices with its fit, and effective masses."""
+        from mera.drawing.physics import correlation_figure  # late: matplotlib takes a second
+
+        return correlation_figure(self)._repr_png_()
 
     def __repr__(self) -> str:
         """The length with its error, and the verdict."""
@@ -89,10 +97,10 @@ def correlation_length(
     divided into equal parts if there are 15 or fewer.
 
     Args:
-        fields: fields of a periodic lattice, (N, C, *shape), in the order of the draws, as `Measurement.fields`.
+        fields: fields of a periodic lattice, (N, C, *shape), in the order of the draws, as `hmc` keeps them.
         first: the first distance of the fit, at least 0. Higher states spoil small distances.
-        log_weights: the logarithms of the weights of the fields, as `Measurement.field_log_weights`, (N,).
-        chains: the number K of chains, whose fields take turns, `Measurement.facts["chains"]`; 1 for samples of a flow.
+        log_weights: the logarithms of the weights of the fields, as `Report.field_log_weights`, (N,).
+        chains: the number K of chains, whose fields take turns; 1 for samples of a flow.
 
     Returns:
         The length with its error, the two-point function, effective masses, and a verdict; notebooks show a picture.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +15,10 @@ from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_target, event_shape_of
-from mera.physics.markov_chains import MarkovChains, run
+from mera.physics.facts import facts_of
+from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
-from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.short_run import start_of_chains
 from mera.physics.trajectories import LONGEST, Trajectories
 
@@ -36,6 +38,9 @@ def hmc(
     length: float = 1.0,
     start: Tensor | None = None,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    every: int = 0,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
     console: Console | None = None,
 ) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
@@ -54,14 +59,19 @@ def hmc(
         length: the mean length of a trajectory, with unit masses.
         start: the initial fields of the chains, (K, C, *shape), instead of the initial fields above.
         observables: your own observables by name, functions from fields to numbers (B,).
+        every: keep the fields of every k-th draw; 0 for the last of each chain alone.
+        out: a folder, in which draws are kept as they are made, for `load_chain` and `resume`; None for memory alone.
+        resume: whether to go on with the measurement in the folder, up to `draws`: the draws are those of a measurement
+            that was not interrupted.
         console: a rich console for the progress bar; None to show nothing.
 
     Returns:
-        The observables of all draws, the acceptance rate, and the last fields of the chains.
+        The observables of all draws, the acceptance rate, and fields of the chains.
 
     Raises:
         ValueError: if a number is out of its range, the initial fields are of another shape or not finite, or the flow
-            does not suit the action.
+            does not suit the action; or if the measurement to resume is another one.
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
 
     >>> from mera import physics
@@ -77,7 +87,11 @@ def hmc(
     check_positive(length, "the length of a trajectory", most=LONGEST)
     action = check_target(event_shape_of(flow), action)
     sampler = FieldChains(flow, action, chains, length, start)
-    return run(sampler, Observables(action, observables), warmup, draws, console)
+    measured = Observables(action, observables)
+    facts = facts_of("hmc", flow, action, measured, out is not None) | {"chains": chains, "length": length}
+    return chains_of(*record(
+        sampler, measured, facts, warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console
+    ))  # fmt: skip
 
 
 class FieldChains(Sampler):
@@ -116,11 +130,11 @@ class FieldChains(Sampler):
             chains.x, chains.gradient = chains.x * sign, chains.gradient * sign
         return [Draw(self.fields, rate, -chains.value)]
 
-    def state(self) -> State:
+    def state(self) -> Mapping[str, Tensor]:
         """The fields and the step size."""
         return {"fields": self._trajectories.chains.x, "step": self._trajectories.tuning.state()}
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
         fields = self.fields
         self._trajectories.move_to(state["fields"].to(fields).view_as(fields))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera.chains.diagnostics import MIXED, split_r_hat
+from mera.chains.diagnostics import MIXED, r_hat
 from mera.chains.gamma import gamma_method
-from mera.display.notebook import Pictured
-from mera.display.progress import ProgressBar, check_console
+from mera.chains.verdict import Trust, Verdict
 from mera.display.table import Table
-from mera.physics.observables import Average, Observables, Quantity, summarize
-from mera.physics.sampler import Recorder, Sampler, Series, advance, histories_in, note, observables_in
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from mera.physics.measured import Measured
+from mera.physics.observables import Quantity, averages_of, summarize
+from mera.physics.storage import Arrays, named
 
 LONG, FEW = 20, 50
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of
@@ -26,16 +23,16 @@ draws of all chains below which errors are rough."""
 
 
 @dataclass(frozen=True, repr=False)
-class MarkovChains(Pictured):
+class MarkovChains(Measured):
     """The measurements of several Markov chains, with diagnostics.
 
     Args:
-        fields: the last field of each chain, (K, C, *shape).
+        fields: every k-th field of all K chains, draw by draw, (N, C, *shape); the last of each chain if none are kept.
         history: by name, the observable along the chains, (draws, K); see `Observables`.
         observables: by name, the value and its standard error, which includes autocorrelations.
         tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
         tau_error: by name, the standard error of the autocorrelation time.
-        r_hat: by name, split R-hat over the chains: above 1.05, the chains do not agree yet.
+        r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         acceptance: the acceptance rate.
         seconds: the time of all draws together in seconds, without the warm-up.
@@ -68,23 +65,24 @@ class MarkovChains(Pictured):
         return Table(["observable", "value", "autocorrelation time", "R-hat"], rows)
 
     @property
-    def verdict(self) -> str:
-        """A sentence that says whether averages and errors can be trusted."""
+    def verdict(self) -> Verdict:  # type: ignore[override]
+        """Whether averages and errors can be trusted."""
         slowest = max(self.tau, key=lambda name: self.tau[name])
         apart = max(self.r_hat, key=lambda name: self.r_hat[name])
         draws, chains = self.history[slowest].shape
         longest = self.tau[slowest] + 2 * self.tau_error[slowest]  # a short chain may underestimate it
         if not self.acceptance > 0:
-            return "errors mean nothing: the chains do not move"
+            return Verdict(Trust.MEANINGLESS, "the chains do not move")
         if self.r_hat[apart] >= MIXED:
-            return f"errors mean nothing: the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
+            reason = f"the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
+            return Verdict(Trust.MEANINGLESS, reason)
         if draws < LONG * longest:
-            times = draws / longest
-            return f"errors may be too small: a chain may have only {times:.0f} autocorrelation times of {slowest}"
+            reason = f"a chain may have only {draws / longest:.0f} autocorrelation times of {slowest}"
+            return Verdict(Trust.PERHAPS_TOO_SMALL, reason)
         if draws * chains < FEW:
-            return f"errors are rough: there are {draws * chains} draws, below {FEW}"
+            return Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {FEW}")
         alone = "; a single chain does not show what it misses" if chains == 1 else ""
-        return f"errors can be trusted (R-hat below {MIXED}, and {LONG} autocorrelation times or more{alone})"
+        return Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more{alone}")
 
     def __repr__(self) -> str:
         """The table as text, followed by the numbers of draws and chains, the acceptance rate, and the verdict."""
@@ -92,63 +90,39 @@ class MarkovChains(Pictured):
         counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {self.acceptance:.2f}"
         return f"{self.table}\n{counts}\n{self.verdict}"
 
+    def _repr_png_(self) -> bytes:
+        """The histories of observables, and the two-point function."""
+        from mera.drawing.physics import chain_figure  # late: matplotlib takes a second
 
-def chains_of(
-    series: Series, fields: Tensor, functions: Mapping[str, Average], seconds: float, step: float | None = None
-) -> MarkovChains:
-    """Summarise the series of a `Recorder`.
+        return chain_figure(self)._repr_png_()
+
+
+def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
+    """Summarise what `record` has recorded of chains.
 
     Args:
-        series: by name, what was measured, (draws, K, ...).
-        fields: the last field of each chain, (K, C, *shape).
-        functions: by name, functions of averages; see `averages_of`.
-        seconds: the time of all draws together, in seconds.
-        step: the tuned step size.
+        facts: what the measurement is of; see `facts_of`.
+        arrays: the series and the last state; see `mera.physics.storage`.
     """
-    history = histories_in(series, 2)
-    quantities, correlator = summarize(
-        observables_in(series), functions, torch.mean, lambda centred: gamma_method(centred).error
-    )
+    series = named(arrays, "series/")
+    rates, fields = series.pop("_rates"), series.pop("_fields").flatten(0, 1)
+    log_weights = series.pop("_log_weights", None)
+    functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
+    quantities, correlator = summarize(series, functions, torch.mean, lambda centred: gamma_method(centred).error)
+    history = {name: values for name, values in series.items() if values.ndim == 2 and not name.startswith("_")}
     gammas = {name: gamma_method(values) for name, values in history.items()}
+    moving = [name for name, gamma in gammas.items() if gamma.error]  # R-hat of a constant is 1
+    r_hats = dict(zip(moving, r_hat(torch.stack([history[name] for name in moving], 2)), strict=True)) if moving else {}
     return MarkovChains(
-        fields=fields,
+        fields=fields if len(fields) else arrays["last"],
         history=history,
         observables=quantities,
         tau={name: gamma.tau for name, gamma in gammas.items()},
         tau_error={name: gamma.tau_error for name, gamma in gammas.items()},
-        r_hat={
-            name: 1.0 if gammas[name].error == 0 else split_r_hat(values[..., None]).item()  # 1 for a constant
-            for name, values in history.items()
-        },
+        r_hat={name: float(r_hats.get(name, 1.0)) for name in history},
         correlator=correlator,
-        acceptance=series["_rates"].mean().item(),
-        seconds=seconds,
-        step=step,
-        log_weights=series.get("_log_weights"),
+        acceptance=rates.mean().item(),
+        seconds=float(arrays["seconds"]),
+        step=float(arrays["step"]) if "step" in arrays else None,
+        log_weights=log_weights,
     )
-
-
-def run(
-    sampler: Sampler,
-    observables: Observables,
-    warmup: int,
-    draws: int,
-    console: Console | None,
-) -> MarkovChains:
-    """Run a sampler, and summarise its draws.
-
-    Args:
-        sampler: the sampler.
-        observables: what is measured on each draw.
-        warmup: the number of draws before the measurement, which tune step sizes.
-        draws: the number of measured draws.
-        console: a rich console for the progress bar; None to show nothing.
-    """
-    recorder, total = Recorder(observables), warmup + draws
-    with ProgressBar(sampler.title, check_console(console)) as progress_bar:
-        advance(
-            sampler, recorder, warmup, total,
-            after=lambda done, rate: progress_bar.update(done, done / total, note(rate)),
-        )  # fmt: skip
-    fields = sampler.fields.detach().clone()
-    return chains_of(recorder.take(), fields, observables.averages(fields.shape[2:]), recorder.seconds, sampler.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,10 +16,11 @@ from mera.chains.gamma import LEAST
 from mera.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.markov_chains import MarkovChains, run
+from mera.physics.facts import facts_of
+from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.reweighting import log_weights_of, weighted_samples
-from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.short_run import start_of_chains
 from mera.physics.verdicts import finite_log_weights
 
@@ -38,6 +40,9 @@ def metropolis(
     draws: int = 1000,
     warmup: int = 100,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    every: int = 0,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
     console: Console | None = None,
 ) -> MarkovChains:
     r"""Sample :math:`e^{-S} / Z` by proposals that are independent samples of a flow.
@@ -52,13 +57,18 @@ def metropolis(
         draws: the number of measured draws of each chain, one for each proposal.
         warmup: the number of proposals before the measurement.
         observables: your own observables by name, functions from fields to numbers (B,).
+        every: keep the fields of every k-th draw; 0 for the last of each chain alone.
+        out: a folder, in which draws are kept as they are made; see `hmc`.
+        resume: whether to go on with the measurement in the folder, up to `draws`; see `hmc`.
         console: a rich console for the progress bar; None to show nothing.
 
     Returns:
-        The observables of all draws, the acceptance rate, and the last fields of the chains.
+        The observables of all draws, the acceptance rate, and fields of the chains.
 
     Raises:
-        ValueError: if a number is out of its range, or the flow does not suit the action.
+        ValueError: if a number is out of its range, the flow does not suit the action, or the measurement to resume is
+            another one.
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
 
     >>> import mera
     >>> from mera import physics
@@ -72,7 +82,12 @@ def metropolis(
     check_count(warmup, "a number of proposals before the draws", 0)
     action = check_sampled(flow, action)
     tune_allocator()
-    return run(Proposals(flow, action, chains), Observables(action, observables), warmup, draws, console)
+    measured = Observables(action, observables)
+    facts = facts_of("metropolis", flow, action, measured, out is not None) | {"chains": chains}
+    return chains_of(*record(
+        Proposals(flow, action, chains), measured, facts, warmup=warmup, draws=draws, every=every, out=out,
+        resume=resume, console=console,
+    ))  # fmt: skip
 
 
 class Proposals(Sampler):
@@ -110,13 +125,13 @@ class Proposals(Sampler):
         self._used += len(draws)
         return draws
 
-    def state(self) -> State:
+    def state(self) -> Mapping[str, Tensor]:
         """The fields with their actions and log-weights, and the random numbers of the batch of proposals."""
         current = {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
         used = {"used": torch.tensor(self._used), "is_filled": torch.tensor(bool(self._batch))}
         return current | used | {f"random-{name}": state for name, state in self._random.items()}
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state; the batch of proposals is made again."""
         self.fields, self._value, self._log_weight = (
             state[name].to(old)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera.chains.effective_size import effective_number
+from mera.chains.verdict import Verdict
+from mera.chains.weights import effective_number
 from mera.density import Density
-from mera.display.notebook import Pictured
-from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_sampled
-from mera.physics.observables import Average, Observables, Quantity, summarize
-from mera.physics.sampler import Draw, Sampler, State
+from mera.physics.facts import facts_of
+from mera.physics.measured import Measured
+from mera.physics.observables import Observables, Quantity, averages_of, summarize
+from mera.physics.sampler import Draw, Sampler, record
+from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import (
     FEWEST,
     finite_log_weights,
@@ -29,7 +32,6 @@ from mera.physics.verdicts import (
     missed,
     pareto_k,
     verdict_on_weights,
-    warn_of,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Report(Pictured):
+class Report(Measured):
     r"""Results from reweighted samples of a flow.
 
     Args:
@@ -52,9 +54,12 @@ class Report(Pictured):
         log_weights: :math:`-S - \ln q` of the samples, (n,).
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
-        verdict: a sentence that says whether averages and errors can be trusted.
+        verdict: whether averages and errors can be trusted.
         missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without `fields`.
         forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without `fields`.
+        history: by name, the observable of each sample, (n,).
+        fields: the samples that are kept, (m, C, *shape), which are samples of the action only with their weights.
+        field_log_weights: the log-weights of `fields`, (m,).
     """
 
     n: int
@@ -66,9 +71,12 @@ class Report(Pictured):
     correlator: tuple[Tensor, Tensor] | None
     log_weights: Tensor
     pareto_k: float
-    verdict: str
-    missed: float | None = None
-    forward_ess: float | None = None
+    verdict: Verdict
+    missed: float | None
+    forward_ess: float | None
+    history: Mapping[str, Tensor]
+    fields: Tensor
+    field_log_weights: Tensor
 
     @property
     def table(self) -> Table:
@@ -88,6 +96,12 @@ class Report(Pictured):
         """The table as text, followed by the verdict."""
         return f"{self.table}\n{self.verdict}"
 
+    def _repr_png_(self) -> bytes:
+        """The weights and the two-point function."""
+        from mera.drawing.physics import report_figure  # late: matplotlib takes a second
+
+        return report_figure(self)._repr_png_()
+
 
 @torch.no_grad()
 def estimate(
@@ -98,6 +112,9 @@ def estimate(
     batch_size: int = 500,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     fields: Tensor | None = None,
+    every: int = 0,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
     console: Console | None = None,
 ) -> Report:
     r"""Estimate averages over :math:`e^{-S} / Z` from reweighted samples of a flow.
@@ -116,13 +133,18 @@ def estimate(
         observables: your own observables by name, functions from fields to numbers (B,).
         fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` or
             `short_run`; they show regions that the samples miss.
+        every: keep every k-th sample, which is a sample of the action only with its weight; 0 to keep none.
+        out: a folder, in which samples are kept as they are made; see `hmc`.
+        resume: whether to go on with the measurement in the folder, up to `n`; see `hmc`.
         console: a rich console for the progress bar; None to show nothing.
 
     Returns:
         Observables with standard errors, ln Z, the variational free energy, effective sample size and verdict.
 
     Raises:
-        ValueError: if an argument is invalid, or the action lacks a property that it declares.
+        ValueError: if an argument is invalid, the action lacks a property that it declares, or the measurement to
+            resume is another one.
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
         FloatingPointError: if a weight is not finite.
 
     Warns:
@@ -144,16 +166,15 @@ def estimate(
     if fields is not None:
         check_fields(fields, flow.plan.input.event_shape)
     measured = Observables(action, observables)
-    parts, weights = [], []
-    with ProgressBar("sample", check_console(console)) as progress_bar:
-        for start in range(0, n, batch_size):
-            phi, value, log_weights = weighted_samples(flow, action, min(batch_size, n - start))
-            weights.append(log_weights.cpu())
-            parts.append(measured.measure(phi, value))
-            progress_bar.update(start + len(phi), (start + len(phi)) / n)
-    series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    target_log_weights = None if fields is None else log_weights_of(flow, action, fields, batch_size)
-    return report_of(series, torch.cat(weights), measured.averages(flow.plan.input.shape), target_log_weights)
+    facts = facts_of("reweighting", flow, action, measured, out is not None)
+    if fields is not None:
+        facts["target_log_weights"] = log_weights_of(flow, action, fields, batch_size).tolist()
+    report = report_of(*record(
+        Samples(flow, action, batch_size), measured, facts, warmup=0, draws=n, every=every, out=out, resume=resume,
+        console=console,
+    ))  # fmt: skip
+    report.verdict.warn(4)
+    return report
 
 
 def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,24 +185,24 @@ def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Ten
 
 
 class Samples(Sampler):
-    """Samples of a flow with their weights, n at once."""
+    """Samples of a flow with their weights, up to n at once."""
 
     title = "sample"
+    independent = True
 
     def __init__(self, flow: Density, action: Action, n: int) -> None:
         self._flow, self._action, self._n = flow, action, n
-        self.fields = torch.empty(0, *flow.plan.input.event_shape)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Draw a batch of samples."""
-        self.fields, value, log_weights = weighted_samples(self._flow, self._action, self._n)
-        return [Draw(self.fields, 1.0, value, log_weights)]
+        fields, value, log_weights = weighted_samples(self._flow, self._action, min(self._n, most))
+        return [Draw(fields, 1.0, value, log_weights)]
 
-    def state(self) -> State:
+    def state(self) -> Mapping[str, Tensor]:
         """Nothing: samples are independent."""
         return {}
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Nothing changes."""
 
 
@@ -198,55 +219,46 @@ def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: in
     return log_weights
 
 
-def report_of(
-    series: Mapping[str, Tensor],
-    log_weights: Tensor,
-    functions: Mapping[str, Average],
-    target_log_weights: Tensor | None,
-) -> Report:
-    """Average the series of n samples with their weights.
+def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
+    """Average what `record` has recorded of samples with their weights.
 
     Args:
-        series: by name, what was measured, (n, ...).
-        log_weights: -S - ln q of the samples, (n,).
-        functions: by name, functions of averages; see `averages_of`.
-        target_log_weights: -S - ln q of fields of the target from another sampler, (N,); None without such fields.
+        facts: what the measurement is of; see `facts_of`.
+        arrays: the series; see `mera.physics.storage`.
 
     Raises:
         FloatingPointError: if a weight is not finite.
-
-    Warns:
-        UserWarning: with the verdict, if averages are wrong or errors mean nothing.
     """
-    log_w = finite_log_weights(log_weights)
+    series = named(arrays, "series/")
+    fields, _, log_w = series.pop("_fields"), series.pop("_rates"), finite_log_weights(series.pop("_log_weights"))
     n, w = len(log_w), log_w.softmax(0)
     effective = effective_number(log_w).item()
-    ess = effective / n
+    functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
     quantities, correlator = summarize(
-        series,
-        functions,
-        lambda values: w @ values,
-        lambda centred: (w * centred).square().sum().sqrt().item(),
+        series, functions, lambda values: w @ values, lambda centred: (w * centred).square().sum().sqrt().item()
     )
-    log_z, k = log_w.logsumexp(0).item() - math.log(n), pareto_k(log_w)
-    forward = (
-        None if target_log_weights is None else (missed(target_log_weights, log_w), forward_ess(target_log_weights))
-    )
-    verdict = verdict_on_weights(log_w, k, forward)
+    k, forward = pareto_k(log_w), None
+    if facts["target_log_weights"] is not None:
+        of_target = torch.tensor(facts["target_log_weights"], dtype=torch.float64)
+        forward = missed(of_target, log_w), forward_ess(of_target)
     if effective < FEWEST:  # one weight decides, so that no error can be estimated
         correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
         quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
-    warn_of(verdict)
+    every = facts["every"]
     return Report(
-        n,
-        ess,
-        log_z,
-        math.sqrt(max(0.0, 1 / ess - 1) / n) if effective >= FEWEST else math.nan,
-        Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
-        quantities,
-        correlator,
-        log_w,
-        k,
-        verdict,
-        *(forward or (None, None)),
+        n=n,
+        ess=effective / n,
+        log_z=log_w.logsumexp(0).item() - math.log(n),
+        log_z_error=math.sqrt(max(0.0, n / effective - 1) / n) if effective >= FEWEST else math.nan,
+        free_energy=Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
+        observables=quantities,
+        correlator=correlator,
+        log_weights=log_w,
+        pareto_k=k,
+        verdict=verdict_on_weights(log_w, k, forward),
+        missed=None if forward is None else forward[0],
+        forward_ess=None if forward is None else forward[1],
+        history={name: values for name, values in series.items() if values.ndim == 1 and not name.startswith("_")},
+        fields=fields,
+        field_log_weights=log_w[every - 1 :: every] if every else log_w[:0],
     )

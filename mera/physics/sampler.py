@@ -1,27 +1,33 @@
-"""Samplers of Markov chains that move draw by draw, and the loop that measures their draws."""
+"""Samplers, which move draw by draw, and the loop that measures their draws and keeps them."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from contextlib import ExitStack
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_count
+from mera._utils.random import set_torch_states, torch_states
+from mera._utils.signals import StopSignal, raise_signal
+from mera.display.progress import ProgressBar, check_console
 from mera.physics.observables import Observables
+from mera.physics.storage import Arrays, Storage, joined, named
 
-State = Mapping[str, Tensor]
-"""Everything that the next draws of a sampler depend on, beside random numbers, by name."""
-Series = dict[str, Tensor]
-"""What is measured on draws, by name, each (draws, K, ...); see `Recorder`."""
-NOT_MEASURED = ("_rates", "_log_weights", "_fields", "_field_log_weights")
-"""The names of series that are not observables."""
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EVERY = 10.0
+"""The seconds after which draws are written."""
 
 
 class Draw(NamedTuple):
-    """One draw of K chains.
+    """One draw of K chains, or independent samples.
 
     Args:
         fields: the fields, (K, C, *shape).
@@ -37,129 +43,143 @@ class Draw(NamedTuple):
 
 
 class Sampler(ABC):
-    """A sampler of K Markov chains.
+    """A sampler of K Markov chains, or of independent samples.
 
     Attributes:
         title: a word for the progress bar.
+        independent: whether fields of a draw are samples that count one by one, rather than fields of K chains.
         fields: the current fields, (K, C, *shape).
         step: the tuned step size; None for a sampler without a step size.
     """
 
     title: str
+    independent = False
     fields: Tensor
     step: float | None = None
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Move all chains; return the next draws, one or more.
+        """Return the next draws, one or more.
 
         Args:
             tune: whether step sizes are tuned, which is allowed in the warm-up only.
-            most: the largest number of draws.
+            most: the largest number of draws, or of independent samples.
         """
 
     @abstractmethod
-    def state(self) -> State:
-        """The state from which `restore` goes on."""
+    def state(self) -> Mapping[str, Tensor]:
+        """The state from which `restore` goes on: what the next draws depend on, beside random numbers, by name."""
 
     @abstractmethod
-    def restore(self, state: State) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state, with the same draws as the sampler that had it, given the same random numbers."""
 
 
-def observables_in(series: Series) -> Series:
-    """The series of observables, with those of "_structure", "_energy2" and the two-point function."""
-    return {name: values for name, values in series.items() if name not in NOT_MEASURED}
-
-
-def histories_in(series: Series, axes: int) -> Series:
-    """The series of observables that are numbers: those of so many axes, without those for internal use."""
-    return {name: values for name, values in series.items() if values.ndim == axes and not name.startswith("_")}
-
-
-class Recorder:
-    """A recorder of what is measured along chains.
-
-    The names of the series are those of the observables, and "_rates" (acceptance rates), "_log_weights", "_fields"
-    and "_field_log_weights" (their log-weights).
-
-    Args:
-        observables: the observables.
-        every: keep the fields of every k-th draw; 0 to keep none.
-        first: the index of the first draw of this recorder among the draws of all recorders.
-        stride: the step from one of its draws to the next among those of all recorders.
-    """
-
-    def __init__(self, observables: Observables, every: int = 0, first: int = 0, stride: int = 1) -> None:
-        self.observables, self.every, self._first, self._stride = observables, every, first, stride
-        self.seconds = 0.0
-        self._draws = 0
-        self._parts: list[dict[str, Tensor]] = []
-
-    def add(self, draw: Draw) -> None:
-        """Measure a draw."""
-        part = self.observables.measure(draw.fields, draw.action)
-        part["_rates"] = torch.tensor(draw.rate, dtype=torch.float64)
-        if draw.log_weights is not None:
-            part["_log_weights"] = draw.log_weights.double().cpu()
-        number = self._first + self._stride * self._draws
-        self._draws += 1
-        if self.every and (number + 1) % self.every == 0:
-            part["_fields"] = draw.fields.detach().cpu().clone()  # a sampler may move its fields in place
-            if draw.log_weights is not None:
-                part["_field_log_weights"] = part["_log_weights"]
-        self._parts.append(part)
-
-    @property
-    def has_new(self) -> bool:
-        """Whether there are draws that `take` has not returned yet."""
-        return bool(self._parts)
-
-    def take(self) -> Series:
-        """The series since the last call, each (draws, ...); no names if there are no draws."""
-        names = dict.fromkeys(name for part in self._parts for name in part)
-        series = {name: torch.stack([part[name] for part in self._parts if name in part]) for name in names}
-        self._parts = []
-        return series
-
-    def skip(self, draws: int, seconds: float) -> None:
-        """Count draws that are recorded elsewhere, and their time in seconds."""
-        self._draws, self.seconds = self._draws + draws, self.seconds + seconds
-
-
-def advance(
+def record(
     sampler: Sampler,
-    recorder: Recorder,
+    measured: Observables,
+    facts: Mapping[str, Any],
+    *,
     warmup: int,
-    until: int,
-    done: int = 0,
-    after: Callable[[int, float], bool | None] = lambda done, rate: None,
-) -> int:
-    """Move chains and record their draws; return the number of draws with those of the warm-up.
+    draws: int,
+    every: int,
+    out: str | PathLike[str] | None,
+    resume: bool,
+    console: Console | None,
+) -> tuple[dict[str, Any], Arrays]:
+    """Run a sampler, and measure its draws; keep them in a folder as they are made, if there is one.
 
     Args:
         sampler: the sampler.
-        recorder: the recorder of the measured draws.
+        measured: the observables.
+        facts: what the measurement is of, as `facts_of` says it, which a measurement to resume must share.
         warmup: the number of draws before the measurement, which tune step sizes.
-        until: the number of draws, with those of the warm-up, at which the chains stop.
-        done: the number of draws before this call.
-        after: a function that is called after every move, with the number of draws so far and the acceptance rate; it
-            stops the chains by returning True.
+        draws: the number of measured draws, or of independent samples.
+        every: keep the fields of every k-th draw, or every k-th independent sample; 0 to keep none.
+        out: the folder; None to keep nothing on disk.
+        resume: whether to go on with the measurement in the folder.
+        console: a rich console for the progress bar; None to show nothing.
+
+    Returns:
+        The facts, and all series with the last state; see `mera.physics.storage`.
+
+    Raises:
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
+        ValueError: if the measurement in the folder is another one.
     """
-    while done < until:
-        tune = done < warmup
-        began = time.perf_counter()
-        new = sampler.draw(tune, (min(warmup, until) if tune else until) - done)
-        if not tune:
+    check_count(every, "the distance of fields that are kept", 0)
+    done, total, seconds = 0, warmup + draws, 0.0
+    chunks: list[Arrays] = []
+    facts = dict(facts) | {"warmup": warmup, "draws": draws, "every": every}
+    with ExitStack() as context:
+        storage = None
+        if out is not None:
+            storage = Storage(out)
+            context.enter_context(storage.locked())
+            facts, chunks = storage.start(facts, resume)
+        if chunks:
+            done, seconds = _restore(sampler, chunks[-1])
+        stop = context.enter_context(StopSignal())
+        progress_bar = context.enter_context(ProgressBar(sampler.title, check_console(console)))
+        parts: list[Arrays] = []
+        written = time.monotonic()
+        while done < total:
+            began, tune = time.perf_counter(), done < warmup
+            new = sampler.draw(tune, (warmup if tune else total) - done)
             for draw in new:
-                recorder.add(draw)
-            recorder.seconds += time.perf_counter() - began
-        done += len(new)
-        if after(done, sum(draw.rate for draw in new) / len(new)):
-            break
-    return done
+                n = len(draw.fields) if sampler.independent else 1
+                if not tune:
+                    parts.append(_measured(measured, draw, done - warmup, every, sampler.independent))
+                done += n
+            if not tune:
+                seconds += time.perf_counter() - began
+            rate = sum(draw.rate for draw in new) / len(new)
+            progress_bar.update(done, done / total, "" if sampler.independent else f"accepted {rate:.2f}")
+            is_due = storage is not None and time.monotonic() - written > EVERY
+            if done >= total or stop.number or is_due:
+                chunks.append(joined(parts) | _state(sampler, done, seconds))
+                parts, written = [], time.monotonic()
+                if storage is not None:
+                    storage.write(chunks[-1])
+            if stop.number:
+                raise_signal(stop.number)
+    return facts, joined(chunks)
 
 
-def note(rate: float) -> str:
-    """The acceptance rate as a note beside a progress bar."""
-    return f"accepted {rate:.2f}"
+def _measured(measured: Observables, draw: Draw, number: int, every: int, independent: bool) -> Arrays:
+    """What is measured on a draw: (1, K, ...) of K chains, (n, ...) of n independent samples.
+
+    Args:
+        measured: the observables.
+        draw: the draw.
+        number: the number of draws, or of independent samples, before this draw.
+        every: keep every k-th of them; 0 to keep none.
+        independent: whether fields are independent samples.
+    """
+    arrays = measured.measure(draw.fields, draw.action)
+    if draw.log_weights is not None:
+        arrays["_log_weights"] = draw.log_weights.double().cpu()
+    fields = draw.fields.detach().cpu()
+    if not independent:
+        fields, arrays = fields[None], {name: values[None] for name, values in arrays.items()}
+    arrays["_rates"] = torch.tensor([draw.rate], dtype=torch.float64)
+    kept: Tensor | list[int] = torch.arange(number + 1, number + 1 + len(fields)) % every == 0 if every else []
+    arrays["_fields"] = fields[kept]  # a copy, since a sampler may move its fields in place
+    return {f"series/{name}": values for name, values in arrays.items()}
+
+
+def _state(sampler: Sampler, done: int, seconds: float) -> Arrays:
+    """What a measurement goes on from, beside its series."""
+    arrays = {f"state/{name}": values.detach().cpu() for name, values in sampler.state().items()}
+    arrays |= {f"random/{name}": state for name, state in torch_states().items()}
+    arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds)}
+    if not sampler.independent:
+        arrays["last"] = sampler.fields.detach().cpu().clone()
+    return arrays if sampler.step is None else arrays | {"step": torch.tensor(sampler.step)}
+
+
+def _restore(sampler: Sampler, arrays: Arrays) -> tuple[int, float]:
+    """Set a sampler and the random number generators; return the number of draws so far, and their seconds."""
+    sampler.restore(named(arrays, "state/"))
+    set_torch_states(named(arrays, "random/"))
+    return int(arrays["done"]), float(arrays["seconds"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 from torch import Tensor
 
-from mera.chains.effective_size import effective_number
+from mera.chains.verdict import Trust, Verdict
+from mera.chains.weights import effective_number
 
 GOOD, USABLE = 0.5, 0.7
 """Pareto k below which weights have a finite variance, and below which errors are still usable."""
@@ -19,8 +19,6 @@ MISSED = 5.0
 this many nats."""
 FEWEST = 2
 """The effective number of samples below which a single weight decides, and errors are unknown."""
-WRONG = ("averages are wrong", "errors mean nothing")
-"""The beginnings of the verdicts on numbers that nobody should use."""
 EQUAL = 1e-9
 """Weights count as equal if their logarithms differ by less."""
 DISAGREE = 2.0
@@ -76,8 +74,8 @@ def missed(fields: Tensor, samples: Tensor) -> float:
     return (fields.cpu() > samples.cpu().max() + MISSED).double().mean().item()
 
 
-def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, float] | None = None) -> str:
-    """A sentence: whether averages from weights, and the errors of the averages, can be trusted.
+def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, float] | None = None) -> Verdict:
+    """Whether averages from weights, and the errors of the averages, can be trusted.
 
     Args:
         log_weights: the log-weights of the samples, (n,).
@@ -86,33 +84,22 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
     """
     n_effective = effective_number(log_weights).item()
     if forward is not None and forward[0] > 0:
-        return f"averages are wrong: the flow misses {100 * forward[0]:.3g} % of the fields of the target"
+        return Verdict(Trust.WRONG, f"the flow misses {100 * forward[0]:.3g} % of the fields of the target")
     if math.isnan(k):
-        return f"errors mean nothing: fewer than {LEAST} samples with a weight do not show the tail of the weights"
+        reason = f"fewer than {LEAST} samples with a weight do not show the tail of the weights"
+        return Verdict(Trust.MEANINGLESS, reason)
     if k >= USABLE:
-        return f"errors mean nothing: the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})"
+        return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})")
     if n_effective < FEWEST:
-        return f"errors mean nothing: there are {n_effective:.3g} effective samples"
+        return Verdict(Trust.MEANINGLESS, f"there are {n_effective:.3g} effective samples")
     if n_effective < LEAST:
-        return f"errors are rough: there are {n_effective:.3g} effective samples, below {LEAST}"
+        return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {LEAST}")
     if forward is not None and forward[1] * DISAGREE < n_effective / len(log_weights):
-        return f"errors are too small: fields of the target give an ESS of {forward[1]:.2g}"
+        return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward[1]:.2g}")
     if k >= GOOD:
-        return f"errors are usable, and may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})"
+        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
     compared = "" if forward is not None else "; no fields of the target were compared, so a missed mode would not show"
-    return f"errors can be trusted (Pareto k {k:.2f}, below {GOOD}{compared})"
-
-
-def severity(verdict: str) -> int:
-    """A rank of verdicts, 0 for the worst."""
-    order = (*WRONG, "errors are too", "errors may be", "errors are rough", "errors are usable", "errors can be")
-    return next((i for i, beginning in enumerate(order) if verdict.startswith(beginning)), 2)
-
-
-def warn_of(verdict: str, stacklevel: int = 6) -> None:
-    """Warn if a verdict says that averages are wrong or that errors mean nothing."""
-    if verdict.startswith(WRONG):
-        warnings.warn(f"Expected averages with errors; got {verdict}", stacklevel=stacklevel)
+    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}{compared}")
 
 
 def is_upper_estimate(k: float) -> bool:

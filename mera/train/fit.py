@@ -30,7 +30,7 @@ from mera.io.flows import describe_flow
 from mera.physics.verdicts import format_ess
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger
-from mera.train.health import Verdict, check_own_bijectors, judge
+from mera.train.health import check_own_bijectors, divergence
 from mera.train.loop import Loop
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, OwnSchedule
@@ -216,13 +216,12 @@ def fit(
             batches = chain([first], batches)
         _train(loop, batches, learnt, callbacks, signal)
         last = history.metrics[-1] if history.metrics else {}
-        verdict = judge(loop.trained, last.get("inverse_error", 0.0))
+        diverged = divergence(loop.trained, last.get("inverse_error", 0.0))
         if settings.keep == "best":
             loop.use_best(learnt.test)
-        if not verdict.diverged and loop.progress == 1:
-            verdict = Verdict(False, learnt.test.verdict(loop.trained) or verdict.text)
-    if verdict.diverged:
-        warnings.warn(f"Training {verdict.text}", stacklevel=2)
+        verdict = diverged or (loop.progress == 1 and learnt.test.verdict(loop.trained)) or "no sign of divergence"
+    if diverged:
+        warnings.warn(f"Training {diverged}", stacklevel=2)
     if (number := loop.signal or signal.number) and on_signal == "raise":
         raise_signal(number)
     return Result(
@@ -234,7 +233,8 @@ def fit(
         loop.progress < 1 or bool(number),
         loop.trained,
         history,
-        *verdict,
+        diverged is not None,
+        verdict,
         loop.test_error,
     )
 

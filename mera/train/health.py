@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +25,6 @@ EVENTS, TOLERANCE = 2, 1e-3
 more, and approximate inverses are allowed."""
 
 
-class Verdict(NamedTuple):
-    """A verdict on a run.
-
-    Args:
-        diverged: whether the weights of the last step should not be used.
-        text: a sentence that says why, and what to change; or that nothing is wrong.
-    """
-
-    diverged: bool
-    text: str
-
-
 @torch.no_grad()
 def inverse_error(flow: Density, objective: Objective) -> float:
     r"""The largest error of :math:`x \to z \to x` in the flow's dtype, relative to the largest value of x.
@@ -53,8 +40,8 @@ def inverse_error(flow: Density, objective: Objective) -> float:
     return round_trip_error(x, again, bare.of_angles)
 
 
-def judge(flow: Density, error: float) -> Verdict:
-    """The verdict on a run: whether weights are finite, and the inverse is right.
+def divergence(flow: Density, error: float) -> str | None:
+    """Why the weights of the last step should not be used, and what to change; None if nothing is wrong.
 
     Args:
         flow: the flow with the weights of the last step.
@@ -62,10 +49,10 @@ def judge(flow: Density, error: float) -> Verdict:
     """
     change = "lower lr, or raise warmup or batch_size"
     if not all(parameter.isfinite().all() for parameter in flow.parameters()):
-        return Verdict(True, f"diverged: weights are infinite or NaN; {change}")
+        return f"diverged: weights are infinite or NaN; {change}"
     if not error <= 10 * math.sqrt(torch.finfo(flow.dtype).eps):
-        return Verdict(True, f"diverged: the inverse is wrong by {error:.2g} of the data's range; {change}")
-    return Verdict(False, "no sign of divergence")
+        return f"diverged: the inverse is wrong by {error:.2g} of the data's range; {change}"
+    return None
 
 
 @torch.no_grad()

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed, seeded
-from mera.chains.effective_size import effective_number
+from mera.chains.verdict import Verdict
+from mera.chains.weights import effective_number
 from mera.density import Density
 from mera.physics.action import Action
 from mera.physics.family import ActionFamily
 from mera.physics.reweighting import estimate
 from mera.physics.short_run import fields_of, is_differentiable, short_run
-from mera.physics.verdicts import pareto_k, severity
+from mera.physics.verdicts import pareto_k
 from mera.train.objective import Batch, Objective, is_starting
 
 CHUNK = 16
@@ -183,7 +184,7 @@ class ReverseKL(Objective):
             given = flow.given(self.family.context(**point).to(flow.device))
             at = ", ".join(f"{name}={value:g}" for name, value in point.items())
             verdicts.append((_judged(given, self.family.at(**point)), at))
-        verdict, at = min(verdicts, key=lambda found: severity(found[0]))
+        verdict, at = min(verdicts, key=lambda found: found[0].trust)
         return f"of {JUDGED:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
 
     def not_finite(self, x: Tensor) -> str | None:
@@ -192,7 +193,7 @@ class ReverseKL(Objective):
 
 
 @torch.no_grad()
-def _judged(flow: Density, action: Action) -> str:
+def _judged(flow: Density, action: Action) -> Verdict:
     """The verdict on the weights of `JUDGED` samples of a flow, beside fields of the target from a short run."""
     fields = fields_of(action, flow)
     with fixed_seed(0), warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,7 +78,7 @@ def test_measure_with_images_of_the_flow(folder, tmp_path):
 def test_another_action(folder, tmp_path):
     saved = tmp_path / "flow.safetensors"
     mera.save(mera.load(folder).flow, saved)
-    options = ["--samples", 32, "--chains", 4, "--warmup", 10, "--sampler", "hmc", "--json"]
+    options = ["--samples", 64, "--chains", 4, "--warmup", 10, "--sampler", "hmc", "--json"]
     missing = run("measure", saved, *options)
     assert missing.exit_code == 2
     assert "Expected --action" in plain(missing)
@@ -86,6 +87,7 @@ def test_another_action(folder, tmp_path):
     assert json.loads(result.output.splitlines()[-1])["sampler"] == "hmc"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_measurements_are_kept_listed_and_prolonged(folder):
     options = ["measure", folder, "--sampler", "hmc", "--chains", 4, "--warmup", 5]
     first = run(*options, "--samples", 80)
@@ -95,7 +97,6 @@ def test_measurements_are_kept_listed_and_prolonged(folder):
     assert run(*options, "--samples", 160, "--resume").exit_code == 0
     chain = physics.load_chain(folder / "measure" / "hmc")
     assert chain.history["m2"].shape == (40, 4)
-    assert chain.facts["action"] == ACTION
     listed = json.loads(run("measure", folder, "--list", "--json").output)
     assert [(row["measurement"], row["samples"]) for row in listed] == [("again", "80 of 80"), ("hmc", "160 of 160")]
 
@@ -204,3 +205,32 @@ def test_growth_of_flows_that_cannot_grow():
         physics.grow(mera.Flow(flow.layout))
     with pytest.raises(ValueError, match="levels to keep"):
         physics.grow(flow, "both")
+
+
+@pytest.mark.parametrize("sampler", ["anneal", "hmc"])
+def test_measure_without_a_run(tmp_path, sampler):
+    options = ["--action", "free(mass2=1)", "--L", 4, "--sampler", sampler, "--samples", 256, "--json"]
+    result = run("measure", *options, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.output.splitlines()[-1])
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
+    if sampler == "anneal":
+        log_z, error = report["log_z"]
+        assert abs(log_z - physics.FreeField(1.0).log_z((4, 4))) < 5 * error + 0.01
+        with np.load(tmp_path / "particles.npz") as file:
+            assert file["fields"].shape == (256, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "Expected --action for a measurement without a run"),
+        (["--action", "free", "--L", 4], "Expected a run for the sampler reweighting; got none"),
+        (["--action", "free", "--sampler", "hmc"], "Expected --L, the edge of the lattice"),
+    ],
+)
+def test_what_a_measurement_without_a_run_needs(options, message):
+    result = run("measure", *options)
+    assert result.exit_code == 2
+    assert message in plain(result)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 import mera
 from mera import data
 from mera.data import as_splits
-from mera.train import RunFolder, Settings, fit, order
+from mera.train import RunFolder, Settings, batches, fit
 from mera.train.evaluate import example_losses
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
@@ -156,11 +156,11 @@ def test_an_array_larger_than_memory(tmp_path):
 
 
 def test_orders_of_very_many_examples_are_permutations(monkeypatch):
-    monkeypatch.setattr(order, "MAX_LISTED", 10)
+    monkeypatch.setattr(batches, "MAX_LISTED", 10)
     for n in (11, 12, 60, 97):
-        indices = order.Order(n, n, seed=5).indices(1, range(n))
+        indices = batches.Order(n, n, seed=5).indices(1, range(n))
         assert sorted(indices) == list(range(n))
-        assert indices != order.Order(n, n, seed=6).indices(1, range(n))
+        assert indices != batches.Order(n, n, seed=6).indices(1, range(n))
 
 
 def test_settings_by_keyword():

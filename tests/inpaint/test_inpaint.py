@@ -10,8 +10,7 @@ from torch import nn
 
 import mera
 from mera.bijectors import Bijector
-from mera.chains.diagnostics import MIXED, split_r_hat
-from mera.chains.effective_size import effective_size
+from mera.chains.diagnostics import MIXED, effective_size, r_hat
 from mera.display.progress import ProgressBar
 from mera.inpaint.convergence import Convergence, judged_quantities
 from mera.inpaint.mode import climb
@@ -232,7 +231,7 @@ def test_refused(gaussian, options, message):
 
 def test_mixing_of_chains_that_are_known():
     independent = torch.randn(500, 8, 3)
-    assert (split_r_hat(independent) < 1.02).all()
+    assert (r_hat(independent) < 1.02).all()
     assert ((effective_size(independent) > 3000) & (effective_size(independent) < 5500)).all()
     rho, chain = 0.9, [torch.randn(8, 3)]
     for _ in range(3999):
@@ -242,7 +241,7 @@ def test_mixing_of_chains_that_are_known():
         effective_size(torch.stack(chain)), torch.full((3,), expected).double(), rtol=0.25, atol=0
     )
     apart = independent + torch.arange(8)[:, None]
-    assert (split_r_hat(apart) > 2).all()
+    assert (r_hat(apart) > 2).all()
     assert (effective_size(apart) < 30).all()
 
 
@@ -254,13 +253,13 @@ def test_chains_of_many_variables_that_mixed_count_as_mixed():
         x = rho * x + math.sqrt(1 - rho**2) * torch.randn_like(x)
         chains.append(x)
     chains = torch.stack(chains, 1)
-    r_hats = [split_r_hat(judged_quantities(run, -run.square().sum(2) / 2)).max() for run in chains]
+    r_hats = [r_hat(judged_quantities(run, -run.square().sum(2) / 2)).max() for run in chains]
     refused = (torch.stack(r_hats) >= MIXED).double().mean()
-    of_all = torch.stack([split_r_hat(run).max() for run in chains[:20]])
+    of_all = torch.stack([r_hat(run).max() for run in chains[:20]])
     assert refused < 0.1
     assert (of_all >= MIXED).double().mean() > 0.8
     shifted = chains[0] + 1.5 * torch.tensor([0.0, 0.0, 1.0, 1.0])[:, None]  # two modes, each with two chains
-    assert split_r_hat(judged_quantities(shifted, -chains[0].square().sum(2) / 2)).max() > 1.2
+    assert r_hat(judged_quantities(shifted, -chains[0].square().sum(2) / 2)).max() > 1.2
 
 
 def test_other_patches_are_untouched():

@@ -49,7 +49,7 @@ def test_a_bad_fit_says_so():
     assert "is steady" in found.verdict
     assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
     noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert "not determined" in physics.correlation_length(noise, first=2).verdict
+    assert "noise hides how" in physics.correlation_length(noise, first=2).verdict
     assert found._repr_png_().startswith(b"\x89PNG")
 
 

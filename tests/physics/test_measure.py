@@ -1,6 +1,5 @@
-"""Measurements that are kept: interrupted, killed, resumed, shared between processes, and analysed afterwards."""
+"""Measurements that are kept: interrupted, killed, resumed, and analysed afterwards."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,11 @@ from filelock import FileLock
 
 import mera
 from mera import physics
-from mera.physics import FreeField, Phi4, jobs
+from mera.physics import FreeField, Phi4, sampler
+from mera.physics.measurement import SAMPLERS
 from mera.physics.storage import Storage
 from tests.helpers.laws import randomize
 
-SAMPLERS = ["reweighting", "metropolis", "hmc"]
 SHAPE = (1, 4, 6)
 
 
@@ -28,20 +27,25 @@ def small_flow(seed=0, **options):
     return mera.build("rgflow", L=(4, 8), m=2, **options).double()
 
 
+def seeded(function, *arguments, **options):
+    """The result of a sampler after one seed."""
+    torch.manual_seed(5)
+    return function(*arguments, **options)
+
+
 def interrupted(monkeypatch, after):
-    """Let the sampler be interrupted after some moves, as Ctrl-C would."""
+    """Let the sampler be interrupted after some draws, as Ctrl-C would."""
 
-    advance, count = jobs.advance, iter(range(10**6))
+    class Stopping(sampler.ProgressBar):
+        count = 0
 
-    def stopping(sampler, recorder, warmup, until, done, then):
-        def counted(done, rates):
-            if next(count) == after:
+        def update(self, *arguments):
+            self.count += 1
+            if self.count == after:
                 os.kill(os.getpid(), signal.SIGINT)
-            return then(done, rates)
+            super().update(*arguments)
 
-        return advance(sampler, recorder, warmup, until, done, counted)
-
-    monkeypatch.setattr(jobs, "advance", stopping)
+    monkeypatch.setattr(sampler, "ProgressBar", Stopping)
 
 
 def assert_same(chain, other):
@@ -54,186 +58,164 @@ def assert_same(chain, other):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_an_interrupted_measurement_goes_on_bit_by_bit(tmp_path, monkeypatch, sampler):
-    options = {"sampler": sampler, "samples": 60 if sampler != "reweighting" else 5000, "chains": 5, "every": 2}
-    if sampler != "reweighting":
-        options["warmup"] = 7
-    flow, action = small_flow(), Phi4(1.0, 0.5)
-    whole = physics.measure(flow, action, tmp_path / "whole", **options)
+@pytest.mark.parametrize("name", ["reweighting", "metropolis", "hmc"])
+def test_an_interrupted_measurement_goes_on_bit_by_bit(tmp_path, monkeypatch, name):
+    measure, flow, action = SAMPLERS[name], small_flow(), Phi4(1.0, 0.5)
+    options = {"n": 5000} if name == "reweighting" else {"draws": 900 if name == "metropolis" else 12, "warmup": 7}
+    options |= {"every": 2} if name == "reweighting" else {"every": 2, "chains": 5}
+    whole = seeded(measure, flow, action, out=tmp_path / "whole", **options)
+    assert_same(whole, seeded(measure, flow, action, **options))
     for after in (3, 4):
         with monkeypatch.context() as patch:
             interrupted(patch, after)
             with pytest.raises(KeyboardInterrupt):
-                physics.measure(flow, action, tmp_path / "parts", resume=True, **options)
-    assert_same(physics.measure(flow, action, tmp_path / "parts", resume=True, **options), whole)
+                seeded(measure, flow, action, out=tmp_path / "parts", resume=True, **options)
+    assert_same(measure(flow, action, out=tmp_path / "parts", resume=True, **options), whole)
+    assert_same(physics.load_chain(tmp_path / "parts"), whole)
+
+
+def test_more_draws(tmp_path):
+    options = {"chains": 19, "warmup": 5, "every": 5, "out": tmp_path, "resume": True}
+    short = seeded(physics.hmc, SHAPE, FreeField(1.0), draws=10, **options)
+    assert short.history["m2"].shape == (10, 19)
+    assert short.fields.shape == (2 * 19, *SHAPE)
+    long = physics.hmc(SHAPE, FreeField(1.0), draws=20, **options)
+    assert_same(long, seeded(physics.hmc, SHAPE, FreeField(1.0), draws=20, **options | {"out": None}))
+
+
+def test_kept_fields_are_those_that_were_measured():
+    chain = physics.hmc(SHAPE, FreeField(1.0), draws=10, chains=12, every=3)
+    torch.testing.assert_close(chain.fields.square().mean((1, 2, 3)).view(-1, 12), chain.history["phi2"][2::3])
+    last = physics.hmc(SHAPE, FreeField(1.0), draws=10, chains=12)
+    torch.testing.assert_close(last.fields.square().mean((1, 2, 3)), last.history["phi2"][-1])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_more_chains_than_a_part_has_and_more_samples(tmp_path):
-    action = FreeField(1.0)
-    options = {"sampler": "hmc", "chains": 19, "warmup": 5, "every": 5}
-    short = physics.measure(SHAPE, action, tmp_path / "a", samples=190, **options)
-    assert short.history["m2"].shape == (10, 19)
-    assert short.fields.shape == (2 * 19, *SHAPE)
-    assert short.is_complete
-    long = physics.measure(SHAPE, action, tmp_path / "a", samples=380, resume=True, **options)
-    assert torch.equal(long.history["m2"][:10], short.history["m2"])
-    assert torch.equal(long.fields[: 2 * 19], short.fields)
-    parts = long.history["m2"].unbind(1)
-    assert len({tuple(part.tolist()) for part in parts}) == 19  # no two chains have the same random numbers
-
-
-def test_kept_fields_are_those_that_were_measured(tmp_path):
-    chain = physics.measure(SHAPE, FreeField(1.0), tmp_path, sampler="hmc", samples=120, chains=12, every=3)
-    kept = chain.fields.square().mean((1, 2, 3)).view(-1, 12)
-    torch.testing.assert_close(kept, chain.history["phi2"][2::3])
-    torch.testing.assert_close(chain.result.fields.square().mean((1, 2, 3)), chain.history["phi2"][-1])
+def test_kept_samples_of_a_flow_have_weights():
+    """Every second sample over all batches, with its weight."""
+    flow, action = randomize(small_flow()), FreeField(1.0)
+    kept = physics.estimate(flow, action, 1001, every=2, batch_size=333)
+    assert kept.fields.shape == (500, 1, 4, 8)
+    torch.testing.assert_close(kept.fields.square().mean((1, 2, 3)), kept.history["phi2"][1::2])
+    torch.testing.assert_close(kept.field_log_weights, (-action(kept.fields) - flow.log_prob(kept.fields)).detach())
 
 
 KILLED = """
 import sys, torch
 from mera import physics
-from mera.physics import jobs
+from mera.physics import sampler
 torch.set_num_threads(1)
-jobs.EVERY = 0
-physics.measure((1, 4, 6), "free", sys.argv[1], sampler="hmc", samples=2_000, chains=12, resume=True, every=100)
+torch.manual_seed(5)
+sampler.EVERY = 0
+physics.hmc((1, 4, 6), "free", draws=150, chains=12, every=100, out=sys.argv[1], resume=True)
 """
 
 
 @pytest.mark.slow
 def test_a_killed_measurement_goes_on(tmp_path):
     """Kill with SIGKILL, twice, once something is written; the measurement is then that which ran through."""
-    whole = physics.measure((1, 4, 6), "free", tmp_path / "whole", sampler="hmc", samples=2_000, chains=12, every=100)
     for files in (3, 9):
         process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "killed"])
-        while len(list((tmp_path / "killed").glob("part-*/*.npz"))) < files:
+        while len(list((tmp_path / "killed").glob("[0-9]*.npz"))) < files:
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
         process.wait()
-    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "killed"], check=True)
-    assert_same(physics.load_chain(tmp_path / "killed"), whole)
+    for name in ("killed", "whole"):
+        subprocess.run([sys.executable, "-c", KILLED, tmp_path / name], check=True)
+    assert_same(physics.load_chain(tmp_path / "killed"), physics.load_chain(tmp_path / "whole"))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("sampler", ["reweighting", pytest.param("hmc", marks=pytest.mark.slow)])
-def test_two_processes_measure_what_one_does(tmp_path, sampler):
-    path = tmp_path / "flow.safetensors"
-    mera.save(small_flow(), path)
-    options = ["--action", "free", "--sampler", sampler, "--samples", "1200", "--chains", "16"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    one = [sys.executable, "-m", "mera"]
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mera"]
-    for name, command in (("one", one), ("two", two)):
-        subprocess.run(
-            [*command, "measure", path, *options, "--out", tmp_path / name], check=True, env=environment, timeout=300
-        )
-    assert_same(*(physics.load_chain(tmp_path / name) for name in ("one", "two")))
-    assert (tmp_path / "two" / "report.json").is_file()
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_reweighting_is_that_of_estimate(tmp_path):
-    """The same averages, with their errors, from other samples."""
+def test_several_folders_are_one_measurement(tmp_path):
+    """Chains of other seeds stand side by side, as far as all of them go; samples follow one another."""
+    for seed, draws in ((1, 20), (2, 30)):
+        torch.manual_seed(seed)
+        physics.hmc(SHAPE, FreeField(), chains=3, draws=draws, warmup=20, out=tmp_path / str(seed))
+    one, two = (physics.load_chain(tmp_path / name) for name in ("1", "2"))
+    both = physics.load_chain([tmp_path / "1", tmp_path / "2"])
+    assert torch.equal(both.history["m2"], torch.cat([one.history["m2"], two.history["m2"][:20]], 1))
+    assert torch.equal(both.fields, torch.cat([one.fields, two.fields]))
+    assert both.seconds == pytest.approx(one.seconds + two.seconds)
+    physics.hmc(SHAPE, FreeField(2.0), chains=3, draws=20, warmup=20, out=tmp_path / "3")
+    with pytest.raises(ValueError, match="Expected measurements with one action"):
+        physics.load_chain([tmp_path / "1", tmp_path / "3"])
     flow = small_flow()
-
-    def action(phi):
-        return FreeField(4.0)(0.4 * phi)
-
-    fields = physics.hmc((1, 4, 8), action, draws=8).fields
-    kept = physics.measure(flow, action, tmp_path, samples=4000, fields=fields)
-    report = physics.estimate(flow, action, 4000, fields=fields)
-    assert kept.result.n == 4000
-    assert kept.log_weights.shape == (4000,)
-    error = (kept.result.log_z_error**2 + report.log_z_error**2) ** 0.5
-    assert abs(kept.result.log_z - report.log_z) < 5 * error
-    assert kept.result.forward_ess == pytest.approx(report.forward_ess)
+    for name in ("a", "b"):
+        physics.estimate(flow, FreeField(4.0), 600, out=tmp_path / name)
+    parts = [physics.load_chain(tmp_path / name).log_weights for name in ("a", "b")]
+    assert torch.equal(physics.load_chain([tmp_path / "a", tmp_path / "b"]).log_weights, torch.cat(parts))
 
 
-def test_derived_quantities(tmp_path):
-    """Three methods agree on the error of a ratio, whose exact value is known for a Gaussian."""
-    chain = physics.measure(SHAPE, FreeField(2.0), tmp_path, sampler="hmc", samples=16_000, every=0)
-    assert chain.fields.shape == (0, *SHAPE)
-    found = [
-        chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2, method=m) for m in ("gamma", "jackknife", "bootstrap")
-    ]
-    for quantity in found:
-        assert abs(quantity.value - 3) < 5 * quantity.error
-        assert quantity.error == pytest.approx(found[0].error, rel=0.25)
+def test_derived_quantities():
+    """The errors of a ratio by the Gamma method and by a jackknife, whose exact value is known for a Gaussian."""
+    chain = physics.hmc(SHAPE, FreeField(2.0), draws=1000)
+    found = chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2)
+    assert abs(found.value - 3) < 5 * found.error
     binder = chain.derive(lambda mean: 1 - mean["m4"] / (3 * mean["m2"] ** 2))
     assert binder == pytest.approx(chain.observables["binder"])
-    with pytest.raises(ValueError, match="Expected a function that returns one number"):
-        chain.derive(lambda mean: 3.0)
-    with pytest.raises(ValueError, match="Expected at least 8 bins"):
-        chain.derive(lambda mean: mean["m2"], "jackknife", bin_size=1001)
+    for wrong in (lambda mean: 3.0, lambda mean: torch.stack([mean["m2"], mean["m4"]])):
+        with pytest.raises(ValueError, match="Expected a function that returns one number"):
+            chain.derive(wrong)
+    with pytest.raises(ValueError, match="Expected averages among"):
+        chain.derive(lambda mean: mean["wrong"])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_derived_quantities_of_weighted_samples(tmp_path):
-    flow = small_flow()
-    kept = physics.measure(flow, lambda phi: 0.55 * phi.square().flatten(1).sum(1), tmp_path, samples=4000)
-    for method in ("gamma", "jackknife"):
-        found = kept.derive(lambda mean: mean["phi2"], method)
-        assert found.value == pytest.approx(kept.observables["phi2"].value)
-        assert found.error == pytest.approx(kept.observables["phi2"].error, rel=0.1)
+def test_derived_quantities_of_weighted_samples():
+    report = physics.estimate(small_flow(), lambda phi: 0.55 * phi.square().flatten(1).sum(1), 4000)
+    found = report.derive(lambda mean: mean["phi2"])
+    assert found.value == pytest.approx(report.observables["phi2"].value)
+    assert found.error == pytest.approx(report.observables["phi2"].error, rel=0.15)
 
 
 def test_files_for_other_programs(tmp_path):
-    chain = physics.measure(SHAPE, FreeField(1.0), tmp_path / "chain", sampler="hmc", samples=160)
+    chain = physics.hmc(SHAPE, FreeField(1.0), draws=10)
     chain.save(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as file:
         assert np.array_equal(file["history/m2"], chain.history["m2"].numpy())
-        assert json.loads(str(file["facts"]))["seed"] == 0
+        assert np.array_equal(file["fields"], chain.fields.numpy())
     with pytest.raises(ValueError, match=r"Expected the name of a file \.npz"):
         chain.save(tmp_path / "a.txt")
 
 
 def test_what_is_refused(tmp_path):
-    action = FreeField(1.0)
-    physics.measure(SHAPE, action, tmp_path, sampler="hmc", samples=160)
+    action, options = FreeField(1.0), {"draws": 10, "out": tmp_path}
+    physics.hmc(SHAPE, action, **options)
     with pytest.raises(FileExistsError, match="Expected a folder without a measurement"):
-        physics.measure(SHAPE, action, tmp_path, sampler="hmc", samples=160)
-    for change, name in (
-        ({"seed": 1}, "seed"),
-        ({"chains": 8}, "chains"),
-        ({"warmup": 3}, "warmup"),
-        ({"every": 0}, "every"),
-    ):
+        physics.hmc(SHAPE, action, **options)
+    for change, name in (({"chains": 8}, "chains"), ({"warmup": 3}, "warmup"), ({"every": 2}, "every")):
         with pytest.raises(ValueError, match=f"Expected the {name} of the measurement"):
-            physics.measure(SHAPE, action, tmp_path, sampler="hmc", samples=160, resume=True, **change)
+            physics.hmc(SHAPE, action, resume=True, **options, **change)
     with pytest.raises(ValueError, match="Expected the action of the measurement"):
-        physics.measure(SHAPE, FreeField(2.0), tmp_path, sampler="hmc", samples=160, resume=True)
-    with pytest.raises(ValueError, match="Expected a flow for metropolis"):
-        physics.measure(SHAPE, action, tmp_path / "b", sampler="metropolis")
-    with pytest.raises(ValueError, match="Expected no warm-up for reweighting"):
-        physics.measure(small_flow(), action, tmp_path / "b", warmup=3)
+        physics.hmc(SHAPE, FreeField(2.0), resume=True, **options)
     with pytest.raises(FileNotFoundError, match="Expected the folder of a measurement"):
         physics.load_chain(tmp_path / "c")
-    file = next((tmp_path / "part-000").glob("*.npz"))
+    with pytest.raises(ValueError, match="Expected one folder of a measurement or several"):
+        physics.load_chain([])
+    file = next(tmp_path.glob("[0-9]*.npz"))
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match="Expected draws of a measurement in"):
         physics.load_chain(tmp_path)
 
 
-def test_a_flow_of_bounded_support_moves_chains_and_does_not_reweight(tmp_path):
+def test_a_flow_of_bounded_support_moves_chains_and_does_not_reweight():
     flow = small_flow(prior="Uniform(low=-1, high=1)")
-    for sampler in ("hmc",):
-        physics.measure(flow, FreeField(1.0), tmp_path / sampler, sampler=sampler, samples=64, chains=8, warmup=2)
+    physics.hmc(flow, FreeField(1.0), draws=8, chains=8, warmup=2)
     with pytest.raises(ValueError, match="a density for every field"):
-        physics.measure(flow, FreeField(1.0), tmp_path / "reweighting")
+        physics.estimate(flow, FreeField(1.0))
 
 
 def test_another_flow_is_refused(tmp_path):
-    """Also another fixed context, another bound of a spline, another own observable and another function as action."""
+    """Also another fixed context, and another bound of a spline."""
     bounded = small_flow(transform="spline(bound=6)"), small_flow(transform="spline(bound=0.1)")
     conditional = randomize(small_flow(context=1))
     given = [conditional.given(torch.tensor([[c]], dtype=torch.float64)) for c in (0.5, -1.0)]
     for i, (one, other) in enumerate(((randomize(small_flow()), small_flow()), map(randomize, bounded), given)):
-        options = {"sampler": "metropolis", "samples": 160, "warmup": 0}
-        physics.measure(one, FreeField(1.0), tmp_path / str(i), **options)
+        options = {"draws": 10, "warmup": 0, "out": tmp_path / str(i)}
+        physics.metropolis(one, FreeField(1.0), **options)
         with pytest.raises(ValueError, match="Expected the flow of the measurement"):
-            physics.measure(other, FreeField(1.0), tmp_path / str(i), resume=True, **options)
+            physics.metropolis(other, FreeField(1.0), resume=True, **options)
 
 
 def test_other_functions_of_the_same_name_are_refused(tmp_path):
@@ -245,64 +227,42 @@ def test_other_functions_of_the_same_name_are_refused(tmp_path):
     def own(k):
         return {"mine": lambda phi: phi[:, 0, 0, 0] + k}
 
-    options = {"sampler": "hmc", "samples": 160, "warmup": 5}
-    physics.measure(SHAPE, action(1), tmp_path, observables=own(0), **options)
-    physics.measure(SHAPE, action(1), tmp_path, observables=own(0), resume=True, **options)
+    options = {"draws": 10, "warmup": 5, "out": tmp_path}
+    physics.hmc(SHAPE, action(1), observables=own(0), **options)
+    physics.hmc(SHAPE, action(1), observables=own(0), resume=True, **options)
     for k, c, message in ((2, 0, "action"), (1, 1, "observable mine")):
         with pytest.raises(ValueError, match=f"Expected the {message} of the measurement"):
-            physics.measure(SHAPE, action(k), tmp_path, observables=own(c), resume=True, **options)
+            physics.hmc(SHAPE, action(k), observables=own(c), resume=True, **options)
 
 
 def test_two_writers_and_a_missing_file(tmp_path):
-    options = {"sampler": "hmc", "samples": 160, "warmup": 5, "resume": True}
-    Storage(tmp_path).part(0).path.mkdir(parents=True)
+    options = {"warmup": 5, "out": tmp_path, "resume": True}
     with (
-        FileLock(Storage(tmp_path).part(0).path / ".lock"),
+        FileLock(tmp_path / ".lock"),
         pytest.raises(FileExistsError, match="that no other process writes to"),
     ):
-        physics.measure(SHAPE, "free", tmp_path, **options)
-    physics.measure(SHAPE, "free", tmp_path, **options)
-    physics.measure(SHAPE, "free", tmp_path, **options | {"samples": 320})
-    (tmp_path / "part-000" / "000000.npz").unlink()
+        physics.hmc(SHAPE, FreeField(), draws=10, **options)
+    physics.hmc(SHAPE, FreeField(), draws=10, **options)
+    physics.hmc(SHAPE, FreeField(), draws=20, **options)
+    (tmp_path / "000000.npz").unlink()
     with pytest.raises(ValueError, match="Expected files of draws with successive numbers"):
         physics.load_chain(tmp_path)
     with pytest.raises(ValueError, match="Expected files of draws with successive numbers"):
-        physics.measure(SHAPE, "free", tmp_path, **options | {"samples": 480})
+        physics.hmc(SHAPE, FreeField(), draws=30, **options)
 
 
 def test_metropolis_prolonged_is_the_longer_chain(tmp_path):
-    flow, options = small_flow(), {"sampler": "metropolis", "chains": 3, "warmup": 4}
-    long = physics.measure(flow, "free", tmp_path / "long", samples=900, **options)
-    for samples in (90, 500, 900):
-        found = physics.measure(flow, "free", tmp_path / "short", samples=samples, resume=True, **options)
+    flow, options = small_flow(), {"chains": 3, "warmup": 4}
+    long = seeded(physics.metropolis, flow, FreeField(), draws=300, **options)
+    for draws in (30, 166, 300):
+        found = seeded(physics.metropolis, flow, FreeField(), draws=draws, out=tmp_path, resume=True, **options)
     assert_same(found, long)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_kept_samples_of_a_flow_have_weights(tmp_path):
-    """Every second batch of all parts together, with the weights of its samples."""
-    flow, action = randomize(small_flow()), FreeField(1.0)
-    kept = physics.measure(flow, action, tmp_path, samples=10_000, every=2)
-    assert kept.fields.shape == (5000, 1, 4, 8)
-    expected = -action(kept.fields) - flow.log_prob(kept.fields)
-    torch.testing.assert_close(kept.field_log_weights, expected.detach())
-    assert physics.measure(flow, action, tmp_path / "few", samples=5000).fields.shape[0] == 500
 
 
 def test_too_few_draws_yet(tmp_path, monkeypatch):
     interrupted(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
-        physics.measure(SHAPE, FreeField(1.0), tmp_path, sampler="hmc", samples=160)
+        physics.hmc(SHAPE, FreeField(1.0), draws=10, out=tmp_path)
     assert Storage(tmp_path).is_started()
     with pytest.raises(ValueError, match="Expected a measurement with at least 8 draws"):
         physics.load_chain(tmp_path)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_samples_that_go_on_are_those_of_one_measurement(tmp_path):
-    """Also if more are asked for later: batches have one size."""
-    flow, action = small_flow(), FreeField(4.0)
-    physics.measure(flow, action, tmp_path / "a", samples=600)
-    longer = physics.measure(flow, action, tmp_path / "a", samples=1700, resume=True)
-    assert_same(longer, physics.measure(flow, action, tmp_path / "b", samples=1700))
-    assert longer.log_weights.shape == (2000,)

@@ -8,9 +8,10 @@ import torch
 import mera
 from mera import physics
 from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
+from mera.physics.facts import facts_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, Quantity
-from mera.physics.sampler import Draw, Recorder
+from mera.physics.sampler import Draw, Sampler, record
 
 FREE = FreeField(mass2=1.25)
 
@@ -62,7 +63,7 @@ def test_gamma_method_of_special_chains():
         gamma_method(torch.full((8, 1), math.nan))
 
 
-@pytest.mark.filterwarnings("ignore:Expected averages with errors")  # Pareto k of so few samples is rough
+@pytest.mark.filterwarnings("ignore:The errors mean nothing")  # Pareto k of so few samples is rough
 def test_reweighting_covers(flow):
     """Over 50 repetitions, errors cover the exact values as often as they should."""
     exact_z, exact_phi2 = FREE.log_z((4, 4)), FREE.phi2((4, 4))
@@ -224,13 +225,29 @@ def test_chains_that_do_not_move(flow):
     chain = physics.metropolis(flow, Phi4(-40.0, 0.25), chains=2, draws=10, warmup=300)
     assert chain.acceptance < 0.01
     assert len(max(repr(chain).splitlines(), key=len)) < 150
-    observables = Observables(FREE)
-    recorder = Recorder(observables)
-    for _ in range(8):
-        recorder.add(Draw(chain.fields, 0.0))
-    stuck = chains_of(recorder.take(), chain.fields, observables.averages((4, 4)), 1.0)
+    options = {"warmup": 0, "draws": 8, "every": 0, "out": None, "resume": False, "console": None}
+    facts = facts_of("stuck", (1, 4, 4), FREE, Observables(FREE), is_kept=False)
+    stuck = chains_of(*record(Stuck(chain.fields), Observables(FREE), facts, **options))
     assert stuck.r_hat["m2"] == math.inf
     assert "the chains do not move" in repr(stuck)
+
+
+class Stuck(Sampler):
+    """Chains that do not move."""
+
+    title = "stuck"
+
+    def __init__(self, fields):
+        self.fields = fields
+
+    def draw(self, tune, most):
+        return [Draw(self.fields, 0.0)]
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
 
 
 def test_trajectories_from_nowhere():

@@ -1,13 +1,16 @@
-"""Weights of particles: the largest step of annealing that keeps an effective number, and resampling."""
+"""Weights of samples: their effective number, the largest step of annealing that keeps it, and resampling."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from mera.chains.effective_size import effective_number
-
 BISECTIONS = 40
+
+
+def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
+    r"""The effective number of weighted samples along the axis `dim`, :math:`(\sum w)^2 / \sum w^2`."""
+    return 1 / log_weights.softmax(dim).square().sum(dim)
 
 
 def largest_change(log_ratio: Tensor, most: float, survivors: float) -> float:

@@ -1,0 +1,122 @@
+"""The base class of measurements: fields with the histories of their observables."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.files import as_path, replacing
+from mera.chains.gamma import gamma_method
+from mera.chains.verdict import Verdict
+from mera.physics.observables import Average, Quantity, summarize
+
+BINS = 500
+"""The most bins of a jackknife over independent samples."""
+
+
+class Measured(ABC):
+    """What `hmc`, `metropolis`, `estimate` and `anneal` return.
+
+    Attributes:
+        fields: the fields that are kept.
+        history: by name, each observable of every draw.
+        log_weights: the log-weights of the draws; None if they have none.
+        observables: by name, the value and the standard error.
+    """
+
+    fields: Tensor
+    history: Mapping[str, Tensor]
+    log_weights: Tensor | None
+    observables: Mapping[str, Quantity]
+    verdict: Verdict
+    bins = BINS
+
+    def derive(self, function: Average) -> Quantity:
+        r"""A function of averages, with an error that has all correlations between the averages.
+
+        The error along chains is that of the Gamma method, by linear expansion. That of weighted samples is from a
+        jackknife over bins of samples, or over the populations of `anneal`.
+
+        Args:
+            function: a differentiable function from the averages by name, tensors without dimensions, to one number.
+
+        Raises:
+            ValueError: if the function does not return one number.
+
+        Warns:
+            UserWarning: with the verdict, if averages are wrong or errors mean nothing.
+
+        >>> from mera import physics
+        >>> chain = physics.hmc((1, 4, 4), physics.FreeField(4.0), draws=200)
+        >>> chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 1
+        True
+        """
+        self.verdict.warn()
+        function = _checked(function)
+        if next(iter(self.history.values())).ndim == 2:
+            error = lambda centred: gamma_method(centred).error  # noqa: E731
+            return summarize(self.history, {"_": function}, torch.mean, error)[0]["_"]
+        weights = torch.ones(1) if self.log_weights is None else (self.log_weights - self.log_weights.max()).exp()
+        bins = min(self.bins, len(weights))
+        sums = {name: binned((weights * values)[:, None], bins) for name, values in self.history.items()}
+        total = binned(weights[:, None], bins)
+        with torch.no_grad():
+            whole = function({name: of_bins.sum() / total.sum() for name, of_bins in sums.items()}).item()
+            averages = {name: (of_bins.sum() - of_bins) / (total.sum() - total) for name, of_bins in sums.items()}
+            left_out = torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(bins)])
+        return Quantity(whole, jackknife_error(left_out).item())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write fields and histories into one file .npz for other programs.
+
+        The arrays are "fields", "log_weights" and "history/NAME". Units are those of the lattice: everything is
+        dimensionless.
+
+        Args:
+            path: a name that ends in .npz.
+
+        Raises:
+            ValueError: if the name ends otherwise.
+        """
+        path = as_path(path)
+        if path.suffix != ".npz":
+            raise InputError("the name of a file .npz", str(path))
+        arrays = {"fields": self.fields} | {f"history/{name}": values for name, values in self.history.items()}
+        if self.log_weights is not None:
+            arrays["log_weights"] = self.log_weights
+        contents: dict[str, Any] = {name: values.cpu().numpy() for name, values in arrays.items()}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **contents)
+
+
+def binned(values: Tensor, bins: int) -> Tensor:
+    """The sums over bins of successive draws of each chain, from (draws, K, ...) to (bins * K, ...)."""
+    return torch.cat([part.sum(0) for part in values.tensor_split(bins)])
+
+
+def jackknife_error(left_out: Tensor) -> Tensor:
+    """The standard errors of quantities (bins, ...) of which each bin was left out once."""
+    return (left_out.var(0, correction=0) * (len(left_out) - 1)).sqrt()
+
+
+def _checked(function: Average) -> Average:
+    """The function, with a check that it returns one number."""
+
+    def checked(mean: Mapping[str, Tensor]) -> Tensor:
+        try:
+            value = function(mean)
+        except KeyError as error:
+            known = ", ".join(name for name in mean if not name.startswith("_"))
+            raise InputError(f"averages among {known}", str(error)) from None
+        if not isinstance(value, Tensor) or value.numel() != 1 or (torch.is_grad_enabled() and not value.requires_grad):
+            raise InputError("a function that returns one number, made of the averages by torch", repr(value))
+        return value.reshape(())
+
+    return checked
