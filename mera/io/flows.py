@@ -24,7 +24,7 @@ from mera.weights import card, pretrained
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
-FORMAT = 2
+FORMAT = 3
 """The version of the description in files."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
@@ -115,6 +115,7 @@ def load(path: str | PathLike[str]) -> Any:
         )
     path = file
     description, tensors = read_archive(path)
+    _check_format(description, str(path))
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
@@ -150,10 +151,8 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
         tensors: the state dict of the flow.
 
     Raises:
-        ValueError: if the description has another format, or an option is invalid.
+        ValueError: if an option is invalid, or the weights are infinite, NaN or of another dtype.
     """
-    if description["format"] != FORMAT:
-        raise InputError(f"a flow of format {FORMAT}", f"format {description['format']}")
     with restored_states():  # new weights are drawn, and replaced
         flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     for name, expected in flow.state_dict().items():
@@ -171,7 +170,11 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
 
     Args:
         description: the result of `describe_flow`.
+
+    Raises:
+        ValueError: if the description has another format, or an option is invalid.
     """
+    _check_format(description)
     options = description["options"]
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
@@ -179,3 +182,10 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
         flow = build(description["model"], **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow
+
+
+def _check_format(description: dict[str, Any], where: str = "") -> None:
+    """Refuse the description of an earlier or later version."""
+    if (got := description.get("format", FORMAT)) != FORMAT:
+        mend = "load it with the version that wrote it, or train the flow again"
+        raise InputError(f"a flow of format {FORMAT}", f"format {got}: {mend}", where=where)
