@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BISECTIONS = 40
+BISECTIONS, LEAST = 40, 1e-12
+"""The halvings of the interval of a change of beta, and the smallest change."""
 
 
 def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
@@ -13,25 +14,24 @@ def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
     return 1 / log_weights.softmax(dim).square().sum(dim)
 
 
-def largest_change(log_ratio: Tensor, most: float, survivors: float) -> float:
-    """The largest change of beta, up to `most`, at which the weights exp(change * log_ratio) keep their number.
+def largest_change(log_ratio: Tensor, most: float, number: float) -> Tensor:
+    """The largest change of beta, up to `most`, at which the weights exp(change * log_ratio) keep an effective number.
 
     Args:
-        log_ratio: the logarithm of the ratio of the densities at the particles, (K,).
+        log_ratio: the logarithms of the ratios of two densities at the particles of populations, (..., K).
         most: the largest change.
-        survivors: the effective number to keep, as a fraction of the particles of finite ratio.
+        number: the effective number to keep.
+
+    Returns:
+        The changes, (...).
     """
-
-    def keeps_enough(change: float) -> bool:
-        return effective_number(change * log_ratio).item() >= survivors * int(log_ratio.isfinite().sum())
-
-    if keeps_enough(most):
-        return most
-    low, high = 0.0, most
+    low, high = torch.zeros_like(log_ratio[..., 0]), torch.full_like(log_ratio[..., 0], most)
+    keeps_enough = effective_number(high[..., None] * log_ratio, -1) >= number
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if keeps_enough(middle) else (low, middle)
-    return max(low, 1e-9)
+        is_fine = effective_number(middle[..., None] * log_ratio, -1) >= number
+        low, high = torch.where(is_fine, middle, low), torch.where(is_fine, high, middle)
+    return torch.where(keeps_enough, most, low.clamp(min=LEAST))
 
 
 def systematic(weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.chains.weights import effective_number
+from mera.chains.weights import largest_change
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
 
@@ -16,7 +16,6 @@ CHANGED = 0.5
 """The fraction of a level's variables that is drawn anew in a sweep; the first sweep draws all of them."""
 SURVIVORS = 0.25
 """The effective sample size of a group's weights, as a fraction of the group, which determines the temperature."""
-LEAST_BETA, BISECTIONS = 1e-12, 30
 
 
 @torch.no_grad()
@@ -68,12 +67,7 @@ def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tenso
     """Draw `size` successors from the fillings (groups, n, coordinates) of each group: (groups * size, coordinates)."""
     is_impossible = (log_prob == -torch.inf).all(1, keepdim=True)
     scores = torch.where(is_impossible, 0, log_prob)  # without a finite log p in a group, all weights are equal
-    low, high = torch.full_like(scores[:, :1], LEAST_BETA), torch.ones_like(scores[:, :1])
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        effective = effective_number(middle * scores, 1)[:, None]
-        is_too_cold = effective < max(1.0, SURVIVORS * size)
-        low, high = torch.where(is_too_cold, low, middle), torch.where(is_too_cold, middle, high)
-    parents = torch.multinomial(torch.softmax(low * scores, 1), size, replacement=True)
+    beta = largest_change(scores, 1.0, max(1.0, SURVIVORS * size))[:, None]
+    parents = torch.multinomial(torch.softmax(beta * scores, 1), size, replacement=True)
     successors = values.gather(1, parents[..., None].expand(-1, -1, values.shape[2]))
     return successors.flatten(0, 1), log_prob.gather(1, parents).flatten()

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,10 +13,10 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera.chains.hamiltonian import HamiltonianChains
+from mera.chains import annealing
 from mera.chains.step_size import StepSize
 from mera.chains.verdict import Trust, Verdict
-from mera.chains.weights import largest_change, systematic
+from mera.chains.weights import systematic
 from mera.display.progress import ProgressBar, check_console
 from mera.display.table import Table
 from mera.physics.action import Action, ActionLike
@@ -40,7 +39,6 @@ PILOT, SNAPSHOTS = 256, 4
 """The most chains, and the fields of each, from which the variances of the start are taken."""
 APART, ROUGH = 1.0, 0.3
 """The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
-MOST_STAGES = 1000
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,6 +138,7 @@ def anneal(
 
     Raises:
         ValueError: if an argument is invalid, or the action lacks a property that it declares.
+            Also if stages do not reach the action.
         FloatingPointError: if the action or its gradient is not finite.
 
     >>> from mera import physics
@@ -157,17 +156,25 @@ def anneal(
     began = time.perf_counter()
     start = _Start(action, event_shape)
     with ProgressBar("anneal", check_console(console)) as progress_bar:
-        schedule = _pilot(start, particles, moves, lambda n, beta: progress_bar.update(n, beta / 3, "pilot"))
-        row, log_z, acceptance = start.draw(populations * particles), torch.zeros(populations).double(), 0.0
-        beta = 0.0
-        for stage, (following, step) in enumerate(schedule, start=1):
-            weights = (following - beta) * start.log_ratio(row).unflatten(0, (populations, particles))
+        n, step = populations * particles, StepSize(FIRST_STEP)
+        _, schedule = annealing.anneal(
+            start.log_start, start.log_target, start.draw(particles), step, survivors=SURVIVORS, moves=TUNED * moves,
+            leapfrog=LEAPFROG, show=lambda n, beta: progress_bar.update(n, beta / 3, "pilot"),
+        )  # fmt: skip
+        row, log_z, acceptance, beta = start.draw(n), torch.zeros(populations).double(), 0.0, 0.0
+        for number, stage in enumerate(schedule, start=1):
+            ratio = start.log_target(row) - start.log_start(row)
+            weights = (stage.beta - beta) * ratio.unflatten(0, (populations, particles))
             log_z += weights.logsumexp(1).cpu() - math.log(particles)
             parents = systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None].to(row.device)
-            row, beta = row[parents.flatten()], following
-            row, rate = _moved(start, row, beta, moves, partial(_fixed, step))
+            beta, step.value = stage
+            row, rate = annealing.move(
+                start.log_start, start.log_target, beta, row[parents.flatten()], step, moves, LEAPFROG
+            )
+            if action.is_even:
+                row = row * (1 - 2 * torch.randint(2, (n, 1), device=row.device))
             acceptance += rate / len(schedule)
-            progress_bar.update(stage, (1 + 2 * stage / len(schedule)) / 3, f"accepted {rate:.2f}")
+            progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
     fields, log_z = start.to_fields(row), log_z + start.log_z
     measured = Observables(action, observables)
     series = {
@@ -239,62 +246,10 @@ class _Start:
             return x * self._scale
         return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self._scale, dim=self._axes).real
 
-    def log_prob(self, row: Tensor, beta: float) -> Tensor:
-        """The log-density of a stage up to a constant, (n,)."""
-        of_start = 0.0 if self._scale is None else row.square().sum(1) / 2
-        return -beta * self.action(self.to_fields(row)) - (1 - beta) * of_start
+    def log_start(self, row: Tensor) -> Tensor:
+        """The log-density of the start, up to a constant, (n,)."""
+        return row.new_zeros(len(row)) if self._scale is None else -row.square().sum(1) / 2
 
-    def log_ratio(self, row: Tensor) -> Tensor:
-        """The logarithm of the ratio of the target and the start up to a constant, (n,)."""
-        return self.log_prob(row, 1.0) - self.log_prob(row, 0.0)
-
-
-def _pilot(
-    start: _Start, particles: int, moves: int, show: Callable[[int, float], object]
-) -> list[tuple[float, float]]:
-    """The beta of each stage and the step of its trajectories, which a population of its own chooses."""
-    row, beta, schedule = start.draw(particles), 0.0, []
-    step = StepSize(FIRST_STEP)
-    while beta < 1:
-        ratio = start.log_ratio(row)
-        change = largest_change(ratio, 1 - beta, SURVIVORS)
-        beta = min(1.0, beta + change)
-        row = row[systematic((change * ratio).softmax(0)[None])[0]]
-        step.restart()
-
-        def tuned(rate: float | None) -> float:
-            if rate is not None:
-                step.tune(rate)
-            return float(step.value)
-
-        row, _ = _moved(start, row, beta, TUNED * moves, tuned)
-        schedule.append((beta, float(step.value)))
-        show(len(schedule), beta)
-        if len(schedule) > MOST_STAGES:
-            raise FloatingPointError(f"Expected a density that {MOST_STAGES} stages reach; got beta = {beta:.3g}")
-    return schedule
-
-
-def _fixed(step: float, rate: float | None) -> float:
-    """The step that a stage keeps, whatever its acceptance rate."""
-    return step
-
-
-def _moved(
-    start: _Start, row: Tensor, beta: float, moves: int, step_after: Callable[[float | None], float]
-) -> tuple[Tensor, float]:
-    """Move particles by trajectories that leave a stage invariant; return them and the mean acceptance rate.
-
-    Args:
-        step_after: a function from the acceptance rate of the last trajectory, None for the first, to the next step.
-    """
-    chains = HamiltonianChains(lambda x: start.log_prob(x, beta), row)
-    rate, total = None, 0.0
-    for _ in range(moves):
-        rate = chains.trajectory(step_after(rate), 1 + int(torch.randint(LEAPFROG, ()))).mean().item()
-        total += rate / moves
-    step_after(rate)
-    row = chains.x
-    if start.action.is_even:
-        row = row * (1 - 2 * torch.randint(2, (len(row), 1), device=row.device))
-    return row, total
+    def log_target(self, row: Tensor) -> Tensor:
+        """The log-density of the action, up to a constant, (n,)."""
+        return -self.action(self.to_fields(row))

@@ -54,14 +54,15 @@ def test_modes_get_particles_by_mass_and_not_by_density(progress):
 
     start = MultivariateNormal(torch.zeros(d), torch.eye(d))
     shares = []
-    for _ in range(8):
+    for _ in range(16):
         particles = anneal(log_prob, curvature, start, 200, 4, 8, progress)
-        shares.append((particles.sum(1) > 0).double().mean().item())
-        spread = [particles[(particles.sum(1) > 0) == (k == 0)].std(0).mean() for k in range(2)]
-        assert spread == pytest.approx(widths.tolist(), rel=0.4)
-    error = torch.tensor(shares).std().item() / math.sqrt(8)
-    assert sum(shares) / 8 == pytest.approx(0.3, abs=max(4 * error, 0.05))
-    assert error < 0.1
+        is_first = particles.sum(1) > 0
+        shares.append(is_first.double().mean().item())
+        for part, width in ((particles[is_first], widths[0]), (particles[~is_first], widths[1])):
+            assert len(part) < 20 or part.std(0).mean().item() == pytest.approx(width.item(), rel=0.4)
+    error = torch.tensor(shares).std().item() / math.sqrt(16)  # a population loses the narrow peak now and then
+    assert sum(shares) / 16 == pytest.approx(0.3, abs=4 * error)
+    assert error < 0.07
 
 
 def test_a_start_with_the_right_density_needs_one_stage(progress):
@@ -74,7 +75,7 @@ def test_a_start_with_the_right_density_needs_one_stage(progress):
 
 def test_densities_that_cannot_be_annealed(progress):
     start = MultivariateNormal(torch.zeros(2), torch.eye(2))
-    with pytest.raises(ValueError, match="Expected a filling of finite density; got none among 8"):
+    with pytest.raises(ValueError, match="Expected a particle of finite density; got none among 8"):
         anneal(lambda row: row.sum(1) * math.nan, lambda row: None, start, 8, 1, 2, progress)
 
 
